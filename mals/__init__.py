@@ -1,0 +1,1 @@
+"""The data set: text prompts to packed, labelled pictures of persons."""

@@ -1,0 +1,69 @@
+"""What a stage is: a pure, row-aligned function that adds columns.
+
+A stage module `mals/NAME.py` has one function `stage(config) -> Stage`. Importing the module and building the stage are cheap: heavy libraries
+and weights come in `setup`, once a process. `params` must be JSON and hold everything that changes results, the resolved revision of each model
+included; it resolves models, so it may raise ModelMissing.
+
+Rows: a call gets as many rows as `batch` says (the last batch of a shard is padded by repeating a row; what comes back for the padding is thrown
+away) and returns the same rows in the same order, in the columns of `adds`, optionally followed by
+
+    reject  list<string>   every rule that refuses the row, the first one first; empty or null where none does
+    error   string         "ValueError: …" where this row could not be worked on
+
+Rows that an earlier stage refused, or that failed there, never arrive. An exception out of a call makes run_shard try the rows one by one.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+REJECT = pa.field("reject", pa.list_(pa.string()))
+ERROR = pa.field("error", pa.string())
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one worker of a stage takes: `gpus` of 1 means a GPU where the machine has any."""
+
+    cpus: int = 1
+    gpus: int = 0
+
+
+class Stage(Protocol):
+    """See the module's docstring."""
+
+    name: str
+    version: int  # raised by hand when results change
+    needs: tuple[str, ...]  # columns of earlier stages, or of the plan
+    adds: pa.Schema  # exactly the columns it returns
+    batch: int  # rows a call
+    resources: Resources
+
+    def params(self) -> dict[str, Any]: ...
+
+    def setup(self) -> None: ...
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch: ...
+
+
+def row_seed(seed: int, row_id: str, stage: str) -> int:
+    """The random seed in [0, 2^63) of one row in one stage: a function of these three and nothing else."""
+    digest = hashlib.blake2b(f"{seed}\0{row_id}\0{stage}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def answer(
+    adds: pa.Schema,
+    columns: dict[str, Sequence[Any]],
+    reject: Sequence[Sequence[str] | None] | None = None,
+    error: Sequence[str | None] | None = None,
+) -> pa.RecordBatch:
+    """The rows that a stage returns, with the types of `adds`; `reject` and `error` may be left out."""
+    rows = len(next(iter(columns.values())))
+    arrays = [pa.array(columns[field.name], field.type) for field in adds]
+    arrays.append(pa.array(reject if reject is not None else [None] * rows, REJECT.type))
+    arrays.append(pa.array(error if error is not None else [None] * rows, ERROR.type))
+    return pa.record_batch(arrays, schema=pa.schema([*adds, REJECT, ERROR]))
