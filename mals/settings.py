@@ -1,0 +1,136 @@
+"""From presets, YAML files and `--set a.b=c` to a checked Config, with errors that name the nearest key."""
+
+import copy
+import difflib
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mals.config import Config
+from mals.errors import UserError
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+def presets() -> list[str]:
+    """The names that `preset` may have."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The settings of one preset."""
+    if name not in presets():
+        raise UserError(f"there is no preset {name!r}; there are {', '.join(presets())}")
+    return yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def parse(text: str, source: str) -> dict[str, Any]:
+    """A settings file's tree; `source` names it in errors."""
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{source}{where} is not YAML: {getattr(error, 'problem', None) or error}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{source} holds a {type(tree).__name__}, not settings")
+    return tree
+
+
+def merge(base: Any, over: Any) -> Any:
+    """`over` on top of `base`: mappings merge key by key, everything else is replaced."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return {**base, **{key: merge(base.get(key), value) for key, value in over.items()}}
+    return copy.deepcopy(over)
+
+
+def assign(given: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+    """`given` with each of `settings` ("a.b=c", "a.list.0.b=c") put in; values are YAML."""
+    given = copy.deepcopy(given)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path.strip():
+            raise UserError(f"--set takes a.b=value, not {setting!r}")
+        keys = path.strip().split(".")
+        value = parse(f"value: {text}", f"--set {setting}")["value"]
+        if keys == ["preset"]:
+            preset(str(value))
+        number = next((i for i, key in enumerate(keys) if key.isdigit()), None)
+        if number is not None:  # a list is kept whole, so the change goes into a copy of it
+            whole = _get(merge(preset(given.get("preset", "tiny")), given), keys[:number])
+            if not isinstance(whole, list):
+                raise UserError(f"--set {setting}: {'.'.join(keys[:number])} is not a list")
+            _put(given, keys[:number], copy.deepcopy(whole), setting)
+        _put(given, keys, value, setting)
+    return given
+
+
+def _get(tree: Any, keys: list[str]) -> Any:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def _put(tree: Any, keys: list[str], value: Any, setting: str) -> None:
+    for at, key in enumerate(keys):
+        last = at == len(keys) - 1
+        if isinstance(tree, list):
+            if int(key) >= len(tree):
+                raise UserError(f"--set {setting}: there are only {len(tree)} in {'.'.join(keys[:at])}")
+            if last:
+                tree[int(key)] = value
+            else:
+                tree = tree[int(key)]
+        elif last:
+            tree[key] = value
+        else:
+            if not isinstance(tree.get(key), dict | list):
+                tree[key] = {}
+            tree = tree[key]
+
+
+def check(given: dict[str, Any], source: str = "the settings") -> Config:
+    """The Config of a preset and what was given on top of it; UserError names the key, the value and the nearest known key."""
+    name = given.get("preset", "tiny")
+    try:
+        return Config.model_validate(merge(preset(str(name)), given))
+    except ValidationError as error:
+        raise UserError(f"{source}: {_sentence(error)}") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    where = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        known = list(_fields(path[:-1]))
+        near = difflib.get_close_matches(path[-1], known, 1, 0.5)
+        hint = f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"there are {', '.join(known)}"
+        return f"there is no setting {where}; {hint}"
+    if first["type"] == "missing":
+        return f"the setting {where} is needed"
+    reason = first["msg"].removeprefix("Value error, ")
+    reason = reason[0].lower() + reason[1:]
+    return f"{where} = {first['input']!r}: {reason}" if where and first["type"] != "value_error" else reason
+
+
+def _fields(path: list[str]) -> dict[str, Any]:
+    """The settings that the part at `path` has."""
+    part: type[BaseModel] = Config
+    for key in path:
+        if key.isdigit() or key not in part.model_fields:
+            continue
+        inner = _model(part.model_fields[key].annotation)
+        part = inner or part
+    return part.model_fields
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """The first model in a type such as `list[Captioner]` or `Lora | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model(part))), None)
