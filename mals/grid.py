@@ -1,0 +1,202 @@
+"""The grid of a run: stages x shards, one Parquet file a cell, joined by position.
+
+A cell holds `id`, the columns that its stage adds, and `reject` and `error`. Nothing here knows what a stage does.
+"""
+
+import importlib
+import json
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from mals.config import Config
+from mals.errors import ModelMissing, UserError
+from mals.receipt import Receipt, fingerprint
+from mals.stage import Stage
+from mals.store import Store
+
+CHAIN = ("generate", "safety", "filter", "crop", "caption", "label")
+State = Literal["done", "missing", "stale", "damaged", "outdated"]
+
+
+class Damaged(Exception):
+    """A file of the run does not hold what its receipt says; `mals verify` names it and `mals run` makes it again."""
+
+
+def build(name: str, config: Config) -> Stage:
+    """The stage called `name`: ours, or the one that `stages` in the settings puts in its place."""
+    target = config.stages.get(name, f"mals.{name}:stage")
+    module, colon, function = target.partition(":")
+    if not colon:
+        raise UserError(f"stages.{name} = {target!r} is not of the form my_package.my_module:my_function")
+    try:
+        make: Callable[[Config], Stage] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"stages.{name} = {target!r} cannot be imported: {error}") from None
+    return make(config)
+
+
+class Grid:
+    """The cells of one run."""
+
+    def __init__(self, store: Store, config: Config, plan: dict[str, Any]):
+        self.store = store
+        self.plan = plan
+        unknown = sorted(set(config.stages) - set(CHAIN))
+        if unknown:
+            raise UserError(f"there is no stage {unknown[0]!r} to replace; there are {', '.join(CHAIN)}")
+        self.stages: dict[str, Stage] = {name: build(name, config) for name in CHAIN}
+        self._planned: tuple[int, Any] | None = None
+
+    @property
+    def shards(self) -> int:
+        return -(-self.plan["rows"] // self.plan["shard_rows"])
+
+    def rows(self, shard: int) -> int:
+        """Rows of one shard: as many as every other, but for the last."""
+        size = self.plan["shard_rows"]
+        return min(size, self.plan["rows"] - shard * size)
+
+    @cached_property
+    def params(self) -> dict[str, dict[str, Any]]:
+        """Stage -> what its results depend on; raises ModelMissing."""
+        return {name: json.loads(json.dumps(stage.params())) for name, stage in self.stages.items()}
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Stage -> the fingerprint that its cells must have; raises ModelMissing."""
+        found, upstream = {}, self.plan["fingerprint"]
+        for name, stage in self.stages.items():
+            upstream = found[name] = fingerprint(name, stage.version, self.params[name], upstream)
+        return found
+
+    def earlier(self, stage: str | None) -> list[str]:
+        """The stages before `stage`; all of them for None."""
+        names = list(self.stages)
+        return names if stage is None else names[: names.index(stage)]
+
+    @staticmethod
+    def cell(stage: str, shard: int) -> str:
+        return f"{stage}/{shard:05d}.parquet"
+
+    @staticmethod
+    def receipt_name(stage: str, shard: int) -> str:
+        return f"{stage}/{shard:05d}.json"
+
+    @staticmethod
+    def failure_name(stage: str, shard: int) -> str:
+        return f"{stage}/{shard:05d}.failed.json"
+
+    def receipt(self, stage: str, shard: int) -> Receipt | None:
+        try:
+            return Receipt.load(self.store.read(self.receipt_name(stage, shard)))
+        except FileNotFoundError:
+            return None
+
+    def receipts(self, stage: str) -> dict[int, Receipt]:
+        """Shard -> receipt, for all that are there."""
+        names = [name for name in self.store.list(stage) if name.endswith(".json") and not name.endswith(".failed.json")]
+        found = (Receipt.load(data) for data in self.store.read_all(names).values())
+        return {receipt.shard: receipt for receipt in found if receipt is not None and receipt.shard < self.shards}
+
+    def failures(self, stage: str) -> dict[int, dict[str, Any]]:
+        """Shard -> what is known of its last failed attempt."""
+        names = [name for name in self.store.list(stage) if name.endswith(".failed.json")]
+        return {failure["shard"]: failure for failure in map(json.loads, self.store.read_all(names).values())}
+
+    def states(self, upto: str | None = None) -> dict[str, dict[int, State]]:
+        """Stage -> shard -> state, for the stages up to and with `upto`.
+
+        Where a model is missing, the fingerprints cannot be known: a cell then counts as done for whatever settings made it.
+        """
+        names = list(self.stages) if upto is None else [*self.earlier(upto), upto]
+        try:
+            wanted: dict[str, str] | None = self.fingerprints
+        except ModelMissing:
+            wanted = None
+        found: dict[str, dict[int, State]] = {}
+        shas: dict[int, dict[str, str]] = {shard: {} for shard in range(self.shards)}
+        for name in names:
+            receipts, sizes = self.receipts(name), self.store.list(name)
+            found[name] = {}
+            for shard in range(self.shards):
+                receipt = receipts.get(shard)
+                found[name][shard] = self._state(receipt, sizes.get(self.cell(name, shard)), wanted and wanted[name], shas[shard])
+                if receipt is not None:
+                    shas[shard][name] = receipt.sha256
+        return found
+
+    @staticmethod
+    def _state(receipt: Receipt | None, size: int | None, wanted: str | None, inputs: dict[str, str]) -> State:
+        if receipt is None:
+            return "missing"
+        if wanted is not None and receipt.fingerprint != wanted:
+            return "stale"
+        if size != receipt.bytes:
+            return "damaged"
+        return "done" if receipt.inputs == inputs else "outdated"
+
+    def planned(self, shard: int, columns: list[str]) -> pa.Table:
+        """Columns of the plan for one shard."""
+        at, group = divmod(shard, self.plan["shards_per_file"])
+        if self._planned is None or self._planned[0] != at:
+            self._planned = (at, self.store.parquet(f"plan/{at:05d}.parquet"))
+        return self._planned[1].read_row_group(group, columns=columns)
+
+    def table(self, shard: int, columns: list[str], before: str | None = None) -> pa.Table:
+        """`id`, `columns` of the plan and of the stages before `before`, and what those stages ruled, for one shard.
+
+        `refused_by` and `failed_in` name the first stage that refused the row or failed on it (null where none did); `reject` [list of string] and
+        `error` are that stage's words. Raises Damaged where a cell cannot be read or holds other ids than the plan.
+        """
+        stages = self.earlier(before)
+        owner = {field.name: name for name in stages for field in self.stages[name].adds}
+        planned = [name for name in columns if name not in owner and name != "id"]
+        table = self.planned(shard, ["id", *planned])
+        found = {name: table[name] for name in table.column_names}
+        verdict = Verdict(len(table))
+        for name in stages:
+            wanted = [column for column in columns if owner.get(column) == name]
+            cell = self._read(name, shard, ["id", *wanted, "reject", "error"])
+            if not cell["id"].equals(table["id"]):
+                raise Damaged(f"{self.cell(name, shard)} holds other ids than the plan")
+            found |= {column: cell[column] for column in wanted}
+            verdict.add(name, cell["reject"], cell["error"])
+        ordered = {"id": found["id"], **{name: found[name] for name in columns}}
+        return pa.table({**ordered, **verdict.columns()})
+
+    def _read(self, stage: str, shard: int, columns: list[str]) -> pa.Table:
+        try:
+            return self.store.parquet(self.cell(stage, shard)).read(columns=columns)
+        except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
+            raise Damaged(f"{self.cell(stage, shard)} cannot be read: {error}") from None
+
+
+class Verdict:
+    """The first refusal and the first failure of each row of a shard."""
+
+    def __init__(self, rows: int):
+        self.refused_by: list[str | None] = [None] * rows
+        self.failed_in: list[str | None] = [None] * rows
+        self.reject: list[list[str] | None] = [None] * rows
+        self.error: list[str | None] = [None] * rows
+
+    def add(self, stage: str, reject: pa.ChunkedArray, error: pa.ChunkedArray) -> None:
+        if reject.null_count < len(reject):
+            for row, reasons in enumerate(reject.to_pylist()):
+                if reasons and self.refused_by[row] is None and self.failed_in[row] is None:
+                    self.refused_by[row], self.reject[row] = stage, reasons
+        if error.null_count < len(error):
+            for row, message in enumerate(error.to_pylist()):
+                if message and self.failed_in[row] is None and self.refused_by[row] is None:
+                    self.failed_in[row], self.error[row] = stage, message
+
+    def columns(self) -> dict[str, pa.Array]:
+        return {
+            "refused_by": pa.array(self.refused_by, pa.string()),
+            "reject": pa.array(self.reject, pa.list_(pa.string())),
+            "failed_in": pa.array(self.failed_in, pa.string()),
+            "error": pa.array(self.error, pa.string()),
+        }

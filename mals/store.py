@@ -1,0 +1,186 @@
+"""The files of a run, on a local disk or behind any fsspec URL: each appears whole or not at all.
+
+Local: written beside, synced, renamed, the folder synced. Object store: built locally, then put as one object. A temporary file carries the host
+and the process that owns it, so that `sweep` removes only what a dead process left.
+"""
+
+import errno
+import hashlib
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow.parquet as pq
+
+from mals.errors import UserError
+
+HOST = "".join(c if c.isalnum() else "-" for c in socket.gethostname())[:40] or "host"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Store:
+    """A folder of files named by "/"-separated relative names."""
+
+    def __init__(self, url: str):
+        self.url = str(url)
+        try:
+            self.fs, self.root = fsspec.url_to_fs(self.url)
+        except ImportError as error:
+            raise UserError(f"{self.url} needs a package that is not installed here: {_first_sentence(error)}") from None
+        except ValueError as error:
+            raise UserError(f"{self.url} cannot be opened: {_first_sentence(error)}") from None
+        local = self.fs.protocol == "file" or "file" in self.fs.protocol
+        self.folder: Path | None = Path(self.root) if local else None
+
+    def path(self, name: str) -> str:
+        """Where `name` is, in the file system's own words."""
+        return f"{self.root.rstrip('/')}/{name}"
+
+    def commit(self, name: str, data: bytes) -> None:
+        """Make `name` hold `data`, whole or not at all."""
+        with self.writer(name) as path:
+            path.write_bytes(data)
+
+    @contextmanager
+    def writer(self, name: str) -> Iterator[Path]:
+        """A local file to build `name` in; it becomes `name` on a clean exit and vanishes on any other."""
+        if self.folder is None:
+            with tempfile.TemporaryDirectory(prefix="mals-") as scratch:
+                temporary = Path(scratch) / "file"
+                yield temporary
+                self.fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
+                self.fs.put_file(str(temporary), self.path(name))
+            return
+        target = self.folder / name
+        temporary = target.parent / f".{target.name}.{HOST}.{os.getpid()}.tmp"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _sync(temporary)
+            temporary.replace(target)
+            _sync(target.parent, folder=True)
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise disk_full(target) from None
+            raise
+
+    def read(self, name: str) -> bytes:
+        """The bytes of `name`; FileNotFoundError where there is none."""
+        if self.folder is not None:
+            return (self.folder / name).read_bytes()
+        return self.fs.cat_file(self.path(name))
+
+    def read_all(self, names: list[str]) -> dict[str, bytes]:
+        """The bytes of those of `names` that are there; many objects travel at once."""
+        if self.folder is None:
+            found = self.fs.cat([self.path(name) for name in names], on_error="omit") if names else {}
+            if isinstance(found, bytes):
+                found = {self.path(names[0]): found}
+            at = {self.fs._strip_protocol(self.path(name)): name for name in names}
+            return {at[self.fs._strip_protocol(path)]: data for path, data in found.items()}
+        data = {}
+        for name in names:
+            try:
+                data[name] = (self.folder / name).read_bytes()
+            except FileNotFoundError:
+                continue
+        return data
+
+    def size(self, name: str) -> int | None:
+        """Bytes of `name`; None where there is none."""
+        try:
+            if self.folder is not None:
+                return (self.folder / name).stat().st_size
+            return int(self.fs.info(self.path(name))["size"])
+        except FileNotFoundError:
+            return None
+
+    def remove(self, name: str) -> None:
+        """Take `name` away; nothing happens where there is none."""
+        if self.folder is not None:
+            (self.folder / name).unlink(missing_ok=True)
+        elif self.size(name) is not None:
+            self.fs.rm_file(self.path(name))
+
+    def list(self, folder: str) -> dict[str, int]:
+        """The files directly in `folder` with their bytes, by their names from the root, sorted; temporary files are left out."""
+        if self.folder is not None:
+            try:
+                with os.scandir(self.folder / folder) as entries:
+                    found = {f"{folder}/{e.name}": e.stat().st_size for e in entries if e.is_file() and not e.name.endswith(".tmp")}
+            except FileNotFoundError:
+                return {}
+            return dict(sorted(found.items()))
+        try:
+            self.fs.invalidate_cache()
+            entries_ = self.fs.ls(self.path(folder), detail=True)
+        except FileNotFoundError:
+            return {}
+        return {
+            f"{folder}/{e['name'].rsplit('/', 1)[1]}": int(e["size"])
+            for e in sorted(entries_, key=lambda e: e["name"])
+            if e["type"] == "file"
+        }
+
+    def parquet(self, name: str) -> pq.ParquetFile:
+        """`name` opened as Parquet; local files are memory-mapped."""
+        if self.folder is not None:
+            return pq.ParquetFile(self.folder / name, memory_map=True)
+        return pq.ParquetFile(self.fs.open(self.path(name), "rb"))
+
+    def sha256(self, name: str) -> str:
+        """The hex digest of what `name` holds, read in blocks."""
+        digest = hashlib.sha256()
+        with self.fs.open(self.path(name), "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def sweep(self) -> int:
+        """Remove the temporary files of processes of this machine that are dead; how many there were."""
+        if self.folder is None or not self.folder.exists():
+            return 0
+        swept = 0
+        for path in self.folder.rglob(f".*.{HOST}.*.tmp"):
+            pid = path.name.split(".")[-2]
+            if pid.isdigit() and not _alive(int(pid)):
+                path.unlink(missing_ok=True)
+                swept += 1
+        return swept
+
+
+def disk_full(path: Any) -> UserError:
+    """What to say when a disk has no room left."""
+    return UserError(f"no space is left for {path}; free some and give the same command again, finished work is kept")
+
+
+def _sync(path: Path, folder: bool = False) -> None:
+    """Force `path` to the disk; some network file systems refuse this for folders."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not folder or error.errno in FULL:
+            raise
+    finally:
+        os.close(handle)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")
