@@ -123,7 +123,7 @@ class Grid:
             found[name] = {}
             for shard in range(self.shards):
                 receipt = receipts.get(shard)
-                found[name][shard] = self._state(receipt, sizes.get(self.cell(name, shard)), wanted and wanted[name], shas[shard])
+                found[name][shard] = self._state(receipt, sizes.get(self.cell(name, shard)), wanted[name] if wanted else None, shas[shard])
                 if receipt is not None:
                     shas[shard][name] = receipt.sha256
         return found
@@ -134,7 +134,7 @@ class Grid:
             return "missing"
         if wanted is not None and receipt.fingerprint != wanted:
             return "stale"
-        if size != receipt.bytes:
+        if size != receipt.size:
             return "damaged"
         return "done" if receipt.inputs == inputs else "outdated"
 
@@ -148,8 +148,8 @@ class Grid:
     def table(self, shard: int, columns: list[str], before: str | None = None) -> pa.Table:
         """`id`, `columns` of the plan and of the stages before `before`, and what those stages ruled, for one shard.
 
-        `refused_by` and `failed_in` name the first stage that refused the row or failed on it (null where none did); `reject` [list of string] and
-        `error` are that stage's words. Raises Damaged where a cell cannot be read or holds other ids than the plan.
+        `refused_by` and `failed_in` name the first stage that refused the row or failed on it (null where none did); `reject` [list of
+        string] and `error` are that stage's words. Raises Damaged where a cell cannot be read or holds other ids than the plan.
         """
         stages = self.earlier(before)
         owner = {field.name: name for name in stages for field in self.stages[name].adds}

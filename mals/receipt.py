@@ -1,7 +1,7 @@
 """Receipts and fingerprints: what makes one shard of one stage done, and for which settings.
 
-Done means: the receipt is there, its fingerprint is the one that the settings ask for, the cell has the size it names, and the earlier cells are the
-ones it was made from.
+Done means: the receipt is there, its fingerprint is the one that the settings ask for, the cell has the size it names, and the earlier
+cells are the ones it was made from.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class Receipt:
     version: int
     params: dict[str, Any]
     inputs: dict[str, str]  # earlier stage -> sha256 of its cell
-    bytes: int
+    size: int  # bytes of the cell
     sha256: str
     rows: int  # in the cell
     worked: int  # that reached this stage

@@ -1,7 +1,7 @@
 """The files of a run, on a local disk or behind any fsspec URL: each appears whole or not at all.
 
-Local: written beside, synced, renamed, the folder synced. Object store: built locally, then put as one object. A temporary file carries the host
-and the process that owns it, so that `sweep` removes only what a dead process left.
+Local: written beside, synced, renamed, the folder synced. Object store: built locally, then put as one object. A temporary file carries
+the host and the process that owns it, so that `sweep` removes only what a dead process left.
 """
 
 import errno
