@@ -5,6 +5,7 @@ The parts, which name the setting in messages and the embedded model: generator,
 
 import hashlib
 import importlib
+import json
 import os
 import re
 import shutil
@@ -190,7 +191,7 @@ def _lacks(folder: Path) -> str:
     if OPENPOSE in top:
         return ""
     if "model_index.json" in top:
-        index = yaml.safe_load((folder / "model_index.json").read_text(encoding="utf-8"))
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
         parts = [name for name, entry in index.items() if isinstance(entry, list) and entry[0] and name != "safety_checker"]
         lacking = [f"{name}/{lacks}" for name in parts if (lacks := _part_lacks(folder / name))]
         return lacking[0] if lacking else ""
@@ -204,8 +205,8 @@ def _part_lacks(folder: Path) -> str:
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if not names:
         return "files"
-    for index in (name for name in names if name.endswith(".index.json")):
-        shards = set(yaml.safe_load((folder / index).read_text(encoding="utf-8")).get("weight_map", {}).values())
+    for index in (name for name in names if re.search(r"\.index(\.\w+)?\.json$", name)):
+        shards = set(json.loads((folder / index).read_text(encoding="utf-8")).get("weight_map", {}).values())
         if shards and shards <= names:
             return ""
     if "config.json" in names and not any(name.endswith((".safetensors", ".bin")) and "-of-" not in name for name in names):
@@ -245,9 +246,8 @@ def _content(folder: Path) -> str:
 def _embedded(part: str) -> Found:
     """The trained weights that ship with the package, else a random stand-in built once into the user's cache."""
     if part not in EMBEDDED:
-        raise UserError(
-            f"there is no embedded model for {SETTING.get(part, part)}; there is one for {', '.join(map(SETTING.get, EMBEDDED))}"
-        )  # type: ignore[arg-type]
+        known = ", ".join(SETTING[name] for name in EMBEDDED)
+        raise UserError(f"there is no embedded model for {SETTING.get(part, part)}; there is one for {known}")
     if (WEIGHTS / part).is_dir():
         return Found("embedded", str(WEIGHTS / part), _content(WEIGHTS / part))
     builder = importlib.import_module(f"mals.world.untrained.{part}")
@@ -302,7 +302,7 @@ def _row(need: Need) -> dict[str, Any]:
     try:
         found = find(need.model, need.revision, need.part)
     except UserError as error:
-        return row | {"missing": str(error)}
+        return row | {"missing": str(error).replace(SETTING[need.part], need.key)}
     size = sum(stat.st_size for _, stat in _files(Path(found.path)))
     return row | {"resolved": found.revision, "licence": licence(found), "bytes": size, "where": found.path}
 

@@ -1,1 +1,1 @@
-"""Random stand-ins with the shapes of the embedded models, for where no trained weights ship: one file a part, `build(folder)` and VERSION."""
+"""Random stand-ins with the shapes of the embedded models, where no trained weights ship: `build(folder)` and VERSION a file."""
