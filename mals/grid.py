@@ -6,6 +6,7 @@ A cell holds `id`, the columns that its stage adds, and `reject` and `error`. No
 import importlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -106,37 +107,15 @@ class Grid:
         names = [name for name in self.store.list(stage) if name.endswith(".failed.json")]
         return {failure["shard"]: failure for failure in map(json.loads, self.store.read_all(names).values())}
 
-    def states(self, upto: str | None = None) -> dict[str, dict[int, State]]:
-        """Stage -> shard -> state, for the stages up to and with `upto`.
-
-        Where a model is missing, the fingerprints cannot be known: a cell then counts as done for whatever settings made it.
-        """
+    def survey(self, upto: str | None = None) -> "Survey":
+        """What is there now, for the stages up to and with `upto`; every receipt is read once."""
         names = list(self.stages) if upto is None else [*self.earlier(upto), upto]
         try:
             wanted: dict[str, str] | None = self.fingerprints
         except ModelMissing:
             wanted = None
-        found: dict[str, dict[int, State]] = {}
-        shas: dict[int, dict[str, str]] = {shard: {} for shard in range(self.shards)}
-        for name in names:
-            receipts, sizes = self.receipts(name), self.store.list(name)
-            found[name] = {}
-            for shard in range(self.shards):
-                receipt = receipts.get(shard)
-                found[name][shard] = self._state(receipt, sizes.get(self.cell(name, shard)), wanted[name] if wanted else None, shas[shard])
-                if receipt is not None:
-                    shas[shard][name] = receipt.sha256
-        return found
-
-    @staticmethod
-    def _state(receipt: Receipt | None, size: int | None, wanted: str | None, inputs: dict[str, str]) -> State:
-        if receipt is None:
-            return "missing"
-        if wanted is not None and receipt.fingerprint != wanted:
-            return "stale"
-        if size != receipt.size:
-            return "damaged"
-        return "done" if receipt.inputs == inputs else "outdated"
+        sizes = {name: self.store.list(name) for name in names}
+        return Survey(self.shards, {name: self.receipts(name) for name in names}, sizes, wanted)
 
     def planned(self, shard: int, columns: list[str]) -> pa.Table:
         """Columns of the plan for one shard."""
@@ -172,6 +151,43 @@ class Grid:
             return self.store.parquet(self.cell(stage, shard)).read(columns=columns)
         except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
             raise Damaged(f"{self.cell(stage, shard)} cannot be read: {error}") from None
+
+
+@dataclass
+class Survey:
+    """The receipts of a run and what they amount to.
+
+    `wanted` is None where a model is missing, so that no fingerprint can be known: a cell then counts for whatever settings made it.
+    """
+
+    shards: int
+    receipts: dict[str, dict[int, Receipt]]  # stage -> shard -> receipt
+    sizes: dict[str, dict[str, int]]  # stage -> file -> bytes
+    wanted: dict[str, str] | None  # stage -> fingerprint
+
+    def state(self, stage: str, shard: int) -> State:
+        receipt = self.receipts[stage].get(shard)
+        if receipt is None:
+            return "missing"
+        if self.wanted is not None and receipt.fingerprint != self.wanted[stage]:
+            return "stale"
+        if self.sizes[stage].get(Grid.cell(stage, shard)) != receipt.size:
+            return "damaged"
+        return "done" if receipt.inputs == self.inputs(stage, shard) else "outdated"
+
+    def inputs(self, stage: str, shard: int) -> dict[str, str]:
+        """Earlier stage -> sha256 of its cell as it is now."""
+        names = list(self.receipts)
+        return {name: self.receipts[name][shard].sha256 for name in names[: names.index(stage)] if shard in self.receipts[name]}
+
+    def made(self, receipt: Receipt) -> None:
+        """Take note of a new cell."""
+        self.receipts[receipt.stage][receipt.shard] = receipt
+        self.sizes[receipt.stage][Grid.cell(receipt.stage, receipt.shard)] = receipt.size
+
+    def count(self, stage: str, state: State) -> int:
+        """Shards of `stage` that are in `state`."""
+        return sum(self.state(stage, shard) == state for shard in range(self.shards))
 
 
 class Verdict:
