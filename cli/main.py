@@ -1,0 +1,59 @@
+"""`mals`: every command, and the one place where a mistake becomes a sentence and an exit code."""
+
+import errno
+import os
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Synthetic person data sets in the manner of MALS: captions to packed, labelled pictures. Give a command again to resume it.",
+)
+
+
+def register() -> None:
+    """Put the commands of each module under `mals`."""
+    from cli import dataset, explain, stages
+
+    stages.register(app)
+    dataset.register(app)
+    explain.register(app)
+
+
+def main() -> None:
+    """Run one command; exit 2 with one sentence for what the user can mend, 1 for shards that failed, 130 and 143 when stopped."""
+    from mals.errors import UserError
+
+    signal.signal(signal.SIGTERM, _stop)
+    register()
+    try:
+        app()
+    except UserError as error:
+        _leave(str(error), 2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _leave(f"no space is left for {error.filename or 'a file'}; free some and give the same command again, finished work is kept", 2)
+    except KeyboardInterrupt:
+        _leave("stopped; give the same command again to go on", 130)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(143)
+
+
+def _leave(text: str, code: int) -> None:
+    print(text, file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
