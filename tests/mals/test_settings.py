@@ -1,0 +1,73 @@
+import pytest
+
+from mals import settings
+from mals.config import Captioner
+from mals.errors import UserError
+
+
+@pytest.mark.parametrize("name", settings.presets())
+def test_every_preset_is_valid(name):
+    assert settings.check({"preset": name}).preset == name
+
+
+def test_the_default_preset_is_tiny():
+    assert settings.check({}).preset == "tiny"
+
+
+def test_a_typo_names_the_nearest_key():
+    with pytest.raises(UserError, match=r"crop\.scoer; did you mean crop\.score\?"):
+        settings.check({"crop": {"scoer": 1}})
+
+
+def test_a_typo_inside_a_list_names_the_nearest_key():
+    with pytest.raises(UserError, match=r"captioners\.0\.beam; did you mean caption\.captioners\.0\.beams\?"):
+        settings.check({"caption": {"captioners": [{"model": "x", "beam": 2}]}})
+
+
+def test_an_unknown_preset_names_those_there_are():
+    with pytest.raises(UserError, match="no preset 'big'; there are mals, modern, tiny"):
+        settings.check({"preset": "big"})
+
+
+def test_a_wrong_value_is_named():
+    with pytest.raises(UserError, match=r"generate\.height = 100: input should be a multiple of 8"):
+        settings.check({"generate": {"height": 100}})
+
+
+def test_split_shares_that_do_not_sum_to_one_are_refused():
+    with pytest.raises(UserError, match=r"sum to 0\.5, not 1"):
+        settings.check({"pack": {"split": {"train": 0.5}}})
+
+
+def test_one_member_of_a_presets_list_can_be_set():
+    given = settings.assign({"preset": "modern"}, ["caption.captioners.1.beams=5"])
+    captioners = settings.check(given).caption.captioners
+    assert [type(c) for c in captioners] == [Captioner, Captioner]
+    assert captioners[1].beams == 5
+    assert captioners[0] == settings.check({"preset": "modern"}).caption.captioners[0]
+
+
+def test_a_number_in_exponent_form_is_a_number():
+    assert settings.check(settings.assign({}, ["crop.score=1e-1"])).crop.score == 0.1
+
+
+@pytest.mark.parametrize("text", ["generate.steps", "=3", "generate.steps=[1"])
+def test_a_setting_of_another_form_is_refused(text):
+    with pytest.raises(UserError):
+        settings.assign({}, [text])
+
+
+def test_a_list_index_past_the_end_is_refused():
+    with pytest.raises(UserError, match="there are only 1 in"):
+        settings.assign({}, ["caption.captioners.4.beams=2"])
+
+
+def test_a_file_that_is_not_yaml_is_told_with_its_line():
+    with pytest.raises(UserError, match=r"mals\.yaml, line 2 is not YAML"):
+        settings.parse("a: 1\nb: ]", "mals.yaml")
+
+
+def test_what_is_given_wins_over_the_preset_key_by_key():
+    config = settings.check({"preset": "mals", "filter": {"min_bytes": 1}})
+    assert config.filter.min_bytes == 1
+    assert config.filter.min_channel_variance == settings.check({"preset": "mals"}).filter.min_channel_variance
