@@ -2,6 +2,7 @@
 
 They work on real pictures in the real columns, and are pure functions of their rows, so that whatever differs after a kill is the
 grid's doing.
+"""
 
 from io import BytesIO
 from typing import Any
