@@ -1,0 +1,41 @@
+"""A full disk, on a small tmpfs in a mount namespace of the test's own."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import environment
+
+SCRIPT = """
+set -u
+mount -t tmpfs -o size=$1 none {disk}
+cp -r {planned}/. {disk}
+{mals} run {disk} --quiet 2> {out}/told; echo $? > {out}/code
+ls -A {disk} | grep -c tmp > {out}/left
+mount -o remount,size=200m {disk}
+{mals} run {disk} --quiet 2> {out}/told_after; echo $? > {out}/code_after
+cp -r {disk}/dataset {out}/dataset
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["200k", "420k", "700k"])
+def test_a_full_disk_stops_with_a_sentence_and_resumes_after(planned, tmp_path, size):
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a tmpfs of their own")
+    calm, folder = planned("calm"), planned("planned")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").mkdir()
+    command = f"{sys.executable} -m cli.main"
+    assert subprocess.run([*command.split(), "run", str(calm), "--quiet"], env=environment(), capture_output=True).returncode == 0
+    script = SCRIPT.format(disk=tmp_path / "disk", planned=folder, out=tmp_path / "out", mals=command).replace("$1", size)
+    subprocess.run(["unshare", "-rm", "bash", "-c", script], env=environment(), check=True, timeout=300)
+    out = tmp_path / "out"
+    told = (out / "told").read_text().strip()
+    assert (out / "code").read_text().strip() == "2", told
+    assert told.count("\n") == 0
+    assert "no space is left" in told
+    assert (out / "code_after").read_text().strip() == "0", (out / "told_after").read_text()
+    resumed = {p.name: p.read_bytes() for p in (out / "dataset").rglob("*") if p.is_file()}
+    assert resumed == {p.name: p.read_bytes() for p in (calm / "dataset").rglob("*") if p.is_file()}

@@ -1,0 +1,95 @@
+"""SIGKILL at injected points and at random moments, then the same command: the data set is the same bytes as without."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import environment
+
+INJECT = Path(__file__).parent / "inject"  # holds a sitecustomize.py that kills the process group at the n-th file operation
+POINTS = 24
+
+
+def run(folder, env, kill_after=None):
+    """`mals run` in a process group of its own; its exit code."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "run", str(folder), "--quiet"],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _, told = process.communicate(timeout=kill_after or 300)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return -signal.SIGKILL
+    assert process.returncode in (0, -signal.SIGKILL), told
+    return process.returncode
+
+
+def dataset(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted((folder / "dataset").rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A planned run, and what comes out of it when nothing happens; with the number of file operations that this took."""
+    from mals.create import create
+    from tests.fakes import FAST
+
+    root = tmp_path_factory.mktemp("kill")
+    captions = root / "captions.txt"
+    captions.write_text("".join(f"a person number {i} in a coat\n" for i in range(40)))
+    create(str(root / "planned"), captions=captions, sets=[*FAST, "run.workers=2"])
+    shutil.copytree(root / "planned", root / "calm")
+    count = root / "count"
+    assert run(root / "calm", injected(count, 10**9)) == 0
+    assert len(dataset(root / "calm")) >= 6
+    return root, dataset(root / "calm"), count.stat().st_size
+
+
+def injected(count, at):
+    path = os.pathsep.join([str(INJECT), environment()["PYTHONPATH"]])
+    return environment(MALS_TEST_COUNT=str(count), MALS_TEST_KILL_AT=str(at)) | {"PYTHONPATH": path}
+
+
+def test_the_injected_points_lie_in_every_kind_of_operation(uninterrupted):
+    root, _, operations = uninterrupted
+    kinds = set((root / "count").read_bytes())
+    assert kinds == set(b"frut"), "fsync, replace, unlink, write-temporary"
+    assert operations > 10 * POINTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", range(POINTS))
+def test_killed_at_an_injected_point_the_run_resumes_to_the_same_bytes(uninterrupted, tmp_path, point):
+    root, expected, operations = uninterrupted
+    shutil.copytree(root / "planned", tmp_path / "run")
+    at = 1 + point * (operations - 1) // (POINTS - 1) - (point == POINTS - 1)
+    assert run(tmp_path / "run", injected(tmp_path / "count", at)) == -signal.SIGKILL
+    assert run(tmp_path / "run", environment()) == 0
+    assert dataset(tmp_path / "run") == expected
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_run_resumes_to_the_same_bytes(uninterrupted, tmp_path):
+    root, expected, _ = uninterrupted
+    shutil.copytree(root / "planned", tmp_path / "run")
+    moments = random.Random(0)
+    kills = 0
+    while run(tmp_path / "run", environment(), kill_after=moments.uniform(1.0, 4.0)) != 0:
+        kills += 1
+        time.sleep(0.6)  # so that workers of the killed coordinator are gone
+        assert kills < 60, "the run makes no progress between kills"
+    assert kills >= 2
+    assert dataset(tmp_path / "run") == expected
