@@ -128,6 +128,7 @@ class Pack(Part):
     rows_per_group: Count = 512  # about 16 MB a row group at 30 kB a crop
     license: str = "other"
     contact: str = ""
+    language: str = "en"  # of the captions, for the card
 
     @model_validator(mode="after")
     def shares_sum_to_one(self) -> "Pack":

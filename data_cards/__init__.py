@@ -1,0 +1,1 @@
+"""Templates of the cards that packed data sets carry."""

@@ -1,0 +1,231 @@
+"""A finished run made in a moment: a real plan, real cells and receipts, with small stages in place of the models.
+
+Run `python -m tests.small.cells FOLDER ROWS` for one to look at. Row i is refused by the filter where i % 10 is 3 (as small, and every
+second one as grey too), by the crop where i % 10 is 6, and fails in `generate` where i % 50 is 8; all others are kept.
+"""
+
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from mals import settings
+from mals.config import Config, dump
+from mals.run import Run, save_settings
+from mals.shard import Pace, run_shard
+from mals.stage import Resources, answer
+from mals.store import Store
+
+STAGES = ("generate", "safety", "filter", "crop", "caption", "label")
+KEYPOINTS = pa.list_(pa.list_(pa.float32(), 3), 17)
+CAPTIONS = pa.list_(
+    pa.struct(
+        [
+            ("text", pa.string()),
+            ("raw", pa.string()),
+            ("model", pa.string()),
+            ("revision", pa.string()),
+            ("prompt", pa.string()),
+            ("repetition", pa.float32()),
+        ]
+    )
+)
+PLAN = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt", pa.string()),
+        ("negative_prompt", pa.string()),
+        ("seed", pa.int64()),
+        ("caption", pa.string()),
+        ("person", pa.string()),
+        ("camera", pa.string()),
+        ("wanted", pa.list_(pa.int8())),
+        ("init_image", pa.string()),
+        ("prompt_tokens", pa.int32()),
+        ("prompt_cut", pa.bool_()),
+    ]
+)
+
+
+class Small:
+    """A stage from a function that answers one row."""
+
+    version = 1
+    batch = 16
+    resources = Resources()
+
+    def __init__(self, name: str, needs: tuple[str, ...], adds: pa.Schema, answer_one: Callable[[dict[str, Any]], dict[str, Any]]):
+        self.name, self.needs, self.adds, self.answer_one = name, needs, adds, answer_one
+
+    def params(self) -> dict[str, Any]:
+        return {"small": True}
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        rows = [self.answer_one(row) for row in batch.to_pylist()]
+        columns = {name: [row.get(name) for row in rows] for name in self.adds.names}
+        return answer(self.adds, columns, [row.get("reject") for row in rows], [row.get("error") for row in rows])
+
+
+def number(row_id: str) -> int:
+    return int(row_id.rsplit("-", 1)[1])
+
+
+def picture(text: str, width: int, height: int) -> bytes:
+    """A small JPEG that is a function of `text`."""
+    pixels = np.frombuffer(hashlib.blake2b(text.encode()).digest()[:48], np.uint8).reshape(4, 4, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((width, height)).save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
+
+
+def generate(config: Config) -> Small:
+    names = "model:s revision:s pipeline:s scheduler:s steps:i guidance:f strength:f dtype:s batch:i lora:s".split()
+    kinds = {"s": pa.string(), "i": pa.int32(), "f": pa.float32()}
+    facts = [(name.split(":")[0], kinds[name.split(":")[1]]) for name in names]
+    adds = pa.schema([("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), *facts])
+
+    def one(row: dict[str, Any]) -> dict[str, Any]:
+        if number(row["id"]) % 50 == 8:
+            return {"error": f"OSError: cannot open /home/somebody/pictures/{row['id']}.png"}
+        made = {"image": picture(row["id"], 48, 96), "width": 48, "height": 96, "model": "small/generator", "revision": "0" * 40}
+        return made | {"pipeline": "Small", "scheduler": "Euler", "steps": 2, "guidance": 1.5, "dtype": "fp32", "batch": 16}
+
+    return Small("generate", ("id",), adds, one)
+
+
+def safety(config: Config) -> Small:
+    return Small("safety", ("id",), pa.schema([("nsfw_score", pa.float32())]), lambda row: {})
+
+
+def filter(config: Config) -> Small:  # noqa: A001 (the stage's name)
+    floats = [(name, pa.float32()) for name in ("bits_per_pixel", "channel_variance", "sharpness")]
+
+    def one(row: dict[str, Any]) -> dict[str, Any]:
+        at = number(row["id"])
+        reject = (["small_file", "grey"] if at % 20 == 3 else ["small_file"]) if at % 10 == 3 else None
+        numbers = {"ref_bytes": 100 + at, "bits_per_pixel": 0.5, "channel_variance": float(at), "sharpness": 9.0}
+        return numbers | {"phash": (1 << 63) + at, "reject": reject}
+
+    return Small("filter", ("id", "image"), pa.schema([("ref_bytes", pa.int32()), *floats, ("phash", pa.uint64())]), one)
+
+
+def crop(config: Config) -> Small:
+    adds = pa.schema(
+        [
+            ("persons", pa.int32()),
+            ("person_score", pa.float32()),
+            ("keypoints", KEYPOINTS),
+            ("person_box", pa.list_(pa.float32(), 4)),
+            ("crop_box", pa.list_(pa.int32(), 4)),
+            ("crop", pa.binary()),
+            ("crop_width", pa.int32()),
+            ("crop_height", pa.int32()),
+        ]
+    )
+
+    def one(row: dict[str, Any]) -> dict[str, Any]:
+        at = number(row["id"])
+        if at % 10 == 6:
+            return {"persons": 0, "person_score": 0.0, "reject": ["no_person"]}
+        size = (24 + at % 5, 64)
+        points = [[float(k), float(at), 0.5] for k in range(17)]
+        made = {"persons": 1, "person_score": 0.75, "keypoints": points, "person_box": [1.0, 2.0, 30.5, 60.0], "crop_box": [0, 0, *size]}
+        return made | {"crop": picture(f"crop {row['id']}", *size), "crop_width": size[0], "crop_height": size[1]}
+
+    return Small("crop", ("id", "image"), adds, one)
+
+
+def caption(config: Config) -> Small:
+    def one(row: dict[str, Any]) -> dict[str, Any]:
+        at = number(row["id"])
+        text = f"a man in a red shirt, number {at}, “näh”"
+        captions = [
+            {"text": text, "raw": text + " and " + text, "model": "small/blip", "revision": "1" * 40, "prompt": "", "repetition": 0.5},
+            {"text": "a person", "raw": "a person", "model": "small/vlm", "revision": "2" * 40, "prompt": "Describe.", "repetition": 0.0},
+        ]
+        return {"caption": text, "captions": captions}
+
+    return Small("caption", ("id", "crop"), pa.schema([("caption", pa.string()), ("captions", CAPTIONS)]), one)
+
+
+def label(config: Config) -> Small:
+    lists = [("attributes", pa.list_(pa.int8())), ("attribute_source", pa.list_(pa.string()))]
+    adds = pa.schema([*lists, ("agreement_captions", pa.float32()), ("agreement_wanted", pa.float32())])
+
+    def one(row: dict[str, Any]) -> dict[str, Any]:
+        values = attribute_values(number(row["id"]))
+        words = [("explicit", "implicit", "unknown")[value if value >= 0 else 2] for value in values]
+        return {"attributes": values, "attribute_source": words, "agreement_captions": 0.5, "agreement_wanted": None}
+
+    return Small("label", ("id", "captions"), adds, one)
+
+
+def attribute_values(at: int) -> list[int]:
+    """27 values in {-1, 0, 1} that differ from row to row."""
+    return [(at + 7 * i) % 3 - 1 for i in range(27)]
+
+
+def write_plan(store: Store, config: Config, rows: int) -> None:
+    """A plan of `rows` rows: every second one with a person, every third with attributes asked for, every fourth with a picture."""
+    each = config.shard_rows
+    ids = [f"row-{at:06d}" for at in range(rows)]
+    columns = {
+        "id": ids,
+        "prompt": [f"a photo of a man in a red shirt, number {at}" for at in range(rows)],
+        "negative_prompt": ["blurry"] * rows,
+        "seed": [(1 << 62) + at for at in range(rows)],
+        "caption": [f"a man in a red shirt, number {at}" for at in range(rows)],
+        "person": [f"person {at // 6}" if at % 2 else None for at in range(rows)],
+        "camera": [f"c{at % 4}" if at % 2 else None for at in range(rows)],
+        "wanted": [attribute_values(at) if at % 3 == 0 else None for at in range(rows)],
+        "init_image": [f"/home/somebody/pictures/{at}.jpg" if at % 4 == 0 else None for at in range(rows)],
+        "prompt_tokens": [12] * rows,
+        "prompt_cut": [at % 25 == 0 for at in range(rows)],
+    }
+    table = pa.table(columns, PLAN)
+    with store.writer("plan/00000.parquet") as path:
+        pq.write_table(table, path, row_group_size=each)
+    file = {"path": "plan/00000.parquet", "bytes": store.size("plan/00000.parquet"), "sha256": store.sha256("plan/00000.parquet")}
+    made = {"seed": config.seed, "shard_rows": each, "plan": dump(config)["plan"]}
+    plan = {"rows": rows, "shard_rows": each, "shards_per_file": -(-rows // each), "fingerprint": file["sha256"]}
+    store.commit("plan/plan.json", json.dumps({**plan, "settings": made, "files": [file]}).encode())
+
+
+def small_run(folder: Path | str, rows: int = 100, shard_rows: int = 16, **pack: Any) -> Run:
+    """A run at `folder` whose every cell is made; `pack` are its pack settings."""
+    given = {
+        "preset": "tiny",
+        "shard_rows": shard_rows,
+        "stages": {name: f"tests.small.cells:{name}" for name in STAGES},
+        "pack": {"rows_per_file": 32, "rows_per_group": 8, **pack},
+        "run": {"max_error_rate": 1.0},
+    }
+    store, config = Store(str(folder)), settings.check(given)
+    save_settings(store, given)
+    write_plan(store, config, rows)
+    run = Run.open(folder)
+    make_cells(run)
+    return run
+
+
+def make_cells(run: Run) -> None:
+    """Every cell that is not there."""
+    for name, stage in run.grid.stages.items():
+        for shard in range(run.grid.shards):
+            if run.grid.receipt(name, shard) is None:
+                run_shard(run.grid, stage, shard, Pace(stage.batch, stage.batch), 1.0)
+
+
+if __name__ == "__main__":
+    print(small_run(sys.argv[1], int(sys.argv[2])).store.url)
