@@ -108,7 +108,8 @@ def _responsible(facts: Facts) -> dict[str, Any]:
             "Kept pictures are cut to the person by keypoints.",
         ],
         "data_annotation_protocol": [
-            f"Captions come from captioning models; attributes ({config.label.space}) are matched in their words by explicit matching and implicit extension."
+            f"Captions come from captioning models; attributes ({config.label.space}) are matched in their words, "
+            "by explicit matching and implicit extension."
         ],
         "annotations_per_item": "as many captions as captioners, and one set of attributes",
         "machine_annotation_tools": tools or ["the stages that the card names"],

@@ -1,7 +1,7 @@
-"""The columns of a packed data set, in one place: their Arrow types, what Hugging Face `datasets` reads from the schema, and the card's YAML.
+"""The columns of a packed data set, in one place: Arrow types, what `datasets` reads from the schema, and the card's YAML.
 
-A feature is written as `datasets` writes it to JSON ({"dtype": "string", "_type": "Value"}); a mapping without `_type` is a struct. `datasets`
-itself is not needed to write one.
+A feature is written as `datasets` writes it to JSON ({"dtype": "string", "_type": "Value"}); a mapping without `_type` is a
+struct. `datasets` itself is not needed to write one.
 """
 
 import json
@@ -107,8 +107,8 @@ def arrow(feature: Feature) -> pa.DataType:
 def kept_columns(planned: Sequence[str], adds: Mapping[str, pa.Schema], attributes: Mapping[str, Sequence[str]]) -> Columns:
     """The columns of kept rows, for a plan with the columns `planned`, stages that add `adds` (stage -> schema) and an attribute space.
 
-    `attributes` gives the two values of each attribute by its name. A column whose source nothing adds is left out; plain columns of a stage
-    that is not ours travel under their own names.
+    `attributes` gives the two values of each attribute by its name. A column whose source nothing adds is left out; plain columns
+    of a stage that is not ours travel under their own names.
     """
     found = {field.name: field.type for schema in adds.values() for field in schema}
     sources = {*found, *planned, *((SOURCE_CAPTION,) if "caption" in planned else ())} - ({"caption"} - set(found))

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mals import attributes, splits
+from mals import splits
 from mals.census import Census, census
 from mals.config import dump
 from mals.errors import UserError
@@ -147,7 +147,9 @@ def card_settings(run: Run) -> dict[str, Any]:
 
 def labels_of(run: Run) -> dict[str, list[str]]:
     """Attribute -> the names of its two values."""
-    return attributes.load_space(run.config.label.space).classes
+    from mals.attributes import load_space
+
+    return load_space(run.config.label.space).classes
 
 
 def planned_columns(grid: Grid) -> list[str]:
@@ -233,9 +235,8 @@ def _file(
         found = json.loads(run.store.read(note))
     except (FileNotFoundError, ValueError):
         found = {}
-    if not again and found.get("fingerprint") == fingerprint and run.store.size(part.path) == found["bytes"]:
-        if run.store.sha256(part.path) == found["sha256"]:
-            return found
+    if not again and found.get("fingerprint") == fingerprint and _holds(run, found):
+        return found
     run.store.remove(note)
     reader = Reader(run.grid, columns[part.config])
     group = REJECTED_GROUP if part.config == REJECTED else run.config.pack.rows_per_group
@@ -250,6 +251,10 @@ def _file(
     return made
 
 
+def _holds(run: Run, file: dict[str, Any]) -> bool:
+    return run.store.size(file["path"]) == file["bytes"] and run.store.sha256(file["path"]) == file["sha256"]
+
+
 def write(path: Any, tables: Iterator[pa.Table], schema: pa.Schema, group: int) -> int:
     """Write tables as one Parquet file of row groups of `group` rows (fewer where pictures are large); bytes that they take in memory."""
     memory = 0
@@ -262,7 +267,7 @@ def write(path: Any, tables: Iterator[pa.Table], schema: pa.Schema, group: int) 
 
 
 def writer_settings(schema: pa.Schema) -> dict[str, Any]:
-    """JPEG bytes as they are, everything else snappy with dictionaries, pages that can be found and that stay the same when rows are added."""
+    """JPEG bytes as they are, all else snappy with dictionaries; pages that can be found, and stay the same when rows are added."""
     pictures = {"image.bytes", "image.path"} if "image" in schema.names else set()
     leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
     return {

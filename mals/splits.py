@@ -24,7 +24,7 @@ def assign(units: NDArray[np.uint64], shares: Mapping[str, float]) -> NDArray[np
     """
     if not len(units):
         return np.empty(0, np.int8)
-    unique, inverse, counts = np.unique(units, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(units, return_inverse=True, return_counts=True)
     bounds = np.cumsum(quotas(len(units), list(shares.values())))
     middles = np.cumsum(counts) - counts / 2  # a unit falls where its middle does
     return np.searchsorted(bounds, middles, side="right").astype(np.int8)[inverse]

@@ -90,9 +90,9 @@ def picture(text: str, width: int, height: int) -> bytes:
 
 
 def generate(config: Config) -> Small:
-    names = "model:s revision:s pipeline:s scheduler:s steps:i guidance:f strength:f dtype:s batch:i lora:s".split()
-    kinds = {"s": pa.string(), "i": pa.int32(), "f": pa.float32()}
-    facts = [(name.split(":")[0], kinds[name.split(":")[1]]) for name in names]
+    kinds = {"steps": pa.int32(), "batch": pa.int32(), "guidance": pa.float32(), "strength": pa.float32()}
+    names = ("model", "revision", "pipeline", "scheduler", "steps", "guidance", "strength", "dtype", "batch", "lora")
+    facts = [(name, kinds.get(name, pa.string())) for name in names]
     adds = pa.schema([("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), *facts])
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def safety(config: Config) -> Small:
     return Small("safety", ("id",), pa.schema([("nsfw_score", pa.float32())]), lambda row: {})
 
 
-def filter(config: Config) -> Small:  # noqa: A001 (the stage's name)
+def filter(config: Config) -> Small:
     floats = [(name, pa.float32()) for name in ("bits_per_pixel", "channel_variance", "sharpness")]
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
