@@ -79,7 +79,7 @@ def pack(run: RunArgument, as_json: Json = False) -> None:
     from mals.run import Run
 
     summary = make(Run.open(run))
-    print(json.dumps(summary) if as_json else f"{run}/dataset: {summary['kept']:,} kept, {summary['rejected']:,} refused")
+    print(json.dumps(summary) if as_json else f"{run}/dataset: {summary['kept']:,} kept, {summary['refused'] + summary['failed']:,} not")
 
 
 def publish(

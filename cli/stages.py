@@ -95,7 +95,7 @@ def parse_part(text: str | None) -> tuple[int, int] | None:
     return int(i), int(n)
 
 
-def _stage_command(name: str):  # type: ignore[no-untyped-def]
+def _stage_command(name: str):
     def command(
         run: RunArgument,
         sets: Sets = None,
@@ -180,5 +180,5 @@ def run(
     print(
         json.dumps({"made": outcome.made, "pack": summary})
         if as_json
-        else f"{run}/dataset: {summary['kept']:,} kept, {summary['rejected']:,} refused"
+        else f"{run}/dataset: {summary['kept']:,} kept, {summary['refused'] + summary['failed']:,} not"
     )

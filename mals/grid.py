@@ -22,8 +22,11 @@ CHAIN = ("generate", "safety", "filter", "crop", "caption", "label")
 State = Literal["done", "missing", "stale", "damaged", "outdated"]
 
 
-class Damaged(Exception):
-    """A file of the run does not hold what its receipt says; `mals verify` names it and `mals run` makes it again."""
+class Damaged(UserError):
+    """A file of the run does not hold what its receipt says."""
+
+    def __init__(self, what: str):
+        super().__init__(f"{what}; `mals verify RUN --repair` and then `mals run RUN` make broken cells again")
 
 
 def build(name: str, config: Config) -> Stage:

@@ -19,7 +19,7 @@ from typing import Any
 
 from mals import settings
 from mals.errors import UserError
-from mals.grid import Damaged, Grid
+from mals.grid import Grid
 from mals.receipt import Receipt
 from mals.shard import Pace, ShardFailed, describe, run_shard
 from mals.stage import Stage
@@ -61,7 +61,7 @@ class Worker:
             raise
         except ShardFailed as failed:
             return Failure(shard, attempt, failed.rows, dict(failed.errors.most_common(10)), failed.trace)
-        except (Exception, Damaged) as error:
+        except Exception as error:
             return Failure(shard, attempt, self.grid.rows(shard), {describe(error): self.grid.rows(shard)}, traceback.format_exc(limit=-8))
 
     def _ready(self, name: str) -> Stage:

@@ -213,10 +213,13 @@ def executor_of(run: Run) -> LocalExecutor:
 def workers_of(run: Run, stage: str) -> int:
     """Processes for one stage: as many as set, or one a GPU for models, or one a core for the rest; never more than shards."""
     asked = run.config.run.workers
-    if not isinstance(asked, int):
-        models = run.grid.stages[stage].resources.gpus > 0
-        asked = max(1, _gpus()) if models else max(1, (os.cpu_count() or 1) // run.config.run.threads)
-    return max(1, min(asked, run.grid.shards))
+    if isinstance(asked, int):
+        workers = asked
+    elif run.grid.stages[stage].resources.gpus > 0:
+        workers = max(1, _gpus())
+    else:
+        workers = (os.cpu_count() or 1) // run.config.run.threads
+    return max(1, min(workers, run.grid.shards))
 
 
 def _gpus() -> int:
