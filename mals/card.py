@@ -83,6 +83,8 @@ def front_matter(facts: Facts) -> str:
     configs, infos = [], []
     for name, folder in (("default", "data"), ("rejected", "rejected")):
         splits = facts.splits(name)
+        if not splits:
+            continue
         data_files = [{"split": split["name"], "path": f"{folder}/{split['name']}-*"} for split in splits]
         configs.append({"config_name": name, "data_files": data_files, **({"default": True} if name == "default" else {})})
         memory = sum(split["num_bytes"] for split in splits)

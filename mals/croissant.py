@@ -32,6 +32,8 @@ def render(facts: Facts) -> str:
     pack, counts = facts.run.config.pack, facts.counts
     sets, distribution = [], []
     for config, folder in (("default", "data"), ("rejected", "rejected")):
+        if not facts.splits(config):
+            continue
         distribution += [_file(file) for file in facts.files if file["config"] == config]
         distribution.append(
             mlc.FileSet(id=f"{config}-files", name=f"{config}-files", encoding_formats=[PARQUET], includes=[f"{folder}/*.parquet"])

@@ -8,6 +8,7 @@ it; SHA256SUMS comes last, and then `pack.json`, by which a finished pack is kno
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +92,8 @@ def pack(run: Run, again: bool = False, progress: Progress | None = None) -> dic
     names = list(labels_of(run))
     _check_splits(run)
     found = census(run.grid, names, planned_columns(run.grid), run.config.pack.split_by == "person")
+    if not len(found.all_units):
+        raise UserError(_nothing(run, found))
     layout = lay_out(found, run)
     for name in (RECEIPT, SUMS):
         run.store.remove(name)
@@ -175,6 +178,16 @@ def _require_done(run: Run, survey: Survey) -> None:
         raise UserError(f"{run.store.url} cannot be packed: {told}; `mals run {run.store.url}` finishes them")
 
 
+def _nothing(run: Run, found: Census) -> str:
+    """What to say where every row was refused or failed."""
+    gone = Counter({f"{name}: {why}": rows for name, flow in found.flows.items() for why, rows in flow.refused.items()})
+    gone.update({f"{name}: failed": flow.failed for name, flow in found.flows.items() if flow.failed})
+    worst = ", ".join(f"{why} {rows:,}" for why, rows in gone.most_common(3))
+    return (
+        f"none of the {found.rows:,} rows of {run.store.url} was kept ({worst}), so there is nothing to pack; look at the rules' thresholds"
+    )
+
+
 def _check_splits(run: Run) -> None:
     for name in run.config.pack.split:
         if not re.fullmatch(r"\w+", name):
@@ -182,7 +195,7 @@ def _check_splits(run: Run) -> None:
 
 
 def lay_out(found: Census, run: Run) -> Layout:
-    """Destinations of all rows and the files that hold them; a config without rows still has one (empty) file, so that it loads."""
+    return f"none of the {found.rows:,} rows of {run.store.url} was kept ({worst}), so there is nothing to pack; look at the thresholds"
     settings = run.config.pack
     numbers = splits.assign(found.all_units, settings.split)
     shards, seen = [], 0
@@ -194,14 +207,13 @@ def lay_out(found: Census, run: Run) -> Layout:
     parts = []
     for number, split in enumerate(settings.split):
         rows = int((numbers == number).sum())
-        if rows or (number == 0 and not len(numbers)):
-            parts += _parts("data", "default", split, number, rows, settings.rows_per_file)
+        parts += _parts("data", "default", split, number, rows, settings.rows_per_file)
     parts += _parts(REJECTED, REJECTED, "train", -1, found.rows - len(numbers), REJECTED_ROWS)
     return Layout(shards, parts)
 
 
 def _parts(folder: str, config: str, split: str, number: int, rows: int, most: int) -> list[Part]:
-    files = max(1, -(-rows // most))
+    files = -(-rows // most)
     path = f"{FOLDER}/{folder}/{split}-{{:05d}}-of-{files:05d}.parquet"
     return [Part(path.format(at), config, split, number, at * most, min(rows, (at + 1) * most)) for at in range(files)]
 
