@@ -195,7 +195,7 @@ def _check_splits(run: Run) -> None:
 
 
 def lay_out(found: Census, run: Run) -> Layout:
-    return f"none of the {found.rows:,} rows of {run.store.url} was kept ({worst}), so there is nothing to pack; look at the thresholds"
+    """Destinations of all rows, and the files that hold them; none where there are no rows: `datasets` cannot load an empty one."""
     settings = run.config.pack
     numbers = splits.assign(found.all_units, settings.split)
     shards, seen = [], 0
