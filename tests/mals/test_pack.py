@@ -285,6 +285,7 @@ def killed_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
         yield changes
 
 
+@pytest.mark.slow
 def test_a_pack_that_is_killed_anywhere_and_repeated_has_the_same_bytes(
     packed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
