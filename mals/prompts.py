@@ -1,0 +1,43 @@
+"""How long prompts are in the tokens of the generator's text encoder: what is beyond its limit has no effect on the picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mals.config import Generate
+from mals.errors import ModelMissing, UserError
+from mals.models import find
+
+
+@dataclass
+class Lengths:
+    """A counter of tokens; `limit` is the most that the encoder takes, special tokens included, None where no tokenizer is at hand."""
+
+    limit: int | None
+    tokenizer: Any = None
+
+    def count(self, prompts: Sequence[str]) -> list[int] | None:
+        """Tokens of each prompt, special ones included; None where no tokenizer is at hand."""
+        if self.tokenizer is None:
+            return None
+        return [len(encoding) for encoding in self.tokenizer.encode_batch_fast(list(prompts))]
+
+
+def lengths_for(settings: Generate) -> Lengths:
+    """The counter for a generator; of several text encoders the one that takes the most."""
+    try:
+        folder = Path(find(settings.model, settings.revision, "generator").path)
+    except (ModelMissing, UserError):
+        return Lengths(None)
+    places = [place for place in sorted(folder.glob("tokenizer*")) if place.is_dir()]
+    if not places:
+        return Lengths(None)
+    from transformers import AutoTokenizer
+
+    tokenizers = [AutoTokenizer.from_pretrained(place) for place in places]
+    longest = max(tokenizers, key=lambda tokenizer: tokenizer.model_max_length)
+    backend = longest.backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
+    return Lengths(longest.model_max_length, backend)
