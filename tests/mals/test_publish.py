@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mals.pack import pack
 from mals.publish import publish
 from mals.run import Run, save_settings
 from tests.small import cells
+from tests.small.hub import Hub, hub
 
 
 @pytest.fixture(scope="module")
@@ -136,18 +138,66 @@ def test_files_of_an_earlier_publication_go_and_foreign_ones_stay(copied: Run, t
     assert files(tmp_path / "out") == {**files(dataset(run)), "LICENSE": b"mine"}
 
 
-def test_an_unreachable_hub_is_one_sentence(packed: Run) -> None:
-    with pytest.raises(UserError, match=r"owner/name could not be uploaded \(\w+: .*\); the same command goes on where it stopped"):
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on this machine, to which huggingface_hub talks over HTTP."""
+    from huggingface_hub import constants
+
+    with hub() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", "hf_none")
+        yield server
+
+
+def uploaded(server: Hub) -> dict[str, bytes]:
+    return {name: data for name, data in server.repos["owner/name"].items() if name != ".gitattributes"}
+
+
+def test_the_hub_gets_what_was_packed(packed: Run, there: Hub) -> None:
+    made = publish(packed, "hf://datasets/owner/name")
+    assert uploaded(there) == files(dataset(packed)) and made["sent"] == len(made["files"])
+
+
+def test_files_of_an_earlier_pack_go_from_the_hub(copied: Run, there: Hub, tmp_path: Path) -> None:
+    publish(copied, "hf://datasets/owner/name")
+    save_settings(copied.store, {**copied.given, "pack": {**copied.given["pack"], "rows_per_file": 20}})
+    run = Run.open(tmp_path / "run")
+    pack(run)
+    publish(run, "hf://datasets/owner/name")
+    assert uploaded(there) == files(dataset(run))
+
+
+def test_an_upload_that_broke_off_goes_on(packed: Run, there: Hub) -> None:
+    there.break_after = 0
+    with pytest.raises(UserError, match="could not be uploaded"):
+        publish(packed, "hf://datasets/owner/name")
+    there.break_after = None
+    publish(packed, "hf://datasets/owner/name")
+    assert uploaded(there) == files(dataset(packed))
+
+
+def test_a_hub_that_lost_a_file_is_not_taken_for_published(packed: Run, there: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(there, "loses", "croissant.json")
+    with pytest.raises(UserError, match=r"the hub does not hold what was sent to owner/name: croissant.json"):
         publish(packed, "hf://datasets/owner/name")
 
 
-@pytest.fixture(autouse=True)
-def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address at which no hub answers."""
+def test_a_token_that_may_not_write_is_told(packed: Run, there: Hub) -> None:
+    there.forbidden = True
+    with pytest.raises(UserError, match="does not let you write to owner/name; log in with `hf auth login`"):
+        publish(packed, "hf://datasets/owner/name")
+
+
+def test_an_unreachable_hub_is_one_sentence(packed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_TOKEN", "hf_none")
+    with pytest.raises(UserError, match=r"owner/name could not be uploaded \(\w+: .*\); the same command goes on where it stopped"):
+        publish(packed, "hf://datasets/owner/name")
 
 
 @pytest.mark.parametrize("to", ["hf://datasets/name", "hf://datasets/a/b/c", "hf://models/a/b", "hf://datasets//b"])

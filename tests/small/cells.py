@@ -202,12 +202,12 @@ def write_plan(store: Store, config: Config, rows: int) -> None:
     store.commit("plan/plan.json", json.dumps({**plan, "settings": made, "files": [file]}).encode())
 
 
-def small_run(folder: Path | str, rows: int = 100, shard_rows: int = 16, **pack: Any) -> Run:
-    """A run at `folder` whose every cell is made; `pack` are its pack settings."""
+def small_run(folder: Path | str, rows: int = 100, shard_rows: int = 16, stages: dict[str, str] | None = None, **pack: Any) -> Run:
+    """A run at `folder` whose every cell is made, by these stages or others in their place; `pack` are its pack settings."""
     given = {
         "preset": "tiny",
         "shard_rows": shard_rows,
-        "stages": {name: f"tests.small.cells:{name}" for name in STAGES},
+        "stages": stages or {name: f"tests.small.cells:{name}" for name in STAGES},
         "pack": {"rows_per_file": 32, "rows_per_group": 8, **pack},
         "run": {"max_error_rate": 1.0},
     }

@@ -1,0 +1,109 @@
+"""A hub in a thread: as much of its HTTP interface as creating a data set, uploading and listing take. Files travel inside commits."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Hub(ThreadingHTTPServer):
+    """What the server knows: the data sets that were created, and their files."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.repos: dict[str, dict[str, bytes]] = {}
+        self.commits = 0
+        self.forbidden = False  # whether writing is refused
+        self.loses = ""  # a file that is not kept
+        self.break_after: int | None = None  # commits after which the line goes dead
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing is printed."""
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            data = b""
+            while size := int(self.rfile.readline(), 16):
+                data += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return data
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _answer(self, value: Any, status: int = 200) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_POST(self) -> None:
+        body, words = self._body(), self.path.split("?")[0].strip("/").split("/")
+        if self.server.forbidden:
+            return self._answer({"error": "forbidden"}, 403)
+        if words == ["api", "repos", "create"]:
+            asked = json.loads(body)
+            name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
+            self.server.repos.setdefault(name, {".gitattributes": b""})
+            return self._answer({"url": f"{self.server.url}/datasets/{name}", "name": name, "id": "1"})
+        if words == ["api", "validate-yaml"]:
+            return self._answer({"errors": [], "warnings": []})
+        repo = "/".join(words[2:4])
+        if words[4] == "preupload":
+            listed = json.loads(body)["files"]
+            return self._answer({"files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in listed]})
+        if words[4] == "commit":
+            return self._commit(self.server.repos[repo], repo, [json.loads(line) for line in body.splitlines()])
+        return self._answer({"error": self.path}, 404)
+
+    def _commit(self, files: dict[str, bytes], repo: str, lines: list[dict[str, Any]]) -> None:
+        if self.server.break_after is not None and self.server.commits >= self.server.break_after:
+            return self.connection.close()
+        for line in lines:
+            if line["key"] == "file" and line["value"]["path"] != self.server.loses:
+                files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            elif line["key"] == "deletedFile":
+                del files[line["value"]["path"]]
+        self.server.commits += 1
+        oid = f"{self.server.commits:040d}"
+        self._answer({"success": True, "commitOid": oid, "commitUrl": f"{self.server.url}/datasets/{repo}/commit/{oid}"})
+
+    def do_GET(self) -> None:
+        words = self.path.split("?")[0].strip("/").split("/")
+        files = self.server.repos.get("/".join(words[2:4]))
+        if files is None:
+            return self._answer({"error": "no such repository"}, 404)
+        if words[4:5] == ["tree"]:
+            return self._answer(
+                [{"type": "file", "path": path, "size": len(data), "oid": "0" * 40} for path, data in sorted(files.items())]
+            )
+        if words[4:5] == ["revision"] or len(words) == 4:
+            siblings = [{"rfilename": path} for path in sorted(files)]
+            return self._answer({"id": "/".join(words[2:4]), "sha": "0" * 40, "siblings": siblings, "tags": [], "private": False})
+        return self._answer({"error": self.path}, 404)
+
+
+@contextmanager
+def hub() -> Iterator[Hub]:
+    """A hub on a free port, gone afterwards."""
+    server = Hub()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
