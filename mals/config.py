@@ -125,7 +125,7 @@ class Pack(Part):
     split: dict[str, Share] = {"train": 1.0}  # shares; they sum to 1
     split_by: Literal["share", "person"] = "share"  # person: all pictures of one person fall into one split
     rows_per_file: Count = 4096
-    rows_per_group: Count = 512  # about 16 MB a row group at 30 kB a crop
+    rows_per_group: Count = 128  # of 28 kB: a row at random takes 1.3 ms (512: 4.0 ms, 16: 0.9 ms), for files 0.8 % larger than with 512
     license: str = "other"
     contact: str = ""
     language: str = "en"  # of the captions, for the card
