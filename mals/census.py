@@ -38,7 +38,7 @@ class Census:
     attributes: Sequence[str]
     stages: Sequence[str]
     rows: int = 0
-    prompts_cut: int = 0
+    prompts_cut: int | None = None  # planned rows whose prompt is too long; None where nobody counted tokens
     flows: dict[str, Flow] = field(default_factory=dict)
     units: list[NDArray[np.uint64]] = field(default_factory=list)  # a shard: the hash of what is not to be divided, of each kept row
     kept: list[NDArray[np.bool_]] = field(default_factory=list)  # a shard: whether each row is kept
@@ -75,7 +75,8 @@ class Census:
         mine = table.filter(pa.array(kept))
         self.units.append(_units(mine, by_person))
         if "prompt_cut" in table.column_names:
-            self.prompts_cut += pc.sum(table["prompt_cut"]).as_py() or 0
+            cut = pc.sum(table["prompt_cut"]).as_py()
+            self.prompts_cut = self.prompts_cut if cut is None else (self.prompts_cut or 0) + cut
         self._attributes(table, mine, kept)
         self._pictures(mine)
         self._words(mine)

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from mals import settings
-from mals.config import Config, dump
+from mals.config import Config
+from mals.plan import PLAN, made_with
 from mals.run import Run, save_settings
 from mals.shard import Pace, run_shard
 from mals.stage import Resources, answer
@@ -37,21 +38,6 @@ CAPTIONS = pa.list_(
             ("repetition", pa.float32()),
         ]
     )
-)
-PLAN = pa.schema(
-    [
-        ("id", pa.string()),
-        ("prompt", pa.string()),
-        ("negative_prompt", pa.string()),
-        ("seed", pa.int64()),
-        ("caption", pa.string()),
-        ("person", pa.string()),
-        ("camera", pa.string()),
-        ("wanted", pa.list_(pa.int8())),
-        ("init_image", pa.string()),
-        ("prompt_tokens", pa.int32()),
-        ("prompt_cut", pa.bool_()),
-    ]
 )
 
 
@@ -73,7 +59,7 @@ class Small:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = [self.answer_one(row) for row in batch.to_pylist()]
-        columns = {name: [row.get(name) for row in rows] for name in self.adds.names}
+        columns: dict[str, Sequence[Any]] = {name: [row.get(name) for row in rows] for name in self.adds.names}
         return answer(self.adds, columns, [row.get("reject") for row in rows], [row.get("error") for row in rows])
 
 
@@ -197,9 +183,8 @@ def write_plan(store: Store, config: Config, rows: int) -> None:
     with store.writer("plan/00000.parquet") as path:
         pq.write_table(table, path, row_group_size=each)
     file = {"path": "plan/00000.parquet", "bytes": store.size("plan/00000.parquet"), "sha256": store.sha256("plan/00000.parquet")}
-    made = {"seed": config.seed, "shard_rows": each, "plan": dump(config)["plan"]}
     plan = {"rows": rows, "shard_rows": each, "shards_per_file": -(-rows // each), "fingerprint": file["sha256"]}
-    store.commit("plan/plan.json", json.dumps({**plan, "settings": made, "files": [file]}).encode())
+    store.commit("plan/plan.json", json.dumps({**plan, "settings": made_with(config), "files": [file]}).encode())
 
 
 def small_run(folder: Path | str, rows: int = 100, shard_rows: int = 16, stages: dict[str, str] | None = None, **pack: Any) -> Run:
