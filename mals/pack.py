@@ -24,6 +24,7 @@ from mals.config import dump
 from mals.errors import UserError
 from mals.features import Columns, kept_columns, rejected_columns
 from mals.grid import Damaged, Grid, Survey
+from mals.lock import coordinator
 from mals.packed import Reader
 from mals.receipt import canonical
 from mals.run import Run
@@ -82,6 +83,12 @@ def pack(run: Run, again: bool = False, progress: Progress | None = None) -> dic
 
     Raises UserError where shards are not done yet, Damaged where a cell does not hold what it should.
     """
+    with coordinator(run.store):
+        run.store.sweep()
+        return _pack(run, again, progress)
+
+
+def _pack(run: Run, again: bool, progress: Progress | None) -> dict[str, Any]:
     survey = run.grid.survey()
     _require_done(run, survey)
     wanted = fingerprints(run, survey)
@@ -121,8 +128,8 @@ def check(run: Run, deep: bool = False) -> list[str]:
         for file in receipt["files"]:
             if run.store.sha256(file["path"]) != file["sha256"]:
                 problems.append(f"{file['path']} has other bytes than when it was made")
-        if not problems and run.store.read(SUMS) != _sums(receipt["files"]):
-            problems.append(f"{SUMS} does not list the files of the pack")
+    if not problems and run.store.read(SUMS) != _sums(receipt["files"]):
+        problems.append(f"{SUMS} does not list the files of the pack")
     return problems
 
 

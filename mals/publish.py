@@ -22,15 +22,16 @@ Progress = Callable[[int, int], None]  # files done, files in all
 def publish(
     run: Run, to: str, dry_run: bool = False, problems: list[str] | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Send `dataset/` to `to`; the files with their bytes. `problems`, where given, are what `verify` found.
+    """Send `dataset/` to `to`; the files with their bytes. `problems`, where given, are what `verify` found when it re-hashed all.
 
     Raises UserError where anything is off, in the pack or on the way. With `dry_run` the pack is checked and nothing is sent or asked.
     """
     repo = _repo(to)
-    off = [*(problems or []), *check(run, deep=True)]
+    off = [*(problems or []), *check(run, deep=problems is None)]
     if off:
         more = f" (and {len(off) - 1} more)" if len(off) > 1 else ""
-        raise UserError(f"{run.store.url} is not published: {off[0]}{more}; `mals run {run.store.url}` mends it")
+        url = run.store.url
+        raise UserError(f"{url} is not published: {off[0]}{more}; `mals verify {url} --repair` and `mals run {url}` mend it")
     receipt = read_receipt(run)
     assert receipt is not None
     # SHA256SUMS goes last: where it is, everything it names is

@@ -23,10 +23,11 @@ class Problem:
 def verify(run: Run, repair: bool = False) -> list[Problem]:
     """Re-hash plan, cells and packed data set, and compare ids.
 
-    With `repair` the receipts of broken cells go, so that `mals run` makes them again.
+    With `repair` the receipts of broken cells and of a broken pack go, so that `mals run` makes them again.
     """
     problems = [*_plan(run), *_cells(run), *_dataset(run)]
-    if repair:
+    if repair and problems:
+        run.store.remove("pack.json")  # the next pack re-hashes its files and makes those again that differ
         for problem in problems:
             if problem.cell is not None:
                 run.store.remove(run.grid.receipt_name(*problem.cell))

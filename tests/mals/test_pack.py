@@ -28,6 +28,7 @@ from mals.packed import without_folders
 from mals.run import Run, save_settings
 from mals.splits import assign, keys, quotas
 from mals.store import Store
+from mals.verify import verify
 from tests.small import cells
 
 ROWS = 100  # 78 kept, 20 refused, 2 failed
@@ -336,6 +337,23 @@ def test_a_flipped_byte_is_found_by_the_deep_check(copied: Run) -> None:
     path.write_bytes(data)
     assert check(copied) == []
     assert check(copied, deep=True) == ["dataset/rejected/train-00000-of-00001.parquet has other bytes than when it was made"]
+
+
+def test_verify_with_repair_and_another_pack_mend_a_flipped_byte(copied: Run, packed: Run) -> None:
+    path = dataset(copied) / "data/train-00001-of-00003.parquet"
+    data = bytearray(path.read_bytes())
+    data[3000] ^= 1
+    path.write_bytes(data)
+    assert [problem.text for problem in verify(copied, repair=True)] == [f"dataset/data/{path.name} has other bytes than when it was made"]
+    assert pack(copied)["new"] is True
+    assert verify(copied) == [] and files(dataset(copied)) == files(dataset(packed))
+
+
+def test_two_packs_of_one_run_do_not_meet(copied: Run) -> None:
+    from mals.lock import coordinator
+
+    with coordinator(copied.store), pytest.raises(UserError, match="is being worked on by another mals command"):
+        pack(copied)
 
 
 def test_files_of_an_earlier_pack_go(copied: Run) -> None:
