@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -64,18 +64,20 @@ class Layout:
 
     numbers: list[NDArray[np.int8]]  # a shard
     parts: list[Part]
+    _ends: dict[int, NDArray[np.int64]] = field(default_factory=dict)  # destination -> its rows up to and with each shard
 
     def places(self, part: Part) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """The shards that a file takes rows from, with the places of those rows in them."""
-        seen = 0
-        for shard, numbers in enumerate(self.numbers):
-            found = np.flatnonzero(numbers == part.number)
-            picked = found[max(0, part.first - seen) : max(0, part.last - seen)]
-            seen += len(found)
-            if len(picked):
-                yield shard, picked
+        ends = self._ends.get(part.number)
+        if ends is None:
+            ends = self._ends[part.number] = np.cumsum([np.count_nonzero(numbers == part.number) for numbers in self.numbers])
+        for shard in range(int(np.searchsorted(ends, part.first, side="right")), len(ends)):
+            found = np.flatnonzero(self.numbers[shard] == part.number)
+            seen = int(ends[shard]) - len(found)
             if seen >= part.last:
                 return
+            if len(found):
+                yield shard, found[max(0, part.first - seen) : part.last - seen]
 
 
 def pack(run: Run, again: bool = False, progress: Progress | None = None) -> dict[str, Any]:
