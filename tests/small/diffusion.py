@@ -1,0 +1,174 @@
+"""Small random models in the hub's layout: Stable Diffusion, SDXL, a LoRA, and two kinds of safety checker."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mals.world.untrained.generator import tokenizer
+
+CONCEPTS = 17  # of the safety checker of Stable Diffusion
+SPECIAL = 3
+
+
+def stable_diffusion(folder: Path, seed: int = 0, variant: str | None = None) -> Path:
+    """Stable Diffusion 1.x as the hub has it, its safety checker (which calls everything unsafe) included."""
+    from diffusers import PNDMScheduler, StableDiffusionPipeline
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from transformers import CLIPImageProcessor, CLIPTextModel
+
+    torch.manual_seed(seed)
+    checker = StableDiffusionSafetyChecker(_checker_config())
+    checker.concept_embeds_weights.data.fill_(-2)
+    pipeline: Any = StableDiffusionPipeline(
+        vae=_vae(),
+        text_encoder=CLIPTextModel(_text_config()),
+        tokenizer=tokenizer(),
+        unet=_unet(),
+        scheduler=PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1),
+        safety_checker=checker,
+        feature_extractor=CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+    )
+    pipeline.save_pretrained(folder, variant=variant)
+    return folder
+
+
+def stable_diffusion_xl(folder: Path, seed: int = 0) -> Path:
+    """SDXL: two text encoders, sizes as conditions, and a decoder that wants fp32."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    torch.manual_seed(seed)
+    pipeline: Any = StableDiffusionXLPipeline(
+        vae=_vae(force_upcast=True, scaling_factor=0.13025),
+        text_encoder=CLIPTextModel(_text_config()),
+        text_encoder_2=CLIPTextModelWithProjection(_text_config(projection_dim=32)),
+        tokenizer=tokenizer(),
+        tokenizer_2=tokenizer(),
+        unet=_unet(
+            cross_attention_dim=64,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + 32,
+            use_linear_projection=True,
+        ),
+        scheduler=EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="leading"),
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def lora(folder: Path, model: Path, strength: float = 1.0) -> Path:
+    """A LoRA of rank 4 on the attention of `model`, as pytorch_lora_weights.safetensors."""
+    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    torch.manual_seed(1)
+    unet: Any = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
+    unet.add_adapter(LoraConfig(r=4, lora_alpha=4, init_lora_weights=False, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
+    weights = {name: value * strength for name, value in get_peft_model_state_dict(unet).items()}
+    StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=weights)
+    return folder
+
+
+def safety_checker(folder: Path, seed: int = 0) -> Path:
+    """diffusers' checker with random concepts, some of whose thresholds a picture passes and some not."""
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from transformers import CLIPImageProcessor
+
+    torch.manual_seed(seed)
+    checker: Any = StableDiffusionSafetyChecker(_checker_config())
+    checker.concept_embeds.data.normal_()
+    checker.special_care_embeds.data.normal_()
+    checker.concept_embeds_weights.data.fill_(0.35)
+    checker.special_care_embeds_weights.data.fill_(0.1)
+    checker.save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def classifier(folder: Path, seed: int = 0) -> Path:
+    """An image classifier of two labels, normal and nsfw."""
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    torch.manual_seed(seed)
+    model: Any = ViTForImageClassification(
+        ViTConfig(
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+            image_size=32,
+            patch_size=8,
+            id2label={0: "normal", 1: "nsfw"},
+            label2id={"normal": 0, "nsfw": 1},
+        )
+    )
+    model.classifier.weight.data.mul_(50)  # so that pictures differ
+    model.save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def _vae(**extra: Any) -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * 4,
+        up_block_types=["UpDecoderBlock2D"] * 4,
+        block_out_channels=[4, 8, 8, 8],
+        norm_num_groups=4,
+        latent_channels=4,
+        sample_size=64,
+        **extra,
+    )
+
+
+def _unet(**extra: Any) -> Any:
+    from diffusers import UNet2DConditionModel
+
+    shape: dict[str, Any] = {
+        "sample_size": 8,
+        "block_out_channels": [16, 32],
+        "layers_per_block": 1,
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+        "cross_attention_dim": 32,
+        "attention_head_dim": 8,
+        "norm_num_groups": 8,
+    }
+    return UNet2DConditionModel(**shape | extra)
+
+
+def _text_config(**extra: Any) -> Any:
+    from transformers import CLIPTextConfig
+
+    tokens = tokenizer()
+    return CLIPTextConfig(
+        vocab_size=len(tokens),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        bos_token_id=tokens.bos_token_id,
+        eos_token_id=tokens.eos_token_id,
+        pad_token_id=tokens.pad_token_id,
+        **extra,
+    )
+
+
+def _checker_config() -> Any:
+    from transformers import CLIPConfig
+
+    return CLIPConfig(
+        vision_config={
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        projection_dim=16,
+    )
