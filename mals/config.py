@@ -1,7 +1,7 @@
 """The settings of a run: one tree of types, whose comments are the manual.
 
-A run keeps what its owner gave (a preset and what differs from it) in mals.yaml; this tree is what comes out of it. Unknown keys are refused.
-Fields marked "no results" never change a row, or change it by rounding only, and stay out of the fingerprints.
+A run keeps what its owner gave (a preset and what differs from it) in mals.yaml; this tree is what comes out of it. Unknown keys are
+refused. Fields marked "no results" never change a row, or change it by rounding only, and stay out of the fingerprints.
 """
 
 from typing import Annotated, Any, Literal

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from mals.config import Config
 from mals.config import Filter as Settings
-from mals.stage import Resources, Stage, answer
+from mals.stage import Resources, Stage, answer, describe
 
 ADDS = pa.schema(
     [
@@ -73,7 +73,7 @@ class Filter:
                 errors.append(None)
             except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for a picture that it cannot read
                 numbers.append(dict.fromkeys(ADDS.names))
-                errors.append(f"{type(error).__name__}: cannot read the picture: {error}"[:300])
+                errors.append(describe(error, "cannot read the picture"))
         reasons = [None if error else refusals(row, self.settings) for row, error in zip(numbers, errors, strict=True)]
         return answer(ADDS, {name: [row[name] for row in numbers] for name in ADDS.names}, reasons, errors)
 

@@ -21,8 +21,8 @@ from mals import settings
 from mals.errors import UserError
 from mals.grid import Grid
 from mals.receipt import Receipt
-from mals.shard import Pace, ShardFailed, describe, run_shard
-from mals.stage import Stage
+from mals.shard import Pace, ShardFailed, run_shard
+from mals.stage import Stage, describe
 from mals.store import Store
 
 

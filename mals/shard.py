@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from mals.errors import UserError
 from mals.grid import Damaged, Grid
 from mals.receipt import Receipt
-from mals.stage import ERROR, REJECT, Stage
+from mals.stage import ERROR, REJECT, Stage, describe
 from mals.store import FULL
 
 GROW_AFTER = 16  # full batches without trouble before a halved batch is doubled again
@@ -181,12 +181,6 @@ def _failed_row(schema: pa.Schema, error: Exception) -> pa.RecordBatch:
     arrays = [pa.nulls(1, field.type) for field in schema]
     arrays[-1] = pa.array([describe(error)], ERROR.type)
     return pa.record_batch(arrays, schema=schema)
-
-
-def describe(error: BaseException) -> str:
-    """An exception as a row keeps it: "ValueError: first line"."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}"[:300] if lines else type(error).__name__
 
 
 def _raise_if_hopeless(error: Exception) -> None:

@@ -1,11 +1,11 @@
 """What a stage is: a pure, row-aligned function that adds columns.
 
-A stage module `mals/NAME.py` has one function `stage(config) -> Stage`. Importing the module and building the stage are cheap: heavy libraries
-and weights come in `setup`, once a process. `params` must be JSON and hold everything that changes results, the resolved revision of each model
-included; it resolves models, so it may raise ModelMissing.
+A stage module `mals/NAME.py` has one function `stage(config) -> Stage`. Importing the module and building the stage are cheap: heavy
+libraries and weights come in `setup`, once a process. `params` must be JSON and hold everything that changes results, the resolved revision
+of each model included; it resolves models, so it may raise ModelMissing.
 
-Rows: a call gets as many rows as `batch` says (the last batch of a shard is padded by repeating a row; what comes back for the padding is thrown
-away) and returns the same rows in the same order, in the columns of `adds`, optionally followed by
+Rows: a call gets as many rows as `batch` says (of a stage with a model, the last batch of a shard is padded by repeating a row; what comes
+back for the padding is thrown away) and returns the same rows in the same order, in the columns of `adds`, optionally followed by
 
     reject  list<string>   every rule that refuses the row, the first one first; empty or null where none does
     error   string         "ValueError: …" where this row could not be worked on
@@ -14,6 +14,7 @@ Rows that an earlier stage refused, or that failed there, never arrive. An excep
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -67,3 +68,9 @@ def answer(
     arrays.append(pa.array(reject if reject is not None else [None] * rows, REJECT.type))
     arrays.append(pa.array(error if error is not None else [None] * rows, ERROR.type))
     return pa.record_batch(arrays, schema=pa.schema([*adds, REJECT, ERROR]))
+
+
+def describe(error: BaseException, what: str = "") -> str:
+    """An exception as a row keeps it, "ValueError: what: first line"; the same each time, so without addresses of objects."""
+    lines = re.sub(r" at 0x[0-9a-fA-F]+", "", str(error)).strip().splitlines()
+    return ": ".join([type(error).__name__, *([what] if what else []), *lines[:1]])[:300]
