@@ -1,0 +1,51 @@
+"""A small random vision-language model of LLaVA's class, saved as the hub saves it, with a tokenizer and a chat template."""
+
+from pathlib import Path
+
+WORDS = "a man woman person in red blue black white shirt pants coat with bag hat and walking describe this what do you see".split()  # noqa: SIM905
+TEMPLATE = (
+    "{% for message in messages %}USER: {% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }} {% endif %}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+)
+
+
+def build_vlm(folder: Path) -> None:
+    """Write model and processor into `folder`."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import CLIPImageProcessor, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
+
+    words = ["<pad>", "<unk>", "<s>", "</s>", "<image>", "USER", "ASSISTANT", ":", *WORDS]
+    inner = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, additional_special_tokens=["<image>"], **special)
+    side, patch = 32, 8
+    images = CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    processor = LlavaProcessor(
+        images, tokenizer, patch_size=patch, vision_feature_select_strategy="default", chat_template=TEMPLATE, num_additional_image_tokens=1
+    )
+    width = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.5}
+    config = LlavaConfig(
+        vision_config=width | {"model_type": "clip_vision_model", "image_size": side, "patch_size": patch},
+        text_config=width
+        | {
+            "model_type": "llama",
+            "vocab_size": len(words),
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 128,
+            "pad_token_id": 0,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
+        },
+        image_token_index=words.index("<image>"),
+        image_seq_length=(side // patch) ** 2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = LlavaForConditionalGeneration(config)
+    model.generation_config.do_sample = True  # as many released models have it: ours must not follow
+    model.generation_config.temperature = 0.7
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
