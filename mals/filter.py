@@ -94,13 +94,13 @@ def measure(image: Any, settings: Settings) -> Numbers:
 
     pixels = decode(image)
     height, width = pixels.shape[:2]
-    luma = cv2.cvtColor(reduced(pixels, settings.sharpness_side), cv2.COLOR_BGR2GRAY)
     size = _reference_bytes(pixels, settings.reference_quality)
+    luma = cv2.cvtColor(reduced(pixels, settings.sharpness_side), cv2.COLOR_BGR2GRAY)
     return {
         "ref_bytes": size,
         "bits_per_pixel": 8 * size / (height * width),
         "channel_variance": channel_variance(pixels),
-        "sharpness": float(cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1][0, 0] ** 2),
+        "sharpness": sharpness(luma),
         "phash": perceptual_hash(luma),
     }
 
@@ -167,6 +167,14 @@ def reduced(pixels: Any, side: int) -> Any:
         return pixels
     size = (max(1, round(width * side / longer)), max(1, round(height * side / longer)))
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def sharpness(luma: Any) -> float:
+    """Variance of the Laplacian of [H, W] uint8."""
+    import cv2
+
+    edges = cv2.Laplacian(luma, cv2.CV_16S)
+    return max(0.0, cv2.norm(edges, cv2.NORM_L2SQR) / edges.size - (cv2.sumElems(edges)[0] / edges.size) ** 2)
 
 
 def perceptual_hash(luma: Any) -> int:
