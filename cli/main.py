@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 
 import typer
@@ -30,6 +31,8 @@ def main() -> None:
     from mals.errors import UserError
 
     signal.signal(signal.SIGTERM, _stop)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries talking to each other's authors
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # in worker processes too
     register()
     try:
         app()

@@ -99,6 +99,17 @@ def listing(config: Config) -> list[dict[str, Any]]:
     return [_row(need) for need in needs(config)]
 
 
+def table(listing: list[dict[str, Any]]) -> str:
+    """The listing as a person reads it, three lines a model."""
+    told = []
+    for row in listing:
+        size = f"{row['bytes'] / 1e6:,.1f} MB" if row["bytes"] is not None else "not here"
+        told.append(f"{row['setting']}: {row['model']}, {size}, licence {row['licence'] or 'not stated'}")
+        told.append(f"    revision {row['revision'] or 'not pinned'}, resolved to {row['resolved'] or 'nothing'}")
+        told.append(f"    {row['where'] or row['missing']}")
+    return "\n".join(told)
+
+
 def download(config: Config) -> list[dict[str, Any]]:
     """Fetches what is not here yet into the hub's cache, and lists; ModelMissing where the hub cannot be reached."""
     for need in needs(config):
