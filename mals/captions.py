@@ -7,10 +7,11 @@ with a `caption` column may also hold id, person, camera, init_image, negative_p
     APTM's own lists         image, caption, image_id           MALS       the same and label
 """
 
+import csv
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from mals.errors import UserError
 COLUMNS = ("caption", "id", "person", "camera", "init_image", "negative_prompt", "seed")
 SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
 BLOCK = 32_768  # rows read at once
-KINDS = (".txt", ".csv", ".jsonl", ".parquet", ".json")
 
 
 def read(file: Path, pictures: bool = True) -> Iterator[pa.Table]:
@@ -31,34 +31,38 @@ def read(file: Path, pictures: bool = True) -> Iterator[pa.Table]:
 
     Raises UserError with the place of what is wrong, or where there is no row at all.
     """
+    kind = file.suffix.lower()
     if not file.is_file():
         raise UserError(f"there is no captions file {file}")
-    if file.suffix.lower() not in KINDS:
+    if kind not in KINDS:
         raise UserError(f"{file} is not one of {', '.join(KINDS)}")
     if not file.stat().st_size:
         raise UserError(f"{file} is empty")
-    kind = file.suffix.lower()
-    if kind != ".parquet":
-        _refuse_binary(file)
-    reader = {".txt": _lines, ".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet, ".json": _json}[kind]
     rows = 0
     try:
-        for block in reader(file):
+        if kind != ".parquet":
+            _refuse_binary(file)
+        for block in KINDS[kind](file):
             if kind == ".json" and not pictures:
-                block = block.set_column(SCHEMA.get_field_index("init_image"), "init_image", pa.nulls(len(block), pa.string()))
+                block = block.set_column(COLUMNS.index("init_image"), "init_image", pa.nulls(len(block), pa.string()))
             _refuse_empty_captions(file, block, rows)
             rows += len(block)
             yield block
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+        raise UserError(f"{file}, line {_undecodable(file)} is not UTF-8 text ({error.reason})") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
     if not rows:
         raise UserError(f"{file} holds no caption")
 
 
 def digest(file: Path) -> str:
     """sha256 of the file, in hex."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def _refuse_binary(file: Path) -> None:
@@ -67,21 +71,44 @@ def _refuse_binary(file: Path) -> None:
             raise UserError(f"{file} is a binary file, not captions")
 
 
+def _undecodable(file: Path) -> int:
+    """The number of the first line that is not UTF-8; a reader's own error counts from the start of its buffer."""
+    with file.open("rb") as opened:
+        for number, line in enumerate(opened, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 0
+
+
 def _refuse_empty_captions(file: Path, block: pa.Table, before: int) -> None:
     for at, caption in enumerate(block["caption"].to_pylist()):
         if caption is None or not caption.strip():
             raise UserError(f"{file}: row {before + at + 1} has no caption")
 
 
-def _block(rows: Sequence[Mapping[Any, Any]]) -> pa.Table:
-    columns = {name: [None if row.get(name) in (None, "") else str(row[name]) for row in rows] for name in COLUMNS}
-    return pa.table(columns, SCHEMA)
+def _table(columns: Mapping[str, list[Any]], where: str, numbers: Sequence[int]) -> pa.Table:
+    """A block from what a file holds in its columns; `where` and the row's number name its place in errors."""
+    rows = len(columns["caption"])
+    arrays = []
+    for name in COLUMNS:
+        if name not in columns:
+            arrays.append(pa.nulls(rows, pa.string()))
+            continue
+        texts = [value if type(value) is str else _text(value) for value in columns[name]]
+        for at, text in enumerate(texts):
+            if text is not None and type(text) is not str:
+                raise UserError(f"{where} {numbers[at]} holds a {type(text).__name__} as its {name}, not a text")
+        arrays.append(pa.array([text or None for text in texts], pa.string()))
+    return pa.table(arrays, SCHEMA)
 
 
-def _blocks(rows: Iterable[dict[str, Any]]) -> Iterator[pa.Table]:
-    source = iter(rows)
-    while block := list(islice(source, BLOCK)):
-        yield _block(block)
+def _text(value: Any) -> Any:
+    """Numbers as people write them: pandas turns whole numbers into fractions where one of them is missing. What is no text stays."""
+    if isinstance(value, float):
+        return None if value != value else str(int(value)) if value.is_integer() else str(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _lines(file: Path) -> Iterator[pa.Table]:
@@ -89,87 +116,115 @@ def _lines(file: Path) -> Iterator[pa.Table]:
         captions = (line.strip() for line in opened)
         kept = (line for line in captions if line)
         while block := list(islice(kept, BLOCK)):
-            nothing = pa.nulls(len(block), pa.string())
-            yield pa.table([pa.array(block, pa.string()), *[nothing] * (len(COLUMNS) - 1)], SCHEMA)
+            yield _table({"caption": block}, "line", ())
 
 
 def _csv(file: Path) -> Iterator[pa.Table]:
-    import pandas as pd
+    with file.open(encoding="utf-8-sig", newline="") as opened:
+        reader = csv.reader(opened, strict=True)
+        try:
+            names = next(reader, [])
+            _require_caption(str(file), names)
+            while block := list(islice(_fields(file, reader, len(names)), BLOCK)):
+                columns = dict(zip(names, map(list, zip(*block, strict=True)), strict=True))
+                yield _table(columns, "line", ())
+        except csv.Error as error:
+            raise UserError(f"{file}, line {reader.line_num} is not CSV: {error}") from None
 
-    try:
-        chunks = pd.read_csv(file, dtype=str, keep_default_na=False, chunksize=BLOCK, encoding="utf-8-sig", on_bad_lines="error")
-        for at, chunk in enumerate(chunks):
-            if at == 0:
-                _require_caption(file, list(chunk.columns))
-            known = [name for name in COLUMNS if name in chunk.columns]
-            yield _block(chunk[known].to_dict("records"))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(
-            f"{file} is not a CSV table: {str(error).strip().splitlines()[-1].removeprefix('Error tokenizing data. ')}"
-        ) from None
+
+def _fields(file: Path, reader: Any, columns: int) -> Iterator[list[str]]:
+    """The rows of a CSV file, each of as many fields as the header; blank lines are passed over."""
+    for row in reader:
+        if len(row) == columns:
+            yield row
+        elif row:
+            raise UserError(f"{file}, line {reader.line_num} has {len(row)} fields where the header has {columns}; quote texts with commas")
 
 
 def _jsonl(file: Path) -> Iterator[pa.Table]:
-    def rows() -> Iterator[dict[str, Any]]:
-        with file.open(encoding="utf-8-sig") as opened:
-            for number, line in enumerate(opened, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    raise UserError(f"{file}, line {number} is not JSON: {error}") from None
-                if not isinstance(row, dict):
-                    raise UserError(f"{file}, line {number} is not a JSON object")
-                if "caption" not in row:
-                    _require_caption(file, list(row), f", line {number}")
-                yield row
+    with file.open(encoding="utf-8-sig") as opened:
+        lines = ((number, line) for number, line in enumerate(opened, 1) if line.strip())
+        while block := list(islice(lines, BLOCK)):
+            rows = [_object(file, number, line) for number, line in block]
+            numbers = [number for number, _ in block]
+            columns = {name: [row.get(name) for row in rows] for name in COLUMNS}
+            yield _table(columns, f"{file}, line", numbers)
 
-    yield from _blocks(rows())
+
+def _object(file: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file}, line {number} is not JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise UserError(f"{file}, line {number} is nested too deeply") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{file}, line {number} is not a JSON object")
+    _require_caption(f"{file}, line {number}", list(row))
+    return row
 
 
 def _parquet(file: Path) -> Iterator[pa.Table]:
     try:
         opened = pq.ParquetFile(file)
         names = opened.schema_arrow.names
-        _require_caption(file, names)
+        _require_caption(str(file), names)
         kind = opened.schema_arrow.field("caption").type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)):
             raise UserError(f"{file}: the column caption holds {kind}, not strings")
+        before = 0
         for batch in opened.iter_batches(BLOCK, columns=[name for name in COLUMNS if name in names]):
-            yield _block(batch.to_pylist())
-    except (pa.ArrowInvalid, OSError) as error:
+            yield _table(batch.to_pydict(), f"{file}: row", range(before + 1, before + len(batch) + 1))
+            before += len(batch)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise UserError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
 
 
-def _require_caption(file: Path, names: list[str], where: str = "") -> None:
+def _require_caption(where: str, names: list[str]) -> None:
     if "caption" in names:
         return
-    near = difflib.get_close_matches("caption", names, 1, 0.5)
-    hint = f"; did you mean {near[0]} to be caption?" if near else ""
-    raise UserError(f"{file}{where} has no column caption, only {', '.join(map(str, names)) or 'none'}{hint}")
+    near = difflib.get_close_matches("caption", [str(name).lower() for name in names], 1, 0.5)
+    hint = f"; did you mean {next(name for name in names if str(name).lower() == near[0])} to be caption?" if near else ""
+    raise UserError(f"{where} has no column caption, only {', '.join(map(str, names)) or 'none'}{hint}")
 
 
 def _json(file: Path) -> Iterator[pa.Table]:
     try:
         entries = json.loads(file.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        if isinstance(error, UnicodeDecodeError):
-            raise
-        raise UserError(f"{file} is not JSON: {error}") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise UserError(f"{file} is nested too deeply") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise UserError(f"{file} is not a list of objects, as CUHK-PEDES, ICFG-PEDES, RSTPReid and MALS are")
-    yield from _blocks(row for number, entry in enumerate(entries, 1) for row in _entry(file, number, entry))
+        seen = f"an object with the keys {', '.join(entries)}" if isinstance(entries, dict) else f"a {type(entries).__name__}"
+        seen = "a list of other things" if isinstance(entries, list) else seen
+        raise UserError(f"{file} holds {seen}, not a list of objects as CUHK-PEDES, ICFG-PEDES, RSTPReid and MALS do")
+    rows = ((number, row) for number, entry in enumerate(entries, 1) for row in _entry(file, number, entry))
+    while block := list(islice(rows, BLOCK)):
+        numbers = [number for number, _ in block]
+        columns = {name: [row.get(name) for _, row in block] for name in COLUMNS}
+        yield _table(columns, f"{file}: object", numbers)
 
 
-def _entry(file: Path, number: int, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _entry(file: Path, number: int, entry: dict[str, Any]) -> Iterable[dict[str, Any]]:
     """One object of a public list as one row a caption."""
     picture = next((entry[name] for name in ("file_path", "img_path", "image") if name in entry), None)
     said = entry.get("captions", entry.get("caption"))
     if picture is None or said is None:
         raise UserError(f"{file}: object {number} has the keys {', '.join(entry)}, which none of the known data sets has")
-    made: dict[str, Any] = {"picture": picture, "person": entry.get("id")}
-    if "image_id" in entry:  # in MALS the picture's own name; in APTM's lists for real data sets the person
-        made["id" if "label" in entry else "person"] = entry["image_id"]
-    for caption in said if isinstance(said, list) else [said]:
-        yield {"caption": caption, "init_image": made["picture"], "person": made["person"], "id": made.get("id")}
+    row = {"init_image": picture, "person": entry.get("id")}
+    if "image_id" in entry:  # in MALS the picture's own name; in APTM's lists of real data sets the person
+        row["id" if "label" in entry else "person"] = entry["image_id"]
+    captions = said if isinstance(said, list) else [said]
+    if not captions or not all(captions):
+        raise UserError(f"{file}: object {number} has no caption")
+    return [row | {"caption": caption} for caption in captions]
+
+
+KINDS: dict[str, Callable[[Path], Iterator[pa.Table]]] = {
+    ".txt": _lines,
+    ".csv": _csv,
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+    ".json": _json,
+}

@@ -49,7 +49,13 @@ def write_plan(store: Store, config: Config, source: Path | None, count: int | N
     _check_arguments(config, source, count, images)
     lengths = lengths_for(config.generate)
     summary = Summary(lengths.limit)
-    asked = {"source": _source(source), "count": count, "images": str(images) if images else None, "settings": made_with(config)}
+    asked = {
+        "source": _source(source),
+        "count": count,
+        "images": str(images.resolve()) if images else None,
+        "grammar": _grammar_files(config),
+        "settings": made_with(config),
+    }
     old = read_receipt(store)
     if old is not None:
         if old["asked"] == asked:
@@ -59,6 +65,8 @@ def write_plan(store: Store, config: Config, source: Path | None, count: int | N
     files = [_write(store, number, table, config.shard_rows) for number, table in enumerate(_files(blocks, config.shard_rows))]
     if summary.clash():
         _name_the_twins(store, files)
+    for name in set(store.list("plan")) - {file["path"] for file in files}:  # of a longer plan that was killed
+        store.remove(name)
     receipt = {
         "v": 1,
         "rows": summary.rows,
@@ -109,12 +117,21 @@ def _source(source: Path | None) -> dict[str, Any] | None:
     return {"name": source.name, "sha256": captions.digest(source)}
 
 
+def _grammar_files(config: Config) -> dict[str, str]:
+    """sha256 of the files that plan.attributes names, so that a plan is known to be of other ones."""
+    grammar = config.plan.attributes
+    names = [name for name in (grammar.space, grammar.joint) if name and Path(name).is_file()] if grammar else []
+    return {name: captions.digest(Path(name)) for name in names}
+
+
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     if old["source"] != new["source"]:
         names = [asked["source"]["name"] if asked["source"] else "plan.attributes" for asked in (old, new)]
         return f"of {names[0]}" if names[0] != names[1] else f"{names[0]} has changed since"
     if old["count"] != new["count"]:
-        return f"with --count {old['count']}"
+        return f"with --count {old['count']}" if old["count"] else "without --count"
+    if old["images"] != new["images"]:
+        return f"with --images {old['images']}" if old["images"] else "without --images"
     return "made with other settings"
 
 

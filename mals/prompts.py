@@ -9,6 +9,7 @@ from mals.errors import ModelMissing, UserError
 from mals.models import find
 
 PROBES = 32  # prompts of each block that are counted both ways
+UNLIMITED = 1_000_000  # tokens; transformers writes 1e30 where a tokenizer's folder names no limit
 
 
 class Words(dict[str, int]):
@@ -60,6 +61,9 @@ def lengths_for(settings: Generate) -> Lengths:
     from transformers import AutoTokenizer
 
     tokenizers = [AutoTokenizer.from_pretrained(place) for place in places]
+    tokenizers = [tokenizer for tokenizer in tokenizers if tokenizer.is_fast and tokenizer.model_max_length < UNLIMITED]
+    if not tokenizers:
+        return Lengths(None)
     longest = max(tokenizers, key=lambda tokenizer: tokenizer.model_max_length)
     backend = longest.backend_tokenizer
     backend.no_padding()
