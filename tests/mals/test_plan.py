@@ -145,7 +145,7 @@ def test_a_finished_plan_is_kept_and_another_one_refused(tmp_path):
     ]:
         with pytest.raises(UserError, match=f"holds another plan .*{words}"):
             write(tmp_path, tmp_path / "captions.txt", **change)
-    with pytest.raises(UserError, match="captions.txt has changed since"):
+    with pytest.raises(UserError, match=r"captions\.txt has changed since"):
         write(tmp_path, numbered(tmp_path, 10))
     with pytest.raises(UserError, match=r"of captions\.txt"):
         write(tmp_path, "caption\na man\n")
