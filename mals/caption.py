@@ -4,6 +4,8 @@ Every captioner of the settings gives one text; `caption`, the one to train on, 
 unless the settings say otherwise; the raw text stays.
 """
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -52,8 +54,11 @@ class Caption:
         self.speakers: list[Speaker] = []
 
     def found(self) -> list[Found]:
-        """The captioners on this disk; raises ModelMissing."""
-        return [find(captioner.model, captioner.revision, "captioner") for captioner in self.settings.captioners]
+        """The captioners on this disk; raises ModelMissing, and UserError where a model's own files say that it is of another class."""
+        models = [find(captioner.model, captioner.revision, "captioner") for captioner in self.settings.captioners]
+        for captioner, model in zip(self.settings.captioners, models, strict=True):
+            refuse_other_class(captioner, model)
+        return models
 
     def params(self) -> dict[str, Any]:
         captioners = [
@@ -101,13 +106,39 @@ class Caption:
     def _entry(self, number: int, captioner: Captioner, raw: str) -> Said:
         found = self.models[number]
         return {
-            "text": collapse(raw) if self.settings.collapse else raw,
+            "text": collapse(raw) if self.settings.collapse else " ".join(raw.split()),
             "raw": raw,
             "model": found.name,
             "revision": found.revision,
             "prompt": captioner.prompt,
             "repetition": repetition(raw),
         }
+
+
+def refuse_other_class(captioner: Captioner, model: Found) -> None:
+    """UserError where the files of a model name a class that its backend does not take; no weights are read."""
+    folder = Path(model.path)
+    config = _json(folder / "config.json")
+    kind = next(iter(config.get("architectures") or []), _json(folder / "model_index.json").get("_class_name", "model without a class"))
+    if captioner.backend == "blip" and kind != "BlipForConditionalGeneration":
+        raise UserError(
+            f"the captioner {model.name} is a {kind}, and the backend blip takes a BlipForConditionalGeneration; "
+            "for a chat model set its backend to vlm"
+        )
+    if captioner.backend == "vlm" and not _has_chat_template(folder):
+        raise UserError(
+            f"the captioner {model.name} is a {kind} and has no chat template, so it cannot be asked; is it for the backend blip?"
+        )
+
+
+def _has_chat_template(folder: Path) -> bool:
+    if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
+        return True
+    return any(_json(folder / name).get("chat_template") for name in ("processor_config.json", "tokenizer_config.json"))
+
+
+def _json(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _read(crop: pa.BinaryScalar) -> tuple[Any, str | None]:

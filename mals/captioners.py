@@ -1,8 +1,8 @@
 """The models that describe a picture in words: BLIP, and vision-language models that are asked.
 
-Both are given pictures [H, W, 3] and one seed a picture, and answer with one raw text each. Drawn words are a function of the row's own
-seed: noise from a generator of the row is added to the log-probabilities and the largest taken (Gumbel-max), which draws from the same
-distribution as sampling does, whatever the other rows of the batch are.
+Both are given pictures [H, W, 3] and one seed a picture, and answer with one raw text each, "" where the model said nothing. Drawn words
+are a function of the row's own seed: each is where a number from a generator of the row falls in the sums of the probabilities, which draws
+from the same distribution as sampling does, whatever the other rows of the batch are.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from mals.config import Captioner as Settings
 from mals.errors import UserError
 from mals.models import Found
+
+OURS: Any = {"local_files_only": True, "trust_remote_code": False}  # left out, a model's own code would be offered to the terminal
 
 
 class Speaker(Protocol):
@@ -40,15 +42,18 @@ class Blip:
     """BLIP (Li et al., ICML 2022); `prompt` is what its caption begins with."""
 
     def __init__(self, settings: Settings, found: Found):
-        from transformers import AutoConfig, AutoProcessor, BlipForConditionalGeneration
+        from transformers import AutoProcessor, BlipForConditionalGeneration
 
-        kind = AutoConfig.from_pretrained(found.path).model_type
-        if kind != "blip":
-            raise UserError(f"the captioner {found.name} is of the kind {kind}, not blip; for a chat model set its backend to vlm")
         self.settings = settings
-        self.processor = AutoProcessor.from_pretrained(found.path)
-        loaded: Any = BlipForConditionalGeneration.from_pretrained(found.path, dtype=torch_dtype(settings.dtype))
+        self.processor = AutoProcessor.from_pretrained(found.path, **OURS)
+        loaded: Any = BlipForConditionalGeneration.from_pretrained(found.path, dtype=torch_dtype(settings.dtype), **OURS)
         self.model = loaded.to(device()).eval()
+        self.begins = len(self.processor.tokenizer(settings.prompt).input_ids) - 1  # tokens: the first one and the prompt, without the last
+        room = loaded.config.text_config.max_position_embeddings
+        if self.begins + settings.max_tokens > room:
+            raise UserError(
+                f"the captioner {found.name} has room for {room} tokens; its prompt and max_tokens make {self.begins + settings.max_tokens}"
+            )
 
     def say(self, pictures: Sequence[Any], seeds: Sequence[int]) -> list[str]:
         import torch
@@ -58,7 +63,9 @@ class Blip:
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
         with torch.inference_mode():
             tokens = self.model.generate(**inputs, **generation(self.settings, seeds))
-        return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
+        texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
+        added = self.processor.batch_decode(tokens[:, self.begins :], skip_special_tokens=True)
+        return [text.strip() if new.strip() else "" for text, new in zip(texts, added, strict=True)]
 
 
 class Vlm:
@@ -70,15 +77,18 @@ class Vlm:
         if not settings.prompt:
             raise UserError(f"the captioner {found.name} has the backend vlm and no prompt to ask it with")
         self.settings = settings
-        self.processor = AutoProcessor.from_pretrained(found.path)
+        self.processor = AutoProcessor.from_pretrained(found.path, **OURS)
         if not getattr(self.processor, "chat_template", None):
             raise UserError(f"the captioner {found.name} has no chat template, so it cannot be asked; is it one for the backend blip?")
         try:
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(found.path, dtype=torch_dtype(settings.dtype))
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(found.path, dtype=torch_dtype(settings.dtype), **OURS)
         except ValueError as error:
             raise UserError(f"the captioner {found.name} is no image-text-to-text model: {str(error).splitlines()[0]}") from None
         self.model = loaded.to(device()).eval()
         self.processor.tokenizer.padding_side = "left"  # so that every answer begins at the same place
+        if self.processor.tokenizer.pad_token_id is None:
+            self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token
+        self.room: int | None = getattr(loaded.config.get_text_config(decoder=True), "max_position_embeddings", None)
 
     def say(self, pictures: Sequence[Any], seeds: Sequence[int]) -> list[str]:
         import torch
@@ -87,9 +97,13 @@ class Vlm:
         inputs = self.processor.apply_chat_template(
             chats, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt", processor_kwargs={"padding": True}
         ).to(self.model.device, dtype=self.model.dtype)
+        asked = inputs["input_ids"].shape[1]
+        if self.room is not None and asked + self.settings.max_tokens > self.room:
+            raise ValueError(f"the picture, the question and max_tokens make {asked + self.settings.max_tokens} tokens of {self.room}")
+        pad = self.processor.tokenizer.pad_token_id
         with torch.inference_mode():
-            tokens = self.model.generate(**inputs, **generation(self.settings, seeds))
-        answers = tokens[:, inputs["input_ids"].shape[1] :]
+            tokens = self.model.generate(**inputs, pad_token_id=pad, **generation(self.settings, seeds))
+        answers = tokens if self.model.config.is_encoder_decoder else tokens[:, asked:]
         return [text.strip() for text in self.processor.batch_decode(answers, skip_special_tokens=True)]
 
     def _ask(self, picture: Any) -> list[dict[str, Any]]:
@@ -110,22 +124,25 @@ def generation(settings: Settings, seeds: Sequence[int]) -> dict[str, Any]:
         "top_k": None,
     }
     if settings.sample:
-        warpers = [TemperatureLogitsWarper(settings.temperature), TopPLogitsWarper(settings.top_p), noise(seeds)]
+        warpers = [TemperatureLogitsWarper(settings.temperature), TopPLogitsWarper(settings.top_p), draws(seeds)]
         options["logits_processor"] = LogitsProcessorList(warpers)
     return options
 
 
-def noise(seeds: Sequence[int]) -> Any:
-    """A logits processor that adds Gumbel noise from one CPU generator a row."""
+def draws(seeds: Sequence[int]) -> Any:
+    """A logits processor that leaves one token of each row, drawn with the row's own CPU generator."""
     import torch
     from transformers import LogitsProcessor
 
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
-    class Gumbel(LogitsProcessor):
+    class Draw(LogitsProcessor):
         def __call__(self, input_ids: Any, scores: Any) -> Any:
-            draws = torch.stack([torch.rand(scores.shape[1], generator=g, dtype=torch.float64) for g in generators])
-            gumbel = -torch.log(-torch.log(draws.clamp_min(1e-300)))
-            return scores.double() + gumbel.to(scores.device)
+            chances = scores.double().softmax(-1).nan_to_num(0.0)
+            ends = (chances * 2**52).round().long().cumsum(-1)  # sums of whole numbers are the same in whatever order a GPU adds
+            falls = torch.stack([torch.rand(1, generator=generator, dtype=torch.float64) for generator in generators])
+            places = (falls.to(ends.device) * ends[:, -1:]).long()
+            drawn = torch.searchsorted(ends, places, right=True).clamp(max=scores.shape[-1] - 1)
+            return torch.full_like(scores, -torch.inf).scatter(-1, drawn, 0.0)
 
-    return Gumbel()
+    return Draw()

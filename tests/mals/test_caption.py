@@ -1,6 +1,9 @@
+from io import BytesIO
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from benchmarks.pictures import encoded, photograph
 from mals import settings
@@ -9,7 +12,7 @@ from mals.config import Caption as Settings
 from mals.config import Captioner
 from mals.errors import ModelMissing, UserError
 from mals.models import find
-from tests.small.captioner import build_vlm
+from tests.small.captioner import build_blip, build_vlm
 
 BLIP = Captioner(model="embedded", beams=1, max_tokens=12, batch=4)
 
@@ -19,6 +22,13 @@ def vlm(tmp_path_factory):
     folder = tmp_path_factory.mktemp("vlm")
     build_vlm(folder)
     return Captioner(backend="vlm", model=str(folder), prompt="describe this person", beams=1, max_tokens=8, batch=4)
+
+
+@pytest.fixture(scope="module")
+def blip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("blip")
+    build_blip(folder)
+    return Captioner(model=str(folder), beams=1, max_tokens=12, batch=4)
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +90,39 @@ def test_a_sampled_caption_does_not_depend_on_its_batch_mates(kind, vlm, crops):
 def test_drawn_words_follow_the_models_distribution():
     import torch
 
-    from mals.captioners import noise
+    from mals.captioners import draws
 
     scores = torch.tensor([[0.0, 1.0, 2.0, float("-inf")]]).log_softmax(1)
-    draws = [int(noise([seed])(None, scores).argmax()) for seed in range(3000)]
-    shares = np.bincount(draws, minlength=4) / len(draws)
+    drawn = draws(range(3000))(None, scores.expand(3000, 4)).argmax(1)
+    shares = np.bincount(drawn, minlength=4) / 3000
     assert np.allclose(shares, scores.exp()[0].numpy(), atol=0.03)
+
+
+@pytest.mark.parametrize("prompt", ["", "a man in"])
+def test_a_model_that_says_nothing_leaves_an_empty_caption_which_is_refused(prompt, crops, tmp_path):
+    build_blip(tmp_path, silent=True)
+    rows = captioned([Captioner(model=str(tmp_path), beams=1, min_tokens=0, prompt=prompt)], crops[:2])
+    assert [row["reject"] for row in rows] == [["empty_caption"]] * 2
+    assert raw(rows) == ["", ""]
+
+
+def test_version_1_gives_these_captions(blip):
+    """A change of these texts is a change of results: raise Caption.version with it."""
+    assert Caption.version == 1
+    pictures = [ramp(*channels) for channels in ((0, 1, 2), (2, 0, 1))]
+    rows = captioned([blip, blip.model_copy(update={"prompt": "a man", "sample": True, "top_p": 0.9})], pictures, collapse=True)
+    assert [[said["text"] for said in row["captions"]] for row in rows] == [
+        ["woman pants bag hat bag and bag", "a man hat black in bag do describe walking do in a in"],
+        ["woman bag person and bag", "a man shirt person hat person bag and bag a and woman person"],
+    ]
+
+
+def ramp(*channels):
+    """A picture [64, 32, 3] that rises to the right, downwards, and falls, in the given order of channels; as PNG."""
+    down, right = np.mgrid[0:64, 0:32]
+    sink = BytesIO()
+    Image.fromarray(np.stack([8 * right, 4 * down, 255 - 4 * down], -1)[:, :, list(channels)].astype(np.uint8)).save(sink, "PNG")
+    return sink.getvalue()
 
 
 def test_beams_are_used(crops):
@@ -127,12 +164,39 @@ def test_beams_together_with_sampling_are_refused():
 
 
 def test_a_model_of_another_class_is_refused_by_name(vlm, crops):
-    with pytest.raises(UserError, match="is of the kind llava, not blip"):
-        captioned([vlm.model_copy(update={"backend": "blip"})], crops[:1])
-    with pytest.raises(UserError, match="has no chat template"):
-        captioned([BLIP.model_copy(update={"backend": "vlm", "prompt": "what"})], crops[:1])
+    with pytest.raises(UserError, match="is a LlavaForConditionalGeneration, and the backend blip takes a BlipForConditionalGeneration"):
+        Caption(Settings(captioners=[vlm.model_copy(update={"backend": "blip"})]), 0).params()
+    with pytest.raises(UserError, match="BlipForConditionalGeneration and has no chat template"):
+        Caption(Settings(captioners=[BLIP.model_copy(update={"backend": "vlm", "prompt": "what"})]), 0).params()
     with pytest.raises(UserError, match="no prompt to ask it with"):
         captioned([vlm.model_copy(update={"prompt": ""})], crops[:1])
+
+
+def test_a_blip_that_answers_questions_is_refused(blip, tmp_path):
+    from transformers import AutoConfig, BlipForQuestionAnswering
+
+    BlipForQuestionAnswering(AutoConfig.from_pretrained(blip.model)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="is a BlipForQuestionAnswering"):
+        Caption(Settings(captioners=[Captioner(model=str(tmp_path))]), 0).params()
+
+
+def test_a_chat_model_without_pictures_is_refused(vlm, crops, tmp_path):
+    import shutil
+
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shutil.copytree(vlm.model, tmp_path, dirs_exist_ok=True)
+    width = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 40}
+    LlamaForCausalLM(LlamaConfig(**width)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="is no image-text-to-text model"):
+        captioned([vlm.model_copy(update={"model": str(tmp_path)})], crops[:1])
+
+
+def test_more_tokens_than_a_model_has_room_for_are_refused(blip, vlm, crops):
+    with pytest.raises(UserError, match="has room for 64 tokens; its prompt and max_tokens make 68"):
+        captioned([blip.model_copy(update={"max_tokens": 65, "prompt": "a man"})], crops[:1])
+    with pytest.raises(ValueError, match="tokens of 128"):
+        captioned([vlm.model_copy(update={"max_tokens": 120})], crops[:1])
 
 
 def test_a_missing_captioner_is_named(monkeypatch, tmp_path):

@@ -1,6 +1,9 @@
-"""A small random vision-language model of LLaVA's class, saved as the hub saves it, with a tokenizer and a chat template."""
+"""Small random captioners, saved as the hub saves them: BLIP, and a vision-language model of LLaVA's class with a chat template."""
 
+import zlib
 from pathlib import Path
+
+import numpy as np
 
 WORDS = "a man woman person in red blue black white shirt pants coat with bag hat and walking describe this what do you see".split()  # noqa: SIM905
 TEMPLATE = (
@@ -49,3 +52,31 @@ def build_vlm(folder: Path) -> None:
     model.generation_config.temperature = 0.7
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def build_blip(folder: Path, silent: bool = False) -> None:
+    """Write model and processor into `folder`; every weight is a function of its name, so that no release of a library changes them.
+
+    `silent` makes the end of the text likelier than any word.
+    """
+    import torch
+    from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS)]
+    tokens = BertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
+    width = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ends = {"bos_token_id": 2, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
+    text = width | ends | {"vocab_size": len(words), "max_position_embeddings": 64}
+    model = BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=width | {"image_size": 32, "patch_size": 8}))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim > 1:
+                scale = 0.8 if "position" in name else 0.2  # with one scale a word is said again and again
+                numbers = np.random.default_rng(zlib.crc32(name.encode())).normal(0, scale, weight.shape)
+                weight.copy_(torch.from_numpy(numbers))
+        model.text_decoder.cls.predictions.bias[:5] = -1e4  # what is no word is never said
+        model.text_decoder.cls.predictions.bias[3] = 1e4 if silent else 0.0
+    model.save_pretrained(folder)
+    BlipProcessor(BlipImageProcessor(size={"height": 32, "width": 32}), tokens).save_pretrained(folder)
