@@ -158,6 +158,23 @@ def test_a_batch_of_the_stage_is_cut_into_batches_of_each_captioner(crops):
     assert raw(rows, 0) == raw(rows, 1)
 
 
+def test_a_halved_batch_of_the_stage_halves_those_of_every_captioner(crops):
+    class Counting:
+        def __init__(self, speaker):
+            self.speaker, self.sizes = speaker, []
+
+        def say(self, pictures, seeds):
+            self.sizes.append(len(pictures))
+            return self.speaker.say(pictures, seeds)
+
+    made = Caption(Settings(captioners=[BLIP.model_copy(update={"batch": size}) for size in (8, 2)]), 0)
+    made.setup()
+    made.speakers = [Counting(speaker) for speaker in made.speakers]
+    for rows in (8, 4):
+        made(pa.record_batch({"id": [f"row-{at}" for at in range(rows)], "crop": pa.array(crops[:rows], pa.binary())}))
+    assert [speaker.sizes for speaker in made.speakers] == [[8, 4], [2] * 4 + [1] * 4]
+
+
 def test_beams_together_with_sampling_are_refused():
     with pytest.raises(UserError, match="choose one"):
         stage(settings.check(settings.assign({}, ["caption.captioners.0.sample=true", "caption.captioners.0.beams=3"])))
