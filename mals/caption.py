@@ -61,10 +61,7 @@ class Caption:
         return models
 
     def params(self) -> dict[str, Any]:
-        captioners = [
-            captioner.model_dump(mode="json", exclude={"batch", "model", "revision"}) | {"model": found.name, "revision": found.revision}
-            for captioner, found in zip(self.settings.captioners, self.found(), strict=True)
-        ]
+        captioners = [_params(captioner, found) for captioner, found in zip(self.settings.captioners, self.found(), strict=True)]
         sampled = any(captioner.sample for captioner in self.settings.captioners)
         return {"captioners": captioners, "collapse": self.settings.collapse, "seed": self.seed if sampled else None}
 
@@ -139,6 +136,12 @@ def _has_chat_template(folder: Path) -> bool:
 
 def _json(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _params(captioner: Captioner, found: Found) -> dict[str, Any]:
+    """What one captioner's texts depend on; how it draws words does not matter while it draws none."""
+    idle = {"batch", "model", "revision"} | (set() if captioner.sample else {"temperature", "top_p"})
+    return captioner.model_dump(mode="json", exclude=idle) | {"model": found.name, "revision": found.revision}
 
 
 def _read(crop: pa.BinaryScalar) -> tuple[Any, str | None]:
