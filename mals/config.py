@@ -6,7 +6,7 @@ refused. Fields marked "no results" never change a row, or change it by rounding
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Dtype = Literal["fp32", "fp16", "bf16"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -21,9 +21,22 @@ class Grammar(Part):
     """Prompts phrased from attributes that are drawn from a distribution, so that a set is balanced by design."""
 
     space: str = "market1501"  # an attribute space by name, or a YAML file
-    shares: dict[str, dict[str, float]] = {}  # attribute or group -> value -> share; what is not named is uniform
+    shares: dict[str, dict[str, float]] = {}  # attribute or group -> value, "other" colour or "unknown" -> share; uniform where not named
     joint: str | None = None  # a .csv or .parquet table: one column an attribute or group, and `weight`
-    templates: list[str] = []  # phrases with {fields}; empty: the space's own
+    templates: list[str] = []  # sentences with {fields}, [left out] where a field is empty; none: those of mals/phrases.py
+
+    @field_validator("shares", mode="before")
+    @classmethod
+    def yes_is_a_word(cls, shares: Any) -> Any:
+        """YAML reads yes and no as true and false, which are values of attributes here."""
+        words = {True: "yes", False: "no"}
+
+        def spelled(given: Any) -> Any:
+            return (
+                {words[key] if isinstance(key, bool) else key: share for key, share in given.items()} if isinstance(given, dict) else given
+            )
+
+        return {name: spelled(given) for name, given in shares.items()} if isinstance(shares, dict) else shares
 
 
 class Plan(Part):

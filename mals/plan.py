@@ -105,6 +105,8 @@ def _check_arguments(config: Config, source: Path | None, count: int | None, ima
         raise UserError("plan.attributes needs --count, the number of rows")
     if source is not None and config.plan.attributes is not None:
         raise UserError("a plan takes its prompts from --captions or from plan.attributes, not from both")
+    if config.plan.attributes is not None and config.plan.attributes.space != config.label.space:
+        raise UserError(f"plan.attributes.space is {config.plan.attributes.space} and label.space {config.label.space}; give both the same")
     if images is not None and not images.is_dir():
         raise UserError(f"there is no folder {images} for --images")
 
@@ -132,6 +134,8 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
         return f"with --count {old['count']}" if old["count"] else "without --count"
     if old["images"] != new["images"]:
         return f"with --images {old['images']}" if old["images"] else "without --images"
+    if changed := [name for name in old["grammar"] if name in new["grammar"] and old["grammar"][name] != new["grammar"][name]]:
+        return f"{changed[0]} has changed since"
     return "made with other settings"
 
 

@@ -1,0 +1,248 @@
+"""From wanted attribute values to a caption that asks for them: templates, the words that fill them, and what is left unsaid.
+
+A template is a sentence with {fields}. A part in [brackets] is left out where a field in it has nothing to say, so that one template serves
+every combination. Garments take up sleeves, length, type and colour at once ("a gray long-sleeved top", "a short red skirt"); nobody is
+said to be without something, since silence says so. Attributes that have no field of their own are asked for by their prompts in {rest}.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
+from string import Formatter
+from typing import Protocol
+
+import numpy as np
+
+from mals.errors import UserError
+
+PEOPLE = {
+    ("woman", "adult"): ["woman", "lady", "young woman", "middle-aged woman", "elderly woman"],
+    ("man", "adult"): ["man", "gentleman", "young man", "middle-aged man", "elderly man"],
+    ("woman", "child"): ["girl", "little girl", "teenage girl"],
+    ("man", "child"): ["boy", "little boy", "teenage boy"],
+    ("", "adult"): ["adult", "elderly person", "middle-aged person"],
+    ("", "child"): ["child", "kid", "teenager"],
+    ("woman", ""): ["female person"],
+    ("man", ""): ["male person"],
+    ("", ""): ["person"],
+}
+HAIR = {"long": ["long hair", "a ponytail", "long wavy hair"], "short": ["short hair", "short curly hair", "short straight hair"]}
+THINGS = {
+    "hat": ["hat", "cap", "baseball cap", "beanie"],
+    "backpack": ["backpack", "rucksack"],
+    "handbag": ["handbag", "purse"],
+    "bag": ["shoulder bag", "tote bag", "messenger bag", "shopping bag"],
+}
+UPPER = {
+    "long": ["jacket", "coat", "sweater", "hoodie", "sweatshirt", "long-sleeved shirt", "long-sleeved top"],
+    "short": ["t-shirt", "polo shirt", "tank top", "short-sleeved shirt", "short-sleeved top"],
+    "": ["shirt", "top"],
+}
+# Where no colour is asked for, jeans stay away: they are blue by themselves.
+LOWER = {
+    ("pants", "long"): ["pants", "trousers", "leggings", "sweatpants"],
+    ("pants", "short"): ["shorts"],
+    ("skirt", "long"): ["long {} skirt", "ankle-length {} skirt"],
+    ("skirt", "short"): ["short {} skirt", "{} miniskirt"],
+    ("skirt", ""): ["{} skirt"],
+}
+JEANS = frozenset(("black", "white", "blue", "gray"))
+DRESSES = {"long": "long {} dress", "short": "short {} dress", "": "{} dress"}
+SLEEVES = {"long": " with long sleeves", "short": " with short sleeves", "": ""}
+COLORS = {
+    "black": ["black"],
+    "white": ["white", "cream"],
+    "red": ["red", "dark red", "burgundy"],
+    "purple": ["purple", "lavender"],
+    "yellow": ["yellow", "bright yellow", "mustard"],
+    "blue": ["blue", "navy blue", "light blue", "dark blue"],
+    "green": ["green", "olive", "dark green"],
+    "gray": ["gray", "grey", "dark gray"],
+    "pink": ["pink", "light pink"],
+    "brown": ["brown", "tan", "beige"],
+    "orange": ["orange", "bright orange"],
+}
+ACTIONS = ["walking", "standing"]
+SCENES = [
+    *("on a city street", "on a sidewalk", "in a park", "at a bus stop", "in a shopping mall", "in a parking lot", "at a train station"),
+    *("on a bridge", "in a hallway", "in front of a shop", "next to a building", "on a stone path"),
+]
+TEMPLATES = [
+    "{person} [with {hair}] wearing [{hat},] {clothes} [, carrying {carried}] [, {rest}]",
+    "a photo of {person} {action} {scene}, wearing [{hat},] {clothes} [, with {hair}] [, carrying {carried}] [, {rest}]",
+    "{person} [with {hair}] in {clothes} is {action} {scene} [with {carried}] [, wearing {hat}] [, {rest}]",
+    "a full-body photo of {person} [with {hair}] dressed in {clothes} [, wearing {hat}] [, with {carried}] {scene} [, {rest}]",
+    "{person} [with {hair}] {action} {scene} [carries {carried} and] wears [{hat},] {clothes} [, {rest}]",
+    "{person} [with {hair}] wears [{hat},] {clothes} and is {action} {scene} [, carrying {carried}] [, {rest}]",
+]
+VALUES = {  # the attributes that have words here, with the values that an attribute of that name must have
+    "gender": ("woman", "man"),
+    "age": ("child", "adult"),
+    "hair_length": ("short", "long"),
+    "hat": ("yes", "no"),
+    "backpack": ("yes", "no"),
+    "handbag": ("yes", "no"),
+    "bag": ("yes", "no"),
+    "sleeve_length": ("long", "short"),
+    "lower_length": ("long", "short"),
+    "lower_type": ("skirt", "pants"),
+}
+FIELDS = {  # field -> what it can ask for; a colour group stands for its attributes
+    "person": ("gender", "age"),
+    "hair": ("hair_length",),
+    "hat": ("hat",),
+    "carried": ("backpack", "handbag", "bag"),
+    "clothes": ("sleeve_length", "lower_length", "lower_type", "upper_color", "lower_color"),
+    "upper": ("sleeve_length", "upper_color"),
+    "lower": ("lower_length", "lower_type", "lower_color"),
+    "rest": (),
+    "action": (),
+    "scene": (),
+}
+GROUPS = ("upper_color", "lower_color")
+CHOICES = 24  # random numbers a caption takes
+Pick = Callable[[Sequence[str]], str]
+
+
+class Space(Protocol):
+    """What phrases take from an attribute space."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def classes(self) -> Mapping[str, Sequence[str]]: ...
+
+    @property
+    def prompts(self) -> Sequence[Sequence[str]]: ...
+
+
+class Template:
+    """One sentence with fields; raises UserError for brackets that do not match and fields that are not there."""
+
+    def __init__(self, text: str):
+        self.text = text
+        marks = "".join(mark for mark in text if mark in "[]")
+        if marks != "[]" * (len(marks) // 2):
+            raise UserError(f"the template {text!r} has brackets that do not match; there are none within brackets")
+        self.parts = [(part, "[" in mark, _fields(text, part)) for mark, part in re.findall(r"(\[?)([^\[\]]+)", text)]
+        self.fields = {field for _, _, fields in self.parts for field in fields}
+
+    def fill(self, words: Mapping[str, str]) -> str:
+        """The sentence; bracketed parts with an empty field are left out."""
+        said = [part.format_map(words) for part, optional, fields in self.parts if not optional or all(words[field] for field in fields)]
+        return re.sub(r"\s+([,.])", r"\1", " ".join(" ".join(said).split())).strip(" ,")
+
+
+def _fields(text: str, part: str) -> list[str]:
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(part) if field is not None]
+    except ValueError as error:
+        raise UserError(f"{text!r} is not a template: {error}") from None
+    if unknown := [field for field in fields if field not in FIELDS]:
+        raise UserError(f"the template {text!r} has a field {{{unknown[0]}}}; there are {', '.join(FIELDS)}")
+    return fields
+
+
+class Phrases:
+    """Says vectors of wanted values of one attribute space in words."""
+
+    def __init__(self, space: Space, colors: Mapping[str, Mapping[str, str]], silent: Mapping[str, str], templates: Sequence[str] = ()):
+        """`colors`: group -> colour -> attribute; `silent`: the value of an attribute that is not mentioned."""
+        self.templates = [Template(text) for text in templates or TEMPLATES]
+        self.at = {name: at for at, name in enumerate(space.names)}
+        self.colors = {group: colors.get(group, {}) for group in GROUPS}
+        self.group_of = {name: group for group, names in self.colors.items() for name in names.values()}
+        self.classes, self.silent = space.classes, silent
+        self.roles = [name for name, values in VALUES.items() if tuple(space.classes.get(name, ())) == values]
+        worded = {*self.roles, *self.group_of}
+        self.rest = {name: tuple(space.prompts[at]) for name, at in self.at.items() if name not in worded}
+
+    def check(self, asked: Iterable[str]) -> None:
+        """Raise UserError for a template that cannot say one of the attributes or groups `asked` for."""
+        asked = {self.group_of.get(name, name) for name in asked}
+        for template in self.templates:
+            said = {name for field in template.fields for name in FIELDS[field]}
+            if "rest" in template.fields:
+                said |= self.rest.keys()
+            for name in sorted(asked - said):
+                field = next((field for field, names in FIELDS.items() if name in names), "rest")
+                raise UserError(f"the template {template.text!r} cannot say {name}: it has no {{{field}}}")
+
+    def say(self, wanted: np.ndarray, numbers: np.ndarray) -> list[str]:
+        """Captions of `wanted` [N, attributes] in {-1, 0, 1}, with their choices from `numbers` [N, CHOICES]."""
+        return [self._caption(row, drawn) for row, drawn in zip(wanted.tolist(), numbers.tolist(), strict=True)]
+
+    def _caption(self, row: list[int], drawn: list[int]) -> str:
+        left = cycle(drawn)
+
+        def pick(options: Sequence[str]) -> str:
+            return options[next(left) % len(options)]
+
+        asked = {name: self.classes[name][row[self.at[name]]] if row[self.at[name]] >= 0 else "" for name in self.roles}
+        template = self.templates[next(left) % len(self.templates)]
+        things = {name: an(pick(words)) if asked.get(name) == "yes" else "" for name, words in THINGS.items()}
+        words = {
+            "person": an(pick(PEOPLE[asked.get("gender", ""), asked.get("age", "")])),
+            "hair": pick(HAIR[hair]) if (hair := asked.get("hair_length", "")) else "",
+            "hat": things.pop("hat"),
+            "carried": listed([thing for thing in things.values() if thing]),
+            "action": pick(ACTIONS),
+            "scene": pick(SCENES),
+            "rest": self._rest(row),
+        }
+        return template.fill(words | self._clothes(row, asked, pick, "clothes" in template.fields))
+
+    def _clothes(self, row: list[int], asked: Mapping[str, str], pick: Pick, dress: bool) -> dict[str, str]:
+        """The fields upper, lower and clothes; one dress for both halves where their colours agree."""
+        above, below = (self._colors(row, group, pick) for group in GROUPS)
+        sleeves, length, kind = (asked.get(name, "") for name in ("sleeve_length", "lower_length", "lower_type"))
+        word = {color: pick(COLORS.get(color, [color])) for color in dict.fromkeys([*above, *below])}
+        one = pick(("dress", "skirt", "two")) == "dress"
+        if dress and one and kind == "skirt" and above and above == below:
+            text = an(" ".join(DRESSES[length].format(joined([word[c] for c in above])).split())) + SLEEVES[sleeves]
+            return {"clothes": text, "upper": text, "lower": ""}
+        upper = an(f"{joined([word[c] for c in above])} {pick(UPPER[sleeves])}".strip())
+        lower = ""
+        if kind or length or below:
+            kind = kind or pick(("pants", "skirt") if asked.get("gender") == "woman" else ("pants",))
+            length = length or ("long" if kind == "pants" else "")
+            options = [
+                *LOWER[kind, length],
+                *(["jeans"] if (kind, length) == ("pants", "long") and below and JEANS.issuperset(below) else []),
+            ]
+            garment, color = pick(options), joined([word[c] for c in below])
+            lower = an(" ".join(garment.format(color).split())) if kind == "skirt" else f"{color} {garment}".strip()
+        return {"clothes": listed([text for text in (upper, lower) if text]), "upper": upper, "lower": lower}
+
+    def _colors(self, row: list[int], group: str, pick: Pick) -> list[str]:
+        """The colours asked of one half: those of its attributes, or one that has none where all of them are denied."""
+        asked = {color: row[self.at[name]] for color, name in self.colors[group].items()}
+        if has := [color for color, value in asked.items() if value == 0]:
+            return has
+        others = [color for color in COLORS if color not in asked]
+        return [pick(others)] if others and 1 in asked.values() else []
+
+    def _rest(self, row: list[int]) -> str:
+        """The prompts of what has no field, as one list of facts about the person."""
+        facts = []
+        for name, prompts in self.rest.items():
+            value = row[self.at[name]]
+            if value >= 0 and self.silent.get(name) != self.classes[name][value]:
+                facts.append(re.sub(r"^(the|a) person (?=\w+ )", "", prompts[value]))
+        return ", ".join(facts)
+
+
+def an(words: str) -> str:
+    """With its indefinite article."""
+    return f"{'an' if words[:1] in tuple('aeiou') else 'a'} {words}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def joined(colors: Sequence[str]) -> str:
+    """Colours of one garment."""
+    return " and ".join(colors)
