@@ -161,7 +161,7 @@ def labels_of(run: Run) -> dict[str, list[str]]:
     """Attribute -> the names of its two values."""
     from mals.attributes import load_space
 
-    return load_space(run.config.label.space).classes
+    return {name: list(values) for name, values in load_space(run.config.label.space).classes.items()}
 
 
 def planned_columns(grid: Grid) -> list[str]:
