@@ -30,6 +30,7 @@ def main() -> None:
     """Run one command; exit 2 with one sentence for what the user can mend, 1 for shards that failed, 130 and 143 when stopped."""
     from mals.errors import UserError
 
+    signal.signal(signal.SIGINT, _stop)  # Typer would end a KeyboardInterrupt without a word
     signal.signal(signal.SIGTERM, _stop)
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries talking to each other's authors
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # in worker processes too
@@ -45,12 +46,19 @@ def main() -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _leave(f"no space is left for {error.filename or 'a file'}; free some and give the same command again, finished work is kept", 2)
-    except KeyboardInterrupt:
-        _leave("stopped; give the same command again to go on", 130)
+    except Stopped as stopped:
+        _leave("stopped; give the same command again to go on", 128 + stopped.signal)
+
+
+class Stopped(BaseException):
+    """Somebody wants this process to end."""
+
+    def __init__(self, number: int):
+        self.signal = number
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(143)
+    raise Stopped(number)
 
 
 def _leave(text: str, code: int) -> None:

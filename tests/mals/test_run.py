@@ -253,13 +253,14 @@ def test_two_parts_of_one_division_may_run_at_once_and_of_two_divisions_not(tmp_
         pass
 
 
-def test_ctrl_c_leaves_a_run_that_resumes(planned):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_run_that_resumes(planned, sent):
     folder = planned("run", "stages.caption=tests.fakes:slow_captioner", "run.workers=2")
     process = subprocess.Popen([sys.executable, "-m", "cli.main", "run", str(folder)], env=environment(), stderr=subprocess.PIPE, text=True)
     _a_child_at_work(process.pid, folder / "caption")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, told = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + sent
     assert told.strip().splitlines()[-1] == "stopped; give the same command again to go on"
     assert "Traceback" not in told
     open_and_bring(folder)
