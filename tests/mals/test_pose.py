@@ -12,29 +12,11 @@ from mals.errors import UserError
 from mals.openpose import TO_COCO, OpenPose
 from mals.pose import KEYPOINTS
 from mals.vitpose import VitPose
-from tests.small.pose import body_pose, rt_detr, vitpose
+from tests.small.pose import body_pose, rt_detr, standing, vitpose
 
 # OpenPose's limbs (pairs of its eighteen points) and the two channels of the part-affinity field that each has, in the order of its network
 LIMBS = ((1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 2), (2, 3), (3, 4), (2, 16), (1, 5), (5, 6), (6, 7), (5, 17))
 LIMBS += ((1, 0), (0, 14), (0, 15), (14, 16), (15, 17))
-# a standing person in OpenPose's order: x in shoulder widths from the middle, y in heights from the nose to the ankles
-STANDING = np.array(
-    [
-        *((0, 0), (0, 0.14), (-0.5, 0.15), (-0.65, 0.33), (-0.7, 0.5), (0.5, 0.15), (0.65, 0.33), (0.7, 0.5)),
-        *((-0.33, 0.48), (-0.35, 0.74), (-0.35, 1), (0.33, 0.48), (0.35, 0.74), (0.35, 1)),
-        *((-0.1, -0.03), (0.1, -0.03), (-0.25, -0.01), (0.25, -0.01)),
-    ]
-)
-
-
-def standing(size, people=1, number=0):
-    """[18, 2] x, y in whole pixels of one of the people side by side in a picture [H, W]; no two are alike, none is near the border."""
-    height, width = size
-    tall = 0.7 * height  # nose to ankles
-    points = STANDING + np.random.default_rng(number).uniform(-0.02, 0.02, STANDING.shape)
-    middle = (0.5,) if people == 1 else (0.3, 0.7)
-    wide = min(0.28 * tall, 0.45 * width / people)
-    return np.rint(points * (wide, tall) + (middle[number] * width, 0.16 * height))
 
 
 def network(people, size):
