@@ -87,7 +87,7 @@ def test_killed_at_random_moments_the_run_resumes_to_the_same_bytes(uninterrupte
     shutil.copytree(root / "planned", tmp_path / "run")
     moments = random.Random(0)
     kills = 0
-    while run(tmp_path / "run", environment(), kill_after=moments.uniform(1.0, 4.0)) != 0:
+    while run(tmp_path / "run", environment(), kill_after=moments.uniform(0.5, 1.5 + 0.1 * kills)) != 0:
         kills += 1
         time.sleep(0.6)  # so that workers of the killed coordinator are gone
         assert kills < 60, "the run makes no progress between kills"
