@@ -76,9 +76,10 @@ def replay(
 def pack(run: RunArgument, as_json: Json = False) -> None:
     """Join the finished shards into RUN/dataset: Parquet, data card, Croissant, checksums."""
     from mals.pack import pack as make
+    from mals.progress import packing
     from mals.run import Run
 
-    summary = make(Run.open(run))
+    summary = make(Run.open(run), progress=packing())
     print(json.dumps(summary) if as_json else f"{run}/dataset: {summary['kept']:,} kept, {summary['refused'] + summary['failed']:,} not")
 
 

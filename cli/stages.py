@@ -148,9 +148,10 @@ def label(
     if not stats:
         _bring(run, "label", sets, part, rerun, retry, quiet, as_json)
         return
+    from mals.run import Run
     from mals.stats import label_table, stats_of
 
-    found = stats_of(run)
+    found = stats_of(Run.open(run, sets or []))
     print(json.dumps(found) if as_json else label_table(found))
 
 
@@ -166,6 +167,7 @@ def run(
     """Everything that is missing, to the packed data set; give it again to resume."""
     from mals import run as runs
     from mals.pack import pack
+    from mals.progress import packing
 
     opened = runs.Run.open(run, sets or [])
     try:
@@ -176,7 +178,7 @@ def run(
     if part is not None:
         print(json.dumps({"made": outcome.made}) if as_json else f"part {part} of {run} is done; `mals pack {run}` when all parts are")
         return
-    summary = pack(opened)
+    summary = pack(opened, progress=None if quiet else packing())
     print(
         json.dumps({"made": outcome.made, "pack": summary})
         if as_json

@@ -321,6 +321,8 @@ def _row(need: Need) -> dict[str, Any]:
 def licence(found: Found) -> str | None:
     """The licence in the front matter of the model's card; None where the card is missing or silent."""
     card = Path(found.path) / "README.md"
+    if (Path(found.path) / OPENPOSE).is_file():
+        return "OpenPose: CMU, for non-commercial use only"  # so controlnet_aux says of code and weights
     if not card.is_file():
         return None
     front = re.match(r"---\s*\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)

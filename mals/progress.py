@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
@@ -133,6 +134,19 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def packing() -> Callable[[int, int], None]:
+    """Tells on stderr, every ten seconds, how many files of the data set are written."""
+    told = time.monotonic()
+
+    def tell(done: int, files: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > 10:
+            told = time.monotonic()
+            print(f"pack {done}/{files} files", file=sys.stderr, flush=True)
+
+    return tell
 
 
 def _span(seconds: float) -> str:
