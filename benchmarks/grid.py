@@ -55,7 +55,7 @@ class Bare:
         if self.name == "crop":
             columns |= {"crop": batch["image"], "crop_width": [160] * len(batch), "crop_height": [320] * len(batch)}
         if self.name == "caption":
-            columns["caption"] = ["a man in a red coat and blue jeans"] * len(batch)
+            columns |= {"caption": ["a man in a red coat and blue jeans"] * len(batch), "captions": [[]] * len(batch)}
         return answer(self.adds, columns)
 
 
