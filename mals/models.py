@@ -346,14 +346,15 @@ def _fetch(need: Need) -> None:
         listed = snapshot_download(need.model, revision=need.revision, cache_dir=hub_cache(), dry_run=True)
         names = [file.filename for file in listed if not isinstance(file, str)]
         snapshot_download(need.model, revision=need.revision, cache_dir=hub_cache(), allow_patterns=wanted(names, need))
-    except GatedRepoError:
-        raise ModelMissing(f"the model {asked} wants its terms accepted at the hub, and `hf auth login` on this machine") from None
-    except RevisionNotFoundError:
-        raise ModelMissing(f"the model {need.model} has no revision {need.revision} at the hub") from None
-    except RepositoryNotFoundError:
-        raise ModelMissing(f"there is no model {need.model} at the hub, or it is private") from None
-    except (DryRunError, OSError) as error:
-        cause = error.__cause__ or error
-        raise ModelMissing(
-            f"cannot fetch {asked} from the hub ({type(cause).__name__}), and the cache {hub_cache()} does not have it; {_ways(need.part)}"
-        ) from None
+    except OSError as error:  # a listing that fails wraps what the hub said
+        cause = error.__cause__ if isinstance(error, DryRunError) and error.__cause__ else error
+        if isinstance(cause, GatedRepoError):
+            reason = f"the model {asked} wants its terms accepted at the hub, and `hf auth login` on this machine"
+        elif isinstance(cause, RevisionNotFoundError):
+            reason = f"the model {need.model} has no revision {need.revision} at the hub"
+        elif isinstance(cause, RepositoryNotFoundError):
+            reason = f"there is no model {need.model} at the hub, or it is private"
+        else:
+            reason = f"cannot fetch {asked} from the hub ({type(cause).__name__}), and the cache {hub_cache()} does not have it"
+            reason = f"{reason}; {_ways(need.part).replace(SETTING[need.part], need.key)}"
+        raise ModelMissing(reason) from None
