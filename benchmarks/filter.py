@@ -1,6 +1,6 @@
 """Pictures a second of the filter stage, against decoding alone: `python -m benchmarks.filter`, one JSON line.
 
-Single thread; 512 x 512 pictures with the statistics of photographs (benchmarks/pictures.py), as generate writes them (JPEG quality 95,
+Single thread; `compiled` tells whether recode.c is used. 512 x 512 pictures with the statistics of photographs (benchmarks/pictures.py), as generate writes them (JPEG quality 95,
 4:4:4). The stage and the decoders run in turn in one process; medians of the rounds. `ratio` is the stage's throughput over the decoder's.
 """
 
@@ -19,6 +19,7 @@ from PIL import Image
 from benchmarks.pictures import encoded, photograph
 from mals import settings
 from mals.filter import stage
+from mals.recode import native
 
 ROUNDS = 15
 
@@ -44,7 +45,8 @@ def main() -> None:
     rates = {name: len(images) / statistics.median(times[1:]) for name, times in taken.items()}
     ratios = {f"ratio_to_{name}": round(rates["filter"] / rate, 3) for name, rate in rates.items() if name != "filter"}
     size = round(statistics.mean(map(len, images)))
-    print(json.dumps({"benchmark": "filter", "picture_bytes": size, **{f"{k}_per_s": round(v) for k, v in rates.items()}, **ratios}))
+    facts = {"benchmark": "filter", "compiled": native() is not None, "picture_bytes": size}
+    print(json.dumps({**facts, **{f"{k}_per_s": round(v) for k, v in rates.items()}, **ratios}))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.pictures import encoded, photograph
 from mals import settings
 from mals.config import Filter as Settings
-from mals.filter import ADDS, Filter, channel_variance, measure, perceptual_hash, refusals, stage
+from mals.filter import ADDS, Filter, by_libraries, channel_variance, measure, perceptual_hash, refusals, stage
 
 OFF = Settings(min_bytes=None, min_channel_variance=None)
 
@@ -51,7 +51,8 @@ def by_definition(pixels):
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40))
 def test_channel_variance_is_its_definition_to_the_last_digits(seed, height, width):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    assert channel_variance(pixels) == pytest.approx(by_definition(pixels), rel=1e-9, abs=1e-9)
+    found = by_libraries(encoded(pixels, "PNG"), 75)
+    assert channel_variance(found) == pytest.approx(by_definition(pixels), rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (50, 0, 0), (255, 255, 255)])
@@ -93,6 +94,13 @@ def test_sharpness_is_measured_at_one_scale_and_small_pictures_are_not_enlarged(
     assert measure(encoded(small, "PNG"), OFF) == measure(encoded(small, "PNG"), OFF.model_copy(update={"sharpness_side": 999}))
     large = np.asarray(Image.fromarray(photograph(7, 256, 256)).resize((1024, 1024), Image.Resampling.NEAREST))
     assert measure(encoded(large, "PNG"), OFF)["sharpness"] == measure(encoded(photograph(7, 256, 256), "PNG"), OFF)["sharpness"]
+
+
+def test_rules_see_the_numbers_as_they_are_stored():
+    (row,) = filtered([encoded(photograph(11, 64, 64))])
+    for name in ("bits_per_pixel", "channel_variance", "sharpness"):
+        rule = f"min_{name}"
+        assert filtered([encoded(photograph(11, 64, 64))], OFF.model_copy(update={rule: row[name]}))[0]["reject"] == []
 
 
 RULES = [
