@@ -1,7 +1,8 @@
 """Pictures a second of the filter stage, against decoding alone: `python -m benchmarks.filter`, one JSON line.
 
-Single thread; `compiled` tells whether recode.c is used. 512 x 512 pictures with the statistics of photographs (benchmarks/pictures.py), as generate writes them (JPEG quality 95,
-4:4:4). The stage and the decoders run in turn in one process; medians of the rounds. `ratio` is the stage's throughput over the decoder's.
+Single thread; 512 x 512 pictures with the statistics of photographs (benchmarks/pictures.py), as generate writes them (JPEG quality 95,
+4:4:4). The stage and the decoders run in turn in one process; medians of the rounds. `ratio` is the stage's throughput over the decoder's;
+`compiled` tells whether mals/jpeg was compiled.
 """
 
 import json

@@ -9,8 +9,8 @@
     phash              imagehash's 64-bit perceptual hash of that luma, reduced by area averaging
 
 A picture is decoded once. The variances come from exact integers: that of a difference follows from the sums of it and of its square.
-JPEG pictures of the usual kind, such as generate writes, go through recode.c, which takes no longer than decoding alone; the numbers are
-the same either way, to the last bit. Rules see them as they are stored, in 32 bits.
+JPEG pictures of the usual kind, such as generate writes, go through jpeg/recode.c, which takes no longer than decoding alone; the numbers
+are the same either way, to the last bit. Rules see them as they are stored, in 32 bits.
 """
 
 from ctypes import c_float

@@ -1,4 +1,4 @@
-"""What the filter needs of a JPEG picture, in less time than decoding it takes: the compiled recode.c, where it was compiled.
+"""What the filter needs of a JPEG picture, in less time than decoding it takes: the compiled jpeg/recode.c, where it was compiled.
 
 It is an optional extension: without a C compiler at installation, or AVX2, the filter has the libraries do the same work, with the same
 numbers, at two thirds of the speed.
