@@ -239,9 +239,7 @@ def load(found: models.Found, dtype: settings.Dtype, variant: str | None) -> Any
     kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
     _hush()
     try:
-        pipeline = AutoPipelineForText2Image.from_pretrained(
-            found.path, torch_dtype=kind, variant=variant, local_files_only=True, **without
-        )
+        pipeline = AutoPipelineForText2Image.from_pretrained(found.path, dtype=kind, variant=variant, local_files_only=True, **without)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load {found.name} ({index.get('_class_name')}): {str(error).strip().splitlines()[0]}") from error
     if getattr(pipeline, "vae", None) is not None and hasattr(pipeline.vae, "enable_slicing"):

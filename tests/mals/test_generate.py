@@ -339,3 +339,20 @@ def test_building_the_stage_loads_no_library() -> None:
         "c = settings.check({}); stage(c); safety.stage(c); print([m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+GOLDEN = [  # mean colours of a 4 x 2 grid over the pictures of two rows
+    [[125, 155, 111], [91, 181, 106], [127, 171, 112], [99, 188, 100], [155, 157, 112], [102, 179, 106], [103, 182, 105], [105, 182, 101]],
+    [[117, 150, 106], [100, 183, 97], [142, 187, 114], [94, 189, 99], [121, 169, 97], [121, 160, 110], [126, 154, 113], [121, 182, 106]],
+]
+
+
+def test_the_same_rows_give_the_pictures_they_always_gave(tmp_path: Path) -> None:
+    """Whoever changes them raises the stage's version, or the stand-in's, and these numbers."""
+    from mals.world.untrained.generator import VERSION, build
+
+    build(tmp_path / "model")
+    rows = run(ready(tmp_path / "model", height=128, steps=4, width=64), MEN[:2], negative_prompt=["a crowd", None])
+    colours = [pixels(row).reshape(4, 32, 2, 32, 3).mean((1, 3)).reshape(8, 3) for row in rows]
+    np.testing.assert_allclose(colours, GOLDEN, atol=2)
+    assert (Generate.version, VERSION) == (1, 1)
