@@ -1,7 +1,7 @@
 """What the filter needs of a JPEG picture, in less time than decoding it takes: the compiled jpeg/recode.c, where it was compiled.
 
-It is an optional extension: without a C compiler at installation, or AVX2, the filter has the libraries do the same work, with the same
-numbers, at two thirds of the speed.
+It is an optional extension: without a C compiler at installation, or AVX2, the libraries do the same work, with the same numbers, in twice
+the time.
 """
 
 import ctypes
