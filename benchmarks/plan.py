@@ -32,7 +32,7 @@ def caption(draw: random.Random) -> str:
 def tokenizer(folder: Path, texts: list[str]) -> None:
     """A model folder with nothing but a tokenizer that AutoTokenizer loads as CLIP's."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-    from transformers import CLIPTokenizerFast
+    from transformers import CLIPTokenizer
 
     made = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"))
     made.normalizer = normalizers.Lowercase()
@@ -41,7 +41,7 @@ def tokenizer(folder: Path, texts: list[str]) -> None:
     made.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=20_000, special_tokens=special, end_of_word_suffix="</w>"))
     state = json.loads(made.to_str())["model"]
     merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in state["merges"]]
-    CLIPTokenizerFast(vocab=state["vocab"], merges=merges, model_max_length=77).save_pretrained(folder / "tokenizer")
+    CLIPTokenizer(vocab=state["vocab"], merges=merges, model_max_length=77).save_pretrained(folder / "tokenizer")
     (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
 
 

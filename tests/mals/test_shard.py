@@ -13,6 +13,10 @@ from mals.stage import Resources, answer, row_seed
 from mals.store import Store
 
 
+TWICE = pa.schema([("twice", pa.int64())])
+MODEL = Resources(gpus=1)
+
+
 @dataclass
 class Doubler:
     """Doubles a number; `trouble` is called before each batch and may raise."""
@@ -21,9 +25,9 @@ class Doubler:
     name: str = "double"
     version: int = 1
     needs: tuple[str, ...] = ("number",)
-    adds: pa.Schema = pa.schema([("twice", pa.int64())])
+    adds: pa.Schema = TWICE
     batch: int = 8
-    resources: Resources = Resources(gpus=1)
+    resources: Resources = MODEL
     sizes: list[int] = field(default_factory=list)
 
     def params(self):
@@ -44,11 +48,9 @@ class Doubler:
 class OneStage:
     """A grid of one stage over a table, with a real store; what run_shard asks of a grid."""
 
-    fingerprints = {"double": "f"}
-    params: dict[str, Any] = {"double": {}}
-
     def __init__(self, store, numbers):
         self.store, self.numbers = store, numbers
+        self.fingerprints, self.params = {"double": "f"}, {"double": {}}
 
     def earlier(self, stage):
         return []
