@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mals import settings
+from mals.config import Config
 from mals.errors import UserError
-from mals.grid import Grid
+from mals.grid import Grid, build
 from mals.receipt import Receipt
-from mals.shard import Pace, ShardFailed, run_shard
+from mals.shard import Pace, ShardFailed, free_memory, run_shard
 from mals.stage import Stage, describe
 from mals.store import Store
 
@@ -46,8 +47,7 @@ class Worker:
     """What one process keeps between shards: the grid, and the one stage whose model is loaded."""
 
     grid: Grid
-    threads: int
-    max_error_rate: float
+    config: Config
     _stage: Stage | None = None
     _paces: dict[str, Pace] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ class Worker:
         try:
             stage = self._ready(name)
             pace = self._paces.setdefault(name, Pace(stage.batch, stage.batch))
-            return run_shard(self.grid, stage, shard, pace, self.max_error_rate, attempt)
+            return run_shard(self.grid, stage, shard, pace, self.config.run.max_error_rate, attempt)
         except UserError:
             raise
         except ShardFailed as failed:
@@ -67,10 +67,11 @@ class Worker:
     def _ready(self, name: str) -> Stage:
         if self._stage is None or self._stage.name != name:
             self._stage = None  # the old model goes before the new one comes
-            stage = self.grid.stages[name]
-            limit_threads(self.threads)
+            free_memory()
+            stage = build(name, self.config)  # not the grid's, which would keep it
+            limit_threads(self.config.run.threads)
             stage.setup()
-            limit_threads(self.threads)
+            limit_threads(self.config.run.threads)  # of what setup has imported
             self._stage = stage
         return self._stage
 
@@ -174,7 +175,7 @@ def make_worker(url: str, given: dict[str, Any], grid: Grid | None = None) -> Wo
     import pyarrow as pa
 
     pa.set_cpu_count(config.run.threads)
-    return Worker(grid, config.run.threads, config.run.max_error_rate)
+    return Worker(grid, config)
 
 
 def _start(url: str, given: dict[str, Any], slots: Any, parent: int) -> None:

@@ -120,7 +120,7 @@ def _work(stage: Stage, rows: pa.Table, pace: Pace, tally: Tally) -> pa.Table:
             _raise_if_hopeless(error)
             if _out_of_memory(error):
                 tally.out_of_memory += 1
-                _free_memory()
+                free_memory()
                 if pace.size > 1:
                     pace.halve()
                     tally.smallest = min(tally.smallest, pace.size)
@@ -199,7 +199,8 @@ def _out_of_memory(error: Exception) -> bool:
     return bool(should_reduce_batch_size(error))
 
 
-def _free_memory() -> None:
+def free_memory() -> None:
+    """Give back what nothing holds any more, the GPU's memory too."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

@@ -12,7 +12,6 @@ from mals.shard import Misbehaved, Pace, ShardFailed, run_shard
 from mals.stage import Resources, answer, row_seed
 from mals.store import Store
 
-
 TWICE = pa.schema([("twice", pa.int64())])
 MODEL = Resources(gpus=1)
 
