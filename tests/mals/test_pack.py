@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -26,7 +26,6 @@ from mals.marking import SOURCE, marked
 from mals.pack import check, columns_of, labels_of, pack
 from mals.packed import without_folders
 from mals.run import Run, save_settings
-from mals.splits import assign, keys, quotas
 from mals.store import Store
 from mals.verify import verify
 from tests.small import cells
@@ -436,25 +435,6 @@ def test_a_split_with_a_share_of_nothing_has_no_file_and_the_set_still_loads(cop
 def test_a_split_that_cannot_be_a_file_name_is_refused(copied: Run) -> None:
     with pytest.raises(UserError, match="no name for a split"):
         pack(resettled(copied, split={"a/b": 1.0}))
-
-
-@given(rows=st.integers(0, 5000), shares=st.lists(st.integers(1, 50), min_size=1, max_size=6))
-def test_quotas_sum_to_the_rows_and_are_nearest_to_the_shares(rows: int, shares: list[int]) -> None:
-    found = quotas(rows, [share / sum(shares) for share in shares])
-    assert sum(found) == rows
-    assert all(abs(got - rows * share / sum(shares)) < 1 for got, share in zip(found, shares, strict=True))
-
-
-@given(order=st.randoms(), rows=st.integers(1, 200))
-@settings(max_examples=30)
-def test_a_row_has_the_same_split_in_whatever_order_rows_come(order, rows: int) -> None:
-    names = [f"row {at}" for at in range(rows)]
-    shuffled = names.copy()
-    order.shuffle(shuffled)
-    shares = {"a": 0.7, "b": 0.3}
-    one = dict(zip(names, assign(keys(names), shares).tolist(), strict=True))
-    two = dict(zip(shuffled, assign(keys(shuffled), shares).tolist(), strict=True))
-    assert one == two
 
 
 @given(numbers=st.lists(st.lists(st.sampled_from([-1, 0, 1]), min_size=1, max_size=9), min_size=1, max_size=9), most=st.integers(1, 7))
