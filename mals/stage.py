@@ -15,7 +15,7 @@ Rows that an earlier stage refused, or that failed there, never arrive. An excep
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -58,7 +58,7 @@ def row_seed(seed: int, row_id: str, stage: str) -> int:
 
 def answer(
     adds: pa.Schema,
-    columns: dict[str, Sequence[Any]],
+    columns: Mapping[str, Sequence[Any]],
     reject: Sequence[Sequence[str] | None] | None = None,
     error: Sequence[str | None] | None = None,
 ) -> pa.RecordBatch:
