@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 COLOURS = "black white red purple yellow blue green gray pink brown orange navy beige maroon teal khaki".split()  # noqa: SIM905
@@ -40,7 +41,7 @@ def tokenizer(folder: Path, texts: list[str]) -> None:
     special = ["<|startoftext|>", "<|endoftext|>"]
     made.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=20_000, special_tokens=special, end_of_word_suffix="</w>"))
     state = json.loads(made.to_str())["model"]
-    merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in state["merges"]]
+    merges: Any = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in state["merges"]]
     CLIPTokenizer(vocab=state["vocab"], merges=merges, model_max_length=77).save_pretrained(folder / "tokenizer")
     (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
 
