@@ -17,7 +17,7 @@ import yaml
 from mals.errors import UserError
 
 FOLDER = Path(__file__).parent / "spaces"
-ROLES = ("person", "adjective", "pronoun", "hair", "sleeves", "upper", "lower", "whole", "thing", "on_upper", "on_lower")
+ROLES = ("person", "adjective", "pronoun", "hair", "sleeves", "upper", "lower", "whole", "worn", "thing", "on_upper", "on_lower")
 HALVES = ("upper", "lower")
 IRREGULAR = {"child": "children", "foot": "feet", "knife": "knives", "scarf": "scarves", "wolf": "wolves"}
 
@@ -169,9 +169,9 @@ class _Reader:
     def space(self, root: yaml.Node, digest: str) -> Space:
         keys = ("name", "attributes", "groups", "colors", "default_colors", "implicit")
         top = self.mapping(root, "an attribute space", keys)
-        for key in ("name", "attributes"):
-            if key not in top:
-                self.refuse(root, f"the attribute space has no {key}")
+        for needed in ("name", "attributes"):
+            if needed not in top:
+                self.refuse(root, f"the attribute space has no {needed}")
         nodes = self.mapping(top["attributes"][1], "attributes")
         if not nodes:
             self.refuse(top["attributes"][1], "there is no attribute")
