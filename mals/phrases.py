@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle
 from string import Formatter
-from typing import Protocol
 
 import numpy as np
 
+from mals.attributes import Space
 from mals.errors import UserError
 
 PEOPLE = {
@@ -87,7 +87,7 @@ VALUES = {  # the attributes that have words here, with the values that an attri
     "lower_length": ("long", "short"),
     "lower_type": ("skirt", "pants"),
 }
-FIELDS = {  # field -> what it can ask for; a colour group stands for its attributes
+FIELDS = {  # field -> what it can ask for; the colours of a half stand for their attributes
     "person": ("gender", "age"),
     "hair": ("hair_length",),
     "hat": ("hat",),
@@ -99,22 +99,9 @@ FIELDS = {  # field -> what it can ask for; a colour group stands for its attrib
     "action": (),
     "scene": (),
 }
-GROUPS = ("upper_color", "lower_color")
+HALVES = ("upper_color", "lower_color")
 CHOICES = 24  # random numbers a caption takes
 Pick = Callable[[Sequence[str]], str]
-
-
-class Space(Protocol):
-    """What phrases take from an attribute space."""
-
-    @property
-    def names(self) -> Sequence[str]: ...
-
-    @property
-    def classes(self) -> Mapping[str, Sequence[str]]: ...
-
-    @property
-    def prompts(self) -> Sequence[Sequence[str]]: ...
 
 
 class Template:
@@ -147,20 +134,23 @@ def _fields(text: str, part: str) -> list[str]:
 class Phrases:
     """Says vectors of wanted values of one attribute space in words."""
 
-    def __init__(self, space: Space, colors: Mapping[str, Mapping[str, str]], silent: Mapping[str, str], templates: Sequence[str] = ()):
-        """`colors`: group -> colour -> attribute; `silent`: the value of an attribute that is not mentioned."""
+    def __init__(self, space: Space, templates: Sequence[str] = ()):
         self.templates = [Template(text) for text in templates or TEMPLATES]
         self.at = {name: at for at, name in enumerate(space.names)}
-        self.colors = {group: colors.get(group, {}) for group in GROUPS}
-        self.group_of = {name: group for group, names in self.colors.items() for name in names.values()}
-        self.classes, self.silent = space.classes, silent
+        self.colors: dict[str, dict[str, str]] = {half: {} for half in HALVES}  # half -> colour -> attribute
+        self.half_of: dict[str, str] = {}  # group, or attribute of one -> half
+        for name, group in space.groups.items():
+            half = f"{group.half}_color"
+            self.colors[half].update(group.colors)
+            self.half_of.update(dict.fromkeys((name, *group.colors.values()), half))
+        self.classes, self.silent = space.classes, space.silent
         self.roles = [name for name, values in VALUES.items() if tuple(space.classes.get(name, ())) == values]
-        worded = {*self.roles, *self.group_of}
+        worded = {*self.roles, *self.half_of}
         self.rest = {name: tuple(space.prompts[at]) for name, at in self.at.items() if name not in worded}
 
     def check(self, asked: Iterable[str]) -> None:
         """Raise UserError for a template that cannot say one of the attributes or groups `asked` for."""
-        asked = {self.group_of.get(name, name) for name in asked}
+        asked = {self.half_of.get(name, name) for name in asked}
         for template in self.templates:
             said = {name for field in template.fields for name in FIELDS[field]}
             if "rest" in template.fields:
@@ -195,7 +185,7 @@ class Phrases:
 
     def _clothes(self, row: list[int], asked: Mapping[str, str], pick: Pick, dress: bool) -> dict[str, str]:
         """The fields upper, lower and clothes; one dress for both halves where their colours agree."""
-        above, below = (self._colors(row, group, pick) for group in GROUPS)
+        above, below = (self._colors(row, half, pick) for half in HALVES)
         sleeves, length, kind = (asked.get(name, "") for name in ("sleeve_length", "lower_length", "lower_type"))
         word = {color: pick(COLORS.get(color, [color])) for color in dict.fromkeys([*above, *below])}
         one = pick(("dress", "skirt", "two")) == "dress"
@@ -215,9 +205,9 @@ class Phrases:
             lower = an(" ".join(garment.format(color).split())) if kind == "skirt" else f"{color} {garment}".strip()
         return {"clothes": listed([text for text in (upper, lower) if text]), "upper": upper, "lower": lower}
 
-    def _colors(self, row: list[int], group: str, pick: Pick) -> list[str]:
+    def _colors(self, row: list[int], half: str, pick: Pick) -> list[str]:
         """The colours asked of one half: those of its attributes, or one that has none where all of them are denied."""
-        asked = {color: row[self.at[name]] for color, name in self.colors[group].items()}
+        asked = {color: row[self.at[name]] for color, name in self.colors[half].items()}
         if has := [color for color, value in asked.items() if value == 0]:
             return has
         others = [color for color in COLORS if color not in asked]

@@ -6,7 +6,7 @@ shuffled for each factor by itself, so that factors are independent. A joint tab
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -49,7 +49,7 @@ class Factor:
 def phrased(grammar: Grammar, count: int, seed: int) -> Iterator[pa.Table]:
     """`count` rows of caption and wanted (list of int8 in the order and polarity of the space), in blocks; UserError for bad settings."""
     space = load_space(grammar.space)
-    phrases = Phrases(space, colors(space), space.silent, grammar.templates)
+    phrases = Phrases(space, grammar.templates)
     wanted, asked = draw(grammar, space, count, seed)
     phrases.check(asked)
     for start in range(0, count, BLOCK):
@@ -58,11 +58,6 @@ def phrased(grammar: Grammar, count: int, seed: int) -> Iterator[pa.Table]:
         ends = np.arange(len(block) + 1, dtype=np.int32) * block.shape[1]
         lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(block.ravel()))
         yield pa.table({"caption": pa.array(phrases.say(block, numbers), pa.string()), "wanted": lists.cast(WANTED)})
-
-
-def colors(space: Space) -> dict[str, Mapping[str, str]]:
-    """Group -> colour -> the attribute that stands for it."""
-    return {name: group.colors for name, group in space.groups.items()}
 
 
 def draw(grammar: Grammar, space: Space, count: int, seed: int) -> tuple[np.ndarray, set[str]]:
@@ -87,12 +82,12 @@ def factors_of(space: Space) -> dict[str, Factor]:
     """Every group and every attribute, those of groups included, by name."""
     at = {name: number for number, name in enumerate(space.names)}
     found = {}
-    for group, named in colors(space).items():
-        members = tuple(at[name] for name in named.values())
+    for name, group in space.groups.items():
+        members = tuple(at[member] for member in group.colors.values())
         vectors = np.ones((len(members) + 2, len(members)), np.int8)
         np.fill_diagonal(vectors, 0)
         vectors[-1] = -1
-        found[group] = Factor(group, (*named, OTHER, UNKNOWN), members, vectors)
+        found[name] = Factor(name, (*group.colors, OTHER, UNKNOWN), members, vectors)
     for name, number in at.items():
         found[name] = Factor(name, (*space.classes[name], UNKNOWN), (number,), np.array([[0], [1], [-1]], np.int8))
     return found
@@ -107,7 +102,7 @@ def apportion(shares: np.ndarray, count: int, rng: np.random.Generator) -> np.nd
 
 def _shares(grammar: Grammar, space: Space, factors: dict[str, Factor], tied: set[str]) -> dict[str, np.ndarray]:
     """The share of each value of each factor that is drawn by itself: as given, else uniform over all but "unknown"."""
-    group_of = {name: group for group, named in colors(space).items() for name in named.values()}
+    group_of = {member: name for name, group in space.groups.items() for member in group.colors.values()}
     free = [name for name in factors if name not in group_of]
     for name in grammar.shares:
         where = f"plan.attributes.shares.{name}"

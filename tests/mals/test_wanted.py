@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -182,18 +181,19 @@ def test_parts_in_brackets_go_with_their_field():
     assert template.fill(words | {"hair": "long hair", "carried": "a bag"}) == "a man with long hair, in a coat, carrying a bag."
 
 
-def test_attributes_without_words_of_their_own_are_asked_for_by_their_prompts():
-    space = SimpleNamespace(
-        names=["gender", "boots", "logo", "glasses"],
-        classes={"gender": ["man", "woman"], "boots": ["no", "yes"], "logo": ["no", "yes"], "glasses": ["no", "yes"]},
-        prompts=[
-            ("the person is a man", "the person is a woman"),
-            ("the person does not wear boots", "the person wears boots"),
-            ("there is no logo on the upper clothes", "there is a logo on the upper clothes"),
-            ("a person without glasses", "a person with glasses"),
-        ],
-    )
-    phrases = Phrases(space, {}, {"glasses": "no"}, ["{person} in {clothes} [, {rest}]"])
+OWN = """
+name: mine
+attributes:
+  gender: {values: [man, woman], prompts: [the person is a man, the person is a woman]}
+  boots: {values: ["no", "yes"], prompts: [the person does not wear boots, the person wears boots]}
+  logo: {values: ["no", "yes"], prompts: [there is no logo on the upper clothes, there is a logo on the upper clothes]}
+  glasses: {values: ["no", "yes"], prompts: [a person without glasses, a person with glasses], silent: "no"}
+"""
+
+
+def test_attributes_without_words_of_their_own_are_asked_for_by_their_prompts(tmp_path):
+    (tmp_path / "mine.yaml").write_text(OWN)
+    phrases = Phrases(load_space(tmp_path / "mine.yaml"), ["{person} in {clothes} [, {rest}]"])
     wanted = np.array([[1, 1, 1, 1], [0, 0, -1, 0], [-1, -1, -1, -1]], np.int8)
     assert phrases.say(wanted, np.zeros((3, 24), np.int64)) == [
         "a person in a shirt, is a woman, wears boots, there is a logo on the upper clothes, with glasses",
