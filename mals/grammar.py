@@ -1,0 +1,575 @@
+"""From a caption to what it says about its subject: a shallow grammar over tags, read once from left to right.
+
+How it decides. Words become tags (`vocabulary`), and a regular expression finds noun phrases, whose heads and qualities `nouns` knows.
+Between them stand prepositions, verbs, conjunctions and stops, each of which changes what the next phrase means:
+
+- Who. The first person is the subject. Any other person, unless "the man" or "he" can only mean the subject, takes over what follows, until
+  a clause is the subject's again: a full stop, "and she …", "while", a finite verb after "and" or a comma. A dog or a mannequin takes what
+  it directly wears. What stands after "next to", on a rack or in a shop is nobody's.
+- How. What is held, slung over an arm or tied around the waist is not worn; "no", "without" and "not" deny what follows, through "or".
+- Colours belong to the head of their phrase, to both nouns of "a black shirt and pants", to the subject of "is", and to a person "in red".
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from mals import english
+from mals.nouns import ANIMALS, COLLECTIVE, COLOURED_PARTS, Noun, Nouns
+from mals.vocabulary import Vocabulary, listed
+
+_COLORS = "C(?:(?:,[QMY]*C)*,?&[QMY]*C)?"
+_MOD = rf"[QMYU]|{_COLORS}|(?<=[MQU])&(?=[QMY]*[MQ][QMYC]*[GH])|(?<=[MQ]),(?=[QMY]+H)|I(?=[QMC]*[GT])|(?<=[DSCMQ])V(?=[QMC]*[GTN])"
+_NOUN = "(?:[NU]|T(?=[GTN])|A(?=[NGT])|P(?=[PG])|G(?=[GTN])|H(?=[GN]))*[GHTPANU]"
+CHUNK = re.compile(
+    rf"([DSY]*[DS](?:{_MOD}|(?<=[MCQ]),(?=[QMYC]+[GHT]))*{_NOUN}|[DSY]*(?:{_MOD})*{_NOUN})"  # 1: a noun phrase
+    rf"|([DSYQM]*{_COLORS}[QMYC]*)"  # 2: colours alone
+    r"|([DSY]*[QMY]+(?:,?&[QMY]+)*)"  # 3: qualities alone
+    r"|(.)"  # 4: anything else
+)
+AMBIGUOUS = re.compile("(?<=(.))[vz]")
+HOLDERS = frozenset(listed(english.HOLDERS))
+PLACES = frozenset(listed(english.PLACES))
+BODY = frozenset(listed(english.BODY))
+ARMS = frozenset(["arm", "forearm", "hand", "elbow", "lap"])
+TIED_ROUND = frozenset(["waist", "hip", "neck", "shoulder"])
+PEGS = frozenset(
+    listed("hanger, coat hanger, hook, rack, clothes rack, clothing rack, coat rack, clothesline, clothes line, washing line, hat stand")
+)
+HANGING = frozenset(["hanging", "hang", "hangs", "hung", "draped", "displayed", "drying", "folded", "lies", "laid"])
+TIED = frozenset(["tied", "knotted", "wrapped"])
+FAR_DOWN = {
+    "past": "shoulder back waist chest",
+    "below": "shoulder back waist",
+    "beyond": "shoulder",
+    "down": "back waist",
+    "to": "waist hip",
+}  # fmt: skip
+ANIMAL_WEAR = frozenset(
+    listed("sweater, coat, jacket, vest, hat, shirt, t shirt, costume, outfit, hoodie, raincoat, cap, life vest, jersey")
+)
+HOOD_UP = frozenset(["up", "raised", "over"])
+HOOD_DOWN = frozenset(["down", "back", "off", "lowered"])
+
+
+@dataclass(slots=True)
+class Worn:
+    """A garment or thing of the subject; places count the words of the caption."""
+
+    noun: Noun
+    at: int  # of the phrase
+    end: int
+    colors: list[tuple[str, int]]
+    denied: int = -1  # the place of the word that denies it
+    lost: bool = False  # held, on a hanger or somebody else's: it says nothing
+    words: list[tuple[str, int]] = field(default_factory=list)  # said of it later: "her skirt is long"
+    sleeves: tuple[str, int] | None = None
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a caption says about its subject."""
+
+    worn: list[Worn] = field(default_factory=list)
+    hair: list[tuple[str, int]] = field(default_factory=list)  # qualities with their places
+    said: list[tuple[int, int, int]] = field(default_factory=list)  # (attribute, value, place) of the person
+    pronouns: list[int] = field(default_factory=list)  # places
+    sex: str = ""  # as pronouns tell
+    colors: list[tuple[str, int]] = field(default_factory=list)  # of a person "in red"
+    sleeves: list[tuple[str, int]] = field(default_factory=list)
+
+
+SUBJECT, OTHER, FIGURE = 0, 1, 2
+
+
+class Grammar:
+    """Reads captions with the words of one attribute space."""
+
+    def __init__(self, vocabulary: Vocabulary):
+        self.vocabulary = vocabulary
+        self.nouns = Nouns(vocabulary)
+
+    def read(self, words: list[str]) -> Reading:
+        """What `words` say; joined phrases are one word."""
+        tags = self.vocabulary.tags(words)
+        if "v" in tags or "z" in tags:
+            tags = AMBIGUOUS.sub(_settled, "." + tags)[1:]
+        scene = Scene(self.nouns, words, tags)
+        scene.run()
+        return scene.reading
+
+
+def _settled(found: re.Match[str]) -> str:
+    """A noun that can be a verb is one after a noun; "sports" is one after a person."""
+    if found[0] == "z":
+        return "W" if found[1] in "Pp." else "M"
+    return "V" if found[1] in "PpGHT,&.YLN" else "N"
+
+
+class Scene:
+    """One caption while it is read."""
+
+    __slots__ = (
+        "before", "clausal", "clause", "denial", "denied", "fig_worn", "figure", "group", "hung", "last", "lead", "list_kind", "list_via",
+        "nouns", "other", "others", "owner", "previous", "reading", "relative", "saved", "stirred", "subject", "tags", "target", "thing",
+        "verbs", "via", "words",
+    )  # fmt: skip
+
+    def __init__(self, nouns: Nouns, words: list[str], tags: str):
+        self.nouns, self.words, self.tags = nouns, words, tags
+        self.reading = Reading()
+        self.subject: Noun | None = None
+        self.owner = SUBJECT  # of what comes now
+        self.other: Noun | None = None
+        self.others: set[str] = set()  # what other persons were called
+        self.clausal = False  # the other person is what its clause is about
+        self.relative = False  # "… a man who": its verbs are his
+        self.stirred = False  # the other person has done something
+        self.figure: Noun | None = None
+        self.fig_worn: list[Worn] = []
+        self.saved = SUBJECT  # the owner before the figure
+        self.previous, self.before = ".", "."  # the last two phrases or words, by kind
+        self.list_via = self.list_kind = ""  # what led to the last noun phrase, and its kind
+        self.begin()
+
+    def begin(self) -> None:
+        """A clause begins."""
+        self.via = ""  # what leads to the next phrase
+        self.clause = True  # nothing has been named in this clause yet
+        self.denial, self.denied = -1, False  # the place of "no", and whether it has denied something yet
+        self.group: list[Worn | None] = []  # the last garments that were named together; None for hair
+        self.lead: list[Worn | None] = []  # those that the clause is about
+        self.target: list[Worn | None] | Noun | None = None  # what "is" says something of
+        self.last: Worn | None = None
+        self.thing: Noun | None = None
+        self.verbs = self.hung = False  # since the last garment: any verb, one of hanging
+
+    def run(self) -> None:
+        words, tags, nouns = self.words, self.tags, self.nouns
+        for found in CHUNK.finditer(tags):
+            start, end = found.span()
+            if found.lastindex == 4:
+                kind = tags[start]
+                if kind in HANDLERS:
+                    HANDLERS[kind](self, start)
+            else:
+                noun = nouns(words[start:end], tags[start:end])
+                kind = noun.kind
+                if self.previous in "&," and not self.via:
+                    self.go_on(end)
+                if self.owner == FIGURE and (kind not in "GC" or (self.previous in "&," and not self.fig_worn)):
+                    self.leave_figure()
+                NOUN_HANDLERS[kind](self, noun, start, end)
+                self.list_via, self.list_kind, self.via = self.via, kind, ""
+                self.clause = False
+            self.before, self.previous = self.previous, kind
+        if self.owner == FIGURE:
+            self.leave_figure()
+
+    def go_on(self, end: int) -> None:
+        """A list goes on as it began, unless a clause begins: "… at her phone and a bag hangs"."""
+        verb = self.tags[end : end + 1]
+        if verb and verb in "VWKFB" and (verb == "B" or self.words[end].endswith("s")):
+            self.begin()
+        elif self.list_via != "R" or self.list_kind == "G":
+            self.via = self.list_via
+
+    # Who
+
+    def person(self, noun: Noun, start: int, end: int) -> None:
+        if noun.owner:
+            self.own(noun.owner, start)
+        if self.denial >= 0:  # "no other people"
+            self.denied = True
+            return
+        subject = self.subject
+        if subject is None:
+            self.name(noun, start)
+        elif self.previous == "O" and self.before == "P":  # "a group of women"
+            if self.owner == SUBJECT:
+                self.subject = noun
+                self.name(noun, start)
+        elif subject.head in COLLECTIVE and self.owner == SUBJECT and not noun.plural and noun.head not in COLLECTIVE and not noun.owner:
+            self.reading = Reading()
+            self.subject = None
+            self.name(noun, start)
+        elif self.is_subject(noun, subject):
+            self.owner = SUBJECT
+            self.name(noun, start)
+        elif not (self.owner == OTHER and self.previous == "," and self.before == "P"):  # "his mother, a woman …"
+            self.clausal = self.clause or self.previous in "J." or (self.previous == "," and not self.verbs and not self.group)
+            self.owner, self.other = OTHER, noun
+            self.others.add(noun.head)
+            self.relative = self.stirred = False
+        self.group, self.lead, self.target, self.last, self.thing = [], [], None, None, None
+
+    def name(self, noun: Noun, start: int) -> None:
+        """The subject is called this; what it was called first counts."""
+        if self.subject is None or not self.subject.head:
+            self.subject = noun
+        said = {attribute for attribute, _, _ in self.reading.said}
+        self.reading.said += [(attribute, value, start + noun.at) for attribute, value in noun.says if attribute not in said]
+        if noun.sex and not self.subject.sex:
+            self.reading.sex = self.reading.sex or noun.sex
+
+    def sex(self) -> str:
+        """Of the subject, as far as it is known."""
+        return (self.subject.sex if self.subject is not None else "") or self.reading.sex
+
+    def is_subject(self, noun: Noun, subject: Noun) -> bool:
+        """Whether a further mention of a person can only be the subject's."""
+        sex = self.sex()
+        if noun.other or (noun.sex and sex and noun.sex != sex):
+            return False
+        if noun.article in ("a", ""):  # "he is a tall man", "the subject, a man in …"
+            linked = self.previous == "B" or (self.previous == "," and self.before in "Pp")
+            return self.owner == SUBJECT and linked and not noun.plural
+        if noun.article != "the" or noun.plural != subject.plural or (noun.head in self.others and noun.head != subject.head):
+            return False
+        return noun.head == subject.head or self.via not in ("R", "w")
+
+    def pronoun(self, at: int) -> None:
+        word = self.words[at].split("'")[0]
+        if word in ("it", "there", "that"):
+            return
+        sex = self.nouns.vocabulary.sex.get(word, "")
+        if word not in NOMINATIVE:
+            if sex and (self.owner == SUBJECT or (self.other is not None and self.other.sex not in ("", sex))):
+                self.call(sex, at)
+            return
+        if self.owner == FIGURE:
+            self.leave_figure()
+        if self.subject is None:
+            self.subject = Noun("P")
+        known = self.sex()
+        if sex and known and sex != known:
+            self.owner, self.clausal, self.relative = OTHER, True, False
+        elif sex or self.other is None or not self.other.plural:
+            self.owner = SUBJECT
+            self.call(sex, at)
+        self.begin()
+        if "'" in self.words[at]:
+            self.be(at)
+
+    def call(self, sex: str, at: int) -> None:
+        """A pronoun for the subject."""
+        if sex and self.sex() in ("", sex):
+            self.reading.sex = sex
+            self.reading.pronouns.append(at)
+
+    def own(self, owner: str, at: int = -1) -> None:
+        """ "his", "her" or "the woman's" before a noun: whose it is."""
+        vocabulary = self.nouns.vocabulary
+        if owner.endswith("'s"):
+            self.own_by_name(owner[:-2])
+            return
+        sex = vocabulary.sex.get(owner, "")
+        if not sex:
+            return
+        known = self.sex()
+        if self.owner == OTHER:
+            theirs = self.other.sex if self.other is not None else ""
+            if sex not in (theirs, "") and (known == sex or (not known and theirs)):
+                self.owner = SUBJECT
+        elif self.owner == SUBJECT and known and known != sex and self.others:
+            self.owner, self.clausal = OTHER, True
+        if self.owner == SUBJECT and at >= 0:
+            self.call(sex, at)
+
+    def own_by_name(self, name: str) -> None:
+        vocabulary = self.nouns.vocabulary
+        if vocabulary.tag.get(name) != "P":
+            return
+        noun = self.nouns(["the", name], "DP")
+        if self.subject is None:
+            self.name(noun, 0)
+        elif noun.sex and self.sex() and noun.sex != self.sex():
+            self.owner, self.clausal = OTHER, True
+        elif self.previous in ".&,J" or name == self.subject.head:
+            self.owner = SUBJECT
+
+    def of_figure(self, noun: Noun, start: int, end: int) -> None:
+        """A dog or a mannequin: what it directly wears is its own."""
+        self.saved, self.owner, self.figure, self.fig_worn = self.owner, FIGURE, noun, []
+        self.group, self.last, self.thing = [], None, noun
+
+    def leave_figure(self) -> None:
+        """Back to whom it was about; what no dog wears was the person's."""
+        self.owner = self.saved
+        animal = self.figure is not None and self.figure.head in ANIMALS
+        if self.owner == SUBJECT and animal and any(worn.noun.head not in ANIMAL_WEAR for worn in self.fig_worn):
+            self.reading.worn += self.fig_worn
+        self.fig_worn, self.figure = [], None
+
+    # What
+
+    def garment(self, noun: Noun, start: int, end: int) -> None:
+        if noun.owner:
+            self.own(noun.owner, start)
+        worn = Worn(noun, start, end, [(color, start + at) for color, at in noun.colors])
+        if noun.sleeves:
+            worn.sleeves = (noun.sleeves, start)
+        joined = self.previous in "&," and bool(self.group) and not self.verbs
+        if self.denial >= 0:
+            self.deny(worn)
+        if not worn.colors and worn.denied < 0:
+            mate = self.group[-1] if joined else self.last if noun.matching else None
+            if mate is not None and (noun.matching or self.shares(noun, start)):
+                worn.colors = list(mate.colors)
+        via, thing = self.via, self.thing
+        stored = thing is not None and thing.head in HOLDERS and (via == "O" or (via == "w" and noun.plural and not noun.article))
+        worn.lost = stored or via in ("R", "k") or (via == "K" and not noun.carried)
+        if self.owner == SUBJECT:
+            self.reading.worn.append(worn)
+        elif self.owner == FIGURE:
+            self.fig_worn.append(worn)
+        leads = (
+            self.clause or (joined and self.lead is self.group) or (not joined and self.previous in "&," and noun.article in ("his", "the"))
+        )
+        self.group = [*self.group, worn] if joined else [worn]
+        if leads:
+            self.lead = self.group
+        self.last, self.thing, self.verbs, self.hung = worn, None, False, False
+
+    def shares(self, noun: Noun, start: int) -> bool:
+        """Whether a noun has the colours of the one before it: "a black shirt and pants", but not "a black shirt, pants"."""
+        if noun.article or noun.qualified or noun.default:
+            return False
+        return not noun.plural or (self.words[start - 1] == "and" and self.before != ",")
+
+    def deny(self, worn: Worn) -> None:
+        """ "no", "without" and "not" deny what follows, and what is listed after it: "no hat or bag"."""
+        noun, start = worn.noun, worn.at
+        if self.denied:
+            bare = not worn.colors and noun.part == "apart"
+            if self.previous == "&":
+                goes_on = self.words[start - 1] in ("or", "nor") or (bare or not (noun.article or worn.colors))
+            else:
+                goes_on = self.previous == "," and ((bare and not noun.article) or self.or_follows(worn.end))
+            if not goes_on:
+                self.denial = -1
+                return
+        worn.denied = self.denial
+        self.denied = True
+
+    def or_follows(self, at: int) -> bool:
+        """Whether the list goes on to an "or"."""
+        while at < len(self.tags) and self.tags[at] in "&,DSCQMYTGNHU":
+            if self.words[at] in ("or", "nor"):
+                return True
+            at += 1
+        return False
+
+    def hair(self, noun: Noun, start: int, end: int) -> None:
+        if noun.owner:
+            self.own(noun.owner, start)
+        if self.owner == SUBJECT and self.via not in ("R", "k"):
+            if self.denial >= 0:
+                self.reading.hair.append(("no", start))
+            else:
+                self.reading.hair += [(self.words[at], at) for at in range(start, end)]
+        self.denied = True
+        leads = self.clause or (self.previous in "&," and noun.article in ("his", "the"))
+        self.group = [None]
+        if leads:
+            self.lead = self.group
+        self.last, self.thing, self.verbs = None, None, False
+
+    def part(self, noun: Noun, start: int, end: int) -> None:
+        """Part of a garment: sleeves have a length, a hood can be up, and stripes give their colour."""
+        if noun.owner:
+            self.own(noun.owner, start)
+        worn = self.group[-1] if self.group else None
+        mine = self.owner == SUBJECT and self.via not in ("R", "k")
+        if noun.head == "sleeve" or noun.sleeves:
+            said = "no" if self.denial >= 0 else noun.sleeves
+            if said and worn is not None and worn.noun.part in ("upper", "whole"):
+                worn.sleeves = (said, start)
+            elif said and mine:
+                self.reading.sleeves.append((said, start))
+        elif noun.head == "hood" and mine and self.is_up(end):
+            up = self.nouns(["hood up"], "G")
+            self.reading.worn.append(Worn(up, start, end, []))
+        if noun.colors and noun.head in COLOURED_PARTS and worn is not None and self.via in ("w", "F") and self.denial < 0:
+            worn.colors += [(color, start + at) for color, at in noun.colors]
+        self.denied = True
+        self.thing = None
+
+    def is_up(self, at: int) -> bool:
+        """Whether a hood is said to be up in the words that follow it."""
+        for word in self.words[at : at + 8]:
+            if word in HOOD_DOWN or word in ",.;":
+                return False
+            if word in HOOD_UP:
+                return True
+        return False
+
+    def object(self, noun: Noun, start: int, end: int) -> None:
+        """Anything that is not worn; parts of the body tell how the garment before them is carried."""
+        if noun.owner:
+            self.own(noun.owner, start)
+        self.denied = True
+        head, body = noun.head, noun.head in BODY
+        if self.previous in "oER":
+            if self.last is not None and not self.last.lost and (body or head in PEGS or self.hung):
+                self.last.lost = self.is_lost(self.last, noun, start)
+            elif body and self.group == [None] and self.owner == SUBJECT and head in FAR_DOWN.get(self.words[start - 1], "").split():
+                self.reading.hair.append(("long", start))
+        if not body:
+            self.group = []
+        self.last, self.thing = None, noun
+
+    def is_lost(self, worn: Worn, noun: Noun, start: int) -> bool:
+        """Whether a garment is over an arm, around the waist or on a hook, and so not worn."""
+        between = self.words[worn.end : start]
+        if any(tag not in "VIMYKkWQoER" for tag in self.tags[worn.end : start]):
+            return False
+        head, clothes = noun.head, worn.noun.part != "apart"
+        if head not in BODY:
+            return head in PEGS or (self.hung and not worn.noun.carried)
+        if worn.noun.carried:
+            return False
+        if head in ARMS or (head == "shoulder" and clothes and not noun.plural):
+            return True
+        tied = not TIED.isdisjoint(between) or between[-1] in ("around", "round", "about")
+        return tied and head in TIED_ROUND
+
+    # How it is said
+
+    def color(self, noun: Noun, start: int, end: int) -> None:
+        """Colours that stand alone: of the subject of "is", of a garment or of a person "in" them."""
+        if self.denial >= 0:
+            self.denial = -1
+            return
+        via, colors = self.via, [(color, start + at) for color, at in noun.colors]
+        if via == "B":
+            self.paint(self.target if isinstance(self.target, list) else [], colors)
+        elif via == "E" and self.previous == "E" and self.before == "G":
+            self.paint(self.group, colors)
+        elif via in ("E", "W") and noun.article not in ("a", "the") and self.owner == SUBJECT:
+            somewhere = self.thing is not None and self.thing.head in PLACES
+            self.reading.colors += colors if via == "W" or self.before != "N" or somewhere else []
+
+    def paint(self, group: list[Worn | None], colors: list[tuple[str, int]]) -> None:
+        for worn in group:
+            if worn is not None:
+                worn.colors += colors
+
+    def quality(self, noun: Noun, start: int, end: int) -> None:
+        """Adjectives that stand alone."""
+        said = [(self.words[at], at) for at in range(start, end)]
+        if noun.other and noun.article and self.previous == "E" and self.last is not None and not self.last.noun.carried:
+            self.last.lost = True  # "a coat in the other"
+        if self.denial >= 0:
+            self.denial = -1 if self.via == "B" else self.denial
+            return
+        target = self.target if self.via == "B" else None
+        if isinstance(target, list):
+            for worn in target:
+                if worn is not None:
+                    worn.words += said
+                elif self.owner == SUBJECT:
+                    self.reading.hair += said
+        elif self.owner == SUBJECT:
+            if isinstance(target, Noun) or self.previous in "P,p":
+                self.about(said)
+            if self.group == [None] and self.previous in "VKWHI,&":
+                self.reading.hair += said
+
+    def about(self, said: list[tuple[str, int]]) -> None:
+        about = self.nouns.vocabulary.about
+        known = {attribute for attribute, _, _ in self.reading.said}
+        self.reading.said += [(a, v, at) for word, at in said for _, a, v in about.get(word, ()) if a not in known]
+
+    def be(self, at: int) -> None:
+        previous = self.before if self.previous == "L" else self.previous
+        if self.previous != "L" and self.lead:
+            self.target = self.lead
+        elif previous in "GH":
+            self.target = self.group
+        elif previous in "Pp" or (self.thing is not None and self.thing.head == "head"):
+            self.target = self.subject
+        else:
+            self.target = None
+        self.verb(at)
+        self.via = "B"
+
+    def verb(self, at: int) -> None:
+        word, tag = self.words[at], self.tags[at]
+        if self.denied:
+            self.denial, self.denied = -1, False
+        if self.owner == FIGURE and not (tag in "WBF" and self.previous in "ALBF"):
+            self.leave_figure()
+        if self.owner == OTHER and not self.clausal and not self.relative:
+            participle = word.endswith(("ing", "ed")) or word.startswith(("dressed", "clad"))
+            away = tag == "W" and participle and self.previous == "N" and not self.group  # "… a child in a park wearing"
+            if away or self.previous == "," or (self.previous == "&" and not (participle and self.stirred)):
+                self.owner = SUBJECT
+            else:
+                self.stirred = True
+        if word in HANGING:
+            self.hung = True
+        self.verbs = True
+        self.via = "V" if tag == "I" else tag
+
+    def lead_in(self, at: int) -> None:
+        """A preposition."""
+        tag = self.tags[at]
+        if self.denied:
+            self.denial, self.denied = -1, False
+        if self.owner == FIGURE and not (tag in "Ew" and self.previous in "AW"):
+            self.leave_figure()
+        if self.owner == OTHER and not self.clausal and not self.relative and self.previous == "," and tag in "Ew":
+            self.owner = SUBJECT
+        self.via = tag
+
+    def deny_next(self, at: int) -> None:
+        self.denial, self.denied = at, False
+
+    def restrict(self, at: int) -> None:
+        self.denial = -1
+
+    def relate(self, at: int) -> None:
+        self.relative = self.owner == OTHER
+        self.via = ""
+
+    def turn(self, at: int) -> None:
+        """ "while" and "as": another clause."""
+        if self.owner == FIGURE:
+            self.leave_figure()
+        self.owner = SUBJECT
+        self.begin()
+
+    def stop(self, at: int) -> None:
+        self.turn(at)
+        self.clausal = self.relative = False
+        self.list_via = ""
+
+    def possess_nothing(self, at: int) -> None:
+        """ "her" without a noun is an object."""
+        if self.words[at] == "her":
+            self.pronoun(at)
+
+
+NOMINATIVE = frozenset(english.NOMINATIVE.split())
+HANDLERS = {
+    **dict.fromkeys("VWKkFI", Scene.verb),
+    **dict.fromkeys("EwoRO", Scene.lead_in),
+    "B": Scene.be,
+    "X": Scene.deny_next,
+    "!": Scene.restrict,
+    "L": Scene.relate,
+    "J": Scene.turn,
+    ".": Scene.stop,
+    "p": Scene.pronoun,
+    "S": Scene.possess_nothing,
+}
+NOUN_HANDLERS = {
+    "G": Scene.garment,
+    "H": Scene.hair,
+    "T": Scene.part,
+    "P": Scene.person,
+    "A": Scene.of_figure,
+    "N": Scene.object,
+    "C": Scene.color,
+    "a": Scene.quality,
+}
