@@ -121,8 +121,7 @@ person, delivery person, rider person, priest, pastor, preacher, bishop, pope, i
 rocker, rapper, dj, influencer, blogger, vlogger, subject, main subject, twin, best friend, guest, attendee, participant, protester,
 demonstrator, marcher, fan, supporter, member, volunteer, scout, boy scout, girl scout, knight, warrior, samurai, ninja, viking, pirate,
 witch, wizard, vampire, zombie, superhero, villain, elf, fairy, angel, mermaid, santa, santa claus, adventurer, explorer, astronaut,
-sniper, veteran, general, lieutenant, sergeant, private, cadet, recruit, trooper, resident, citizen, villager, local, native, elderly
-person, old person, young person, toddler, youth, young adult, yogi, yoga instructor, instructor, trainer person, hitchhiker, wanderer,
+sniper, veteran, general, lieutenant, sergeant, private, cadet, recruit, trooper, resident, citizen, villager, local, native, toddler, youth, young adult, yogi, yoga instructor, instructor, trainer person, hitchhiker, wanderer,
 walker, dog walker, stroller pusher, busker, street performer, street vendor, office worker, construction worker, factory worker,
 healthcare worker, medical worker, shop assistant, flight attendant, air hostess, hairdresser, barber, tailor, cobbler, stylist,
 designer, architect, developer, programmer, gamer, reader, inmate, prisoner, convict, criminal, thief, victim, hero, protagonist,

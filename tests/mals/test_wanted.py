@@ -131,7 +131,6 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.xfail(reason="the first rule set of mals.label reads back 90 % of the values", strict=False)
 @pytest.mark.parametrize("settings", SETTINGS, ids=["uniform", "unknown", "dresses"])
 def test_the_labeller_reads_back_what_was_wanted(settings):
     from mals.label import Labeller
