@@ -84,11 +84,10 @@ stripe, dot, polka dot, check, pinstripe, pattern, spot, panel, square, diamond,
 
 PARTS = """
 collar, logo, button, trim, print, lace, zipper, zip, pocket, hem, hemline, cuffs, lining, strap, lettering, letter, graphic, design,
-emblem, stitching, piping, ruffle, fringe, detail, accent, drawstring, hood, lapel, neckline, placket, brim, bill, handle, seam, yoke,
-number, patch, embroidery, pleat, waistband, buckle, tassel, pompom, sequin, word, text, slogan, insignia, epaulette, crease, waist,
-front, back, edge, edging, border, image, picture, armhole, pom pom, laces, reflective strip, strip, band, peplum hem, flare, toggles,
-toggle, snap, material, fabric, motif, flower, floral, leaf, writing, bodice panel, shoulder pad, studs, rhinestone, side, shoulder
-strap, lines, line
+emblem, stitching, piping, ruffle, fringe, detail, accent, drawstring, hood, lapel, neckline, placket, brim, handle, seam, yoke,
+patch, embroidery, pleat, waistband, buckle, tassel, pompom, sequin, slogan, insignia, epaulette, crease, edge, edging, border, armhole, pom pom, laces, reflective strip, strip, band, peplum hem, flare, toggles,
+toggle, snap, material, fabric, motif, floral, writing, bodice panel, shoulder pad, rhinestone, shoulder
+strap, line
 """
 
 # The body.
@@ -121,7 +120,8 @@ person, delivery person, rider person, priest, pastor, preacher, bishop, pope, i
 rocker, rapper, dj, influencer, blogger, vlogger, subject, main subject, twin, best friend, guest, attendee, participant, protester,
 demonstrator, marcher, fan, supporter, member, volunteer, scout, boy scout, girl scout, knight, warrior, samurai, ninja, viking, pirate,
 witch, wizard, vampire, zombie, superhero, villain, elf, fairy, angel, mermaid, santa, santa claus, adventurer, explorer, astronaut,
-sniper, veteran, general, lieutenant, sergeant, private, cadet, recruit, trooper, resident, citizen, villager, local, native, toddler, youth, young adult, yogi, yoga instructor, instructor, trainer person, hitchhiker, wanderer,
+sniper, veteran, general, lieutenant, sergeant, private, cadet, recruit, trooper, resident, citizen, villager, local, native,
+toddler, youth, young adult, yogi, yoga instructor, instructor, trainer person, hitchhiker, wanderer,
 walker, dog walker, stroller pusher, busker, street performer, street vendor, office worker, construction worker, factory worker,
 healthcare worker, medical worker, shop assistant, flight attendant, air hostess, hairdresser, barber, tailor, cobbler, stylist,
 designer, architect, developer, programmer, gamer, reader, inmate, prisoner, convict, criminal, thief, victim, hero, protagonist,
@@ -354,7 +354,7 @@ grey goose, old navy, banana republic, deep blue sea, coldplay blue
 """
 
 NAME_ENDS = """
-university college state school academy institute city brewery brewing company records airlines motors cafe foundation
+university college state academy institute brewery airlines
 """
 
 # Verbs: of wearing, of holding, of looking at or selling, what is then not worn, of being, of having; and the rest, by their base.
