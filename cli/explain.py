@@ -1,11 +1,9 @@
-"""`mals explain`: the attributes of one caption, with the words that decided."""
+"""`mals explain`: the attributes of a caption and the words that decided them."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-
-from cli.stages import Json
 
 
 def register(app: typer.Typer) -> None:
@@ -13,12 +11,51 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    caption: Annotated[str, typer.Argument(metavar="CAPTION", help="A sentence about a person.")],
-    space: Annotated[str, typer.Option("--space", help="An attribute space by name, or a YAML file.")] = "market1501",
-    as_json: Json = False,
+    caption: Annotated[
+        str, typer.Argument(help="A caption, a file of captions (.txt, .csv, .jsonl, .parquet, .json), or - for standard input.")
+    ],
+    output: Annotated[str | None, typer.Option("-o", "--output", help="Where the labels of a file go: .jsonl or .parquet.")] = None,
+    space: Annotated[str, typer.Option("--space", help="market1501, pa100k, or a YAML file of your own.")] = "market1501",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """The attributes of a caption, with value, source and the words that decided."""
-    from mals.label import explained
+    """Show the attributes of a caption with the words that decided them, or label a file of captions line by line."""
+    from mals import explain as library
+    from mals.errors import UserError
 
-    rows = explained(caption, space)
-    print(json.dumps(rows) if as_json else "\n".join(f"{r['attribute']:16} {r['value']:8} {r['source']:9} {r['words']}" for r in rows))
+    if library.is_file(caption):
+        count = library.label_file(caption, output, space)
+        if output not in (None, "-"):
+            typer.echo(f"{count:,} captions are labelled in {output}")
+        return
+    if output is not None:
+        raise UserError(f"-o is for files of captions, and there is no file {caption[:60]!r}")
+    found = library.explain(caption, space)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        _show(found)
+
+
+STYLES = {"explicit": "bold green", "implicit": "cyan", "unknown": "dim"}
+
+
+def _show(found: dict[str, Any]) -> None:
+    """A line an attribute; the words that decided are underlined in the caption."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    caption = Text(found["caption"])
+    table = Table(box=None, pad_edge=False)
+    for column in ("attribute", "value", "", "source", "decided by"):
+        table.add_column(column)
+    for attribute in found["attributes"]:
+        style = STYLES[attribute["source"]]
+        for word in attribute["evidence"]:
+            caption.stylize(f"underline {style}", word["start"], word["end"])
+        words = ", ".join(word["text"] for word in attribute["evidence"])
+        cells = (attribute["name"], str(attribute["value"]), attribute["says"], attribute["source"], words)
+        table.add_row(*(Text(cell, style) for cell in cells))
+    console = Console(highlight=False)
+    console.print(caption)
+    console.print(table)

@@ -26,6 +26,7 @@ CHUNK = re.compile(
     r"|([DSY]*[QMY]+(?:,?&[QMY]+)*)"  # 3: qualities alone
     r"|(.)"  # 4: anything else
 )
+BARE_LIST = re.compile("G(?:,G)*,?&G")
 AMBIGUOUS = re.compile("(?<=(.))[vz]")
 HOLDERS = frozenset(listed(english.HOLDERS))
 PLACES = frozenset(listed(english.PLACES))
@@ -109,9 +110,9 @@ class Scene:
     """One caption while it is read."""
 
     __slots__ = (
-        "before", "clausal", "clause", "denial", "denied", "fig_worn", "figure", "group", "hung", "last", "lead", "list_kind", "list_via",
-        "nouns", "other", "others", "owner", "previous", "reading", "relative", "saved", "stirred", "subject", "tags", "target", "thing",
-        "verbs", "via", "words",
+        "before", "clausal", "clause", "denial", "denied", "fig_worn", "figure", "group", "hung", "idle", "last", "lead", "list_kind",
+        "list_via", "nouns", "other", "others", "owner", "previous", "reading", "relative", "saved", "stirred", "subject", "tags",
+        "target", "thing", "verbs", "via", "words",
     )  # fmt: skip
 
     def __init__(self, nouns: Nouns, words: list[str], tags: str):
@@ -142,6 +143,7 @@ class Scene:
         self.last: Worn | None = None
         self.thing: Noun | None = None
         self.verbs = self.hung = False  # since the last garment: any verb, one of hanging
+        self.idle: list[Worn] = []  # what "lies" or "hangs" somewhere
 
     def run(self) -> None:
         words, tags, nouns = self.words, self.tags, self.nouns
@@ -178,9 +180,10 @@ class Scene:
     def person(self, noun: Noun, start: int, end: int) -> None:
         if noun.owner:
             self.own(noun.owner, start)
-        if self.denial >= 0:  # "no other people"
+        if self.denial >= 0 and not self.denied:  # "no other people"
             self.denied = True
             return
+        self.denial = -1
         subject = self.subject
         if subject is None:
             self.name(noun, start)
@@ -225,7 +228,7 @@ class Scene:
             return self.owner == SUBJECT and linked and not noun.plural
         if noun.article != "the" or noun.plural != subject.plural or (noun.head in self.others and noun.head != subject.head):
             return False
-        return noun.head == subject.head or self.via not in ("R", "w")
+        return noun.head == subject.head or self.via in ("", "B", "J", "O", "o")
 
     def pronoun(self, at: int) -> None:
         word = self.words[at].split("'")[0]
@@ -289,6 +292,8 @@ class Scene:
 
     def of_figure(self, noun: Noun, start: int, end: int) -> None:
         """A dog or a mannequin: what it directly wears is its own."""
+        if noun.owner:
+            self.own(noun.owner, start)
         self.saved, self.owner, self.figure, self.fig_worn = self.owner, FIGURE, noun, []
         self.group, self.last, self.thing = [], None, noun
 
@@ -334,7 +339,11 @@ class Scene:
         """Whether a noun has the colours of the one before it: "a black shirt and pants", but not "a black shirt, pants"."""
         if noun.article or noun.qualified or noun.default:
             return False
-        return not noun.plural or (self.words[start - 1] == "and" and self.before != ",")
+        if not noun.plural or (self.words[start - 1] == "and" and self.before != ","):
+            return True
+        mate = self.group[-1] if self.group else None
+        goes_on = self.words[start - 1] == "and" and mate is not None and not mate.noun.article and not mate.noun.colors
+        return goes_on or bool(BARE_LIST.match(self.tags, start))
 
     def deny(self, worn: Worn) -> None:
         """ "no", "without" and "not" deny what follows, and what is listed after it: "no hat or bag"."""
@@ -412,7 +421,9 @@ class Scene:
         if self.previous in "oER":
             if self.last is not None and not self.last.lost and (body or head in PEGS or self.hung):
                 self.last.lost = self.is_lost(self.last, noun, start)
-            elif body and self.group == [None] and self.owner == SUBJECT and head in FAR_DOWN.get(self.words[start - 1], "").split():
+            for worn in () if body else self.idle:
+                worn.lost = worn.lost or not worn.noun.carried
+            if body and self.group == [None] and self.owner == SUBJECT and head in FAR_DOWN.get(self.words[start - 1], "").split():
                 self.reading.hair.append(("long", start))
         if not body:
             self.group = []
@@ -441,7 +452,11 @@ class Scene:
             self.denial = -1
             return
         via, colors = self.via, [(color, start + at) for color, at in noun.colors]
-        if via == "B":
+        if self.previous == "," and self.words[start] in ("both", "all"):  # "a top and a skirt, both red"
+            self.paint(self.group, colors)
+        elif via == "O" and self.before == "G" and not noun.article:  # "a jacket of blue denim"
+            self.paint(self.group[-1:], colors)
+        elif via == "B":
             self.paint(self.target if isinstance(self.target, list) else [], colors)
         elif via == "E" and self.previous == "E" and self.before == "G":
             self.paint(self.group, colors)
@@ -508,6 +523,7 @@ class Scene:
                 self.stirred = True
         if word in HANGING:
             self.hung = True
+            self.idle = [worn for worn in self.lead or [self.last] if worn is not None] if word.endswith("s") else []
         self.verbs = True
         self.via = "V" if tag == "I" else tag
 

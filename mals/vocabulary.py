@@ -17,7 +17,7 @@ from mals.attributes import Space, load_space, normal, plural
 TOKEN = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?|[.,;:!?()/&—–]")
 MOST_WORDS = 200_000  # unknown words remembered: memory stays flat on any input
 PLURAL_ONLY = ("s", "pants", "jeans", "clothes", "clothing", "hair")
-STOPS = {".": ".", ";": ".", "!": ".", "?": ".", ",": ",", ":": ",", "(": ",", ")": ",", "/": "&", "&": "&", "—": ",", "–": ","}
+STOPS = {".": ".", ";": ".", "!": ".", "?": ".", ",": ",", ":": ".", "(": ",", ")": ",", "/": "&", "&": "&", "—": ",", "–": ","}
 ADJECTIVE_ENDS = ("ed", "ish", "less", "ful", "ous", "ic", "al", "y", "ive", "like", "style", "esque")
 GARMENT_ROLES = {"upper": "upper", "lower": "lower", "whole": "whole", "worn": "apart", "thing": "apart"}
 Says = list[tuple[str, int, int]]  # (quality or "", attribute, value)
@@ -130,9 +130,9 @@ class Vocabulary:
 
     def _fill(self) -> None:
         """Tags from the weakest claim to the strongest: a word that several lists have is what the last of them makes it."""
-        self._set("M", [*english.MODIFIERS.split(), *listed(english.MODIFIER_PHRASES), *english.OTHERS.split()])
         verbs = set(_forms(english.VERBS.split()))
         self._set("V", [*verbs, *english.IRREGULAR_FORMS.split()])
+        self._set("M", [*english.MODIFIERS.split(), *listed(english.MODIFIER_PHRASES), *english.OTHERS.split()])
         self._set("I", [word for word in verbs if word.endswith("ing")])
         things = [*listed(english.OBJECTS), *listed(english.HOLDERS), *listed(english.PLACES), *listed(english.BODY)]
         self._nouns("N", things, verbs)
