@@ -1,0 +1,72 @@
+"""From a captions file to a data set, through the real pipelines on the embedded models, as a stranger gives the commands."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT, environment
+
+SETS = ["--set", "shard_rows=8", "--set", "pack.rows_per_file=16", "--set", "pack.split={train: 0.75, test: 0.25}"]
+
+
+def dataset(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted((folder / "dataset").rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def planned_real(mals, tmp_path):
+    """A run of 24 rows of the preset tiny, planned."""
+    result = mals("plan", "run", "--captions", ROOT / "tests/data/captions.txt", "--count", 24, *SETS)
+    assert result.returncode == 0, result.stderr
+    assert "24 rows in 3 shards" in result.stdout
+    return tmp_path / "run"
+
+
+@pytest.mark.slow
+def test_a_real_run_is_the_same_bytes_with_two_workers_and_after_kills(mals, planned_real, tmp_path):
+    shutil.copytree(planned_real, tmp_path / "killed")
+    calm = mals("run", "run", "--set", "run.workers=1")
+    assert calm.returncode == 0, calm.stderr
+    for stage in ("generate", "caption"):
+        command = [sys.executable, "-m", "cli.main", "run", "killed", "-q", "--set", "run.workers=2"]
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True)
+        while not any((tmp_path / "killed" / stage).glob("*.parquet")):
+            assert process.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    resumed = mals("run", "killed")
+    assert resumed.returncode == 0, resumed.stderr
+    assert dataset(tmp_path / "killed") == dataset(planned_real)
+    assert mals("verify", "killed").returncode == 0
+
+
+@pytest.mark.slow
+def test_every_command_works_on_a_real_run(mals, planned_real, tmp_path):
+    assert mals("generate", "run", "-q").returncode == 0
+    preview = mals("filter", "run", "--preview")
+    assert (preview.returncode, (planned_real / "report/filter-preview/index.html").is_file()) == (0, True), preview.stderr
+    assert mals("run", "run", "-q").returncode == 0
+    found = json.loads(mals("status", "run", "--json").stdout)
+    assert all(stage["done"] == 3 for stage in found["stages"])
+    assert found["packed"] is True
+    again = mals("replay", "run", "00000003", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["identical"] is True
+    assert len(json.loads(mals("models", "run", "--json").stdout)) == 3
+    stats = json.loads(mals("label", "run", "--stats", "--json").stdout)
+    assert len(stats) >= 1
+    for form in ("mals-json", "webdataset"):
+        assert mals("export", "run", "--to", form, "--format", form).returncode == 0
+    listed = mals("publish", "run", "--to", "hf://datasets/somebody/set", "--dry-run")
+    assert (listed.returncode, "SHA256SUMS" in listed.stdout) == (0, True), listed.stderr
+    assert mals("publish", "run", "--to", tmp_path / "published").returncode == 0
+    (planned_real / "dataset/README.md").write_text("other words")
+    refused = mals("publish", "run", "--to", tmp_path / "elsewhere")
+    assert (refused.returncode, refused.stderr.strip().count("\n")) == (2, 0), refused.stderr
