@@ -23,10 +23,11 @@ def stats_of(run: Run) -> dict[str, Any]:
 
 def label_table(found: dict[str, Any]) -> str:
     """The counts as a person reads them, a line an attribute."""
-    lines = [f"{'attribute':16} {'0':>9} {'1':>9} {'unknown':>9} {'explicit':>9} {'implicit':>9}  as wanted"]
-    for name, line in found.items():
-        values, sources = line["values"], line["sources"]
-        agreed = f"{100 * line['agreed'] / line['compared']:.1f} % of {line['compared']:,}" if line["compared"] else "-"
-        numbers = [values["0"], values["1"], values["-1"], sources["explicit"], sources["implicit"]]
-        lines.append(f"{name:16} " + " ".join(f"{number:>9,}" for number in numbers) + f"  {agreed}")
-    return "\n".join(lines)
+    told = [f"{found['rows']:,} labelled rows, {found['rows_with_wanted']:,} of them with attributes that the plan asked for"]
+    for line in found["attributes"]:
+        values = ", ".join(f"{value} {count:,}" for value, count in line["values"].items())
+        sources = ", ".join(f"{source} {count:,}" for source, count in line["sources"].items() if source != "unknown")
+        wanted = line["wanted"]
+        agreed = f"; as wanted {100 * wanted['agree']:.1f} % of {wanted['compared']:,}" if wanted["compared"] else ""
+        told.append(f"{line['name']:16} {values}  ({sources}){agreed}")
+    return "\n".join(told)
