@@ -75,7 +75,21 @@ def draw(grammar: Grammar, space: Space, count: int, seed: int) -> tuple[np.ndar
         wanted[:, factor.at] = factor.vectors[drawn]
         if shares[:-1].any():
             asked.add(name)
+    _refuse_contradictions(space, wanted)
     return wanted, asked
+
+
+def _refuse_contradictions(space: Space, wanted: np.ndarray) -> None:
+    """Raise UserError where values are asked for together of which, by the space's implicit rules, one denies the other."""
+    for rule in space.implicit:
+        held = np.logical_and.reduce([wanted[:, at] == value for at, value in rule.when])
+        for at, value in rule.then:
+            if rows := int((held & (wanted[:, at] == 1 - value)).sum()):
+                first = " and ".join(f"{space.names[when]} {space.values[when][what]}" for when, what in rule.when)
+                raise UserError(
+                    f"plan.attributes asks for {first} together with {space.names[at]} {space.values[at][1 - value]} in {rows:,} of "
+                    f"{len(wanted):,} rows, which contradict each other; give the combinations that you want in a table plan.attributes.joint"
+                )
 
 
 def factors_of(space: Space) -> dict[str, Factor]:

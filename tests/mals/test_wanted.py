@@ -201,6 +201,16 @@ def test_attributes_without_words_of_their_own_are_asked_for_by_their_prompts(tm
     ]
 
 
+def test_values_that_deny_each_other_are_not_asked_for_together(tmp_path):
+    (tmp_path / "mine.yaml").write_text(OWN + 'implicit:\n- {when: {gender: man}, then: {boots: "no"}}\n')
+    space = str(tmp_path / "mine.yaml")
+    with pytest.raises(UserError, match=r"asks for gender man together with boots yes in 1\d of 50 rows, .* plan\.attributes\.joint"):
+        list(phrased(Grammar(space=space), 50, 0))
+    (tmp_path / "joint.csv").write_text("gender,boots,weight\nman,no,1\nwoman,yes,1\nwoman,no,1\n")
+    wanted = next(phrased(Grammar(space=space, joint=str(tmp_path / "joint.csv")), 30, 0))["wanted"].to_pylist()
+    assert Counter((row[0], row[1]) for row in wanted) == {(0, 0): 10, (1, 1): 10, (1, 0): 10}
+
+
 @pytest.mark.parametrize(
     ("grammar", "words"),
     [
