@@ -88,7 +88,7 @@ def _refuse_contradictions(space: Space, wanted: np.ndarray) -> None:
                 first = " and ".join(f"{space.names[when]} {space.values[when][what]}" for when, what in rule.when)
                 raise UserError(
                     f"plan.attributes asks for {first} together with {space.names[at]} {space.values[at][1 - value]} in {rows:,} of "
-                    f"{len(wanted):,} rows, which contradict each other; give the combinations that you want in a table plan.attributes.joint"
+                    f"{len(wanted):,} rows, which contradict each other; give the combinations you want in a table plan.attributes.joint"
                 )
 
 
