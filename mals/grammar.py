@@ -17,16 +17,22 @@ from mals import english
 from mals.nouns import ANIMALS, COLLECTIVE, COLOURED_PARTS, Noun, Nouns
 from mals.vocabulary import Vocabulary, listed
 
-_COLORS = "C(?:(?:,[QMY]*C)*,?&[QMY]*C)?"
-_MOD = rf"[QMYU]|{_COLORS}|(?<=[MQU])&(?=[QMY]*[MQ][QMYC]*[GH])|(?<=[MQ]),(?=[QMY]+H)|I(?=[QMC]*[GT])|(?<=[DSCMQ])V(?=[QMC]*[GTN])"
-_NOUN = "(?:[NU]|T(?=[GTN])|A(?=[NGT])|P(?=[PG])|G(?=[GTN])|H(?=[GN]))*[GHTPANU]"
+# A noun phrase over tags. Everything is bounded, so that reading takes linear time on any input.
+_COLORS = r"C(?:(?:,[QMY]{0,4}C){0,4},?&[QMY]{0,4}C)?"  # black; black and white; red, white and dark blue
+_LIST = r"(?<=[MQU])&(?=[QMY]{0,9}[MQ][QMYC]{0,9}[GH])|(?<=[MQ]),(?=[QMY]{1,9}H)"  # long and flowing; short, curly (hair)
+_VERBAL = r"I(?=[QMC]{0,9}[GT])|(?<=[DSCMQ])V(?=[QMC]{0,9}[GTN])"  # running (shoes); a tucked (shirt)
+_QUALITY = rf"[QMYU]|{_COLORS}|{_LIST}|{_VERBAL}"
+_COMMA = r"(?<=[MCQ]),(?=[QMYC]{1,9}[GHT])"  # a soft, green (sweater), where an article holds the phrase together
+_HEAD = r"(?:[NU]|T(?=[GTN])|A(?=[NGT])|P(?=[PG])|G(?=[GTN])|H(?=[GN])){0,12}[GHTPANU]"
+_OPEN = r"[DSY]{0,9}+"
 CHUNK = re.compile(
-    rf"([DSY]*[DS](?:{_MOD}|(?<=[MCQ]),(?=[QMYC]+[GHT]))*{_NOUN}|[DSY]*(?:{_MOD})*{_NOUN})"  # 1: a noun phrase
-    rf"|([DSYQM]*{_COLORS}[QMYC]*)"  # 2: colours alone
-    r"|([DSY]*[QMY]+(?:,?&[QMY]+)*)"  # 3: qualities alone
+    rf"({_OPEN}(?<=[DS])(?:{_QUALITY}|{_COMMA}){{0,20}}{_HEAD}|{_OPEN}(?:{_QUALITY}){{0,20}}{_HEAD})"  # 1: a noun phrase
+    rf"|([DSYQM]{{0,12}}+{_COLORS}[QMYC]*)"  # 2: colours alone
+    r"|([DS]{0,9}[QMY]+(?:,?&[QMY]+)*|[DSY]{0,9}[QMY]+)"  # 3: qualities alone
     r"|(.)"  # 4: anything else
 )
-BARE_LIST = re.compile("G(?:,G)*,?&G")
+BARE_LIST = re.compile("G(?:,G){0,8},?&G")
+LIST = 60  # words of a list that are looked at at once: time stays linear on any input
 AMBIGUOUS = re.compile("(?<=(.))[vz]")
 HOLDERS = frozenset(listed(english.HOLDERS))
 PLACES = frozenset(listed(english.PLACES))
@@ -330,7 +336,7 @@ class Scene:
         leads = (
             self.clause or (joined and self.lead is self.group) or (not joined and self.previous in "&," and noun.article in ("his", "the"))
         )
-        self.group = [*self.group, worn] if joined else [worn]
+        self.group = [*self.group[-LIST:], worn] if joined else [worn]
         if leads:
             self.lead = self.group
         self.last, self.thing, self.verbs, self.hung = worn, None, False, False
@@ -362,7 +368,8 @@ class Scene:
 
     def or_follows(self, at: int) -> bool:
         """Whether the list goes on to an "or"."""
-        while at < len(self.tags) and self.tags[at] in "&,DSCQMYTGNHU":
+        end = min(len(self.tags), at + LIST)
+        while at < end and self.tags[at] in "&,DSCQMYTGNHU":
             if self.words[at] in ("or", "nor"):
                 return True
             at += 1
@@ -400,6 +407,8 @@ class Scene:
             self.reading.worn.append(Worn(up, start, end, []))
         if noun.colors and noun.head in COLOURED_PARTS and worn is not None and self.via in ("w", "F") and self.denial < 0:
             worn.colors += [(color, start + at) for color, at in noun.colors]
+        if worn is not None and self.via in ("w", "F") and self.denial < 0:
+            worn.words.append((noun.head, start + noun.at))
         self.denied = True
         self.thing = None
 
