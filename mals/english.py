@@ -84,10 +84,10 @@ stripe, dot, polka dot, check, pinstripe, pattern, spot, panel, square, diamond,
 
 PARTS = """
 collar, logo, button, trim, print, lace, zipper, zip, pocket, hem, hemline, cuffs, lining, strap, lettering, letter, graphic, design,
-emblem, stitching, piping, ruffle, fringe, detail, accent, drawstring, hood, lapel, neckline, placket, brim, handle, seam, yoke,
-patch, embroidery, pleat, waistband, buckle, tassel, pompom, sequin, slogan, insignia, epaulette, crease, edge, edging, border, armhole, pom pom, laces, reflective strip, strip, band, peplum hem, flare, toggles,
-toggle, snap, material, fabric, motif, floral, writing, bodice panel, shoulder pad, rhinestone, shoulder
-strap, line
+emblem, stitching, piping, ruffle, fringe, detail, accent, drawstring, hood, lapel, neckline, placket, brim, handle, seam, yoke, patch,
+embroidery, pleat, waistband, buckle, tassel, pompom, sequin, slogan, insignia, epaulette, crease, edge, edging, border, armhole, pom
+pom, laces, reflective strip, strip, band, peplum hem, flare, toggles, toggle, snap, material, fabric, motif, floral, writing, bodice
+panel, shoulder pad, rhinestone, shoulder strap, line
 """
 
 # The body.
@@ -120,15 +120,15 @@ person, delivery person, rider person, priest, pastor, preacher, bishop, pope, i
 rocker, rapper, dj, influencer, blogger, vlogger, subject, main subject, twin, best friend, guest, attendee, participant, protester,
 demonstrator, marcher, fan, supporter, member, volunteer, scout, boy scout, girl scout, knight, warrior, samurai, ninja, viking, pirate,
 witch, wizard, vampire, zombie, superhero, villain, elf, fairy, angel, mermaid, santa, santa claus, adventurer, explorer, astronaut,
-sniper, veteran, general, lieutenant, sergeant, private, cadet, recruit, trooper, resident, citizen, villager, local, native,
-toddler, youth, young adult, yogi, yoga instructor, instructor, trainer person, hitchhiker, wanderer,
-walker, dog walker, stroller pusher, busker, street performer, street vendor, office worker, construction worker, factory worker,
-healthcare worker, medical worker, shop assistant, flight attendant, air hostess, hairdresser, barber, tailor, cobbler, stylist,
-designer, architect, developer, programmer, gamer, reader, inmate, prisoner, convict, criminal, thief, victim, hero, protagonist,
-character, woodsman, peer, ballet dancer, ballerina, cheerleader, majorette, mascot person, owner, lover, fisher, crossing guard,
-traffic warden, conductor, usher, receptionist, librarian, pharmacist, vet, veterinarian, therapist, monk, others, speaker person,
-rower, kayaker, canoeist, paddler, sledder, spelunker, trekker, rambler, stroller walker, parkgoer, concertgoer, festivalgoer,
-churchgoer, beachgoer, moviegoer, partygoer, newlywed, pair of friends, trio, duo
+sniper, veteran, general, lieutenant, sergeant, private, cadet, recruit, trooper, resident, citizen, villager, local, native, toddler,
+youth, young adult, yogi, yoga instructor, instructor, trainer person, hitchhiker, wanderer, walker, dog walker, stroller pusher,
+busker, street performer, street vendor, office worker, construction worker, factory worker, healthcare worker, medical worker, shop
+assistant, flight attendant, air hostess, hairdresser, barber, tailor, cobbler, stylist, designer, architect, developer, programmer,
+gamer, reader, inmate, prisoner, convict, criminal, thief, victim, hero, protagonist, character, woodsman, peer, ballet dancer,
+ballerina, cheerleader, majorette, mascot person, owner, lover, fisher, crossing guard, traffic warden, conductor, usher, receptionist,
+librarian, pharmacist, vet, veterinarian, therapist, monk, others, speaker person, rower, kayaker, canoeist, paddler, sledder,
+spelunker, trekker, rambler, stroller walker, parkgoer, concertgoer, festivalgoer, churchgoer, beachgoer, moviegoer, partygoer,
+newlywed, pair of friends, trio, duo
 """
 
 COLLECTIVE = """
@@ -291,28 +291,28 @@ collarless belted tailored double breasted single fit relaxed straight legged fl
 waterproof windproof warm lightweight heavyweight thermal insulated protective reflective hi vis tactical military army work working
 nursing medical surgical sports sport running jogging training workout yoga cycling hiking golf tennis basketball baseball football
 soccer hockey ski skiing snow swimming swim riding motorcycle racing fishing hunting western aviator varsity letterman bomber trench pea
-moto cowl chef's men's women's man's boy's girl's ladies' children's kid's black haired brown red blonde blond brunette auburn ginger
-curly wavy spiky messy neat sleek slicked combed tousled windblown wind blown tied pulled parted bleached highlighted frizzy shaggy
-natural unkempt damp platinum salt pepper bald bearded smiling happy sad serious angry attractive pregnant muscular slender petite stout
-overweight homeless blind lone lonely solitary unidentified unknown caucasian asian african american european indian chinese japanese
-korean latino hispanic arab muslim amish tattooed barefoot shirtless topless naked nude bare covered half left right upper lower top
-bottom inner outer same different matching coordinating similar simple basic regular normal ordinary typical standard average unique
-special fancy luxurious expensive cheap designer chunky platform strappy pointed pointy heeled flat steel buckled studded colored
-coloured color colour hued toned tinted multicolored multicoloured multi colorful colourful rainbow two tone tri contrasting monochrome
-monochromatic dark light bright brightly reversible detachable removable adjustable strap spaghetti strapped embellished decorated
-adorned trimmed lined ribbed cable knotted draped gathered ruched smocked cinched fringed tasseled scalloped rolled cuffed turned tucked
-untucked folded crossed stacked snug form fitting formfitting figure hugging body close bodycon sweeping billowing voluminous structured
-chic sharp sophisticated smart preppy bohemian boho gothic grungy edgy rugged sturdy practical delicate dainty sassy playful whimsical
-quirky ethereal romantic feminine masculine classy modest conservative revealing sexy daring striking eye catching statement iconic
-signature flattering intricate ornate elaborate understated minimalist polished well perfectly weathered sized medium brimmed broad
-backward backwards sideways upside reverse reversed tilted forward patent crocheted crochet fishnet shearling sherpa teddy borg rattan
-hemp jute terry terrycloth white gray grey silver fair golden pink blue green purple skinned toothed confident focused cheerful
-stylishly elegantly casually neatly professional amateur rural urban busy crowded empty quiet sunny cloudy rainy snowy foggy dusty rocky
-sandy grassy leafy concrete stone brick marble tiled paved cobblestone cobbled glass nearby distant parked moving overhead visible
-partially slightly fairly ultra extra pure semi mostly blend drop empire skater bubble peasant cap sleeved puff ballet peter pan cold
-kimono style oversize boxy waffle raglan henley hawaiian tropical ethnic tribal aztec nautical houndstooth herringbone gingham
-windowpane pinstriped pin vertical horizontal diagonal snakeskin crocodile python abstract marled heathered heather speckled stained
-splattered acid washed stonewashed raw hem ombre gradient camouflage left right front back mid leopard zebra
+moto cowl chef's men's women's ladies' children's black haired brown red blonde blond brunette auburn ginger curly wavy spiky messy neat
+sleek slicked combed tousled windblown wind blown tied pulled parted bleached highlighted frizzy shaggy natural unkempt damp platinum
+salt pepper bald bearded smiling happy sad serious angry attractive pregnant muscular slender petite stout overweight homeless blind
+lone lonely solitary unidentified unknown caucasian asian african american european indian chinese japanese korean latino hispanic arab
+muslim amish tattooed barefoot shirtless topless naked nude bare covered half left right upper lower top bottom inner outer same
+different matching coordinating similar simple basic regular normal ordinary typical standard average unique special fancy luxurious
+expensive cheap designer chunky platform strappy pointed pointy heeled flat steel buckled studded colored coloured color colour hued
+toned tinted multicolored multicoloured multi colorful colourful rainbow two tone tri contrasting monochrome monochromatic dark light
+bright brightly reversible detachable removable adjustable strap spaghetti strapped embellished decorated adorned trimmed lined ribbed
+cable knotted draped gathered ruched smocked cinched fringed tasseled scalloped rolled cuffed turned tucked untucked folded crossed
+stacked snug form fitting formfitting figure hugging body close bodycon sweeping billowing voluminous structured chic sharp
+sophisticated smart preppy bohemian boho gothic grungy edgy rugged sturdy practical delicate dainty sassy playful whimsical quirky
+ethereal romantic feminine masculine classy modest conservative revealing sexy daring striking eye catching statement iconic signature
+flattering intricate ornate elaborate understated minimalist polished well perfectly weathered sized medium brimmed broad backward
+backwards sideways upside reverse reversed tilted forward patent crocheted crochet fishnet shearling sherpa teddy borg rattan hemp jute
+terry terrycloth white gray grey silver fair golden pink blue green purple skinned toothed confident focused cheerful stylishly
+elegantly casually neatly professional amateur rural urban busy crowded empty quiet sunny cloudy rainy snowy foggy dusty rocky sandy
+grassy leafy concrete stone brick marble tiled paved cobblestone cobbled glass nearby distant parked moving overhead visible partially
+slightly fairly ultra extra pure semi mostly blend drop empire skater bubble peasant cap sleeved puff ballet peter pan cold kimono style
+oversize boxy waffle raglan henley hawaiian tropical ethnic tribal aztec nautical houndstooth herringbone gingham windowpane pinstriped
+pin vertical horizontal diagonal snakeskin crocodile python abstract marled heathered heather speckled stained splattered acid washed
+stonewashed raw hem ombre gradient camouflage left right front back mid leopard zebra
 """
 
 MODIFIER_PHRASES = """
@@ -423,12 +423,15 @@ pile heap spill leak drip trickle gush burst explode erupt crash collide
 """
 
 IRREGULAR_FORMS = """
-sat stood ran rode drove wrote read ate drank swam flew fell rose threw caught hit cut put set laid lay led left met made took brought
-gave went came began got kept slept felt held bent swept seen shown drawn taken given driven ridden eaten gone come become done built
-taught bought sold told said shot spun swung hung lit slid wound bound tied lying tying dying running sitting getting putting cutting
-hitting swimming jogging stopping stepping skipping hopping clapping chatting shopping wrapping wrapped strapped slipped zipped unzipped
-buttoned tucked gathered planted placed located situated positioned seated standing engaged focused parked against captured pictured
-depicted photographed cast cropped framed can could will would may might must should shall does do did doing let lets seem seems being
+slung hung thrown clung flung strung dug spread shed split stuck wrung fought sought wove spoke broke froze chose hid hidden rung sang
+sung blew grew knew threw woke worn torn sewn hewn mown bit bitten beaten bet dealt fled fed lent lost paid sent slept smelt spent spelt
+split swore sworn swollen thought understood wept won sat stood ran rode drove wrote read ate drank swam flew fell rose threw caught hit
+cut put set laid lay led left met made took brought gave went came began got kept slept felt held bent swept seen shown drawn taken
+given driven ridden eaten gone come become done built taught bought sold told said shot spun swung hung lit slid wound bound tied lying
+tying dying running sitting getting putting cutting hitting swimming jogging stopping stepping skipping hopping clapping chatting
+shopping wrapping wrapped strapped slipped zipped unzipped buttoned tucked gathered planted placed located situated positioned seated
+standing engaged focused parked against captured pictured depicted photographed cast cropped framed can could will would may might must
+should shall does do did doing let lets seem seems being
 """
 
 # Prepositions: of layers, of places, and those that mean "with" and "in".

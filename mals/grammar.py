@@ -18,7 +18,7 @@ from mals.nouns import ANIMALS, COLLECTIVE, COLOURED_PARTS, Noun, Nouns
 from mals.vocabulary import Vocabulary, listed
 
 # A noun phrase over tags. Everything is bounded, so that reading takes linear time on any input.
-_COLORS = r"C(?:(?:,[QMY]{0,4}C){0,4},?&[QMY]{0,4}C)?"  # black; black and white; red, white and dark blue
+_COLORS = r"C(?:(?:,[QMY]{0,4}C){0,4},?&{1,2}[QMY]{0,4}C)?"  # black; black and white; red, white and dark blue
 _LIST = r"(?<=[MQU])&(?=[QMY]{0,9}[MQ][QMYC]{0,9}[GH])|(?<=[MQ]),(?=[QMY]{1,9}H)"  # long and flowing; short, curly (hair)
 _VERBAL = r"I(?=[QMC]{0,9}[GT])|(?<=[DSCMQ])V(?=[QMC]{0,9}[GTN])"  # running (shoes); a tucked (shirt)
 _QUALITY = rf"[QMYU]|{_COLORS}|{_LIST}|{_VERBAL}"
@@ -116,9 +116,9 @@ class Scene:
     """One caption while it is read."""
 
     __slots__ = (
-        "before", "clausal", "clause", "denial", "denied", "fig_worn", "figure", "group", "hung", "idle", "last", "lead", "list_kind",
-        "list_via", "nouns", "other", "others", "owner", "previous", "reading", "relative", "saved", "stirred", "subject", "tags",
-        "target", "thing", "verbs", "via", "words",
+        "before", "clausal", "clause", "denial", "denied", "fig_worn", "figure", "finite", "group", "hung", "idle", "last", "lead",
+        "list_kind", "list_via", "nouns", "other", "others", "owner", "previous", "reading", "relative", "saved", "stirred",
+        "subject", "tags", "target", "thing", "verbs", "via", "words",
     )  # fmt: skip
 
     def __init__(self, nouns: Nouns, words: list[str], tags: str):
@@ -136,6 +136,7 @@ class Scene:
         self.saved = SUBJECT  # the owner before the figure
         self.previous, self.before = ".", "."  # the last two phrases or words, by kind
         self.list_via = self.list_kind = ""  # what led to the last noun phrase, and its kind
+        self.finite = False  # the subject has done something in this sentence
         self.begin()
 
     def begin(self) -> None:
@@ -185,7 +186,7 @@ class Scene:
 
     def person(self, noun: Noun, start: int, end: int) -> None:
         if noun.owner:
-            self.own(noun.owner, start)
+            self.own(noun.owner, start, noun.article)
         if self.denial >= 0 and not self.denied:  # "no other people"
             self.denied = True
             return
@@ -265,11 +266,12 @@ class Scene:
             self.reading.sex = sex
             self.reading.pronouns.append(at)
 
-    def own(self, owner: str, at: int = -1) -> None:
+    def own(self, owner: str, at: int, article: str = "") -> None:
         """ "his", "her" or "the woman's" before a noun: whose it is."""
         vocabulary = self.nouns.vocabulary
         if owner.endswith("'s"):
-            self.own_by_name(owner[:-2])
+            if article != "a" or self.subject is None:  # "a man's jacket" is a kind of jacket
+                self.own_by_name(owner[:-2])
             return
         sex = vocabulary.sex.get(owner, "")
         if not sex:
@@ -281,7 +283,7 @@ class Scene:
                 self.owner = SUBJECT
         elif self.owner == SUBJECT and known and known != sex and self.others:
             self.owner, self.clausal = OTHER, True
-        if self.owner == SUBJECT and at >= 0:
+        if self.owner == SUBJECT:
             self.call(sex, at)
 
     def own_by_name(self, name: str) -> None:
@@ -299,7 +301,7 @@ class Scene:
     def of_figure(self, noun: Noun, start: int, end: int) -> None:
         """A dog or a mannequin: what it directly wears is its own."""
         if noun.owner:
-            self.own(noun.owner, start)
+            self.own(noun.owner, start, noun.article)
         self.saved, self.owner, self.figure, self.fig_worn = self.owner, FIGURE, noun, []
         self.group, self.last, self.thing = [], None, noun
 
@@ -315,7 +317,7 @@ class Scene:
 
     def garment(self, noun: Noun, start: int, end: int) -> None:
         if noun.owner:
-            self.own(noun.owner, start)
+            self.own(noun.owner, start, noun.article)
         worn = Worn(noun, start, end, [(color, start + at) for color, at in noun.colors])
         if noun.sleeves:
             worn.sleeves = (noun.sleeves, start)
@@ -377,7 +379,7 @@ class Scene:
 
     def hair(self, noun: Noun, start: int, end: int) -> None:
         if noun.owner:
-            self.own(noun.owner, start)
+            self.own(noun.owner, start, noun.article)
         if self.owner == SUBJECT and self.via not in ("R", "k"):
             if self.denial >= 0:
                 self.reading.hair.append(("no", start))
@@ -393,7 +395,7 @@ class Scene:
     def part(self, noun: Noun, start: int, end: int) -> None:
         """Part of a garment: sleeves have a length, a hood can be up, and stripes give their colour."""
         if noun.owner:
-            self.own(noun.owner, start)
+            self.own(noun.owner, start, noun.article)
         worn = self.group[-1] if self.group else None
         mine = self.owner == SUBJECT and self.via not in ("R", "k")
         if noun.head == "sleeve" or noun.sleeves:
@@ -407,6 +409,8 @@ class Scene:
             self.reading.worn.append(Worn(up, start, end, []))
         if noun.colors and noun.head in COLOURED_PARTS and worn is not None and self.via in ("w", "F") and self.denial < 0:
             worn.colors += [(color, start + at) for color, at in noun.colors]
+        if noun.head == "pocket" and self.via == "E" and self.last is not None and self.last.noun.part == "apart":
+            self.last.lost = self.last.lost or not self.last.noun.carried  # a cap in a pocket
         if worn is not None and self.via in ("w", "F") and self.denial < 0:
             worn.words.append((noun.head, start + noun.at))
         self.denied = True
@@ -424,7 +428,7 @@ class Scene:
     def object(self, noun: Noun, start: int, end: int) -> None:
         """Anything that is not worn; parts of the body tell how the garment before them is carried."""
         if noun.owner:
-            self.own(noun.owner, start)
+            self.own(noun.owner, start, noun.article)
         self.denied = True
         head, body = noun.head, noun.head in BODY
         if self.previous in "oER":
@@ -434,6 +438,8 @@ class Scene:
                 worn.lost = worn.lost or not worn.noun.carried
             if body and self.group == [None] and self.owner == SUBJECT and head in FAR_DOWN.get(self.words[start - 1], "").split():
                 self.reading.hair.append(("long", start))
+        elif self.previous == "V" and self.group == [None] and self.words[start - 1].startswith("reach") and head in ("waist", "hip"):
+            self.reading.hair.append(("long", start))
         if not body:
             self.group = []
         self.last, self.thing = None, noun
@@ -461,7 +467,16 @@ class Scene:
             self.denial = -1
             return
         via, colors = self.via, [(color, start + at) for color, at in noun.colors]
-        if self.previous == "," and self.words[start] in ("both", "all"):  # "a top and a skirt, both red"
+        last = self.last
+        if (
+            self.previous == "G"
+            and last is not None
+            and not last.colors
+            and not noun.article
+            and self.tags[end : end + 1] in ("", ",", ".", "&")
+        ):
+            self.paint([last], colors)  # "his trousers gray, …"
+        elif self.previous == "," and self.words[start] in ("both", "all"):  # "a top and a skirt, both red"
             self.paint(self.group, colors)
         elif via == "O" and self.before == "G" and not noun.article:  # "a jacket of blue denim"
             self.paint(self.group[-1:], colors)
@@ -526,15 +541,21 @@ class Scene:
         if self.owner == OTHER and not self.clausal and not self.relative:
             participle = word.endswith(("ing", "ed")) or word.startswith(("dressed", "clad"))
             away = tag == "W" and participle and self.previous == "N" and not self.group  # "… a child in a park wearing"
-            if away or self.previous == "," or (self.previous == "&" and not (participle and self.stirred)):
+            first = not self.finite and self.is_finite(word)  # "a girl beside a boy in red wears …"
+            if first or away or self.previous == "," or (self.previous == "&" and not (participle and self.stirred)):
                 self.owner = SUBJECT
             else:
                 self.stirred = True
+        if self.owner == SUBJECT and self.is_finite(word):
+            self.finite = True
         if word in HANGING:
             self.hung = True
             self.idle = [worn for worn in self.lead or [self.last] if worn is not None] if word.endswith("s") else []
         self.verbs = True
         self.via = "V" if tag == "I" else tag
+
+    def is_finite(self, word: str) -> bool:
+        return word.endswith("s") or word in ("wore", "had", "was", "were")
 
     def lead_in(self, at: int) -> None:
         """A preposition."""
@@ -568,6 +589,7 @@ class Scene:
         self.turn(at)
         self.clausal = self.relative = False
         self.list_via = ""
+        self.finite = False
 
     def possess_nothing(self, at: int) -> None:
         """ "her" without a noun is an object."""

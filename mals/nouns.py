@@ -85,7 +85,7 @@ class Nouns:
     def _article(self, noun: Noun, words: list[str], tags: str) -> None:
         for word, tag in zip(words, tags, strict=False):
             if tag == "S":
-                noun.article, noun.owner = "his", word
+                noun.article, noun.owner = noun.article if noun.article == "a" else "his", word
                 return
             if tag == "D" and not noun.article:
                 noun.article = "a" if word in INDEFINITE or " of" in word or word[0].isdigit() else "the"

@@ -137,7 +137,7 @@ class Vocabulary:
         things = [*listed(english.OBJECTS), *listed(english.HOLDERS), *listed(english.PLACES), *listed(english.BODY)]
         self._nouns("N", things, verbs)
         self._set("M", ["left", "right", "open", "close", "back", "front", "stretch", "swim", "work", "military"])
-        self._nouns("T", [*listed(english.COLOURED_PARTS), *listed(english.PARTS)], verbs)
+        self._nouns("T", [*listed(english.COLOURED_PARTS), *listed(english.PARTS)])
         self._nouns("H", listed(english.HAIR))
         self._nouns("A", [*listed(english.ANIMALS), *listed(english.FIGURES)])
         self._nouns("P", [*listed(english.PERSONS), *self._all("person")])
