@@ -56,8 +56,8 @@ outfit, attire, garb, apparel, garments, garment, costume, ensemble, getup, ward
 sleepwear, sportswear, activewear, workwear, streetwear, scrubs, abaya, burqa, hanfu, cheongsam, qipao, hanbok, sari, saree, toga, tunic
 dress, cassock, armor, armour, gear, gi, flight suit, racing suit, hazmat suit, catsuit, lingerie, swimwear, sleeper, singlet suit,
 camouflage uniform, combat uniform, baseball uniform, football uniform, soccer uniform, karate gi, loungewear, athleisure, monokini,
-caftan, kaftan, djellaba, thobe, salwar kameez, lehenga, body suit, two piece, co ord set, cap and gown, pjs, morning suit, military
-fatigues, negligee, babydoll
+caftan, kaftan, djellaba, thobe, salwar kameez, lehenga, body suit, co ord set, cap and gown, pjs, morning suit, military fatigues,
+negligee, babydoll
 """
 
 APART = """
@@ -171,27 +171,27 @@ mat, pillow, cushion, door, doorway, gate, fence, railing, wall, brick wall, bui
 temple, castle, office, bridge, road, street, sidewalk, pavement, path, pathway, trail, track, lane, crosswalk, intersection, parking
 lot, parking garage, garage, station, bus stop, platform edge, airport, pier, dock, harbor, park, garden, field, lawn, meadow, forest,
 wood, jungle, desert, beach, ocean, sea, lake, river, water, pool, swimming pool, fountain, waterfall, mountain, hill, snow, ice, rink,
-sky, cloud, sun, sunset, rain, fog, mist, background, backdrop, foreground, scene, setting, surface, room, living room, kitchen,
-bathroom, bedroom, hallway, corridor, lobby, elevator, escalator, stair, staircase, step, stairway, floor, ceiling, roof, rooftop,
-balcony, stage, studio, gym, court, tennis court, basketball court, stadium, school, classroom, library, hospital, hotel, restaurant,
-cafe, café, bar, market square, square, plaza, city, town, village, alley, countryside, farm, barn, greenhouse, ground, dirt, sand,
-rock, stone, brick, tile, panel wall, screen, television, tv, monitor, keyboard, toy, toy truck, truck toy, teddy toy, bell, barrel,
-bucket, broom, mop, shovel, rake, hammer, tool, toolbox, ladder, crane, cone sign, barrier, bird, pigeon, duck, cow, sheep, goat,
-elephant, lion, tiger, fish, butterfly, animal, camel animal, fishing rod, rod, net, wheel, helmet stand, tent, campfire, fireplace,
-bubble, confetti, smoke, photo, photograph, picture of, image of, shot, camera lens, viewer, lens, wind, breeze, shadow, reflection,
-air, day, night, morning, evening, afternoon, winter, summer, autumn, fall, spring, fridge, refrigerator, oven, stove, sink, shower,
-toilet, washing machine, machine, vending machine, robot arm, engine, tire, motor, container, shipping container, crossing, corner,
-kiosk, booth, phone booth, mailbox, hydrant, fire hydrant, trash can, garbage can, trash bag, garbage bag, punching bag, sleeping bag,
-bean bag, beanbag, tea bag, sandbag, airbag, bag of chips, bag of popcorn, bottle cap, ice cap, cap stone, bag rack, knee cap, gas cap,
-mushroom cap, ice cream truck, food truck, fire truck, police car, race car, sports car, coat of paint, tank of, fish tank, water tank,
-gas tank, army tank, slide, swing, playground, merry go round, carousel, ferris wheel, roller coaster, theater, theatre, cinema, museum,
-gallery, exhibit, monument, arch, column, pillar, ruin, cave, cliff, canyon, valley, island, tower block, skyscraper, skyline,
-neighborhood, street corner, world, life, game, match, race, marathon, party, wedding, concert, parade, festival, event, ceremony,
-meeting, conversation, time, way, end, top of, look, expression, pose, position, posture, gaze, direction, motion, movement, stride,
-step forward, drink, coffee, tea, water glass, juice, beer, wine, wine glass, cocktail, snack, candy, lollipop, cigarette, pipe, vape,
-key, card, ticket, money, cash, coin, gift, present, package, parcel, trophy, medal, award, certificate, diploma, headlight, billboard
-sign, screen door, bookshelf, bookcase, book shelf, art, artwork, drawing, sketch, wallpaper, cardboard box, wooden box, arm sling, baby
-sling, guitar strap, camera strap
+sky, cloud, sun, sunset, rain, fog, mist, background, backdrop, foreground, scene, surface, room, living room, kitchen, bathroom,
+bedroom, hallway, corridor, lobby, elevator, escalator, stair, staircase, step, stairway, floor, ceiling, roof, rooftop, balcony, stage,
+studio, gym, court, tennis court, basketball court, stadium, school, classroom, library, hospital, hotel, restaurant, cafe, café, bar,
+market square, square, plaza, city, town, village, alley, countryside, farm, barn, greenhouse, ground, dirt, sand, rock, stone, brick,
+tile, panel wall, screen, television, tv, monitor, keyboard, toy, toy truck, truck toy, teddy toy, bell, barrel, bucket, broom, mop,
+shovel, rake, hammer, tool, toolbox, ladder, crane, cone sign, barrier, bird, pigeon, duck, cow, sheep, goat, elephant, lion, tiger,
+fish, butterfly, animal, camel animal, fishing rod, rod, net, wheel, helmet stand, tent, campfire, fireplace, bubble, confetti, smoke,
+photo, photograph, picture of, image of, shot, camera lens, viewer, lens, wind, breeze, shadow, reflection, air, day, night, morning,
+evening, afternoon, winter, summer, autumn, fall, spring, fridge, refrigerator, oven, stove, sink, shower, toilet, washing machine,
+machine, vending machine, robot arm, engine, tire, motor, container, shipping container, crossing, corner, kiosk, booth, phone booth,
+mailbox, hydrant, fire hydrant, trash can, garbage can, trash bag, garbage bag, punching bag, sleeping bag, bean bag, beanbag, tea bag,
+sandbag, airbag, bag of chips, bag of popcorn, bottle cap, ice cap, cap stone, bag rack, knee cap, gas cap, mushroom cap, ice cream
+truck, food truck, fire truck, police car, race car, sports car, coat of paint, tank of, fish tank, water tank, gas tank, army tank,
+slide, swing, playground, merry go round, carousel, ferris wheel, roller coaster, theater, theatre, cinema, museum, gallery, exhibit,
+monument, arch, column, pillar, ruin, cave, cliff, canyon, valley, island, tower block, skyscraper, skyline, neighborhood, street
+corner, world, life, game, match, race, marathon, party, wedding, concert, parade, festival, event, ceremony, meeting, conversation,
+time, way, end, top of, look, expression, pose, position, posture, gaze, direction, motion, movement, stride, step forward, drink,
+coffee, tea, water glass, juice, beer, wine, wine glass, cocktail, snack, candy, lollipop, cigarette, pipe, vape, key, card, ticket,
+money, cash, coin, gift, present, package, parcel, trophy, medal, award, certificate, diploma, headlight, billboard sign, screen door,
+bookshelf, bookcase, book shelf, art, artwork, drawing, sketch, wallpaper, cardboard box, wooden box, arm sling, baby sling, guitar
+strap, camera strap
 """
 
 PLACES = """
@@ -316,24 +316,24 @@ stonewashed raw hem ombre gradient camouflage left right front back mid leopard 
 """
 
 MODIFIER_PHRASES = """
-middle aged, see through, zip up, zipped up, button up, button down, polka dot, polka dotted, leopard print, zebra print, animal print,
-tie dye, tie dyed, high waisted, high waist, low waisted, low rise, high rise, mid rise, mid length, knee length, calf length, ankle
-length, floor length, full length, thigh length, waist length, shoulder length, hip length, chin length, elbow length, medium length,
-mid back length, neck length, ear length, knee high, thigh high, ankle high, low cut, high cut, off shoulder, off the shoulder, one
-shoulder, v neck, v necked, crew neck, crew necked, scoop neck, round neck, halter neck, high neck, high necked, mock neck, turtle
-necked, double breasted, single breasted, slim fit, slim fitting, relaxed fit, straight leg, straight legged, wide leg, wide legged,
-boot cut, high visibility, hi vis, high vis, black haired, brown haired, red haired, slicked back, combed back, wind blown, tied up,
-tied back, pulled back, open toe, open toed, closed toe, peep toe, high heeled, steel toed, lace up, slip on, multi colored, multi
-coloured, two tone, two toned, tri color, dark colored, light colored, dark coloured, light coloured, bright colored, brightly colored,
-brightly coloured, spaghetti strap, fur lined, fleece lined, fur trimmed, lace trimmed, cable knit, cable knitted, rolled up, turned up,
-tucked in, form fitting, figure hugging, body hugging, close fitting, eye catching, well worn, well fitted, well tailored, mid thigh,
-above knee, below knee, medium sized, wide brimmed, broad brimmed, large brimmed, floppy brimmed, white haired, gray haired, grey
-haired, silver haired, dark haired, light haired, fair haired, curly haired, golden haired, pink haired, blue haired, green haired,
-purple haired, blue eyed, brown eyed, green eyed, blonde haired, blond haired, button front, zip front, drop waist, empire waist, a
-line, puff sleeved, bell sleeved, tie front, peter pan, cold shoulder, waffle knit, chunky knit, acid wash, acid washed, stone washed,
-light wash, dark wash, medium wash, light washed, dark washed, raw hem, salt and pepper, calf high, mid calf, heavy duty, high top, high
-tops, low top, stiff brimmed, faux fur, faux leather, close cropped, closely cropped, wide cut, loose fitting, tight fitting, loosely
-fitted, half zip, quarter zip, full zip, side swept, long legged, ankle cropped, bare legged, snow covered, tree lined, graffiti
+middle aged, one piece, two piece, three piece, see through, zip up, zipped up, button up, button down, polka dot, polka dotted, leopard
+print, zebra print, animal print, tie dye, tie dyed, high waisted, high waist, low waisted, low rise, high rise, mid rise, mid length,
+knee length, calf length, ankle length, floor length, full length, thigh length, waist length, shoulder length, hip length, chin length,
+elbow length, medium length, mid back length, neck length, ear length, knee high, thigh high, ankle high, low cut, high cut, off
+shoulder, off the shoulder, one shoulder, v neck, v necked, crew neck, crew necked, scoop neck, round neck, halter neck, high neck, high
+necked, mock neck, turtle necked, double breasted, single breasted, slim fit, slim fitting, relaxed fit, straight leg, straight legged,
+wide leg, wide legged, boot cut, high visibility, hi vis, high vis, black haired, brown haired, red haired, slicked back, combed back,
+wind blown, tied up, tied back, pulled back, open toe, open toed, closed toe, peep toe, high heeled, steel toed, lace up, slip on, multi
+colored, multi coloured, two tone, two toned, tri color, dark colored, light colored, dark coloured, light coloured, bright colored,
+brightly colored, brightly coloured, spaghetti strap, fur lined, fleece lined, fur trimmed, lace trimmed, cable knit, cable knitted,
+rolled up, turned up, tucked in, form fitting, figure hugging, body hugging, close fitting, eye catching, well worn, well fitted, well
+tailored, mid thigh, above knee, below knee, medium sized, wide brimmed, broad brimmed, large brimmed, floppy brimmed, white haired,
+gray haired, grey haired, silver haired, dark haired, light haired, fair haired, curly haired, golden haired, pink haired, blue haired,
+green haired, purple haired, blue eyed, brown eyed, green eyed, blonde haired, blond haired, button front, zip front, drop waist, empire
+waist, a line, puff sleeved, bell sleeved, tie front, peter pan, cold shoulder, waffle knit, chunky knit, acid wash, acid washed, stone
+washed, light wash, dark wash, medium wash, light washed, dark washed, raw hem, salt and pepper, calf high, mid calf, heavy duty, high
+top, high tops, low top, stiff brimmed, faux fur, faux leather, close cropped, closely cropped, wide cut, loose fitting, tight fitting,
+loosely fitted, half zip, quarter zip, full zip, side swept, long legged, ankle cropped, bare legged, snow covered, tree lined, graffiti
 covered, dinosaur shaped, star shaped, heart shaped, wind swept, thick soled, thin soled, half up, half tied, open front, red soled,
 white soled, pink soled, half sleeve d, grey toned
 """

@@ -33,12 +33,13 @@ CHUNK = re.compile(
 )
 BARE_LIST = re.compile("G(?:,G){0,8},?&G")
 LIST = 60  # words of a list that are looked at at once: time stays linear on any input
-AMBIGUOUS = re.compile("(?<=(.))[vz]")
+AMBIGUOUS = re.compile("(?<=(.))[vzt](?=(.?))")
 HOLDERS = frozenset(listed(english.HOLDERS))
 PLACES = frozenset(listed(english.PLACES))
 BODY = frozenset(listed(english.BODY))
 ARMS = frozenset(["arm", "forearm", "hand", "elbow", "lap"])
 TIED_ROUND = frozenset(["waist", "hip", "neck", "shoulder"])
+BACKGROUND = frozenset(listed("background, backdrop, foreground, scenery, setting, surroundings, distance, scene behind"))
 PEGS = frozenset(
     listed("hanger, coat hanger, hook, rack, clothes rack, clothing rack, coat rack, clothesline, clothes line, washing line, hat stand")
 )
@@ -51,6 +52,8 @@ FAR_DOWN = {
     "down": "back waist",
     "to": "waist hip",
 }  # fmt: skip
+GROUND = frozenset(["ankle", "floor", "ground", "foot"])
+REACHES = frozenset(["to", "reaches", "reaching", "sweeps", "sweeping", "brushes", "brushing", "touches"])
 ANIMAL_WEAR = frozenset(
     listed("sweater, coat, jacket, vest, hat, shirt, t shirt, costume, outfit, hoodie, raincoat, cap, life vest, jersey")
 )
@@ -98,7 +101,7 @@ class Grammar:
     def read(self, words: list[str]) -> Reading:
         """What `words` say; joined phrases are one word."""
         tags = self.vocabulary.tags(words)
-        if "v" in tags or "z" in tags:
+        if "v" in tags or "t" in tags or "z" in tags:
             tags = AMBIGUOUS.sub(_settled, "." + tags)[1:]
         scene = Scene(self.nouns, words, tags)
         scene.run()
@@ -106,7 +109,9 @@ class Grammar:
 
 
 def _settled(found: re.Match[str]) -> str:
-    """A noun that can be a verb is one after a noun; "sports" is one after a person."""
+    """A noun that can be a verb is one after a noun; "sports" is one after a person; "that" relates before a verb or pronoun."""
+    if found[0] == "t":
+        return "L" if found[2] and found[2] in "VWKkBFpXv" else "D"
     if found[0] == "z":
         return "W" if found[1] in "Pp." else "M"
     return "V" if found[1] in "PpGHT,&.YLN" else "N"
@@ -177,7 +182,8 @@ class Scene:
     def go_on(self, end: int) -> None:
         """A list goes on as it began, unless a clause begins: "… at her phone and a bag hangs"."""
         verb = self.tags[end : end + 1]
-        if verb and verb in "VWKFB" and (verb == "B" or self.words[end].endswith("s")):
+        listed_subjects = self.lead is self.group and bool(self.group) and not self.verbs  # "his shirt and pants are"
+        if verb and verb in "VWKFB" and (verb == "B" or self.words[end].endswith("s")) and not listed_subjects:
             self.begin()
         elif self.list_via != "R" or self.list_kind == "G":
             self.via = self.list_via
@@ -330,6 +336,7 @@ class Scene:
                 worn.colors = list(mate.colors)
         via, thing = self.via, self.thing
         stored = thing is not None and thing.head in HOLDERS and (via == "O" or (via == "w" and noun.plural and not noun.article))
+        stored = stored or (joined and not noun.article and self.group[-1] is not None and self.group[-1].lost and via in ("O", "w"))
         worn.lost = stored or via in ("R", "k") or (via == "K" and not noun.carried)
         if self.owner == SUBJECT:
             self.reading.worn.append(worn)
@@ -431,6 +438,8 @@ class Scene:
             self.own(noun.owner, start, noun.article)
         self.denied = True
         head, body = noun.head, noun.head in BODY
+        if head in BACKGROUND and self.clause and (self.subject is not None or self.reading.worn):
+            self.hand_over()
         if self.previous in "oER":
             if self.last is not None and not self.last.lost and (body or head in PEGS or self.hung):
                 self.last.lost = self.is_lost(self.last, noun, start)
@@ -438,11 +447,17 @@ class Scene:
                 worn.lost = worn.lost or not worn.noun.carried
             if body and self.group == [None] and self.owner == SUBJECT and head in FAR_DOWN.get(self.words[start - 1], "").split():
                 self.reading.hair.append(("long", start))
-        elif self.previous == "V" and self.group == [None] and self.words[start - 1].startswith("reach") and head in ("waist", "hip"):
+        elif self.previous == "V" and self.group == [None] and self.words[start - 1] in REACHES and head in ("waist", "hip"):
             self.reading.hair.append(("long", start))
+        if self.last is not None and head in GROUND and self.words[start - 1] in REACHES:  # a skirt that reaches the ankles
+            self.last.words.append(("long", start))
         if not body:
             self.group = []
         self.last, self.thing = None, noun
+
+    def hand_over(self) -> None:
+        """The rest of the sentence is about nobody that is described."""
+        self.owner, self.other, self.clausal = OTHER, None, True
 
     def is_lost(self, worn: Worn, noun: Noun, start: int) -> bool:
         """Whether a garment is over an arm, around the waist or on a hook, and so not worn."""
@@ -501,11 +516,13 @@ class Scene:
         if self.denial >= 0:
             self.denial = -1 if self.via == "B" else self.denial
             return
-        target = self.target if self.via == "B" else None
+        target, sleeves = self.target if self.via == "B" else None, self.nouns.vocabulary.sleeves
         if isinstance(target, list):
             for worn in target:
                 if worn is not None:
                     worn.words += said
+                    of_sleeves = [(sleeves[word], at) for word, at in said if word in sleeves]
+                    worn.sleeves = of_sleeves[0] if of_sleeves else worn.sleeves
                 elif self.owner == SUBJECT:
                     self.reading.hair += said
         elif self.owner == SUBJECT:
@@ -520,7 +537,7 @@ class Scene:
         self.reading.said += [(a, v, at) for word, at in said for _, a, v in about.get(word, ()) if a not in known]
 
     def be(self, at: int) -> None:
-        previous = self.before if self.previous == "L" else self.previous
+        previous = self.list_kind if self.previous == "L" else self.previous
         if self.previous != "L" and self.lead:
             self.target = self.lead
         elif previous in "GH":
@@ -566,6 +583,10 @@ class Scene:
             self.leave_figure()
         if self.owner == OTHER and not self.clausal and not self.relative and self.previous == "," and tag in "Ew":
             self.owner = SUBJECT
+        if self.words[at] == "off" and self.previous == "G" and self.tags[at + 1 : at + 2] in ("", ",", ".", "&") and self.last is not None:
+            self.last.lost = True  # "with his hat off"
+        if tag == "R" and self.previous == "." and self.words[at].startswith("in the ") and self.subject is not None:
+            self.hand_over()  # "in the background"
         self.via = tag
 
     def deny_next(self, at: int) -> None:
@@ -586,6 +607,8 @@ class Scene:
         self.begin()
 
     def stop(self, at: int) -> None:
+        if self.subject is None and any(worn.denied < 0 and not worn.lost for worn in self.reading.worn):
+            self.subject = Noun("P")
         self.turn(at)
         self.clausal = self.relative = False
         self.list_via = ""

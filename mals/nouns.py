@@ -103,6 +103,8 @@ class Nouns:
         noun.part = vocabulary.part[noun.head]
         noun.carried = noun.head in vocabulary.carried
         noun.says = self.garment_says(noun.head, noun.part, noun.words)
+        if not noun.says and noun.part == "lower" and " " in noun.head:  # "dress pants" are pants
+            noun.says = self.garment_says(noun.head.rsplit(" ", 1)[1], "lower", noun.words)
         said = {attribute for attribute, _ in noun.says}
         for word, tag in zip(words[: noun.at], tags, strict=False):
             base = vocabulary.base.get(word, word)

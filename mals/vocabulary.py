@@ -177,6 +177,7 @@ class Vocabulary:
         self._set("Y", listed(english.NO_NEGATION))
         self._set("!", english.RESTRICT.split())
         self._set("D", listed(english.DETERMINERS))
+        self._set("t", ["that"])
         self._set("S", english.POSSESSIVE.split())
         pronouns = {*self._all("pronoun"), *english.NOMINATIVE.split(), *english.OBJECTIVE.split()}
         self._set("p", pronouns - set(english.POSSESSIVE.split()))
