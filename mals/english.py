@@ -340,7 +340,7 @@ white soled, pink soled, half sleeve d, grey toned
 
 # Names with a colour in them; and nouns that make a name of a colour before them.
 NAMES = """
-green day, brown university, red bull, black sabbath, black flag, pink floyd, white stripes, black keys, red hot chili peppers, black
+green day, brown university, red bull, black sabbath, black flag, pink floyd, black keys, red hot chili peppers, black
 eyed peas, white snake, blue jays, red sox, white sox, red wings, blue jackets, black hawks, golden state, golden state warriors, golden
 knights, golden gate, golden retriever, golden hour, green bay, green bay packers, cleveland browns, the browns, orange county, red
 cross, blue cross, black panther, black panthers, black lives matter, green lantern, green arrow, white castle, black friday, green

@@ -114,7 +114,7 @@ def _settled(found: re.Match[str]) -> str:
         return "L" if found[2] and found[2] in "VWKkBFpXv" else "D"
     if found[0] == "z":
         return "W" if found[1] in "Pp." else "M"
-    return "V" if found[1] in "PpGHT,&.YLN" else "N"
+    return "V" if found[1] in "PpGHT,&.YLNt" else "N"
 
 
 class Scene:
@@ -212,7 +212,12 @@ class Scene:
             self.owner = SUBJECT
             self.name(noun, start)
         elif not (self.owner == OTHER and self.previous == "," and self.before == "P"):  # "his mother, a woman …"
-            self.clausal = self.clause or self.previous in "J." or (self.previous == "," and not self.verbs and not self.group)
+            self.clausal = (
+                self.clause
+                or noun.owner == "whose"
+                or self.previous in "J."
+                or (self.previous == "," and not self.verbs and not self.group)
+            )
             self.owner, self.other = OTHER, noun
             self.others.add(noun.head)
             self.relative = self.stirred = False

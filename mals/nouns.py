@@ -1,5 +1,6 @@
 """Noun phrases: which words of a phrase is its head, and what the others say of it."""
 
+import re
 from dataclasses import dataclass, field
 
 from mals import english
@@ -12,6 +13,7 @@ SHADES = frozenset(english.SHADES.split())
 COLOURED_PARTS = frozenset(listed(english.COLOURED_PARTS))
 ANIMALS = frozenset(listed(english.ANIMALS))
 COLLECTIVE = frozenset(english.COLLECTIVE.split())
+NAME = re.compile("^[^C]*C[NUT]G$")
 MATCHING = frozenset(("matching", "coordinating"))
 
 
@@ -101,6 +103,8 @@ class Nouns:
     def _garment(self, noun: Noun, words: list[str], tags: str) -> None:
         vocabulary = self.vocabulary
         noun.part = vocabulary.part[noun.head]
+        if NAME.search(tags[: noun.at + 1]) and words[noun.at - 1].endswith("s"):  # "a White Stripes t-shirt"
+            noun.colors = ()
         noun.carried = noun.head in vocabulary.carried
         noun.says = self.garment_says(noun.head, noun.part, noun.words)
         if not noun.says and noun.part == "lower" and " " in noun.head:  # "dress pants" are pants

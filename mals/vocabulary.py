@@ -54,10 +54,12 @@ class Vocabulary:
         self.tag.update(STOPS)
         phrases = [words for words in self.tag if " " in words]
         self.phrases = frozenset(phrases)
-        self.lengths: dict[str, tuple[int, ...]] = {}
+        self.first = frozenset(words.split(" ", 1)[0] for words in phrases)
+        self.lengths: dict[str, tuple[int, ...]] = {}  # the first two words of phrases -> how long these are, longest first
         for words in phrases:
-            first, count = words.split(" ", 1)[0], words.count(" ") + 1
-            self.lengths[first] = tuple(sorted({*self.lengths.get(first, ()), count}, reverse=True))
+            parts = words.split(" ")
+            pair = f"{parts[0]} {parts[1]}"
+            self.lengths[pair] = tuple(sorted({*self.lengths.get(pair, ()), len(parts)}, reverse=True))
         self.guessed: dict[str, str] = {}
 
     def split(self, caption: str) -> list[str]:
@@ -68,27 +70,29 @@ class Vocabulary:
 
     def join(self, words: list[str], spans: list[tuple[int, int]] | None = None) -> list[str]:
         """`words` with phrases of the lexicon joined, longest first; their spans in the caption too, in place, where given."""
-        lengths = self.lengths
-        if lengths.keys().isdisjoint(words):
+        first, lengths = self.first, self.lengths
+        if first.isdisjoint(words):
+            return words
+        starts = [
+            (at, count) for at, word in enumerate(words[:-1]) if word in first for count in lengths.get(f"{word} {words[at + 1]}", ())
+        ]
+        if not starts:
             return words
         found: list[str] = []
         kept: list[tuple[int, int]] = []
-        at, end = 0, len(words)
-        while at < end:
-            word = words[at]
-            step = 1
-            if word in lengths:
-                for count in lengths[word]:
-                    phrase = " ".join(words[at : at + count])
-                    if phrase in self.phrases:
-                        word, step = phrase, min(count, end - at)
-                        break
-            found.append(word)
-            if spans is not None:
-                kept.append((spans[at][0], spans[at + step - 1][1]))
-            at += step
+        end = 0  # of what is found so far
+        for at, count in starts:
+            phrase = " ".join(words[at : at + count])
+            if at >= end and at + count <= len(words) and phrase in self.phrases:
+                found += words[end:at]
+                found.append(phrase)
+                if spans is not None:
+                    kept += spans[end:at]
+                    kept.append((spans[at][0], spans[at + count - 1][1]))
+                end = at + count
+        found += words[end:]
         if spans is not None:
-            spans[:] = kept
+            spans[:] = kept + spans[end:]
         return found
 
     def tags(self, words: list[str]) -> str:
