@@ -10,11 +10,9 @@ four, five, six, its, whose, their, my, your, our, pair of, pairs of, set of, se
 color of, colour of, lots of, lot of, plenty of, style of, combination of, mix of, ensemble of, outfit of, couple of, layers of, layer
 of, variety of, number of, pieces of
 """
-
 INDEFINITE = """
 a an another some any each every one two three four five six several many few various multiple a
 """
-
 OTHERS = """
 another other others second third next fellow nearby passing neighboring opposite different additional
 """
@@ -23,11 +21,9 @@ another other others second third next fellow nearby passing neighboring opposit
 POSSESSIVE = """
 his her their whose its my your our
 """
-
 NOMINATIVE = """
 he she they
 """
-
 OBJECTIVE = """
 him hers herself himself them theirs themself themselves
 """
@@ -42,13 +38,11 @@ peplum, caftan top, smock, doublet, tabard, uniform top, uniform shirt, thermal,
 bathing top, tops, one shoulder top, off shoulder top, off the shoulder top, wrap top, knit, sweater top, upper body clothing, upper
 body, suit vest, softshell, kaftan top, singlet top
 """
-
 LOWER = """
 skirt, bottoms, lower clothes, lower garment, knickers, underpants, suit pants, suit trousers, dress pants, dress trousers, lower body,
 bottom wear, lower body clothing, long johns, loincloth, boxer briefs, briefs, bikini bottoms, bloomers, pantaloons, plus fours, pajama
 bottoms, wide legs
 """
-
 WHOLE = """
 dress, suit, jumpsuit, jump suit, overalls, overall, coveralls, coverall, boiler suit, onesie, romper, playsuit, bodysuit, leotard,
 unitard, wetsuit, wet suit, spacesuit, space suit, ski suit, swimsuit, swim suit, bathing suit, bikini, clothes, clothing, clothe,
@@ -59,7 +53,6 @@ camouflage uniform, combat uniform, baseball uniform, football uniform, soccer u
 caftan, kaftan, djellaba, thobe, salwar kameez, lehenga, body suit, co ord set, cap and gown, pjs, morning suit, military fatigues,
 negligee, babydoll
 """
-
 APART = """
 shoe, sneaker, boot, heel, high heel, sandal, slipper, loafer, clog, trainer, flip flop, flipflop, moccasin, footwear, running shoe,
 tennis shoe, flat, ballet flat, oxford, brogue, pump, stiletto, wedge, espadrille, mule, croc, kick, cleat, wellington, wellies,
@@ -81,7 +74,6 @@ sole, jewel
 COLOURED_PARTS = """
 stripe, dot, polka dot, check, pinstripe, pattern, spot, panel, square, diamond, plaid, checker, sleeve, color block, colour block
 """
-
 PARTS = """
 collar, logo, button, trim, print, lace, zipper, zip, pocket, hem, hemline, cuffs, lining, strap, lettering, letter, graphic, design,
 emblem, stitching, piping, ruffle, fringe, detail, accent, drawstring, hood, lapel, neckline, placket, brim, handle, seam, yoke, patch,
@@ -95,7 +87,6 @@ BODY = """
 arm, forearm, hand, elbow, lap, shoulder, head, neck, waist, hip, back, chest, ear, eye, face, foot, leg, knee, ankle, wrist, finger,
 thigh, stomach, belly, chin, cheek, nose, mouth, forehead, body, torso, skin, toe, calf, brow, eyebrow, lip, smile, palm, fist
 """
-
 HAIR = """
 hair, hairstyle, hair style, haircut, hairdo, locks, tress, mane, curl, bangs
 """
@@ -130,7 +121,6 @@ librarian, pharmacist, vet, veterinarian, therapist, monk, others, speaker perso
 spelunker, trekker, rambler, stroller walker, parkgoer, concertgoer, festivalgoer, churchgoer, beachgoer, moviegoer, partygoer,
 newlywed, pair of friends, trio, duo
 """
-
 COLLECTIVE = """
 people group crowd audience family others couple persons pedestrians passersby trio duo members friends pair
 """
@@ -140,7 +130,6 @@ ANIMALS = """
 dog, puppy, cat, kitten, horse, pony, donkey, poodle, terrier, bulldog, chihuahua, dachshund, labrador, retriever, corgi, pug, monkey,
 pet
 """
-
 FIGURES = """
 mannequin, manikin, dummy, doll, baby doll, statue, sculpture, snowman, scarecrow, teddy bear, teddy, stuffed animal, puppet, poster,
 billboard, mascot, robot, toy soldier, action figure, portrait, painting, cutout, gnome, skeleton, plush, bear, bunny, rabbit,
@@ -154,7 +143,6 @@ wardrobe closet, shelf, hanger, coat hanger, hook, clothesline, clothes line, wa
 stand, pile, stack, basket, box, row, line of, bin, cart of, bunch, collection, selection, assortment, display case, hat stand, dresser,
 drawer, laundry, mall, department store, table of, crate, load, heap, clothing store, shoe store, hat shop
 """
-
 OBJECTS = """
 car, truck, van, bus, taxi, cab, bike, bicycle, motorcycle, motorbike, scooter, train, tram, subway, boat, ship, yacht, canoe, kayak,
 plane, airplane, helicopter, vehicle, excavator, tractor, wagon, cart, stroller, baby stroller, baby carriage, carriage, pram,
@@ -193,7 +181,6 @@ money, cash, coin, gift, present, package, parcel, trophy, medal, award, certifi
 bookshelf, bookcase, book shelf, art, artwork, drawing, sketch, wallpaper, cardboard box, wooden box, arm sling, baby sling, guitar
 strap, camera strap
 """
-
 PLACES = """
 street, road, sidewalk, park, beach, field, room, hallway, city, town, forest, path, pathway, garden, bridge, stage, lawn, court, plaza,
 square, pier, balcony, rooftop, snow, grass, water, rain, sand, kitchen, office, studio, lobby, station, bus stop, parking lot, alley,
@@ -276,7 +263,6 @@ dark, light, bright, pale, deep, pastel, neon, vivid, faded, muted, soft, rich, 
 of, tones of, tone of, hues of, hue of, very dark, very light, fluorescent, vibrant, dull, stark, crisp, warm, cool, mostly,
 predominantly, primarily, all, entirely, completely, head to toe, electric, burnt, metallic, glossy, subtle, brilliant, bold, matte
 """
-
 MODIFIERS = """
 long short big small large little tiny huge tall slim thin thick heavy fat chubby skinny loose tight fitted baggy oversized wide narrow
 flowing flowy fluffy puffy cozy comfortable casual formal elegant stylish fashionable trendy modern classic vintage retro traditional
@@ -314,7 +300,6 @@ oversize boxy waffle raglan henley hawaiian tropical ethnic tribal aztec nautica
 pin vertical horizontal diagonal snakeskin crocodile python abstract marled heathered heather speckled stained splattered acid washed
 stonewashed raw hem ombre gradient camouflage left right front back mid leopard zebra
 """
-
 MODIFIER_PHRASES = """
 middle aged, one piece, two piece, three piece, see through, zip up, zipped up, button up, button down, polka dot, polka dotted, leopard
 print, zebra print, animal print, tie dye, tie dyed, high waisted, high waist, low waisted, low rise, high rise, mid rise, mid length,
@@ -352,7 +337,6 @@ panther, goldman sachs, silverstone, yellowstone, black mirror, green card, blue
 redemption, red arrows, dr pepper, green hornet, green goblin, red baron, black widow, black adam, brown bear, black bear, white tiger,
 grey goose, old navy, banana republic, deep blue sea, coldplay blue
 """
-
 NAME_ENDS = """
 university college state academy institute brewery airlines
 """
@@ -363,37 +347,30 @@ wear wears wearing wore worn dressed clad sporting sports donning dons donned dr
 rocks features featuring includes consists comprises combines pairs pairing paired matches layered layering styled completes
 complemented adorned accessorized accessorizes wrapped bundled garbed decked suited
 """
-
 CARRY = """
 hold holds holding held carry carries carrying carried clutching clutches clutched grip grips gripping gripped grasping grasps grasp
 drag drags dragging lift lifts lifting wave waves waving fold folds folding throw throws throwing swinging offering handing tossing
 shaking toss tosses swing swings raises raising removes removing remove bringing brings cradling cradles lugging lugs hauling
 """
-
 LOOK = """
 iron irons ironing wash washes washing sell sells selling buy buys buying choose choosing chooses browse browses browsing admire admires
 admiring examine examines examining inspect inspects inspecting photographing painting sewing sews knitting mending displays displaying
 sorting packing unpacking drawing delivering seeing sees watching watches eyeing studies studying touching touches
 """
-
 CARRY_PHRASES = """
 taking off, takes off, took off, picking up, picks up, picked up, holding up, holds up, folding up, taken off
 """
-
 LOOK_PHRASES = """
 looking at, looks at, look at, shopping for, reaching for, reaches for, pointing at, points at, points to, pointing to, staring at,
 gazing at, hanging up, hangs up, searching for, stares at, gazes at, waiting for, asks for, talks about, talking about, thinking of,
 full of, filled with, decorated with, covered with, lined with, surrounded by, trying to sell, made of
 """
-
 BE = """
 is are was were be been being looks appears seems am remains stays
 """
-
 HAVE = """
 has have having had
 """
-
 VERBS = """
 walk stand sit lean run jog pose smile look talk speak laugh cry sing dance jump climb ride drive cross enter leave exit wait rest lie
 kneel crouch squat bend stretch reach point gesture play read write eat drink cook clean sweep dig push pull cut kick catch hit swim
@@ -421,7 +398,6 @@ boast possess display exhibit present model amble trudge trek plod pace roam loi
 swirls dominate illuminate light bathe soak filter twinkle flicker beam radiate scatter litter strew bloom blossom sprout grow stack
 pile heap spill leak drip trickle gush burst explode erupt crash collide
 """
-
 IRREGULAR_FORMS = """
 slung hung thrown clung flung strung dug spread shed split stuck wrung fought sought wove spoke broke froze chose hid hidden rung sang
 sung blew grew knew threw woke worn torn sewn hewn mown bit bitten beaten bet dealt fled fed lent lost paid sent slept smelt spent spelt
@@ -439,32 +415,26 @@ LAYER = """
 over under underneath beneath below above atop on onto upon around across against into from to inside through within between along about
 toward towards up down off out after before during until since
 """
-
 LAYER_PHRASES = """
 on top of, top of, over top of, covered by, hidden by, protected by, tied by, tied with, secured by, secured with, held by, cinched by,
 shaded by, framed by, cinched with, cinched at
 """
-
 LOCATIVE = """
 behind beside besides near past by alongside opposite among amid amongst at outside beyond for like via aboard facing
 """
-
 LOCATIVE_PHRASES = """
 next to, in front of, close to, across from, on the side of, at the side of, in the middle of, in the midst of, outside of, ahead of,
 away from, at the edge of, in back of, to the left of, to the right of, on the edge of, at the top of, at the bottom of, top of, near
 to, adjacent to, followed by, accompanied by, on the other side of, underneath of, because of, due to, instead of the, in the
 background, in the foreground, in the distance
 """
-
 WITH = """
 with plus including besides
 """
-
 WITH_PHRASES = """
 along with, together with, as well as, paired with, teamed with, complete with, coupled with, matched with, in addition to, combined
 with, accented by, complemented by, topped with, topped by, finished with, styled with, worn with, adorned with, accessorized with
 """
-
 IN_PHRASES = """
 dressed in, clad in, wrapped in, attired in, outfitted in, decked out in, dressed up in, clothed in, all in, completely in, entirely in,
 dressed entirely in, dressed completely in, dressed all in, garbed in, bundled up in, bundled in, head to toe in, dressed head to toe
@@ -475,32 +445,25 @@ in, decked in, covered in
 AND = """
 and or nor & / plus yet
 """
-
 RELATIVE = """
 who which that whom where
 """
-
 SUBORDINATE = """
 while as when whilst because since although though whereas if then
 """
-
 NEGATION = """
 no not without never neither lacks lacking lack sans cannot isn't aren't wasn't weren't doesn't don't didn't hasn't haven't hadn't won't
 can't couldn't wouldn't isnt doesnt hasnt dont ain't none minus
 """
-
 NEGATION_PHRASES = """
-instead of, rather than, free of, devoid of, bare of, does not, do not, is not, has no, is without, not any
+instead of, rather than, free of, devoid of, bare of, not any
 """
-
 NO_NEGATION = """
 not only, no longer, no one, no doubt, not just, not far, no matter, nothing, if not, not yet, not quite, not too, whether or not
 """
-
 RESTRICT = """
 only but just instead except rather simply however
 """
-
 ADVERBS = """
 also very really too quite entirely completely fully all both together apart away here there outside outdoors indoors downtown straight
 ahead forward backward sideways directly slowly quickly carefully gently softly loosely tightly neatly casually elegantly stylishly

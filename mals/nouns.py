@@ -110,9 +110,10 @@ class Nouns:
         if not noun.says and noun.part == "lower" and " " in noun.head:  # "dress pants" are pants
             noun.says = self.garment_says(noun.head.rsplit(" ", 1)[1], "lower", noun.words)
         said = {attribute for attribute, _ in noun.says}
+        alone = noun.part != "lower" or not said  # a jean skirt is no jeans
         for word, tag in zip(words[: noun.at], tags, strict=False):
             base = vocabulary.base.get(word, word)
-            if tag == "G" and vocabulary.part[base] == noun.part:  # "hoodie sweatshirt", "jean shorts"
+            if tag == "G" and vocabulary.part[base] == noun.part and alone:  # "hoodie sweatshirt", "jean shorts"
                 noun.says += [(a, v) for a, v in self.garment_says(base, noun.part, noun.words) if a not in said]
         defaults = vocabulary.space.default_colors
         noun.default = next((defaults[word] for word in (noun.head, *words[: noun.at]) if word in defaults), "")

@@ -1,7 +1,7 @@
 """What a reading says in an attribute space: explicit values by the lexicon, then the implicit ones."""
 
-from mals.grammar import Reading, Worn
 from mals.nouns import Nouns
+from mals.reading import Reading, Worn
 from mals.vocabulary import Vocabulary
 
 SOURCES = ("unknown", "explicit", "implicit")
