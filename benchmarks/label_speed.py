@@ -26,18 +26,76 @@ PERSONS = [
     "arafed man",
     "an older man",
 ]
-COLORS = "black white red blue green gray pink brown yellow purple orange navy beige teal tan maroon".split()
-UPPERS = "shirt,t - shirt,jacket,coat,sweater,hoodie,blouse,tank top,leather jacket,polo shirt,suit,long sleeved shirt,dress".split(",")
-LOWERS = "pants,jeans,shorts,skirt,leggings,trousers,sweatpants,mini skirt,cargo pants,black and white striped skirt".split(",")
-THINGS = "a backpack,a red hat,a handbag on her arm,a baseball cap,a phone in his hand,an umbrella,sunglasses,a black purse,a dog".split(
-    ","
-)
-DOINGS = "walking down a street,standing in front of a brick wall,sitting on a wooden bench,posing for a picture,leaning on a fence".split(
-    ","
-)
-PLACES = (
-    "with a parked car in the background,next to a man in a blue shirt,in front of a store window,on a city sidewalk,near a tree".split(",")
-)
+COLORS = [
+    "black",
+    "white",
+    "red",
+    "blue",
+    "green",
+    "gray",
+    "pink",
+    "brown",
+    "yellow",
+    "purple",
+    "orange",
+    "navy",
+    "beige",
+    "teal",
+    "tan",
+    "maroon",
+]
+UPPERS = [
+    "shirt",
+    "t - shirt",
+    "jacket",
+    "coat",
+    "sweater",
+    "hoodie",
+    "blouse",
+    "tank top",
+    "leather jacket",
+    "polo shirt",
+    "suit",
+    "long sleeved shirt",
+    "dress",
+]
+LOWERS = [
+    "pants",
+    "jeans",
+    "shorts",
+    "skirt",
+    "leggings",
+    "trousers",
+    "sweatpants",
+    "mini skirt",
+    "cargo pants",
+    "black and white striped skirt",
+]
+THINGS = [
+    "a backpack",
+    "a red hat",
+    "a handbag on her arm",
+    "a baseball cap",
+    "a phone in his hand",
+    "an umbrella",
+    "sunglasses",
+    "a black purse",
+    "a dog",
+]
+DOINGS = [
+    "walking down a street",
+    "standing in front of a brick wall",
+    "sitting on a wooden bench",
+    "posing for a picture",
+    "leaning on a fence",
+]
+PLACES = [
+    "with a parked car in the background",
+    "next to a man in a blue shirt",
+    "in front of a store window",
+    "on a city sidewalk",
+    "near a tree",
+]
 
 
 def captions(count: int, seed: int) -> Iterator[list[str]]:
