@@ -1,9 +1,9 @@
 """Attributes from captions by explicit matching and implicit extension, and the `label` stage.
 
-How it decides: `grammar` reads in one pass over tagged words what a caption says about its subject (who is described, what is worn, held or
-denied, and which colour belongs to what; its docstring tells the rules), and an attribute space's lexicon says which value that is: explicit.
-Then `verdict` extends: what goes without saying, such as the hat of somebody of whom no hat is mentioned, the other colours of a half of the
-body of which one colour is known, and blue jeans, is implicit. Everything else is unknown: -1.
+How it decides: `grammar` reads in one pass over tagged words what a caption says about its subject (who is described, what is worn, held
+or denied, and which colour belongs to what; its docstring tells the rules), and an attribute space's lexicon says which value that is:
+explicit. Then `verdict` extends: what goes without saying, such as the hat of somebody of whom no hat is mentioned, the other colours of
+a half of the body of which one colour is known, and blue jeans, is implicit. Everything else is unknown: -1.
 """
 
 from collections.abc import Iterator, Sequence
