@@ -13,6 +13,7 @@ import pyarrow as pa
 from mals.captioners import Speaker, load
 from mals.config import Caption as Settings
 from mals.config import Captioner, Config
+from mals.device import hush
 from mals.errors import UserError
 from mals.models import Found, find
 from mals.repetition import collapse, repetition
@@ -66,10 +67,7 @@ class Caption:
         return {"captioners": captioners, "collapse": self.settings.collapse, "seed": self.seed if sampled else None}
 
     def setup(self) -> None:
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+        hush("transformers")
         self.models = self.found()
         self.speakers = [load(captioner, found) for captioner, found in zip(self.settings.captioners, self.models, strict=True)]
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from mals.config import Captioner as Settings
+from mals.device import device, dtype
 from mals.errors import UserError
 from mals.models import Found
 
@@ -26,18 +27,6 @@ def load(settings: Settings, found: Found) -> Speaker:
     return Blip(settings, found) if settings.backend == "blip" else Vlm(settings, found)
 
 
-def device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def torch_dtype(name: str) -> Any:
-    import torch
-
-    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[name]
-
-
 class Blip:
     """BLIP (Li et al., ICML 2022); `prompt` is what its caption begins with."""
 
@@ -46,7 +35,7 @@ class Blip:
 
         self.settings = settings
         self.processor = AutoProcessor.from_pretrained(found.path, **OURS)
-        loaded: Any = BlipForConditionalGeneration.from_pretrained(found.path, dtype=torch_dtype(settings.dtype), **OURS)
+        loaded: Any = BlipForConditionalGeneration.from_pretrained(found.path, dtype=dtype(settings.dtype), **OURS)
         self.model = loaded.to(device()).eval()
         self.begins = len(self.processor.tokenizer(settings.prompt).input_ids) - 1  # tokens: the first one and the prompt, without the last
         room = loaded.config.text_config.max_position_embeddings
@@ -81,7 +70,7 @@ class Vlm:
         if not getattr(self.processor, "chat_template", None):
             raise UserError(f"the captioner {found.name} has no chat template, so it cannot be asked; is it one for the backend blip?")
         try:
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(found.path, dtype=torch_dtype(settings.dtype), **OURS)
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(found.path, dtype=dtype(settings.dtype), **OURS)
         except ValueError as error:
             raise UserError(f"the captioner {found.name} is no image-text-to-text model: {str(error).splitlines()[0]}") from None
         self.model = loaded.to(device()).eval()

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 from mals import config as settings
 from mals import models
 from mals.config import Config
+from mals.device import device, dtype, hush
 from mals.errors import UserError
 from mals.stage import Resources, answer
 
@@ -226,9 +227,8 @@ def read(url: str, width: int, height: int) -> Image.Image:
         return ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (width, height), Image.Resampling.LANCZOS)
 
 
-def load(found: models.Found, dtype: settings.Dtype, variant: str | None) -> Any:
+def load(found: models.Found, precision: settings.Dtype, variant: str | None) -> Any:
     """The text-to-image pipeline of a folder, on the GPU where there is one, without a safety checker: that is a stage of its own."""
-    import torch
     from diffusers import AutoPipelineForText2Image
 
     folder = Path(found.path)
@@ -236,15 +236,15 @@ def load(found: models.Found, dtype: settings.Dtype, variant: str | None) -> Any
         raise UserError(f"{found.name} is no pipeline of diffusers: it has no model_index.json")
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     without = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
-    kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
-    _hush()
+    kind = dtype(precision)
+    hush("diffusers", "transformers")
     try:
         pipeline = AutoPipelineForText2Image.from_pretrained(found.path, dtype=kind, variant=variant, local_files_only=True, **without)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load {found.name} ({index.get('_class_name')}): {str(error).strip().splitlines()[0]}") from error
     if getattr(pipeline, "vae", None) is not None and hasattr(pipeline.vae, "enable_slicing"):
         pipeline.vae.enable_slicing()  # decodes one at a time: the decoder's memory is many times the denoiser's
-    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    return pipeline.to(device())
 
 
 def scheduler(name: str, own: Any) -> Any:
@@ -278,16 +278,6 @@ def fuse(pipeline: Any, adapter: models.Found, lora: settings.Lora) -> None:
         raise UserError(f"generate.lora.model = {adapter.name} has no weights for a {type(pipeline).__name__}")
     pipeline.fuse_lora(lora_scale=lora.scale)
     pipeline.unload_lora_weights()
-
-
-def _hush() -> None:
-    """No progress bars and no advice from the libraries: a run has its own."""
-    from diffusers.utils import logging as diffusers_log
-    from transformers.utils import logging as transformers_log
-
-    for log in (diffusers_log, transformers_log):
-        log.set_verbosity_error()
-        log.disable_progress_bar()
 
 
 def _quiet(pipeline: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mals.config import Crop as Settings
+from mals.device import device, dtype
 from mals.errors import UserError
 from mals.models import OPENPOSE, Found
 from mals.pose import KEYPOINTS, Person
@@ -23,13 +24,11 @@ class OpenPose:
     """The body estimator with its weights."""
 
     def __init__(self, settings: Settings, found: Found):
-        import torch
-
         self.body = load(Path(found.path), found.name)
-        dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings.dtype]
-        self.body.model.to("cuda" if torch.cuda.is_available() else "cpu", dtype)
+        kind = dtype(settings.dtype)
+        self.body.model.to(device(), kind)
         # the estimator gives and takes float32
-        self.body.model.register_forward_pre_hook(lambda _model, given: (given[0].to(dtype),))
+        self.body.model.register_forward_pre_hook(lambda _model, given: (given[0].to(kind),))
         self.body.model.register_forward_hook(lambda _model, _given, maps: tuple(one.float() for one in maps))
 
     def people(self, images: list[np.ndarray]) -> list[list[Person]]:

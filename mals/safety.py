@@ -18,6 +18,7 @@ from PIL import Image
 from mals import config as settings
 from mals import models
 from mals.config import Config
+from mals.device import device
 from mals.errors import UserError
 from mals.stage import Resources, answer
 
@@ -141,7 +142,7 @@ def _placed(kind: Any, found: models.Found) -> Any:
 
     logging.disable_progress_bar()
     model = kind.from_pretrained(found.path, local_files_only=True, dtype=torch.float32)
-    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.eval().to(device())
 
 
 def _decode(images: list[bytes | None]) -> tuple[list[Image.Image | None], list[str | None]]:

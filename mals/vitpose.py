@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mals.config import Crop as Settings
+from mals.device import device, dtype, hush
 from mals.errors import UserError
 from mals.models import Found
 from mals.pose import KEYPOINTS, Person
@@ -21,13 +22,12 @@ class VitPose:
     """ViTPose, and with `detector` an object detector in front of it."""
 
     def __init__(self, settings: Settings, found: Found, detector: Found | None):
-        import torch
         from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
 
-        _hush()
+        hush("transformers")
         self.settings = settings
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings.dtype]
+        self.device = device()
+        self.dtype = dtype(settings.dtype)
         _check_kind(found)
         self.processor: Any = _load(VitPoseImageProcessor, found, "crop.model")
         self.model: Any = _load(VitPoseForPoseEstimation, found, "crop.model", dtype=self.dtype).eval().to(self.device)
@@ -143,11 +143,3 @@ def _check_kind(found: Found) -> None:
         kind = "no model of transformers"
     if kind != "vitpose":
         raise UserError(f"crop.model = {found.name} is {kind}, not vitpose, which crop.backend = vitpose needs")
-
-
-def _hush() -> None:
-    """No progress bars and no advice from the library: a run has its own."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
