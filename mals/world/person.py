@@ -1,0 +1,198 @@
+"""Who walks through the world: a person is an identity, with everything about them that does not change from picture to picture.
+
+`person(seed, number)` is a pure function. The colours' names are those that people would give the shades, and every attribute of the space
+market1501 follows from the person alone, whatever picture they are drawn into.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mals.attributes import load_space
+
+RGB = tuple[int, int, int]
+
+# The middle of what a colour's name stands for; `shade` scatters around it, less than half way to any neighbour.
+COLORS: dict[str, RGB] = {
+    "black": (28, 28, 32),
+    "white": (238, 238, 234),
+    "red": (200, 28, 34),
+    "purple": (116, 36, 150),
+    "yellow": (236, 200, 40),
+    "blue": (32, 72, 190),
+    "green": (34, 134, 52),
+    "gray": (134, 136, 138),
+    "brown": (112, 66, 32),
+    "pink": (246, 146, 186),
+    "orange": (240, 124, 24),
+}
+UPPER_COLORS = ("black", "white", "red", "purple", "yellow", "blue", "green", "gray", "brown", "pink", "orange")
+LOWER_COLORS = ("black", "white", "purple", "yellow", "blue", "green", "pink", "gray", "brown", "red", "orange")
+SKINS: tuple[RGB, ...] = ((250, 220, 196), (238, 196, 164), (214, 164, 124), (172, 120, 82), (122, 80, 54), (84, 54, 38))
+HAIRS: dict[str, RGB] = {
+    "black": (24, 20, 20),
+    "brown": (84, 52, 28),
+    "blonde": (226, 186, 104),
+    "red": (160, 70, 26),
+    "gray": (168, 166, 164),
+}
+
+# Garments by what they are called: the attribute values that they have in the pixels. Whatever hangs below the hip is in `draw`.
+SHORT_SLEEVED = ("t-shirt", "polo shirt", "tank top")
+LONG_SLEEVED = ("sweater", "jacket", "coat", "hoodie", "long-sleeved shirt")
+LONG_LEGGED = ("pants", "jeans", "leggings")
+DRESSES = ("short dress", "long dress")
+SKIRTS = ("short skirt", "long skirt")
+HATS = ("cap", "beanie", "hat")
+HAIRCUTS = {"short": ("short", "short", "bob", "bald"), "long": ("loose", "loose", "ponytail")}
+PATTERNS = ("plain", "plain", "plain", "plain", "ribbed", "dotted", "printed")  # of one colour, to the eye; "striped" has two
+
+
+@dataclass(frozen=True)
+class Garment:
+    """Something worn; `second` is the other colour of stripes, None for what has one colour."""
+
+    kind: str
+    color: str
+    rgb: RGB
+    pattern: str = "plain"
+    second: str | None = None
+    second_rgb: RGB | None = None
+
+    @property
+    def colors(self) -> tuple[str, ...]:
+        return (self.color,) if self.second is None else (self.color, self.second)
+
+
+@dataclass(frozen=True)
+class Person:
+    """An identity; `lower` is None where `upper` is a dress."""
+
+    number: int
+    gender: str  # woman, man
+    age: str  # child, adult
+    hair: str  # short, long
+    haircut: str  # of HAIRCUTS
+    hair_color: str
+    hair_rgb: RGB
+    skin: RGB
+    beard: bool
+    upper: Garment
+    lower: Garment | None
+    sleeves: str  # long, short
+    shoes: Garment
+    hat: Garment | None
+    backpack: Garment | None
+    handbag: Garment | None
+    bag: Garment | None
+    stature: float  # of a grown man's 1
+    girth: float  # around 1
+
+    @property
+    def lower_length(self) -> str:
+        kind = self.lower.kind if self.lower else self.upper.kind
+        return "long" if kind in (*LONG_LEGGED, "long skirt", "long dress") else "short"
+
+    @property
+    def lower_type(self) -> str:
+        return "skirt" if self.lower is None or self.lower.kind in SKIRTS else "pants"
+
+    def attributes(self) -> list[int]:
+        """[27] in {0, 1}: the values of market1501 in its order and polarity; nothing about a person is unknown."""
+        space = load_space("market1501")
+        bottom = (self.lower or self.upper).colors
+        said = {
+            "gender": self.gender,
+            "age": self.age,
+            "hair_length": self.hair,
+            "sleeve_length": self.sleeves,
+            "lower_length": self.lower_length,
+            "lower_type": self.lower_type,
+        }
+        said |= {name: "yes" if getattr(self, name) else "no" for name in ("hat", "backpack", "handbag", "bag")}
+        for name, group in space.groups.items():
+            colors = self.upper.colors if name == "upper_color" else bottom
+            said |= {attribute: "yes" if color in colors else "no" for color, attribute in group.colors.items()}
+        return [space.values[at].index(said[name]) for at, name in enumerate(space.names)]
+
+
+def person(seed: int, number: int, **fixed: str | None) -> Person:
+    """The person `number` of the world `seed`; `fixed` sets gender, age, hair, upper, lower, upper_color, lower_color, hat, backpack,
+    handbag, bag, hair_color, haircut or pattern by name (things: a colour or None), and leaves everything else as it would have been."""
+    rng = np.random.default_rng((seed, 0x9E50, number))
+    draw = _Draw(rng, fixed)
+    gender = draw.one("gender", ("woman", "man"))
+    age = draw.one("age", ("child", "adult"), (0.3, 0.7))
+    hair = draw.one("hair", ("short", "long"), (0.35, 0.65) if gender == "woman" else (0.85, 0.15))
+    haircut = draw.one("haircut", tuple(cut for cut in HAIRCUTS[hair] if gender == "man" or cut != "bald"))
+    hair_color = draw.one("hair_color", tuple(HAIRS), (0.34, 0.3, 0.2, 0.08, 0.08))
+    skirted = (0.3, 0.2, 0.5) if gender == "woman" else (0.03, 0.02, 0.95)
+    kinds = {"skirt": SKIRTS, "dress": DRESSES, "pants": (*LONG_LEGGED, "shorts", "shorts")}
+    form = draw.one("form", tuple(kinds), skirted)
+    below = draw.one("lower", kinds[form])
+    above = below if below in DRESSES else draw.one("upper", (*SHORT_SLEEVED, "t-shirt", "t-shirt", *LONG_SLEEVED))
+    sleeves = draw.one("sleeves", ("long", "short"), (0.4, 0.6))  # of a dress; of anything else they follow from its kind
+    upper = draw.garment("upper_color", above, UPPER_COLORS)
+    lower = None if below in DRESSES else draw.garment("lower_color", below, ("blue",) if below == "jeans" else LOWER_COLORS)
+    hat = draw.thing("hat", 0.3, draw.one("hat_kind", HATS))
+    small = age == "child"
+    return Person(
+        number=number,
+        gender=gender,
+        age=age,
+        hair=hair,
+        haircut=haircut,
+        hair_color=hair_color,
+        hair_rgb=shade(HAIRS[hair_color], rng, 0.5),
+        skin=shade(SKINS[int(rng.integers(len(SKINS)))], rng, 0.5),
+        beard=bool(rng.random() < 0.35) and gender == "man" and not small,
+        upper=upper,
+        lower=lower,
+        sleeves=sleeves if above in DRESSES else "long" if above in LONG_SLEEVED else "short",
+        shoes=draw.garment("shoes", "shoes", ("black", "white", "brown", "gray", "red", "blue"), plain=True),
+        hat=hat,
+        backpack=draw.thing("backpack", 0.25, "backpack"),
+        handbag=draw.thing("handbag", 0.22, "handbag"),
+        bag=draw.thing("bag", 0.22, "bag"),
+        stature=float(rng.uniform(0.56, 0.74) if small else rng.uniform(0.96, 1.04) - (0.05 if gender == "woman" else 0)),
+        girth=float(rng.uniform(0.88, 1.18)),
+    )
+
+
+def shade(middle: RGB, rng: np.random.Generator, spread: float = 1.0) -> RGB:
+    """One of the shades that go by the same name."""
+    light = rng.uniform(-14, 14) * spread
+    red, green, blue = (int(np.clip(value + light + rng.uniform(-8, 8) * spread, 0, 255)) for value in middle)
+    return red, green, blue
+
+
+class _Draw:
+    """Draws by name; what is fixed is drawn too and thrown away, so that all else stays as it was."""
+
+    def __init__(self, rng: np.random.Generator, fixed: Mapping[str, str | None]):
+        self.rng, self.fixed = rng, fixed
+
+    def one(self, name: str, values: tuple[str, ...], shares: tuple[float, ...] | None = None) -> str:
+        drawn = values[int(self.rng.choice(len(values), p=shares))]
+        given = self.fixed.get(name)
+        return drawn if given is None else given
+
+    def garment(self, name: str, kind: str, colors: tuple[str, ...], plain: bool = False) -> Garment:
+        color = self.one(name, colors)
+        pattern = "plain" if plain else self.one("pattern", PATTERNS)
+        rgb = shade(COLORS[color], self.rng)
+        other = tuple(one for one in colors if one != color) or ("white",)
+        second = other[int(self.rng.integers(len(other)))]
+        second_rgb = shade(COLORS[second], self.rng)
+        striped = self.rng.random() < 0.06 and kind != "jeans" and name not in self.fixed and not plain
+        return Garment(kind, color, rgb, "striped", second, second_rgb) if striped else Garment(kind, color, rgb, pattern)
+
+    def thing(self, name: str, share: float, kind: str) -> Garment | None:
+        has = self.rng.random() < share
+        color = tuple(COLORS)[int(self.rng.integers(len(COLORS)))]
+        rgb = shade(COLORS[color], self.rng)
+        if name in self.fixed:
+            given = self.fixed[name]
+            return None if given is None else Garment(kind, given, shade(COLORS[given], self.rng))
+        return Garment(kind, color, rgb) if has else None

@@ -1,0 +1,195 @@
+"""Trains the denoiser and the text encoder of the embedded generator on the latents of a trained autoencoder, and saves the pipeline.
+
+    python -m mals.world.train_generator --work DIR --minutes 90
+
+v-prediction (Salimans & Ho 2022) with min-SNR weights (Hang et al. 2023, gamma 5) on a cosine schedule, one prompt in ten left empty for
+guidance. The text encoder has a second task that is thrown away afterwards: to tell from its last state the attributes that a prompt says.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mals.world.captions import tell
+from mals.world.corpus import Corpus, draw_corpus
+from mals.world.train_autoencoder import CHANNELS, levels
+from mals.world.training import Average, half, optimize
+from mals.world.words import TOKENS, clip_tokenizer, prompts, vocabulary
+
+BATCH = 64
+TEXTS = 6  # prompts a picture: half from the captions' voices, half from the grammar
+EMPTY = 0.1  # share of prompts left empty
+GAMMA = 5.0
+WIDE = 128  # of the text encoder
+
+
+def build(tokenizer: Any) -> tuple[Any, Any]:
+    """The untrained text encoder and denoiser."""
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDE,
+        intermediate_size=4 * WIDE,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=[16, 8],
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
+        block_out_channels=[96, 192],
+        layers_per_block=1,
+        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"],
+        up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"],
+        cross_attention_dim=WIDE,
+        attention_head_dim=4,
+        use_linear_projection=True,
+    )
+    return CLIPTextModel(text), unet
+
+
+def scheduler() -> Any:
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        timestep_spacing="trailing",
+    )
+
+
+def encoded(corpus: Corpus, vae: Any, file: Path) -> np.ndarray:
+    """[2, S, C, 16, 8] float16: scaled latents of the sound pictures and of their mirror images, kept in `file`."""
+    import torch
+
+    rows = corpus.sound
+    if not file.is_file():
+        found = np.zeros((2, len(rows), CHANNELS, 16, 8), np.float16)
+        with torch.inference_mode():
+            for start in range(0, len(rows), 128):
+                pictures = levels(corpus.pixels[rows[start : start + 128]])
+                for mirror, shown in enumerate((pictures, pictures.flip(3))):
+                    latents = vae.encode(shown).latent_dist.mean * vae.config.scaling_factor
+                    found[mirror, start : start + 128] = latents.numpy()
+        np.save(file, found)
+    return np.load(file)
+
+
+def texts(corpus: Corpus, seed: int) -> tuple[list[list[str]], np.ndarray]:
+    """TEXTS prompts a sound row, and [S, 27] its attributes."""
+    rng = np.random.default_rng((seed, 0x7E87))
+    people = [corpus.person(row) for row in corpus.sound.tolist()]
+    told: list[list[str]] = [[] for _ in people]
+    for turn in range(TEXTS):
+        if turn % 2:
+            said = prompts(people, rng)
+        else:
+            facts = [(corpus.place(row), corpus.walking(row)) for row in corpus.sound.tolist()]
+            said = [tell(one, rng, scene=place, walking=walk).text for one, (place, walk) in zip(people, facts, strict=True)]
+        for row, text in zip(told, said, strict=True):
+            row.append(text)
+    return told, np.array([one.attributes() for one in people], np.int8)
+
+
+def train(corpus: Corpus, work: Path, minutes: float, seed: int, to: Path) -> dict[str, Any]:
+    """Train for so many minutes and save the pipeline into `to`."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    vae = AutoencoderKL.from_pretrained(work / "vae").eval()
+    latents = encoded(corpus, vae, work / "latents.npy")
+    tokenizer = clip_tokenizer(vocabulary(seed))
+    told, attributes = texts(corpus, seed)
+    ids = np.stack([np.array(tokenizer(row, padding="max_length", truncation=True).input_ids, np.int16) for row in told])
+    empty = np.array(tokenizer("", padding="max_length").input_ids, np.int16)
+    text_encoder, unet = build(tokenizer)
+    tells = torch.nn.Linear(WIDE, attributes.shape[1])
+    alphas = scheduler().alphas_cumprod
+
+    def loss_of(step: int, gone: float) -> Any:
+        at = rng.integers(0, latents.shape[1], BATCH)
+        clean = torch.from_numpy(latents[rng.integers(0, 2, BATCH), at]).float()
+        given = ids[at, rng.integers(0, TEXTS, BATCH)]
+        blank = rng.random(BATCH) < EMPTY
+        given[blank] = empty
+        noise, times = torch.randn_like(clean), torch.randint(0, 1000, (BATCH,))
+        share = alphas[times].view(-1, 1, 1, 1)
+        noisy, target = share.sqrt() * clean + (1 - share).sqrt() * noise, share.sqrt() * noise - (1 - share).sqrt() * clean
+        with half():
+            states = text_encoder(torch.from_numpy(given.astype(np.int64)))
+            made = unet(noisy, times, states.last_hidden_state).sample.float()
+        ratio = (share / (1 - share)).flatten()
+        weight = ratio.clamp(max=GAMMA) / (ratio + 1)
+        error = ((made - target).pow(2).mean((1, 2, 3)) * weight).mean() / 0.3
+        wanted = torch.from_numpy((attributes[at] == 0).astype(np.float32))
+        guess = torch.nn.functional.binary_cross_entropy_with_logits(tells(states.pooler_output.float()), wanted, reduction="none")
+        return error + 0.1 * guess[torch.from_numpy(~blank)].mean()
+
+    parts = [text_encoder, unet]
+    averages = [Average(part, 0.9995) for part in parts]
+
+    def after(step: int) -> None:
+        for average, part in zip(averages, parts, strict=True):
+            average.take(part)
+        if step % 1000 == 999:
+            save(vae, averages[0].model, averages[1].model, tokenizer, to)
+
+    parameters = [one for part in (*parts, tells) for one in part.parameters()]
+    facts = optimize("generator", iter(parameters), loss_of, minutes, 1e-3, after)
+    save(vae, averages[0].model, averages[1].model, tokenizer, to)
+    return facts
+
+
+def save(vae: Any, text_encoder: Any, unet: Any, tokenizer: Any, to: Path) -> None:
+    """The pipeline in float16, as `embedded` ships it."""
+    import copy
+
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    pipeline: Any = StableDiffusionPipeline(
+        vae=copy.deepcopy(vae).to(torch.float16),
+        text_encoder=copy.deepcopy(text_encoder).to(torch.float16),
+        tokenizer=tokenizer,
+        unet=copy.deepcopy(unet).to(torch.float16),
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(to, safe_serialization=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="the folder of the corpus, with a trained autoencoder in vae/")
+    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--pictures", type=int, default=60_000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+
+    import torch
+
+    torch.set_num_threads(given.threads)
+    corpus = draw_corpus(given.work / "corpus", given.seed, given.pictures)
+    facts = train(corpus, given.work, given.minutes, given.seed, given.work / "generator")
+    (given.work / "generator.json").write_text(json.dumps(facts))
+    print(json.dumps({"model": "generator", **facts}))
+
+
+if __name__ == "__main__":
+    main()
