@@ -148,10 +148,10 @@ def _room(brush: Brush, height: int, width: int, horizon: float, rng: np.random.
         brush.line([(x * 0.5 + width * 0.25, horizon), (x, height)], 1, darker(ground, 0.2))
     brush.line([(0, horizon), (width, horizon)], 4, (236, 232, 224))
     for _ in range(int(rng.integers(0, 4))):
-        x, y = float(rng.uniform(0, width - 20)), float(rng.uniform(8, horizon * 0.6))
-        wide, tall = rng.uniform(12, 30, 2)
-        brush.shape([(x - 2, y - 2), (x + wide + 2, y - 2), (x + wide + 2, y + tall + 2), (x - 2, y + tall + 2)], (90, 70, 54))
-        brush.shape([(x, y), (x + wide, y), (x + wide, y + tall), (x, y + tall)], _muted(rng))
+        x0, y0 = float(rng.uniform(0, width - 20)), float(rng.uniform(8, horizon * 0.6))
+        x1, y1 = (float(value) + corner for value, corner in zip(rng.uniform(12, 30, 2), (x0, y0), strict=True))
+        brush.shape([(x0 - 2, y0 - 2), (x1 + 2, y0 - 2), (x1 + 2, y1 + 2), (x0 - 2, y1 + 2)], (90, 70, 54))
+        brush.shape([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], _muted(rng))
     return ground
 
 
