@@ -191,8 +191,7 @@ class _Draw:
     def thing(self, name: str, share: float, kind: str) -> Garment | None:
         has = self.rng.random() < share
         color = tuple(COLORS)[int(self.rng.integers(len(COLORS)))]
-        rgb = shade(COLORS[color], self.rng)
         if name in self.fixed:
-            given = self.fixed[name]
-            return None if given is None else Garment(kind, given, shade(COLORS[given], self.rng))
+            has, color = self.fixed[name] is not None, self.fixed[name] or color
+        rgb = shade(COLORS[color], self.rng)
         return Garment(kind, color, rgb) if has else None
