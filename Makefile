@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.mals-setup
 
-.PHONY: setup test lint demo clean-demo
+.PHONY: setup test lint demo clean-demo world-models
 
 setup: $(STAMP)
 
@@ -22,9 +22,13 @@ test: lint
 	$(BIN)/python -m pytest
 
 demo: setup
-	$(BIN)/mals plan demo --captions tests/data/captions.txt --count 128
-	$(BIN)/mals run demo
-	$(BIN)/mals status demo
+	test -f demo-run/mals.yaml || HF_HUB_OFFLINE=1 $(BIN)/mals init demo-run
+	HF_HUB_OFFLINE=1 $(BIN)/mals run demo-run
+	$(BIN)/mals report demo-run
 
 clean-demo:
-	rm -rf demo
+	rm -rf demo-run
+
+# Trains the embedded models again: hours on two cores. Not part of setup or tests.
+world-models: setup
+	$(BIN)/python -m mals.world.train --work world-work

@@ -1,4 +1,4 @@
-"""The commands about what a run has made: status, verify, models, replay, pack, publish, export."""
+"""The commands about what a run has made: status, report, verify, models, replay, pack, publish, export."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from cli.stages import Json, RunArgument
 
 
 def register(app: typer.Typer) -> None:
-    for command in (status, verify, models, replay, pack, publish, export):
+    for command in (status, report, verify, models, replay, pack, publish, export):
         app.command()(command)
 
 
@@ -22,6 +22,17 @@ def status(run: RunArgument, as_json: Json = False) -> None:
 
     found = statuses.status(Run.open(run))
     print(statuses.as_json(found) if as_json else "\n".join(statuses.lines(found)))
+
+
+def report(run: RunArgument, as_json: Json = False) -> None:
+    """The packed data set at a glance: the funnel, some captions with their labels, a contact sheet."""
+    from dataclasses import asdict
+
+    from mals.report import report as look
+    from mals.run import Run
+
+    found = look(Run.open(run))
+    print(json.dumps(asdict(found), ensure_ascii=False) if as_json else found.text())
 
 
 def verify(

@@ -27,6 +27,7 @@ STAGES = {
 
 
 def register(app: typer.Typer) -> None:
+    app.command()(init)
     app.command()(plan)
     for name, text in STAGES.items():
         app.command(name, help=text)(_stage_command(name))
@@ -64,6 +65,19 @@ def plan(
         )
     elif cut is None:
         print("prompt lengths were not checked, since the generator's tokenizer is not at hand", file=sys.stderr)
+
+
+def init(
+    run: RunArgument,
+    preset: Annotated[str, typer.Option("--preset", "-p", help="tiny, mals or modern.")] = "tiny",
+    count: Annotated[int, typer.Option("--count", "-n", help="Rows in all.")] = 400,
+    as_json: Json = False,
+) -> None:
+    """Plan a first run from the captions and the distribution of attributes that ship with mals; then `mals run RUN`."""
+    from mals.create import init as start
+
+    receipt = start(run, preset, count)
+    print(json.dumps(receipt) if as_json else f"{receipt['rows']:,} rows are planned in {run}, its settings are {run}/mals.yaml")
 
 
 def _bring(

@@ -11,6 +11,8 @@ from mals.plan import write_plan
 from mals.run import given_settings, save_settings
 from mals.store import Store
 
+STARTER = Path(__file__).parent / "starter"
+
 
 def create(
     url: str,
@@ -40,6 +42,11 @@ def create(
         receipt = write_plan(store, config, captions, count, images)
         save_settings(store, given)
     return receipt
+
+
+def init(url: str, preset: str = "tiny", count: int = 400) -> dict[str, Any]:
+    """Plan a run of `count` rows at `url` from the captions and the attribute distribution that ship with mals; see `create`."""
+    return create(url, captions=STARTER / "starter.txt", count=count, preset=preset, file=STARTER / "starter.yaml")
 
 
 def settings_of(url: str) -> Config:

@@ -4,13 +4,9 @@ The parts, which name the setting in messages and the embedded model: generator,
 """
 
 import hashlib
-import importlib
 import json
 import os
 import re
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,7 +18,7 @@ from mals.config import Config
 from mals.errors import ModelMissing, UserError
 
 WEIGHTS = Path(__file__).parent / "world" / "weights"
-EMBEDDED = ("generator", "pose", "captioner")
+EMBEDDED = ("generator", "pose", "detector", "captioner")
 SETTING = {
     "generator": "generate.model",
     "lora": "generate.lora.model",
@@ -46,7 +42,7 @@ class Found:
 
     name: str  # hub id, "embedded", or the folder's own name: what goes into a data set, so no path
     path: str  # the folder to load it from
-    revision: str  # the hub's commit, "sha256:…" of a folder's content, or "untrained-v1"
+    revision: str  # the hub's commit, or "sha256:…" of a folder's content
 
 
 @dataclass(frozen=True)
@@ -255,47 +251,11 @@ def _content(folder: Path) -> str:
 
 
 def _embedded(part: str) -> Found:
-    """The trained weights that ship with the package, else a random stand-in built once into the user's cache."""
+    """The trained weights that ship with the package."""
     if part not in EMBEDDED:
         known = ", ".join(SETTING[name] for name in EMBEDDED)
         raise UserError(f"there is no embedded model for {SETTING.get(part, part)}; there is one for {known}")
-    if (WEIGHTS / part).is_dir():
-        return Found("embedded", str(WEIGHTS / part), _content(WEIGHTS / part))
-    builder = importlib.import_module(f"mals.world.untrained.{part}")
-    revision = f"untrained-v{builder.VERSION}"
-    folder = cache() / "untrained" / f"{part}-v{builder.VERSION}"
-    if not folder.is_dir():
-        _build(builder, folder)
-    return Found("embedded", str(folder), revision)
-
-
-def _build(builder: Any, folder: Path) -> None:
-    """Builds beside and renames, so that of two processes one wins and neither sees half a model."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise UserError(f"cannot write the embedded models into {folder.parent} ({error.strerror}); set MALS_CACHE to a folder") from None
-    try:
-        builder.build(beside)
-        beside.chmod(0o755)
-        beside.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # otherwise another process was first
-            raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def cache() -> Path:
-    """Where this user's computer keeps what can be made again: $MALS_CACHE, or `mals` in the platform's cache folder."""
-    if given := os.environ.get("MALS_CACHE"):
-        return Path(given).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "mals"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "mals"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mals"
+    return Found("embedded", str(WEIGHTS / part), _content(WEIGHTS / part))
 
 
 def _row(need: Need) -> dict[str, Any]:

@@ -101,10 +101,8 @@ def _check_arguments(config: Config, source: Path | None, count: int | None, ima
         raise UserError(f"--count {count} is less than one row")
     if source is None and config.plan.attributes is None:
         raise UserError("a plan needs --captions FILE, or plan.attributes in the settings and --count")
-    if source is None and count is None:
+    if config.plan.attributes is not None and count is None:
         raise UserError("plan.attributes needs --count, the number of rows")
-    if source is not None and config.plan.attributes is not None:
-        raise UserError("a plan takes its prompts from --captions or from plan.attributes, not from both")
     if config.plan.attributes is not None and config.plan.attributes.space != config.label.space:
         raise UserError(f"plan.attributes.space is {config.plan.attributes.space} and label.space {config.label.space}; give both the same")
     if images is not None and not images.is_dir():
@@ -173,11 +171,25 @@ def _rows(
     config: Config, source: Path | None, count: int | None, images: Path | None, lengths: Lengths, summary: Summary
 ) -> Iterator[pa.Table]:
     """The plan's rows in blocks."""
-    blocks = _captions(source, count, images is not None) if source is not None else _wanted(config, count or 0)
-    for turn, block in blocks:
+    for turn, block in _prompts(config, source, count, images is not None):
         table = _finish(block, turn, config, images, lengths, summary.rows)
         summary.add(table)
         yield table
+
+
+def _prompts(config: Config, source: Path | None, count: int | None, pictures: bool) -> Iterator[tuple[int, pa.Table]]:
+    """Blocks of prompts with the number of the turn: of the captions file, of the grammar, or of the file once and then of the grammar."""
+    if source is None:
+        yield from _wanted(config, count or 0)
+    elif config.plan.attributes is None:
+        yield from _captions(source, count, pictures)
+    else:
+        left = count or 0
+        for block in captions.read(source, pictures):
+            yield 0, block.slice(0, left)
+            left -= min(left, len(block))
+        if left:
+            yield from _wanted(config, left)
 
 
 def _captions(source: Path, count: int | None, pictures: bool) -> Iterator[tuple[int, pa.Table]]:

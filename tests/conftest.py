@@ -17,8 +17,8 @@ Mals = Callable[..., "subprocess.CompletedProcess[str]"]
 def environment(**extra: str) -> dict[str, str]:
     """The environment of a command under test: this checkout importable, no hub, one thread."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "MALS_", "OMP_"))}
-    cache = {"MALS_CACHE": os.environ["MALS_CACHE"]} if "MALS_CACHE" in os.environ else {}
-    return {**kept, **cache, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **extra}
+
+    return {**kept, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **extra}
 
 
 @pytest.fixture

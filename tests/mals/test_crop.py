@@ -21,9 +21,9 @@ from mals.generate import jpeg
 from mals.openpose import TO_COCO
 from mals.pose import Person, visible
 from mals.stage import ERROR, REJECT
-from mals.world.untrained import pose as untrained
 from tests.fakes import painting
 from tests.small.pose import body_pose, rt_detr, standing
+from tests.small.untrained import pose as untrained
 
 RULES = Settings(model="any", score=0.3, min_side=50)
 PICTURE = (600, 400)  # height, width

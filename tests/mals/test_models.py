@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -158,59 +157,7 @@ def test_the_estimator_of_openpose_and_a_lora_are_models_without_a_config(tmp_pa
     assert models.find(str(folder(tmp_path / "style", {"pytorch_lora_weights.safetensors": "w"})), part="lora").name == "style"
 
 
-def test_the_embedded_generator_is_built_once_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MALS_CACHE", str(tmp_path / "c"))
-    monkeypatch.setattr(models, "WEIGHTS", tmp_path / "none")
-    found = models.find("embedded", part="generator")
-    assert found.name == "embedded" and found.revision == "untrained-v1"
-    weights = Path(found.path) / "unet" / "diffusion_pytorch_model.safetensors"
-    first = weights.stat().st_mtime_ns
-    assert models.find("embedded", part="generator") == found and weights.stat().st_mtime_ns == first
-    assert [path.name for path in Path(found.path).parent.iterdir()] == ["generator-v1"]
-    assert sum(path.stat().st_size for path in Path(found.path).rglob("*") if path.is_file()) < 3 << 20
-    monkeypatch.setenv("MALS_CACHE", str(tmp_path / "d"))
-    again = Path(models.find("embedded", part="generator").path)
-    files = [path.relative_to(again) for path in again.rglob("*") if path.is_file()]
-    assert all((again / name).read_bytes() == (Path(found.path) / name).read_bytes() for name in files) and len(files) > 5
-
-
-def test_of_two_that_build_the_same_embedded_model_at_once_both_get_a_whole_one(tmp_path: Path) -> None:
-    class Builder:
-        """Both have built before either may rename."""
-
-        both = threading.Barrier(2)
-
-        def build(self, path: Path) -> None:
-            folder(path, FOUND)
-            self.both.wait(10)
-
-    place = tmp_path / "untrained" / "pose-v1"
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: models._build(Builder(), place), range(2)))
-    assert {path.name for path in place.iterdir()} == set(FOUND)
-    assert list(place.parent.iterdir()) == [place]
-
-
-def test_a_build_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    class Builder:
-        def build(self, path: Path) -> None:
-            folder(path, FOUND)
-            raise RuntimeError("out of ideas")
-
-    with pytest.raises(RuntimeError, match="out of ideas"):
-        models._build(Builder(), tmp_path / "untrained" / "pose-v1")
-    assert list((tmp_path / "untrained").iterdir()) == []
-
-
-def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("MALS_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(models, "WEIGHTS", tmp_path / "none")
-    with pytest.raises(UserError, match="set MALS_CACHE to a folder"):
-        models.find("embedded", part="generator")
-
-
-def test_trained_weights_that_ship_come_before_the_untrained_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_embedded_model_is_a_folder_that_ships_and_its_content_is_its_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "WEIGHTS", tmp_path)
     folder(tmp_path / "pose", FOUND)
     found = models.find("embedded", part="pose")
@@ -369,7 +316,7 @@ def fetched(tmp_path: Path, given: dict[str, Any], **env: str) -> Any:
         "try: print(json.dumps(models.download(settings.check(json.loads(sys.argv[1])))))\n"
         "except UserError as error: print(json.dumps(f'{type(error).__name__}: {error}'))"
     )
-    extra = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_PROGRESS_BARS": "1", "MALS_CACHE": str(tmp_path / "c"), **env}
+    extra = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_PROGRESS_BARS": "1", **env}
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(given)], cwd=ROOT, env=environment(**extra), capture_output=True, text=True, check=True
     )

@@ -199,11 +199,25 @@ def test_arguments_that_do_not_go_together_are_refused(tmp_path):
         ((file, None, tmp_path / "none"), "there is no folder .*none"),
         ((None, 3), "needs --captions"),
         ((None, None, None, grammar), "needs --count"),
-        ((file, 3, None, grammar), "not from both"),
+        ((file, None, None, grammar), "needs --count"),
         ((tmp_path / "none.txt",), "there is no captions file .*none.txt"),
     ]:
         with pytest.raises(UserError, match=words):
             write(tmp_path, *arguments)
+
+
+def test_with_captions_and_attributes_the_file_comes_first_and_the_grammar_makes_up_the_count(tmp_path):
+    write(tmp_path, numbered(tmp_path, 3), 40, config=configured(plan={"attributes": {}}))
+    found = rows(tmp_path)
+    assert len(found) == 40 and len({row["id"] for row in found}) == 40 and len({row["seed"] for row in found}) == 40
+    assert [row["wanted"] is None for row in found] == [True] * 3 + [False] * 37
+
+
+def test_the_starter_plan_is_made_from_what_ships(tmp_path):
+    from mals.create import init
+
+    receipt = init(str(tmp_path / "run"), count=60)
+    assert receipt["rows"] == 60 and receipt["asked"]["source"]["name"] == "starter.txt" and not receipt["prompts_cut"]
 
 
 def test_prompts_beyond_the_text_encoder_are_flagged_and_counted_and_stay_whole(tmp_path):

@@ -31,7 +31,6 @@ SETS = [  # the real generator, and after it stages that need no model
 @pytest.fixture(autouse=True)
 def one_thread(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    monkeypatch.setenv("MALS_CACHE", str(tmp_path_factory.getbasetemp() / "mals-cache"))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from mals.world.untrained.generator import tokenizer
+from tests.small.untrained.generator import tokenizer
 
 CONCEPTS = 17  # of the safety checker of Stable Diffusion
 SPECIAL = 3

@@ -3,15 +3,13 @@
 Its tokenizer knows the words that people are described with. Tokens that are no whole word are never said.
 """
 
-import string
 from pathlib import Path
 from typing import Any
 
-from mals.world.untrained.generator import WORDS
+from mals.world.words import WORDS, bert_tokenizer
 
 VERSION = 1
 SEED = 1502
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 NEVER = -1e4  # added to the score of a token that is not to be said
 SIDE = 64  # pixels of the square that a picture is resized to
 
@@ -63,8 +61,4 @@ def build(folder: Path) -> None:
 
 def tokenizer() -> Any:
     """A BertTokenizer over letters and WORDS: any ASCII text can be written, and a known word is one token."""
-    from transformers import BertTokenizer
-
-    letters = [letter for letter in string.printable if not letter.isspace() and not letter.isupper()]
-    pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *sorted(set(WORDS.split()))]
-    return BertTokenizer(vocab={piece: at for at, piece in enumerate(dict.fromkeys(pieces))}, do_lower_case=True)
+    return bert_tokenizer(sorted(set(WORDS.split())))

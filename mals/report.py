@@ -1,0 +1,82 @@
+"""What a packed data set looks like, at a glance: where it is, the funnel, some captions with their labels, a contact sheet."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from PIL import Image
+
+from mals.attributes import load_space
+from mals.errors import UserError
+from mals.pack import FOLDER, read_receipt
+from mals.run import Run
+from mals.status import lines, status
+
+SHEET = "report/contact-sheet.jpg"
+COLUMNS, ROWS = 12, 4  # pictures on the sheet
+CELL = (96, 192)  # pixels, width and height
+SHOWN = 8  # captions
+
+
+@dataclass
+class Report:
+    """All that `mals report` tells."""
+
+    dataset: str
+    planned: int
+    kept: int
+    funnel: list[str]
+    captions: list[dict[str, Any]]  # caption, and by attribute the value's name for all that are known
+    sheet: str
+
+    def text(self) -> str:
+        """The report as a person reads it; what a caption's labels deny is left out."""
+        told = [f"{self.dataset}: {self.kept:,} of {self.planned:,} pairs kept", *self.funnel]
+        for shown in self.captions:
+            labels = [name if value == "yes" else value for name, value in shown["labels"].items() if value != "no"]
+            told += ["", shown["caption"], f"    {', '.join(labels)}"]
+        return "\n".join([*told, "", f"contact sheet: {self.sheet}"])
+
+
+def report(run: Run) -> Report:
+    """Look at the packed data set of `run`, and write the contact sheet beside it; UserError where nothing is packed."""
+    receipt = read_receipt(run)
+    if receipt is None:
+        raise UserError(f"{run.store.url} is not packed yet; `mals run {run.store.url}` makes the data set")
+    rows = _sample(run, receipt, COLUMNS * ROWS)
+    run.store.commit(SHEET, _sheet([row["image"]["bytes"] for row in rows]))
+    space = load_space(run.config.label.space)
+    shown = []
+    for row in rows[:: max(1, len(rows) // SHOWN)][:SHOWN]:
+        known = {name: space.classes[name][value] for name, value in row["attributes"].items() if value is not None}
+        shown.append({"caption": row["caption"], "labels": known})
+    url = run.store.url
+    return Report(f"{url}/{FOLDER}", receipt["planned"], receipt["kept"], lines(status(run)), shown, f"{url}/{SHEET}")
+
+
+def _sample(run: Run, receipt: dict[str, Any], most: int) -> list[dict[str, Any]]:
+    """The first rows of the first files, `most` at most."""
+    found: list[dict[str, Any]] = []
+    for file in receipt["files"]:
+        if file["path"].startswith(f"{FOLDER}/data/") and len(found) < most:
+            opened = run.store.parquet(file["path"])
+            for group in range(opened.num_row_groups):
+                found += opened.read_row_group(group, columns=["image", "caption", "attributes"]).slice(0, most - len(found)).to_pylist()
+                if len(found) >= most:
+                    break
+    return found
+
+
+def _sheet(pictures: list[bytes]) -> bytes:
+    """One JPEG of all pictures, each fitted into its cell."""
+    width, height = CELL
+    sheet = Image.new("RGB", (COLUMNS * width, -(-len(pictures) // COLUMNS) * height), "white")
+    for at, data in enumerate(pictures):
+        picture = Image.open(BytesIO(data)).convert("RGB")
+        scale = min((width - 4) / picture.width, (height - 4) / picture.height)
+        picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.BICUBIC)
+        x, y = at % COLUMNS * width, at // COLUMNS * height
+        sheet.paste(picture, (x + (width - picture.width) // 2, y + (height - picture.height) // 2))
+    sink = BytesIO()
+    sheet.save(sink, "JPEG", quality=88)
+    return sink.getvalue()
