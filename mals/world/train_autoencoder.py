@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mals.world.corpus import Corpus, draw_corpus
+from mals.world.corpus import HEIGHT, WIDTH, Corpus, draw_corpus
 from mals.world.training import half, optimize
 
 CHANNELS = 8  # of a latent
@@ -33,22 +33,24 @@ def build() -> Any:
     )
 
 
-def train(corpus: Corpus, minutes: float, seed: int, to: Path) -> dict[str, Any]:
-    """Train for so many minutes and save into `to` with a scaling factor that gives latents of deviation 1."""
+def train(corpus: Corpus, minutes: float, seed: int, to: Path, go_on: bool = False) -> dict[str, Any]:
+    """Train for so many minutes and save into `to` with a scaling factor that gives latents of deviation 1; `go_on` from what is there."""
     import torch
+    from diffusers import AutoencoderKL
 
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    model = build()
+    torch.manual_seed(seed + go_on)
+    rng = np.random.default_rng(seed + go_on)
+    model = AutoencoderKL.from_pretrained(to) if go_on else build()
     rows = corpus.sound
 
     def loss_of(step: int, gone: float) -> Any:
-        pictures = levels(corpus.pixels[np.sort(rng.choice(rows, BATCH, replace=False))])
+        chosen = np.sort(rng.choice(rows, BATCH, replace=False))
+        pictures, weight = levels(corpus.pixels[chosen]), inside(corpus.boxes[chosen, 0])
         with half():
             latent = model.encode(pictures).latent_dist
             made = model.decode(latent.sample()).sample.float()
         kept = latent.mean.float()
-        return distance(made, pictures) + 1e-4 * (kept.pow(2).mean() + latent.var.float().mean() - latent.logvar.float().mean())
+        return distance(made, pictures, weight) + 1e-4 * (kept.pow(2).mean() + latent.var.float().mean() - latent.logvar.float().mean())
 
     facts = optimize("autoencoder", model.parameters(), loss_of, minutes, 1.5e-3)
     model.eval()
@@ -62,11 +64,21 @@ def train(corpus: Corpus, minutes: float, seed: int, to: Path) -> dict[str, Any]
     return facts | {"psnr": round(float((-10 * error.log10()).mean()), 2), "scaling_factor": round(float(1 / latents.std()), 4)}
 
 
-def distance(made: Any, wanted: Any) -> Any:
-    """Mean absolute difference of the pixels, and of their neighbours' differences: edges count."""
-    across = (made.diff(dim=3) - wanted.diff(dim=3)).abs().mean()
-    down = (made.diff(dim=2) - wanted.diff(dim=2)).abs().mean()
-    return (made - wanted).abs().mean() + (made - wanted).pow(2).mean() + 0.5 * (across + down)
+def inside(boxes: np.ndarray) -> Any:
+    """[B, 1, 128, 64]: what a pixel counts, more within the person's box [B, 4] than around it."""
+    import torch
+
+    x, y = np.arange(WIDTH), np.arange(HEIGHT)
+    across = (x >= boxes[:, :1]) & (x <= boxes[:, 2:3])
+    down = (y >= boxes[:, 1:2]) & (y <= boxes[:, 3:])
+    return torch.from_numpy(np.where(down[:, :, None] & across[:, None], 1.6, 0.6).astype(np.float32))[:, None]
+
+
+def distance(made: Any, wanted: Any, weight: Any) -> Any:
+    """Mean difference of the pixels, absolute and squared, and of their neighbours' differences: edges count."""
+    off = made - wanted
+    across, down = off.diff(dim=3).abs() * weight[..., 1:], off.diff(dim=2).abs() * weight[..., 1:, :]
+    return (off.abs() * weight).mean() + (off.pow(2) * weight).mean() + 0.5 * (across.mean() + down.mean())
 
 
 def levels(pixels: np.ndarray) -> Any:
@@ -82,9 +94,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--pictures", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--go-on", action="store_true")
     given = parser.parse_args()
     corpus = draw_corpus(given.work / "corpus", given.seed, given.pictures)
-    facts = train(corpus, given.minutes, given.seed, given.work / "vae")
+    facts = train(corpus, given.minutes, given.seed, given.work / "vae", given.go_on)
     (given.work / "vae.json").write_text(json.dumps(facts))
     print(json.dumps({"model": "autoencoder", **facts}))
 

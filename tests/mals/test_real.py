@@ -70,3 +70,36 @@ def test_every_command_works_on_a_real_run(mals, planned_real, tmp_path):
     (planned_real / "dataset/README.md").write_text("other words")
     refused = mals("publish", "run", "--to", tmp_path / "elsewhere")
     assert (refused.returncode, refused.stderr.strip().count("\n")) == (2, 0), refused.stderr
+
+
+NO_NETWORK = '''
+"""Python runs this at its start: no process of the run may open a connection to any machine, this one included."""
+
+import socket
+
+real = socket.socket.connect
+
+
+def connect(self, address):
+    if self.family != socket.AF_UNIX:
+        raise RuntimeError(f"this process wanted the network: {address}")
+    return real(self, address)
+
+
+socket.socket.connect = connect
+socket.getaddrinfo = lambda *given, **named: (_ for _ in ()).throw(RuntimeError(f"this process wanted an address: {given}"))
+'''
+
+
+@pytest.mark.slow
+def test_a_run_on_the_embedded_models_opens_no_connection(mals, tmp_path):
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "sitecustomize.py").write_text(NO_NETWORK)
+    blocked = {"PYTHONPATH": f"{tmp_path / 'blocked'}{os.pathsep}{ROOT}"}
+    probe = "import urllib.request as r; r.urlopen('http://example.com')"
+    stopped = subprocess.run([sys.executable, "-c", probe], env=environment(**blocked), capture_output=True, text=True)
+    assert "this process wanted" in stopped.stderr
+    assert mals("init", "run", "--count", "32", env=blocked).returncode == 0
+    made = mals("run", "run", "-q", "--set", "run.workers=1", env=blocked)
+    assert made.returncode == 0, made.stderr
+    assert json.loads(mals("report", "run", "--json").stdout)["kept"] >= 16
