@@ -1,0 +1,1 @@
+"""The methods of text-based person search: data, towers, losses, training, evaluation."""

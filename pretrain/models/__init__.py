@@ -1,0 +1,1 @@
+"""Towers only: no losses, no settings objects."""
