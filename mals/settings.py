@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,19 +12,28 @@ from pydantic import BaseModel, ValidationError
 from mals.config import Config
 from mals.errors import UserError
 
-PRESETS = Path(__file__).parent / "presets"
+
+@dataclass(frozen=True)
+class Kind:
+    """Settings of one kind: their tree of types, and the folder of their presets."""
+
+    tree: type[BaseModel]
+    folder: Path
 
 
-def presets() -> list[str]:
+RUN = Kind(Config, Path(__file__).parent / "presets")
+
+
+def presets(kind: Kind = RUN) -> list[str]:
     """The names that `preset` may have."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    return sorted(path.stem for path in kind.folder.glob("*.yaml"))
 
 
-def preset(name: str) -> dict[str, Any]:
+def preset(name: str, kind: Kind = RUN) -> dict[str, Any]:
     """The settings of one preset."""
-    if name not in presets():
-        raise UserError(f"there is no preset {name!r}; there are {', '.join(presets())}")
-    return yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
+    if name not in presets(kind):
+        raise UserError(f"there is no preset {name!r}; there are {', '.join(presets(kind))}")
+    return yaml.safe_load((kind.folder / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def parse(text: str, source: str) -> dict[str, Any]:
@@ -48,7 +58,7 @@ def merge(base: Any, over: Any) -> Any:
     return copy.deepcopy(over)
 
 
-def assign(given: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+def assign(given: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict[str, Any]:
     """`given` with each of `settings` ("a.b=c", "a.list.0.b=c") put in; values are YAML."""
     given = copy.deepcopy(given)
     for setting in settings:
@@ -58,10 +68,10 @@ def assign(given: dict[str, Any], settings: list[str]) -> dict[str, Any]:
         keys = path.strip().split(".")
         value = parse(f"value: {text}", f"--set {setting}")["value"]
         if keys == ["preset"]:
-            preset(str(value))
+            preset(str(value), kind)
         number = next((i for i, key in enumerate(keys) if key.isdigit()), None)
         if number is not None:  # a list is kept whole, so the change goes into a copy of it
-            whole = _get(merge(preset(given.get("preset", "tiny")), given), keys[:number])
+            whole = _get(merge(preset(given.get("preset", "tiny"), kind), given), keys[:number])
             if not isinstance(whole, list):
                 raise UserError(f"--set {setting}: {'.'.join(keys[:number])} is not a list")
             _put(given, keys[:number], copy.deepcopy(whole), setting)
@@ -95,19 +105,26 @@ def _put(tree: Any, keys: list[str], value: Any, setting: str) -> None:
 
 def check(given: dict[str, Any], source: str = "the settings") -> Config:
     """The Config of a preset and what was given on top of it; UserError names the key, the value and the nearest known key."""
+    found = check_kind(given, source, RUN)
+    assert isinstance(found, Config)
+    return found
+
+
+def check_kind(given: dict[str, Any], source: str, kind: Kind) -> BaseModel:
+    """As `check`, for settings of any kind."""
     name = given.get("preset", "tiny")
     try:
-        return Config.model_validate(merge(preset(str(name)), given))
+        return kind.tree.model_validate(merge(preset(str(name), kind), given))
     except ValidationError as error:
-        raise UserError(f"{source}: {_sentence(error)}") from None
+        raise UserError(f"{source}: {_sentence(error, kind)}") from None
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, kind: Kind) -> str:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     where = ".".join(path)
     if first["type"] == "extra_forbidden":
-        known = list(_fields(path[:-1]))
+        known = list(_fields(path[:-1], kind))
         near = difflib.get_close_matches(path[-1], known, 1, 0.5)
         hint = f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"there are {', '.join(known)}"
         return f"there is no setting {where}; {hint}"
@@ -118,9 +135,9 @@ def _sentence(error: ValidationError) -> str:
     return f"{where} = {first['input']!r}: {reason}" if where and first["type"] != "value_error" else reason
 
 
-def _fields(path: list[str]) -> dict[str, Any]:
+def _fields(path: list[str], kind: Kind) -> dict[str, Any]:
     """The settings that the part at `path` has."""
-    part: type[BaseModel] = Config
+    part = kind.tree
     for key in path:
         if key.isdigit() or key not in part.model_fields:
             continue

@@ -34,7 +34,13 @@ def train(name: str, corpus: Corpus, work: Path, minutes: float, seed: int) -> N
     """Train one model into `work`/`name`, and write beside it how."""
     facts = import_module(f"mals.world.train_{name}").train(corpus, work, minutes, seed)
     command = f"python -m mals.world.train --work DIR --only {name} --minutes {minutes:g}"
-    told = {"model": name, "command": command, "seed": seed, "pictures": corpus.count, "machine": platform.processor() or platform.machine()}
+    told = {
+        "model": name,
+        "command": command,
+        "seed": seed,
+        "pictures": corpus.count,
+        "machine": platform.processor() or platform.machine(),
+    }
     (work / f"{name}.json").write_text(json.dumps(told | facts, indent=2) + "\n", encoding="utf-8")
 
 
