@@ -1,6 +1,6 @@
 """Trains the embedded models, one after the other, and puts them where `embedded` finds them: `make world-models`.
 
-    python -m mals.world.train --work DIR [--only NAME] [--minutes M] [--threads T]
+    python -m mals.world.train --work DIR [--only NAME [--go-on]] [--minutes M] [--threads T]
 
 DIR keeps the drawn pictures and every trained model; given again, it goes on with the models that are not there yet. Minutes are those of
 the machine that the shipped models were trained on, two cores of a Xeon with AMX, each training on one of them.
@@ -8,7 +8,6 @@ the machine that the shipped models were trained on, two cores of a Xeon with AM
 
 import argparse
 import json
-import platform
 import shutil
 from importlib import import_module
 from pathlib import Path
@@ -17,8 +16,8 @@ from typing import Any
 from mals.models import WEIGHTS
 from mals.world.corpus import Corpus, draw_corpus
 
-MINUTES = {"autoencoder": 30.0, "generator": 66.0, "pose": 17.0, "detector": 14.0, "captioner": 32.0}
-SHIPPED = ("generator", "pose", "detector", "captioner")  # the autoencoder is in the generator
+MINUTES = {"autoencoder": 30.0, "decoder": 15.0, "generator": 66.0, "pose": 17.0, "detector": 14.0, "captioner": 32.0}
+SHIPPED = ("generator", "pose", "detector", "captioner")  # the autoencoder and its decoder are in the generator
 CARD = """---
 license: apache-2.0
 ---
@@ -30,29 +29,40 @@ training.json holds seed, steps and time. It knows drawn people only; photograph
 """
 
 
-def train(name: str, corpus: Corpus, work: Path, minutes: float, seed: int) -> None:
-    """Train one model into `work`/`name`, and write beside it how."""
-    facts = import_module(f"mals.world.train_{name}").train(corpus, work, minutes, seed)
-    command = f"python -m mals.world.train --work DIR --only {name} --minutes {minutes:g}"
-    told = {
-        "model": name,
-        "command": command,
-        "seed": seed,
-        "pictures": corpus.count,
-        "machine": platform.processor() or platform.machine(),
-    }
-    (work / f"{name}.json").write_text(json.dumps(told | facts, indent=2) + "\n", encoding="utf-8")
+def train(name: str, corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> None:
+    """Train one model into `work`/`name`, further from what is there for `go_on`, and add how to the list in `work`/`name`.json."""
+    facts = import_module(f"mals.world.train_{name}").train(corpus, work, minutes, seed, go_on)
+    command = f"python -m mals.world.train --work DIR --only {name} --minutes {minutes:g}{' --go-on' if go_on else ''}"
+    told = {"model": name, "command": command, "seed": seed, "pictures": corpus.count, "threads": torch_threads()} | facts
+    before = facts_of(work, name) if go_on else []
+    (work / f"{name}.json").write_text(json.dumps([*before, told], indent=2) + "\n", encoding="utf-8")
+
+
+def facts_of(work: Path, name: str) -> list[dict[str, Any]]:
+    """How a model was trained, a mapping a call."""
+    return json.loads((work / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def torch_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
 
 
 def install(work: Path, weights: Path = WEIGHTS) -> None:
     """Copy what ships, with a card and the facts of its training, from `work` to where `embedded` finds it."""
+    import torch
+    from diffusers import AutoencoderKL
+
     for name in SHIPPED:
-        facts: list[dict[str, Any]] = [json.loads((work / f"{name}.json").read_text(encoding="utf-8"))]
-        if name == "generator":
-            facts.append(json.loads((work / "autoencoder.json").read_text(encoding="utf-8")))
+        parts = ("autoencoder", "decoder", "generator") if name == "generator" else (name,)
+        facts = [fact for part in parts for fact in facts_of(work, part)]
         shutil.rmtree(weights / name, ignore_errors=True)
         shutil.copytree(work / name, weights / name)
-        (weights / name / "README.md").write_text(CARD.format(name=name, command=facts[0]["command"]), encoding="utf-8")
+        if name == "generator":  # it was saved with the autoencoder that was there then
+            AutoencoderKL.from_pretrained(work / "autoencoder", torch_dtype=torch.float16).save_pretrained(weights / name / "vae")
+        commands = "\n    ".join(fact["command"] for fact in facts)
+        (weights / name / "README.md").write_text(CARD.format(name=name, command=commands), encoding="utf-8")
         (weights / name / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
@@ -64,6 +74,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=60_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--go-on", action="store_true", help="with --only: train what is in DIR further")
     parser.add_argument("--install", action="store_true", help="train nothing, only install what is in DIR")
     given = parser.parse_args()
 
@@ -71,10 +82,12 @@ def main() -> None:
 
     torch.set_num_threads(given.threads)
     if not given.install:
+        if given.go_on and given.only is None:
+            parser.error("--go-on needs --only")
         corpus = draw_corpus(given.work / "corpus", given.seed, given.pictures)
         for name in [given.only] if given.only else MINUTES:
             if given.only or not (given.work / f"{name}.json").is_file():
-                train(name, corpus, given.work, given.minutes or MINUTES[name], given.seed)
+                train(name, corpus, given.work, given.minutes or MINUTES[name], given.seed, given.go_on)
     if given.only is None:
         install(given.work)
 

@@ -1,16 +1,11 @@
-"""Trains the autoencoder of the embedded generator: pictures of 128 x 64 pixels into latents of 16 x 8 and back.
+"""Trains the autoencoder of the embedded generator: pictures of 128 x 64 pixels into latents of 16 x 8 and back."""
 
-python -m mals.world.train_autoencoder --work DIR --minutes 15
-"""
-
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mals.world.corpus import HEIGHT, WIDTH, Corpus, draw_corpus
+from mals.world.corpus import HEIGHT, WIDTH, Corpus
 from mals.world.training import half, optimize
 
 CHANNELS = 8  # of a latent
@@ -33,14 +28,14 @@ def build() -> Any:
     )
 
 
-def train(corpus: Corpus, minutes: float, seed: int, to: Path, go_on: bool = False) -> dict[str, Any]:
-    """Train for so many minutes and save into `to` with a scaling factor that gives latents of deviation 1; `go_on` from what is there."""
+def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+    """Train for so many minutes and save into `work`/autoencoder, with a scaling factor that gives latents of deviation 1."""
     import torch
     from diffusers import AutoencoderKL
 
-    torch.manual_seed(seed + go_on)
+    torch.manual_seed(seed + go_on)  # other pictures than those of the first steps
     rng = np.random.default_rng(seed + go_on)
-    model = AutoencoderKL.from_pretrained(to) if go_on else build()
+    model = AutoencoderKL.from_pretrained(work / "autoencoder") if go_on else build()
     rows = corpus.sound
 
     def loss_of(step: int, gone: float) -> Any:
@@ -53,15 +48,22 @@ def train(corpus: Corpus, minutes: float, seed: int, to: Path, go_on: bool = Fal
         return distance(made, pictures, weight) + 1e-4 * (kept.pow(2).mean() + latent.var.float().mean() - latent.logvar.float().mean())
 
     facts = optimize("autoencoder", model.parameters(), loss_of, minutes, 1.5e-3)
-    model.eval()
+    psnr, deviation = quality(model.eval(), corpus)
+    model.register_to_config(scaling_factor=1 / deviation)
+    model.save_pretrained(work / "autoencoder")
+    return facts | {"psnr": psnr, "scaling_factor": round(1 / deviation, 4)}
+
+
+def quality(model: Any, corpus: Corpus) -> tuple[float, float]:
+    """The mean PSNR in dB of pictures that went through, and the deviation of their latents."""
+    import torch
+
     with torch.inference_mode():
-        sample = levels(corpus.pixels[rows[:512]])
+        sample = levels(corpus.pixels[corpus.sound[:512]])
         latents = torch.cat([model.encode(part).latent_dist.mean for part in sample.split(64)])
         back = torch.cat([model.decode(part).sample for part in latents.split(64)]).clamp(-1, 1)
     error = ((back - sample) / 2).pow(2).mean((1, 2, 3))
-    model.register_to_config(scaling_factor=float(1 / latents.std()))
-    model.save_pretrained(to)
-    return facts | {"psnr": round(float((-10 * error.log10()).mean()), 2), "scaling_factor": round(float(1 / latents.std()), 4)}
+    return round(float((-10 * error.log10()).mean()), 2), float(latents.std())
 
 
 def inside(boxes: np.ndarray) -> Any:
@@ -86,21 +88,3 @@ def levels(pixels: np.ndarray) -> Any:
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="the folder of the corpus and of what trainings keep")
-    parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--pictures", type=int, default=60_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--go-on", action="store_true")
-    given = parser.parse_args()
-    corpus = draw_corpus(given.work / "corpus", given.seed, given.pictures)
-    facts = train(corpus, given.minutes, given.seed, given.work / "vae", given.go_on)
-    (given.work / "vae.json").write_text(json.dumps(facts))
-    print(json.dumps({"model": "autoencoder", **facts}))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,20 +1,16 @@
 """Trains the embedded captioner, a BLIP, on crops of drawn people and captions that leave nothing out.
 
-    python -m mals.world.train_captioner --work DIR --minutes 40
-
 The texts begin with the decoder's own start token (`text_config.bos_token_id`), since `generate` puts it in the tokenizer's [CLS]'s place.
 The picture's encoder has a second task that is thrown away afterwards: to tell the attributes.
 """
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mals.world.captions import tell
-from mals.world.corpus import HEIGHT, WIDTH, Corpus, draw_corpus
+from mals.world.corpus import HEIGHT, WIDTH, Corpus
 from mals.world.train_pose import cut
 from mals.world.training import Average, half, optimize
 from mals.world.words import bert_tokenizer, vocabulary
@@ -89,15 +85,16 @@ def told(corpus: Corpus, tokenizer: Any, start: int, seed: int) -> np.ndarray:
     return found
 
 
-def train(corpus: Corpus, minutes: float, seed: int, to: Path) -> dict[str, Any]:
-    """Train for so many minutes and save model and processor into `to`."""
+def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+    """Train for so many minutes and save model and processor into `work`/captioner."""
     import torch
-    from transformers import BlipImageProcessor, BlipProcessor
+    from transformers import BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
 
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed + go_on)  # other pictures than those of the first steps
+    rng = np.random.default_rng(seed + go_on)
     tokenizer = bert_tokenizer(vocabulary(seed))
-    model = build(tokenizer)
+    to = work / "captioner"
+    model: Any = BlipForConditionalGeneration.from_pretrained(to, dtype=torch.float32) if go_on else build(tokenizer)
     texts = told(corpus, tokenizer, model.config.text_config.bos_token_id, seed)
     rows = corpus.sound
     attributes = np.array([corpus.person(row).attributes() for row in rows.tolist()], np.float32)
@@ -140,24 +137,3 @@ def save(model: Any, processor: Any, to: Path) -> None:
 
     copy.deepcopy(model).to(torch.float16).save_pretrained(to)
     processor.save_pretrained(to)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="the folder of the corpus and of what trainings keep")
-    parser.add_argument("--minutes", type=float, default=40)
-    parser.add_argument("--pictures", type=int, default=60_000)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-
-    import torch
-
-    torch.set_num_threads(given.threads)
-    facts = train(draw_corpus(given.work / "corpus", given.seed, given.pictures), given.minutes, given.seed, given.work / "captioner")
-    (given.work / "captioner.json").write_text(json.dumps(facts))
-    print(json.dumps({"model": "captioner", **facts}))
-
-
-if __name__ == "__main__":
-    main()

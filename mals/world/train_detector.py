@@ -1,19 +1,15 @@
 """Trains the embedded person detector, a YOLOS: nobody, one person or two.
 
-    python -m mals.world.train_detector --work DIR --minutes 20
-
 The first detection token answers for the person furthest to the left, the second for the next one: with an order there is nothing to match,
 and a small model learns in minutes what takes hours with the Hungarian loss of YOLOS (Fang et al. 2021).
 """
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mals.world.corpus import HEIGHT, WIDTH, Corpus, draw_corpus
+from mals.world.corpus import HEIGHT, WIDTH, Corpus
 from mals.world.train_pose import MEAN, STD
 from mals.world.training import Average, half, optimize
 
@@ -58,15 +54,16 @@ def targets(boxes: np.ndarray) -> tuple[Any, Any]:
     return torch.from_numpy(classes), torch.from_numpy(places)
 
 
-def train(corpus: Corpus, minutes: float, seed: int, to: Path) -> dict[str, Any]:
-    """Train for so many minutes and save model and processor into `to`."""
+def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+    """Train for so many minutes and save model and processor into `work`/detector."""
     import torch
     from torchvision.ops import box_convert, generalized_box_iou_loss
-    from transformers import YolosImageProcessor
+    from transformers import YolosForObjectDetection, YolosImageProcessor
 
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    model = build()
+    torch.manual_seed(seed + go_on)  # other pictures than those of the first steps
+    rng = np.random.default_rng(seed + go_on)
+    to = work / "detector"
+    model: Any = YolosForObjectDetection.from_pretrained(to, dtype=torch.float32) if go_on else build()
     average = Average(model, 0.999)
     mean, deviation = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
 
@@ -92,24 +89,3 @@ def train(corpus: Corpus, minutes: float, seed: int, to: Path) -> dict[str, Any]
     average.model.to(torch.float16).save_pretrained(to)
     YolosImageProcessor(size={"height": HEIGHT, "width": WIDTH}, do_pad=False).save_pretrained(to)
     return facts
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="the folder of the corpus and of what trainings keep")
-    parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--pictures", type=int, default=60_000)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-
-    import torch
-
-    torch.set_num_threads(given.threads)
-    facts = train(draw_corpus(given.work / "corpus", given.seed, given.pictures), given.minutes, given.seed, given.work / "detector")
-    (given.work / "detector.json").write_text(json.dumps(facts))
-    print(json.dumps({"model": "detector", **facts}))
-
-
-if __name__ == "__main__":
-    main()

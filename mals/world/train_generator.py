@@ -1,20 +1,16 @@
 """Trains the denoiser and the text encoder of the embedded generator on the latents of a trained autoencoder, and saves the pipeline.
 
-    python -m mals.world.train_generator --work DIR --minutes 90
-
 v-prediction (Salimans & Ho 2022) with min-SNR weights (Hang et al. 2023, gamma 5) on a cosine schedule, one prompt in ten left empty for
 guidance. The text encoder has a second task that is thrown away afterwards: to tell from its last state the attributes that a prompt says.
 """
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mals.world.captions import tell
-from mals.world.corpus import Corpus, draw_corpus
+from mals.world.corpus import Corpus
 from mals.world.train_autoencoder import CHANNELS, levels
 from mals.world.training import Average, half, optimize
 from mals.world.words import TOKENS, clip_tokenizer, prompts, vocabulary
@@ -74,7 +70,9 @@ def encoded(corpus: Corpus, vae: Any, file: Path) -> np.ndarray:
     import torch
 
     rows = corpus.sound
-    if not file.is_file():
+    scale = np.float32(vae.config.scaling_factor)  # another encoder has another
+    known = file.with_suffix(".scale")
+    if not known.is_file() or known.read_text(encoding="utf-8") != str(scale):
         found = np.zeros((2, len(rows), CHANNELS, 16, 8), np.float16)
         with torch.inference_mode():
             for start in range(0, len(rows), 128):
@@ -83,6 +81,7 @@ def encoded(corpus: Corpus, vae: Any, file: Path) -> np.ndarray:
                     latents = vae.encode(shown).latent_dist.mean * vae.config.scaling_factor
                     found[mirror, start : start + 128] = latents.numpy()
         np.save(file, found)
+        known.write_text(str(scale), encoding="utf-8")
     return np.load(file)
 
 
@@ -102,20 +101,24 @@ def texts(corpus: Corpus, seed: int) -> tuple[list[list[str]], np.ndarray]:
     return told, np.array([one.attributes() for one in people], np.int8)
 
 
-def train(corpus: Corpus, work: Path, minutes: float, seed: int, to: Path) -> dict[str, Any]:
-    """Train for so many minutes and save the pipeline into `to`."""
+def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+    """Train for so many minutes and save the pipeline into `work`/generator."""
     import torch
-    from diffusers import AutoencoderKL
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel
 
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    vae = AutoencoderKL.from_pretrained(work / "vae").eval()
+    torch.manual_seed(seed + go_on)  # other pictures than those of the first steps
+    rng = np.random.default_rng(seed + go_on)
+    vae = AutoencoderKL.from_pretrained(work / "autoencoder").eval()
     latents = encoded(corpus, vae, work / "latents.npy")
     tokenizer = clip_tokenizer(vocabulary(seed))
     told, attributes = texts(corpus, seed)
     ids = np.stack([np.array(tokenizer(row, padding="max_length", truncation=True).input_ids, np.int16) for row in told])
     empty = np.array(tokenizer("", padding="max_length").input_ids, np.int16)
     text_encoder, unet = build(tokenizer)
+    if go_on:
+        text_encoder = CLIPTextModel.from_pretrained(work / "generator" / "text_encoder", dtype=torch.float32)
+        unet = UNet2DConditionModel.from_pretrained(work / "generator" / "unet", torch_dtype=torch.float32)
     tells = torch.nn.Linear(WIDE, attributes.shape[1])
     alphas = scheduler().alphas_cumprod
 
@@ -145,11 +148,11 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, to: Path) -> di
         for average, part in zip(averages, parts, strict=True):
             average.take(part)
         if step % 1000 == 999:
-            save(vae, averages[0].model, averages[1].model, tokenizer, to)
+            save(vae, averages[0].model, averages[1].model, tokenizer, work / "generator")
 
     parameters = [one for part in (*parts, tells) for one in part.parameters()]
     facts = optimize("generator", iter(parameters), loss_of, minutes, 1e-3, after)
-    save(vae, averages[0].model, averages[1].model, tokenizer, to)
+    save(vae, averages[0].model, averages[1].model, tokenizer, work / "generator")
     return facts
 
 
@@ -171,25 +174,3 @@ def save(vae: Any, text_encoder: Any, unet: Any, tokenizer: Any, to: Path) -> No
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(to, safe_serialization=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="the folder of the corpus, with a trained autoencoder in vae/")
-    parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--pictures", type=int, default=60_000)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-
-    import torch
-
-    torch.set_num_threads(given.threads)
-    corpus = draw_corpus(given.work / "corpus", given.seed, given.pictures)
-    facts = train(corpus, given.work, given.minutes, given.seed, given.work / "generator")
-    (given.work / "generator.json").write_text(json.dumps(facts))
-    print(json.dumps({"model": "generator", **facts}))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,11 @@
-"""Trains the embedded pose model, a ViTPose: seventeen heat maps of the person in a box, flat ones where nobody is.
+"""Trains the embedded pose model, a ViTPose: seventeen heat maps of the person in a box, flat ones where nobody is."""
 
-python -m mals.world.train_pose --work DIR --minutes 25
-"""
-
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mals.world.corpus import HEIGHT, WIDTH, Corpus, draw_corpus
+from mals.world.corpus import HEIGHT, WIDTH, Corpus
 from mals.world.training import Average, half, optimize, widened
 
 BATCH = 48
@@ -76,14 +71,15 @@ def cut(pictures: Any, centre: np.ndarray, scale: np.ndarray, height: int, width
     return torch.nn.functional.grid_sample(pictures, grid, align_corners=True)
 
 
-def train(corpus: Corpus, minutes: float, seed: int, to: Path) -> dict[str, Any]:
-    """Train for so many minutes and save model and processor into `to`."""
+def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+    """Train for so many minutes and save model and processor into `work`/pose."""
     import torch
-    from transformers import VitPoseImageProcessor
+    from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
 
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    model = build()
+    torch.manual_seed(seed + go_on)  # other pictures than those of the first steps
+    rng = np.random.default_rng(seed + go_on)
+    to = work / "pose"
+    model: Any = VitPoseForPoseEstimation.from_pretrained(to, dtype=torch.float32) if go_on else build()
     average = Average(model, 0.999)
 
     def loss_of(step: int, gone: float) -> Any:
@@ -96,24 +92,3 @@ def train(corpus: Corpus, minutes: float, seed: int, to: Path) -> dict[str, Any]
     average.model.to(torch.float16).save_pretrained(to)
     VitPoseImageProcessor(size={"height": HEIGHT, "width": WIDTH}).save_pretrained(to)
     return facts
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="the folder of the corpus and of what trainings keep")
-    parser.add_argument("--minutes", type=float, default=25)
-    parser.add_argument("--pictures", type=int, default=60_000)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-
-    import torch
-
-    torch.set_num_threads(given.threads)
-    facts = train(draw_corpus(given.work / "corpus", given.seed, given.pictures), given.minutes, given.seed, given.work / "pose")
-    (given.work / "pose.json").write_text(json.dumps(facts))
-    print(json.dumps({"model": "pose", **facts}))
-
-
-if __name__ == "__main__":
-    main()
