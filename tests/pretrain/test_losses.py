@@ -1,0 +1,122 @@
+"""The losses: equal to the reference's, in float32, and defined where nothing is known."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pretrain.losses import attribute_contrast, attribute_matching, itc, masked_words, matching, prompt_labels
+
+GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[1] / "golden") / "aptm"
+CLOSE = {"abs": 1e-4, "rel": 1e-4}  # what the golden vectors promise
+
+
+def unit(*shape):
+    """Random features of length 1."""
+    return torch.nn.functional.normalize(torch.randn(*shape), dim=-1)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return load_file(GOLDEN / "tensors.safetensors") | {"temp": load_file(GOLDEN / "weights.safetensors")["temp"]}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("persons", ["unique", "idx"])
+def test_itc_equals_the_reference(golden, persons):
+    image, text = golden["out.image_feat"], golden["out.text_feat"]
+    person = golden["in.idx"] if persons == "idx" else torch.arange(len(image))
+    loss = itc(image, text, image, text, person[:, None] == person[None], golden["temp"])
+    assert loss.item() == pytest.approx(golden[f"out.loss_itc_{persons}"].item(), **CLOSE)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("suffix", "smoothing"), [("", 0.0), ("_smooth0.4", 0.4)])
+def test_attribute_losses_equal_the_reference(golden, suffix, smoothing):
+    labels, prompts = golden["in.label"], golden["in.iam_prompts"]
+    contrast = attribute_contrast(golden["out.image_feat"], golden["out.attr_feat"], labels, golden["temp"], smoothing)
+    assert contrast.item() == pytest.approx(golden[f"out.loss_iac{suffix}"].item(), **CLOSE)
+    match = attribute_matching(golden["out.attr_itm_logits"][:, prompts], prompt_labels(labels)[:, prompts], smoothing)
+    assert match.item() == pytest.approx(golden[f"out.loss_iam{suffix}"].item(), **CLOSE)
+
+
+@pytest.mark.golden
+def test_matching_equals_the_reference(golden):
+    person, logits = golden["in.idx"], golden["out.itm_logits"]
+    scores = golden["out.image_feat"] @ golden["out.text_feat"].T / golden["temp"]
+    same = person[:, None] == person[None]
+    caption = scores.softmax(1).masked_fill(same, 0).argmax(1)  # the hardest of other people
+    picture = scores.T.softmax(1).masked_fill(same, 0).argmax(1)
+    own = torch.arange(len(person))
+    pairs = torch.cat([logits[own, own], logits[picture, own], logits[own, caption]])
+    loss = matching(pairs, torch.tensor([1, 0, 0]).repeat_interleave(len(own)))
+    assert loss.item() == pytest.approx(golden["out.loss_itm_hardest"].item(), **CLOSE)
+
+
+def test_itc_of_the_closed_form():
+    i = torch.arange(48, dtype=torch.float64)
+    image, text = torch.sin(0.37 * i + 0.1).view(6, 8), torch.sin(0.37 * i + 0.5 * torch.cos(0.9 * i)).view(6, 8)
+    image, text = (torch.nn.functional.normalize(x, dim=1) for x in (image, text))
+    loss = itc(image, text, image, text, torch.eye(6, dtype=torch.bool), 1 / 50)
+    assert loss.item() == pytest.approx(0.66648737875, rel=1e-5)  # computed with IRRA's own function
+
+
+def test_attribute_contrast_is_the_mean_over_attributes_of_means_over_known_pictures():
+    torch.manual_seed(1)
+    image, prompts, labels = unit(5, 7), unit(6, 7), torch.tensor([[0, -1, 1], [1, -1, 1], [-1, -1, 0], [0, -1, -1], [1, -1, 1]])
+    total = 0.0
+    for a in range(3):
+        known = [b for b in range(5) if labels[b, a] >= 0]
+        losses = [-(prompts[2 * a : 2 * a + 2] @ image[b] / 0.1).log_softmax(0)[labels[b, a]].item() for b in known]
+        total += sum(losses) / max(1, len(losses))
+    assert attribute_contrast(image, prompts, labels, 0.1).item() == pytest.approx(total / 3, rel=1e-5)
+
+
+def test_label_smoothing_is_a_share_of_both_values():
+    image, prompts = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    right, wrong = (-torch.tensor([1.0, 0.0]).log_softmax(0)).tolist()
+    assert attribute_contrast(image, prompts, torch.tensor([[0]]), 1.0, 0.4).item() == pytest.approx(0.8 * right + 0.2 * wrong)
+
+
+def test_what_nobody_knows_costs_nothing_and_moves_nothing():
+    torch.manual_seed(2)
+    image, prompts, words = unit(4, 7).requires_grad_(), unit(6, 7).requires_grad_(), torch.randn(2, 5, 9, requires_grad=True)
+    unknown = torch.full((4, 3), -1)
+    loss = attribute_contrast(image, prompts, unknown, 0.07, 0.4) + masked_words(words, torch.full((2, 5), -100))
+    loss = loss + attribute_matching(torch.randn(4, 5, 2), torch.full((4, 5), -1)) + attribute_contrast(image, prompts, unknown, 0.07)
+    loss.backward()
+    assert loss.item() == 0
+    assert not any(leaf.grad.any() or leaf.grad.isnan().any() for leaf in (image, prompts, words))
+
+
+def test_a_picture_without_labels_has_no_gradient():
+    torch.manual_seed(3)
+    image, prompts = unit(3, 7).requires_grad_(), unit(4, 7)
+    attribute_contrast(image, prompts, torch.tensor([[0, 1], [-1, -1], [-1, 0]]), 0.07, 0.4).backward()
+    assert image.grad[0].any() and image.grad[2].any() and not image.grad[1].any()
+
+
+def test_masked_words_are_a_mean_over_targets():
+    torch.manual_seed(4)
+    logits, targets = torch.randn(2, 3, 9), torch.tensor([[-100, 4, -100], [1, -100, 8]])
+    chosen = -logits.log_softmax(-1)[[0, 1, 1], [1, 0, 2], [4, 1, 8]]
+    assert masked_words(logits, targets).item() == pytest.approx(chosen.mean().item())
+    assert masked_words(logits, targets, torch.tensor(1.5)).item() == pytest.approx(chosen.sum().item() / 1.5)
+
+
+def test_the_labels_of_prompts_are_whether_they_are_true():
+    assert prompt_labels(torch.tensor([[0, 1, -1]])).tolist() == [[1, 0, 0, 1, -1, -1]]
+
+
+def test_losses_are_float32_under_autocast_and_keep_their_gradient():
+    torch.manual_seed(5)
+    image, text, same = unit(8, 16).bfloat16().requires_grad_(), unit(8, 16).bfloat16(), torch.eye(8, dtype=torch.bool)
+    temperature = torch.tensor(0.07, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = itc(image, text, images=image, texts=text, same=same, temperature=temperature)
+    wide = itc(image.double(), text.double(), image.double(), text.double(), same, 0.07)
+    loss.backward()
+    assert loss.dtype == wide.dtype == torch.float32 and loss.item() == pytest.approx(wide.item(), rel=1e-5)
+    assert image.grad.any() and temperature.grad.any()
