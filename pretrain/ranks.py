@@ -1,0 +1,137 @@
+"""Training on many processes: torchrun starts them, DistributedDataParallel averages their gradients, and this is all that is between.
+
+Every function here does the natural thing in one process that nobody launched, without a process group.
+A loss that looks across rows is own rows x gathered columns: its mean over the ranks, and the gradient, are those of one process.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.parallel import DistributedDataParallel
+
+
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return "LOCAL_RANK" in os.environ
+
+
+def start(device: str = "auto") -> torch.device:
+    """Join the processes that torchrun started, if it did; this process's device: "cpu", "cuda", or "auto", a GPU where there is one."""
+    local, processes = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    here = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
+    if kind == "cuda":
+        if local >= torch.cuda.device_count():
+            raise ValueError(f"process {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}")
+        torch.cuda.set_device(here)
+    if processes > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo", device_id=here if kind == "cuda" else None)
+    return here
+
+
+def stop() -> None:
+    """Wait for the others and part from them; after a failure leave it out, torchrun ends the others then."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """This process's number."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes train."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes files and speaks."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Wait until every rank is here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all ranks; backward sums every rank's gradient into the rank that owns the row."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        return gather_ids(own)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        own = grad.new_empty(len(grad) // world(), *grad.shape[1:])
+        dist.reduce_scatter_tensor(own, grad.contiguous())
+        return own
+
+
+def gather(own: Tensor) -> Tensor:
+    """[B, ...] -> [W * B, ...], the rows of all ranks in their order, with gradient; B is the same on every rank."""
+    return _Gather.apply(own) if world() > 1 else own
+
+
+@torch.no_grad()
+def gather_ids(own: Tensor) -> Tensor:
+    """[B, ...] -> [W * B, ...] as `gather`, without gradient."""
+    if world() == 1:
+        return own.detach()
+    rows = own.new_empty(world() * len(own), *own.shape[1:])
+    dist.all_gather_into_tensor(rows, own.contiguous())
+    return rows
+
+
+@torch.no_grad()
+def average(own: Tensor) -> Tensor:
+    """The mean over the ranks of a tensor of one shape, without gradient."""
+    if world() == 1:
+        return own.detach()
+    total = own.clone()
+    dist.all_reduce(total)
+    return total / world()
+
+
+def wrap(module: nn.Module) -> nn.Module:
+    """The module whose gradients are averaged over the ranks; every parameter must take part in every step.
+
+    Keep it until backward is done: the gradients are averaged by its hooks.
+    """
+    if world() == 1:
+        return module
+    return DistributedDataParallel(module, static_graph=False, find_unused_parameters=False, gradient_as_bucket_view=True)
+
+
+def launch(gpus: int, argv: Sequence[str] | None = None) -> int:
+    """Run a command, this process's own by default, once per GPU under torchrun; its exit code.
+
+    The command is a script and its arguments, or `-m`, a module and its arguments. A signal to end reaches every process.
+    """
+    if gpus < 1:
+        raise ValueError(f"--gpus {gpus}: at least one")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(gpus)]
+    with subprocess.Popen([*torchrun, *(sys.argv if argv is None else argv)]) as process:
+        # A terminal sends Ctrl-C to torchrun too, so that here it only has to be outlived; SIGTERM comes to this process alone.
+        before = {
+            signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+        }
+        try:
+            code = process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return code if code >= 0 else 128 - code

@@ -1,0 +1,13 @@
+"""Under torchrun: rank 1 ends with the exit code of the first argument; with `wait`, all wait for a signal."""
+
+import os
+import sys
+import time
+
+if __name__ == "__main__":
+    sys.stdout.write(f"rank {os.environ['RANK']} {sys.argv[1]}\n")
+    sys.stdout.flush()
+    if sys.argv[1] == "wait":
+        time.sleep(120)
+    elif os.environ["RANK"] == "1":
+        sys.exit(int(sys.argv[1]))

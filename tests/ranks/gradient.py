@@ -1,0 +1,70 @@
+"""Under torchrun or alone: the losses of a small two-tower model and their gradients are those of one process over all rows."""
+
+import json
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pretrain import losses, ranks
+
+ROWS, PIXELS, WIDTH, ATTRIBUTES, WORDS = 8, 10, 6, 3, 12
+Gather = Callable[[Tensor], Tensor]
+
+
+class Towers(nn.Module):
+    """Every loss that looks across rows, or divides by a number that differs between ranks."""
+
+    def __init__(self, gather: Gather) -> None:
+        super().__init__()
+        self.gather = gather
+        self.see, self.read, self.say = nn.Linear(PIXELS, WIDTH), nn.Linear(PIXELS, WIDTH), nn.Linear(WIDTH, WORDS)
+        self.prompts = nn.Parameter(torch.randn(2 * ATTRIBUTES, WIDTH))
+        self.temperature = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, picture: Tensor, caption: Tensor, person: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+        image, text, prompts = (nn.functional.normalize(x, dim=-1) for x in (self.see(picture), self.read(caption), self.prompts))
+        same = person[:, None] == ranks.gather_ids(person)
+        known = ranks.average((labels >= 0).sum(0).float())
+        asked = ranks.average((targets >= 0).sum().float())
+        contrast = losses.itc(image, text, self.gather(image), self.gather(text), same, self.temperature)
+        named = losses.attribute_contrast(image, prompts, labels, self.temperature, 0.1, known)
+        return contrast + named + losses.masked_words(self.say(image), targets, asked)
+
+
+def trained(gather: Gather, rows: slice) -> tuple[Tensor, Tensor]:
+    """The loss over all ranks, and the gradient of all parameters as one vector; each rank has `rows` of the batch."""
+    torch.manual_seed(0)
+    model = Towers(gather)
+    batch = [
+        torch.randn(ROWS, PIXELS),
+        torch.randn(ROWS, PIXELS),
+        torch.tensor([0, 1, 2, 0, 3, 2, 2, 4]),  # persons with rows on several ranks
+        torch.tensor([[0, -1, 1], [1, -1, 0], [-1, -1, 1], [0, -1, -1], [-1, -1, 1], [-1, -1, 0], [1, -1, 1], [-1, -1, -1]]),
+        torch.tensor([3, 0, 7, -100, -100, -100, 1, -100]),
+    ]
+    wrapped = ranks.wrap(model)  # kept until backward: the average is taken by its hooks
+    loss = wrapped(*(x[rows] for x in batch))
+    loss.backward()
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    return ranks.average(loss.detach()), gradient
+
+
+def main() -> None:
+    alone = trained(ranks.gather, slice(None))
+    assert ranks.world() == 1 and ranks.is_main()
+    ranks.start("cpu")
+    own = ROWS // ranks.world()
+    mine = slice(ranks.rank() * own, (ranks.rank() + 1) * own)
+    for one, many in zip(alone, trained(ranks.gather, mine), strict=True):
+        torch.testing.assert_close(many, one, rtol=1e-5, atol=1e-7)
+    cut = trained(ranks.gather_ids, mine)[1]  # columns without gradient point elsewhere, so the comparison above can fail
+    if ranks.is_main():
+        words = {"world": ranks.world(), "loss": float(alone[0]), "cut": float(torch.cosine_similarity(cut, alone[1], dim=0))}
+        sys.stdout.write(json.dumps(words) + "\n")
+    ranks.stop()
+
+
+if __name__ == "__main__":
+    main()
