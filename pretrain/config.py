@@ -1,0 +1,116 @@
+"""The settings of a training: one tree of types, whose comments are the manual; presets in pretrain/presets.
+
+Sizes of a batch are those of the global one, whatever the number of processes. Unknown keys and losses without a weight are refused.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mals.config import Count, Part, Share
+from mals.settings import Kind
+
+Rate = Annotated[float, Field(ge=0)]
+
+
+class Data(Part):
+    """What is trained on, as `pretrain.data` reads it."""
+
+    height: Count = 384  # pixels
+    width: Count = 128
+    mean: tuple[float, float, float] = (0.4416847, 0.41812873, 0.4237452)  # of MALS, red first (aptm.md 1.7)
+    std: tuple[float, float, float] = (0.3088255, 0.29743394, 0.301009)
+    max_tokens: Count = 56
+    tokenizer: str = "bert-base-uncased"  # a hub id, a folder, tokenizer.json or vocab.txt; "train": a WordPiece of the captions themselves
+    vocabulary: Count = 30522  # words of a trained tokenizer at most
+    flip: bool = True  # half of the pictures, "left" and "right" of their captions exchanged
+    exchange_sides: bool = True
+    augment: bool = True  # RandAugment
+    erase: Share = 0.6  # of the pictures
+    workers: Annotated[int, Field(ge=0)] = 4  # a process; no results
+
+
+class Vision(Part):
+    """The Swin."""
+
+    embed: Count = 128
+    depths: tuple[int, ...] = (2, 2, 18, 2)
+    heads: tuple[int, ...] = (4, 8, 16, 32)
+    window: Count = 8
+    drop_path: Share = 0.1
+    start: str | None = None  # swin_base_patch4_window7_224_22k.pth, or None: from scratch
+
+
+class Words(Part):
+    """The BERT, split into text layers and cross layers."""
+
+    hidden: Count = 768
+    layers: Count = 12
+    fusion: Count = 6  # of them read the text alone, the rest the picture too
+    heads: Count = 12
+    inter: Count = 3072
+    dropout: Share = 0.1
+    start: str | None = None  # bert-base-uncased: a hub id, folder or file; None: from scratch
+
+
+class Weights(Part):
+    """What each loss counts in the sum; 0 leaves it out, and all have to be named."""
+
+    itc: Rate
+    itm: Rate
+    mlm: Rate
+    iac: Rate
+    iam: Rate
+    mam: Rate
+
+
+class Aptm(Part):
+    """The method (aptm.md)."""
+
+    space: str = "market1501"  # whose prompts tell the attributes
+    proj: Count = 256  # width in which scores are dot products
+    temperature: Annotated[float, Field(gt=0)] = 0.07
+    smoothing: Share = 0.4  # of the targets of iac and iam
+    prompts: Count = 5  # of iam, a step
+    weights: Weights
+    prompts_per_image: bool = True  # False, as published: the same prompts for the whole batch
+    count_padding: bool = False  # True, as published: padding may be masked and counts in mlm
+    itc_gather: Literal["sum", "reference"] = "sum"  # reference, as published: the encoders' gradient of itc is 1/processes of it
+
+
+class Optimizer(Part):
+    """AdamW and its schedule."""
+
+    lr: Rate = 1e-4
+    new_rate: Rate = 2.0  # times lr: parameters that no checkpoint has started
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: Rate = 1e-8
+    decay: Rate = 0.01
+    clip: Rate | None = None  # norm of the gradient
+    schedule: Literal["linear", "step"] = "linear"
+    warmup: Rate = 2600  # steps; below 1 a share of all
+
+
+class Training(Part):
+    """One training."""
+
+    preset: str = "aptm"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
+    method: Literal["aptm"] = "aptm"
+    batch: Count = 600  # rows a step, of all processes together
+    epochs: Count = 32
+    steps: Count | None = None  # instead of epochs
+    dtype: Literal["fp32", "bf16"] = "bf16"  # of the products; losses are fp32
+    compile: bool = False
+    checkpointing: bool = False  # of activations: less memory, a third more work
+    save_every: Count = 1000  # steps
+    log_every: Count = 50
+    data: Data = Data()
+    vision: Vision = Vision()
+    words: Words = Words()
+    aptm: Aptm
+    optimizer: Optimizer = Optimizer()
+
+
+TRAINING = Kind(Training, Path(__file__).parent / "presets")

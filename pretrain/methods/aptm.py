@@ -1,0 +1,229 @@
+"""APTM (Yang et al., ACM MM 2023): contrast, matching and masked words, of captions and of attribute prompts.
+
+What is costly happens once: one pass over the pictures, one over captions and masked captions, one over prompts and masked ones; keys
+and values of a picture are projected once a layer, and the cross encoder is called twice, for captions and for prompts.
+
+Of the losses only ITM depends on how many processes train: its hard negatives come from the rows of the same process, as the authors' do.
+
+Shapes: B rows, L tokens of a caption, A attributes, P tokens of a prompt, D width of the embeddings, C channels.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize, pad
+
+from mals.errors import UserError
+from pretrain import losses, ranks
+from pretrain.config import Training
+from pretrain.method import Batch, Rule, Text, Wants
+from pretrain.models.bert import Bert, KeysValues
+from pretrain.models.swin import Swin
+
+Masked = Callable[[int], tuple[Text, Tensor]]  # step -> prompts with some tokens replaced, and which ones: [2A, P], -100 elsewhere
+
+
+class Aptm(nn.Module):
+    """Swin, a BERT in two halves and three heads; names of the parameters are those that `pretrain.official` knows."""
+
+    def __init__(self, config: Training, vocabulary: int, prompts: Text, masked_prompts: Masked) -> None:
+        super().__init__()
+        vision, words, data = config.vision, config.words, config.data
+        self.settings, self.seed = config.aptm, config.seed
+        self.swin = Swin(
+            data.height, data.width, vision.embed, vision.depths, vision.heads, vision.window, vision.drop_path, config.checkpointing
+        )
+        width = self.swin.width
+        self.bert = Bert(
+            vocabulary,
+            words.hidden,
+            words.layers,
+            words.fusion,
+            words.heads,
+            words.inter,
+            positions=max(512 if words.hidden == 768 else 0, data.max_tokens),
+            image_width=width,
+            dropout=words.dropout,
+        )
+        self.vision_proj = nn.Linear(width, self.settings.proj)
+        self.text_proj = nn.Linear(words.hidden, self.settings.proj)
+        self.temp = nn.Parameter(torch.tensor(self.settings.temperature))
+        twice = 2 * words.hidden
+        self.itm_head = nn.Sequential(nn.Linear(words.hidden, twice), nn.LayerNorm(twice), nn.GELU(), nn.Linear(twice, 2))
+        self.masked_prompts = masked_prompts
+        self.register_buffer("prompt_ids", prompts.ids, persistent=False)
+        self.register_buffer("prompt_mask", prompts.mask, persistent=False)
+        weights = self.settings.weights
+        attributes = any((weights.iac, weights.iam, weights.mam))
+        self.wants = Wants(masked=weights.mlm > 0, attributes=attributes)
+        self.rules = (Rule(r"bert\.layers\.\d+\.cross", rate=config.optimizer.new_rate),)
+        if not any(vars(weights).values()):
+            raise UserError("aptm.weights are all 0: there is nothing to train")
+
+    def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
+        """See pretrain.method.Method; which losses there are follows from the weights."""
+        weights = self.settings.weights
+        draws = generator(batch.images.device, self.seed, step, ranks.rank())
+        tokens = self.swin(batch.images).tokens
+        image = self._image(tokens)
+        states, masked = self._texts(batch)
+        found: dict[str, Tensor] = {}
+        if weights.itc:
+            found["itc"] = self._itc(image, self._text(states), batch.persons)
+        keys = self.bert.project(tokens) if any((weights.itm, weights.mlm, weights.iam, weights.mam)) else []
+        if weights.itm or weights.mlm:
+            found |= self._captions(batch, image, states, masked, keys, draws)
+        if self.wants.attributes:
+            found |= self._attributes(batch, image, keys, draws, step)
+        return {name: getattr(weights, name) * loss for name, loss in found.items()}
+
+    def embed_image(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, D] of length 1."""
+        return self._image(self.swin(images).tokens)
+
+    def embed_text(self, text: Text) -> Tensor:
+        """[B, L] -> [B, D] of length 1."""
+        return self._text(self.bert.text(text.ids, text.mask))
+
+    def match(self, states: Tensor, mask: Tensor, keys: KeysValues, images: Tensor | None = None) -> Tensor:
+        """Whether texts [R, L, C] are true of pictures, by number [R] (None: each its own): logits [R, 2], the second for yes."""
+        return self.itm_head(self.bert.fuse(states, mask, keys, images)[:, 0])
+
+    def _image(self, tokens: Tensor) -> Tensor:
+        return normalize(self.vision_proj(tokens[:, 0]).float(), dim=-1)
+
+    def _text(self, states: Tensor) -> Tensor:
+        return normalize(self.text_proj(states[:, 0]).float(), dim=-1)
+
+    def _texts(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """States [B, L, C] of the captions, and of the masked ones where they are wanted."""
+        if batch.masked is None or not self.settings.weights.mlm:
+            return self.bert.text(batch.text.ids, batch.text.mask), None
+        ids, mask = torch.cat([batch.text.ids, batch.masked.ids]), torch.cat([batch.text.mask, batch.masked.mask])
+        both = self.bert.text(ids, mask)
+        return both[: len(both) // 2], both[len(both) // 2 :]
+
+    def _itc(self, image: Tensor, text: Tensor, persons: Tensor) -> Tensor:
+        gather = ranks.gather if self.settings.itc_gather == "sum" else own_slice
+        same = persons[:, None] == ranks.gather_ids(persons)
+        return losses.itc(image, text, gather(image), gather(text), same, self.temp)
+
+    def _captions(
+        self, batch: Batch, image: Tensor, states: Tensor, masked: Tensor | None, keys: KeysValues, draws: torch.Generator
+    ) -> dict[str, Tensor]:
+        """ITM and MLM in one call of the cross encoder: true pairs, texts with hard pictures, pictures with hard texts, masked texts."""
+        own = torch.arange(len(states), device=states.device)
+        texts, mask, images = [], [], []
+        if self.settings.weights.itm:
+            hard_image, hard_text = self._negatives(image, self._text(states), batch.persons, draws)
+            texts += [states, states, states[hard_text]]
+            mask += [batch.text.mask, batch.text.mask, batch.text.mask[hard_text]]
+            images += [own, hard_image, own]
+        if masked is not None and batch.masked is not None:
+            texts, mask, images = [*texts, masked], [*mask, batch.masked.mask], [*images, own]
+        fused = self.bert.fuse(torch.cat(texts), torch.cat(mask), keys, torch.cat(images))
+        found = {}
+        if self.settings.weights.itm:
+            wrong = torch.where((batch.persons[:, None] == batch.persons).all(1), -100, 0)  # nobody else there: no negative, not counted
+            found["itm"] = losses.matching(self.itm_head(fused[: 3 * len(own), 0]), torch.cat([torch.ones_like(wrong), wrong, wrong]))
+        if masked is not None and batch.targets is not None:
+            found["mlm"] = self._words(fused[-len(own) :], batch.targets)
+        return found
+
+    @torch.no_grad()
+    def _negatives(self, image: Tensor, text: Tensor, persons: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A picture for each text and a text for each picture [B], of another person, drawn by their likeness to it."""
+        scores = image @ text.T / self.temp
+        same = persons[:, None] == persons
+        return draw(scores.T, same, draws), draw(scores, same, draws)
+
+    def _words(self, states: Tensor, targets: Tensor) -> Tensor:
+        """MLM of states [R, L, C], the vocabulary's scores computed where a word is asked for only."""
+        asked = targets != -100
+        count = ranks.average(asked.sum().float())
+        return losses.masked_words(self.bert.words(states[asked]), targets[asked], count)
+
+    def _attributes(self, batch: Batch, image: Tensor, keys: KeysValues, draws: torch.Generator, step: int) -> dict[str, Tensor]:
+        """IAC, and IAM and MAM in one call of the cross encoder."""
+        assert batch.labels is not None
+        weights, labels = self.settings.weights, batch.labels
+        prompts, prompt_mask, masked, targets = self._prompts(step)
+        known = ranks.average((labels >= 0).sum(0).float())
+        found = {}
+        if weights.iac:
+            found["iac"] = losses.attribute_contrast(image, self._text(prompts), labels, self.temp, self.settings.smoothing, known)
+        texts, masks, images = [], [], []
+        true = losses.prompt_labels(labels)
+        if weights.iam:
+            asked = self._asked(len(labels), draws)
+            texts, masks = [prompts[asked.flatten()]], [prompt_mask[asked.flatten()]]
+            images = [torch.arange(len(labels), device=labels.device).repeat_interleave(asked.shape[1])]
+        if weights.mam and masked is not None:
+            prompt, shown = self._shown(true, step)
+            texts, masks, images = [*texts, masked[prompt]], [*masks, prompt_mask[prompt]], [*images, shown]
+        if not texts:
+            return found
+        fused = self.bert.fuse(torch.cat(texts), torch.cat(masks), keys, torch.cat(images))
+        if weights.iam:
+            answers = true.gather(1, asked)
+            count = ranks.average((answers >= 0).sum(0).float())
+            logits = self.itm_head(fused[: asked.numel(), 0]).unflatten(0, asked.shape)
+            found["iam"] = losses.attribute_matching(logits, answers, self.settings.smoothing, count)
+        if weights.mam and targets is not None:
+            found["mam"] = self._words(fused[-len(prompt) :] if len(prompt) else fused[:0], targets[prompt])
+        return found
+
+    def _prompts(self, step: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """States [2A, P, C] and mask of the prompts; states and targets of the masked ones where they are wanted."""
+        ids, mask = self.prompt_ids, self.prompt_mask
+        assert isinstance(ids, Tensor) and isinstance(mask, Tensor)
+        if not self.settings.weights.mam:
+            return self.bert.text(ids, mask), mask, None, None
+        text, targets = self.masked_prompts(step)
+        wide = ids.shape[1]
+        masked = pad(text.ids, (0, wide - text.ids.shape[1]))[:, :wide].to(ids.device)
+        states = self.bert.text(torch.cat([ids, masked]), torch.cat([mask, mask]))
+        return states[: len(ids)], mask, states[len(ids) :], pad(targets, (0, wide - targets.shape[1]), value=-100).to(ids.device)
+
+    def _asked(self, rows: int, draws: torch.Generator) -> Tensor:
+        """The numbers of the prompts that IAM asks each row about, no two alike: [B, prompts]."""
+        prompts = self.prompt_ids
+        assert isinstance(prompts, Tensor)
+        shared = 1 if not self.settings.prompts_per_image else rows
+        order = torch.rand(shared, len(prompts), generator=draws, device=prompts.device).argsort(1)
+        return order[:, : self.settings.prompts].expand(rows, -1)
+
+    def _shown(self, true: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """For each prompt that is true of any row of any process one of these rows: those that are this process's, prompts and rows [M]."""
+        everyone = ranks.gather_ids(true)
+        draws = generator(true.device, self.seed, step, ranks.world())  # the same on every rank, and no rank's own
+        chance = torch.rand(everyone.shape, generator=draws, device=true.device).masked_fill(everyone != 1, -1.0)
+        best, row = chance.max(0)
+        mine = (best >= 0) & (row // len(true) == ranks.rank())
+        (prompt,) = mine.nonzero(as_tuple=True)
+        return prompt, row[prompt] % len(true)
+
+
+def draw(scores: Tensor, same: Tensor, draws: torch.Generator) -> Tensor:
+    """For each row of scores [B, B] another one, likelier the higher the score, none of the same person where there are others."""
+    likely = scores.softmax(1).add(1e-5).masked_fill(same, 0)  # the authors' constant: nothing is impossible
+    likely = torch.where(same.all(1, keepdim=True), 1.0, likely)
+    return torch.multinomial(likely, 1, generator=draws).squeeze(1)
+
+
+def own_slice(own: Tensor) -> Tensor:
+    """Rows of all ranks, of which only this one's carry a gradient: 1 / ranks of the whole one, as the authors' gather gives."""
+    everyone = ranks.gather_ids(own.detach())
+    if len(everyone) == len(own):
+        return own
+    first = ranks.rank() * len(own)
+    return torch.cat([everyone[:first], own, everyone[first + len(own) :]])
+
+
+def generator(device: torch.device, *numbers: int) -> torch.Generator:
+    """Random numbers that are a function of `numbers`."""
+    import numpy as np
+
+    seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) & ((1 << 63) - 1)
+    return torch.Generator(device).manual_seed(seed)
