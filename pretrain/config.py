@@ -50,6 +50,7 @@ class Words(Part):
     fusion: Count = 6  # of them read the text alone, the rest the picture too
     heads: Count = 12
     inter: Count = 3072
+    positions: Count = 512  # tokens of the longest text that it can ever read
     dropout: Share = 0.1
     start: str | None = None  # bert-base-uncased: a hub id, folder or file; None: from scratch
 

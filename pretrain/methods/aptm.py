@@ -42,9 +42,9 @@ class Aptm(nn.Module):
             words.fusion,
             words.heads,
             words.inter,
-            positions=max(512 if words.hidden == 768 else 0, data.max_tokens),
-            image_width=width,
-            dropout=words.dropout,
+            words.positions,
+            width,
+            words.dropout,
         )
         self.vision_proj = nn.Linear(width, self.settings.proj)
         self.text_proj = nn.Linear(words.hidden, self.settings.proj)

@@ -1,0 +1,183 @@
+"""APTM's losses: those of the authors' code, and what they should do besides."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mals.errors import UserError
+from mals.settings import check_kind
+from pretrain import losses, official
+from pretrain.config import TRAINING, Training
+from pretrain.method import Batch, Text
+from pretrain.methods import aptm
+from pretrain.methods.aptm import Aptm, draw, generator, own_slice
+from tests.pretrain.towers import GOLDEN, WEIGHTS, golden, near
+
+ONES = dict.fromkeys(("itc", "itm", "mlm", "iac", "iam", "mam"), 1.0)
+
+
+def settings(**given: Any) -> Training:
+    found = check_kind({"preset": "tiny", **given}, "test", TRAINING)
+    assert isinstance(found, Training)
+    return found
+
+
+def reference(**method: Any) -> tuple[Aptm, dict[str, Tensor]]:
+    """The golden model as our method, evaluating, with its inputs."""
+    c = json.loads((GOLDEN / "config.json").read_text())
+    vectors = golden()[1]
+    config = settings(
+        data={"height": c["h"], "width": c["w"]},
+        vision={"embed": c["embed_dim"], "depths": c["depths"], "heads": c["heads"], "window": c["window"]},
+        words={name: c[name] for name in ("hidden", "layers", "fusion", "inter")} | {"heads": c["bheads"], "positions": c["max_pos"]},
+        aptm={"proj": c["proj"], "weights": ONES, "prompts_per_image": False, **method},
+    )
+    prompts = Text(vectors["in.attr_ids"], vectors["in.attr_mask"].bool())
+    masked = Text(vectors["in.attr_ids_masked"], prompts.mask)
+    targets = slots(prompts.ids.shape, vectors["in.attr_masked_pos"], vectors["in.attr_masked_ids"])
+    method_ = Aptm(config, c["vocab"], prompts, lambda step: (masked, targets)).eval()
+    official.load(method_, official.read_aptm(WEIGHTS), WEIGHTS)
+    return method_, vectors
+
+
+def slots(shape: torch.Size, places: Tensor, words: Tensor) -> Tensor:
+    """Targets [R, L] from the authors' slots: places [R, M] and words [R, M], -100 where a slot is empty."""
+    found = torch.full(shape, -100)
+    for row, (at, word) in enumerate(zip(places.tolist(), words.tolist(), strict=True)):
+        for place, target in zip(at, word, strict=True):
+            if target != -100:
+                found[row, place] = target
+    return found
+
+
+def batch_of(vectors: dict[str, Tensor], unique: bool = False) -> Batch:
+    text = Text(vectors["in.text_ids"], vectors["in.text_mask"].bool())
+    rows = torch.arange(len(text.ids))
+    return Batch(
+        rows=rows,
+        persons=rows if unique else vectors["in.idx"],
+        images=vectors["in.image"],
+        text=text,
+        masked=Text(vectors["in.text_ids_masked"], text.mask),
+        targets=slots(text.ids.shape, vectors["in.masked_pos"], vectors["in.masked_ids"]),
+        labels=vectors["in.label"],
+    )
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("smoothing", [0.0, 0.4])
+def test_the_six_losses_are_those_of_the_authors_code(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, vectors = reference(smoothing=smoothing)
+    monkeypatch.setattr(aptm, "draw", lambda scores, same, draws: scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1))
+    monkeypatch.setattr(method, "_asked", lambda rows, draws: vectors["in.iam_prompts"][None].expand(rows, -1))
+    first = [[row for row, true in enumerate(column) if true == 1][:1] for column in losses.prompt_labels(vectors["in.label"]).T.tolist()]
+    shown = [(prompt, rows[0]) for prompt, rows in enumerate(first) if rows]
+    monkeypatch.setattr(method, "_shown", lambda true, step: tuple(torch.tensor(column) for column in zip(*shown, strict=True)))
+    with torch.no_grad():
+        found = method(batch_of(vectors), 0)
+        unique = method(batch_of(vectors, unique=True), 0)
+    ending = f"_smooth{smoothing:g}" if smoothing else ""
+    expected = {
+        "itc": "itc_idx",
+        "itm": "itm_hardest",
+        "mlm": "mlm",
+        "iac": f"iac{ending}",
+        "iam": f"iam{ending}",
+        "mam": "mam_first_match",
+    }
+    for name, theirs in expected.items():
+        near(found[name], vectors[f"out.loss_{theirs}"])
+    near(unique["itc"], vectors["out.loss_itc_unique"])
+
+
+def small(seed: int = 0, **given: Any) -> tuple[Aptm, Batch]:
+    """A small method and a random batch of eight rows, all that any loss wants."""
+    given = {"data": {"height": 64, "width": 32}, "vision": {"embed": 16, "heads": [1, 2, 4]}, "words": {"hidden": 32, "inter": 64}} | given
+    config = settings(**given)
+    torch.manual_seed(seed)
+    ids = torch.randint(5, 90, (54, 7))
+    prompts = Text(ids, torch.ones_like(ids).bool())
+    targets = torch.full_like(ids, -100)
+    targets[:, 2] = ids[:, 2]
+    method = Aptm(config, 100, prompts, lambda step: (Text(ids.index_fill(1, torch.tensor([2]), 4), prompts.mask), targets))
+    captions = torch.randint(5, 90, (8, 12))
+    words = torch.full_like(captions, -100)
+    words[:, 3:5] = captions[:, 3:5]
+    batch = Batch(
+        rows=torch.arange(8),
+        persons=torch.arange(8) // 2,
+        images=torch.randn(8, 3, 64, 32),
+        text=Text(captions, torch.ones_like(captions).bool()),
+        masked=Text(captions.index_fill(1, torch.tensor([3, 4]), 4), torch.ones_like(captions).bool()),
+        targets=words,
+        labels=torch.randint(-1, 2, (8, 27)),
+    )
+    return method, batch
+
+
+def test_each_of_the_six_losses_falls_on_a_batch_repeated_fifty_times() -> None:
+    method, batch = small()
+    optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
+    seen = []
+    for _ in range(50):
+        found = method(batch, 0)
+        optimizer.zero_grad()
+        torch.stack(list(found.values())).sum().backward()
+        optimizer.step()
+        seen.append({name: float(loss.detach()) for name, loss in found.items()})
+    assert set(seen[0]) == set(ONES)
+    for name in ONES:
+        assert sum(one[name] for one in seen[-5:]) / 5 < seen[0][name], name
+
+
+@pytest.mark.parametrize("labels", [torch.full((8, 27), -1), torch.full((8, 27), -1).index_fill(0, torch.tensor([0]), 1)])
+def test_unknown_attributes_and_a_whole_unknown_batch_give_no_nan(labels: Tensor) -> None:
+    method, batch = small()
+    found = method(Batch(**{**vars(batch), "labels": labels}), 3)
+    torch.stack(list(found.values())).sum().backward()
+    assert all(torch.isfinite(loss) for loss in found.values())
+    assert all(torch.isfinite(one.grad).all() for one in method.parameters() if one.grad is not None)
+
+
+def test_a_batch_of_one_person_gives_no_negatives_and_no_nan() -> None:
+    method, batch = small()
+    assert torch.isfinite(method(Batch(**{**vars(batch), "persons": torch.zeros(8, dtype=torch.int64)}), 0)["itm"])
+
+
+@pytest.mark.parametrize("name", list(ONES))
+def test_a_loss_of_weight_0_is_not_computed_and_the_others_stay(name: str) -> None:
+    method, batch = small(aptm={"weights": {**ONES, name: 0.0}})
+    assert set(method.eval()(batch, 0)) == set(ONES) - {name}
+
+
+def test_a_weight_that_is_missing_or_misspelt_is_refused() -> None:
+    weights = dict(ONES)
+    with pytest.raises(UserError, match=r"there is no setting aptm\.weights\.mml; did you mean aptm\.weights\.mlm\?"):
+        settings(aptm={"weights": {**weights, "mml": 1.0}})
+    bare = {"preset": "tiny", "aptm": {"weights": weights}}
+    config = check_kind(bare, "test", TRAINING).model_dump()
+    del config["aptm"]["weights"]["mlm"]
+    with pytest.raises(ValueError, match="mlm"):
+        Training.model_validate(config)
+
+
+def test_negatives_are_of_other_persons_and_the_same_for_the_same_step() -> None:
+    scores, same = torch.randn(64, 64), torch.arange(64)[:, None] // 4 == torch.arange(64) // 4
+    one, again, other = (draw(scores, same, generator(torch.device("cpu"), 1, step, 0)) for step in (5, 5, 6))
+    assert not same[torch.arange(64), one].any() and torch.equal(one, again) and not torch.equal(one, other)
+
+
+def test_prompts_are_drawn_a_picture_unless_published() -> None:
+    method, _ = small()
+    asked = method._asked(8, generator(torch.device("cpu"), 1))
+    assert asked.shape == (8, 5) and len({tuple(row) for row in asked.tolist()}) > 1 and all(len(set(row)) == 5 for row in asked.tolist())
+    method, _ = small(aptm={"weights": ONES, "prompts_per_image": False})
+    assert len({tuple(row) for row in method._asked(8, generator(torch.device("cpu"), 1)).tolist()}) == 1
+
+
+def test_the_published_gather_of_one_process_is_the_features_themselves() -> None:
+    own = torch.randn(4, 3, requires_grad=True)
+    assert own_slice(own) is own
