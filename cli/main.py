@@ -19,11 +19,12 @@ app = typer.Typer(
 
 def register() -> None:
     """Put the commands of each module under `mals`."""
-    from cli import dataset, explain, stages
+    from cli import dataset, explain, stages, world
 
     stages.register(app)
     dataset.register(app)
     explain.register(app)
+    world.register(app)
 
 
 def main() -> None:

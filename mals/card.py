@@ -40,24 +40,33 @@ class Facts:
 
     def splits(self, config: str) -> list[dict[str, Any]]:
         """Split -> bytes in memory and rows, in the order of the files."""
-        found: dict[str, dict[str, Any]] = {}
-        for file in self.files:
-            if file["config"] == config:
-                split = found.setdefault(file["split"], {"name": file["split"], "num_bytes": 0, "num_examples": 0})
-                split["num_bytes"] += file["memory"]
-                split["num_examples"] += file["rows"]
-        return list(found.values())
+        return splits_of(self.files, config)
 
 
-def render(facts: Facts) -> str:
-    """The card's whole text."""
+def splits_of(files: list[dict[str, Any]], config: str) -> list[dict[str, Any]]:
+    """Split -> bytes in memory and rows of one config, in the order of the files."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in files:
+        if file["config"] == config:
+            split = found.setdefault(file["split"], {"name": file["split"], "num_bytes": 0, "num_examples": 0})
+            split["num_bytes"] += file["memory"]
+            split["num_examples"] += file["rows"]
+    return list(found.values())
+
+
+def template(name: str) -> jinja2.Template:
+    """A card's template of data_cards/."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
     environment.filters |= {"count": lambda number: f"{number:,}", "cell": cell, "percent": percent}
-    template = environment.from_string((resources.files("data_cards") / "dataset.md").read_text(encoding="utf-8"))
+    return environment.from_string((resources.files("data_cards") / name).read_text(encoding="utf-8"))
+
+
+def render(facts: Facts) -> str:
+    """The card's whole text."""
     counts, config = facts.counts, facts.run.config
-    return template.render(
+    return template("dataset.md").render(
         front=front_matter(facts),
         c=counts,
         config=config,
@@ -75,30 +84,37 @@ def render(facts: Facts) -> str:
 
 
 def front_matter(facts: Facts) -> str:
-    """The YAML at the head of the card, by which the hub and `datasets` know the set."""
+    """The YAML at the head of the card of a run's pack."""
     pack = facts.run.config.pack
-    kept, downloads = facts.counts["kept"], {"default": 0, "rejected": 0}
-    for file in facts.files:
+    return front(pack.name, pack.license, pack.language, facts.counts["kept"], facts.columns, facts.files, TAGS)
+
+
+def front(
+    name: str, license: str, language: str, rows: int, columns: dict[str, Columns], files: list[dict[str, Any]], tags: list[str]
+) -> str:
+    """The YAML by which the hub and `datasets` know a set of `rows` rows; `columns` by config, `files` as in Facts."""
+    downloads = dict.fromkeys(("default", "rejected"), 0)
+    for file in files:
         downloads[file["config"]] += file["bytes"]
     configs, infos = [], []
-    for name, folder in (("default", "data"), ("rejected", "rejected")):
-        splits = facts.splits(name)
+    for config, folder in (("default", "data"), ("rejected", "rejected")):
+        splits = splits_of(files, config)
         if not splits:
             continue
         data_files = [{"split": split["name"], "path": f"{folder}/{split['name']}-*"} for split in splits]
-        configs.append({"config_name": name, "data_files": data_files, **({"default": True} if name == "default" else {})})
+        configs.append({"config_name": config, "data_files": data_files, **({"default": True} if config == "default" else {})})
         memory = sum(split["num_bytes"] for split in splits)
-        sizes = {"splits": splits, "download_size": downloads[name], "dataset_size": memory}
-        infos.append({"config_name": name, "features": facts.columns[name].yaml(), **sizes})
-    tree: dict[str, Any] = {"license": pack.license}
-    if pack.license == "other":
+        sizes = {"splits": splits, "download_size": downloads[config], "dataset_size": memory}
+        infos.append({"config_name": config, "features": columns[config].yaml(), **sizes})
+    tree: dict[str, Any] = {"license": license}
+    if license == "other":
         tree |= {"license_name": "see-licence-chain", "license_link": "README.md"}
     tree |= {
-        "language": [pack.language],
-        "pretty_name": pack.name,
-        "size_categories": [next((name for most, name in SIZES if kept < most), "n>10M")],
+        "language": [language],
+        "pretty_name": name,
+        "size_categories": [next((size for most, size in SIZES if rows < most), "n>10M")],
         "task_categories": ["image-to-text", "text-to-image", "image-feature-extraction"],
-        "tags": TAGS,
+        "tags": tags,
         "annotations_creators": ["machine-generated"],
         "language_creators": ["machine-generated"],
         "source_datasets": ["original"],

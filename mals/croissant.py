@@ -5,8 +5,8 @@ from typing import Any
 
 import mlcroissant as mlc
 
-from mals.card import TAGS, Facts, licence_chain
-from mals.features import Feature
+from mals.card import TAGS, Facts, licence_chain, splits_of
+from mals.features import Columns, Feature
 from mals.pack import FOLDER
 
 RAI = "http://mlcommons.org/croissant/RAI/1.0"
@@ -29,30 +29,36 @@ KINDS = {
 
 def render(facts: Facts) -> str:
     """The JSON text; the same facts give the same text."""
-    pack, counts = facts.run.config.pack, facts.counts
+    pack, kept = facts.run.config.pack, facts.counts["kept"]
+    metadata = {
+        "name": pack.name,
+        "description": f"{kept:,} synthetic pictures of persons with captions and {len(facts.labels)} attributes, made by mals.",
+        "license": [pack.license],
+        "keywords": TAGS,
+        "in_language": [pack.language],
+    }
+    return text(metadata | _responsible(facts), facts.columns, facts.files)
+
+
+def text(metadata: dict[str, Any], columns: dict[str, Columns], files: list[dict[str, Any]]) -> str:
+    """croissant.json of a set with `columns` by config and Parquet `files` as in Facts."""
     sets, distribution = [], []
     for config, folder in (("default", "data"), ("rejected", "rejected")):
-        if not facts.splits(config):
+        if not splits_of(files, config):
             continue
-        distribution += [_file(file) for file in facts.files if file["config"] == config]
+        distribution += [_file(file) for file in files if file["config"] == config]
         distribution.append(
             mlc.FileSet(id=f"{config}-files", name=f"{config}-files", encoding_formats=[PARQUET], includes=[f"{folder}/*.parquet"])
         )
-        fields = [field for column in facts.columns[config].columns for field in _fields(config, column.name, column.feature)]
+        fields = [field for column in columns[config].columns for field in _fields(config, column.name, column.feature)]
         sets.append(mlc.RecordSet(id=config, name=config, key=[f"{config}/id"], fields=fields))
-    metadata = mlc.Metadata(
-        name=pack.name,
-        description=f"{counts['kept']:,} synthetic pictures of persons with captions and {len(facts.labels)} attributes, made by mals.",
-        license=[pack.license],
-        keywords=TAGS,
-        in_language=[pack.language],
+    tree = mlc.Metadata(
         version="1.0.0",
         conforms_to=["http://mlcommons.org/croissant/1.0", RAI],
         distribution=distribution,
         record_sets=sets,
-        **_responsible(facts),
-    )
-    tree = metadata.to_json()
+        **metadata,
+    ).to_json()
     tree["rai:hasSyntheticData"] = True  # asked for by venues, and not yet a field of the library
     return json.dumps(tree, indent=1, ensure_ascii=False, default=str) + "\n"
 

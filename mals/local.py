@@ -182,7 +182,7 @@ def _start(url: str, given: dict[str, Any], slots: Any, parent: int) -> None:
     global _WORKER
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     slot = slots.get()
     if slot is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = _visible(slot)
@@ -195,7 +195,7 @@ def _visible(slot: int) -> str:
     return allowed[slot] if allowed else str(slot)
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """End this process when the coordinator is gone: a killed coordinator leaves no workers behind."""
     while os.getppid() == parent:
         time.sleep(0.5)

@@ -130,7 +130,7 @@ def check(run: Run, deep: bool = False) -> list[str]:
         for file in receipt["files"]:
             if run.store.sha256(file["path"]) != file["sha256"]:
                 problems.append(f"{file['path']} has other bytes than when it was made")
-    if not problems and run.store.read(SUMS) != _sums(receipt["files"]):
+    if not problems and run.store.read(SUMS) != sums(receipt["files"]):
         problems.append(f"{SUMS} does not list the files of the pack")
     return problems
 
@@ -365,14 +365,14 @@ def _texts(run: Run, survey: Survey, found: Census, columns: dict[str, Columns],
     return made
 
 
-def _sums(files: list[dict[str, Any]]) -> bytes:
+def sums(files: list[dict[str, Any]]) -> bytes:
     """What `sha256sum -c` reads."""
     named = {file["path"].removeprefix(f"{FOLDER}/"): file["sha256"] for file in files if file["path"] != SUMS}
     return "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(named.items())).encode()
 
 
 def _commit_sums(run: Run, files: list[dict[str, Any]]) -> None:
-    data = _sums(files)
+    data = sums(files)
     run.store.commit(SUMS, data)
     files.append({"path": SUMS, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
 

@@ -136,15 +136,15 @@ class Progress:
             self.bar = None
 
 
-def packing() -> Callable[[int, int], None]:
-    """Tells on stderr, every ten seconds, how many files of the data set are written."""
+def packing(verb: str = "pack", things: str = "files") -> Callable[[int, int], None]:
+    """Tells on stderr, every ten seconds, how many files (or other things) of the data set are written."""
     told = time.monotonic()
 
     def tell(done: int, files: int) -> None:
         nonlocal told
         if time.monotonic() - told > 10:
             told = time.monotonic()
-            print(f"pack {done}/{files} files", file=sys.stderr, flush=True)
+            print(f"{verb} {done}/{files} {things}", file=sys.stderr, flush=True)
 
     return tell
 

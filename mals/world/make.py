@@ -1,0 +1,369 @@
+"""A benchmark from the world: persons seen by several cameras, with true captions, attributes and keypoints, packed as `mals pack` packs.
+
+Rows are in the order of persons and their views; the first persons are the first split, and so on. Everything is a function of the
+`World`: no time, path, host or number of workers is in the files. A folder is claimed by `world.json`, which is written first; each Parquet
+file appears whole, its receipt (`.made/…json`) after it; SHA256SUMS comes last. A make that was killed keeps, when it is given again, every
+file whose receipt and hash hold, and draws the others. Two at once in one folder do the work twice, with equal results.
+"""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import islice
+from multiprocessing import get_context
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import simplejpeg
+
+from mals.attributes import load_space
+from mals.errors import UserError
+from mals.features import CAPTION, Column, Columns, Feature, label, several, value
+from mals.local import end_with
+from mals.marking import DRAWN, marked
+from mals.pack import sums, write
+from mals.receipt import canonical
+from mals.splits import quotas
+from mals.store import Store
+from mals.world.camera import CAMERAS
+from mals.world.captions import tell
+from mals.world.scene import picture
+
+VERSION = 1  # raised by hand when the bytes change
+QUALITY = 95  # of the JPEGs, whose colour is as fine as their light
+CAPTIONS = 2  # of a picture
+ROWS_PER_FILE = 4096
+ROWS_PER_GROUP = 128
+CHUNK = 64  # pictures that a worker draws at a time
+AHEAD = 3  # chunks in work for each worker: results wait in order, not in heaps
+CLAIM = "world.json"
+SUMS = "SHA256SUMS"
+HEIGHTS = (32, 1024)
+SPACE = "market1501"
+Progress = Callable[[int, int], None]  # rows done, rows in all
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What a benchmark is made of; equal worlds have equal bytes."""
+
+    persons: int
+    views: int
+    split: dict[str, int]  # split -> persons
+    seed: int
+    height: int
+    rows_per_file: int = ROWS_PER_FILE
+    version: int = VERSION
+
+    @classmethod
+    def checked(cls, persons: int, views: int, split: str, seed: int, height: int, rows_per_file: int = ROWS_PER_FILE) -> "World":
+        """Raises UserError for what cannot be made."""
+        if views < 1:
+            raise UserError(f"--views must be 1 or more, not {views}")
+        if not 0 <= seed < 2**63:
+            raise UserError(f"--seed must be a number from 0 to 2^63 - 1, not {seed}")
+        if not HEIGHTS[0] <= height <= HEIGHTS[1] or height % 2:
+            raise UserError(f"--height must be an even number from {HEIGHTS[0]} to {HEIGHTS[1]}, not {height}")
+        shares = shares_of(split)
+        if persons < len(shares):
+            raise UserError(f"--persons must be {len(shares)} or more, one for each split, not {persons}")
+        return cls(persons=persons, views=views, split=whole(persons, shares), seed=seed, height=height, rows_per_file=rows_per_file)
+
+    @property
+    def rows(self) -> int:
+        return self.persons * self.views
+
+    def files(self) -> list["File"]:
+        """The Parquet files to be, in the order of their rows."""
+        found, first = [], 0
+        for split, persons in self.split.items():
+            last = first + persons * self.views
+            count = -(-(last - first) // self.rows_per_file)
+            for at in range(count):
+                start = first + at * self.rows_per_file
+                path = f"data/{split}-{at:05d}-of-{count:05d}.parquet"
+                found.append(File(path, split, start, min(last, start + self.rows_per_file)))
+            first = last
+        return found
+
+
+@dataclass(frozen=True)
+class File:
+    """One Parquet file: rows [first, last) of the world; row r is view r % views of person r // views."""
+
+    path: str
+    split: str
+    first: int
+    last: int
+
+    @property
+    def note(self) -> str:
+        """Where its receipt is."""
+        return f".made/{self.path.removeprefix('data/')}.json"
+
+    def chunks(self) -> list[tuple[int, int]]:
+        return [(start, min(start + CHUNK, self.last)) for start in range(self.first, self.last, CHUNK)]
+
+
+def shares_of(text: str) -> dict[str, float]:
+    """ "train=0.7,test=0.3" as a mapping; raises UserError for what is not one."""
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\w+)\s*=\s*(\d*\.?\d+)\s*", part, re.ASCII)
+        if not found or found[1] in shares or float(found[2]) <= 0:
+            raise UserError(f"--split takes different names with shares above 0, such as train=0.7,val=0.1,test=0.2, not {text!r}")
+        shares[found[1]] = float(found[2])
+    if abs(sum(shares.values()) - 1) > 1e-6:
+        raise UserError(f"the shares of --split must sum to 1, not {sum(shares.values()):g}")
+    return shares
+
+
+def whole(persons: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Persons a split, as near to the shares as whole numbers are, and at least one each."""
+    counts = quotas(persons, list(shares.values()))
+    while not all(counts):
+        counts[counts.index(0)] += 1
+        counts[counts.index(max(counts))] -= 1
+    return dict(zip(shares, counts, strict=True))
+
+
+def columns() -> Columns:
+    """What a row holds: the columns of a pack that the world knows, with who and where."""
+    space = load_space(SPACE)
+    features: dict[str, Feature] = {
+        "id": value("string"),
+        "image": {"_type": "Image"},
+        "caption": value("string"),
+        "captions": several(CAPTION),
+        "attributes": {name: label(names) for name, names in space.classes.items()},
+        "width": value("int32"),
+        "height": value("int32"),
+        "person_box": several(value("float32"), 4),
+        "keypoints": several(several(value("float32"), 3), 17),
+        "person": value("int64"),
+        "camera": value("int32"),
+        "place": value("string"),
+        "walking": value("bool"),
+        "image_sha256": value("string"),
+        "synthetic": value("bool"),
+    }
+    return Columns(tuple(Column(name, name, feature) for name, feature in features.items()))
+
+
+def row(world: World, at: int) -> dict[str, Any]:
+    """Row `at` of the world."""
+    number, view = divmod(at, world.views)
+    drawn = picture(world.seed, number, view, world.height)
+    assert drawn.person is not None and drawn.attributes is not None and drawn.box is not None
+    texts = [
+        tell(drawn.person, np.random.default_rng((world.seed, 0x7E11, number, view, which)), scene=drawn.place, walking=drawn.walking).text
+        for which in range(CAPTIONS)
+    ]
+    data = marked(simplejpeg.encode_jpeg(np.ascontiguousarray(drawn.pixels), QUALITY, "RGB", "444"), DRAWN)
+    name = f"p{number:05d}-v{view:03d}"
+    return {
+        "id": name,
+        "image": {"bytes": data, "path": f"{name}.jpg"},
+        "caption": texts[0],
+        "captions": [{"text": text, "source": "world", "raw": text} for text in texts],
+        "attributes": dict(zip(load_space(SPACE).names, drawn.attributes, strict=True)),
+        "width": drawn.pixels.shape[1],
+        "height": drawn.pixels.shape[0],
+        "person_box": list(drawn.box),
+        "keypoints": drawn.keypoints.tolist(),
+        "person": number,
+        "camera": drawn.camera,
+        "place": drawn.place,
+        "walking": drawn.walking,
+        "image_sha256": hashlib.sha256(data).hexdigest(),
+        "synthetic": True,
+    }
+
+
+def rows(world: World, first: int, last: int) -> pa.Table:
+    """Rows [first, last) of the world."""
+    return pa.Table.from_pylist([row(world, at) for at in range(first, last)], schema=columns().schema)
+
+
+def drawn(world: World, chunks: Iterator[tuple[int, int]], workers: int) -> Iterator[pa.Table]:
+    """The rows of each chunk, in order, drawn by that many processes, or by this one; few chunks are in memory at a time."""
+    if workers == 1:
+        yield from (rows(world, *chunk) for chunk in chunks)
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(os.getpid(),))
+    try:
+        waiting: deque[Future[pa.Table]] = deque()
+        for chunk in chunks:
+            waiting.append(pool.submit(rows, world, *chunk))
+            if len(waiting) >= AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise UserError("a worker died, perhaps for want of memory; give the same command again, or with fewer --workers") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    cv2.setNumThreads(1)
+    pa.set_cpu_count(1)
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def make(to: str, world: World, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Make the benchmark in the folder or at the URL `to`, or finish it; what is there, and how many rows were drawn now.
+
+    Raises UserError where something else is in `to`.
+    """
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers must be 1 or more, not {workers}")
+    store = Store(to)
+    claim(store, to, world)
+    wanted = fingerprint(world)
+    notes = {file.path: _kept(store, file, wanted) for file in world.files()}
+    todo = [file for file in world.files() if not notes[file.path]]
+    if todo:
+        store.remove(SUMS)
+    told, total = world.rows - sum(file.last - file.first for file in todo), world.rows
+    tables = drawn(world, (chunk for file in todo for chunk in file.chunks()), workers or cores())
+    try:
+        for file in todo:
+            store.remove(file.note)
+            notes[file.path] = _file(store, world, file, islice(tables, len(file.chunks())), told, total, progress)
+            told += file.last - file.first
+    finally:
+        tables.close()  # type: ignore[attr-defined]
+    files = _texts(store, world, [notes[file.path] for file in world.files()])
+    _commit(store, SUMS, sums(files))
+    return {
+        "to": to,
+        "rows": world.rows,
+        "persons": world.split,
+        "splits": {split: count * world.views for split, count in world.split.items()},
+        "cameras": min(world.views, CAMERAS),
+        "bytes": sum(file["bytes"] for file in files),
+        "files": len(files) + 1,
+        "drawn": sum(file.last - file.first for file in todo),
+    }
+
+
+def claim(store: Store, to: str, world: World) -> None:
+    """Write `world.json` into an empty or new folder; raises UserError where the folder is not this world's."""
+    asked = json.loads(json.dumps(asdict(world)))
+    try:
+        found = json.loads(store.read(CLAIM))
+        differing = [name for name in asked if found.get(name) != asked[name]] if isinstance(found, dict) else ["what it is"]
+    except FileNotFoundError:
+        differing = []
+        if any(not name.rstrip("/").endswith(".tmp") for name in _entries(store)):
+            raise UserError(f"{to} holds something else already; give a new or empty folder") from None
+        store.commit(CLAIM, json.dumps(asked, indent=1).encode() + b"\n")
+    except ValueError:
+        differing = ["what it is"]
+    except NotADirectoryError:
+        raise UserError(f"{to} is not a folder; give a folder to write to") from None
+    if differing:
+        raise UserError(f"{to} holds another world (it differs in {', '.join(differing)}); give the same arguments or another folder")
+    store.sweep()
+
+
+def _entries(store: Store) -> list[str]:
+    """What is in the folder, none where it is not there yet."""
+    try:
+        return [str(name).rsplit("/", 1)[-1] for name in store.fs.ls(store.root, detail=False)]
+    except FileNotFoundError:
+        return []
+
+
+def fingerprint(world: World) -> str:
+    """What the bytes of a Parquet file depend on: the world, and the libraries that draw and write."""
+    versions = [cv2.__version__, *map(version, ("numpy", "pyarrow", "simplejpeg"))]
+    return hashlib.sha256(canonical([asdict(world), versions])).hexdigest()
+
+
+def _kept(store: Store, file: File, wanted: str) -> dict[str, Any]:
+    """The receipt of a file that is whole and of the fingerprint `wanted`; empty where it is not."""
+    try:
+        note = json.loads(store.read(file.note))
+    except (FileNotFoundError, ValueError):
+        return {}
+    holds = note["fingerprint"] == wanted and store.size(file.path) == note["bytes"] and store.sha256(file.path) == note["sha256"]
+    return note if holds else {}
+
+
+def _file(
+    store: Store, world: World, file: File, tables: Iterator[pa.Table], told: int, total: int, progress: Progress | None
+) -> dict[str, Any]:
+    """Write one file, and its receipt after it."""
+    counts: dict[str, Any] = {"words": 0, "walking": 0, "first": dict.fromkeys(load_space(SPACE).names, 0)}
+
+    def counted() -> Iterator[pa.Table]:
+        seen = told
+        for table in tables:
+            _count(counts, table)
+            yield table
+            seen += len(table)
+            if progress:
+                progress(seen, total)
+
+    with store.writer(file.path) as path:
+        memory = write(path, counted(), columns().schema, ROWS_PER_GROUP)
+        size = path.stat().st_size
+        with path.open("rb") as written:
+            sha256 = hashlib.file_digest(written, "sha256").hexdigest()
+    made = {"path": file.path, "bytes": size, "sha256": sha256, "config": "default", "split": file.split}
+    made |= {"rows": file.last - file.first, "memory": memory, "counts": counts, "fingerprint": fingerprint(world)}
+    store.commit(file.note, json.dumps(made, indent=1).encode())
+    return made
+
+
+def _count(counts: dict[str, Any], table: pa.Table) -> None:
+    """Add what the card tells of these rows: words of the captions, who walks, and the first values of attributes."""
+    counts["words"] += sum(len(caption["text"].split()) for captions in table["captions"].to_pylist() for caption in captions)
+    counts["walking"] += sum(table["walking"].to_pylist())
+    for values in table["attributes"].to_pylist():
+        for name, found in values.items():
+            counts["first"][name] += found == 0
+
+
+def _texts(store: Store, world: World, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The card, croissant.json and world.json beside the Parquet files; what SHA256SUMS lists."""
+    from mals.world import card
+
+    facts = card.Facts(world, columns(), files)
+    made = list(files)
+    for path, data in (("README.md", card.render(facts)), ("croissant.json", card.croissant(facts))):
+        _commit(store, path, data.encode())
+    for path in ("README.md", "croissant.json", CLAIM):
+        data_ = store.read(path)
+        made.append({"path": path, "bytes": len(data_), "sha256": hashlib.sha256(data_).hexdigest()})
+    return made
+
+
+def _commit(store: Store, name: str, data: bytes) -> None:
+    """Commit what is not there yet; a finished folder stays untouched."""
+    try:
+        if store.read(name) == data:
+            return
+    except FileNotFoundError:
+        pass
+    store.commit(name, data)

@@ -1,0 +1,257 @@
+"""Benchmarks from the world: what is in them, that others can load them, and that they have the same bytes however they were made."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from mals.attributes import load_space
+from mals.errors import UserError
+from mals.marking import DRAWN
+from mals.store import Store
+from mals.world.make import World, columns, make, shares_of, whole
+from mals.world.person import person
+from mals.world.scene import picture
+from tests.conftest import Mals, environment
+
+SPLIT = "train=0.5,val=0.2,test=0.3"
+SMALL = World.checked(6, 3, SPLIT, 5, 64, rows_per_file=6)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished benchmark that no test changes."""
+    folder = tmp_path_factory.mktemp("world") / "made"
+    make(str(folder), SMALL, workers=1)
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def rows(folder: Path, split: str = "*") -> list[dict]:
+    return [row for path in sorted((folder / "data").glob(f"{split}-*")) for row in pq.read_table(path).to_pylist()]
+
+
+def test_splits_have_disjoint_persons_and_all_of_them(made: Path) -> None:
+    found = {split: {row["person"] for row in rows(made, split)} for split in ("train", "val", "test")}
+    assert {split: len(numbers) for split, numbers in found.items()} == {"train": 3, "val": 1, "test": 2}
+    assert set.union(*found.values()) == set(range(6))
+    assert sorted(path.name for path in (made / "data").iterdir()) == [
+        "test-00000-of-00001.parquet",
+        "train-00000-of-00002.parquet",
+        "train-00001-of-00002.parquet",
+        "val-00000-of-00001.parquet",
+    ]
+
+
+def test_each_person_is_seen_by_two_cameras_or_more(made: Path) -> None:
+    seen: dict[int, set[int]] = {}
+    for row in rows(made):
+        seen.setdefault(row["person"], set()).add(row["camera"])
+    assert all(cameras == {0, 1, 2} for cameras in seen.values()) and len(seen) == 6
+
+
+def test_a_row_is_the_picture_of_the_world_and_says_what_is_true(made: Path) -> None:
+    found = {row["id"]: row for row in rows(made)}
+    assert len(found) == 18
+    row, drawn = found["p00004-v002"], picture(5, 4, 2, 64)
+    assert (row["person"], row["camera"], row["place"], row["walking"]) == (4, drawn.camera, drawn.place, drawn.walking)
+    assert list(row["attributes"].values()) == drawn.attributes == person(5, 4).attributes()
+    assert tuple(row["attributes"]) == load_space("market1501").names
+    assert np.array_equal(np.array(row["keypoints"], np.float32), drawn.keypoints)
+    assert row["person_box"] == pytest.approx(drawn.box)
+    data = row["image"]["bytes"]
+    assert hashlib.sha256(data).hexdigest() == row["image_sha256"] and row["image"]["path"] == "p00004-v002.jpg"
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.abs(np.asarray(image).astype(int) - drawn.pixels).mean() < 3
+        assert image.size == (row["width"], row["height"]) == (32, 64) and DRAWN in str(image.getxmp())
+
+
+def test_a_picture_has_two_captions_and_pictures_have_different_ones(made: Path) -> None:
+    found = rows(made)
+    assert all(row["caption"] == row["captions"][0]["text"] and len(row["captions"]) == 2 for row in found)
+    assert {caption["source"] for row in found for caption in row["captions"]} == {"world"}
+    texts = [caption["text"] for row in found for caption in row["captions"]]
+    assert len(set(texts)) >= 35
+
+
+def test_load_dataset_gives_pictures_and_labels(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    found = datasets.load_dataset(str(made), cache_dir=str(tmp_path))
+    assert {split: len(part) for split, part in found.items()} == {"train": 9, "val": 3, "test": 6}
+    features, row = found["test"].features, found["test"][1]
+    assert isinstance(row["image"], Image.Image) and row["image"].size == (32, 64)
+    assert isinstance(features["attributes"]["hat"], datasets.ClassLabel) and features["attributes"]["gender"].names == ["woman", "man"]
+    assert features["attributes"]["gender"].int2str(row["attributes"]["gender"]) == person(5, row["person"]).gender
+    assert datasets.Features.from_arrow_schema(columns().schema) == features
+
+
+def test_the_files_have_the_hashes_that_are_listed_and_the_card_has_their_sizes(made: Path) -> None:
+    listed = dict(reversed(line.split("  ")) for line in (made / "SHA256SUMS").read_text().splitlines())
+    wanted = {name: data for name, data in files(made).items() if name != "SHA256SUMS" and not name.startswith(".made/")}
+    assert listed == {name: hashlib.sha256(data).hexdigest() for name, data in wanted.items()}
+    card = (made / "README.md").read_text()
+    assert "| train | 3 | 9 |" in card and f"download_size: {sum(len(d) for n, d in wanted.items() if n.startswith('data/'))}" in card
+
+
+def test_croissant_is_valid_and_gives_rows(made: Path) -> None:
+    import mlcroissant
+
+    found = mlcroissant.Dataset(jsonld=made / "croissant.json")
+    assert not found.metadata.issues.errors
+    row = next(iter(found.records("default")))
+    assert row["default/id"].decode() in {row["id"] for row in rows(made)}
+    assert json.loads((made / "croissant.json").read_text())["rai:hasSyntheticData"] is True
+
+
+def test_two_makes_are_the_same_bytes_with_one_worker_and_with_two(made: Path, tmp_path: Path) -> None:
+    make(str(tmp_path / "two"), SMALL, workers=2)
+    assert files(tmp_path / "two") == files(made)
+    assert str(tmp_path).encode() not in b"".join(files(tmp_path / "two").values())
+
+
+def test_a_finished_benchmark_is_left_as_it_is_and_a_spoilt_file_is_made_again(made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    assert make(str(folder), SMALL, workers=1)["drawn"] == 18
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS"}
+    assert make(str(folder), SMALL, workers=1)["drawn"] == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    spoilt = folder / "data/train-00001-of-00002.parquet"
+    spoilt.write_bytes(spoilt.read_bytes()[:-1] + b"?")
+    assert make(str(folder), SMALL, workers=1)["drawn"] == 3
+    assert files(folder) == files(made)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@contextmanager
+def killed_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Stop in the middle of the writing of the given file."""
+    writer, count = Store.writer, 0
+
+    @contextmanager
+    def stopping(store: Store, name: str) -> Iterator[Path]:
+        nonlocal count
+        count += 1
+        with writer(store, name) as path:
+            yield path
+            if count - 1 == moment:
+                raise Killed(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "writer", stopping)
+        yield
+
+
+@pytest.mark.parametrize("moment", [0, 1, 2, 5, 9, 10, 11])
+def test_a_make_that_stopped_while_it_wrote_any_file_completes_to_the_same_bytes(
+    moment: int, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(tmp_path / "killed")
+    with killed_at(moment, monkeypatch), pytest.raises(Killed):
+        make(folder, SMALL, workers=1)
+    assert not (tmp_path / "killed" / "SHA256SUMS").exists()
+    again = make(folder, SMALL, workers=1)
+    assert again["drawn"] == {0: 18, 1: 18, 2: 18, 5: 9}.get(moment, 0)
+    assert files(tmp_path / "killed") == files(made)
+
+
+def test_a_killed_make_completes_to_the_same_bytes_and_leaves_no_worker(tmp_path: Path) -> None:
+    folder, world = tmp_path / "killed", World.checked(100, 4, SPLIT, 5, 64, rows_per_file=40)
+    script = (
+        "from mals.world.make import World, make\n"
+        "if __name__ == '__main__':\n"
+        f"    make({str(folder)!r}, World.checked(100, 4, {SPLIT!r}, 5, 64, rows_per_file=40), workers=2)\n"
+    )
+    (tmp_path / "killed.py").write_text(script)
+    process = subprocess.Popen([sys.executable, str(tmp_path / "killed.py")], env=environment(), start_new_session=True)
+    while not list(folder.glob(".made/*.json")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "SHA256SUMS").exists()
+    assert 0 < make(str(folder), world, workers=1)["drawn"] < world.rows
+    make(str(tmp_path / "whole"), world, workers=1)
+    assert files(folder) == files(tmp_path / "whole")
+    for _ in range(200):
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("workers outlived the make that was killed")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"split": "train=0.5,test=0.4"}, r"must sum to 1, not 0\.9"),
+        ({"split": "train=0.5,train=0.5"}, "different names"),
+        ({"split": "train=1,test=0"}, "shares above 0"),
+        ({"split": "train"}, "--split takes"),
+        ({"split": "../a=1"}, "--split takes"),
+        ({"split": ""}, "--split takes"),
+        ({"persons": 2}, "--persons must be 3 or more, one for each split, not 2"),
+        ({"views": 0}, "--views must be 1 or more, not 0"),
+        ({"seed": -1}, "--seed"),
+        ({"height": 65}, "--height must be an even number"),
+        ({"height": 8}, "--height"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_in_a_sentence(change: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words) as told:
+        World.checked(**{"persons": 6, "views": 3, "split": SPLIT, "seed": 0, "height": 64} | change)
+    assert "\n" not in str(told.value)
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_left_alone(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(UserError, match="holds something else"):
+        make(str(tmp_path / "mine"), SMALL, workers=1)
+    assert files(tmp_path / "mine") == {"letter.txt": b"dear"}
+    with pytest.raises(UserError, match="is not a folder"):
+        make(str(tmp_path / "mine" / "letter.txt"), SMALL, workers=1)
+    before = files(made)
+    with pytest.raises(UserError, match=r"another world \(it differs in seed\)"):
+        make(str(made), World.checked(6, 3, SPLIT, 6, 64, rows_per_file=6), workers=1)
+    with pytest.raises(UserError, match="--workers"):
+        make(str(tmp_path / "new"), SMALL, workers=0)
+    assert files(made) == before and not (tmp_path / "new").exists()
+
+
+def test_every_split_has_a_person_and_together_they_have_all() -> None:
+    for persons in range(3, 40):
+        found = whole(persons, shares_of("train=0.98,val=0.01,test=0.01"))
+        assert sum(found.values()) == persons and min(found.values()) >= 1
+    assert whole(1000, shares_of("train=.7,val=.1,test=.2")) == {"train": 700, "val": 100, "test": 200}
+
+
+def test_the_command_makes_a_benchmark_and_refuses_with_exit_code_two(mals: Mals, tmp_path: Path) -> None:
+    words = ("world", "make", "--to", "set", "--persons", 3, "--views", 2, "--height", 64, "--workers", 1, "--json")
+    found = mals(*words)
+    assert found.returncode == 0, found.stderr
+    told = json.loads(found.stdout)
+    assert told["rows"] == told["drawn"] == 6 and told["splits"] == {"train": 2, "val": 2, "test": 2}
+    refused = mals(*words, "--seed", 9)
+    assert refused.returncode == 2 and refused.stdout == "" and len(refused.stderr.strip().splitlines()) == 1
+    assert mals(*words, "--split", "train=2").returncode == 2
