@@ -146,7 +146,7 @@ def test_the_licence_chain_names_models_by_their_cards_and_never_by_their_folder
     (model / "model.safetensors").write_bytes(b"weights")
     (model / "README.md").write_text("---\nlicense: openrail\n---\n")
     generate = packed.config.generate.model_copy(update={"model": str(model)})
-    pose = packed.config.crop.model_copy(update={"model": "/nowhere/else/pose", "revision": None})
+    pose = packed.config.crop.model_copy(update={"model": "/nowhere/else/pose", "revision": None, "detector": "none"})
     config = packed.config.model_copy(update={"stages": {"caption": "a:b"}, "generate": generate, "crop": pose})
     chain = licence_chain(Run(packed.store, packed.given, config, packed.plan, packed.grid))
     assert [(link["model"], link["licence"]) for link in chain] == [("my-generator", "openrail"), ("pose", "unknown")]

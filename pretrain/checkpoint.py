@@ -1,0 +1,126 @@
+"""What a training keeps: tensors and one integer, never pickled, in folders that appear whole.
+
+OUT/checkpoints/00002000/model.safetensors, optimizer.safetensors, state.json     the last two, and any marked to be kept
+OUT/model.safetensors, config.yaml, tokenizer.json, metrics.json                  what a finished training releases
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mals.errors import UserError
+
+FOLDER = "checkpoints"
+KEPT = 2  # the last ones: one may be damaged by the disk that ended the training
+PARTS = ("exp_avg", "exp_avg_sq", "step")  # of AdamW's state
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint on this disk."""
+
+    folder: Path
+    step: int  # steps that were done
+    config: dict[str, Any]
+
+
+def save(out: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> Path:
+    """Write the state after `step` steps beside and rename it; older ones than the last KEPT go. OSError where the disk is full."""
+    place = out / FOLDER / f"{step:08d}"
+    beside = place.with_name(f".{place.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        save_file(plain(model.state_dict()), beside / "model.safetensors")
+        save_file(_optimizer_state(model, optimizer), beside / "optimizer.safetensors")
+        (beside / "state.json").write_text(json.dumps({"v": 1, "step": step, "config": config}), encoding="utf-8")
+        for file in beside.iterdir():
+            _sync(file)
+        shutil.rmtree(place, ignore_errors=True)
+        beside.rename(place)
+        _sync(place.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    for old in _folders(out)[:-KEPT]:
+        shutil.rmtree(old)
+    return place
+
+
+def latest(out: Path) -> Checkpoint | None:
+    """The last whole checkpoint of a training; None where there is none."""
+    for folder in reversed(_folders(out)):
+        try:
+            facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            return Checkpoint(folder, int(facts["step"]), facts["config"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return None
+
+
+def restore(found: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put a checkpoint's tensors into a model and its optimizer; UserError where they do not fit or cannot be read."""
+    try:
+        weights = load_file(found.folder / "model.safetensors")
+        states = load_file(found.folder / "optimizer.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"the checkpoint {found.folder} cannot be read ({error}); remove it, and the one before goes on") from None
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"the checkpoint {found.folder} is of another model: {str(error).strip().splitlines()[-1].strip()}") from None
+    for name, parameter in model.named_parameters():
+        if f"{name}.step" in states:
+            optimizer.state[parameter] = {part: states[f"{name}.{part}"].to(_home(part, parameter)) for part in PARTS}
+
+
+def release(out: Path, model: nn.Module, config: str, metrics: Mapping[str, Any]) -> None:
+    """Write what others load: weights, settings as YAML, and the last metrics, each file whole."""
+    files = {"config.yaml": config.encode(), "metrics.json": json.dumps(metrics, indent=2).encode()}
+    save_file(plain(model.state_dict()), out / ".model.part")
+    _sync(out / ".model.part")
+    (out / ".model.part").replace(out / "model.safetensors")
+    for name, data in files.items():
+        (out / f".{name}.part").write_bytes(data)
+        (out / f".{name}.part").replace(out / name)
+
+
+def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as a file holds them: on the CPU, contiguous, none shared."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+
+
+def _optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's tensors by the names of the parameters."""
+    found = {}
+    for name, parameter in model.named_parameters():
+        for part, value in optimizer.state.get(parameter, {}).items():
+            found[f"{name}.{part}"] = torch.as_tensor(value)
+    return plain(found)
+
+
+def _home(part: str, parameter: Tensor) -> torch.device:
+    return torch.device("cpu") if part == "step" else parameter.device  # AdamW counts steps on the CPU
+
+
+def _folders(out: Path) -> list[Path]:
+    """Checkpoints, oldest first."""
+    place = out / FOLDER
+    return sorted(one for one in place.iterdir() if one.name.isdigit()) if place.is_dir() else []
+
+
+def _sync(path: Path) -> None:
+    """To the disk, not only to the system's memory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
