@@ -5,6 +5,7 @@ Any ASCII text can be written with either: what is no known word is spelled.
 
 import string
 from collections import Counter
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -68,6 +69,7 @@ def phrases() -> Phrases:
     return Phrases(load_space("market1501"))
 
 
+@cache
 def vocabulary(seed: int) -> list[str]:
     """Every word of many captions, lower case, sorted; hyphens and commas part words as CLIP's and BERT's tokenizers part them."""
     rng = np.random.default_rng((seed, 0x70CA))
