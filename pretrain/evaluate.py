@@ -38,8 +38,8 @@ def reranked(
 ) -> Tensor:
     """Scores [Q, G] whose best k a text are ordered by the cross encoder, the others below them by the cosine [Q, G].
 
-    "itm" orders by the matching logit, "published" by the logit and PUBLISHED times the cosine, scaled to [0, 1] over all. Keys and values are
-    projected once a picture; the texts are divided among the ranks, and every rank has all scores.
+    "itm" orders by the matching logit, "published" by the logit and PUBLISHED times the cosine, scaled to [0, 1] over all. Keys and values
+    are projected once a picture; the texts are divided among the ranks, and every rank has all scores.
     """
     if mode == "none":
         return cosine
@@ -89,7 +89,7 @@ def matched(method: Aptm, states: Tensor, mask: Tensor, keys: KeysValues, pictur
 
 @torch.inference_mode()
 def recognised(method: Aptm, gallery: Iterable[Tensor], prompts: Text) -> Tensor:
-    """[G, A] in {0, 1}: of the two prompts [2A, P] of each attribute the one that the cross encoder finds truer of a picture; ties are 0."""
+    """[G, A] in {0, 1}: of an attribute's two prompts, of [2A, P], the one that the cross encoder finds truer of a picture; ties are 0."""
     states = method.bert.text(prompts.ids, prompts.mask)
     found = []
     for images in gallery:
