@@ -3,6 +3,7 @@
     --drawn N       drawn pictures for each part of the scorecard (default 400)
     --generated N   pictures generated from prompts of the attribute grammar (default 400; 0 leaves that part out)
     --part NAME     only filter, pose, captions or generated
+    --record        write the numbers beside the weights, where the tests compare with them
 
 Prints tables, and one JSON line for each part. All parts run the stages of the preset tiny, as `mals run` does.
 """
@@ -23,6 +24,7 @@ from mals.attributes import load_space
 from mals.caption import stage as caption_stage
 from mals.generate import jpeg
 from mals.label import Labeller
+from mals.models import WEIGHTS
 from mals.pose import visible
 from mals.stage import Stage
 from mals.world.person import COLORS
@@ -205,6 +207,7 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=400)
     parser.add_argument("--generated", type=int, default=400)
     parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--record", action="store_true")
     given = parser.parse_args()
     for part in [given.part] if given.part else PARTS:
         count = given.generated if part == "generated" else given.drawn
@@ -212,6 +215,10 @@ def main() -> None:
             found = PARTS[part](count)
             print(table(part, found))
             print(json.dumps({"benchmark": f"world.{part}", "pictures": count, **found}), flush=True)
+            if given.record:
+                file = WEIGHTS / "scores.json"
+                known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+                file.write_text(json.dumps(known | {part: {"pictures": count} | found}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
