@@ -4,7 +4,6 @@ import pickle
 
 import numpy as np
 import pytest
-import torch
 
 from mals.errors import ModelMissing, UserError
 from pretrain.text import SPECIAL, Tokenizer, exchange_sides, pre_caption, train_vocabulary
@@ -174,15 +173,13 @@ def test_a_trained_vocabulary_holds_letters_and_the_commonest_words():
     assert {"red", "shirt", "zebra", "a", "##a", ","} <= set(pieces)
     assert pieces.index("red") < pieces.index("blue") < pieces.index("hat") < pieces.index("zebra")  # by count, then by the alphabet
     assert train_vocabulary(reversed(some), 100) == pieces
-    assert torch.equal(
-        Tokenizer.of(pieces).encode(["red zebra hat"]).ids[0, 1:4], torch.tensor([pieces.index(w) for w in "red zebra hat".split()])
-    )
+    assert Tokenizer.of(pieces).encode(["red zebra"]).ids[0, 1:3].tolist() == [pieces.index("red"), pieces.index("zebra")]
 
 
 def test_a_small_vocabulary_has_parts_of_what_it_has_no_room_for():
     some = ["walking walked walks talking talked talks stalking"] * 2 + ["walking"]
-    pieces = train_vocabulary(some, 35)
-    assert len(pieces) == 35 and "walking" in pieces and "stalking" not in pieces
+    pieces = train_vocabulary(some, 23)
+    assert len(pieces) == 23 and "walking" in pieces and "stalking" not in pieces
     tokenizer = Tokenizer.of(pieces)
     assert tokenizer.encode(["stalking"]).mask.sum() < 9  # fewer pieces than letters
     assert tokenizer.backend.token_to_id("[UNK]") not in tokenizer.encode(some).ids
