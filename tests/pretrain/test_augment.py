@@ -1,0 +1,116 @@
+"""The picture pipeline: what it does at which rate, and that it is a function of pixels and generator."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pretrain import augment
+from pretrain.augment import OPERATIONS, Augment
+
+PLAIN = Augment(48, 16, flip=False, augment=False, erase=0.0)
+
+
+def picture(height=60, width=24, seed=0):
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 4, 3), np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def test_a_test_picture_is_resized_and_normalised():
+    pixels = picture()
+    resized = np.asarray(Image.fromarray(pixels).resize((16, 48), Image.Resampling.BICUBIC))
+    wanted = (resized.transpose(2, 0, 1) / 255 - np.array(PLAIN.mean)[:, None, None]) / np.array(PLAIN.std)[:, None, None]
+    image = augment.test(pixels, PLAIN)
+    assert image.dtype == torch.float32 and image.shape == (3, 48, 16)
+    np.testing.assert_allclose(image.numpy(), wanted, atol=1e-5)
+    assert augment.test(pixels, Augment()).shape == (3, 384, 128)
+
+
+def test_with_everything_off_training_is_the_test_pipeline():
+    image, flipped = augment.train(picture(), PLAIN, np.random.default_rng(1))
+    assert image.equal(augment.test(picture(), PLAIN)) and not flipped
+
+
+def test_the_same_generator_gives_the_same_picture():
+    settings = Augment(48, 16)
+    one, two, other = (augment.train(picture(), settings, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    assert one[0].equal(two[0]) and one[1] == two[1] and not one[0].equal(other[0])
+
+
+def test_the_picture_given_stays_as_it_is():
+    pixels = picture(48, 16)
+    before = pixels.copy()
+    for seed in range(40):
+        augment.train(pixels, Augment(48, 16), np.random.default_rng(seed))
+    assert (pixels == before).all()
+
+
+def test_half_of_the_pictures_are_flipped_and_it_is_told_which():
+    settings, plain = Augment(48, 16, augment=False, erase=0.0), augment.test(picture(), PLAIN)
+    told = []
+    for seed in range(200):
+        image, flipped = augment.train(picture(), settings, np.random.default_rng(seed))
+        assert image.equal(plain.flip(2) if flipped else plain)
+        told.append(flipped)
+    assert 80 <= sum(told) <= 120
+
+
+def test_six_in_ten_pictures_have_a_rectangle_of_the_mean_colour():
+    settings = Augment(96, 48, flip=False, augment=False)
+    pixels = np.full((96, 48, 3), 255, np.uint8)
+    shares = []
+    for seed in range(400):
+        erased = (augment.train(pixels, settings, np.random.default_rng(seed))[0] == 0).all(0)
+        rows, columns = erased.any(1), erased.any(0)
+        assert erased.sum() == rows.sum() * columns.sum() and rows.sum() < 96 and columns.sum() < 48
+        shares.append(float(erased.float().mean()))
+    found = [share for share in shares if share]
+    assert 0.52 < len(found) / 400 < 0.68
+    assert min(found) > 0.015 and max(found) < 0.42 and 0.15 < np.mean(found) < 0.26
+
+
+def test_randaugment_applies_two_of_ten_operations_each_with_chance_one_half(monkeypatch):
+    assert len(OPERATIONS) == 10
+    calls = dict.fromkeys(OPERATIONS, 0)
+
+    def count(name):
+        def operation(pixels, side):
+            calls[name] += 1
+            return pixels
+
+        return operation
+
+    monkeypatch.setattr(augment, "OPERATIONS", {name: count(name) for name in OPERATIONS})
+    for seed in range(2000):
+        augment.rand_augment(picture(), np.random.default_rng(seed))
+    assert sum(calls.values()) / 2000 == pytest.approx(1.0, abs=0.05)
+    assert min(calls.values()) > 150 and max(calls.values()) < 250
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("side", [1, -1])
+def test_every_operation_gives_bytes_of_the_same_shape(name, side):
+    pixels = picture(96, 32)
+    changed = OPERATIONS[name](pixels, side)
+    assert changed.shape == pixels.shape and changed.dtype == np.uint8
+    assert (name == "identity") == bool((changed == pixels).all())
+
+
+def test_geometry_moves_as_far_as_published_and_fills_with_grey():
+    pixels = picture(96, 64)
+    moved = OPERATIONS["translate_x"](pixels, 1)
+    assert (moved[:, :7] == 128).all() and (moved[:, 7:] == pixels[:, :-7]).all()
+    moved = OPERATIONS["translate_y"](pixels, -1)
+    assert (moved[-7:] == 128).all() and (moved[:-7] == pixels[7:]).all()
+    row = OPERATIONS["shear_x"](pixels, 1)[50]
+    assert (row[:10] == 128).all() and abs(row[12:].astype(int) - pixels[50, 2:-10]).max() < 40  # 50 x 0.21 = 10.5 to the right
+    upright = np.zeros((101, 101, 3), np.uint8)
+    upright[:, 48:53] = 255
+    turned = OPERATIONS["rotate"](upright, 1)
+    bright = np.argwhere(turned[20, :, 0] > 200)
+    assert bright.mean() == pytest.approx(50 - np.tan(np.radians(21)) * 30, abs=1.5)  # counter-clockwise
+
+
+def test_brightness_is_raised_by_36_percent():
+    pixels = np.full((4, 4, 3), 100, np.uint8)
+    assert abs(OPERATIONS["brightness"](pixels, 1).astype(int) - 136).max() <= 1
