@@ -1,0 +1,337 @@
+"""Pictures with captions, of one or several data sets, as rows at random: what `mals pack` writes, and the JSON lists of public data sets.
+
+Captions, persons and labels are in memory that the workers of a loader share; pictures are read where they lie, one row at a time.
+
+Shapes: N rows of all data sets together, A attributes.
+"""
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from mals import captions as lists
+from mals.errors import UserError
+
+Classes = Mapping[str, Sequence[str]]  # attribute -> the names of its values 0 and 1
+Place = str | Path | tuple[str | Path, str | Path]  # a packed folder, a Parquet file, or a JSON list and the folder of its pictures
+
+NEED = "this training needs"
+OPEN = 128  # files that a worker holds open
+
+
+class Strings:
+    """Texts in two tensors, which processes share rather than copy."""
+
+    def __init__(self, texts: pa.ChunkedArray) -> None:
+        whole = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in texts.chunks] or [pa.array([], pa.large_string())])
+        _, ends, data = whole.buffers()
+        found = np.frombuffer(ends, np.int64)[whole.offset : whole.offset + len(whole) + 1] if len(whole) else np.zeros(1, np.int64)
+        self.ends = torch.from_numpy(found - found[0])
+        self.data = torch.from_numpy(np.frombuffer(data or b"", np.uint8)[found[0] : found[-1]].copy())
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, at: int) -> str:
+        return self.data[int(self.ends[at]) : int(self.ends[at + 1])].numpy().tobytes().decode()
+
+
+@dataclass
+class Columns:
+    """What is in memory of one data set."""
+
+    captions: Strings
+    persons: Tensor  # [n] int64, from 0 on; a row without a person is a person of its own
+    labels: Tensor | None  # [n, A] int8
+
+
+class Source(Protocol):
+    """Pictures of one data set."""
+
+    def picture(self, at: int) -> bytes:
+        """A whole picture file."""
+        ...
+
+    def others(self, at: int) -> list[str]:
+        """Further captions of the same picture."""
+        ...
+
+    def where(self, at: int) -> str:
+        """The row's place, for people."""
+        ...
+
+
+class Pairs:
+    """Rows of one or several data sets, numbered through; persons of different ones are different."""
+
+    def __init__(self, parts: Sequence[tuple[Source, Columns]]) -> None:
+        self.sources = [source for source, _ in parts]
+        self.columns = [columns for _, columns in parts]
+        self.starts = np.cumsum([0, *(len(columns.captions) for columns in self.columns)])
+        persons, seen = [], 0
+        for columns in self.columns:
+            persons.append(columns.persons + seen)
+            seen += int(columns.persons.max()) + 1
+        self.persons = torch.cat(persons)  # [N] int64
+        labels = [columns.labels for columns in self.columns if columns.labels is not None]
+        self.labels = torch.cat(labels) if len(labels) == len(parts) else None  # [N, A] int8
+        for columns in self.columns:
+            columns.labels = None
+
+    @classmethod
+    def open(cls, places: Sequence[Place], split: str = "train", classes: Classes | None = None, need: str = NEED) -> "Pairs":
+        """The rows of a split of every place, JSON lists whole, with labels where `classes` are given.
+
+        UserError where there is no row, no caption, or not these labels; `need` says then who wants them: "the loss iac needs".
+        """
+        if not places:
+            raise UserError("there is no data set to train on")
+        return cls([_opened(place, split, classes, need) for place in places])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def picture(self, row: int) -> bytes:
+        """A whole picture file; raises what reading it raises."""
+        number, at = self._place(row)
+        return self.sources[number].picture(at)
+
+    def caption(self, row: int) -> str:
+        number, at = self._place(row)
+        return self.columns[number].captions[at]
+
+    def others(self, row: int) -> list[str]:
+        """Further captions of the same picture, by other captioners."""
+        number, at = self._place(row)
+        said = self.columns[number].captions[at]
+        return [text for text in self.sources[number].others(at) if text != said]
+
+    def where(self, row: int) -> str:
+        number, at = self._place(row)
+        return self.sources[number].where(at)
+
+    def captions(self) -> Iterator[str]:
+        """All captions in the order of the rows."""
+        for columns in self.columns:
+            yield from (columns.captions[at] for at in range(len(columns.captions)))
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """The data set and the row in it."""
+        number = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return number, row - int(self.starts[number])
+
+
+def decode(file: bytes) -> NDArray[np.uint8]:
+    """A picture file as pixels [h, w, 3], red first."""
+    with Image.open(io.BytesIO(file)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _opened(place: Place, split: str, classes: Classes | None, need: str) -> tuple[Source, Columns]:
+    path, images = place if isinstance(place, tuple) else (place, None)
+    path = Path(path).expanduser()
+    if path.suffix == ".json":
+        return _listed(path, Path(images).expanduser() if images else path.parent, classes, need)
+    if images:
+        raise UserError(f"{path} is no JSON list: its pictures are in its own files, not in {images}")
+    return _packed(path, split, classes, need)
+
+
+class Packed:
+    """The pictures of Parquet files; a process opens each file when it first needs it."""
+
+    def __init__(self, files: Sequence[Path], groups: NDArray[np.int64]) -> None:
+        self.files, self.groups = list(files), groups  # [G, 3]: the file's number, the row group's in it, the first row
+        self.firsts = np.ascontiguousarray(groups[:, 2])
+        self._opened: dict[int, pq.ParquetFile] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_opened": {}}
+
+    def picture(self, at: int) -> bytes:
+        (found,) = self._read(at, ["image.bytes"], "image")
+        if not found or found["bytes"] is None:
+            raise ValueError("there is none")
+        return found["bytes"]
+
+    def others(self, at: int) -> list[str]:
+        file = self._file(int(self.groups[self._group(at), 0]))
+        if "captions" not in file.schema_arrow.names:
+            return []
+        (found,) = self._read(at, ["captions.list.element.text", "captions.list.element.source"], "captions")
+        return [caption["text"] for caption in found or () if caption["text"] and caption["source"] != "prompt"]
+
+    def where(self, at: int) -> str:
+        number = int(self.groups[self._group(at), 0])
+        first = int(self.groups[np.searchsorted(self.groups[:, 0], number), 2])
+        return f"{self.files[number]}, row {at - first}"
+
+    def _group(self, at: int) -> int:
+        return int(np.searchsorted(self.firsts, at, side="right")) - 1
+
+    def _read(self, at: int, leaves: list[str], column: str) -> list[Any]:
+        """One value of a column."""
+        file, group, first = (int(number) for number in self.groups[self._group(at)])
+        table = self._file(file).read_row_group(group, columns=leaves, use_threads=False)
+        return table[column].slice(at - first, 1).to_pylist()
+
+    def _file(self, number: int) -> pq.ParquetFile:
+        if number not in self._opened:
+            if len(self._opened) >= OPEN:
+                self._opened.pop(next(iter(self._opened))).close()
+            self._opened[number] = pq.ParquetFile(self.files[number], memory_map=True)
+        return self._opened[number]
+
+
+def _packed(path: Path, split: str, classes: Classes | None, need: str) -> tuple[Source, Columns]:
+    files, rows = _files(path, split), 0
+    groups: list[tuple[int, int, int]] = []
+    captions: list[pa.Array] = []
+    persons: list[pa.Array] = []
+    labels: list[NDArray[np.int8]] = []
+    for number, file in enumerate(files):
+        try:
+            opened = pq.ParquetFile(file, memory_map=True)
+            table = _table(opened, file, classes, need)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+        captions += table["caption"].cast(pa.large_string()).chunks
+        persons += table["person"].cast(pa.string()).chunks
+        if classes is not None and len(table):
+            values = [pc.fill_null(pc.struct_field(table["attributes"], [name]), -1).to_numpy() for name in classes]
+            labels.append(_checked(np.stack(values, 1), file, classes))
+        for group in range(opened.num_row_groups):
+            groups.append((number, group, rows))
+            rows += opened.metadata.row_group(group).num_rows
+    if not rows:
+        raise UserError(f"{path} is empty: its split {split} has no row")
+    known = None if classes is None else _known(np.concatenate(labels), path, need)
+    found = Columns(Strings(pa.chunked_array(captions)), _numbers(pa.chunked_array(persons)), known)
+    return Packed(files, np.array(groups, np.int64)), found
+
+
+def _table(opened: pq.ParquetFile, file: Path, classes: Classes | None, need: str) -> pa.Table:
+    """The columns caption, person and, where `classes` are given, attributes of a file; UserError where one is not as it should be."""
+    names = opened.schema_arrow.names
+    for name, what in (("image", "pictures"), ("caption", "captions")):
+        if name not in names:
+            raise UserError(f"{file} has no {what}: there is no column {name}, only {', '.join(names)}")
+    if classes is not None:
+        _check_classes(file, opened.schema_arrow, classes, need)
+    wanted = ["caption", *(["person"] if "person" in names else []), *(["attributes"] if classes is not None else [])]
+    table = opened.read(columns=wanted)
+    said = pc.utf8_length(pc.utf8_trim_whitespace(table["caption"].cast(pa.large_string())))
+    if empty := pc.sum(pc.fill_null(pc.equal(said, 0), True)).as_py():
+        raise UserError(f"{file}: {empty:,} of {len(table):,} rows have no caption")
+    return table if "person" in names else table.append_column("person", pa.nulls(len(table), pa.string()))
+
+
+def _files(path: Path, split: str) -> list[Path]:
+    """The Parquet files of a split of a packed folder, or of the run that it is in."""
+    if path.suffix == ".parquet" and path.is_file():
+        return [path]
+    for folder in (path / "data", path / "dataset" / "data"):
+        files = sorted(folder.glob("*.parquet"))
+        splits = sorted({file.name.rsplit("-", 3)[0] for file in files})
+        if found := [file for file in files if file.name.rsplit("-", 3)[0] == split]:
+            return found
+        if files:
+            raise UserError(f"{path} has no split {split}, only {', '.join(splits)}")
+    if not path.exists():
+        raise UserError(f"there is no data set {path}")
+    raise UserError(f"{path} holds no packed data set: there is no Parquet file in {path / 'data'}; `mals pack` makes them")
+
+
+def _numbers(persons: pa.ChunkedArray) -> Tensor:
+    """[n] int64: the same number for the same name, another one for each null."""
+    coded = persons.combine_chunks().dictionary_encode()
+    found = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    alone = found < 0
+    found[alone] = len(coded.dictionary) + np.arange(alone.sum())
+    return torch.from_numpy(found)
+
+
+def _check_classes(file: Path, schema: pa.Schema, classes: Classes, need: str) -> None:
+    """UserError where a file has not these attributes, or calls their values by other names."""
+    if "attributes" not in schema.names:
+        raise UserError(f"{file} has no attribute labels, which {need}")
+    kind = schema.field("attributes").type
+    has = [field.name for field in kind] if pa.types.is_struct(kind) else []
+    if lacks := [name for name in classes if name not in has]:
+        raise UserError(f"{file} has no labels of the attribute {lacks[0]}, which {need}")
+    told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {}).get("attributes", {})
+    for name, values in classes.items():
+        names = told.get(name, {}).get("names") if isinstance(told, dict) else None
+        if names is not None and list(names) != list(values):
+            raise UserError(f"{file}: the values of {name} are {' and '.join(map(str, names))}, where {' and '.join(values)} are wanted")
+        if not pa.types.is_integer(kind.field(name).type):
+            raise UserError(f"{file}: the attribute {name} holds {kind.field(name).type}, not the numbers -1, 0 and 1")
+
+
+def _checked(labels: NDArray[np.int64], file: Path, classes: Classes) -> NDArray[np.int8]:
+    """[n, A]; UserError where a value is none."""
+    off = np.argwhere((labels < -1) | (labels > 1))
+    if len(off):
+        row, attribute = (int(number) for number in off[0])
+        raise UserError(f"{file}: the label of {list(classes)[attribute]} in row {row} is {labels[row, attribute]}, not -1, 0 or 1")
+    return labels.astype(np.int8)
+
+
+def _known(labels: NDArray[np.int8], path: Path, need: str) -> Tensor:
+    """[n, A] int8; UserError where all are unknown."""
+    if not (labels >= 0).any():
+        raise UserError(f"{path} has no attribute label that is known, which {need}")
+    return torch.from_numpy(labels)
+
+
+class Listed:
+    """The picture files of a JSON list."""
+
+    def __init__(self, images: Path, paths: Strings) -> None:
+        self.images, self.paths = images, paths
+
+    def picture(self, at: int) -> bytes:
+        return (self.images / self.paths[at]).read_bytes()
+
+    def others(self, at: int) -> list[str]:
+        return []
+
+    def where(self, at: int) -> str:
+        return str(self.images / self.paths[at])
+
+
+def _listed(file: Path, images: Path, classes: Classes | None, need: str) -> tuple[Source, Columns]:
+    """A list of MALS, CUHK-PEDES, ICFG-PEDES or RSTPReid: a row a caption; without a person the picture is one."""
+    table = pa.concat_tables(lists.read(file))
+    source = Listed(images, Strings(table["init_image"]))
+    if not Path(source.where(0)).is_file():
+        raise UserError(f"the pictures of {file} are not in {images}: there is no {source.where(0)}; give the folder that they are in")
+    labels = None if classes is None else _known(_checked(_listed_labels(file, classes, need), file, classes), file, need)
+    persons = pc.coalesce(table["person"], pc.binary_join_element_wise("picture", table["init_image"], " "))
+    return source, Columns(Strings(table["caption"]), _numbers(persons), labels)
+
+
+def _listed_labels(file: Path, classes: Classes, need: str) -> NDArray[np.int64]:
+    """[n, A]: what a list says in `label`, a row a caption."""
+    found = []
+    for number, entry in enumerate(json.loads(file.read_text(encoding="utf-8-sig")), 1):
+        if "label" not in entry:
+            raise UserError(f"{file}: object {number} has no attribute labels, which {need}")
+        label = entry["label"]
+        if not isinstance(label, list) or len(label) != len(classes) or not all(type(value) is int for value in label):
+            raise UserError(f"{file}: the label of object {number} is not a list of {len(classes)} numbers")
+        said = entry.get("captions", entry.get("caption"))
+        found += [label] * (len(said) if isinstance(said, list) else 1)
+    return np.array(found, np.int64)

@@ -1,0 +1,197 @@
+"""What is trained on, read from every form it has; what cannot be trained on is refused with a sentence."""
+
+import io
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from mals.attributes import load_space
+from mals.errors import UserError
+from pretrain.pairs import Pairs, Strings, decode
+from tests.pretrain.packs import cuhk_list, mals_list, packed, pictures, rewritten, written
+
+CLASSES = load_space("market1501").classes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return packed(tmp_path_factory.mktemp("packed") / "run")
+
+
+@pytest.fixture
+def own(tmp_path):
+    return packed(tmp_path / "run", 20)
+
+
+def table_of(folder):
+    return pa.concat_tables([pq.read_table(file) for file in sorted((folder / "data").glob("train-*.parquet"))])
+
+
+def test_a_packed_data_set_is_read_row_by_row(folder):
+    pairs, table = Pairs.open([folder], classes=CLASSES), table_of(folder)
+    assert len(pairs) == len(table) > 32 and len(list((folder / "data").iterdir())) > 1
+    assert list(pairs.captions()) == table["caption"].to_pylist()
+    for row in np.random.default_rng(0).permutation(len(pairs)).tolist():
+        assert pairs.picture(row) == table["image"][row].as_py()["bytes"]
+        assert pairs.caption(row) == table["caption"][row].as_py()
+        assert pairs.others(row) == ["a person"]
+        values = table["attributes"][row].as_py()
+        assert pairs.labels[row].tolist() == [-1 if values[name] is None else values[name] for name in CLASSES]
+    assert pairs.where(0).endswith(".parquet, row 0") and pairs.where(40) != pairs.where(8)
+
+
+def test_rows_of_one_person_have_one_number_and_rows_without_have_their_own(folder):
+    pairs, names = Pairs.open([folder]), table_of(folder)["person"].to_pylist()
+    numbers = pairs.persons.tolist()
+    assert None in names and len(set(numbers)) == len({name for name in names if name}) + names.count(None)
+    for name in {name for name in names if name}:
+        assert len({number for number, other in zip(numbers, names, strict=True) if other == name}) == 1
+
+
+def test_the_folder_of_a_run_and_a_single_file_are_data_sets_too(folder):
+    assert len(Pairs.open([folder.parent])) == len(Pairs.open([folder]))
+    file = sorted((folder / "data").iterdir())[0]
+    assert len(Pairs.open([file])) == pq.read_metadata(file).num_rows
+
+
+def test_several_data_sets_are_numbered_through(folder, tmp_path):
+    names = cuhk_list(tmp_path)
+    pairs, first = Pairs.open([folder, (names, tmp_path / "images")]), Pairs.open([folder])
+    assert len(pairs) == len(first) + 8 and pairs.labels is None
+    assert pairs.caption(len(first)) == "caption 0 of picture 0" and pairs.caption(len(first) - 1) == first.caption(len(first) - 1)
+    assert pairs.persons[: len(first)].equal(first.persons) and pairs.persons[len(first) :].min() > first.persons.max()
+
+
+def test_labels_go_by_name_and_in_the_order_that_is_asked_for(folder):
+    some = {name: CLASSES[name] for name in reversed(list(CLASSES)[:3])}
+    assert Pairs.open([folder], classes=some).labels.equal(Pairs.open([folder], classes=CLASSES).labels[:, [2, 1, 0]])
+
+
+def test_a_list_of_mals_has_labels_and_every_row_is_a_person(tmp_path):
+    pairs = Pairs.open([(mals_list(tmp_path), tmp_path / "images")], classes=CLASSES)
+    assert len(pairs) == 12 == len(set(pairs.persons.tolist()))
+    assert pairs.labels.shape == (12, 27) and set(pairs.labels.flatten().tolist()) == {-1, 0, 1}
+    assert decode(pairs.picture(3)).shape == (32, 16, 3) and pairs.others(3) == []
+
+
+def test_a_list_of_cuhk_has_a_row_a_caption_and_persons(tmp_path):
+    pairs = Pairs.open([(cuhk_list(tmp_path), tmp_path / "images")])
+    assert pairs.persons.tolist() == [0] * 4 + [1] * 4
+    assert pairs.picture(0) == pairs.picture(1) and pairs.caption(1) == "caption 1 of picture 0"
+
+
+def test_pictures_lie_beside_a_list_unless_told(tmp_path):
+    pictures(tmp_path, 1)
+    entries = [{"file_path": "images/0.jpg", "captions": ["one", "two"], "id": 7}]
+    assert len(Pairs.open([written(tmp_path / "list.json", entries)])) == 2
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P"])
+def test_a_picture_of_any_mode_becomes_red_green_blue(mode):
+    file = io.BytesIO()
+    Image.new("RGB", (4, 6), (200, 10, 10)).convert(mode).save(file, "TIFF" if mode == "CMYK" else "PNG")
+    assert decode(file.getvalue()).shape == (6, 4, 3)
+
+
+def test_texts_in_tensors_are_the_texts():
+    texts = ["näh", "", "“a”", "b" * 100]
+    chunks = pa.chunked_array([pa.array(["x", *texts[:2]]).slice(1), pa.array(texts[2:])])
+    strings = Strings(chunks)
+    assert [strings[at] for at in range(len(strings))] == texts
+    assert len(Strings(pa.chunked_array([], pa.string()))) == 0
+
+
+def test_a_data_set_travels_to_another_process(folder):
+    pairs = Pairs.open([folder], classes=CLASSES)
+    before = pairs.picture(5)
+    other = pickle.loads(pickle.dumps(pairs))
+    assert other.picture(5) == before and other.caption(5) == pairs.caption(5) and torch.equal(other.labels, pairs.labels)
+
+
+def test_what_is_not_there_is_refused(folder, tmp_path):
+    with pytest.raises(UserError, match="no data set to train on"):
+        Pairs.open([])
+    with pytest.raises(UserError, match="there is no data set"):
+        Pairs.open([tmp_path / "nowhere"])
+    (tmp_path / "data").mkdir()
+    with pytest.raises(UserError, match="holds no packed data set"):
+        Pairs.open([tmp_path])
+    with pytest.raises(UserError, match="has no split val, only train"):
+        Pairs.open([folder], split="val")
+    with pytest.raises(UserError, match="is no JSON list"):
+        Pairs.open([(folder, tmp_path)])
+    with pytest.raises(UserError, match="holds no caption"):
+        Pairs.open([written(tmp_path / "empty.json", [])])
+    with pytest.raises(UserError, match="give the folder that they are in"):
+        Pairs.open([(mals_list(tmp_path), tmp_path)])
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(UserError, match="not a readable Parquet file"):
+        Pairs.open([tmp_path / "bad.parquet"])
+
+
+def test_a_set_without_rows_is_refused(own):
+    with pytest.raises(UserError, match="is empty: its split train has no row"):
+        Pairs.open([rewritten(own, lambda table: table.slice(0, 0))])
+
+
+def test_a_set_without_captions_is_refused(own):
+    def silent(table):
+        at = table.schema.get_field_index("caption")
+        texts = table["caption"].to_pylist()
+        return table.set_column(at, "caption", pa.array([None, "  ", *texts[2:]], pa.string()))
+
+    with pytest.raises(UserError, match=r"2 of \d+ rows have no caption"):
+        Pairs.open([rewritten(own, silent)])
+    with pytest.raises(UserError, match="has no captions: there is no column caption"):
+        Pairs.open([rewritten(own, lambda table: table.drop_columns(["caption"]))])
+
+
+def test_a_set_without_labels_is_refused_only_where_they_are_wanted(own):
+    need = "the losses iac, iam and mam need"
+
+    def changed(make):
+        def change(table):
+            at = table.schema.get_field_index("attributes")
+            values = table["attributes"].combine_chunks()
+            fields = {name: make(name, pc.struct_field(values, [name])) for name in CLASSES}
+            fields = {name: field for name, field in fields.items() if field is not None}
+            return table.set_column(at, "attributes", pa.StructArray.from_arrays(list(fields.values()), list(fields)))
+
+        return change
+
+    keep = pq.read_table(sorted((own / "data").iterdir())[0])
+    for make, sentence in (
+        (lambda name, field: None if name == "hat" else field, f"has no labels of the attribute hat, which {need}"),
+        (lambda name, field: field.cast(pa.string()), "holds string, not the numbers"),
+        (lambda name, field: pa.nulls(len(field), pa.int64()), f"no attribute label that is known, which {need}"),
+        (lambda name, field: pa.array([5] * len(field)), r"is 5, not -1, 0 or 1"),
+    ):
+        rewritten(own, lambda table, make=make: changed(make)(keep))
+        with pytest.raises(UserError, match=sentence):
+            Pairs.open([own], classes=CLASSES, need=need)
+    rewritten(own, lambda table: keep.drop_columns(["attributes"]))
+    with pytest.raises(UserError, match=f"has no attribute labels, which {need}"):
+        Pairs.open([own], classes=CLASSES, need=need)
+    assert Pairs.open([own]).labels is None
+
+
+def test_labels_whose_values_are_named_otherwise_are_refused(folder):
+    inverted = {name: values[::-1] for name, values in CLASSES.items()}
+    with pytest.raises(UserError, match=r"the values of \w+ are .* are wanted"):
+        Pairs.open([folder], classes=inverted)
+
+
+def test_a_list_with_other_labels_is_refused(tmp_path):
+    images = tmp_path / "images"
+    with pytest.raises(UserError, match="is not a list of 27 numbers"):
+        Pairs.open([(mals_list(tmp_path, label=[1, 0]), images)], classes=CLASSES)
+    with pytest.raises(UserError, match="is 2, not -1, 0 or 1"):
+        Pairs.open([(mals_list(tmp_path, label=[2] * 27), images)], classes=CLASSES)
+    with pytest.raises(UserError, match="object 1 has no attribute labels, which mlm needs"):
+        Pairs.open([(cuhk_list(tmp_path), images)], classes=CLASSES, need="mlm needs")
