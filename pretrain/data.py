@@ -1,0 +1,243 @@
+"""Batches as a function of the step: the same on every machine, with any number of workers and processes, after every restart.
+
+The rows of a step follow from (seed, step), what chance does to a row from (seed, epoch, row): the state of a loader is one integer.
+
+Shapes: N rows of the data, B of one process's part of a batch, A attributes, L tokens.
+"""
+
+import itertools
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from mals.errors import UserError
+from pretrain import augment
+from pretrain.augment import Augment
+from pretrain.method import Batch, Text, Wants
+from pretrain.pairs import NEED, Pairs, decode
+from pretrain.text import Tokenizer, exchange_sides, pre_caption
+
+__all__ = ["Loader", "Pairs", "order"]
+
+PICTURE, WORDS, INSTEAD = range(3)  # what a row's random numbers are for: one use does not move those of another
+TRIES = 20  # rows that may take an unreadable one's place
+NAMED = 20  # unreadable rows that are named
+AHEAD = 2  # batches that a worker makes before they are asked for
+
+
+def order(seed: int, count: int, step: int, batch: int) -> NDArray[np.int64]:
+    """The rows [batch] of a step, of `count` in all: each epoch all rows once by chance, but the few that make no whole batch."""
+    epoch, at = divmod(step, count // batch)
+    return permutation(seed, epoch, count)[at * batch : (at + 1) * batch]
+
+
+@lru_cache(2)
+def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """All rows in the order of an epoch; of raw bits, which no version of numpy draws otherwise."""
+    bits = np.random.Philox(np.random.SeedSequence((seed, epoch))).random_raw(count)
+    return np.argsort(bits, kind="stable")
+
+
+class Loader:
+    """Batches from a step on, the part of one process; `step` is the next one, and all there is to a checkpoint."""
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        tokenizer: Tokenizer,
+        wants: Wants,
+        *,
+        batch: int,
+        seed: int,
+        step: int = 0,
+        stop: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        look: Augment = Augment(),
+        exchange: bool = True,
+        count_padding: bool = False,
+        need: str = NEED,
+    ) -> None:
+        """`batch` is the global one; `exchange` swaps left and right in captions of flipped pictures; `stop` is the step after the last.
+
+        `need` tells who wants labels, see `Pairs.open`.
+        """
+        _check(pairs, wants, batch, world, need)
+        self.per_epoch = len(pairs) // batch  # steps
+        self.unreadable: dict[int, str] = {}  # row -> why; rows of this process so far
+        self._steps = _Steps(step, stop)
+        parts = _Parts(pairs, tokenizer, wants, batch, seed, rank, world, look, exchange, count_padding)
+        several: dict[str, Any] = {}
+        if workers:
+            context = multiprocessing.get_context("forkserver")  # pyarrow has threads, which fork does not copy
+            context.set_forkserver_preload([__name__])
+            several = {
+                "multiprocessing_context": context,
+                "persistent_workers": True,
+                "prefetch_factor": AHEAD,
+                "worker_init_fn": _alone,
+            }
+        self._loader: DataLoader[Any] = DataLoader(
+            parts,  # type: ignore[arg-type]
+            batch_size=None,
+            sampler=self._steps,
+            num_workers=workers,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # its seeds for the workers, which nothing uses: the trainer's own stays where it is
+            **several,
+        )
+
+    @property
+    def step(self) -> int:
+        """The next batch's."""
+        return self._steps.next
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches from `step` on, up to `stop` or without end."""
+        for part in self._loader:
+            if "fault" in part:
+                raise UserError(part["fault"])
+            self._tell(part.pop("unreadable"))
+            self._steps.next += 1
+            fields: dict[str, Any] = {name: Text(**value) if isinstance(value, dict) else value for name, value in part.items()}
+            yield Batch(**fields)
+
+    def _tell(self, unreadable: dict[str, str]) -> None:
+        """Count rows that could not be read, and name each once."""
+        for row, why in unreadable.items():
+            if int(row) in self.unreadable:
+                continue
+            self.unreadable[int(row)] = why
+            if len(self.unreadable) <= NAMED:
+                more = "; further ones are counted, not named" if len(self.unreadable) == NAMED else ""
+                print(f"{why}; another row takes its place{more}", file=sys.stderr, flush=True)
+
+
+def _check(pairs: Pairs, wants: Wants, batch: int, world: int, need: str) -> None:
+    """UserError where the data cannot give what is wanted."""
+    if wants.other == "eda":
+        raise UserError('a second caption by exchange of words ("eda") comes with fine-tuning')
+    if wants.group != (1, 1):
+        raise UserError("batches with several rows of a person come with fine-tuning")
+    if wants.attributes and pairs.labels is None:
+        raise UserError(f"the data have no attribute labels, which {need}")
+    if batch > len(pairs):
+        raise UserError(f"a batch of {batch:,} rows is more than the {len(pairs):,} rows of the data")
+    if batch < 1 or batch % world:
+        raise UserError(f"a batch of {batch} rows cannot be divided among {world} processes")
+
+
+@dataclass
+class _Steps:
+    """The steps that are still to come."""
+
+    next: int
+    stop: int | None
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(itertools.count(self.next) if self.stop is None else range(self.next, self.stop))
+
+
+@dataclass
+class _Parts:
+    """Step -> one process's part of its batch, as what goes from worker to trainer: tensors by the names of `Batch`."""
+
+    pairs: Pairs
+    tokenizer: Tokenizer
+    wants: Wants
+    batch: int
+    seed: int
+    rank: int
+    world: int
+    look: Augment
+    exchange: bool
+    count_padding: bool
+
+    def __post_init__(self) -> None:
+        size = self.batch // self.world
+        self.mine = slice(size * self.rank, size * (self.rank + 1))
+        if self.wants.other == "same_person":
+            self.by_person = self.pairs.persons.argsort(stable=True)
+            self.ends = self.pairs.persons.bincount().cumsum(0)
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        try:
+            return self._part(step)
+        except UserError as error:  # raised anew where a person sees it, without the worker's traceback
+            return {"fault": str(error)}
+
+    def _part(self, step: int) -> dict[str, Any]:
+        epoch = step // (len(self.pairs) // self.batch)
+        asked = order(self.seed, len(self.pairs), step, self.batch)[self.mine].tolist()
+        unreadable: dict[str, str] = {}
+        rows, images, flips = [], [], []
+        for row in asked:
+            taken, pixels = self._readable(row, epoch, unreadable)
+            image, flipped = augment.train(pixels, self.look, self._draws(epoch, row, PICTURE))
+            rows.append(taken)
+            images.append(image)
+            flips.append(flipped and self.exchange)
+        at = torch.tensor(rows)
+        part: dict[str, Any] = {"rows": at, "persons": self.pairs.persons[at], "images": torch.stack(images), "unreadable": unreadable}
+        draws = [self._draws(epoch, row, WORDS) for row in asked]
+        text = self._encode([self.pairs.caption(row) for row in rows], flips)
+        part["text"] = vars(text)
+        if self.wants.masked:
+            masked, part["targets"] = self.tokenizer.mask(text, draws, self.count_padding)
+            part["masked"] = vars(masked)
+        if self.wants.other == "same_person":
+            part["other"] = vars(self._encode([self._other(row, draw) for row, draw in zip(rows, draws, strict=True)], flips))
+        if self.wants.attributes:
+            assert self.pairs.labels is not None
+            part["labels"] = self.pairs.labels[at].long()
+        return part
+
+    def _draws(self, epoch: int, row: int, use: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, epoch, row, use))
+
+    def _encode(self, captions: list[str], flips: list[bool]) -> Text:
+        said = [pre_caption(exchange_sides(text) if flip else text) for text, flip in zip(captions, flips, strict=True)]
+        return self.tokenizer.encode(said, self.tokenizer.max_tokens if self.count_padding else None)
+
+    def _readable(self, row: int, epoch: int, unreadable: dict[str, str]) -> tuple[int, NDArray[np.uint8]]:
+        """The row and its pixels, or those of the first readable one that chance puts in its place."""
+        others = self._draws(epoch, row, INSTEAD)
+        for _ in range(TRIES):
+            try:
+                return row, decode(self.pairs.picture(row))
+            except Exception as error:  # each kind of picture fails in its own way
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                unreadable[str(row)] = f"{self.pairs.where(row)}: the picture cannot be read ({reason})"
+                row = int(others.integers(len(self.pairs)))
+        raise UserError(f"none of {TRIES} pictures can be read, the last because {next(reversed(unreadable.values()))}")
+
+    def _other(self, row: int, draw: np.random.Generator) -> str:
+        """A caption of another row of the person; of this row by another captioner where there is none; its own as a last resort."""
+        person = int(self.pairs.persons[row])
+        end = int(self.ends[person])
+        rows = self.by_person[int(self.ends[person - 1]) if person else 0 : end]
+        others = rows[rows != row]
+        if len(others):
+            return self.pairs.caption(int(others[draw.integers(len(others))]))
+        said = self.pairs.others(row)
+        return said[draw.integers(len(said))] if said else self.pairs.caption(row)
+
+
+def _alone(worker: int) -> None:
+    """A worker is one thread: there are as many as there are to be."""
+    cv2.setNumThreads(1)
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
