@@ -16,8 +16,22 @@ from typing import Any
 from mals.models import WEIGHTS
 from mals.world.corpus import Corpus, draw_corpus
 
-MINUTES = {"autoencoder": 30.0, "decoder": 15.0, "generator": 66.0, "pose": 17.0, "detector": 14.0, "captioner": 32.0}
-SHIPPED = ("generator", "pose", "detector", "captioner")  # the autoencoder and its decoder are in the generator
+MINUTES = {
+    "autoencoder": 30.0,
+    "decoder": 15.0,
+    "narrow": 12.0,
+    "generator": 54.0,
+    "light": 12.0,
+    "pose": 29.0,
+    "detector": 14.0,
+    "captioner": 30.0,
+}
+SHIPPED = {  # model -> the trainings that made it, the last one last
+    "generator": ("autoencoder", "decoder", "narrow", "generator", "light"),
+    "pose": ("pose",),
+    "detector": ("detector",),
+    "captioner": ("captioner",),
+}
 CARD = """---
 license: apache-2.0
 ---
@@ -54,13 +68,12 @@ def install(work: Path, weights: Path = WEIGHTS) -> None:
     import torch
     from diffusers import AutoencoderKL
 
-    for name in SHIPPED:
-        parts = ("autoencoder", "decoder", "generator") if name == "generator" else (name,)
+    for name, parts in SHIPPED.items():
         facts = [fact for part in parts for fact in facts_of(work, part)]
         shutil.rmtree(weights / name, ignore_errors=True)
-        shutil.copytree(work / name, weights / name)
-        if name == "generator":  # it was saved with the autoencoder that was there then
-            AutoencoderKL.from_pretrained(work / "autoencoder", torch_dtype=torch.float16).save_pretrained(weights / name / "vae")
+        shutil.copytree(work / parts[-1], weights / name)
+        if name == "generator":  # it was saved with the wide autoencoder
+            AutoencoderKL.from_pretrained(work / "narrow", torch_dtype=torch.float16).save_pretrained(weights / name / "vae")
         commands = "\n    ".join(fact["command"] for fact in facts)
         (weights / name / "README.md").write_text(CARD.format(name=name, command=commands), encoding="utf-8")
         (weights / name / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -12,14 +12,14 @@ CHANNELS = 8  # of a latent
 BATCH = 12
 
 
-def build() -> Any:
-    """The untrained autoencoder."""
+def build(deepest: int = 160) -> Any:
+    """The untrained autoencoder, with so many channels in its deepest level."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
         down_block_types=["DownEncoderBlock2D"] * 4,
         up_block_types=["UpDecoderBlock2D"] * 4,
-        block_out_channels=[16, 32, 96, 160],
+        block_out_channels=[16, 32, 96, deepest],
         layers_per_block=1,
         latent_channels=CHANNELS,
         norm_num_groups=8,

@@ -104,21 +104,45 @@ def texts(corpus: Corpus, seed: int) -> tuple[list[list[str]], np.ndarray]:
 def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
     """Train for so many minutes and save the pipeline into `work`/generator."""
     import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel
 
     torch.manual_seed(seed + go_on)  # other pictures than those of the first steps
-    rng = np.random.default_rng(seed + go_on)
+    tokenizer = clip_tokenizer(vocabulary(seed))
+    parts = trained(work / "generator") if go_on else build(tokenizer)
+    return fit("generator", corpus, work, minutes, seed + go_on, tokenizer, parts, 1e-3)
+
+
+def trained(folder: Path) -> tuple[Any, Any]:
+    """Text encoder and denoiser of a saved pipeline, to be trained further."""
+    import torch
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+    return CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32), unet
+
+
+def fit(
+    name: str,
+    corpus: Corpus,
+    work: Path,
+    minutes: float,
+    seed: int,
+    tokenizer: Any,
+    parts: tuple[Any, Any],
+    rate: float,
+    decay: float = 0.9995,
+) -> dict[str, Any]:
+    """Train text encoder and denoiser, of them what wants a gradient, and save the averages of their weights into `work`/`name`."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    rng = np.random.default_rng(seed)
     vae = AutoencoderKL.from_pretrained(work / "autoencoder").eval()
     latents = encoded(corpus, vae, work / "latents.npy")
-    tokenizer = clip_tokenizer(vocabulary(seed))
     told, attributes = texts(corpus, seed)
     ids = np.stack([np.array(tokenizer(row, padding="max_length", truncation=True).input_ids, np.int16) for row in told])
     empty = np.array(tokenizer("", padding="max_length").input_ids, np.int16)
-    text_encoder, unet = build(tokenizer)
-    if go_on:
-        text_encoder = CLIPTextModel.from_pretrained(work / "generator" / "text_encoder", dtype=torch.float32)
-        unet = UNet2DConditionModel.from_pretrained(work / "generator" / "unet", torch_dtype=torch.float32)
+    text_encoder, unet = parts
     tells = torch.nn.Linear(WIDE, attributes.shape[1])
     alphas = scheduler().alphas_cumprod
 
@@ -141,18 +165,17 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
         guess = torch.nn.functional.binary_cross_entropy_with_logits(tells(states.pooler_output.float()), wanted, reduction="none")
         return error + 0.1 * guess[torch.from_numpy(~blank)].mean()
 
-    parts = [text_encoder, unet]
-    averages = [Average(part, 0.9995) for part in parts]
+    averages = [Average(part, decay) for part in parts]
 
     def after(step: int) -> None:
         for average, part in zip(averages, parts, strict=True):
             average.take(part)
         if step % 1000 == 999:
-            save(vae, averages[0].model, averages[1].model, tokenizer, work / "generator")
+            save(vae, averages[0].model, averages[1].model, tokenizer, work / name)
 
     parameters = [one for part in (*parts, tells) for one in part.parameters()]
-    facts = optimize("generator", iter(parameters), loss_of, minutes, 1e-3, after)
-    save(vae, averages[0].model, averages[1].model, tokenizer, work / "generator")
+    facts = optimize(name, iter(parameters), loss_of, minutes, rate, after)
+    save(vae, averages[0].model, averages[1].model, tokenizer, work / name)
     return facts
 
 
