@@ -9,6 +9,7 @@ import itertools
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -236,8 +237,17 @@ class _Parts:
 
 
 def _alone(worker: int) -> None:
-    """A worker is one thread: there are as many as there are to be."""
+    """A worker is one thread, since there are as many of them as there are to be, and does not outlive the trainer."""
     cv2.setNumThreads(1)
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    threading.Thread(target=_end_with_trainer, daemon=True).start()
+
+
+def _end_with_trainer() -> None:
+    """End this worker when the trainer is gone; torch watches the parent process, here the forkserver, which waits for it."""
+    trainer = multiprocessing.parent_process()
+    if trainer is not None:
+        trainer.join()
+        os._exit(1)

@@ -1,8 +1,11 @@
 """Batches are a function of the step: whoever reads them, in however many processes, from wherever it starts."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -12,6 +15,7 @@ from pretrain.augment import Augment
 from pretrain.data import Loader, Pairs, order
 from pretrain.method import Wants
 from pretrain.text import Tokenizer, train_vocabulary
+from tests.conftest import ROOT, environment
 from tests.pretrain.packs import cuhk_list, mals_list, packed, rewritten
 
 CLASSES = load_space("market1501").classes
@@ -19,6 +23,18 @@ LOOK = Augment(32, 16)
 STILL = Augment(32, 16, flip=False, augment=False, erase=0.0)
 ALL = Wants(masked=True, other="same_person", attributes=True)
 ORDER = [[0, 1, 4, 17, 10], [7, 13, 17, 3, 12]]  # of seed 42: what old checkpoints go on with
+
+TRAINER = """
+import sys, time, psutil
+from pretrain.data import Loader, Pairs
+from pretrain.method import Wants
+from pretrain.text import Tokenizer, train_vocabulary
+pairs = Pairs.open(sys.argv[1:])
+loader = Loader(pairs, Tokenizer.of(train_vocabulary(pairs.captions(), 100)), Wants(), batch=4, seed=1, workers=2)
+next(iter(loader))
+print(*(process.pid for process in psutil.Process().children(recursive=True)), flush=True)
+time.sleep(100)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +230,16 @@ def test_a_broken_picture_of_a_packed_set_is_replaced_too(tmp_path, tokenizer, c
     loader = Loader(data, tokenizer, Wants(), batch=len(data), seed=1, look=STILL)
     assert not {2, 4} & set(take(loader, 1)[0].rows.tolist())
     assert "row 2: the picture cannot be read" in capsys.readouterr().err and set(loader.unreadable) == {2, 4}
+
+
+def test_workers_end_with_a_trainer_that_is_killed(folder):
+    words = [sys.executable, "-c", TRAINER, str(folder)]
+    with subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as trainer:
+        assert trainer.stdout is not None
+        helpers = [psutil.Process(int(number)) for number in trainer.stdout.readline().split()]
+        trainer.kill()
+    _, left = psutil.wait_procs(helpers, timeout=60)
+    assert len(helpers) >= 3 and not [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
