@@ -83,14 +83,14 @@ class Tokenizer:
         """As tokenizer.json, which `load` reads."""
         file.write_text(self.backend.to_str(pretty=True) + "\n", encoding="utf-8")
 
-    def encode(self, captions: Sequence[str], width: int | None = None) -> Text:
-        """[B, L]; L is the longest caption rounded up to a multiple of 8, or `width`."""
+    def encode(self, captions: Sequence[str], width: int | None = None, multiple: int = MULTIPLE) -> Text:
+        """[B, L]; L is the longest caption rounded up to a multiple of 8 (1 for prompts, which are always the same), or `width`."""
         room = min(self.max_tokens, width or self.max_tokens) - self.end - 1
         tail = [self.sep] if self.end else []
         found = self.backend.encode_batch(list(captions), add_special_tokens=False)
         rows = [[self.cls, *one.ids[:room], *tail] for one in found]
         longest = max(map(len, rows), default=1)
-        wide = width or min(self.max_tokens, -(-longest // MULTIPLE) * MULTIPLE)
+        wide = width or min(self.max_tokens, -(-longest // multiple) * multiple)
         ids, mask = np.full((len(rows), wide), self.pad, np.int64), np.zeros((len(rows), wide), bool)
         for at, row in enumerate(rows):
             ids[at, : len(row)], mask[at, : len(row)] = row, True

@@ -47,6 +47,7 @@ def test_a_batch_is_as_wide_as_its_longest_caption_rounded_up_to_eight(tokenizer
     assert (text.ids[~text.mask] == tokenizer.pad).all()
     assert tokenizer.encode(["a " * 80]).ids.shape == (1, 56)
     assert tokenizer.encode(["a man"], width=56).ids.shape == (1, 56)
+    assert tokenizer.encode(["a man", "a"], multiple=1).ids.shape == (2, 3)
     assert Tokenizer.of(PIECES, 20).encode(["a " * 80]).mask.sum() == 20
 
 
