@@ -31,7 +31,7 @@ def main() -> None:
     sheet([picture(SEED, number, number % 7, 256).pixels for number in range(COLUMNS * ROWS)], FOLDER / "drawn.jpg")
     if len(sys.argv) > 1:
         grid = Run.open(sys.argv[1]).grid
-        rows = [row for shard in range(grid.shards) for row in grid.table(shard, ["image", "reject"]).to_pylist()]
+        rows = [row for shard in range(grid.shards) for row in grid.table(shard, ["image"]).to_pylist()]
         made = [decode(row["image"]) for row in rows if row["image"] and not row["reject"]]
         sheet(made[len(made) % (COLUMNS * ROWS) :], FOLDER / "generated.jpg")
 

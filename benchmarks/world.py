@@ -147,7 +147,7 @@ def generated_part(count: int) -> dict[str, Any]:
         run = Run.open(f"{folder}/run")
         bring(run, "label", quiet=True)
         grid = run.grid
-        names = ["wanted", "reject", "image", "keypoints", "caption", "attributes"]
+        names = ["wanted", "image", "keypoints", "caption", "attributes"]
         rows = [row for shard in range(grid.shards) for row in grid.table(shard, names).to_pylist()]
         seconds = time.time() - began
     kept = [row for row in rows if not row["reject"] and row["attributes"]]

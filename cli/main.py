@@ -19,12 +19,13 @@ app = typer.Typer(
 
 def register() -> None:
     """Put the commands of each module under `mals`."""
-    from cli import dataset, explain, stages, world
+    from cli import dataset, explain, pretrain, stages, world
 
     stages.register(app)
     dataset.register(app)
     explain.register(app)
     world.register(app)
+    pretrain.register(app)
 
 
 def main() -> None:

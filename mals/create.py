@@ -31,7 +31,7 @@ def create(
     store = Store(url)
     given = given_settings(store) or {}
     if file is not None:
-        given = settings.merge(given, _read(file))
+        given = settings.merge(given, read_settings(file))
     if preset is not None:
         given = {"preset": preset, **{key: value for key, value in given.items() if key != "preset"}}
     given = settings.assign(given, sets or [])
@@ -58,7 +58,8 @@ def settings_of(url: str) -> Config:
     return settings.check(given, f"{url}/mals.yaml")
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_settings(file: Path) -> dict[str, Any]:
+    """The tree of a settings file; UserError where it cannot be read."""
     try:
         return settings.parse(file.read_text(encoding="utf-8"), str(file))
     except FileNotFoundError:

@@ -98,6 +98,7 @@ class Training(Part):
 
     preset: str = "aptm"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
+    start: str | None = None  # weights of the whole method: the authors' checkpoint, or model.safetensors of a finished training
     method: Literal["aptm"] = "aptm"
     batch: Count = 600  # rows a step, of all processes together
     epochs: Count = 32

@@ -1,0 +1,64 @@
+"""`mals pretrain`: train a method on packed data sets; the same command goes on."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.stages import Sets
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(pretrain)
+
+
+def pretrain(
+    data: Annotated[list[Path], typer.Option("--data", help="A packed data set; again for several.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder of the training.")],
+    preset: Annotated[str | None, typer.Option("--preset", "-p", help="aptm, aptm-paper or tiny.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="Processes on this machine, one a GPU.")] = None,
+    sets: Sets = None,
+) -> None:
+    """Train a method on packed data sets; give the command again to go on from the last checkpoint."""
+    from mals.errors import UserError
+    from pretrain import ranks
+    from pretrain.train import Stopped, train
+
+    settings = _settings(preset, config, sets or [])
+    if gpus is not None and gpus > 1 and not ranks.launched():
+        _require_gpus(gpus)
+        raise typer.Exit(ranks.launch(gpus, ["-m", "cli.main", *sys.argv[1:]]))
+    try:
+        last = train(settings, [str(place) for place in data], out)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        raise typer.Exit(143) from None
+    except MemoryError:
+        raise UserError("memory ran out; lower batch, or set checkpointing=true") from None
+    if ranks.is_main():
+        print(f"{out}/model.safetensors: {last.get('step', 0):,} steps, loss {last.get('loss', float('nan')):.3f}")
+
+
+def _settings(preset: str | None, file: Path | None, sets: list[str]) -> Any:
+    from mals import settings
+    from mals.create import read_settings
+    from pretrain.config import TRAINING
+
+    given = read_settings(file) if file is not None else {}
+    if preset is not None:
+        given = {**given, "preset": preset}
+    given.setdefault("preset", "aptm")
+    return settings.check_kind(settings.assign(given, sets, TRAINING), "the settings", TRAINING)
+
+
+def _require_gpus(gpus: int) -> None:
+    import torch
+
+    from mals.errors import UserError
+
+    if torch.cuda.is_available() and torch.cuda.device_count() < gpus:
+        raise UserError(f"--gpus {gpus}: this machine has {torch.cuda.device_count()}")
+    if not torch.cuda.is_available():
+        raise UserError(f"--gpus {gpus}: this machine has no GPU; without --gpus the training runs on the CPU")

@@ -1,0 +1,76 @@
+"""From settings and data to what is trained: the rows, the tokenizer, the method with the weights that it starts from."""
+
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from mals.attributes import load_space
+from pretrain import official, ranks
+from pretrain.augment import Augment
+from pretrain.config import Training
+from pretrain.data import Pairs
+from pretrain.method import Text
+from pretrain.methods.aptm import Aptm
+from pretrain.text import Tokenizer, train_vocabulary
+
+TOKENIZER = "tokenizer.json"
+NEED = "the losses iac, iam and mam need (give their weights 0, or a data set with labels)"
+PROMPTS = 0x9207  # sets the masks of the prompts apart from other random numbers
+
+
+def prepare(config: Training, data: Sequence[str], out: Path, split: str = "train") -> tuple[Aptm, Tokenizer, Pairs, Augment]:
+    """Everything that a training needs; the tokenizer is kept in `out`, and taken from there the next time."""
+    weights = config.aptm.weights
+    classes = load_space(config.aptm.space).classes if any((weights.iac, weights.iam, weights.mam)) else None
+    pairs = Pairs.open(data, split, classes, NEED)
+    tokenizer = tokenizer_of(config, pairs, out)
+    method = method_of(config, tokenizer)
+    started(config, method)
+    shown = config.data
+    look = Augment(shown.height, shown.width, shown.mean, shown.std, shown.flip, shown.augment, shown.erase)
+    return method, tokenizer, pairs, look
+
+
+def tokenizer_of(config: Training, pairs: Pairs, out: Path) -> Tokenizer:
+    """The tokenizer that the settings name, or one trained on the captions; written into `out` by the main process."""
+    file = out / TOKENIZER
+    if not file.is_file() and ranks.is_main():
+        most = config.data.max_tokens
+        if config.data.tokenizer == "train":
+            prompts = [prompt for pair in load_space(config.aptm.space).prompts for prompt in pair]
+            made = Tokenizer.of(train_vocabulary(chain(pairs.captions(), prompts), config.data.vocabulary), most)
+        else:
+            made = Tokenizer.load(config.data.tokenizer, most)
+        made.save(file.with_name(f".{TOKENIZER}.part"))
+        file.with_name(f".{TOKENIZER}.part").replace(file)
+    ranks.barrier()
+    return Tokenizer.load(file, config.data.max_tokens)
+
+
+def method_of(config: Training, tokenizer: Tokenizer) -> Aptm:
+    """The method, its prompts tokenised once, with random weights."""
+    import torch
+
+    prompts = tokenizer.encode([prompt for pair in load_space(config.aptm.space).prompts for prompt in pair], multiple=1)
+
+    def masked(step: int) -> tuple[Text, Tensor]:
+        draws = [np.random.default_rng((config.seed, step, PROMPTS, row)) for row in range(len(prompts.ids))]
+        return tokenizer.mask(prompts, draws, config.aptm.count_padding)
+
+    torch.manual_seed(config.seed)
+    return Aptm(config, tokenizer.size, prompts, masked)
+
+
+def started(config: Training, method: Aptm) -> None:
+    """Put the weights that the settings name into the method; UserError where they do not fit."""
+    if config.vision.start:
+        official.start_swin(method.swin, config.vision.start)
+    if config.words.start:
+        official.start_bert(method.bert, config.words.start)
+    if config.start:
+        state = official.tensors(config.start)
+        theirs = any(name.startswith("vision_encoder.") for name in state)
+        official.load(method, official.from_theirs(state, config.start) if theirs else state, config.start)
