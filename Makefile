@@ -25,6 +25,7 @@ demo: setup
 	test -f demo-run/mals.yaml || HF_HUB_OFFLINE=1 $(BIN)/mals init demo-run
 	HF_HUB_OFFLINE=1 $(BIN)/mals run demo-run
 	$(BIN)/mals report demo-run
+	$(BIN)/mals pretrain --preset tiny --data demo-run/dataset --out demo-run/pretrain
 
 clean-demo:
 	rm -rf demo-run

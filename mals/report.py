@@ -33,7 +33,8 @@ class Report:
         """The report as a person reads it; what a caption's labels deny is left out."""
         told = [f"{self.dataset}: {self.kept:,} of {self.planned:,} pairs kept", *self.funnel]
         for shown in self.captions:
-            labels = [name if value == "yes" else value for name, value in shown["labels"].items() if value != "no"]
+            known = {name.replace("_", " "): value for name, value in shown["labels"].items() if value != "no"}
+            labels = [name if value == "yes" else f"{name} {value}" for name, value in known.items()]
             told += ["", shown["caption"], f"    {', '.join(labels)}"]
         return "\n".join([*told, "", f"contact sheet: {self.sheet}"])
 
