@@ -29,6 +29,7 @@ Place = str | Path | tuple[str | Path, str | Path]  # a packed folder, a Parquet
 
 NEED = "this training needs"
 OPEN = 128  # files that a worker holds open
+SAID = ["captions.list.element.text", "captions.list.element.source"]  # of the column captions
 
 
 class Strings:
@@ -55,6 +56,7 @@ class Columns:
     captions: Strings
     persons: Tensor  # [n] int64, from 0 on; a row without a person is a person of its own
     labels: Tensor | None  # [n, A] int8
+    pictures: Tensor  # [n] int64, from 0 on: the row's picture in its source
 
 
 class Source(Protocol):
@@ -65,11 +67,11 @@ class Source(Protocol):
         ...
 
     def others(self, at: int) -> list[str]:
-        """Further captions of the same picture."""
+        """All captions of a picture."""
         ...
 
     def where(self, at: int) -> str:
-        """The row's place, for people."""
+        """The picture's place, for people."""
         ...
 
 
@@ -80,25 +82,24 @@ class Pairs:
         self.sources = [source for source, _ in parts]
         self.columns = [columns for _, columns in parts]
         self.starts = np.cumsum([0, *(len(columns.captions) for columns in self.columns)])
-        persons, seen = [], 0
-        for columns in self.columns:
-            persons.append(columns.persons + seen)
-            seen += int(columns.persons.max()) + 1
-        self.persons = torch.cat(persons)  # [N] int64
+        self.persons = _through([columns.persons for columns in self.columns])  # [N] int64
+        self.pictures = _through([columns.pictures for columns in self.columns])  # [N] int64: rows of one number show one picture
         labels = [columns.labels for columns in self.columns if columns.labels is not None]
         self.labels = torch.cat(labels) if len(labels) == len(parts) else None  # [N, A] int8
         for columns in self.columns:
             columns.labels = None
 
     @classmethod
-    def open(cls, places: Sequence[Place], split: str = "train", classes: Classes | None = None, need: str = NEED) -> "Pairs":
+    def open(
+        cls, places: Sequence[Place], split: str = "train", classes: Classes | None = None, need: str = NEED, every: bool = False
+    ) -> "Pairs":
         """The rows of a split of every place, JSON lists whole, with labels where `classes` are given.
 
-        UserError where there is no row, no caption, or not these labels; `need` says then who wants them: "the loss iac needs".
+        A packed picture is one row, with `every` one for each of its captions; a list has a row a caption anyway. UserError where there is no row, no caption, or not these labels; `need` says then who wants them: "the loss iac needs".
         """
         if not places:
             raise UserError("there is no data set to train on")
-        return cls([_opened(place, split, classes, need) for place in places])
+        return cls([_opened(place, split, classes, need, every) for place in places])
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -106,7 +107,7 @@ class Pairs:
     def picture(self, row: int) -> bytes:
         """A whole picture file; raises what reading it raises."""
         number, at = self._place(row)
-        return self.sources[number].picture(at)
+        return self.sources[number].picture(int(self.columns[number].pictures[at]))
 
     def caption(self, row: int) -> str:
         number, at = self._place(row)
@@ -116,11 +117,12 @@ class Pairs:
         """Further captions of the same picture, by other captioners."""
         number, at = self._place(row)
         said = self.columns[number].captions[at]
-        return [text for text in self.sources[number].others(at) if text != said]
+        return [text for text in self.sources[number].others(int(self.columns[number].pictures[at])) if text != said]
 
     def where(self, row: int) -> str:
+        """The place of the row's picture, for people."""
         number, at = self._place(row)
-        return self.sources[number].where(at)
+        return self.sources[number].where(int(self.columns[number].pictures[at]))
 
     def captions(self) -> Iterator[str]:
         """All captions in the order of the rows."""
@@ -139,14 +141,23 @@ def decode(file: bytes) -> NDArray[np.uint8]:
         return np.asarray(picture.convert("RGB"))
 
 
-def _opened(place: Place, split: str, classes: Classes | None, need: str) -> tuple[Source, Columns]:
+def _through(parts: Sequence[Tensor]) -> Tensor:
+    """Numbers of several data sets, each from 0 on, numbered through: [N]."""
+    found, seen = [], 0
+    for part in parts:
+        found.append(part + seen)
+        seen += int(part.max()) + 1
+    return torch.cat(found)
+
+
+def _opened(place: Place, split: str, classes: Classes | None, need: str, every: bool) -> tuple[Source, Columns]:
     path, images = place if isinstance(place, tuple) else (place, None)
     path = Path(path).expanduser()
     if path.suffix == ".json":
         return _listed(path, Path(images).expanduser() if images else path.parent, classes, need)
     if images:
         raise UserError(f"{path} is no JSON list: its pictures are in its own files, not in {images}")
-    return _packed(path, split, classes, need)
+    return _packed(path, split, classes, need, every)
 
 
 class Packed:
@@ -170,8 +181,8 @@ class Packed:
         file = self._file(int(self.groups[self._group(at), 0]))
         if "captions" not in file.schema_arrow.names:
             return []
-        (found,) = self._read(at, ["captions.list.element.text", "captions.list.element.source"], "captions")
-        return [caption["text"] for caption in found or () if caption["text"] and caption["source"] != "prompt"]
+        (found,) = self._read(at, SAID, "captions")
+        return _said(found)
 
     def where(self, at: int) -> str:
         number = int(self.groups[self._group(at), 0])
@@ -195,7 +206,12 @@ class Packed:
         return self._opened[number]
 
 
-def _packed(path: Path, split: str, classes: Classes | None, need: str) -> tuple[Source, Columns]:
+def _said(captions: list[dict[str, str]] | None) -> list[str]:
+    """The texts of a value of `captions`, but those that the picture was made from."""
+    return [caption["text"] for caption in captions or () if caption["text"] and caption["source"] != "prompt"]
+
+
+def _packed(path: Path, split: str, classes: Classes | None, need: str, every: bool) -> tuple[Source, Columns]:
     files, rows = _files(path, split), 0
     groups: list[tuple[int, int, int]] = []
     captions: list[pa.Array] = []
@@ -218,8 +234,22 @@ def _packed(path: Path, split: str, classes: Classes | None, need: str) -> tuple
     if not rows:
         raise UserError(f"{path} is empty: its split {split} has no row")
     known = None if classes is None else _known(np.concatenate(labels), path, need)
-    found = Columns(Strings(pa.chunked_array(captions)), _numbers(pa.chunked_array(persons)), known)
-    return Packed(files, np.array(groups, np.int64)), found
+    found = Columns(Strings(pa.chunked_array(captions)), _numbers(pa.chunked_array(persons)), known, torch.arange(rows))
+    return Packed(files, np.array(groups, np.int64)), _each(found, files) if every else found
+
+
+def _each(columns: Columns, files: Sequence[Path]) -> Columns:
+    """A row for each caption of a picture, the first one first, each once."""
+    said: list[list[str]] = []
+    for file in files:
+        opened = pq.ParquetFile(file, memory_map=True)
+        several = "captions" in opened.schema_arrow.names
+        more = opened.read(columns=SAID)["captions"].to_pylist() if several else [None] * opened.metadata.num_rows
+        said += [list(dict.fromkeys([columns.captions[len(said) + at], *_said(found)])) for at, found in enumerate(more)]
+    pictures = columns.pictures.repeat_interleave(torch.tensor([len(texts) for texts in said]))
+    texts = pa.chunked_array([pa.array([text for texts in said for text in texts], pa.large_string())])
+    labels = None if columns.labels is None else columns.labels[pictures]
+    return Columns(Strings(texts), columns.persons[pictures], labels, pictures)
 
 
 def _table(opened: pq.ParquetFile, file: Path, classes: Classes | None, need: str) -> pa.Table:
@@ -297,7 +327,7 @@ def _known(labels: NDArray[np.int8], path: Path, need: str) -> Tensor:
 
 
 class Listed:
-    """The picture files of a JSON list."""
+    """The picture files of a JSON list, each once."""
 
     def __init__(self, images: Path, paths: Strings) -> None:
         self.images, self.paths = images, paths
@@ -315,12 +345,14 @@ class Listed:
 def _listed(file: Path, images: Path, classes: Classes | None, need: str) -> tuple[Source, Columns]:
     """A list of MALS, CUHK-PEDES, ICFG-PEDES or RSTPReid: a row a caption; without a person the picture is one."""
     table = pa.concat_tables(lists.read(file))
-    source = Listed(images, Strings(table["init_image"]))
+    paths = table["init_image"].combine_chunks().dictionary_encode()
+    source = Listed(images, Strings(pa.chunked_array([paths.dictionary])))
     if not Path(source.where(0)).is_file():
         raise UserError(f"the pictures of {file} are not in {images}: there is no {source.where(0)}; give the folder that they are in")
     labels = None if classes is None else _known(_checked(_listed_labels(file, classes, need), file, classes), file, need)
     persons = pc.coalesce(table["person"], pc.binary_join_element_wise("picture", table["init_image"], " "))
-    return source, Columns(Strings(table["caption"]), _numbers(persons), labels)
+    pictures = torch.from_numpy(paths.indices.to_numpy().astype(np.int64))
+    return source, Columns(Strings(table["caption"]), _numbers(persons), labels, pictures)
 
 
 def _listed_labels(file: Path, classes: Classes, need: str) -> NDArray[np.int64]:

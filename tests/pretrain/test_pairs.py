@@ -195,3 +195,16 @@ def test_a_list_with_other_labels_is_refused(tmp_path):
         Pairs.open([(mals_list(tmp_path, label=[2] * 27), images)], classes=CLASSES)
     with pytest.raises(UserError, match="object 1 has no attribute labels, which mlm needs"):
         Pairs.open([(cuhk_list(tmp_path), images)], classes=CLASSES, need="mlm needs")
+
+
+def test_every_caption_is_a_row_where_that_is_asked_and_pictures_tell_which_rows_show_the_same(tmp_path):
+    folder = packed(tmp_path / "run")
+    once, every = Pairs.open([folder], classes=CLASSES), Pairs.open([folder], classes=CLASSES, every=True)
+    assert once.pictures.tolist() == list(range(len(once)))
+    said = [list(dict.fromkeys([once.caption(row), *once.others(row)])) for row in range(len(once))]
+    assert [every.caption(row) for row in range(len(every))] == [text for texts in said for text in texts] and len(every) > len(once)
+    at = every.pictures
+    assert every.persons.equal(once.persons[at]) and every.labels.equal(once.labels[at])
+    assert every.picture(len(every) - 1) == once.picture(len(once) - 1) and every.where(0) == once.where(0)
+    listed = Pairs.open([(cuhk_list(tmp_path), tmp_path / "images"), folder], every=True)
+    assert listed.pictures[:10].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] and listed.where(3).endswith("1.jpg")
