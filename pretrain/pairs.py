@@ -74,6 +74,10 @@ class Source(Protocol):
         """The picture's place, for people."""
         ...
 
+    def name(self, at: int) -> str:
+        """The picture's id, or its path where it has none."""
+        ...
+
 
 class Pairs:
     """Rows of one or several data sets, numbered through; persons of different ones are different."""
@@ -91,15 +95,23 @@ class Pairs:
 
     @classmethod
     def open(
-        cls, places: Sequence[Place], split: str = "train", classes: Classes | None = None, need: str = NEED, every: bool = False
+        cls,
+        places: Sequence[Place],
+        split: str = "train",
+        classes: Classes | None = None,
+        need: str = NEED,
+        every: bool = False,
+        captions: bool = True,
     ) -> "Pairs":
         """The rows of a split of every place, JSON lists whole, with labels where `classes` are given.
 
-        A packed picture is one row, with `every` one for each of its captions; a list has a row a caption anyway. UserError where there is no row, no caption, or not these labels; `need` says then who wants them: "the loss iac needs".
+        A packed picture is one row, with `every` one for each of its captions; a list has a row a caption anyway. UserError where there is
+        no row, no caption, or not these labels; `need` says then who wants them: "the loss iac needs". Without `captions` a packed picture
+        needs none, and one without has the caption "".
         """
         if not places:
             raise UserError("there is no data set to train on")
-        return cls([_opened(place, split, classes, need, every) for place in places])
+        return cls([_opened(place, split, classes, need, every, captions) for place in places])
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -123,6 +135,11 @@ class Pairs:
         """The place of the row's picture, for people."""
         number, at = self._place(row)
         return self.sources[number].where(int(self.columns[number].pictures[at]))
+
+    def name(self, row: int) -> str:
+        """The id of the row's picture."""
+        number, at = self._place(row)
+        return self.sources[number].name(int(self.columns[number].pictures[at]))
 
     def captions(self) -> Iterator[str]:
         """All captions in the order of the rows."""
@@ -150,14 +167,14 @@ def _through(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat(found)
 
 
-def _opened(place: Place, split: str, classes: Classes | None, need: str, every: bool) -> tuple[Source, Columns]:
+def _opened(place: Place, split: str, classes: Classes | None, need: str, every: bool, captions: bool) -> tuple[Source, Columns]:
     path, images = place if isinstance(place, tuple) else (place, None)
     path = Path(path).expanduser()
     if path.suffix == ".json":
         return _listed(path, Path(images).expanduser() if images else path.parent, classes, need)
     if images:
         raise UserError(f"{path} is no JSON list: its pictures are in its own files, not in {images}")
-    return _packed(path, split, classes, need, every)
+    return _packed(path, split, classes, need, every, captions)
 
 
 class Packed:
@@ -189,6 +206,10 @@ class Packed:
         first = int(self.groups[np.searchsorted(self.groups[:, 0], number), 2])
         return f"{self.files[number]}, row {at - first}"
 
+    def name(self, at: int) -> str:
+        file = self._file(int(self.groups[self._group(at), 0]))
+        return str(self._read(at, ["id"], "id")[0]) if "id" in file.schema_arrow.names else self.where(at)
+
     def _group(self, at: int) -> int:
         return int(np.searchsorted(self.firsts, at, side="right")) - 1
 
@@ -211,20 +232,20 @@ def _said(captions: list[dict[str, str]] | None) -> list[str]:
     return [caption["text"] for caption in captions or () if caption["text"] and caption["source"] != "prompt"]
 
 
-def _packed(path: Path, split: str, classes: Classes | None, need: str, every: bool) -> tuple[Source, Columns]:
+def _packed(path: Path, split: str, classes: Classes | None, need: str, every: bool, captions: bool) -> tuple[Source, Columns]:
     files, rows = _files(path, split), 0
     groups: list[tuple[int, int, int]] = []
-    captions: list[pa.Array] = []
+    said: list[pa.Array] = []
     persons: list[pa.Array] = []
     labels: list[NDArray[np.int8]] = []
     for number, file in enumerate(files):
         try:
             opened = pq.ParquetFile(file, memory_map=True)
-            table = _table(opened, file, classes, need)
+            table = _table(opened, file, classes, need, captions)
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
-        captions += table["caption"].cast(pa.large_string()).chunks
-        persons += table["person"].cast(pa.string()).chunks
+        said += table["caption"].chunks
+        persons += table["person"].chunks
         if classes is not None and len(table):
             values = [pc.fill_null(pc.struct_field(table["attributes"], [name]), -1).to_numpy() for name in classes]
             labels.append(_checked(np.stack(values, 1), file, classes))
@@ -234,7 +255,7 @@ def _packed(path: Path, split: str, classes: Classes | None, need: str, every: b
     if not rows:
         raise UserError(f"{path} is empty: its split {split} has no row")
     known = None if classes is None else _known(np.concatenate(labels), path, need)
-    found = Columns(Strings(pa.chunked_array(captions)), _numbers(pa.chunked_array(persons)), known, torch.arange(rows))
+    found = Columns(Strings(pa.chunked_array(said)), _numbers(pa.chunked_array(persons)), known, torch.arange(rows))
     return Packed(files, np.array(groups, np.int64)), _each(found, files) if every else found
 
 
@@ -252,20 +273,24 @@ def _each(columns: Columns, files: Sequence[Path]) -> Columns:
     return Columns(Strings(texts), columns.persons[pictures], labels, pictures)
 
 
-def _table(opened: pq.ParquetFile, file: Path, classes: Classes | None, need: str) -> pa.Table:
+def _table(opened: pq.ParquetFile, file: Path, classes: Classes | None, need: str, captions: bool) -> pa.Table:
     """The columns caption, person and, where `classes` are given, attributes of a file; UserError where one is not as it should be."""
     names = opened.schema_arrow.names
-    for name, what in (("image", "pictures"), ("caption", "captions")):
+    for name, what in (("image", "pictures"), *([("caption", "captions")] if captions else [])):
         if name not in names:
             raise UserError(f"{file} has no {what}: there is no column {name}, only {', '.join(names)}")
     if classes is not None:
         _check_classes(file, opened.schema_arrow, classes, need)
-    wanted = ["caption", *(["person"] if "person" in names else []), *(["attributes"] if classes is not None else [])]
-    table = opened.read(columns=wanted)
-    said = pc.utf8_length(pc.utf8_trim_whitespace(table["caption"].cast(pa.large_string())))
-    if empty := pc.sum(pc.fill_null(pc.equal(said, 0), True)).as_py():
-        raise UserError(f"{file}: {empty:,} of {len(table):,} rows have no caption")
-    return table if "person" in names else table.append_column("person", pa.nulls(len(table), pa.string()))
+    wanted = [name for name in ("caption", "person", *(["attributes"] if classes is not None else [])) if name in names]
+    table, rows = opened.read(columns=wanted), opened.metadata.num_rows
+    found = {name: table[name] for name in wanted}
+    for name in ("caption", "person"):
+        found[name] = found[name].cast(pa.large_string()) if name in wanted else pa.chunked_array([pa.nulls(rows, pa.large_string())])
+    said = pc.utf8_length(pc.utf8_trim_whitespace(found["caption"]))
+    empty = pc.sum(pc.fill_null(pc.equal(said, 0), True)).as_py()
+    if captions and empty:
+        raise UserError(f"{file}: {empty:,} of {rows:,} rows have no caption")
+    return pa.table(found | {"caption": pc.fill_null(found["caption"], "")})
 
 
 def _files(path: Path, split: str) -> list[Path]:
@@ -340,6 +365,9 @@ class Listed:
 
     def where(self, at: int) -> str:
         return str(self.images / self.paths[at])
+
+    def name(self, at: int) -> str:
+        return self.paths[at]
 
 
 def _listed(file: Path, images: Path, classes: Classes | None, need: str) -> tuple[Source, Columns]:

@@ -208,3 +208,18 @@ def test_every_caption_is_a_row_where_that_is_asked_and_pictures_tell_which_rows
     assert every.picture(len(every) - 1) == once.picture(len(once) - 1) and every.where(0) == once.where(0)
     listed = Pairs.open([(cuhk_list(tmp_path), tmp_path / "images"), folder], every=True)
     assert listed.pictures[:10].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] and listed.where(3).endswith("1.jpg")
+
+
+def test_a_method_that_needs_no_captions_reads_pictures_without(own):
+    def silent(table):
+        at = table.schema.get_field_index("caption")
+        return table.set_column(at, "caption", pa.array([None, *table["caption"].to_pylist()[1:]], pa.string()))
+
+    folder = rewritten(own, silent)
+    pairs = Pairs.open([folder], classes=CLASSES, captions=False)
+    assert pairs.caption(0) == "" and pairs.caption(1) and len(pairs.labels) == len(pairs)
+    rewritten(folder, lambda table: table.drop_columns(["caption", "captions", "person"]))
+    pairs = Pairs.open([folder], captions=False)
+    assert set(pairs.captions()) == {""} and pairs.others(0) == [] and len(set(pairs.persons.tolist())) == len(pairs)
+    with pytest.raises(UserError, match="has no captions"):
+        Pairs.open([folder])
