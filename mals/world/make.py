@@ -1,13 +1,11 @@
 """A benchmark from the world: persons seen by several cameras, with true captions, attributes and keypoints, packed as `mals pack` packs.
 
 Rows are in the order of persons and their views; the first persons are the first split, and so on. Everything is a function of the
-`World`: no time, path, host or number of workers is in the files. A folder is claimed by `world.json`, which is written first; each Parquet
-file appears whole, its receipt (`.made/…json`) after it; SHA256SUMS comes last. A make that was killed keeps, when it is given again, every
-file whose receipt and hash hold, and draws the others. Two at once in one folder do the work twice, with equal results.
+`World`: no time, path, host or number of workers is in the files. `mals.making` tells how a folder is made, `world.json` claims it; a make
+that was killed keeps its finished files and draws the others. Two at once in one folder do the work twice, with equal results.
 """
 
 import hashlib
-import json
 import os
 import re
 import signal
@@ -31,8 +29,8 @@ from mals.attributes import load_space
 from mals.errors import UserError
 from mals.features import CAPTION, Column, Columns, Feature, label, several, value
 from mals.local import end_with
+from mals.making import ROWS_PER_FILE, SUMS, File, claim, files_of, finish, kept, made
 from mals.marking import DRAWN, marked
-from mals.pack import sums, write
 from mals.receipt import canonical
 from mals.splits import quotas
 from mals.store import Store
@@ -43,12 +41,9 @@ from mals.world.scene import picture
 VERSION = 1  # raised by hand when the bytes change
 QUALITY = 95  # of the JPEGs, whose colour is as fine as their light
 CAPTIONS = 2  # of a picture
-ROWS_PER_FILE = 4096
-ROWS_PER_GROUP = 128
 CHUNK = 64  # pictures that a worker draws at a time
 AHEAD = 3  # chunks in work for each worker: results wait in order, not in heaps
 CLAIM = "world.json"
-SUMS = "SHA256SUMS"
 HEIGHTS = (32, 1024)
 SPACE = "market1501"
 Progress = Callable[[int, int], None]  # rows done, rows in all
@@ -84,36 +79,14 @@ class World:
     def rows(self) -> int:
         return self.persons * self.views
 
-    def files(self) -> list["File"]:
-        """The Parquet files to be, in the order of their rows."""
-        found, first = [], 0
-        for split, persons in self.split.items():
-            last = first + persons * self.views
-            count = -(-(last - first) // self.rows_per_file)
-            for at in range(count):
-                start = first + at * self.rows_per_file
-                path = f"data/{split}-{at:05d}-of-{count:05d}.parquet"
-                found.append(File(path, split, start, min(last, start + self.rows_per_file)))
-            first = last
-        return found
+    def files(self) -> list[File]:
+        """The Parquet files to be; row r of the world is view r % views of person r // views."""
+        return files_of({split: persons * self.views for split, persons in self.split.items()}, self.rows_per_file)
 
 
-@dataclass(frozen=True)
-class File:
-    """One Parquet file: rows [first, last) of the world; row r is view r % views of person r // views."""
-
-    path: str
-    split: str
-    first: int
-    last: int
-
-    @property
-    def note(self) -> str:
-        """Where its receipt is."""
-        return f".made/{self.path.removeprefix('data/')}.json"
-
-    def chunks(self) -> list[tuple[int, int]]:
-        return [(start, min(start + CHUNK, self.last)) for start in range(self.first, self.last, CHUNK)]
+def chunks(file: File) -> list[tuple[int, int]]:
+    """The rows of a file, as many at a time as a worker draws."""
+    return [(start, min(start + CHUNK, file.last)) for start in range(file.first, file.last, CHUNK)]
 
 
 def shares_of(text: str) -> dict[str, float]:
@@ -237,23 +210,26 @@ def make(to: str, world: World, workers: int | None = None, progress: Progress |
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be 1 or more, not {workers}")
     store = Store(to)
-    claim(store, to, world)
+    claim(store, to, CLAIM, asdict(world), "world")
     wanted = fingerprint(world)
-    notes = {file.path: _kept(store, file, wanted) for file in world.files()}
+    notes = {file.path: kept(store, file, wanted) for file in world.files()}
     todo = [file for file in world.files() if not notes[file.path]]
     if todo:
         store.remove(SUMS)
     told, total = world.rows - sum(file.last - file.first for file in todo), world.rows
-    tables = drawn(world, (chunk for file in todo for chunk in file.chunks()), workers or cores())
+    tables = drawn(world, (chunk for file in todo for chunk in chunks(file)), workers or cores())
     try:
         for file in todo:
-            store.remove(file.note)
-            notes[file.path] = _file(store, world, file, islice(tables, len(file.chunks())), told, total, progress)
+            counts: dict[str, Any] = {"words": 0, "walking": 0, "first": dict.fromkeys(load_space(SPACE).names, 0)}
+            own = _counted(islice(tables, len(chunks(file))), counts, told, total, progress)
+            notes[file.path] = made(store, file, own, columns().schema, wanted, counts)
             told += file.last - file.first
     finally:
         tables.close()  # type: ignore[attr-defined]
-    files = _texts(store, world, [notes[file.path] for file in world.files()])
-    _commit(store, SUMS, sums(files))
+    from mals.world import card
+
+    facts = card.Facts(world, columns(), [notes[file.path] for file in world.files()])
+    files = finish(store, facts.files, {"README.md": card.render(facts), "croissant.json": card.croissant(facts)}, CLAIM)
     return {
         "to": to,
         "rows": world.rows,
@@ -266,74 +242,20 @@ def make(to: str, world: World, workers: int | None = None, progress: Progress |
     }
 
 
-def claim(store: Store, to: str, world: World) -> None:
-    """Write `world.json` into an empty or new folder; raises UserError where the folder is not this world's."""
-    asked = json.loads(json.dumps(asdict(world)))
-    try:
-        found = json.loads(store.read(CLAIM))
-        differing = [name for name in asked if found.get(name) != asked[name]] if isinstance(found, dict) else ["what it is"]
-    except FileNotFoundError:
-        differing = []
-        if any(not name.rstrip("/").endswith(".tmp") for name in _entries(store)):
-            raise UserError(f"{to} holds something else already; give a new or empty folder") from None
-        store.commit(CLAIM, json.dumps(asked, indent=1).encode() + b"\n")
-    except ValueError:
-        differing = ["what it is"]
-    except NotADirectoryError:
-        raise UserError(f"{to} is not a folder; give a folder to write to") from None
-    if differing:
-        raise UserError(f"{to} holds another world (it differs in {', '.join(differing)}); give the same arguments or another folder")
-    store.sweep()
-
-
-def _entries(store: Store) -> list[str]:
-    """What is in the folder, none where it is not there yet."""
-    try:
-        return [str(name).rsplit("/", 1)[-1] for name in store.fs.ls(store.root, detail=False)]
-    except FileNotFoundError:
-        return []
-
-
 def fingerprint(world: World) -> str:
     """What the bytes of a Parquet file depend on: the world, and the libraries that draw and write."""
     versions = [cv2.__version__, *map(version, ("numpy", "pyarrow", "simplejpeg"))]
     return hashlib.sha256(canonical([asdict(world), versions])).hexdigest()
 
 
-def _kept(store: Store, file: File, wanted: str) -> dict[str, Any]:
-    """The receipt of a file that is whole and of the fingerprint `wanted`; empty where it is not."""
-    try:
-        note = json.loads(store.read(file.note))
-    except (FileNotFoundError, ValueError):
-        return {}
-    holds = note["fingerprint"] == wanted and store.size(file.path) == note["bytes"] and store.sha256(file.path) == note["sha256"]
-    return note if holds else {}
-
-
-def _file(
-    store: Store, world: World, file: File, tables: Iterator[pa.Table], told: int, total: int, progress: Progress | None
-) -> dict[str, Any]:
-    """Write one file, and its receipt after it."""
-    counts: dict[str, Any] = {"words": 0, "walking": 0, "first": dict.fromkeys(load_space(SPACE).names, 0)}
-
-    def counted() -> Iterator[pa.Table]:
-        seen = told
-        for table in tables:
-            _count(counts, table)
-            yield table
-            seen += len(table)
-            if progress:
-                progress(seen, total)
-
-    with store.writer(file.path) as path:
-        memory = write(path, counted(), columns().schema, ROWS_PER_GROUP)
-        size = path.stat().st_size
-        with path.open("rb") as written:
-            sha256 = hashlib.file_digest(written, "sha256").hexdigest()
-    made = {"path": file.path, "bytes": size, "sha256": sha256, "config": "default", "split": file.split}
-    made |= {"rows": file.last - file.first, "memory": memory, "counts": counts, "fingerprint": fingerprint(world)}
-    store.commit(file.note, json.dumps(made, indent=1).encode())
-    return made
+def _counted(tables: Iterator[pa.Table], counts: dict[str, Any], told: int, total: int, progress: Progress | None) -> Iterator[pa.Table]:
+    """The same tables, counted for the card, and told of as they go by."""
+    for table in tables:
+        _count(counts, table)
+        yield table
+        told += len(table)
+        if progress:
+            progress(told, total)
 
 
 def _count(counts: dict[str, Any], table: pa.Table) -> None:
@@ -343,27 +265,3 @@ def _count(counts: dict[str, Any], table: pa.Table) -> None:
     for values in table["attributes"].to_pylist():
         for name, found in values.items():
             counts["first"][name] += found == 0
-
-
-def _texts(store: Store, world: World, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The card, croissant.json and world.json beside the Parquet files; what SHA256SUMS lists."""
-    from mals.world import card
-
-    facts = card.Facts(world, columns(), files)
-    made = list(files)
-    for path, data in (("README.md", card.render(facts)), ("croissant.json", card.croissant(facts))):
-        _commit(store, path, data.encode())
-    for path in ("README.md", "croissant.json", CLAIM):
-        data_ = store.read(path)
-        made.append({"path": path, "bytes": len(data_), "sha256": hashlib.sha256(data_).hexdigest()})
-    return made
-
-
-def _commit(store: Store, name: str, data: bytes) -> None:
-    """Commit what is not there yet; a finished folder stays untouched."""
-    try:
-        if store.read(name) == data:
-            return
-    except FileNotFoundError:
-        pass
-    store.commit(name, data)
