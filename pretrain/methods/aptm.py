@@ -4,6 +4,7 @@ What is costly happens once: one pass over the pictures, one over captions and m
 and values of a picture are projected once a layer, and the cross encoder is called twice, for captions and for prompts.
 
 Of the losses only ITM depends on how many processes train: its hard negatives come from the rows of the same process, as the authors' do.
+Dropout, too, is drawn by each process for itself.
 
 Shapes: B rows, L tokens of a caption, A attributes, P tokens of a prompt, D width of the embeddings, C channels.
 """
@@ -16,12 +17,14 @@ from torch.nn.functional import normalize, pad
 
 from mals.errors import UserError
 from pretrain import losses, ranks
-from pretrain.config import Training
+from pretrain.config import Training, Weights
 from pretrain.method import Batch, Rule, Text, Wants
 from pretrain.models.bert import Bert, KeysValues
 from pretrain.models.swin import Swin
 
 Masked = Callable[[int], tuple[Text, Tensor]]  # step -> prompts with some tokens replaced, and which ones: [2A, P], -100 elsewhere
+
+ASKED, SHOWN = 0xA54ED, 0x5403A  # set what all processes draw alike apart from what each draws for itself, by its number
 
 
 class Aptm(nn.Module):
@@ -57,9 +60,10 @@ class Aptm(nn.Module):
         weights = self.settings.weights
         attributes = any((weights.iac, weights.iam, weights.mam))
         self.wants = Wants(masked=weights.mlm > 0, attributes=attributes)
-        self.rules = (Rule(r"bert\.layers\.\d+\.cross", rate=config.optimizer.new_rate),)
+        self.rules: tuple[Rule, ...] = ()
         if not any(vars(weights).values()):
             raise UserError("aptm.weights are all 0: there is nothing to train")
+        self._freeze_untrained(weights)
 
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """See pretrain.method.Method; which losses there are follows from the weights."""
@@ -75,8 +79,21 @@ class Aptm(nn.Module):
         if weights.itm or weights.mlm:
             found |= self._captions(batch, image, states, masked, keys, draws)
         if self.wants.attributes:
-            found |= self._attributes(batch, image, keys, draws, step)
+            found |= self._attributes(batch, image, keys, step)
         return {name: getattr(weights, name) * loss for name, loss in found.items()}
+
+    def _freeze_untrained(self, weights: Weights) -> None:
+        """Only what a loss reaches is trained: DistributedDataParallel waits for the gradient of every parameter that is."""
+        parts: dict[tuple[str, ...], list[nn.Module | nn.Parameter]] = {
+            ("itc", "iac"): [self.vision_proj, self.text_proj, self.temp],
+            ("itm", "iam"): [self.itm_head],
+            ("mlm", "mam"): [self.bert.head],
+            ("itm", "mlm", "iam", "mam"): [*self.bert.cross_layers],
+        }
+        for names, some in parts.items():
+            if not any(getattr(weights, name) for name in names):
+                for part in some:
+                    part.requires_grad_(False)
 
     def embed_image(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, D] of length 1."""
@@ -105,9 +122,11 @@ class Aptm(nn.Module):
         return both[: len(both) // 2], both[len(both) // 2 :]
 
     def _itc(self, image: Tensor, text: Tensor, persons: Tensor) -> Tensor:
-        gather = ranks.gather if self.settings.itc_gather == "sum" else own_slice
-        same = persons[:, None] == ranks.gather_ids(persons)
-        return losses.itc(image, text, gather(image), gather(text), same, self.temp)
+        everyone = ranks.gather_ids(persons)
+        if self.settings.itc_gather == "reference":  # every process has the loss of all rows, and passes on the gradient of its own
+            image, text, persons = own_slice(image), own_slice(text), everyone
+            return losses.itc(image, text, image, text, persons[:, None] == everyone, self.temp)
+        return losses.itc(image, text, ranks.gather(image), ranks.gather(text), persons[:, None] == everyone, self.temp)
 
     def _captions(
         self, batch: Batch, image: Tensor, states: Tensor, masked: Tensor | None, keys: KeysValues, draws: torch.Generator
@@ -144,7 +163,7 @@ class Aptm(nn.Module):
         count = ranks.average(asked.sum().float())
         return losses.masked_words(self.bert.words(states[asked]), targets[asked], count)
 
-    def _attributes(self, batch: Batch, image: Tensor, keys: KeysValues, draws: torch.Generator, step: int) -> dict[str, Tensor]:
+    def _attributes(self, batch: Batch, image: Tensor, keys: KeysValues, step: int) -> dict[str, Tensor]:
         """IAC, and IAM and MAM in one call of the cross encoder."""
         assert batch.labels is not None
         weights, labels = self.settings.weights, batch.labels
@@ -156,7 +175,7 @@ class Aptm(nn.Module):
         texts, masks, images = [], [], []
         true = losses.prompt_labels(labels)
         if weights.iam:
-            asked = self._asked(len(labels), draws)
+            asked = self._asked(len(labels), step)
             texts, masks = [prompts[asked.flatten()]], [prompt_mask[asked.flatten()]]
             images = [torch.arange(len(labels), device=labels.device).repeat_interleave(asked.shape[1])]
         if weights.mam and masked is not None:
@@ -186,18 +205,19 @@ class Aptm(nn.Module):
         states = self.bert.text(torch.cat([ids, masked]), torch.cat([mask, mask]))
         return states[: len(ids)], mask, states[len(ids) :], pad(targets, (0, wide - targets.shape[1]), value=-100).to(ids.device)
 
-    def _asked(self, rows: int, draws: torch.Generator) -> Tensor:
-        """The numbers of the prompts that IAM asks each row about, no two alike: [B, prompts]."""
+    def _asked(self, rows: int, step: int) -> Tensor:
+        """The numbers of the prompts that IAM asks each row about, no two alike: [B, prompts], drawn for the rows of all processes."""
         prompts = self.prompt_ids
         assert isinstance(prompts, Tensor)
-        shared = 1 if not self.settings.prompts_per_image else rows
-        order = torch.rand(shared, len(prompts), generator=draws, device=prompts.device).argsort(1)
-        return order[:, : self.settings.prompts].expand(rows, -1)
+        draws = generator(prompts.device, self.seed, step, ASKED)
+        everyone = ranks.world() * rows if self.settings.prompts_per_image else 1
+        order = torch.rand(everyone, len(prompts), generator=draws, device=prompts.device).argsort(1)[:, : self.settings.prompts]
+        return order[ranks.rank() * rows :][:rows] if everyone > 1 else order.expand(rows, -1)
 
     def _shown(self, true: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """For each prompt that is true of any row of any process one of these rows: those that are this process's, prompts and rows [M]."""
         everyone = ranks.gather_ids(true)
-        draws = generator(true.device, self.seed, step, ranks.world())  # the same on every rank, and no rank's own
+        draws = generator(true.device, self.seed, step, SHOWN)
         chance = torch.rand(everyone.shape, generator=draws, device=true.device).masked_fill(everyone != 1, -1.0)
         best, row = chance.max(0)
         mine = (best >= 0) & (row // len(true) == ranks.rank())

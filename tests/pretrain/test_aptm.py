@@ -72,7 +72,7 @@ def batch_of(vectors: dict[str, Tensor], unique: bool = False) -> Batch:
 def test_the_six_losses_are_those_of_the_authors_code(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
     method, vectors = reference(smoothing=smoothing)
     monkeypatch.setattr(aptm, "draw", lambda scores, same, draws: scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1))
-    monkeypatch.setattr(method, "_asked", lambda rows, draws: vectors["in.iam_prompts"][None].expand(rows, -1))
+    monkeypatch.setattr(method, "_asked", lambda rows, step: vectors["in.iam_prompts"][None].expand(rows, -1))
     first = [[row for row, true in enumerate(column) if true == 1][:1] for column in losses.prompt_labels(vectors["in.label"]).T.tolist()]
     shown = [(prompt, rows[0]) for prompt, rows in enumerate(first) if rows]
     monkeypatch.setattr(method, "_shown", lambda true, step: tuple(torch.tensor(column) for column in zip(*shown, strict=True)))
@@ -172,10 +172,10 @@ def test_negatives_are_of_other_persons_and_the_same_for_the_same_step() -> None
 
 def test_prompts_are_drawn_a_picture_unless_published() -> None:
     method, _ = small()
-    asked = method._asked(8, generator(torch.device("cpu"), 1))
+    asked = method._asked(8, 1)
     assert asked.shape == (8, 5) and len({tuple(row) for row in asked.tolist()}) > 1 and all(len(set(row)) == 5 for row in asked.tolist())
     method, _ = small(aptm={"weights": ONES, "prompts_per_image": False})
-    assert len({tuple(row) for row in method._asked(8, generator(torch.device("cpu"), 1)).tolist()}) == 1
+    assert len({tuple(row) for row in method._asked(8, 1).tolist()}) == 1
 
 
 def test_the_published_gather_of_one_process_is_the_features_themselves() -> None:

@@ -1,0 +1,83 @@
+"""Under torchrun or alone: APTM's losses and gradients are those of one process over all rows, the published gradient of ITC a share."""
+
+import json
+import sys
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pretrain import ranks
+from pretrain.method import Batch, Text
+from pretrain.methods.aptm import Aptm
+from tests.pretrain.test_aptm import ONES, small
+
+ROWS, STEP = 8, 3
+CALM = {"words": {"hidden": 32, "inter": 64, "dropout": 0.0}, "vision": {"embed": 16, "heads": [1, 2, 4], "drop_path": 0.0}}
+Trained = tuple[Tensor, dict[str, Tensor]]
+
+
+def uneven(batch: Batch) -> Batch:
+    """Persons on several ranks, a rank without a masked word, attributes that some ranks do not know at all."""
+    assert batch.labels is not None and batch.targets is not None
+    labels, targets = batch.labels.clone(), batch.targets.clone()
+    labels[:4, :9], labels[2:, 9:13], labels[:, 13] = -1, -1, -1
+    targets[:2], targets[2, 3] = -100, -100
+    return replace(batch, persons=torch.tensor([0, 1, 2, 0, 3, 2, 2, 4]), labels=labels, targets=targets)
+
+
+def part(batch: Batch, rows: slice) -> Batch:
+    """Some rows of a batch."""
+    cut = {name: Text(value.ids[rows], value.mask[rows]) if isinstance(value, Text) else value for name, value in vars(batch).items()}
+    return Batch(**{name: value[rows] if isinstance(value, Tensor) else value for name, value in cut.items()})
+
+
+def neighbours(image: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+    """Negatives that are in the same process, however many there are."""
+    other = torch.arange(len(image)) ^ 1
+    return other, other
+
+
+def trained(name: str, rows: slice, **aptm: object) -> Trained:
+    """One loss over all ranks and its gradients by the names of the parameters; each rank has `rows` of the batch."""
+    method, batch = small(**CALM, aptm={"weights": {**dict.fromkeys(ONES, 0.0), name: 1.0}, **aptm})
+    method._negatives = neighbours  # type: ignore[method-assign]
+    wrapped = ranks.wrap(method.train())
+    found = wrapped(part(uneven(batch), rows), STEP)
+    found[name].backward()
+    wrapped(part(uneven(batch), rows), STEP)  # DistributedDataParallel tells now whether a parameter had no gradient
+    return ranks.average(found[name].detach()), gradients(method)
+
+
+def gradients(method: Aptm) -> dict[str, Tensor]:
+    return {name: one.grad.clone() for name, one in method.named_parameters() if one.grad is not None}
+
+
+def same(many: Trained, alone: Trained) -> None:
+    assert many[1].keys() == alone[1].keys()
+    torch.testing.assert_close(many[0], alone[0], rtol=1e-5, atol=1e-6)
+    for name, gradient in alone[1].items():
+        torch.testing.assert_close(many[1][name], gradient, rtol=1e-3, atol=1e-6, msg=lambda told, name=name: f"{name}: {told}")
+
+
+def main() -> None:
+    everyone = slice(0, ROWS)
+    alone = {name: trained(name, everyone) for name in ONES}
+    shared = trained("iam", everyone, prompts_per_image=False)
+    assert ranks.world() == 1
+    ranks.start("cpu")
+    world, own = ranks.world(), ROWS // ranks.world()
+    mine = slice(ranks.rank() * own, (ranks.rank() + 1) * own)
+    for name, one in alone.items():
+        same(trained(name, mine), one)
+    same(trained("iam", mine, prompts_per_image=False), shared)
+    loss, gradient = alone["itc"]
+    published = {name: value if name == "temp" else value / world for name, value in gradient.items()}
+    same(trained("itc", mine, itc_gather="reference"), (loss, published))
+    if ranks.is_main():
+        sys.stdout.write(json.dumps({"world": world, "losses": {name: float(one[0]) for name, one in alone.items()}}) + "\n")
+    ranks.stop()
+
+
+if __name__ == "__main__":
+    main()
