@@ -19,13 +19,15 @@ app = typer.Typer(
 
 def register() -> None:
     """Put the commands of each module under `mals`."""
-    from cli import dataset, explain, pretrain, stages, world
+    from cli import benchmarks, dataset, explain, pretrain, retrieval, stages, world
 
     stages.register(app)
     dataset.register(app)
     explain.register(app)
     world.register(app)
+    benchmarks.register(app)
     pretrain.register(app)
+    retrieval.register(app)
 
 
 def main() -> None:

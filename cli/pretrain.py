@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.launch import on_gpus
 from cli.stages import Sets
 
 
@@ -27,9 +28,7 @@ def pretrain(
     from pretrain.train import Stopped, train
 
     settings = _settings(preset, config, sets or [])
-    if gpus is not None and gpus > 1 and not ranks.launched():
-        _require_gpus(gpus)
-        raise typer.Exit(ranks.launch(gpus, ["-m", "cli.main", *sys.argv[1:]]))
+    on_gpus(gpus)
     try:
         last = train(settings, [str(place) for place in data], out)
     except Stopped as stopped:
@@ -51,14 +50,3 @@ def _settings(preset: str | None, file: Path | None, sets: list[str]) -> Any:
         given = {**given, "preset": preset}
     given.setdefault("preset", "aptm")
     return settings.check_kind(settings.assign(given, sets, TRAINING), "the settings", TRAINING)
-
-
-def _require_gpus(gpus: int) -> None:
-    import torch
-
-    from mals.errors import UserError
-
-    if torch.cuda.is_available() and torch.cuda.device_count() < gpus:
-        raise UserError(f"--gpus {gpus}: this machine has {torch.cuda.device_count()}")
-    if not torch.cuda.is_available():
-        raise UserError(f"--gpus {gpus}: this machine has no GPU; without --gpus the training runs on the CPU")

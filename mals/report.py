@@ -1,15 +1,13 @@
 """What a packed data set looks like, at a glance: where it is, the funnel, some captions with their labels, a contact sheet."""
 
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
-
-from PIL import Image
 
 from mals.attributes import load_space
 from mals.errors import UserError
 from mals.pack import FOLDER, read_receipt
 from mals.run import Run
+from mals.sheet import contact_sheet
 from mals.status import lines, status
 
 SHEET = "report/contact-sheet.jpg"
@@ -45,7 +43,7 @@ def report(run: Run) -> Report:
     if receipt is None:
         raise UserError(f"{run.store.url} is not packed yet; `mals run {run.store.url}` makes the data set")
     rows = _sample(run, receipt, COLUMNS * ROWS)
-    run.store.commit(SHEET, _sheet([row["image"]["bytes"] for row in rows]))
+    run.store.commit(SHEET, contact_sheet([row["image"]["bytes"] for row in rows], COLUMNS, CELL))
     space = load_space(run.config.label.space)
     shown = []
     for row in rows[:: max(1, len(rows) // SHOWN)][:SHOWN]:
@@ -66,18 +64,3 @@ def _sample(run: Run, receipt: dict[str, Any], most: int) -> list[dict[str, Any]
                 if len(found) >= most:
                     break
     return found
-
-
-def _sheet(pictures: list[bytes]) -> bytes:
-    """One JPEG of all pictures, each fitted into its cell."""
-    width, height = CELL
-    sheet = Image.new("RGB", (COLUMNS * width, -(-len(pictures) // COLUMNS) * height), "white")
-    for at, data in enumerate(pictures):
-        picture = Image.open(BytesIO(data)).convert("RGB")
-        scale = min((width - 4) / picture.width, (height - 4) / picture.height)
-        picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.BICUBIC)
-        x, y = at % COLUMNS * width, at // COLUMNS * height
-        sheet.paste(picture, (x + (width - picture.width) // 2, y + (height - picture.height) // 2))
-    sink = BytesIO()
-    sheet.save(sink, "JPEG", quality=88)
-    return sink.getvalue()

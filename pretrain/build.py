@@ -71,6 +71,4 @@ def started(config: Training, method: Aptm) -> None:
     if config.words.start:
         official.start_bert(method.bert, config.words.start)
     if config.start:
-        state = official.tensors(config.start)
-        theirs = any(name.startswith("vision_encoder.") for name in state)
-        official.load(method, official.from_theirs(state, config.start) if theirs else state, config.start)
+        official.load(method, official.read_aptm(config.start), config.start)

@@ -80,24 +80,12 @@ class Loader:
         self.unreadable: dict[int, str] = {}  # row -> why; rows of this process so far
         self._steps = _Steps(step, stop)
         parts = _Parts(pairs, tokenizer, wants, batch, seed, rank, world, look, exchange, count_padding)
-        several: dict[str, Any] = {}
-        if workers:
-            context = multiprocessing.get_context("forkserver")  # pyarrow has threads, which fork does not copy
-            context.set_forkserver_preload([__name__])
-            several = {
-                "multiprocessing_context": context,
-                "persistent_workers": True,
-                "prefetch_factor": AHEAD,
-                "worker_init_fn": _alone,
-            }
         self._loader: DataLoader[Any] = DataLoader(
             parts,  # type: ignore[arg-type]
             batch_size=None,
             sampler=self._steps,
-            num_workers=workers,
-            pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # its seeds for the workers, which nothing uses: the trainer's own stays where it is
-            **several,
+            **in_workers(workers),
         )
 
     @property
@@ -234,6 +222,21 @@ class _Parts:
             return self.pairs.caption(int(others[draw.integers(len(others))]))
         said = self.pairs.others(row)
         return said[draw.integers(len(said))] if said else self.pairs.caption(row)
+
+
+def in_workers(workers: int) -> dict[str, Any]:
+    """What a DataLoader is told about its worker processes, none for 0."""
+    told: dict[str, Any] = {"num_workers": workers, "pin_memory": torch.cuda.is_available()}
+    if workers:
+        context = multiprocessing.get_context("forkserver")  # pyarrow has threads, which fork does not copy
+        context.set_forkserver_preload([__name__])
+        told |= {
+            "multiprocessing_context": context,
+            "persistent_workers": True,
+            "prefetch_factor": AHEAD,
+            "worker_init_fn": _alone,
+        }
+    return told
 
 
 def _alone(worker: int) -> None:

@@ -1,105 +1,221 @@
 """Scores of a trained method: retrieval by embeddings, re-ranking of the best by the cross encoder, attributes by prompts.
 
-Shapes: Q texts, G pictures, D width of the embeddings, K pictures of a text that are looked at again, A attributes.
+Work is divided among the ranks by batches of `pretrain.gallery`, and sums over ranks add zeros: any number of them gives the same.
+
+Shapes: Q texts, G pictures, D width of the embeddings, K pictures of a text that are looked at again, A attributes, C channels.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from pretrain import ranks
+from mals.attributes import load_space
+from mals.errors import UserError
+from pretrain import metrics, ranks
+from pretrain.gallery import Gallery, encoded
 from pretrain.method import Method, Text
 from pretrain.methods.aptm import Aptm
-from pretrain.models.bert import KeysValues
+from pretrain.pairs import Pairs, Place
+from pretrain.trained import Trained
 
 Rerank = Literal["none", "itm", "published"]
 
 PUBLISHED = 8.0  # times the cosine beside the matching logit: what four processes of the authors' code come to (aptm.md 5.2)
-PAIRS = 128  # texts against pictures in one call of the cross encoder
+PAIRS = 256  # texts against pictures in one call of the cross encoder
+CELLS = 1 << 24  # scores in memory at once
+
+PROTOCOL = "text to picture; every caption is a query, all pictures of the split are the gallery; matches are pictures of the same person"
+ORDER = {
+    "none": "by the cosine of the embeddings",
+    "itm": "the best {k} of a text by cosine are ordered by the matching logit, the others follow by cosine",
+    "published": "the best {k} of a text by cosine are ordered by logit + 8 x cosine (scaled to 0..1), the others follow by cosine",
+}
+NEED = "recognition is measured against"
+PROMPTS = "of an attribute's two prompts the one whose matching logit is higher"
+
+
+@dataclass
+class Found:
+    """Embeddings of length 1, and of each text the best pictures with what the cross encoder says of them."""
+
+    texts: Tensor  # [Q, D]
+    images: Tensor  # [G, D]
+    best: Tensor  # [Q, K] int64, by cosine
+    logits: Tensor | None = None  # [Q, K]
+
+    def cosines(self) -> Iterator[Tensor]:
+        """Blocks of rows of [Q, G]."""
+        for texts in self.texts.split(max(1, CELLS // len(self.images))):
+            yield texts @ self.images.T
+
+    def scores(self, mode: Rerank = "none") -> Iterator[Tensor]:
+        """Blocks of rows of [Q, G]: the best of a text above the others, those by cosine."""
+        if mode == "none" or self.logits is None:
+            yield from self.cosines()
+            return
+        low, high = self._range()
+        at = 0
+        for cosine in self.cosines():
+            own = slice(at, at := at + len(cosine))
+            scaled = (cosine - low) / max(high - low, 1e-12)
+            best, logits = self.best[own], self.logits[own]
+            told = logits if mode == "itm" else logits + PUBLISHED * scaled.gather(1, best)
+            floor = told.min(1, keepdim=True).values - 2  # the others lie at least 1 under the last of the best
+            yield (floor + scaled).scatter(1, best, told)
+
+    def _range(self) -> tuple[float, float]:
+        sides = [(float(block.min()), float(block.max())) for block in self.cosines()]
+        return min(low for low, _ in sides), max(high for _, high in sides)
 
 
 @torch.inference_mode()
-def embed_images(method: Method, batches: Iterable[Tensor]) -> Tensor:
-    """Embeddings [G, D] in float32 of pictures [B, 3, H, W] a batch."""
-    return torch.cat([method.embed_image(images).float() for images in batches])
+def find(method: Method, gallery: Gallery, mode: Rerank = "none", k: int = 128) -> Found:
+    """Embed a gallery and its queries; let the cross encoder look at the best k pictures of each text unless `mode` is none.
 
-
-@torch.inference_mode()
-def embed_texts(method: Method, batches: Iterable[Text]) -> Tensor:
-    """Embeddings [Q, D] in float32 of texts [B, L] a batch."""
-    return torch.cat([method.embed_text(text).float() for text in batches])
-
-
-@torch.inference_mode()
-def reranked(
-    method: Aptm, cosine: Tensor, gallery: Iterable[Tensor], queries: Iterable[Text], mode: Rerank = "itm", k: int = 128
-) -> Tensor:
-    """Scores [Q, G] whose best k a text are ordered by the cross encoder, the others below them by the cosine [Q, G].
-
-    "itm" orders by the matching logit, "published" by the logit and PUBLISHED times the cosine, scaled to [0, 1] over all. Keys and values
-    are projected once a picture; the texts are divided among the ranks, and every rank has all scores.
+    Pictures that cannot be read are left out of the gallery from then on, and their captions with them.
     """
-    if mode == "none":
-        return cosine
-    keys = gallery_keys(method, gallery)
-    best = cosine.topk(min(k, cosine.shape[1]), dim=1).indices
-    low, high = cosine.min(), cosine.max()
-    scaled = (cosine - low) / (high - low).clamp_min(1e-12)
-    found = torch.zeros_like(cosine)
-    for row, states, mask in texts(method, queries):
-        if row % ranks.world() == ranks.rank():
-            logits = matched(method, states, mask, keys, best[row])
-            found[row, best[row]] = logits if mode == "itm" else logits + PUBLISHED * scaled[row, best[row]]
-    found = ranks.average(found) * ranks.world()
-    seen = torch.zeros_like(cosine, dtype=torch.bool).scatter_(1, best, True)
-    floor = found.masked_fill(~seen, torch.inf).min(1, keepdim=True).values
-    return torch.where(seen, found, floor - 2 + scaled)  # the tail lies at least 1 under the last of the best
+    images = embed_images(method, gallery)
+    texts = embed_texts(method, gallery)
+    found = Found(texts, images, torch.empty(len(texts), 0, dtype=torch.int64))
+    if mode != "none":
+        assert isinstance(method, Aptm)
+        found.best = torch.cat([block.topk(min(k, len(images)), dim=1).indices for block in found.cosines()])
+        found.logits = matched(method, gallery, found.best)
+    return found
 
 
 @torch.inference_mode()
-def gallery_keys(method: Aptm, gallery: Iterable[Tensor]) -> KeysValues:
-    """Keys and values of each cross layer for all pictures, [G, h, N, d] each."""
-    parts = [method.bert.project(method.swin(images).tokens) for images in gallery]
-    return [
-        (torch.cat([part[layer][0] for part in parts]), torch.cat([part[layer][1] for part in parts])) for layer in range(len(parts[0]))
-    ]
-
-
-def texts(method: Aptm, queries: Iterable[Text]) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """The number, states [1, L, C] and mask [1, L] of each text."""
-    row = 0
-    for text in queries:
-        states = method.bert.text(text.ids, text.mask)
-        for at in range(len(states)):
-            length = int(text.mask[at].sum())
-            yield row, states[at : at + 1, :length], text.mask[at : at + 1, :length]
-            row += 1
-
-
-def matched(method: Aptm, states: Tensor, mask: Tensor, keys: KeysValues, pictures: Tensor) -> Tensor:
-    """The logit for "they belong together" of one text and each of some pictures, by number [K]: [K]."""
-    logits = []
-    for some in pictures.split(PAIRS):
-        wide = states.expand(len(some), -1, -1), mask.expand(len(some), -1)
-        logits.append(method.match(*wide, keys, some)[:, 1].float())
-    return torch.cat(logits)
+def embed_images(method: Method, gallery: Gallery) -> Tensor:
+    """Embeddings [G, D] in float32 of all readable pictures, on every rank."""
+    found = None
+    for numbers, images in gallery.images():
+        part = method.embed_image(images).float()
+        found = part.new_zeros(len(gallery), part.shape[1]) if found is None else found
+        found[numbers] = part
+    return _whole(found, len(gallery), gallery.device)[gallery.leave_out()]
 
 
 @torch.inference_mode()
-def recognised(method: Aptm, gallery: Iterable[Tensor], prompts: Text) -> Tensor:
-    """[G, A] in {0, 1}: of an attribute's two prompts, of [2A, P], the one that the cross encoder finds truer of a picture; ties are 0."""
-    states = method.bert.text(prompts.ids, prompts.mask)
-    found = []
-    for images in gallery:
+def embed_texts(method: Method, gallery: Gallery) -> Tensor:
+    """Embeddings [Q, D] in float32 of all captions, on every rank."""
+    found = None
+    for numbers, text in gallery.texts():
+        part = method.embed_text(text).float()
+        found = part.new_zeros(len(gallery.queries), part.shape[1]) if found is None else found
+        found[numbers] = part
+    return _whole(found, len(gallery.queries), gallery.device)
+
+
+def _whole(own: Tensor | None, rows: int, device: Any) -> Tensor:
+    """Rows of all ranks [rows, D]; a rank without any has None."""
+    width = torch.tensor(0 if own is None else own.shape[1], device=device)
+    most = int(ranks.gather_ids(width[None]).max())
+    return ranks.total(torch.zeros(rows, most, device=device) if own is None else own)
+
+
+@torch.inference_mode()
+def matched(method: Aptm, gallery: Gallery, best: Tensor) -> Tensor:
+    """The logits for "they belong together" of each text and its best pictures: [Q, K].
+
+    Pictures come in chunks, whose keys and values are projected once; only those of one chunk are in memory.
+    """
+    states, mask = text_states(method, gallery)
+    lengths = mask.sum(1)
+    logits = torch.zeros(best.shape, device=states.device)
+    order = best.flatten().argsort(stable=True)  # pairs by picture
+    pictures = best.flatten()[order].contiguous()
+    for numbers, images in gallery.images():
         keys = method.bert.project(method.swin(images).tokens)
-        logits = torch.stack(
-            [
-                method.match(states[at : at + 1].expand(len(images), -1, -1), prompts.mask[at : at + 1].expand(len(images), -1), keys)[:, 1]
-                for at in range(len(states))
-            ],
-            1,
-        )
-        found.append((logits[:, 1::2] > logits[:, 0::2]).long())
-    return torch.cat(found)
+        ends = torch.tensor([int(numbers[0]), int(numbers[-1]) + 1], device=pictures.device)
+        first, last = torch.searchsorted(pictures, ends).tolist()
+        pairs = order[first:last]
+        pairs = pairs[lengths[pairs // best.shape[1]].argsort(stable=True)]  # texts of one length together: less padding
+        place = torch.full((int(ends[1]),), -1, device=pictures.device)
+        place[numbers.to(place.device)] = torch.arange(len(numbers), device=place.device)
+        for some in pairs.split(PAIRS) if len(pairs) else ():
+            rows, image = some // best.shape[1], place[best.flatten()[some]]
+            wide = int(lengths[rows].max())
+            logits.view(-1)[some] = method.match(states[rows, :wide], mask[rows, :wide], keys, image)[:, 1].float()
+    return ranks.total(logits)
+
+
+def text_states(method: Aptm, gallery: Gallery) -> tuple[Tensor, Tensor]:
+    """States [Q, L, C] and mask [Q, L] of all captions; every rank reads them all, which costs little beside the cross encoder."""
+    parts = [(method.bert.text(text.ids, text.mask), text.mask) for _, text in gallery.texts(everyone=True)]
+    wide = max(mask.shape[1] for _, mask in parts)
+    states = [pad(state, (0, 0, 0, wide - state.shape[1])) for state, _ in parts]
+    return torch.cat(states), torch.cat([pad(mask, (0, wide - mask.shape[1])) for _, mask in parts])
+
+
+@torch.inference_mode()
+def recognised(method: Aptm, gallery: Gallery, prompts: Text) -> Tensor:
+    """[G, A] in {0, 1}: of an attribute's two prompts, of [2A, P], the one that the cross encoder finds truer of a picture; ties are 0.
+
+    Call it after `leave_out`, or on a gallery without broken pictures.
+    """
+    states = method.bert.text(prompts.ids, prompts.mask)
+    found = torch.zeros(len(gallery), len(states) // 2, device=states.device)
+    for numbers, images in gallery.images():
+        keys = method.bert.project(method.swin(images).tokens)
+        pairs = torch.cartesian_prod(torch.arange(len(states)), torch.arange(len(images))).to(states.device)
+        logits = [method.match(states[some[:, 0]], prompts.mask[some[:, 0]], keys, some[:, 1])[:, 1].float() for some in pairs.split(PAIRS)]
+        side = torch.cat(logits).unflatten(0, (len(states), len(images)))
+        found[numbers] = (side[1::2] > side[0::2]).T.float()
+    return ranks.total(found).long()
+
+
+def retrieval(found: Found, gallery: Gallery, mode: Rerank, k: int) -> dict[str, Any]:
+    """R1, R5, R10, mAP and mINP with the protocol in words."""
+    scores = metrics.retrieval((block.cpu() for block in found.scores(mode)), gallery.query_persons, gallery.persons)
+    told = {"queries": len(gallery.queries), "gallery": len(gallery), "persons": len(gallery.persons.unique())}
+    return scores | told | {"protocol": f"{PROTOCOL}; {ORDER[mode].format(k=k)}"}
+
+
+def attributes(pred: Tensor, labels: Tensor, names: list[str], positive: list[int]) -> dict[str, Any]:
+    """mA, accuracy, precision, recall and F1, and the same for each attribute; `positive` is the label that says it is there."""
+    pred, labels = pred.cpu(), labels.cpu()
+    each = metrics.per_attribute(pred, labels, positive=positive)
+    return metrics.attributes(pred, labels, positive=positive) | {
+        "pictures": len(pred),
+        "protocol": PROMPTS,
+        "each": dict(zip(names, each, strict=True)),
+    }
+
+
+def evaluate(trained: Trained, gallery: Gallery, mode: Rerank = "itm", k: int = 128) -> dict[str, Any]:
+    """Everything that can be told of a trained method on a split: retrieval, and attributes where the data have labels."""
+    told: dict[str, Any] = {}
+    with trained.precision():
+        found = find(trained.method, gallery, mode, k)
+        told["retrieval"] = retrieval(found, gallery, mode, k)
+        if gallery.labels is not None:
+            space = load_space(trained.config.aptm.space)
+            prompts = encoded(trained.tokenizer, [prompt for pair in space.prompts for prompt in pair], gallery.device)
+            positive = [values.index("yes") if "yes" in values else 1 for values in space.values]
+            told["attributes"] = attributes(recognised(trained.method, gallery, prompts), gallery.labels, list(space.names), positive)
+    return told | {"unreadable": int(ranks.total(torch.tensor(float(len(gallery.unreadable)), device=gallery.device)))}
+
+
+def open_gallery(
+    trained: Trained,
+    data: Sequence[Place],
+    split: str,
+    recognise: bool | None = None,
+    *,
+    batch: int = 64,
+    workers: int = 0,
+    plain: bool = False,
+) -> Gallery:
+    """A split of data sets, with labels where `recognise` asks for them, or where it is None and they are there."""
+    classes = load_space(trained.config.aptm.space).classes
+    try:
+        pairs = Pairs.open(data, split, classes if recognise is not False else None, NEED, every=True)
+    except UserError:
+        if recognise is not None:
+            raise
+        pairs = Pairs.open(data, split, every=True)
+    return Gallery(pairs, trained.tokenizer, trained.look, trained.device, batch, workers, plain)

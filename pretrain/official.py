@@ -128,8 +128,9 @@ def load(model: nn.Module, state: Mapping[str, Tensor], source: str, optional: s
 
 
 def read_aptm(source: str) -> dict[str, Tensor]:
-    """The authors' checkpoint (a .pth with `model`, or safetensors) under our names."""
-    return from_theirs(tensors(source), source)
+    """A whole APTM under our names: the authors' checkpoint (a .pth with `model`, or safetensors), or our own model.safetensors."""
+    state = tensors(source)
+    return from_theirs(state, source) if any(name.startswith("vision_encoder.") for name in state) else state
 
 
 def start_swin(swin: Swin, source: str) -> None:

@@ -96,13 +96,18 @@ def gather_ids(own: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def average(own: Tensor) -> Tensor:
-    """The mean over the ranks of a tensor of one shape, without gradient."""
+def total(own: Tensor) -> Tensor:
+    """The sum over the ranks of a tensor of one shape, without gradient."""
     if world() == 1:
         return own.detach()
-    total = own.clone()
-    dist.all_reduce(total)
-    return total / world()
+    found = own.clone()
+    dist.all_reduce(found)
+    return found
+
+
+def average(own: Tensor) -> Tensor:
+    """The mean over the ranks of a tensor of one shape, without gradient."""
+    return total(own) / world() if world() > 1 else own.detach()
 
 
 def wrap(module: nn.Module) -> nn.Module:

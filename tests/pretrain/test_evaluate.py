@@ -1,56 +1,186 @@
-"""Re-ranking and recognition on a small method."""
+"""What is told of a trained method: rankings, re-rankings and attributes, by any number of processes."""
 
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
 import torch
-from torch.nn.functional import pad
 
-from pretrain.evaluate import embed_images, embed_texts, gallery_keys, recognised, reranked
+from mals.attributes import load_space
+from mals.errors import UserError
+from pretrain.evaluate import Found, attributes, evaluate, find, open_gallery, recognised, retrieval
+from pretrain.gallery import Gallery, encoded
 from pretrain.method import Text
-from tests.pretrain.test_aptm import small
+from pretrain.trained import Trained, read
+from tests.conftest import environment
+from tests.pretrain.packs import packed, rewritten
+from tests.pretrain.releases import released
 
 
-def queries(count: int = 5) -> Text:
-    torch.manual_seed(1)
-    ids = torch.randint(5, 90, (count, 9))
-    mask = torch.arange(9) < torch.randint(4, 10, (count, 1))
-    return Text(ids * mask, mask)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluate")
 
 
-def test_the_best_are_ordered_by_the_cross_encoder_and_the_tail_by_the_cosine_below_them() -> None:
-    method = small()[0].eval()
-    images, text = torch.randn(12, 3, 64, 32), queries()
-    cosine = embed_texts(method, [text]) @ embed_images(method, [images]).T
-    found = reranked(method, cosine, images.split(5), [text], k=4)
+@pytest.fixture(scope="module")
+def data(folder: Path) -> Path:
+    return packed(folder / "run", 40)
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, data: Path) -> Trained:
+    return read(str(released(folder / "out", data)))
+
+
+def gallery_of(trained: Trained, data: Path, **given: int) -> Gallery:
+    return open_gallery(trained, [data], "train", batch=given.get("batch", 8))
+
+
+def test_a_gallery_has_each_picture_once_and_each_caption_as_a_query(trained: Trained, data: Path) -> None:
+    gallery = gallery_of(trained, data)
+    assert len(gallery) == len(gallery.pairs.pictures.unique()) < len(gallery.queries) == len(gallery.pairs)
+    seen = [(numbers, images) for numbers, images in gallery.images()]
+    assert torch.cat([numbers for numbers, _ in seen]).tolist() == list(range(len(gallery))) and seen[0][1].shape == (8, 3, 64, 32)
+    assert torch.cat([numbers for numbers, _ in gallery.texts()]).tolist() == list(range(len(gallery.queries)))
+
+
+def pair_logit(trained: Trained, gallery: Gallery, query: int, picture: int) -> float:
+    """What the cross encoder says of one text and one picture, the two alone."""
+    method = trained.method
     with torch.no_grad():
-        states = method.bert.text(text.ids, text.mask)
-        keys = gallery_keys(method, [images])
-        for row in range(5):
-            pairs = torch.stack(
-                [method.match(states[row : row + 1], text.mask[row : row + 1], keys, torch.tensor([g]))[0, 1] for g in range(12)]
-            )
-            best = cosine[row].topk(4).indices
-            assert found[row].argsort(descending=True)[:4].tolist() == best[pairs[best].argsort(descending=True)].tolist()
-            tail = [g for g in cosine[row].argsort(descending=True).tolist() if g not in best.tolist()]
-            assert found[row].argsort(descending=True)[4:].tolist() == tail
+        text = encoded(trained.tokenizer, [gallery.pairs.caption(int(gallery.queries[query]))])
+        ((_, image),) = gallery.some(torch.tensor([picture])).images()
+        return float(method.match(method.bert.text(text.ids, text.mask), text.mask, method.bert.project(method.swin(image).tokens))[0, 1])
 
 
-def test_without_re_ranking_the_cosine_stays_and_padding_does_not_matter() -> None:
-    method = small()[0].eval()
-    images, text = torch.randn(6, 3, 64, 32), queries()
-    cosine = embed_texts(method, [text]) @ embed_images(method, [images]).T
-    assert reranked(method, cosine, [images], [text], "none") is cosine
-    wide = Text(pad(text.ids, (0, 7)), pad(text.mask, (0, 7)))
-    for mode in ("itm", "published"):
-        one, two = (reranked(method, cosine, [images], [given], mode, k=3) for given in (text, wide))
-        torch.testing.assert_close(one, two)
+def test_the_best_are_ordered_by_the_cross_encoder_and_the_tail_by_the_cosine_below_them(trained: Trained, data: Path) -> None:
+    gallery = gallery_of(trained, data)
+    found = find(trained.method, gallery, "itm", 4)
+    assert found.logits is not None
+    scores, cosine = torch.cat(list(found.scores("itm"))), torch.cat(list(found.cosines()))
+    for query in (0, 7, len(cosine) - 1):
+        best = cosine[query].topk(4).indices.tolist()
+        logits = [pair_logit(trained, gallery, query, picture) for picture in best]
+        assert scores[query][best].tolist() == pytest.approx(logits, abs=1e-5)
+        order = scores[query].argsort(descending=True, stable=True).tolist()
+        assert set(order[:4]) == set(best)
+        assert order[4:] == [g for g in cosine[query].argsort(descending=True, stable=True).tolist() if g not in best]
 
 
-def test_each_attribute_is_the_prompt_that_is_truer() -> None:
-    method = small()[0].eval()
-    images = torch.randn(4, 3, 64, 32)
-    found = recognised(method, images.split(3), Text(method.prompt_ids, method.prompt_mask))
-    assert found.shape == (4, 27) and set(found.unique().tolist()) <= {0, 1}
+def test_the_published_order_adds_eight_times_the_scaled_cosine() -> None:
+    torch.manual_seed(0)
+    texts, images = torch.nn.functional.normalize(torch.randn(5, 6), dim=1), torch.nn.functional.normalize(torch.randn(9, 6), dim=1)
+    cosine = texts @ images.T
+    best = cosine.topk(3).indices
+    logits = torch.randn(5, 3)
+    scores = torch.cat(list(Found(texts, images, best, logits).scores("published")))
+    scaled = (cosine - cosine.min()) / (cosine.max() - cosine.min())
+    torch.testing.assert_close(scores.gather(1, best), logits + 8 * scaled.gather(1, best))
+    assert torch.equal(scores.argsort(1, descending=True)[:, 3:], cosine.argsort(1, descending=True)[:, 3:])
+    assert torch.equal(torch.cat(list(Found(texts, images, best, logits).scores("none"))), cosine)
+
+
+def test_scores_and_logits_do_not_depend_on_how_pictures_are_batched(trained: Trained, data: Path) -> None:
+    one, two = (find(trained.method, gallery_of(trained, data, batch=batch), "itm", 5) for batch in (3, 64))
+    torch.testing.assert_close(one.texts @ one.images.T, two.texts @ two.images.T)
+    assert one.logits is not None and two.logits is not None
+    torch.testing.assert_close(one.logits, two.logits, atol=1e-5, rtol=1e-4)
+
+
+def test_each_attribute_is_the_prompt_that_is_truer(trained: Trained, data: Path) -> None:
+    gallery, method = gallery_of(trained, data), trained.method
+    prompts = Text(method.prompt_ids, method.prompt_mask)
+    found = recognised(method, gallery, prompts)
+    assert found.shape == (len(gallery), 27) and set(found.unique().tolist()) <= {0, 1}
     with torch.no_grad():
-        keys = method.bert.project(method.swin(images).tokens)
-        states = method.bert.text(method.prompt_ids[6:8], method.prompt_mask[6:8])
-        logits = [method.match(states[at : at + 1], method.prompt_mask[6:7], keys, torch.tensor([2]))[0, 1] for at in (0, 1)]
-    assert found[2, 3] == int(logits[1] > logits[0])
+        states = method.bert.text(prompts.ids, prompts.mask)
+        for number, images in zip(range(3), next(gallery.images())[1], strict=False):
+            keys = method.bert.project(method.swin(images[None]).tokens)
+            for attribute in (0, 13, 26):
+                at = slice(2 * attribute, 2 * attribute + 2)
+                logits = method.match(states[at], prompts.mask[at], keys, torch.zeros(2, dtype=torch.int64))[:, 1]
+                assert found[number, attribute] == int(logits[1] > logits[0])
+
+
+def test_the_result_names_its_protocol_and_measures_attributes_where_there_are_labels(trained: Trained, data: Path) -> None:
+    result = evaluate(trained, gallery_of(trained, data), "itm", 4)
+    assert {"R1", "R5", "R10", "mAP", "mINP", "protocol"} <= result["retrieval"].keys() and "best 4 of a text" in result["retrieval"][
+        "protocol"
+    ]
+    assert list(result["attributes"]["each"]) == list(load_space("market1501").names)
+    assert 0 <= result["attributes"]["mA"] <= 1 and result["unreadable"] == 0
+    silent = open_gallery(trained, [data], "train", False)
+    assert "attributes" not in evaluate(trained, silent, "none")
+
+
+def test_a_perfect_embedding_finds_everything() -> None:
+    persons = torch.tensor([0, 1, 2, 3])
+    gallery = type("Gallery", (), {"queries": persons, "query_persons": persons, "persons": persons, "__len__": lambda self: 4})()
+    found = retrieval(Found(torch.eye(4), torch.eye(4), torch.empty(4, 0)), gallery, "none", 1)
+    assert (found["R1"], found["mAP"], found["mINP"]) == (1, 1, 1)
+    labels = torch.tensor([[0, 1], [1, -1]])
+    assert attributes(labels.clamp(min=0), labels, ["a", "b"], [1, 1])["mA"] == 1
+
+
+def test_pictures_that_cannot_be_read_are_left_out_with_their_captions(
+    trained: Trained, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(table: pa.Table) -> pa.Table:
+        rows = table.to_pylist()
+        rows[2]["image"]["bytes"] = rows[2]["image"]["bytes"][:40]
+        return pa.Table.from_pylist(rows, schema=table.schema)
+
+    own = rewritten(packed(tmp_path / "run", 40), broken)
+    gallery = gallery_of(trained, own)
+    pictures, queries = len(gallery), len(gallery.queries)
+    said = int((gallery.pairs.pictures == 2).sum())
+    result = evaluate(trained, gallery, "itm", 3)
+    assert (result["unreadable"], result["retrieval"]["gallery"], result["retrieval"]["queries"]) == (1, pictures - 1, queries - said)
+    assert "row 2: the picture cannot be read" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no picture can be read"):
+        evaluate(trained, gallery_of(trained, rewritten(own, empty)), "none")
+
+
+def empty(table: pa.Table) -> pa.Table:
+    rows = [row | {"image": {"bytes": b"rubbish", "path": None}} for row in table.to_pylist()]
+    return pa.Table.from_pylist(rows, schema=table.schema)
+
+
+def test_two_processes_give_the_numbers_of_one(folder: Path, data: Path, trained: Trained) -> None:
+    told = []
+    for world in (1, 2):
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world)] if world > 1 else []
+        words = ["-m", "cli.main", "evaluate", str(folder / "out"), "--data", str(data), "--split", "train", "--k", "5"]
+        to = folder / f"{world}.json"
+        result = subprocess.run(
+            [sys.executable, *torchrun, *words, "--batch", "8", "--workers", str(world - 1), "--to", str(to)],
+            env=environment(GLOO_SOCKET_IFNAME="lo"),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert result.returncode == 0, result.stderr[-3000:]
+        told.append(json.loads(to.read_text()))
+    assert told[0] == told[1] and math.isfinite(told[0]["retrieval"]["mAP"])
+
+
+def test_weights_are_read_from_a_training_a_checkpoint_or_a_file_and_other_things_are_refused(
+    trained: Trained, folder: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="neither a file, a folder nor a hub id"):
+        read(str(tmp_path / "nothing" / "here"), [f"data.tokenizer={folder / 'out/tokenizer.json'}"], "tiny")
+    (tmp_path / "begun/checkpoints").mkdir(parents=True)
+    with pytest.raises(UserError, match="has no checkpoint yet"):
+        read(str(tmp_path / "begun"))
+    with pytest.raises(UserError, match="does not fit the model"):
+        read(str(folder / "out"), ["words.hidden=48"])
+    with pytest.raises(UserError, match="--preset is for files of weights alone"):
+        read(str(folder / "out"), preset="tiny")
+    sets = [f"data.tokenizer={folder / 'out/tokenizer.json'}", "data.height=64", "data.width=32", "vision.embed=16", "vision.heads=[1,2,4]"]
+    alone = read(str(folder / "out/model.safetensors"), [*sets, "words.hidden=32", "words.inter=64"], "tiny")
+    one, two = alone.method.state_dict(), trained.method.state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in two)

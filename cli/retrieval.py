@@ -1,0 +1,118 @@
+"""The commands that ask a trained method: evaluate, search."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.launch import on_gpus
+from cli.stages import Json, Sets
+
+Checkpoint = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="The folder of a training, one of its checkpoints, or a file of weights.")
+]
+Data = Annotated[list[str], typer.Option("--data", help="A packed data set, a Parquet file or a JSON list; may be given again.")]
+Split = Annotated[str, typer.Option("--split", help="Which split of packed data.")]
+Rerank = Annotated[str, typer.Option("--rerank", help="itm, published or none: how the best by cosine are ordered.")]
+Best = Annotated[int, typer.Option("--k", min=1, help="Pictures of a text that the cross encoder looks at.")]
+Preset = Annotated[str | None, typer.Option("--preset", "-p", help="Whose sizes a file of weights has; aptm-paper where not given.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read pictures.")]
+Gpus = Annotated[int | None, typer.Option("--gpus", min=1, help="Processes on this machine, one a GPU.")]
+
+MODES = ("itm", "published", "none")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(evaluate)
+    app.command()(search)
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    data: Data,
+    split: Split = "test",
+    rerank: Rerank = "itm",
+    k: Best = 128,
+    recognise: Annotated[bool | None, typer.Option("--attributes/--no-attributes", help="Where not given: if there are labels.")] = None,
+    plain: Annotated[bool, typer.Option("--plain-captions", help="a-z and 0-9 alone, as published for ICFG and RSTP.")] = False,
+    to: Annotated[Path | None, typer.Option("--to", help="A file for the result as JSON.")] = None,
+    preset: Preset = None,
+    batch: Batch = 64,
+    workers: Workers = 2,
+    gpus: Gpus = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """How well a trained method finds pictures by their captions, and attributes by their prompts, with the protocol in words."""
+    from pretrain import evaluate as evaluation
+    from pretrain import ranks, trained
+
+    mode = _mode(rerank)
+    on_gpus(gpus)
+    found = trained.read(checkpoint, sets or [], preset, ranks.start())
+    gallery = evaluation.open_gallery(found, data, split, recognise, batch=batch, workers=workers, plain=plain)
+    result = evaluation.evaluate(found, gallery, mode, k)
+    result = {"checkpoint": checkpoint, "data": data, "split": split, "rerank": mode, "k": k, **result}
+    if ranks.is_main():
+        if to is not None:
+            to.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        print(json.dumps(result) if as_json else "\n".join(_lines(result)))
+    ranks.stop()
+
+
+def search(
+    checkpoint: Checkpoint,
+    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="Whom to look for.")],
+    data: Data,
+    split: Split = "test",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Pictures to show.")] = 10,
+    rerank: Rerank = "itm",
+    k: Best = 128,
+    to: Annotated[Path, typer.Option("--to", help="The contact sheet.")] = Path("search.jpg"),
+    preset: Preset = None,
+    batch: Batch = 64,
+    workers: Workers = 2,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """The pictures that fit a sentence best: a table of ids and scores, and a contact sheet."""
+    from pretrain import evaluate as evaluation
+    from pretrain import ranks, trained
+    from pretrain import search as searching
+
+    mode = _mode(rerank)
+    found = trained.read(checkpoint, sets or [], preset, ranks.start())
+    gallery = evaluation.open_gallery(found, data, split, False, batch=batch, workers=workers)
+    hits = searching.search(found, gallery, sentence, count, mode, k)
+    to.write_bytes(searching.sheet(gallery, hits))
+    if as_json:
+        print(json.dumps({"sheet": str(to), "hits": [{"id": hit.id, "score": hit.score, "caption": hit.caption} for hit in hits]}))
+        return
+    for place, hit in enumerate(hits, 1):
+        print(f"{place:>3}  {hit.score:>8.4f}  {hit.id}  {hit.caption}")
+    print(f"contact sheet: {to}")
+
+
+def _mode(rerank: str) -> Any:
+    from mals.errors import UserError
+
+    if rerank not in MODES:
+        raise UserError(f"--rerank takes {', '.join(MODES[:-1])} or {MODES[-1]}, not {rerank}")
+    return rerank
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    """The result as a person reads it."""
+    found = result["retrieval"]
+    shown = "  ".join(f"{name} {100 * found[name]:.2f}" for name in ("R1", "R5", "R10", "mAP", "mINP"))
+    lines = [shown, f"    {found['queries']:,} texts, {found['gallery']:,} pictures, {found['persons']:,} persons; {found['protocol']}"]
+    if attributes := result.get("attributes"):
+        named = [("mA", "mA"), ("accuracy", "accuracy"), ("precision", "precision"), ("recall", "recall"), ("F1", "f1")]
+        lines += ["  ".join(f"{name} {100 * attributes[key]:.2f}" for name, key in named)]
+        lines += [f"    {attributes['pictures']:,} pictures; {attributes['protocol']}"]
+        lines += [f"    {name:<16} mA {100 * row['mA']:6.2f}" for name, row in attributes["each"].items() if row["mA"] is not None]
+    if result["unreadable"]:
+        lines += [f"{result['unreadable']:,} pictures could not be read and were left out"]
+    return lines

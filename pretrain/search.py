@@ -1,0 +1,65 @@
+"""The pictures that fit a sentence best, for a person: ids, scores, and a contact sheet.
+
+Shapes: G pictures, K of them that the cross encoder looks at.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mals.errors import UserError
+from mals.sheet import contact_sheet
+from pretrain import ranks
+from pretrain.evaluate import Rerank, embed_images
+from pretrain.gallery import Gallery, encoded
+from pretrain.trained import Trained
+
+CELL = (128, 256)  # pixels of a picture on the sheet, width and height
+ACROSS = 8  # pictures a line
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A picture that fits."""
+
+    id: str
+    score: float  # the cosine, or the logit of the cross encoder
+    caption: str  # the picture's own
+    row: int  # of the gallery's pairs
+
+
+@torch.inference_mode()
+def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, mode: Rerank = "itm", k: int = 128) -> list[Hit]:
+    """The best `count` pictures of a gallery; unless `mode` is none, the best k by cosine are ordered by the cross encoder."""
+    if not sentence.strip():
+        raise UserError("the sentence to search for is empty")
+    text = encoded(trained.tokenizer, [sentence], gallery.device)
+    with trained.precision():
+        images = embed_images(trained.method, gallery)
+        scores = (images @ trained.method.embed_text(text).float().T)[:, 0]
+        best = scores.argsort(descending=True, stable=True)[: max(k, count) if mode != "none" else count]
+        scores = scores[best]
+        if mode != "none":
+            scores = looked_at(trained, gallery, sentence, best)
+    order = scores.argsort(descending=True, stable=True)[:count].cpu()
+    rows, told = gallery.rows[best.cpu()[order]].tolist(), scores.cpu()[order].tolist()
+    pairs = gallery.pairs
+    return [Hit(pairs.name(row), round(score, 4), pairs.caption(row), row) for row, score in zip(rows, told, strict=True)]
+
+
+def looked_at(trained: Trained, gallery: Gallery, sentence: str, best: Tensor) -> Tensor:
+    """The logits for "the sentence is true of it" of some pictures of a gallery, by number [K]: [K]."""
+    text = encoded(trained.tokenizer, [sentence], gallery.device)
+    states = trained.method.bert.text(text.ids, text.mask)
+    found = torch.zeros(len(best), device=gallery.device)
+    for numbers, images in gallery.some(best.cpu()).images():
+        keys = trained.method.bert.project(trained.method.swin(images).tokens)
+        wide = states.expand(len(images), -1, -1), text.mask.expand(len(images), -1)
+        found[numbers] = trained.method.match(*wide, keys)[:, 1].float()
+    return ranks.total(found)
+
+
+def sheet(gallery: Gallery, hits: list[Hit]) -> bytes:
+    """A JPEG of the pictures, the best first."""
+    return contact_sheet([gallery.pairs.picture(hit.row) for hit in hits], ACROSS, CELL)

@@ -1,0 +1,28 @@
+"""A finished training of a small APTM with random weights, as `mals pretrain` leaves one."""
+
+from pathlib import Path
+
+import yaml
+
+from mals.settings import check_kind
+from pretrain import checkpoint
+from pretrain.build import prepare
+from pretrain.config import TRAINING, Training
+
+SMALL = {
+    "preset": "tiny",
+    "dtype": "fp32",
+    "data": {"height": 64, "width": 32},
+    "vision": {"embed": 16, "heads": [1, 2, 4]},
+    "words": {"hidden": 32, "inter": 64},
+}
+
+
+def released(folder: Path, data: Path) -> Path:
+    """The folder of the training."""
+    config = check_kind(SMALL, "test", TRAINING)
+    assert isinstance(config, Training)
+    folder.mkdir(parents=True)
+    method = prepare(config, [str(data)], folder)[0]
+    checkpoint.release(folder, method, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), {"loss": 1.0})
+    return folder

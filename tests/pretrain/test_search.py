@@ -1,0 +1,50 @@
+"""The pictures that fit a sentence, as a person asks for them."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from mals.errors import UserError
+from pretrain.evaluate import open_gallery
+from pretrain.search import search
+from pretrain.trained import read
+from tests.conftest import Mals
+from tests.pretrain.packs import packed
+from tests.pretrain.releases import released
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return packed(tmp_path_factory.mktemp("search") / "run", 40)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    return released(tmp_path_factory.mktemp("released") / "out", data)
+
+
+def test_the_cross_encoder_orders_the_best_by_cosine(out: Path, data: Path) -> None:
+    trained = read(str(out))
+    gallery = open_gallery(trained, [data], "train", False, batch=8)
+    ids = {name for file in (data / "data").glob("*.parquet") for name in pq.read_table(file, columns=["id"])["id"].to_pylist()}
+    near, again = (search(trained, gallery, "a person in red", 5, mode, 5) for mode in ("none", "itm"))
+    assert {hit.id for hit in near} == {hit.id for hit in again}
+    for hits in (near, again):
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+        assert all(hit.caption == gallery.pairs.caption(hit.row) and hit.id in ids for hit in hits)
+    with pytest.raises(UserError, match="is empty"):
+        search(trained, gallery, "  ")
+
+
+def test_a_sentence_gives_a_table_and_a_contact_sheet(mals: Mals, out: Path, data: Path, tmp_path: Path) -> None:
+    told = mals("search", out, "a woman in a red coat", "--data", data, "--split", "train", "--count", 3, "--workers", 0, "--json")
+    assert told.returncode == 0, told.stderr
+    assert len(json.loads(told.stdout)["hits"]) == 3
+    assert Image.open(tmp_path / "search.jpg").size == (3 * 128, 256)
+    wrong = mals("search", out, "a man", "--data", data, "--split", "test")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1) and "has no split test, only train" in wrong.stderr
+    wrong = mals("evaluate", out, "--data", data, "--split", "train", "--rerank", "best")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1) and "--rerank takes itm, published or none" in wrong.stderr
