@@ -1,5 +1,6 @@
 """The README.md of a packed data set: every number in it comes from the plan, the cells, the receipts or the packed files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -90,9 +91,19 @@ def front_matter(facts: Facts) -> str:
 
 
 def front(
-    name: str, license: str, language: str, rows: int, columns: dict[str, Columns], files: list[dict[str, Any]], tags: list[str]
+    name: str,
+    license: str,
+    language: str,
+    rows: int,
+    columns: dict[str, Columns],
+    files: list[dict[str, Any]],
+    tags: list[str],
+    told: Mapping[str, Any] | None = None,
 ) -> str:
-    """The YAML by which the hub and `datasets` know a set of `rows` rows; `columns` by config, `files` as in Facts."""
+    """The YAML by which the hub and `datasets` know a set of `rows` rows; `columns` by config, `files` as in Facts.
+
+    `told` takes the place of what is so in sets that mals made.
+    """
     downloads = dict.fromkeys(("default", "rejected"), 0)
     for file in files:
         downloads[file["config"]] += file["bytes"]
@@ -121,6 +132,7 @@ def front(
         "configs": configs,
         "dataset_info": infos,
     }
+    tree |= told or {}
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1000).strip()
 
 

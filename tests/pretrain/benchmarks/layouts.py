@@ -1,0 +1,197 @@
+"""Miniatures of the public benchmarks, in the layouts in which their authors ship them: their file names, their fields, JPEG files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import savemat
+
+from tests.small.cells import attribute_values, picture
+
+PA100K = [  # the attributes as annotation.mat spells them
+    *("Female", "AgeOver60", "Age18-60", "AgeLess18", "Front", "Side", "Back", "Hat", "Glasses", "HandBag", "ShoulderBag", "Backpack"),
+    *("HoldObjectsInFront", "ShortSleeve", "LongSleeve", "UpperStride", "UpperLogo", "UpperPlaid", "UpperSplice", "LowerStripe"),
+    *("LowerPattern", "LongCoat", "Trousers", "Shorts", "Skirt&Dress", "boots"),
+]
+MARKET_TRAIN = [  # the fields of market_attribute.train
+    *("age", "backpack", "bag", "handbag", "downblack", "downblue", "downbrown", "downgray", "downgreen", "downpink", "downpurple"),
+    *("downwhite", "downyellow", "upblack", "upblue", "upgreen", "upgray", "uppurple", "upred", "upwhite", "upyellow", "clothes", "down"),
+    *("up", "hair", "hat", "gender"),
+]
+MARKET_TEST = [  # those of market_attribute.test
+    *("age", "backpack", "bag", "handbag", "clothes", "down", "up", "hair", "hat", "gender", "upblack", "upwhite", "upred", "uppurple"),
+    *("upyellow", "upgray", "upblue", "upgreen", "downblack", "downwhite", "downpink", "downpurple", "downyellow", "downgray"),
+    *("downblue", "downgreen", "downbrown"),
+]
+MARKET = [  # who, and what is not as of everybody: everybody is a man, adult, short-haired, in long sleeves and pants, with nothing
+    (2, {"gender": 2, "age": 2, "hair": 2, "upred": 2, "downpink": 2, "clothes": 1}),
+    (7, {"hat": 2, "backpack": 2, "up": 2, "down": 2, "upblack": 2, "downbrown": 2}),
+    (1, {"age": 1, "bag": 2, "upgreen": 2, "downgray": 2}),
+    (3, {"age": 4, "handbag": 2, "upyellow": 2, "downgreen": 2}),
+]
+RSTP_CAMERAS = (14, 3)
+
+
+def shown(folder: Path, names: list[str]) -> None:
+    """Picture files of these names, each another one."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(name, 16, 32))
+
+
+def written(file: Path, value: Any) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(value))
+    return file
+
+
+def cuhk(folder: Path) -> Path:
+    """Three persons; splits in no order, one picture with three captions, names of several data sets, one of them no JPEG."""
+    entries = [
+        _cuhk("train", "CUHK01/0363004.jpg", 1, ["A man in red.", "He wears a red coat."]),
+        _cuhk("test", "Market/1004_c1s4_056461_00.jpg", 12004, ["A woman with a bag.", "Her bag is blue."]),
+        _cuhk("train", "cam_a/000_45.jpg", 1, ["A man with a bag.", "Red coat, black bag.", "Someone in red."]),
+        _cuhk("val", "train_query/p11600_s14885.jpg", 11004, ["A boy.", "A boy in green."]),
+        _cuhk("train", "train_query/p2_s3.jpg", 2, ["A tall woman.", "  "]),
+    ]
+    written(folder / "reid_raw.json", entries)
+    shown(folder / "imgs", [entry["file_path"] for entry in entries])
+    return folder
+
+
+def _cuhk(split: str, path: str, person: int, captions: list[str]) -> dict[str, Any]:
+    tokens = [text.lower().strip(".").split() for text in captions]
+    return {"split": split, "captions": captions, "file_path": path, "processed_tokens": tokens, "id": person}
+
+
+def cuhk_lists(folder: Path) -> Path:
+    """The same data set as APTM has it: a training object a caption, a list of captions elsewhere."""
+    made = {"train": [], "val": [], "test": []}  # type: dict[str, list[dict[str, Any]]]
+    cuhk(folder / "images" / "CUHK-PEDES")
+    for entry in json.loads((folder / "images" / "CUHK-PEDES" / "reid_raw.json").read_text()):
+        said = entry["captions"] if entry["split"] == "train" else [entry["captions"]]
+        path = f"imgs/{entry['file_path']}"
+        made[entry["split"]] += [{"image": path, "caption": text, "image_id": entry["id"]} for text in said]
+    (folder / "images" / "CUHK-PEDES" / "reid_raw.json").unlink()
+    for split, entries in made.items():
+        written(folder / "data" / "finetune" / f"cuhk_{split}.json", entries)
+    return folder
+
+
+def icfg(folder: Path) -> Path:
+    """Names of MSMT17, whose folders train and test are not the splits; a single caption each, in a list; one picture listed twice."""
+    paths = [
+        ("train", "train/0000/0000_000_01_0303morning_0015_1.jpg", 0),
+        ("train", "test/0627/0627_010_05_0303afternoon_1591_0.jpg", 1),
+        ("train", "train/0000/0000_000_01_0303morning_0015_1.jpg", 0),
+        ("test", "train/0005/0005_003_14_0303noon_0008_0_ex.jpg", 3102),
+    ]
+    entries = [_cuhk(split, path, person, [f"The person {at} wears a long blue coat."]) for at, (split, path, person) in enumerate(paths)]
+    written(folder / "ICFG-PEDES.json", entries)
+    shown(folder / "imgs", sorted({path for _, path, _ in paths}))
+    return folder
+
+
+def rstp(folder: Path) -> Path:
+    """Two captions each; the camera is in the name; pictures under imgs/."""
+    entries = [
+        {
+            "id": person,
+            "img_path": f"{person:04d}_c{camera}_{at:04d}.jpg",
+            "captions": [f"One of {person}.", f"Two of {at}."],
+            "split": split,
+        }
+        for person, split in ((0, "train"), (1, "train"), (3701, "val"), (3901, "test"))
+        for at, camera in enumerate(RSTP_CAMERAS)
+    ]
+    written(folder / "data_captions.json", entries)
+    shown(folder / "imgs", [entry["img_path"] for entry in entries])
+    return folder
+
+
+def pa100k_values(at: int) -> list[int]:
+    """26 zeros and ones."""
+    return [(at * 7 + column * column) % 3 % 2 for column in range(26)]
+
+
+PA100K_SIZES = {"train": 5, "val": 2, "test": 3}
+
+
+def pa100k(folder: Path, order: list[str] = PA100K, inner: str = "data/release_data/release_data", single: bool = False) -> Path:
+    """`annotation.mat` with cells of names and matrices of zeros and ones; `order` is that of the columns."""
+    columns = [PA100K.index(name) for name in order]
+    made: dict[str, Any] = {"attributes": _cells(order)}
+    at = 0
+    for split, count in PA100K_SIZES.items():
+        names = [f"{at + number + 1:06d}.jpg" for number in range(1 if single else count)]
+        values = [[pa100k_values(at + number)[column] for column in columns] for number in range(len(names))]
+        made |= {f"{split}_images_name": _cells(names), f"{split}_label": np.array(values, np.uint8)}
+        shown(folder / inner, names)
+        at += len(names)
+    (folder / "annotation").mkdir(parents=True, exist_ok=True)
+    savemat(folder / "annotation" / "annotation.mat", made)
+    return folder
+
+
+def pa100k_lists(folder: Path) -> Path:
+    """The same as APTM's lists."""
+    at = 0
+    for split, count in PA100K_SIZES.items():
+        names = [f"{at + number + 1:06d}.jpg" for number in range(count)]
+        entries = [{"image": name, "label": pa100k_values(at + number)} for number, name in enumerate(names)]
+        written(folder / f"PA100K_{split}.json", entries)
+        shown(folder / "release_data", names)
+        at += count
+    return folder
+
+
+def _cells(texts: list[str]) -> np.ndarray:
+    """A column of cells, as MATLAB has lists of texts."""
+    found = np.empty((len(texts), 1), object)
+    found[:, 0] = texts
+    return found
+
+
+def market(folder: Path) -> Path:
+    """Persons 2 and 7 to train, 1 and 3 to test, distractors and junk, a file that is no picture, the attributes beside."""
+    names = {
+        "bounding_box_train": ["0002_c1s1_000451_03.jpg", "0002_c3s1_000551_01.jpg", "0007_c2s3_070952_02.jpg"],
+        "bounding_box_test": ["-1_c1s1_004051_04.jpg", "0000_c6s2_000151_01.jpg", "0001_c2s1_001976_01.jpg", "0003_c4s6_015641_04.jpg"],
+        "query": ["0001_c1s1_001051_00.jpg", "0003_c1s6_015971_00.jpg"],
+    }
+    for part, files in names.items():
+        shown(folder / part, files)
+    (folder / "bounding_box_test" / "Thumbs.db").write_bytes(b"no picture")
+    savemat(folder / "market_attribute.mat", {"market_attribute": market_attributes()})
+    return folder
+
+
+def market_attributes() -> dict[str, Any]:
+    """A struct of two structs with the same fields in two orders, values from 1 on, and the persons."""
+    return {"test": _market(MARKET_TEST, MARKET[2:]), "train": _market(MARKET_TRAIN, MARKET[:2])}
+
+
+def _market(fields: list[str], persons: list[tuple[int, dict[str, int]]]) -> dict[str, Any]:
+    usual = {"age": 3, "clothes": 2}
+    made: dict[str, Any] = {name: np.array([[said.get(name, usual.get(name, 1)) for _, said in persons]], np.float64) for name in fields}
+    return made | {"image_index": _cells([f"{person:04d}" for person, _ in persons]).T}
+
+
+def mals(folder: Path, count: int = 4) -> Path:
+    """Two of the lists of MALS, whose names sort wrongly as texts, and their pictures."""
+    for number in (2, 10):
+        name = f"c_g_a_{number}"
+        entries = [
+            {
+                "image": f"gene_crop/{name}/{at}.jpg",
+                "caption": f"a person number {at} of {number}",
+                "image_id": f"{name}_{at}",
+                "label": attribute_values(at),
+            }
+            for at in range(count)
+        ]
+        written(folder / "gene_attrs" / f"g_{name}_attrs.json", entries)
+        shown(folder / "images" / "MALS", [entry["image"] for entry in entries])
+    return folder
