@@ -16,6 +16,7 @@ from pretrain.augment import Augment
 from pretrain.build import TOKENIZER, method_of
 from pretrain.config import TRAINING, Training
 from pretrain.methods.aptm import Aptm
+from pretrain.precision import numbers
 from pretrain.text import Tokenizer
 
 
@@ -29,9 +30,9 @@ class Trained:
     look: Augment
     device: torch.device
 
-    def precision(self, dtype: str | None = None) -> torch.autocast:
-        """The numbers in which to compute: those of the training, or "fp32" or "bf16"."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=(dtype or self.config.dtype) == "bf16")
+    def precision(self) -> torch.autocast:
+        """The numbers in which to compute, those of the training."""
+        return numbers(self.device, self.config.dtype)
 
 
 def read(place: str, sets: Sequence[str] = (), preset: str | None = None, device: str | torch.device = "cpu") -> Trained:
