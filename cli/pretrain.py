@@ -23,7 +23,6 @@ def pretrain(
     sets: Sets = None,
 ) -> None:
     """Train a method on packed data sets; give the command again to go on from the last checkpoint."""
-    from mals.errors import UserError
     from pretrain import ranks
     from pretrain.train import Stopped, train
 
@@ -32,10 +31,9 @@ def pretrain(
     try:
         last = train(settings, [str(place) for place in data], out)
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        raise typer.Exit(143) from None
-    except MemoryError:
-        raise UserError("memory ran out; lower batch, or set checkpointing=true") from None
+        if ranks.is_main():
+            print(stopped, file=sys.stderr)
+        raise typer.Exit(128 + stopped.number) from None
     if ranks.is_main():
         print(f"{out}/model.safetensors: {last.get('step', 0):,} steps, loss {last.get('loss', float('nan')):.3f}")
 

@@ -1,5 +1,6 @@
 """From settings and data to what is trained: the rows, the tokenizer, the method with the weights that it starts from."""
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -12,7 +13,7 @@ from pretrain import official, ranks
 from pretrain.augment import Augment
 from pretrain.config import Training
 from pretrain.data import Pairs
-from pretrain.method import Text
+from pretrain.method import Rule, Text
 from pretrain.methods.aptm import Aptm
 from pretrain.text import Tokenizer, train_vocabulary
 
@@ -65,10 +66,17 @@ def method_of(config: Training, tokenizer: Tokenizer) -> Aptm:
 
 
 def started(config: Training, method: Aptm) -> None:
-    """Put the weights that the settings name into the method; UserError where they do not fit."""
+    """Put the weights that the settings name into the method; UserError where they do not fit.
+
+    What starts anew beside weights that do not learns faster; where all of the method is new, or nothing, all learns alike.
+    """
+    new: list[str] = []
     if config.vision.start:
         official.start_swin(method.swin, config.vision.start)
     if config.words.start:
-        official.start_bert(method.bert, config.words.start)
+        new = [f"bert.{name}" for name in official.start_bert(method.bert, config.words.start)]
     if config.start:
         official.load(method, official.read_aptm(config.start), config.start)
+        new = []
+    if new:
+        method.rules = (*method.rules, Rule("|".join(f"^{re.escape(name)}$" for name in new), rate=config.optimizer.new_rate))

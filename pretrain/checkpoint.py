@@ -1,9 +1,10 @@
 """What a training keeps: tensors and one integer, never pickled, in folders that appear whole.
 
-OUT/checkpoints/00002000/model.safetensors, optimizer.safetensors, state.json     the last two, and any marked to be kept
+OUT/checkpoints/00002000/model.safetensors, optimizer.safetensors, state.json     the last two
 OUT/model.safetensors, config.yaml, tokenizer.json, metrics.json                  what a finished training releases
 """
 
+import errno
 import json
 import os
 import shutil
@@ -13,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mals.errors import UserError
 
-FOLDER = "checkpoints"
+FOLDER, MODEL, OPTIMIZER = "checkpoints", "model.safetensors", "optimizer.safetensors"
 KEPT = 2  # the last ones: one may be damaged by the disk that ended the training
 PARTS = ("exp_avg", "exp_avg_sq", "step")  # of AdamW's state
 
@@ -31,6 +32,7 @@ class Checkpoint:
     folder: Path
     step: int  # steps that were done
     config: dict[str, Any]
+    damaged: tuple[str, ...] = ()  # later ones that cannot be read, and why
 
 
 def save(out: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> Path:
@@ -40,8 +42,8 @@ def save(out: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimize
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        save_file(plain(model.state_dict()), beside / "model.safetensors")
-        save_file(_optimizer_state(model, optimizer), beside / "optimizer.safetensors")
+        _write(plain(model.state_dict()), beside / MODEL)
+        _write(_optimizer_state(model, optimizer), beside / OPTIMIZER)
         (beside / "state.json").write_text(json.dumps({"v": 1, "step": step, "config": config}), encoding="utf-8")
         for file in beside.iterdir():
             _sync(file)
@@ -50,27 +52,34 @@ def save(out: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimize
         _sync(place.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    for old in _folders(out)[:-KEPT]:
+    folders = _folders(out)
+    for old in {*folders} - {*[one for one in folders if int(one.name) <= step][-KEPT:]}:  # later ones are damaged, see `latest`
         shutil.rmtree(old)
     return place
 
 
 def latest(out: Path) -> Checkpoint | None:
-    """The last whole checkpoint of a training; None where there is none."""
+    """The last whole checkpoint of a training; None where there is none, UserError where all are damaged."""
+    damaged: list[str] = []
     for folder in reversed(_folders(out)):
         try:
             facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            return Checkpoint(folder, int(facts["step"]), facts["config"])
-        except (OSError, ValueError, KeyError):
-            continue
+            for name in (MODEL, OPTIMIZER):
+                with safe_open(folder / name, "pt"):  # its head, and that the file is as long as that says
+                    pass
+            return Checkpoint(folder, int(facts["step"]), facts["config"], tuple(damaged))
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            damaged.append(f"the checkpoint {folder} is damaged ({error})")
+    if damaged:
+        raise UserError(f"{damaged[0]}, and there is none before it that is whole; remove {out / FOLDER} to start anew")
     return None
 
 
 def restore(found: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put a checkpoint's tensors into a model and its optimizer; UserError where they do not fit or cannot be read."""
     try:
-        weights = load_file(found.folder / "model.safetensors")
-        states = load_file(found.folder / "optimizer.safetensors")
+        weights = load_file(found.folder / MODEL)
+        states = load_file(found.folder / OPTIMIZER)
     except (OSError, SafetensorError) as error:
         raise UserError(f"the checkpoint {found.folder} cannot be read ({error}); remove it, and the one before goes on") from None
     try:
@@ -85,9 +94,9 @@ def restore(found: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimize
 def release(out: Path, model: nn.Module, config: str, metrics: Mapping[str, Any]) -> None:
     """Write what others load: weights, settings as YAML, and the last metrics, each file whole."""
     files = {"config.yaml": config.encode(), "metrics.json": json.dumps(metrics, indent=2).encode()}
-    save_file(plain(model.state_dict()), out / ".model.part")
+    _write(plain(model.state_dict()), out / ".model.part")
     _sync(out / ".model.part")
-    (out / ".model.part").replace(out / "model.safetensors")
+    (out / ".model.part").replace(out / MODEL)
     for name, data in files.items():
         (out / f".{name}.part").write_bytes(data)
         (out / f".{name}.part").replace(out / name)
@@ -96,6 +105,16 @@ def release(out: Path, model: nn.Module, config: str, metrics: Mapping[str, Any]
 def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors as a file holds them: on the CPU, contiguous, none shared."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+
+
+def _write(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """OSError where the disk is full, which safetensors tells in its own way."""
+    try:
+        save_file(dict(tensors), file)
+    except SafetensorError as error:
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file)) from None
+        raise
 
 
 def _optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

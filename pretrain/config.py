@@ -84,7 +84,7 @@ class Optimizer(Part):
     """AdamW and its schedule."""
 
     lr: Rate = 1e-4
-    new_rate: Rate = 2.0  # times lr: parameters that no checkpoint has started
+    new_rate: Rate = 2.0  # times lr: parameters of the text encoder that words.start does not have, its cross layers
     betas: tuple[float, float] = (0.9, 0.98)
     eps: Rate = 1e-8
     decay: Rate = 0.01

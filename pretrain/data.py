@@ -8,6 +8,7 @@ Shapes: N rows of the data, B of one process's part of a batch, A attributes, L 
 import itertools
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -206,6 +207,8 @@ class _Parts:
         for _ in range(TRIES):
             try:
                 return row, decode(self.pairs.picture(row))
+            except MemoryError:
+                raise
             except Exception as error:  # each kind of picture fails in its own way
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 unreadable[str(row)] = f"{self.pairs.where(row)}: the picture cannot be read ({reason})"
@@ -240,7 +243,12 @@ def in_workers(workers: int) -> dict[str, Any]:
 
 
 def _alone(worker: int) -> None:
-    """A worker is one thread, since there are as many of them as there are to be, and does not outlive the trainer."""
+    """A worker is one thread, since there are as many of them as there are to be, and does not outlive the trainer.
+
+    A signal to end comes to all processes of a terminal or a job; the trainer wants its data until it has written its checkpoint.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)

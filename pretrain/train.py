@@ -9,29 +9,54 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import nn
 
 from mals.errors import UserError
 from pretrain import checkpoint, ranks
 from pretrain.build import NEED, prepare
 from pretrain.config import Training
 from pretrain.data import Loader
-from pretrain.method import Batch
+from pretrain.method import Batch, Rule
+from pretrain.precision import training
 from pretrain.schedule import SCHEDULES, groups, set_rate
+
+METRICS = "metrics.jsonl"
+COMPILED = 64  # versions of a block, which differ in sizes and share of dropped pictures; beyond, torch runs them uncompiled
+NO_MEMORY = ("can't allocate memory", "ALLOC_FAILED")  # of torch on a CPU, and of cuBLAS and cuDNN
 
 
 class Stopped(Exception):
-    """A signal asked for the end, and the checkpoint is written."""
+    """A signal asked for the end, and the checkpoint is written; `number` is the signal's."""
+
+    def __init__(self, number: int, told: str) -> None:
+        super().__init__(told)
+        self.number = number
 
 
+@contextmanager
+def enough() -> Iterator[None]:
+    """UserError where memory runs out, here or in a worker."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(told in str(error) for told in NO_MEMORY):
+            raise UserError("memory ran out; lower batch, or set checkpointing=true") from None
+        if str(error).startswith("DataLoader worker"):
+            raise UserError(
+                "a process that reads pictures was ended, most likely for want of memory; lower data.workers, or give more shared memory"
+            ) from None
+        raise
+
+
+@enough()
 def train(config: Training, data: list[str], out: Path, device: str = "auto") -> dict[str, Any]:
     """Train to the end, from the last checkpoint in `out` where there is one; returns the last line of metrics.
 
@@ -43,15 +68,11 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto") ->
     found = checkpoint.latest(out)
     if found is not None:
         refuse_other(found.config, told)
+        if found.damaged and ranks.is_main():
+            print(f"{'; '.join(found.damaged)}: the training goes on from step {found.step:,}", file=sys.stderr)
     method, tokenizer, pairs, look = prepare(config, data, out)
     method.to(here)
     steps = config.steps or config.epochs * (len(pairs) // config.batch)
-    settings = config.optimizer
-    optimizer = torch.optim.AdamW(
-        groups(method, method.rules, rate=settings.lr, decay=settings.decay), lr=settings.lr, betas=settings.betas, eps=settings.eps
-    )
-    if found is not None:
-        checkpoint.restore(found, method, optimizer)
     start = found.step if found is not None else 0
     loader = Loader(
         pairs,
@@ -69,7 +90,12 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto") ->
         count_padding=config.aptm.count_padding,
         need=NEED,
     )
+    optimizer = optimizer_of(config, method, method.rules, steps)
+    if found is not None:
+        checkpoint.restore(found, method, optimizer)
     loop = Loop(config, method, optimizer, out, steps, here)
+    if ranks.is_main():
+        loop.last = kept(out / METRICS, start)
     with asked_to_stop() as asked:
         loop.run(loader, start, asked)
     if ranks.is_main():
@@ -78,12 +104,38 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto") ->
     return loop.last
 
 
+def optimizer_of(config: Training, method: nn.Module, rules: Iterable[Rule], steps: int) -> torch.optim.Optimizer:
+    """AdamW over the method's parameters; UserError where the warm-up is longer than the training."""
+    settings = config.optimizer
+    if settings.warmup > steps:
+        raise UserError(f"optimizer.warmup is {settings.warmup:g} steps, and the training has {steps:,}; a share below 1 fits any number")
+    return torch.optim.AdamW(
+        groups(method, rules, rate=settings.lr, decay=settings.decay), lr=settings.lr, betas=settings.betas, eps=settings.eps
+    )
+
+
+def kept(file: Path, start: int) -> dict[str, Any]:
+    """The last line of metrics up to step `start`; the lines after it, whose steps are made again, and a torn one are taken out."""
+    lines, found = file.read_text(encoding="utf-8").splitlines() if file.is_file() else [], []
+    for line in lines:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    found = [one for one in found if one["step"] <= start]
+    if len(found) < len(lines):
+        beside = file.with_name(f".{file.name}.part")
+        beside.write_text("".join(json.dumps(one) + "\n" for one in found), encoding="utf-8")
+        beside.replace(file)
+    return found[-1] if found else {}
+
+
 class Loop:
     """Steps, their log and their checkpoints."""
 
     def __init__(self, config: Training, method: nn.Module, optimizer: torch.optim.Optimizer, out: Path, steps: int, here: torch.device):
         self.config, self.method, self.optimizer, self.out, self.steps, self.here = config, method, optimizer, out, steps, here
-        self.wrapped = ranks.wrap(torch.compile(method) if config.compile else method)  # type: ignore[arg-type]
+        if config.compile:
+            compile_blocks(method)
+        self.wrapped = ranks.wrap(method)
         self.last: dict[str, Any] = {}
         self.began, self.waited, self.rows = time.time(), 0.0, 0
 
@@ -93,43 +145,46 @@ class Loop:
         before = time.time()
         for step, batch in enumerate(loader, start):
             self.waited += time.time() - before
-            losses = self.step(step, batch.to(self.here))
+            losses, (ending, unreadable) = self.step(step, batch.to(self.here), len(asked), len(loader.unreadable))
             done = step + 1
             if done % self.config.log_every == 0 or done == self.steps:
-                self.log(done, losses)
-            ending = float(ranks.average(torch.tensor(float(len(asked))))) > 0
+                self.log(done, losses, unreadable)
             if done % self.config.save_every == 0 or done == self.steps or ending:
                 self.save(done)
             if ending and done < self.steps:
-                raise Stopped(f"stopped after step {done:,} of {self.steps:,}; the same command goes on")
+                number = asked[0] if asked else signal.SIGTERM
+                raise Stopped(number, f"stopped after step {done:,} of {self.steps:,}; the same command goes on")
             before = time.time()
 
-    def step(self, step: int, batch: Batch) -> Mapping[str, Tensor]:
-        """One update; UserError, before it, where a loss is no number."""
+    def step(self, step: int, batch: Batch, *told: int) -> tuple[dict[str, float], list[int]]:
+        """One update: the losses as means over the ranks, and what each rank told as sums; UserError, before it, where a loss is no number.
+
+        All ranks learn the same at the same point, so that they end together, and the device is waited for once.
+        """
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, step, ranks.rank())).generate_state(1)[0]))  # of dropout
         settings = self.config.optimizer
         set_rate(self.optimizer, SCHEDULES[settings.schedule](step, self.steps, settings.warmup))
-        with torch.autocast(self.here.type, torch.bfloat16, enabled=self.config.dtype == "bf16"):
+        with training(self.here, self.config.dtype):
             losses = self.wrapped(batch, step)
-        total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            bad = [name for name, loss in losses.items() if not torch.isfinite(loss)]
+        values = torch.stack(list(losses.values()))
+        seen = ranks.average(torch.cat([values.detach().float(), torch.tensor(told, device=self.here).float()])).tolist()
+        means = dict(zip(losses, seen, strict=False))
+        if bad := [name for name, value in means.items() if not math.isfinite(value)]:
             raise UserError(
                 f"the loss {', '.join(bad)} is not finite at step {step:,}; nothing was updated: lower optimizer.lr, or set optimizer.clip"
             )
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        values.sum().backward()
         if settings.clip is not None:
             nn.utils.clip_grad_norm_(self.method.parameters(), settings.clip)
         self.optimizer.step()
         self.rows += len(batch.rows) * ranks.world()
-        return {name: loss.detach() for name, loss in losses.items()}
+        return means, [round(value * ranks.world()) for value in seen[len(means) :]]
 
-    def log(self, done: int, losses: Mapping[str, Tensor]) -> None:
+    def log(self, done: int, losses: Mapping[str, float], unreadable: int) -> None:
         """A line in metrics.jsonl and one for a person, from the main process."""
         gone = max(1e-9, time.time() - self.began)
-        mean = ranks.average(torch.stack(list(losses.values())).float())
-        values = {name: round(value, 5) for name, value in zip(losses, mean.tolist(), strict=True)}
+        values = {name: round(value, 5) for name, value in losses.items()}
         self.last = {
             "step": done,
             "loss": round(sum(values.values()), 5),
@@ -138,9 +193,10 @@ class Loop:
             "images_per_s": round(self.rows / gone, 2),
             "waited": round(self.waited / gone, 4),  # share of the time without data
             "peak_mb": round(peak_memory(self.here)),
+            "unreadable": unreadable,  # rows since this start, in whose place others are shown
         }
         if ranks.is_main():
-            with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            with (self.out / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(self.last) + "\n")
             left = gone / max(1, self.rows) * (self.steps - done) * self.config.batch
             told = f"loss {self.last['loss']:.3f}  {self.last['images_per_s']:.1f} images/s  {clock(left)} left"
@@ -151,6 +207,14 @@ class Loop:
         if ranks.is_main():
             checkpoint.save(self.out, done, self.method, self.optimizer, self.config.model_dump(mode="json"))
         ranks.barrier()
+
+
+def compile_blocks(method: nn.Module) -> None:
+    """Compile, in place, what stands in lists of modules, such as the layers of an encoder: like ones once."""
+    lists = [one for one in method.modules() if isinstance(one, nn.ModuleList)]
+    blocks = [block for one in lists for block in one if not any(isinstance(part, nn.ModuleList) for part in block.modules())]
+    for block in blocks or [method]:
+        block.compile(recompile_limit=COMPILED)
 
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

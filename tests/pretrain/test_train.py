@@ -1,77 +1,76 @@
-"""A training from a packed data set, as a stranger gives the command."""
+"""A training from a packed data set: it goes on after any end as if there had been none, on any number of processes."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
+import psutil
 import pytest
-from safetensors.torch import load_file
 
-from mals.pack import pack
-from tests.conftest import environment
-from tests.small import cells
+from tests.pretrain.trainings import here, lines, run, same_weights, started
 
-SETS = [
-    "batch=16",
-    "steps=6",
-    "save_every=2",
-    "log_every=1",
-    "data.height=64",
-    "data.width=32",
-    "data.workers=0",
-    "vision.embed=16",
-    "vision.heads=[1, 2, 4]",
-    "words.hidden=32",
-    "words.inter=64",
-    "words.dropout=0.1",
-]
+STEPS = [*range(1, 25)]
+ALIKE = ["dtype=fp32", "words.dropout=0", "aptm.weights.itm=0"]  # what does not depend on the number of processes
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("train") / "run"
-    pack(cells.small_run(folder, 60))
-    return folder / "dataset"
+def calm(trainable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nobody stopped."""
+    out = tmp_path_factory.mktemp("calm")
+    here(trainable, out)
+    return out
 
 
-def command(data: Path, out: Path, *sets: str) -> list[str]:
-    words = [sys.executable, "-m", "cli.main", "pretrain", "--preset", "tiny", "--data", str(data), "--out", str(out)]
-    return [*words, *[word for setting in (*SETS, *sets) for word in ("--set", setting)]]
-
-
-def run(data: Path, out: Path, *sets: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(command(data, out, *sets), env=environment(), capture_output=True, text=True, timeout=300)
+def test_a_training_tells_every_step_and_keeps_two_checkpoints(calm: Path) -> None:
+    told = lines(calm)
+    assert [line["step"] for line in told] == STEPS
+    assert {"itc", "itm", "mlm", "iac", "iam", "mam"} <= set(told[0]) and all(line["unreadable"] == 0 for line in told)
+    assert sorted(one.name for one in (calm / "checkpoints").iterdir()) == ["00000022", "00000024"]
 
 
 @pytest.mark.slow
-def test_a_training_that_was_stopped_ends_with_the_same_weights(data: Path, tmp_path: Path) -> None:
-    calm = run(data, tmp_path / "calm")
-    assert calm.returncode == 0, calm.stderr
-    lines = [json.loads(line) for line in (tmp_path / "calm/metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6] and {"itc", "itm", "mlm", "iac", "iam", "mam"} <= set(lines[0])
-    process = subprocess.Popen(command(data, tmp_path / "killed"), env=environment(), stderr=subprocess.PIPE)
-    while not (tmp_path / "killed/checkpoints/00000002").is_dir():
-        assert process.poll() is None
-        time.sleep(0.02)
+def test_a_training_that_was_killed_ends_with_the_same_weights(trainable: Path, calm: Path, tmp_path: Path) -> None:
+    process = started(trainable, tmp_path)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    again = run(data, tmp_path / "killed", "data.workers=1")
+    process.communicate()
+    again = run(trainable, tmp_path, "data.workers=1")
     assert again.returncode == 0, again.stderr
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("calm", "killed"))
-    assert one.keys() == two.keys() and all((one[name] == two[name]).all() for name in one)
-    assert len(list((tmp_path / "calm/checkpoints").iterdir())) == 2
+    assert same_weights(calm / "model.safetensors", tmp_path / "model.safetensors")
+    assert [line["step"] for line in lines(tmp_path)] == STEPS
 
 
 @pytest.mark.slow
-def test_other_settings_than_those_of_the_checkpoint_and_data_without_labels_are_refused(data: Path, tmp_path: Path) -> None:
-    assert run(data, tmp_path / "out", "steps=2").returncode == 0
-    other = run(data, tmp_path / "out", "steps=2", "aptm.proj=32")
-    assert (other.returncode, other.stderr.count("\n")) == (2, 1) and "aptm.proj (96 then, 32 now)" in other.stderr
-    large = run(data, tmp_path / "large", "batch=100")
-    assert large.returncode == 2 and "a batch of 100 rows is more than the" in large.stderr
-    wrong = run(data, tmp_path / "wrong", "aptm.weights.mml=1")
-    assert wrong.returncode == 2 and "did you mean aptm.weights.mlm?" in wrong.stderr
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGTERM, 1), (signal.SIGINT, 1)])
+def test_a_training_that_is_asked_to_stop_keeps_the_step_and_goes_on(
+    number: signal.Signals, workers: int, trainable: Path, calm: Path, tmp_path: Path
+) -> None:
+    process = started(trainable, tmp_path, f"data.workers={workers}")
+    os.killpg(process.pid, number)
+    told = process.communicate(timeout=60)[1].splitlines()
+    last = lines(tmp_path)[-1]["step"]
+    assert process.returncode == 128 + number and 2 <= last < 24 and (tmp_path / f"checkpoints/{last:08d}").is_dir()
+    assert [line for line in told if not line.startswith("step ")] == [f"stopped after step {last} of 24; the same command goes on"]
+    here(trainable, tmp_path)
+    assert same_weights(calm / "model.safetensors", tmp_path / "model.safetensors")
+    assert [line["step"] for line in lines(tmp_path)] == STEPS
+
+
+@pytest.mark.slow
+def test_a_training_of_two_processes_goes_on_in_one_and_its_losses_are_those_of_one(trainable: Path, tmp_path: Path) -> None:
+    process = started(trainable, tmp_path / "two", *ALIKE, processes=2, step=8)
+    for one in psutil.Process(process.pid).children(recursive=True):
+        one.kill()
+    process.communicate()
+    assert process.returncode != 0 and not (tmp_path / "two/model.safetensors").exists()
+    here(trainable, tmp_path / "two", *ALIKE)
+    here(trainable, tmp_path / "one", *ALIKE)
+    one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
+    assert [line["step"] for line in two] == STEPS and "itm" not in two[0]
+    for name in ("itc", "mlm", "iac", "iam", "mam"):
+        assert [line[name] for line in two] == pytest.approx([line[name] for line in one], abs=2e-4)
+
+
+def test_a_finished_training_is_left_as_it_is(trainable: Path, calm: Path) -> None:
+    before = {file: file.read_bytes() for file in calm.iterdir() if file.is_file()}
+    assert here(trainable, calm)["step"] == 24
+    assert {file: file.read_bytes() for file in calm.iterdir() if file.is_file()} == before

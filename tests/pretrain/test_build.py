@@ -1,0 +1,48 @@
+"""What a training starts from, and what of it learns faster."""
+
+import re
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cli.pretrain import _settings
+from pretrain import official
+from pretrain.build import prepare
+from pretrain.methods.aptm import Aptm
+from pretrain.train import optimizer_of
+from tests.pretrain.trainings import SETS
+
+RATES = ["optimizer.lr=1e-3", "optimizer.new_rate=3"]
+
+
+def built(data: Path, out: Path, *sets: str) -> tuple[Aptm, set[str]]:
+    """A method, and the parameters whose peak rate is new_rate times the others'."""
+    config = _settings("tiny", None, [*SETS, *RATES, *sets])
+    method = prepare(config, [str(data)], out)[0]
+    peaks = {id(one): group["peak"] for group in optimizer_of(config, method, method.rules, 10).param_groups for one in group["params"]}
+    times = {name: round(peaks[id(one)] / 1e-3, 6) for name, one in method.named_parameters()}
+    assert set(times.values()) <= {1, 3}
+    return method, {name for name, factor in times.items() if factor == 3}
+
+
+def bert(method: Aptm, head: bool) -> dict[str, Tensor]:
+    """The text encoder's weights as a BERT that knows no pictures."""
+    state = official.to_theirs({f"bert.{name}": value for name, value in method.bert.state_dict().items()})
+    named = {name.removeprefix("text_encoder."): value.contiguous().clone() for name, value in state.items()}
+    return {name: value for name, value in named.items() if "crossattention" not in name and (head or not name.startswith("cls."))}
+
+
+def test_only_what_the_text_encoders_checkpoint_lacks_learns_faster(trainable: Path, tmp_path: Path) -> None:
+    method, faster = built(trainable, tmp_path)
+    assert not faster
+    save_file(bert(method, head=True), tmp_path / "bert.safetensors")
+    save_file(bert(method, head=False), tmp_path / "bare.safetensors")
+    save_file({name: value.contiguous().clone() for name, value in method.state_dict().items()}, tmp_path / "whole.safetensors")
+    cross = {name for name, _ in method.named_parameters() if re.match(r"bert\.layers\.[23]\.cross", name)}
+    assert len(cross) == 20
+    assert built(trainable, tmp_path, f"words.start={tmp_path}/bert.safetensors")[1] == cross
+    head = {name for name, _ in method.named_parameters() if name.startswith("bert.head")}
+    assert head and built(trainable, tmp_path, f"words.start={tmp_path}/bare.safetensors")[1] == cross | head
+    both = [f"words.start={tmp_path}/bert.safetensors", f"start={tmp_path}/whole.safetensors"]
+    assert not built(trainable, tmp_path, both[1])[1] and not built(trainable, tmp_path, *both)[1]
