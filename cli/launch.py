@@ -1,12 +1,17 @@
-"""A command on several GPUs: itself, once a GPU."""
+"""What the commands about methods share: their data, and running on several GPUs."""
 
 import sys
+from typing import Annotated
+
+import typer
+
+PLACES = "A packed data set (folder, Parquet file, hub id) or a JSON list (LIST.json:DIR names its pictures' folder); again for several."
+Data = Annotated[list[str], typer.Option("--data", help=PLACES)]
+Gpus = Annotated[int | None, typer.Option("--gpus", min=1, help="Processes on this machine, one a GPU.")]
 
 
 def on_gpus(gpus: int | None) -> None:
     """Run the command that was given in `gpus` processes and end with their exit code; go on where it is one of them, or alone."""
-    import typer
-
     from pretrain import ranks
 
     if gpus is None or gpus == 1 or ranks.launched():

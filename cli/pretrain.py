@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.launch import on_gpus
+from cli.launch import Data, Gpus, on_gpus
 from cli.stages import Sets
 
 
@@ -15,11 +15,11 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain(
-    data: Annotated[list[Path], typer.Option("--data", help="A packed data set; again for several.")],
+    data: Data,
     out: Annotated[Path, typer.Option("--out", help="The folder of the training.")],
     preset: Annotated[str | None, typer.Option("--preset", "-p", help="aptm, aptm-paper or tiny.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")] = None,
-    gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="Processes on this machine, one a GPU.")] = None,
+    gpus: Gpus = None,
     sets: Sets = None,
 ) -> None:
     """Train a method on packed data sets; give the command again to go on from the last checkpoint."""
@@ -29,7 +29,7 @@ def pretrain(
     settings = _settings(preset, config, sets or [])
     on_gpus(gpus)
     try:
-        last = train(settings, [str(place) for place in data], out)
+        last = train(settings, data, out)
     except Stopped as stopped:
         if ranks.is_main():
             print(stopped, file=sys.stderr)

@@ -23,13 +23,21 @@ from torch import Tensor
 
 from mals import captions as lists
 from mals.errors import UserError
+from pretrain.places import Place, here
 
 Classes = Mapping[str, Sequence[str]]  # attribute -> the names of its values 0 and 1
-Place = str | Path | tuple[str | Path, str | Path]  # a packed folder, a Parquet file, or a JSON list and the folder of its pictures
 
 NEED = "this training needs"
 OPEN = 128  # files that a worker holds open
 SAID = ["captions.list.element.text", "captions.list.element.source"]  # of the column captions
+
+
+class NoLabels(UserError):
+    """The data have none of the attributes that were asked for."""
+
+
+class NoCaptions(UserError):
+    """The pictures of a data set have no caption, not one of them."""
 
 
 class Strings:
@@ -168,10 +176,9 @@ def _through(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _opened(place: Place, split: str, classes: Classes | None, need: str, every: bool, captions: bool) -> tuple[Source, Columns]:
-    path, images = place if isinstance(place, tuple) else (place, None)
-    path = Path(path).expanduser()
+    path, images = here(place)
     if path.suffix == ".json":
-        return _listed(path, Path(images).expanduser() if images else path.parent, classes, need)
+        return _listed(path, images or path.parent, classes, need)
     if images:
         raise UserError(f"{path} is no JSON list: its pictures are in its own files, not in {images}")
     return _packed(path, split, classes, need, every, captions)
@@ -278,7 +285,8 @@ def _table(opened: pq.ParquetFile, file: Path, classes: Classes | None, need: st
     names = opened.schema_arrow.names
     for name, what in (("image", "pictures"), *([("caption", "captions")] if captions else [])):
         if name not in names:
-            raise UserError(f"{file} has no {what}: there is no column {name}, only {', '.join(names)}")
+            lacks = NoCaptions if name == "caption" else UserError
+            raise lacks(f"{file} has no {what}: there is no column {name}, only {', '.join(names)}")
     if classes is not None:
         _check_classes(file, opened.schema_arrow, classes, need)
     wanted = [name for name in ("caption", "person", *(["attributes"] if classes is not None else [])) if name in names]
@@ -289,7 +297,7 @@ def _table(opened: pq.ParquetFile, file: Path, classes: Classes | None, need: st
     said = pc.utf8_length(pc.utf8_trim_whitespace(found["caption"]))
     empty = pc.sum(pc.fill_null(pc.equal(said, 0), True)).as_py()
     if captions and empty:
-        raise UserError(f"{file}: {empty:,} of {rows:,} rows have no caption")
+        raise (NoCaptions if empty == rows else UserError)(f"{file}: {empty:,} of {rows:,} rows have no caption")
     return pa.table(found | {"caption": pc.fill_null(found["caption"], "")})
 
 
@@ -321,11 +329,11 @@ def _numbers(persons: pa.ChunkedArray) -> Tensor:
 def _check_classes(file: Path, schema: pa.Schema, classes: Classes, need: str) -> None:
     """UserError where a file has not these attributes, or calls their values by other names."""
     if "attributes" not in schema.names:
-        raise UserError(f"{file} has no attribute labels, which {need}")
+        raise NoLabels(f"{file} has no attribute labels, which {need}")
     kind = schema.field("attributes").type
     has = [field.name for field in kind] if pa.types.is_struct(kind) else []
     if lacks := [name for name in classes if name not in has]:
-        raise UserError(f"{file} has no labels of the attribute {lacks[0]}, which {need}")
+        raise NoLabels(f"{file} has no labels of the attribute {lacks[0]}, which {need}")
     told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {}).get("attributes", {})
     for name, values in classes.items():
         names = told.get(name, {}).get("names") if isinstance(told, dict) else None
@@ -347,7 +355,7 @@ def _checked(labels: NDArray[np.int64], file: Path, classes: Classes) -> NDArray
 def _known(labels: NDArray[np.int8], path: Path, need: str) -> Tensor:
     """[n, A] int8; UserError where all are unknown."""
     if not (labels >= 0).any():
-        raise UserError(f"{path} has no attribute label that is known, which {need}")
+        raise NoLabels(f"{path} has no attribute label that is known, which {need}")
     return torch.from_numpy(labels)
 
 
@@ -388,10 +396,10 @@ def _listed_labels(file: Path, classes: Classes, need: str) -> NDArray[np.int64]
     found = []
     for number, entry in enumerate(json.loads(file.read_text(encoding="utf-8-sig")), 1):
         if "label" not in entry:
-            raise UserError(f"{file}: object {number} has no attribute labels, which {need}")
+            raise NoLabels(f"{file}: object {number} has no attribute labels, which {need}")
         label = entry["label"]
         if not isinstance(label, list) or len(label) != len(classes) or not all(type(value) is int for value in label):
-            raise UserError(f"{file}: the label of object {number} is not a list of {len(classes)} numbers")
+            raise NoLabels(f"{file}: the label of object {number} is not a list of {len(classes)} numbers")
         said = entry.get("captions", entry.get("caption"))
         found += [label] * (len(said) if isinstance(said, list) else 1)
     return np.array(found, np.int64)
