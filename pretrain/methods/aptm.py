@@ -101,11 +101,11 @@ class Aptm(nn.Module):
 
     def embed_text(self, text: Text) -> Tensor:
         """[B, L] -> [B, D] of length 1."""
-        return self._text(self.bert.text(text.ids, text.mask))
+        return self._text(self.bert.text(text.ids, text.mask, text.mask))
 
     def match(self, states: Tensor, mask: Tensor, keys: KeysValues, images: Tensor | None = None) -> Tensor:
         """Whether texts [R, L, C] are true of pictures, by number [R] (None: each its own): logits [R, 2], the second for yes."""
-        return self.itm_head(self.bert.fuse(states, mask, keys, images)[:, 0])
+        return self.itm_head(self.bert.fuse(states, mask, keys, images, starts(mask)))
 
     def _image(self, tokens: Tensor) -> Tensor:
         return normalize(self.vision_proj(tokens[:, 0]).float(), dim=-1)
@@ -116,9 +116,10 @@ class Aptm(nn.Module):
     def _texts(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """States [B, L, C] of the captions, and of the masked ones where they are wanted."""
         if batch.masked is None or not self.settings.weights.mlm:
-            return self.bert.text(batch.text.ids, batch.text.mask), None
+            return self.bert.text(batch.text.ids, batch.text.mask, batch.text.mask), None
+        assert batch.targets is not None
         ids, mask = torch.cat([batch.text.ids, batch.masked.ids]), torch.cat([batch.text.mask, batch.masked.mask])
-        both = self.bert.text(ids, mask)
+        both = self.bert.text(ids, mask, torch.cat([batch.text.mask, batch.targets != -100]))
         return both[: len(both) // 2], both[len(both) // 2 :]
 
     def _itc(self, image: Tensor, text: Tensor, persons: Tensor) -> Tensor:
@@ -133,21 +134,23 @@ class Aptm(nn.Module):
     ) -> dict[str, Tensor]:
         """ITM and MLM in one call of the cross encoder: true pairs, texts with hard pictures, pictures with hard texts, masked texts."""
         own = torch.arange(len(states), device=states.device)
-        texts, mask, images = [], [], []
+        texts, mask, images, wanted = [], [], [], []
         if self.settings.weights.itm:
             hard_image, hard_text = self._negatives(image, self._text(states), batch.persons, draws)
             texts += [states, states, states[hard_text]]
             mask += [batch.text.mask, batch.text.mask, batch.text.mask[hard_text]]
             images += [own, hard_image, own]
-        if masked is not None and batch.masked is not None:
+            wanted += 3 * [starts(batch.text.mask)]
+        if masked is not None and batch.masked is not None and batch.targets is not None:
             texts, mask, images = [*texts, masked], [*mask, batch.masked.mask], [*images, own]
-        fused = self.bert.fuse(torch.cat(texts), torch.cat(mask), keys, torch.cat(images))
+            wanted += [batch.targets != -100]
+        fused = self.bert.fuse(torch.cat(texts), torch.cat(mask), keys, torch.cat(images), torch.cat(wanted))
         found = {}
         if self.settings.weights.itm:
             wrong = torch.where((batch.persons[:, None] == batch.persons).all(1), -100, 0)  # nobody else there: no negative, not counted
-            found["itm"] = losses.matching(self.itm_head(fused[: 3 * len(own), 0]), torch.cat([torch.ones_like(wrong), wrong, wrong]))
+            found["itm"] = losses.matching(self.itm_head(fused[: 3 * len(own)]), torch.cat([torch.ones_like(wrong), wrong, wrong]))
         if masked is not None and batch.targets is not None:
-            found["mlm"] = self._words(fused[-len(own) :], batch.targets)
+            found["mlm"] = self._words(fused[3 * len(own) if self.settings.weights.itm else 0 :], batch.targets)
         return found
 
     @torch.no_grad()
@@ -158,10 +161,10 @@ class Aptm(nn.Module):
         return draw(scores.T, same, draws), draw(scores, same, draws)
 
     def _words(self, states: Tensor, targets: Tensor) -> Tensor:
-        """MLM of states [R, L, C], the vocabulary's scores computed where a word is asked for only."""
+        """MLM of the states [M, C] of the places of targets [R, L] where a word is asked for."""
         asked = targets != -100
         count = ranks.average(asked.sum().float())
-        return losses.masked_words(self.bert.words(states[asked]), targets[asked], count)
+        return losses.masked_words(self.bert.words(states), targets[asked], count)
 
     def _attributes(self, batch: Batch, image: Tensor, keys: KeysValues, step: int) -> dict[str, Tensor]:
         """IAC, and IAM and MAM in one call of the cross encoder."""
@@ -172,25 +175,27 @@ class Aptm(nn.Module):
         found = {}
         if weights.iac:
             found["iac"] = losses.attribute_contrast(image, self._text(prompts), labels, self.temp, self.settings.smoothing, known)
-        texts, masks, images = [], [], []
+        texts, masks, images, wanted = [], [], [], []
         true = losses.prompt_labels(labels)
         if weights.iam:
             asked = self._asked(len(labels), step)
             texts, masks = [prompts[asked.flatten()]], [prompt_mask[asked.flatten()]]
             images = [torch.arange(len(labels), device=labels.device).repeat_interleave(asked.shape[1])]
-        if weights.mam and masked is not None:
+            wanted = [starts(masks[0])]
+        if weights.mam and masked is not None and targets is not None:
             prompt, shown = self._shown(true, step)
             texts, masks, images = [*texts, masked[prompt]], [*masks, prompt_mask[prompt]], [*images, shown]
+            wanted += [targets[prompt] != -100]
         if not texts:
             return found
-        fused = self.bert.fuse(torch.cat(texts), torch.cat(masks), keys, torch.cat(images))
+        fused = self.bert.fuse(torch.cat(texts), torch.cat(masks), keys, torch.cat(images), torch.cat(wanted))
         if weights.iam:
             answers = true.gather(1, asked)
             count = ranks.average((answers >= 0).sum(0).float())
-            logits = self.itm_head(fused[: asked.numel(), 0]).unflatten(0, asked.shape)
+            logits = self.itm_head(fused[: asked.numel()]).unflatten(0, asked.shape)
             found["iam"] = losses.attribute_matching(logits, answers, self.settings.smoothing, count)
         if weights.mam and targets is not None:
-            found["mam"] = self._words(fused[-len(prompt) :] if len(prompt) else fused[:0], targets[prompt])
+            found["mam"] = self._words(fused[asked.numel() if weights.iam else 0 :], targets[prompt])
         return found
 
     def _prompts(self, step: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
@@ -198,12 +203,13 @@ class Aptm(nn.Module):
         ids, mask = self.prompt_ids, self.prompt_mask
         assert isinstance(ids, Tensor) and isinstance(mask, Tensor)
         if not self.settings.weights.mam:
-            return self.bert.text(ids, mask), mask, None, None
+            return self.bert.text(ids, mask, mask), mask, None, None
         text, targets = self.masked_prompts(step)
         wide = ids.shape[1]
         masked = pad(text.ids, (0, wide - text.ids.shape[1]))[:, :wide].to(ids.device)
-        states = self.bert.text(torch.cat([ids, masked]), torch.cat([mask, mask]))
-        return states[: len(ids)], mask, states[len(ids) :], pad(targets, (0, wide - targets.shape[1]), value=-100).to(ids.device)
+        targets = pad(targets, (0, wide - targets.shape[1]), value=-100).to(ids.device)
+        states = self.bert.text(torch.cat([ids, masked]), torch.cat([mask, mask]), torch.cat([mask, targets != -100]))
+        return states[: len(ids)], mask, states[len(ids) :], targets
 
     def _asked(self, rows: int, step: int) -> Tensor:
         """The numbers of the prompts that IAM asks each row about, no two alike: [B, prompts], drawn for the rows of all processes."""
@@ -227,9 +233,15 @@ class Aptm(nn.Module):
 
 def draw(scores: Tensor, same: Tensor, draws: torch.Generator) -> Tensor:
     """For each row of scores [B, B] another one, likelier the higher the score, none of the same person where there are others."""
-    likely = scores.softmax(1).add(1e-5).masked_fill(same, 0)  # the authors' constant: nothing is impossible
+    likely = scores.softmax(1).nan_to_num(0)  # scores that are no numbers are for the loop to tell, which sees the loss
+    likely = likely.add(1e-5).masked_fill(same, 0)  # the authors' constant: nothing is impossible
     likely = torch.where(same.all(1, keepdim=True), 1.0, likely)
     return torch.multinomial(likely, 1, generator=draws).squeeze(1)
+
+
+def starts(mask: Tensor) -> Tensor:
+    """True at the first token of each text, of as many as a mask [R, L]."""
+    return torch.zeros_like(mask, dtype=torch.bool).index_fill_(1, torch.zeros(1, dtype=torch.int64, device=mask.device), True)
 
 
 def own_slice(own: Tensor) -> Tensor:

@@ -1,22 +1,59 @@
 """BERT (Devlin et al., 2019) cut in two as APTM uses it: the first layers read the text alone, the others look at a picture as well.
 
-Keys and values of a picture are projected once and serve every text that is set against it.
-Shapes: B texts, R rows (texts, each set against one picture), I pictures, L tokens of a text, N of a picture, C its width, h heads.
+Keys and values of a picture are projected once and serve every text that is set against it. Where a caller says which states it wants,
+padding is not computed, and the last layer only for these.
+Shapes: B texts, R rows (texts, each set against one picture), I pictures, L tokens of a text, N of a picture, C its width, h heads,
+T places of rows by tokens that are computed, M that are wanted.
 """
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear, scaled_dot_product_attention
+from torch.nn.functional import gelu, linear
 
 from mals.errors import UserError
+from pretrain.models.attention import attend, unseen
 
 EPSILON = 1e-12  # of the layer norms (Devlin et al.)
 STD = 0.02  # of the initial weights (Devlin et al.)
 PAD = 0  # the padding of bert-base-uncased's vocabulary
 
 KeysValues = list[tuple[Tensor, Tensor]]  # of each cross layer, [I, h, N, hidden / h] each
+Wanted = tuple[Tensor, "Places"] | None  # the numbers [M] among T of what a layer is asked for, and their places
+
+
+@dataclass(frozen=True)
+class Places:
+    """Places of texts: what is done to each token alone is done to rows [T, hidden] of these, attention to texts [R, width, hidden]."""
+
+    texts: int
+    width: int
+    at: Tensor | None = None  # [T] their numbers among texts x width, ascending; None: all
+
+    @classmethod
+    def of(cls, chosen: Tensor) -> "Places":
+        """Those that are True in [R, L]."""
+        return cls(len(chosen), chosen.shape[1], chosen.flatten().nonzero().squeeze(1))
+
+    @classmethod
+    def close(cls, chosen: Tensor) -> "Places":
+        """Those that are True in [R, L], moved together to the left."""
+        width = max(1, int(chosen.sum(1).max())) if len(chosen) else 1
+        first = torch.arange(len(chosen), device=chosen.device)[:, None] * width - 1
+        return cls(len(chosen), width, (first + chosen.cumsum(1))[chosen])
+
+    def rows(self, texts: Tensor) -> Tensor:
+        """[R, width, C] -> [T, C]."""
+        found = texts.flatten(0, 1)
+        return found if self.at is None else found.index_select(0, self.at)
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """[T, C] -> [R, width, C], 0 elsewhere."""
+        if self.at is not None:
+            rows = rows.new_zeros(self.texts * self.width, rows.shape[1]).index_copy(0, self.at, rows)
+        return rows.view(self.texts, self.width, rows.shape[1])
 
 
 class Embeddings(nn.Module):
@@ -54,11 +91,11 @@ class Attention(nn.Module):
         """The keys and the values of [I, N, source]: [I, h, N, hidden / h] each."""
         return self.by_head(self.key(source)), self.by_head(self.value(source))
 
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """[R, L, hidden], keys and values by row, mask [R, N] True where there is something to see -> [R, L, hidden]."""
-        seen = None if mask is None else mask[:, None, None, :].bool()
-        x = scaled_dot_product_attention(self.by_head(self.query(x)), key, value, seen, self.dropout if self.training else 0.0)
-        return self.out(x.transpose(1, 2).flatten(2))
+    def forward(self, x: Tensor, places: Places, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Rows [T, hidden], keys and values by text, what is added to scores [R, 1, 1, N] -> [T, hidden]."""
+        query = self.by_head(places.spread(self.query(x)))
+        found = attend(query, key, value, bias, self.dropout if self.training else 0.0)
+        return self.out(places.rows(found.transpose(1, 2).flatten(2)))
 
     def by_head(self, x: Tensor) -> Tensor:
         """[R, L, hidden] -> [R, h, L, hidden / h]."""
@@ -80,11 +117,15 @@ class Layer(nn.Module):
         self.mlp_norm = nn.LayerNorm(hidden, EPSILON)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor, image: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """[R, L, hidden], mask [R, L], keys and values of each row's picture -> [R, L, hidden]."""
-        x = self.attention_norm(x + self.dropout(self.attention(x, *self.attention.project(x), mask)))
+    def forward(self, x: Tensor, places: Places, bias: Tensor, image: tuple[Tensor, Tensor] | None = None, wanted: Wanted = None) -> Tensor:
+        """Rows [T, hidden], keys and values of each text's picture -> [T, hidden], or [M, hidden] where only some are wanted."""
+        of = self.attention
+        key, value = of.by_head(places.spread(of.key(x))), of.by_head(places.spread(of.value(x)))
+        if wanted is not None:
+            x, places = x.index_select(0, wanted[0]), wanted[1]
+        x = self.attention_norm(x + self.dropout(of(x, places, key, value, bias)))
         if image is not None:
-            x = self.cross_norm(x + self.dropout(self.cross(x, *image)))
+            x = self.cross_norm(x + self.dropout(self.cross(x, places, *image)))
         return self.mlp_norm(x + self.dropout(self.down(gelu(self.up(x)))))
 
 
@@ -131,23 +172,37 @@ class Bert(nn.Module):
         """The layers that look at the picture."""
         return cast(list[Layer], list(self.layers[self.fusion :]))
 
-    def text(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Ids and mask [B, L], the mask True (or 1) for real tokens -> states [B, L, hidden]."""
-        x = self.embeddings(ids)
+    def text(self, ids: Tensor, mask: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Ids and mask [B, L], the mask True (or 1) for real tokens -> states [B, L, hidden].
+
+        With `wanted` [B, L] padding where that is not True is 0, at no cost.
+        """
+        places = Places(len(ids), ids.shape[1]) if wanted is None else Places.of(mask.bool() | wanted)
+        x, bias = places.rows(self.embeddings(ids)), unseen(mask)
         for layer in self.layers[: self.fusion]:
-            x = layer(x, mask)
-        return x
+            x = layer(x, places, bias)
+        return places.spread(x)
 
     def project(self, image_tokens: Tensor) -> KeysValues:
         """[I, N, C] -> keys and values [I, h, N, hidden / h] for each cross layer."""
         return [layer.cross.project(image_tokens) for layer in self.cross_layers]
 
-    def fuse(self, text_states: Tensor, mask: Tensor, keys_values: KeysValues, images: Tensor | None = None) -> Tensor:
-        """States [R, L, hidden], mask [R, L], projected pictures, and the picture [R] of each row (None: its own) -> [R, L, hidden]."""
-        x = text_states
-        for layer, (key, value) in zip(self.cross_layers, keys_values, strict=True):
-            x = layer(x, mask, (key, value) if images is None else (key[images], value[images]))
-        return x
+    def fuse(
+        self, states: Tensor, mask: Tensor, keys_values: KeysValues, images: Tensor | None = None, wanted: Tensor | None = None
+    ) -> Tensor:
+        """States [R, L, hidden], mask [R, L], projected pictures, and the picture [R] of each row (None: its own) -> [R, L, hidden].
+
+        With `wanted` [R, L] the states [M, hidden] where that is True, row by row.
+        """
+        places, last = Places(len(mask), mask.shape[1]), None
+        if wanted is not None:
+            computed = mask.bool() | wanted
+            places, last = Places.of(computed), (wanted[computed].nonzero().squeeze(1), Places.close(wanted))
+        x, bias = places.rows(states), unseen(mask)
+        for layer, of_all in zip(self.cross_layers, keys_values, strict=True):
+            image = of_all if images is None else (of_all[0].index_select(0, images), of_all[1].index_select(0, images))
+            x = layer(x, places, bias, image, last if layer is self.layers[-1] else None)
+        return x if wanted is not None else places.spread(x)
 
     def words(self, states_at_targets: Tensor) -> Tensor:
         """States [M, hidden] at masked positions -> a score [M, vocab] for each word."""

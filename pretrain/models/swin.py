@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import gelu
 from torch.utils.checkpoint import checkpoint
 
 from mals.errors import UserError
 from pretrain.method import Encoded
+from pretrain.models.attention import attend
 
 PATCH = 4  # pixels a side
 APART = -100.0  # added to the score of tokens that only the shift has brought into one window (Liu et al.)
@@ -75,7 +76,7 @@ class WindowAttention(nn.Module):
         bias = self.bias_table[self.index].permute(2, 0, 1).to(query.dtype)[None]  # [1, h, n, n]
         if self.mask is not None:
             bias = (bias + self.mask[:, None].to(query.dtype)).repeat(b, 1, 1, 1)  # [B W, h, n, n]
-        x = scaled_dot_product_attention(query, key, value, bias)
+        x = attend(query, key, value, bias)
         return self.out(x.transpose(1, 2).reshape(b, windows, n, width))
 
 
@@ -108,8 +109,7 @@ class Block(nn.Module):
         """Stochastic depth (Huang et al., 2016): nothing for some pictures, correspondingly more for the others."""
         if not self.training or self.drop == 0:
             return x
-        keep = x.new_empty(len(x), 1, 1, 1).bernoulli_(1 - self.drop)
-        return x * keep / (1 - self.drop)
+        return x * x.new_empty(len(x), 1, 1, 1).bernoulli_(1 - self.drop).div_(1 - self.drop)
 
 
 class Merge(nn.Module):

@@ -113,6 +113,31 @@ def test_projected_once_or_for_every_row_is_the_same_with_gradients():
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("padding", [False, True])
+def test_states_that_are_asked_for_alone_are_the_same_with_gradients(padding):
+    ids, mask = captions()
+    wanted = torch.zeros_like(mask)
+    wanted[0, 0] = wanted[0, 3] = wanted[2, 8] = True
+    wanted[1, 6] = padding
+    results = []
+    for alone in (True, False):
+        bert, tokens = tiny(), torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(2), requires_grad=True)
+        states = bert.text(ids, mask, wanted if alone else None)
+        fused = bert.fuse(states, mask, bert.project(tokens), torch.tensor([1, 1, 0]), wanted if alone else None)
+        found = fused if alone else fused[wanted]
+        found.sin().sum().backward()
+        results.append([states[mask | wanted], found, tokens.grad, *(p.grad for p in bert.parameters() if p.grad is not None)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_no_text_at_all_is_no_state():
+    bert, (ids, mask) = tiny(), captions()
+    states = bert.text(ids[:0], mask[:0], mask[:0])
+    assert bert.fuse(states, mask[:0], bert.project(torch.randn(3, 5, 24)), torch.arange(0), mask[:0]).shape == (0, 16)
+    assert bert.fuse(bert.text(ids, mask), mask, bert.project(torch.randn(3, 5, 24)), None, mask & False).shape == (0, 16)
+
+
 def test_the_picture_matters_only_to_its_own_rows():
     bert, (ids, mask) = tiny(), captions()
     tokens = torch.randn(2, 5, 24)
