@@ -1,6 +1,6 @@
 """Where data sets are: folders and files, lists with the folder of their pictures, and data sets of the Hugging Face hub.
 
-    my-set, my-set/dataset       what `mals run` packed         hf://datasets/OWNER/NAME, OWNER/NAME     the same at the hub, in its cache
+my-set, my-set/dataset       what `mals run` packed         hf://datasets/OWNER/NAME, OWNER/NAME     the same at the hub, in its cache
 list.json, list.json:DIR     a public list; its pictures are beside it, or in DIR
 """
 
