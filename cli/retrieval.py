@@ -1,31 +1,34 @@
-"""The commands that ask a trained method: evaluate, search."""
+"""The commands that ask a trained method: evaluate, zeroshot, search."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cli.launch import on_gpus
+from cli.launch import Data, Gpus, on_gpus
 from cli.stages import Json, Sets
 
 Checkpoint = Annotated[
-    str, typer.Argument(metavar="CHECKPOINT", help="The folder of a training, one of its checkpoints, or a file of weights.")
+    str,
+    typer.Argument(
+        metavar="CHECKPOINT", help="The folder of a training or release, one of its checkpoints, hf://OWNER/NAME, or a file of weights."
+    ),
 ]
-Data = Annotated[list[str], typer.Option("--data", help="A packed data set, a Parquet file or a JSON list; may be given again.")]
 Split = Annotated[str, typer.Option("--split", help="Which split of packed data.")]
 Rerank = Annotated[str, typer.Option("--rerank", help="itm, published or none: how the best by cosine are ordered.")]
 Best = Annotated[int, typer.Option("--k", min=1, help="Pictures of a text that the cross encoder looks at.")]
 Preset = Annotated[str | None, typer.Option("--preset", "-p", help="Whose sizes a file of weights has; aptm-paper where not given.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read pictures.")]
-Gpus = Annotated[int | None, typer.Option("--gpus", min=1, help="Processes on this machine, one a GPU.")]
 
 MODES = ("itm", "published", "none")
 
 
 def register(app: typer.Typer) -> None:
     app.command()(evaluate)
+    app.command()(zeroshot)
     app.command()(search)
 
 
@@ -62,6 +65,43 @@ def evaluate(
     ranks.stop()
 
 
+def zeroshot(
+    checkpoint: Checkpoint,
+    data: Annotated[list[str], typer.Option("--data", help="A benchmark that is packed, such as by `mals import`; again for each.")],
+    split: Split = "test",
+    rerank: Rerank = "itm",
+    k: Best = 128,
+    plain: Annotated[
+        bool, typer.Option("--plain-captions", help="a-z and 0-9 alone; with --rerank published so of ICFG and RSTP.")
+    ] = False,
+    to: Annotated[Path | None, typer.Option("--to", help="A file for the result as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="A file for the table, instead of printing it.")] = None,
+    preset: Preset = None,
+    batch: Batch = 64,
+    workers: Workers = 2,
+    gpus: Gpus = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Every benchmark without fine-tuning, as one table: retrieval where there are captions, recognition where there are labels."""
+    from pretrain import ranks, trained
+    from pretrain import zeroshot as table
+
+    mode = _mode(rerank)
+    on_gpus(gpus)
+    found = trained.read(checkpoint, sets or [], preset, ranks.start())
+    result = table.zeroshot(found, data, split, mode, k, batch=batch, workers=workers, plain=plain, progress=_tell)
+    result = {"checkpoint": checkpoint, **result}
+    if ranks.is_main():
+        text = table.markdown(result)
+        for file, written in ((to, json.dumps(result, indent=2) + "\n"), (markdown, text)):
+            if file is not None:
+                file.write_text(written, encoding="utf-8")
+        if as_json or markdown is None:
+            print(json.dumps(result) if as_json else text, end="\n" if as_json else "")
+    ranks.stop()
+
+
 def search(
     checkpoint: Checkpoint,
     sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="Whom to look for.")],
@@ -95,6 +135,13 @@ def search(
     print(f"contact sheet: {to}")
 
 
+def _tell(name: str) -> None:
+    from pretrain import ranks
+
+    if ranks.is_main():
+        print(f"{name} ...", file=sys.stderr, flush=True)
+
+
 def _mode(rerank: str) -> Any:
     from mals.errors import UserError
 
@@ -105,9 +152,10 @@ def _mode(rerank: str) -> Any:
 
 def _lines(result: dict[str, Any]) -> list[str]:
     """The result as a person reads it."""
-    found = result["retrieval"]
-    shown = "  ".join(f"{name} {100 * found[name]:.2f}" for name in ("R1", "R5", "R10", "mAP", "mINP"))
-    lines = [shown, f"    {found['queries']:,} texts, {found['gallery']:,} pictures, {found['persons']:,} persons; {found['protocol']}"]
+    lines = []
+    if found := result.get("retrieval"):
+        lines += ["  ".join(f"{name} {100 * found[name]:.2f}" for name in ("R1", "R5", "R10", "mAP", "mINP"))]
+        lines += [f"    {found['queries']:,} texts, {found['gallery']:,} pictures, {found['persons']:,} persons; {found['protocol']}"]
     if attributes := result.get("attributes"):
         named = [("mA", "mA"), ("accuracy", "accuracy"), ("precision", "precision"), ("recall", "recall"), ("F1", "f1")]
         lines += ["  ".join(f"{name} {100 * attributes[key]:.2f}" for name, key in named)]

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -283,17 +283,25 @@ def licence(found: Found) -> str | None:
     card = Path(found.path) / "README.md"
     if (Path(found.path) / OPENPOSE).is_file():
         return "OpenPose: CMU, for non-commercial use only"  # so controlnet_aux says of code and weights
+    return licence_of(card_facts(card))
+
+
+def card_facts(card: Path) -> dict[str, Any]:
+    """The front matter of a card, empty where there is none that can be read."""
     if not card.is_file():
-        return None
+        return {}
     front = re.match(r"---\s*\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
     try:
         facts = yaml.safe_load(front.group(1)) if front else None
     except yaml.YAMLError:
-        return None
-    if not isinstance(facts, dict) or not facts.get("license"):
-        return None
-    name = facts.get("license_name") if facts["license"] == "other" else None
-    return str(name or facts["license"])
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def licence_of(facts: Mapping[str, Any]) -> str | None:
+    """The licence that a card's front matter tells, by its own name where it is an "other"."""
+    name = facts.get("license_name") if facts.get("license") == "other" else None
+    return str(name or facts["license"]) if facts.get("license") else None
 
 
 def _fetch(need: Need) -> None:

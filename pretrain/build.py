@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from mals.attributes import load_space
-from pretrain import official, ranks
+from pretrain import official, origins, ranks
 from pretrain.augment import Augment
 from pretrain.config import Training
 from pretrain.data import Pairs
@@ -27,6 +27,8 @@ def prepare(config: Training, data: Sequence[str], out: Path, split: str = "trai
     weights = config.aptm.weights
     classes = load_space(config.aptm.space).classes if any((weights.iac, weights.iam, weights.mam)) else None
     pairs = Pairs.open(data, split, classes, NEED)
+    if ranks.is_main():
+        origins.note(out, data, pairs, config.start)
     tokenizer = tokenizer_of(config, pairs, out)
     method = method_of(config, tokenizer)
     started(config, method)

@@ -16,10 +16,10 @@ from torch.nn.functional import pad
 from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import metrics, ranks
-from pretrain.gallery import Gallery, encoded
+from pretrain.gallery import SPACES, Gallery, encoded, opened
 from pretrain.method import Method, Text
 from pretrain.methods.aptm import Aptm
-from pretrain.pairs import Pairs, Place
+from pretrain.pairs import NoLabels, Place
 from pretrain.trained import Trained
 
 Rerank = Literal["none", "itm", "published"]
@@ -34,8 +34,8 @@ ORDER = {
     "itm": "the best {k} of a text by cosine are ordered by the matching logit, the others follow by cosine",
     "published": "the best {k} of a text by cosine are ordered by logit + 8 x cosine (scaled to 0..1), the others follow by cosine",
 }
-NEED = "recognition is measured against"
-PROMPTS = "of an attribute's two prompts the one whose matching logit is higher"
+PLAIN = "; captions are read as letters a-z and digits alone"
+PROMPTS = "of an attribute's two prompts (space {space}) the one whose matching logit is higher"
 
 
 @dataclass
@@ -155,7 +155,7 @@ def text_states(method: Aptm, gallery: Gallery) -> tuple[Tensor, Tensor]:
 def recognised(method: Aptm, gallery: Gallery, prompts: Text) -> Tensor:
     """[G, A] in {0, 1}: of an attribute's two prompts, of [2A, P], the one that the cross encoder finds truer of a picture; ties are 0.
 
-    Call it after `leave_out`, or on a gallery without broken pictures.
+    Pictures that cannot be read are left out of the gallery from then on.
     """
     states = method.bert.text(prompts.ids, prompts.mask)
     found = torch.zeros(len(gallery), len(states) // 2, device=states.device)
@@ -165,38 +165,44 @@ def recognised(method: Aptm, gallery: Gallery, prompts: Text) -> Tensor:
         logits = [method.match(states[some[:, 0]], prompts.mask[some[:, 0]], keys, some[:, 1])[:, 1].float() for some in pairs.split(PAIRS)]
         side = torch.cat(logits).unflatten(0, (len(states), len(images)))
         found[numbers] = (side[1::2] > side[0::2]).T.float()
-    return ranks.total(found).long()
+    whole = ranks.total(found).long()
+    return whole if gallery.settled else whole[gallery.leave_out().to(whole.device)]
 
 
 def retrieval(found: Found, gallery: Gallery, mode: Rerank, k: int) -> dict[str, Any]:
     """R1, R5, R10, mAP and mINP with the protocol in words."""
     scores = metrics.retrieval((block.cpu() for block in found.scores(mode)), gallery.query_persons, gallery.persons)
     told = {"queries": len(gallery.queries), "gallery": len(gallery), "persons": len(gallery.persons.unique())}
-    return scores | told | {"protocol": f"{PROTOCOL}; {ORDER[mode].format(k=k)}"}
+    return scores | told | {"protocol": f"{PROTOCOL}; {ORDER[mode].format(k=k)}{PLAIN if gallery.plain else ''}"}
 
 
-def attributes(pred: Tensor, labels: Tensor, names: list[str], positive: list[int]) -> dict[str, Any]:
+def attributes(pred: Tensor, labels: Tensor, space: str, names: list[str], positive: list[int]) -> dict[str, Any]:
     """mA, accuracy, precision, recall and F1, and the same for each attribute; `positive` is the label that says it is there."""
     pred, labels = pred.cpu(), labels.cpu()
     each = metrics.per_attribute(pred, labels, positive=positive)
     return metrics.attributes(pred, labels, positive=positive) | {
         "pictures": len(pred),
-        "protocol": PROMPTS,
+        "space": space,
+        "protocol": PROMPTS.format(space=space),
         "each": dict(zip(names, each, strict=True)),
     }
 
 
 def evaluate(trained: Trained, gallery: Gallery, mode: Rerank = "itm", k: int = 128) -> dict[str, Any]:
-    """Everything that can be told of a trained method on a split: retrieval, and attributes where the data have labels."""
+    """Everything that can be told of a trained method on a split: retrieval where there are captions, attributes where there are labels."""
+    if not gallery.captioned and gallery.space is None:
+        raise UserError(f"there is nothing to measure: {gallery.pairs.where(0)} and the others have neither captions nor attribute labels")
     told: dict[str, Any] = {}
     with trained.precision():
-        found = find(trained.method, gallery, mode, k)
-        told["retrieval"] = retrieval(found, gallery, mode, k)
-        if gallery.labels is not None:
-            space = load_space(trained.config.aptm.space)
+        if gallery.captioned:
+            told["retrieval"] = retrieval(find(trained.method, gallery, mode, k), gallery, mode, k)
+        if gallery.space is not None:
+            space = load_space(gallery.space)
             prompts = encoded(trained.tokenizer, [prompt for pair in space.prompts for prompt in pair], gallery.device)
             positive = [values.index("yes") if "yes" in values else 1 for values in space.values]
-            told["attributes"] = attributes(recognised(trained.method, gallery, prompts), gallery.labels, list(space.names), positive)
+            pred = recognised(trained.method, gallery, prompts)
+            assert gallery.labels is not None
+            told["attributes"] = attributes(pred, gallery.labels, space.name, list(space.names), positive)
     return told | {"unreadable": int(ranks.total(torch.tensor(float(len(gallery.unreadable)), device=gallery.device)))}
 
 
@@ -210,12 +216,14 @@ def open_gallery(
     workers: int = 0,
     plain: bool = False,
 ) -> Gallery:
-    """A split of data sets, with labels where `recognise` asks for them, or where it is None and they are there."""
-    classes = load_space(trained.config.aptm.space).classes
+    """A split of data sets, with labels where `recognise` asks for them, or where it is None and they are there.
+
+    They may be of the space that the method was trained with, or of any that ships with mals, since prompts are but texts.
+    """
     try:
-        pairs = Pairs.open(data, split, classes if recognise is not False else None, NEED, every=True)
-    except UserError:
+        pairs, space = opened(data, split, None if recognise is False else [trained.config.aptm.space, *SPACES])
+    except NoLabels:
         if recognise is not None:
             raise
-        pairs = Pairs.open(data, split, every=True)
-    return Gallery(pairs, trained.tokenizer, trained.look, trained.device, batch, workers, plain)
+        pairs, space = opened(data, split, None)
+    return Gallery(pairs, trained.tokenizer, trained.look, trained.device, batch, workers, plain, space)

@@ -1,12 +1,14 @@
 """What texts are searched in: the pictures of a split once each, and its captions as queries, in batches of which each rank has its own.
 
+A split whose pictures have no captions is a gallery without queries.
+
 A batch holds the same rows whatever the number of ranks and workers, so that what is computed from it is the same to the bit.
 
 Shapes: G pictures, Q captions, B of a batch, A attributes.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any
 
@@ -14,28 +16,43 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import augment, ranks
 from pretrain.augment import Augment
 from pretrain.data import NAMED, in_workers
 from pretrain.method import Text
-from pretrain.pairs import Pairs, decode
+from pretrain.pairs import NoCaptions, NoLabels, Pairs, Place, decode
 from pretrain.text import Tokenizer, pre_caption
 
 TEXTS = 256  # encoded at once
+SPACES = ("market1501", "pa100k")  # whose attributes a data set may have
+NEED = "recognition is measured against"
 
 
 class Gallery:
-    """The pictures and captions of `pairs`, which has a row a caption; `plain` reads captions as published for ICFG-PEDES and RSTPReid."""
+    """The pictures and captions of `pairs`, which has a row a caption, or the pictures alone, one a row, where it has not one.
+
+    Their labels, where there are any, are of the attribute space `space`; `plain` reads captions as published for ICFG-PEDES and RSTPReid.
+    """
 
     def __init__(
-        self, pairs: Pairs, tokenizer: Tokenizer, look: Augment, device: Any = "cpu", batch: int = 64, workers: int = 0, plain: bool = False
+        self,
+        pairs: Pairs,
+        tokenizer: Tokenizer,
+        look: Augment,
+        device: Any = "cpu",
+        batch: int = 64,
+        workers: int = 0,
+        plain: bool = False,
+        space: str | None = None,
     ) -> None:
         self.pairs, self.tokenizer, self.look, self.device = pairs, tokenizer, look, device
-        self.batch, self.workers, self.plain = batch, workers, plain
+        self.batch, self.workers, self.plain, self.space = batch, workers, plain, space
+        self.captioned = any(pairs.captions())
         first = torch.full((int(pairs.pictures.max()) + 1,), len(pairs))
         self.rows = first.scatter_reduce(0, pairs.pictures, torch.arange(len(pairs)), "amin")  # [G] int64: a row that shows the picture
-        self.queries = torch.arange(len(pairs))  # [Q] int64: rows
+        self.queries = torch.arange(len(pairs) if self.captioned else 0)  # [Q] int64: rows
         self.unreadable: dict[int, str] = {}  # row -> why, of this rank's pictures
         self.settled = False  # whether it is known which pictures can be read
 
@@ -91,6 +108,28 @@ class Gallery:
         self.queries = self.queries[torch.isin(self.pairs.pictures[self.queries], self.pairs.pictures[self.rows[read]])]
         self.rows, self.settled = self.rows[read], True
         return read
+
+
+def opened(data: Sequence[Place], split: str, spaces: Iterable[str] | None, need: str = NEED) -> tuple[Pairs, str | None]:
+    """The rows of a split, with the labels of the first of `spaces` that the data have, and its name; None: no labels.
+
+    A row is a caption, or a picture where none has a caption; UserError where some have and others have not, NoLabels where no space fits.
+    """
+    first: NoLabels | None = None
+    for space in [None] if spaces is None else dict.fromkeys(spaces):
+        classes = None if space is None else load_space(space).classes
+        try:
+            try:
+                return Pairs.open(data, split, classes, need, every=True), space
+            except NoCaptions:
+                pairs = Pairs.open(data, split, classes, need, captions=False)
+                if any(pairs.captions()):
+                    raise
+                return pairs, space
+        except NoLabels as error:
+            first = first or error
+    assert first is not None
+    raise first
 
 
 class Pictures(torch.utils.data.Dataset[Any]):

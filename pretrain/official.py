@@ -1,10 +1,13 @@
 """Weights that others have published, read into our towers: APTM's own, Swin from ImageNet-22k, BERT.
 
+A file may hold tensors and plain data; what would need code to be read is refused.
+
 A model that holds `swin`, `bert`, `vision_proj`, `text_proj`, `temp` and `itm_head` reads the authors' checkpoint whole. Nothing is
 loaded in part without saying so: what is missing, unexpected or of another shape is one UserError.
 """
 
 import re
+from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -130,7 +133,11 @@ def load(model: nn.Module, state: Mapping[str, Tensor], source: str, optional: s
 def read_aptm(source: str) -> dict[str, Tensor]:
     """A whole APTM under our names: the authors' checkpoint (a .pth with `model`, or safetensors), or our own model.safetensors."""
     state = tensors(source)
-    return from_theirs(state, source) if any(name.startswith("vision_encoder.") for name in state) else state
+    if any(name.startswith("vision_encoder.") for name in state):
+        return from_theirs(state, source)
+    if not any(name.startswith("swin.") for name in state):
+        raise UserError(f"{source} is not a checkpoint of APTM: it has {_some(state) or 'no tensor'}")
+    return state
 
 
 def start_swin(swin: Swin, source: str) -> None:
@@ -197,9 +204,12 @@ def tensors(source: str) -> dict[str, Tensor]:
         except SafetensorError as error:
             raise UserError(f"{source} is not a whole safetensors file: {error}") from None
     try:
-        read = torch.load(file, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError):
-        raise UserError(f"{source} does not hold tensors alone, or not whole; convert it to safetensors where you trust it") from None
+        with torch.serialization.safe_globals([Namespace]):
+            read = torch.load(file, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f" (it holds {foreign[1]})" if foreign else ", or not whole"
+        raise UserError(f"{source} does not hold tensors alone{what}; convert it to safetensors where you trust it") from None
     for key in ("model", "state_dict"):
         if isinstance(read, dict) and isinstance(read.get(key), dict):
             read = read[key]

@@ -1,4 +1,7 @@
-"""A trained method as others use it: read from the folder of a training, one of its checkpoints, or weights that others published."""
+"""A trained method as others use it: read from a training, one of its checkpoints, a release, or weights that others published.
+
+A release is OUT/model.safetensors, config.yaml and tokenizer.json of a finished training, in a folder or at the hub.
+"""
 
 import json
 from collections.abc import Sequence
@@ -7,17 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from mals import settings
-from mals.errors import UserError
-from pretrain import checkpoint, official
+from mals.errors import ModelMissing, UserError
+from pretrain import checkpoint, official, origins
 from pretrain.augment import Augment
+from pretrain.benchmarks.layout import seen
 from pretrain.build import TOKENIZER, method_of
 from pretrain.config import TRAINING, Training
 from pretrain.methods.aptm import Aptm
 from pretrain.precision import numbers
 from pretrain.text import Tokenizer
+
+HUB = "hf://"
+SPACE = "space.yaml"  # in a release: the attribute space, where it is none that ships with mals
+FILES = ("config.yaml", checkpoint.MODEL, TOKENIZER)  # of a release, without which nothing can be asked
+LOOKED = f"looked for {', '.join(FILES)}, for {checkpoint.FOLDER}/ of a training, and for weights alone"
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Trained:
     tokenizer: Tokenizer
     look: Augment
     device: torch.device
+    origins: dict[str, Any] | None = None  # what it learnt from, as `pretrain.origins` notes it; None: nobody has noted it
 
     def precision(self) -> torch.autocast:
         """The numbers in which to compute, those of the training."""
@@ -36,45 +45,77 @@ class Trained:
 
 
 def read(place: str, sets: Sequence[str] = (), preset: str | None = None, device: str | torch.device = "cpu") -> Trained:
-    """The method of a training's folder, of OUT/checkpoints/N, or of a file of weights, whose sizes `preset` and `sets` tell.
+    """The method of a training's folder, of OUT/checkpoints/N, of a release (hf://OWNER/NAME), or of a file of weights.
 
-    Raises UserError where there is none, or where the weights are of other settings.
+    Of a file of weights `preset` and `sets` tell the sizes. UserError where there is no method, or where the weights are of other settings.
     """
-    folder = Path(place).expanduser()
+    folder = _fetched(place) if place.startswith(HUB) else Path(place).expanduser()
     found = _settings_of(folder)
     if found is None:
         given = settings.assign({"preset": preset or "aptm-paper"}, list(sets), TRAINING)
-        weights, words = place, given.get("data", {}).get("tokenizer", "bert-base-uncased")
+        weights = official.read_aptm(place)
+        words = given.get("data", {}).get("tokenizer", "bert-base-uncased")
     else:
         if preset is not None:
             raise UserError(f"{place} knows its settings: --preset is for files of weights alone")
         given = settings.assign(found[0], list(sets), TRAINING)
-        weights, words = str(found[1] / "model.safetensors"), str(_tokenizer(found[1]))
+        weights, words = official.read_aptm(str(found[1] / checkpoint.MODEL)), str(_tokenizer(found[1]))
     config = settings.check_kind(given, place, TRAINING)
     assert isinstance(config, Training)
     tokenizer = Tokenizer.load(words, config.data.max_tokens)
     method = method_of(config, tokenizer)
-    official.load(method, official.read_aptm(weights), place)
+    official.load(method, weights, place)
     here = torch.device(device)
     shown = config.data
     look = Augment(shown.height, shown.width, shown.mean, shown.std)
-    return Trained(config, method.eval().to(here), tokenizer, look, here)
+    return Trained(config, method.eval().to(here), tokenizer, look, here, origins.read(found[1] if found else folder))
+
+
+def _fetched(place: str) -> Path:
+    """The folder of a release at the hub, fetched into the cache where it is not there, or not the latest."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    name = place.removeprefix(HUB).strip("/")
+    try:
+        if name.count("/") != 1:
+            raise HFValidationError(place)
+        return Path(snapshot_download(name, allow_patterns=[*FILES, SPACE, origins.FILE]))
+    except HFValidationError:
+        raise UserError(f"{place} is not of the form {HUB}OWNER/NAME") from None
+    except Exception as error:  # the HTTP library below huggingface_hub raises errors of its own
+        told = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise ModelMissing(f"{place} is not in the Hugging Face cache and cannot be fetched ({type(error).__name__}: {told})") from None
 
 
 def _settings_of(folder: Path) -> tuple[dict[str, Any], Path] | None:
-    """The settings that a folder was trained with, and the folder of its weights; None for what is no training's."""
+    """The settings that a folder was trained with, and the folder of its weights; None for what holds weights alone, or is no folder."""
     if not folder.is_dir():
         return None
-    if (folder / "config.yaml").is_file() and (folder / "model.safetensors").is_file():
-        return yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), folder
+    if (folder / "config.yaml").is_file() and (folder / checkpoint.MODEL).is_file():
+        given = settings.parse((folder / "config.yaml").read_text(encoding="utf-8"), str(folder / "config.yaml"))
+        if (folder / SPACE).is_file():
+            given = settings.merge(given, {"aptm": {"space": str(folder / SPACE)}})
+        return given, folder
     if (folder / "state.json").is_file():
-        return json.loads((folder / "state.json").read_text(encoding="utf-8"))["config"], folder
+        return _state(folder / "state.json"), folder
     latest = checkpoint.latest(folder)
     if latest is not None:
         return latest.config, latest.folder
     if (folder / checkpoint.FOLDER).is_dir() or (folder / TOKENIZER).is_file():
         raise UserError(f"the training in {folder} has no checkpoint yet")
+    if not any((folder / name).is_file() for name in (*official.FILES, "refs/main")):
+        raise UserError(f"{folder} holds no trained method: {LOOKED}, and saw {seen(folder)}")
     return None
+
+
+def _state(file: Path) -> dict[str, Any]:
+    """The settings of a checkpoint."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["config"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{file} is not the state of a checkpoint") from None
+    return found
 
 
 def _tokenizer(folder: Path) -> Path:

@@ -119,11 +119,12 @@ def test_the_result_names_its_protocol_and_measures_attributes_where_there_are_l
 
 def test_a_perfect_embedding_finds_everything() -> None:
     persons = torch.tensor([0, 1, 2, 3])
-    gallery = type("Gallery", (), {"queries": persons, "query_persons": persons, "persons": persons, "__len__": lambda self: 4})()
+    facts = {"queries": persons, "query_persons": persons, "persons": persons, "plain": False, "__len__": lambda self: 4}
+    gallery = type("Gallery", (), facts)()
     found = retrieval(Found(torch.eye(4), torch.eye(4), torch.empty(4, 0)), gallery, "none", 1)
     assert (found["R1"], found["mAP"], found["mINP"]) == (1, 1, 1)
     labels = torch.tensor([[0, 1], [1, -1]])
-    assert attributes(labels.clamp(min=0), labels, ["a", "b"], [1, 1])["mA"] == 1
+    assert attributes(labels.clamp(min=0), labels, "own", ["a", "b"], [1, 1])["mA"] == 1
 
 
 def test_pictures_that_cannot_be_read_are_left_out_with_their_captions(

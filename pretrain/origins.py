@@ -1,0 +1,71 @@
+"""What a method learnt from: its data sets as their own cards tell of them, and what its first weights had learnt from."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mals.making import SUMS
+from mals.models import card_facts, licence_of
+from pretrain.benchmarks.importing import CLAIM
+from pretrain.pairs import Pairs, Place
+
+FILE = "origins.json"
+
+
+def about(place: Place) -> dict[str, Any]:
+    """Name, licence, whether it is synthetic, which public benchmark, and a hash of its SHA256SUMS: None is what nobody tells."""
+    path = Path(place[0] if isinstance(place, tuple) else place).expanduser()
+    folders = (path, path / "dataset", path.parent.parent) if path.suffix != ".json" else ()
+    folder = next((one for one in folders if (one / "README.md").is_file()), path)
+    facts = card_facts(folder / "README.md")
+    tags, sums = facts.get("tags"), folder / SUMS
+    return {
+        "name": str(facts.get("pretty_name") or path.resolve().stem),
+        "licence": licence_of(facts),
+        "link": str(facts["license_link"]) if str(facts.get("license_link", "")).startswith("http") else None,
+        "synthetic": "synthetic" in tags if isinstance(tags, list) else None,
+        "benchmark": _benchmark(folder / CLAIM),
+        "sums": hashlib.sha256(sums.read_bytes()).hexdigest() if sums.is_file() else None,
+    }
+
+
+def note(out: Path, data: Sequence[Place], pairs: Pairs, start: str | None = None) -> None:
+    """Write of a training into `out` what it learns from, a row a caption, and what the weights that it starts from had learnt from."""
+    sets = [about(place) | {"rows": len(part.captions)} for place, part in zip(data, pairs.columns, strict=True)]
+    text = json.dumps({"v": 1, "data": sets, "before": read(Path(start).expanduser()) if start else None}, indent=1)
+    (out / f".{FILE}.part").write_text(text + "\n", encoding="utf-8")
+    (out / f".{FILE}.part").replace(out / FILE)
+
+
+def read(place: Path) -> dict[str, Any] | None:
+    """What was noted for weights: in their folder, in that of the training whose checkpoint they are; None where nothing was."""
+    folder = place if place.is_dir() else place.parent
+    for one in (folder, folder.parent.parent):
+        try:
+            found = json.loads((one / FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return found if isinstance(found, dict) and isinstance(found.get("data"), list) else None
+    return None
+
+
+def every(origins: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """All data sets of a method and of those that it was made from, the latest first."""
+    return [*origins["data"], *every(origins.get("before"))] if origins else []
+
+
+def met(origins: dict[str, Any] | None, place: Place) -> bool:
+    """Whether a method learnt from the data set at `place`, from whatever split: the same public benchmark, or one with its sums."""
+    here = about(place)
+    return any(one[key] is not None and one[key] == here[key] for one in every(origins) for key in ("benchmark", "sums"))
+
+
+def _benchmark(claim: Path) -> str | None:
+    """What `mals import` packed, as its claim tells."""
+    try:
+        found = json.loads(claim.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return str(found["benchmark"]) if isinstance(found, dict) and "benchmark" in found else None

@@ -1,0 +1,114 @@
+"""One table of every benchmark: what each can be asked for, by which prompts, and what the table says of itself."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from mals.attributes import load_space
+from mals.errors import UserError
+from pretrain.benchmarks.importing import bring
+from pretrain.evaluate import evaluate, open_gallery
+from pretrain.trained import Trained, read
+from pretrain.zeroshot import markdown, zeroshot
+from tests.conftest import Mals
+from tests.pretrain.benchmarks import layouts
+from tests.pretrain.packs import rewritten
+from tests.pretrain.releases import released
+
+MADE = {"cuhk-pedes": layouts.cuhk, "rstpreid": layouts.rstp, "pa100k": layouts.pa100k, "market1501": layouts.market}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Miniatures of four benchmarks, packed by `mals import`."""
+    folder = tmp_path_factory.mktemp("sets")
+    for name, make in MADE.items():
+        bring(name, make(folder / "raw" / name), str(folder / name))
+    return {name: str(folder / name) for name in MADE}
+
+
+@pytest.fixture(scope="module")
+def out(trainable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return released(tmp_path_factory.mktemp("zeroshot") / "out", trainable)
+
+
+@pytest.fixture(scope="module")
+def trained(out: Path) -> Trained:
+    return read(str(out))
+
+
+@pytest.mark.parametrize("name", ["pa100k", "market1501"])
+def test_pictures_without_captions_are_recognised_by_the_prompts_of_their_own_space(
+    trained: Trained, sets: dict[str, str], name: str
+) -> None:
+    gallery = open_gallery(trained, [sets[name]], "test")
+    result = evaluate(trained, gallery)
+    assert not gallery.captioned and len(gallery.queries) == 0 and "retrieval" not in result
+    assert list(result["attributes"]["each"]) == list(load_space(name).names) and f"space {name}" in result["attributes"]["protocol"]
+    with pytest.raises(UserError, match="has no attribute labels"):
+        open_gallery(trained, [sets["cuhk-pedes"]], "test", True)
+
+
+def test_pictures_with_neither_captions_nor_labels_are_refused(trained: Trained, sets: dict[str, str]) -> None:
+    gallery = open_gallery(trained, [sets["market1501"]], "distractors")
+    with pytest.raises(UserError, match="neither captions nor attribute labels"):
+        evaluate(trained, gallery)
+
+
+def test_pictures_that_cannot_be_read_are_left_out_of_recognition(trained: Trained, sets: dict[str, str], tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    bring("pa100k", layouts.pa100k(tmp_path / "raw"), str(own))
+
+    def broken(table: pa.Table) -> pa.Table:
+        rows = table.to_pylist()
+        rows[0]["image"]["bytes"] = b"rubbish"
+        return pa.Table.from_pylist(rows, schema=table.schema)
+
+    result = evaluate(trained, open_gallery(trained, [rewritten(own, broken)], "test"))
+    whole = evaluate(trained, open_gallery(trained, [sets["pa100k"]], "test"))
+    assert (result["unreadable"], result["attributes"]["pictures"], whole["attributes"]["pictures"]) == (1, 2, 3)
+
+
+def test_some_captions_are_not_taken_for_none(trained: Trained, sets: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="rows have no caption"):
+        open_gallery(trained, [sets["cuhk-pedes"], sets["market1501"]], "test", False)
+
+
+def test_the_table_has_a_row_a_data_set_and_says_how_it_was_measured(trained: Trained, sets: dict[str, str]) -> None:
+    result = zeroshot(trained, list(sets.values()), k=3, mode="published")
+    by_name = {row["name"]: row for row in result["sets"]}
+    assert list(by_name) == ["CUHK-PEDES", "RSTPReid", "PA-100K", "Market-1501"]
+    assert [sorted(row.keys() & {"retrieval", "attributes"}) for row in result["sets"]] == 2 * [["retrieval"]] + 2 * [["attributes"]]
+    stripped = "captions are read as letters a-z and digits alone"
+    assert stripped in by_name["RSTPReid"]["retrieval"]["protocol"] and stripped not in by_name["CUHK-PEDES"]["retrieval"]["protocol"]
+    table = markdown(result)
+    lines = table.splitlines()
+    assert lines[0] == "| data set | texts | pictures | R@1 | R@5 | R@10 | mAP | mINP | mA |"
+    assert [line.count("|") for line in lines[:6]] == 6 * [10] and lines[4].startswith("| PA-100K | – | 3 | – | – |")
+    assert "every caption is a query" in table and "logit + 8 x cosine" in table and "space market1501" in table
+    assert "learnt from" not in table
+
+
+def test_a_data_set_that_the_method_has_learnt_from_is_marked(trainable: Path, trained: Trained) -> None:
+    result = zeroshot(trained, [str(trainable)], "train", mode="none")
+    assert result["sets"][0]["learnt_from"] and "that is not zero-shot" in markdown(result) and "(learnt from) |" in markdown(result)
+
+
+def test_a_typing_mistake_in_the_last_data_set_is_told_before_the_first_is_measured(trained: Trained, sets: dict[str, str]) -> None:
+    told: list[str] = []
+    with pytest.raises(UserError, match="there is no data set nowhere"):
+        zeroshot(trained, [sets["pa100k"], "nowhere"], progress=told.append)
+    assert told == []
+
+
+def test_the_command_writes_json_and_a_markdown_table(out: Path, sets: dict[str, str], mals: Mals, tmp_path: Path) -> None:
+    words = ["zeroshot", out, "--data", sets["cuhk-pedes"], "--data", sets["market1501"], "--workers", 0, "--to", "a.json"]
+    result = mals(*words)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("| data set |") and "| CUHK-PEDES |" in result.stdout
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["split"] == "test" and [row["name"] for row in found["sets"]] == ["CUHK-PEDES", "Market-1501"]
+    result = mals("evaluate", out, "--data", sets["market1501"], "--workers", 0)
+    assert result.returncode == 0 and result.stdout.startswith("mA "), result.stderr
