@@ -1,0 +1,117 @@
+"""What each loss of APTM brings on the pedestrian world: `python -m benchmarks.ablation --data demo-run/dataset`, JSON lines.
+
+    --data DIR      what is trained on: the packed set of `make demo`, or another
+    --test DIR      a benchmark of the world, made where it is missing (default ablation-world: 1,000 persons, 200 of them for test)
+    --preset NAME   tiny
+    --set a.b=c     any setting of the training
+    --only NAME     one of itc, itm, mlm, all: the losses up to it
+    --points N      checkpoints on the learning curve (default 4)
+    --to DIR        where the trainings go (default ablation); one that is finished is not done again
+
+Each line is a checkpoint on the test split: R@1 by cosine, re-ranked where there is a matching loss; mA where there are all losses.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+LOSSES = {"itc": ("itc",), "itm": ("itc", "itm"), "mlm": ("itc", "itm", "mlm"), "all": ("itc", "itm", "mlm", "iac", "iam", "mam")}
+EVERY = LOSSES["all"]
+WORLD = ("--persons", "1000", "--views", "4", "--height", "128")
+
+
+def main() -> None:
+    told = arguments()
+    if not (told.test / "SHA256SUMS").is_file():
+        subprocess.run([sys.executable, "-m", "cli.main", "world", "make", "--to", str(told.test), *WORLD], check=True)
+    for name in [told.only] if told.only else LOSSES:
+        for line in curve(name, told):
+            print(json.dumps({"benchmark": "ablation", "losses": name, **line}), flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--test", type=Path, default=Path("ablation-world"))
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--set", action="append", default=[], dest="sets")
+    parser.add_argument("--only", choices=LOSSES)
+    parser.add_argument("--points", type=int, default=4)
+    parser.add_argument("--to", type=Path, default=Path("ablation"))
+    return parser.parse_args()
+
+
+def curve(name: str, told: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The training with the losses up to `name`, and what its checkpoints find."""
+    out = told.to / name
+    off = [f"aptm.weights.{loss}=0" for loss in EVERY if loss not in LOSSES[name]]
+    seconds = train(out, told, [*told.sets, *off])
+    for folder in sorted((out / "curve").iterdir()):
+        shutil.copy(out / "tokenizer.json", folder)
+        found = evaluate(folder, told, "none", name == "all")
+        line = {"step": int(folder.name), "R1_cosine": found["retrieval"]["R1"], "mAP_cosine": found["retrieval"]["mAP"]}
+        if "itm" in LOSSES[name]:
+            again = evaluate(folder, told, "itm", False)["retrieval"]
+            line |= {"R1": again["R1"], "mAP": again["mAP"]}
+        if "attributes" in found:
+            line["mA"] = found["attributes"]["mA"]
+        yield line | {"train_seconds": seconds}
+
+
+def train(out: Path, told: argparse.Namespace, sets: list[str]) -> float | None:
+    """Train, keeping every checkpoint; seconds, None where that was done before."""
+    if (out / "model.safetensors").is_file():
+        return None
+    steps = planned(told, sets)
+    sets = [*sets, f"steps={steps}", f"save_every={-(-steps // told.points)}"]
+    words = ["pretrain", "--preset", told.preset, "--data", told.data, "--out", str(out)]
+    command = [sys.executable, "-m", "cli.main", *words, *[word for one in sets for word in ("--set", one)]]
+    began = time.monotonic()
+    with subprocess.Popen(command) as process:
+        while process.poll() is None:
+            keep(out)
+            time.sleep(0.2)
+    keep(out)
+    if process.returncode:
+        sys.exit(process.returncode)
+    return round(time.monotonic() - began, 1)
+
+
+def planned(told: argparse.Namespace, sets: list[str]) -> int:
+    """The steps that the settings ask for."""
+    from mals import settings
+    from pretrain.config import TRAINING, Training
+    from pretrain.pairs import Pairs
+
+    config = settings.check_kind(settings.assign({"preset": told.preset}, sets, TRAINING), "--set", TRAINING)
+    assert isinstance(config, Training)
+    return config.steps or config.epochs * (len(Pairs.open([told.data])) // config.batch)
+
+
+def keep(out: Path) -> None:
+    """Links to what is in the checkpoints, which the training removes in time."""
+    for folder in (out / "checkpoints").glob("[0-9]*"):
+        kept = out / "curve" / folder.name
+        if not kept.is_dir():
+            kept.mkdir(parents=True)
+            for file in ("model.safetensors", "state.json"):
+                (kept / file).hardlink_to(folder / file)
+
+
+def evaluate(folder: Path, told: argparse.Namespace, rerank: str, attributes: bool) -> dict[str, Any]:
+    """What `mals evaluate` says of a checkpoint."""
+    words = ["evaluate", str(folder), "--data", str(told.test), "--rerank", rerank, "--workers", "0", "--json"]
+    words.append("--attributes" if attributes else "--no-attributes")
+    found = subprocess.run([sys.executable, "-m", "cli.main", *words], check=True, capture_output=True, text=True)
+    result: dict[str, Any] = json.loads(found.stdout)
+    return result
+
+
+if __name__ == "__main__":
+    main()
