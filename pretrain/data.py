@@ -243,17 +243,27 @@ def in_workers(workers: int) -> dict[str, Any]:
 
 
 def _alone(worker: int) -> None:
-    """A worker is one thread, since there are as many of them as there are to be, and does not outlive the trainer.
+    """A worker is one thread, since there are as many of them as there are to be; it ends with the trainer, and not before.
 
-    A signal to end comes to all processes of a terminal or a job; the trainer wants its data until it has written its checkpoint.
+    A signal to end comes to all processes of a terminal or a job, and the trainer wants its data until it has written its checkpoint.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_told, daemon=True).start()
     cv2.setNumThreads(1)
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     threading.Thread(target=_end_with_trainer, daemon=True).start()
+
+
+def _end_when_told() -> None:
+    """End this worker when the trainer, and nobody else, says so."""
+    trainer = multiprocessing.parent_process()
+    while trainer is not None and signal.sigwaitinfo({signal.SIGTERM}).si_pid != trainer.pid:
+        pass
+    os._exit(128 + signal.SIGTERM)
 
 
 def _end_with_trainer() -> None:

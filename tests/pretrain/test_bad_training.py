@@ -1,0 +1,232 @@
+"""What a training is given and cannot use, or what goes wrong under it: one sentence each, and nothing lost."""
+
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pytest
+import torch
+
+from mals.errors import UserError
+from pretrain import checkpoint
+from pretrain.data import Loader, Pairs
+from pretrain.method import Wants
+from pretrain.methods.aptm import Aptm
+from pretrain.schedule import groups
+from pretrain.text import Tokenizer, train_vocabulary
+from pretrain.train import Loop, enough
+from tests.conftest import environment
+from tests.pretrain.packs import rewritten
+from tests.pretrain.test_aptm import settings, small
+from tests.pretrain.trainings import command, here, lines, run, same_weights
+
+FULL_DISK = """
+set -u
+mount -t tmpfs -o size=$1 none {out}
+{command} 2> {told}; echo $? >> {codes}
+ls {out}/checkpoints > {kept}
+mount -o remount,size=200m {out}
+{command} 2>> {told}; echo $? >> {codes}
+cp {out}/model.safetensors {weights}
+"""
+
+Change = Callable[[pa.Table], pa.Table]
+
+
+@pytest.fixture
+def changed(trainable: Path, tmp_path: Path) -> Callable[[Change], Path]:
+    """The shared data set, with its tables changed."""
+
+    def make(change: Change) -> Path:
+        return rewritten(Path(shutil.copytree(trainable, tmp_path / "data")), change)
+
+    return make
+
+
+def put(table: pa.Table, name: str, row: int, value: Any) -> pa.Table:
+    """A table with one value changed; a dictionary changes a part of a struct."""
+    at = table.schema.get_field_index(name)
+    values = table[name].to_pylist()
+    values[row] = {**values[row], **value} if isinstance(value, dict) else value
+    return table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda table: table.drop_columns(["attributes"]), r"has no attribute labels, which the losses iac, iam and mam need"),
+        (lambda table: put(table, "attributes", 1, {"gender": 3}), r"the label of gender in row 1 is 3, not -1, 0 or 1"),
+        (lambda table: table.drop_columns(["caption"]), r"has no captions: there is no column caption"),
+        (lambda table: put(table, "caption", 1, " "), r"1 of \d+ rows have no caption"),
+        (lambda table: table.slice(0, 0), r"is empty: its split train has no row"),
+        (lambda table: table.slice(0, 5), r"a batch of 16 rows is more than the \d+ rows of the data"),
+    ],
+)
+def test_data_that_do_not_serve_are_refused(change: Change, said: str, changed: Callable[[Change], Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        here(changed(change), tmp_path / "out")
+
+
+def test_data_without_labels_serve_the_other_losses(changed: Callable[[Change], Path], tmp_path: Path) -> None:
+    data = changed(lambda table: table.drop_columns(["attributes"]))
+    without = [f"aptm.weights.{name}=0" for name in ("mlm", "iac", "iam", "mam")]
+    here(data, tmp_path / "out", "steps=2", *without)
+    assert {"itc", "itm"} <= set(lines(tmp_path / "out")[0]) and not {"mlm", "iac", "iam", "mam"} & set(lines(tmp_path / "out")[0])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_pictures_that_cannot_be_read_are_named_and_counted(
+    workers: int, changed: Callable[[Change], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = changed(lambda table: put(table, "image", 2, {"bytes": table["image"][2].as_py()["bytes"][:300]}))
+    files = len(list((data / "data").iterdir()))
+    here(data, tmp_path / "out", "steps=4", f"data.workers={workers}")
+    assert lines(tmp_path / "out")[-1]["unreadable"] == files
+    assert capsys.readouterr().err.count("row 2: the picture cannot be read") == files
+
+
+def test_the_command_ends_with_one_sentence_and_code_2(trainable: Path, tmp_path: Path) -> None:
+    here(trainable, tmp_path, "steps=2")
+    for sets, said in {
+        ("aptm.proj=32",): "the checkpoint is of other settings: aptm.proj (96 then, 32 now)",
+        ("aptm.weights.mml=1",): "did you mean aptm.weights.mlm?",
+    }.items():
+        ended = run(trainable, tmp_path, "steps=2", *sets)
+        assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and said in ended.stderr
+
+
+def test_more_gpus_than_there_are_is_refused(trainable: Path, tmp_path: Path) -> None:
+    words = [*command(trainable, tmp_path), "--gpus", str(torch.cuda.device_count() + 2)]
+    ended = subprocess.run(words, env=environment(), capture_output=True, text=True)
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and "this machine has" in ended.stderr
+
+
+def test_a_warm_up_longer_than_the_training_is_refused(trainable: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^optimizer\.warmup is 50 steps, and the training has 24; a share below 1 fits any number$"):
+        here(trainable, tmp_path, "optimizer.warmup=50")
+
+
+def test_a_loss_that_is_no_number_stops_before_the_update() -> None:
+    method, batch = small()
+    config = settings(data={"height": 64, "width": 32})
+    loop = Loop(config, method, torch.optim.AdamW(groups(method, (), rate=1.0, decay=0.1)), Path(), 10, torch.device("cpu"))
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    with pytest.raises(UserError, match=r"^the loss itc, itm, mlm, iac, iam, mam is not finite at step 7; nothing was updated"):
+        loop.step(7, replace(batch, images=batch.images * torch.nan))
+    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
+
+
+@pytest.mark.slow
+def test_a_rate_that_is_too_high_ends_with_the_step_and_the_loss(trainable: Path, tmp_path: Path) -> None:
+    ended = run(trainable, tmp_path, "optimizer.lr=1e30", "dtype=fp32", "data.workers=1")
+    told = [line for line in ended.stderr.splitlines() if not line.startswith("step ")]
+    assert ended.returncode == 2 and len(told) == 1, ended.stderr
+    assert re.match(r"the loss .*itc.* is not finite at step \d+; nothing was updated: lower optimizer\.lr", told[0])
+    assert all(-1e30 < line["loss"] < 1e30 for line in lines(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:125] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+    ],
+)
+def test_memory_that_runs_out_is_told_with_what_to_lower(
+    error: Exception, trainable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Aptm, "forward", fail)
+    with pytest.raises(UserError, match=r"^memory ran out; lower batch, or set checkpointing=true$"):
+        here(trainable, tmp_path)
+
+
+def test_memory_that_really_runs_out_is_told_so() -> None:
+    with pytest.raises(UserError, match="memory ran out"), enough():
+        torch.empty(1 << 60)
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), enough():
+        raise RuntimeError("shapes differ")
+
+
+def test_a_worker_that_was_killed_is_told_so(trainable: Path) -> None:
+    pairs = Pairs.open([trainable])
+    loader = Loader(pairs, Tokenizer.of(train_vocabulary(pairs.captions(), 200)), Wants(), batch=8, seed=1, workers=1)
+    with (
+        pytest.raises(UserError, match=r"^a process that reads pictures was ended, most likely for want of memory; lower data\.workers"),
+        enough(),
+    ):
+        for _ in loader:
+            for worker in loader._loader._iterator._workers:  # type: ignore[union-attr]
+                psutil.Process(worker.pid).send_signal(signal.SIGKILL)
+
+
+def torn(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
+def test_a_torn_checkpoint_is_passed_over_for_the_one_before(
+    name: str, trainable: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here(trainable, tmp_path / "calm", "steps=6")
+    shutil.copytree(tmp_path / "calm", tmp_path / "torn")
+    torn(tmp_path / "torn/checkpoints/00000006" / name)
+    (tmp_path / "torn/model.safetensors").unlink()
+    here(trainable, tmp_path / "torn", "steps=6", "save_every=1")
+    told = capsys.readouterr().err
+    assert "00000006 is damaged (" in told and "goes on from step 4" in told
+    assert same_weights(tmp_path / "calm/model.safetensors", tmp_path / "torn/model.safetensors")
+    assert [one.name for one in sorted((tmp_path / "torn/checkpoints").iterdir())] == ["00000005", "00000006"]
+
+
+def test_a_training_whose_checkpoints_are_all_torn_is_not_begun_anew(trainable: Path, tmp_path: Path) -> None:
+    here(trainable, tmp_path, "steps=4")
+    for folder in (tmp_path / "checkpoints").iterdir():
+        torn(folder / "model.safetensors")
+    with pytest.raises(UserError, match=r"00000004 is damaged .* remove .*checkpoints to start anew$"):
+        here(trainable, tmp_path, "steps=4")
+
+
+def test_a_later_damaged_checkpoint_does_not_outlive_what_is_saved_before_it(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    for step in (2, 4, 6, 8):
+        checkpoint.save(tmp_path, step, layer, optimizer, {})
+    for step in (8, 6):
+        shutil.copytree(tmp_path / "checkpoints/00000008", tmp_path / "checkpoints/00000009", dirs_exist_ok=True)
+        torn(tmp_path / f"checkpoints/{step:08d}/model.safetensors")
+    checkpoint.save(tmp_path, 3, layer, optimizer, {})
+    found = checkpoint.latest(tmp_path)
+    assert found is not None and found.step == 3 and not found.damaged
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_with_a_sentence_and_the_training_goes_on_with_room(trainable: Path, tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a tmpfs of their own")
+    here(trainable, tmp_path / "calm", "steps=6")
+    weights = tmp_path / "calm/checkpoints/00000006"
+    each = sum(file.stat().st_size for file in weights.iterdir())
+    places = {name: tmp_path / name for name in ("out", "told", "codes", "kept", "weights")}
+    places["out"].mkdir()
+    words = " ".join(f"'{word}'" for word in command(trainable, places["out"], "steps=6"))
+    script = FULL_DISK.format(command=words, **places).replace("$1", str(each * 3 // 2))
+    subprocess.run(["unshare", "-rm", "bash", "-c", script], env=environment(), check=True, timeout=300)
+    told = [line for line in places["told"].read_text().splitlines() if not line.startswith("step ")]
+    assert places["codes"].read_text().split() == ["2", "0"], told
+    assert len(told) == 1 and "no space is left for" in told[0]
+    assert places["kept"].read_text().split() == ["00000002"]
+    assert same_weights(tmp_path / "calm/model.safetensors", places["weights"])
