@@ -88,7 +88,7 @@ def restore(found: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimize
         raise UserError(f"the checkpoint {found.folder} is of another model: {str(error).strip().splitlines()[-1].strip()}") from None
     for name, parameter in model.named_parameters():
         if f"{name}.step" in states:
-            optimizer.state[parameter] = {part: states[f"{name}.{part}"].to(_home(part, parameter)) for part in PARTS}
+            optimizer.state[parameter] = {part: states[f"{name}.{part}"].to(parameter.device) for part in PARTS}
 
 
 def release(out: Path, model: nn.Module, config: str, metrics: Mapping[str, Any]) -> None:
@@ -124,10 +124,6 @@ def _optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
         for part, value in optimizer.state.get(parameter, {}).items():
             found[f"{name}.{part}"] = torch.as_tensor(value)
     return plain(found)
-
-
-def _home(part: str, parameter: Tensor) -> torch.device:
-    return torch.device("cpu") if part == "step" else parameter.device  # AdamW counts steps on the CPU
 
 
 def _folders(out: Path) -> list[Path]:

@@ -109,9 +109,8 @@ def optimizer_of(config: Training, method: nn.Module, rules: Iterable[Rule], ste
     settings = config.optimizer
     if settings.warmup > steps:
         raise UserError(f"optimizer.warmup is {settings.warmup:g} steps, and the training has {steps:,}; a share below 1 fits any number")
-    return torch.optim.AdamW(
-        groups(method, rules, rate=settings.lr, decay=settings.decay), lr=settings.lr, betas=settings.betas, eps=settings.eps
-    )
+    parameters = groups(method, rules, rate=settings.lr, decay=settings.decay)
+    return torch.optim.AdamW(parameters, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
 
 
 def kept(file: Path, start: int) -> dict[str, Any]:
