@@ -1,1 +1,14 @@
 """The methods of text-based person search: data, towers, losses, training, evaluation."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pretrain.loaded import Loaded
+
+
+def load(place: str | Path, device: str = "cpu", batch: int = 64) -> "Loaded":
+    """A trained method to use: of a release, a training or hf://OWNER/NAME; see `pretrain.loaded.Loaded`."""
+    from pretrain import loaded
+
+    return loaded.load(place, device, batch)

@@ -151,6 +151,14 @@ def text_states(method: Aptm, gallery: Gallery) -> tuple[Tensor, Tensor]:
     return torch.cat(states), torch.cat([pad(mask, (0, wide - mask.shape[1])) for _, mask in parts])
 
 
+def prompt_logits(method: Aptm, prompts: Text, states: Tensor, images: Tensor) -> Tensor:
+    """How true prompts [2A, P], with states [2A, P, C], are of pictures [B, 3, H, W]: [B, 2A]."""
+    keys = method.bert.project(method.swin(images).tokens)
+    pairs = torch.cartesian_prod(torch.arange(len(states)), torch.arange(len(images))).to(states.device)
+    logits = [method.match(states[some[:, 0]], prompts.mask[some[:, 0]], keys, some[:, 1])[:, 1].float() for some in pairs.split(PAIRS)]
+    return torch.cat(logits).unflatten(0, (len(states), len(images))).T
+
+
 @torch.inference_mode()
 def recognised(method: Aptm, gallery: Gallery, prompts: Text) -> Tensor:
     """[G, A] in {0, 1}: of an attribute's two prompts, of [2A, P], the one that the cross encoder finds truer of a picture; ties are 0.
@@ -160,11 +168,8 @@ def recognised(method: Aptm, gallery: Gallery, prompts: Text) -> Tensor:
     states = method.bert.text(prompts.ids, prompts.mask)
     found = torch.zeros(len(gallery), len(states) // 2, device=states.device)
     for numbers, images in gallery.images():
-        keys = method.bert.project(method.swin(images).tokens)
-        pairs = torch.cartesian_prod(torch.arange(len(states)), torch.arange(len(images))).to(states.device)
-        logits = [method.match(states[some[:, 0]], prompts.mask[some[:, 0]], keys, some[:, 1])[:, 1].float() for some in pairs.split(PAIRS)]
-        side = torch.cat(logits).unflatten(0, (len(states), len(images)))
-        found[numbers] = (side[1::2] > side[0::2]).T.float()
+        side = prompt_logits(method, prompts, states, images)
+        found[numbers] = (side[:, 1::2] > side[:, 0::2]).float()
     whole = ranks.total(found).long()
     return whole if gallery.settled else whole[gallery.leave_out().to(whole.device)]
 

@@ -177,7 +177,7 @@ class Bert(nn.Module):
 
         With `wanted` [B, L] padding where that is not True is 0, at no cost.
         """
-        places = Places(len(ids), ids.shape[1]) if wanted is None else Places.of(mask.bool() | wanted)
+        places = Places(ids.shape[0], ids.shape[1]) if wanted is None else Places.of(mask.bool() | wanted)
         x, bias = places.rows(self.embeddings(ids)), unseen(mask)
         for layer in self.layers[: self.fusion]:
             x = layer(x, places, bias)

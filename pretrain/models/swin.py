@@ -48,7 +48,7 @@ def split(x: Tensor, window: int) -> Tensor:
 
 def join(x: Tensor, window: int, grid: tuple[int, int]) -> Tensor:
     """The map [B, H, W, C] whose windows are given; the inverse of `split`."""
-    b, c = len(x), x.shape[-1]
+    b, c = x.shape[0], x.shape[-1]  # no len(), which an export would take for a constant
     x = x.view(b, grid[0] // window, grid[1] // window, window, window, c)
     return x.transpose(2, 3).reshape(b, *grid, c)
 

@@ -1,0 +1,116 @@
+"""A trained method for other people's programs: pictures and sentences in, tensors on the CPU out.
+
+Shapes: B pictures or sentences, Q sentences, G pictures, D width of the embeddings, A attributes.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mals.attributes import load_space
+from mals.errors import UserError
+from pretrain import augment
+from pretrain.augment import Pixels
+from pretrain.evaluate import PAIRS, prompt_logits
+from pretrain.gallery import TEXTS, encoded, slices
+from pretrain.method import Text
+from pretrain.trained import Trained, read
+
+Picture = str | Path | Image.Image | np.ndarray[Any, Any]  # a file, or an array [h, w, 3] of bytes, red first
+Value = tuple[str, float]  # an attribute's value, and its share of the belief in the two: 0.5 ... 1
+
+
+class Loaded:
+    """A method that has learnt; `batch` is how many pictures it looks at together."""
+
+    def __init__(self, trained: Trained, batch: int = 64) -> None:
+        self.trained, self.batch = trained, batch
+
+    @torch.inference_mode()
+    def embed_image(self, pictures: Picture | Sequence[Picture]) -> Tensor:
+        """[B, D] of length 1; the dot product with a sentence's embedding says how well they fit."""
+        with self.trained.precision():
+            return torch.cat([self.trained.method.embed_image(images).float().cpu() for images in self._images(pictures)])
+
+    @torch.inference_mode()
+    def embed_text(self, sentences: str | Sequence[str]) -> Tensor:
+        """[B, D] of length 1."""
+        with self.trained.precision():
+            return torch.cat([self.trained.method.embed_text(text).float().cpu() for text in self._texts(sentences)])
+
+    @torch.inference_mode()
+    def rerank(self, sentences: str | Sequence[str], pictures: Picture | Sequence[Picture]) -> Tensor:
+        """Logits [Q, G] of the cross encoder, which looks at each sentence and each picture together: the higher the likelier."""
+        method = self.trained.method
+        with self.trained.precision():
+            texts = [(method.bert.text(text.ids, text.mask), text.mask) for text in self._texts(sentences)]
+            columns = []
+            for images in self._images(pictures):
+                keys = method.bert.project(method.swin(images).tokens)
+                rows = []
+                for states, mask in texts:
+                    pairs = torch.cartesian_prod(torch.arange(len(states)), torch.arange(len(images))).to(images.device)
+                    parts = [method.match(states[some[:, 0]], mask[some[:, 0]], keys, some[:, 1])[:, 1] for some in pairs.split(PAIRS)]
+                    rows.append(torch.cat(parts).float().cpu().unflatten(0, (len(states), len(images))))
+                columns.append(torch.cat(rows))
+        return torch.cat(columns, 1)
+
+    @torch.inference_mode()
+    def attributes(self, pictures: Picture | Sequence[Picture], space: str | None = None) -> list[dict[str, Value]]:
+        """For each picture attribute -> value and score, by the prompts of an attribute space, that of the training where none is named."""
+        known, method = load_space(space or self.trained.config.aptm.space), self.trained.method
+        prompts = encoded(self.trained.tokenizer, [prompt for pair in known.prompts for prompt in pair], self.trained.device)
+        with self.trained.precision():
+            states = method.bert.text(prompts.ids, prompts.mask)
+            logits = torch.cat([prompt_logits(method, prompts, states, images).cpu() for images in self._images(pictures)])
+        scores, values = logits.unflatten(1, (-1, 2)).softmax(2).max(2)  # [B, A] each
+        return [
+            {name: (names[value], score) for name, names, value, score in zip(known.names, known.values, row, said, strict=True)}
+            for row, said in zip(values.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def _images(self, pictures: Picture | Sequence[Picture]) -> Iterator[Tensor]:
+        """Batches as the tower sees them; UserError where there is none, or one cannot be read."""
+        if isinstance(pictures, str | Path | Image.Image) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
+            pictures = [pictures]
+        found: list[Picture] = list(pictures)
+        if not found:
+            raise UserError("there is no picture to look at")
+        for some in slices(len(found), self.batch):
+            shown = [augment.test(_pixels(one, number), self.trained.look) for number, one in enumerate(found[some], some.start)]
+            yield torch.stack(shown).to(self.trained.device)
+
+    def _texts(self, sentences: str | Sequence[str]) -> Iterator[Text]:
+        """Batches of tokens; UserError where there is no sentence, or one has no word."""
+        found = [sentences] if isinstance(sentences, str) else list(sentences)
+        if not found:
+            raise UserError("there is no sentence to read")
+        for some in slices(len(found), TEXTS):
+            yield encoded(self.trained.tokenizer, found[some], self.trained.device)
+
+
+def load(place: str | Path, device: str = "cpu", batch: int = 64) -> Loaded:
+    """The method of a release, a training or hf://OWNER/NAME, on "cpu", "cuda" or what torch calls a device."""
+    return Loaded(read(str(place), device=device), batch)
+
+
+def _pixels(picture: Picture, number: int) -> Pixels:
+    """[h, w, 3]; UserError names the picture that is none."""
+    if isinstance(picture, np.ndarray):
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            raise UserError(f"picture {number} is an array {picture.shape} of {picture.dtype}, where [h, w, 3] of uint8 is wanted")
+        return np.ascontiguousarray(picture)
+    try:
+        if isinstance(picture, Image.Image):
+            return np.asarray(picture.convert("RGB"))
+        with Image.open(picture) as opened:
+            return np.asarray(opened.convert("RGB"))
+    except Exception as error:  # each kind of picture fails in its own way
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        name = f"picture {number}" if isinstance(picture, Image.Image) else picture
+        raise UserError(f"{name} cannot be read as a picture ({reason})") from None
