@@ -25,7 +25,7 @@ from pretrain.build import NEED, prepare
 from pretrain.config import Training
 from pretrain.data import Loader
 from pretrain.method import Batch, Rule
-from pretrain.precision import training
+from pretrain.precision import numbers
 from pretrain.schedule import SCHEDULES, groups, set_rate
 
 METRICS = "metrics.jsonl"
@@ -163,7 +163,7 @@ class Loop:
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, step, ranks.rank())).generate_state(1)[0]))  # of dropout
         settings = self.config.optimizer
         set_rate(self.optimizer, SCHEDULES[settings.schedule](step, self.steps, settings.warmup))
-        with training(self.here, self.config.dtype):
+        with numbers(self.here, self.config.dtype):
             losses = self.wrapped(batch, step)
         values = torch.stack(list(losses.values()))
         seen = ranks.average(torch.cat([values.detach().float(), torch.tensor(told, device=self.here).float()])).tolist()
@@ -208,12 +208,12 @@ class Loop:
         ranks.barrier()
 
 
-def compile_blocks(method: nn.Module) -> None:
+def compile_blocks(method: nn.Module, backend: str = "inductor") -> None:
     """Compile, in place, what stands in lists of modules, such as the layers of an encoder: like ones once."""
     lists = [one for one in method.modules() if isinstance(one, nn.ModuleList)]
     blocks = [block for one in lists for block in one if not any(isinstance(part, nn.ModuleList) for part in block.modules())]
     for block in blocks or [method]:
-        block.compile(recompile_limit=COMPILED)
+        block.compile(backend=backend, recompile_limit=COMPILED)
 
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
