@@ -101,7 +101,7 @@ class Aptm(nn.Module):
 
     def embed_text(self, text: Text) -> Tensor:
         """[B, L] -> [B, D] of length 1."""
-        return self._text(self.bert.text(text.ids, text.mask, text.mask))
+        return self._text(self.bert.text(text.ids, text.mask))
 
     def match(self, states: Tensor, mask: Tensor, keys: KeysValues, images: Tensor | None = None) -> Tensor:
         """Whether texts [R, L, C] are true of pictures, by number [R] (None: each its own): logits [R, 2], the second for yes."""
