@@ -1,0 +1,111 @@
+"""Both towers as ONNX, for search in programs without PyTorch: image.onnx and text.onnx, each held against PyTorch before it counts.
+
+Shapes: B pictures or texts, any number; L tokens, any number up to the positions of the text encoder; D width of the embeddings.
+"""
+
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from mals.errors import UserError
+from pretrain.methods.aptm import Aptm
+from pretrain.trained import Trained
+
+IMAGE, TEXT = "image.onnx", "text.onnx"
+NEEDED = ("onnx", "onnxruntime", "onnxscript")  # the extra `onnx`
+OPSET = 18
+NEAR = 1e-4  # the most that an element of an embedding of length 1 may differ
+
+
+class ImageTower(nn.Module):
+    """[B, 3, H, W] float32, normalised -> [B, D] of length 1."""
+
+    def __init__(self, method: Aptm) -> None:
+        super().__init__()
+        self.swin, self.proj = method.swin, method.vision_proj
+
+    def forward(self, images: Tensor) -> Tensor:
+        return normalize(self.proj(self.swin(images).tokens[:, 0]), dim=-1)
+
+
+class TextTower(nn.Module):
+    """Ids and mask [B, L] int64, the mask 1 for real tokens -> [B, D] of length 1."""
+
+    def __init__(self, method: Aptm) -> None:
+        super().__init__()
+        self.bert, self.proj = method.bert, method.text_proj
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return normalize(self.proj(self.bert.text(ids, mask)[:, 0]), dim=-1)
+
+
+def require() -> None:
+    """UserError where the packages of the extra are not installed."""
+    if lacks := [name for name in NEEDED if find_spec(name) is None]:
+        raise UserError(f"ONNX files need {' and '.join(lacks)}, not installed here; `pip install 'mals[onnx]'` brings what is needed")
+
+
+def export(trained: Trained, folder: Path) -> dict[str, float]:
+    """Write both towers into a folder; the largest difference to PyTorch of each. UserError where one is above NEAR."""
+    require()
+    method, data = trained.method.float().cpu().eval(), trained.config.data
+    most = min(trained.config.words.positions, data.max_tokens)
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=trained.config.words.positions)
+    draws = torch.Generator().manual_seed(0)
+
+    def images(count: int) -> dict[str, Tensor]:
+        return {"images": torch.randn(count, 3, data.height, data.width, generator=draws)}
+
+    def texts(count: int, tokens: int) -> dict[str, Tensor]:
+        lengths = torch.randint(1, tokens + 1, (count, 1), generator=draws)
+        ids = torch.randint(trained.tokenizer.size, (count, tokens), generator=draws)
+        return {"ids": ids, "mask": (torch.arange(tokens) < lengths).long()}
+
+    _write(ImageTower(method), images(2), {"images": {0: batch}}, folder / IMAGE)
+    _write(TextTower(method), texts(2, most), {name: {0: batch, 1: length} for name in ("ids", "mask")}, folder / TEXT)
+    return {
+        IMAGE: _held(ImageTower(method), [images(1), images(3)], folder / IMAGE),
+        TEXT: _held(TextTower(method), [texts(1, 2), texts(3, most), texts(2, max(2, most // 2))], folder / TEXT),
+    }
+
+
+def _write(tower: nn.Module, example: dict[str, Tensor], sizes: dict[str, Any], file: Path) -> None:
+    """One file, weights and all."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's own, about axes of one name
+        torch.onnx.export(
+            tower.eval(),
+            kwargs=example,
+            f=str(file),
+            dynamo=True,
+            input_names=list(example),
+            output_names=["embeddings"],
+            dynamic_shapes=sizes,
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _held(tower: nn.Module, examples: list[dict[str, Tensor]], file: Path) -> float:
+    """The largest difference between what onnxruntime and PyTorch make of some input."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    most = 0.0
+    for example in examples:
+        (found,) = session.run(None, {name: value.numpy() for name, value in example.items()})
+        with torch.no_grad():
+            wanted = tower(**example).numpy()
+        most = max(most, float(np.abs(found - wanted).max()))
+    if not most <= NEAR:
+        raise UserError(
+            f"{file.name} differs by {most:.1g} from the method that it was made of, where {NEAR:g} is allowed; it is not released"
+        )
+    return most
