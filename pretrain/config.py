@@ -28,6 +28,8 @@ class Data(Part):
     exchange_sides: bool = True
     augment: bool = True  # RandAugment
     erase: Share = 0.6  # of the pictures
+    every: bool = False  # a row for each caption of a picture, as fine-tuning has it; False: for its first one
+    synonyms: str = "auto"  # of EDA: wordnet, own (our table), a folder of WordNet or a file like our table; auto: wordnet if it is here
     workers: Annotated[int, Field(ge=0)] = 4  # a process; no results
 
 
@@ -64,6 +66,8 @@ class Weights(Part):
     iac: Rate
     iam: Rate
     mam: Rate
+    itc_eda: Rate = 0.0  # of fine-tuning, with a caption that EDA has changed
+    itm_eda: Rate = 0.0
 
 
 class Aptm(Part):
@@ -78,6 +82,18 @@ class Aptm(Part):
     prompts_per_image: bool = True  # False, as published: the same prompts for the whole batch
     count_padding: bool = False  # True, as published: padding may be masked and counts in mlm
     itc_gather: Literal["sum", "reference"] = "sum"  # reference, as published: the encoders' gradient of itc is 1/processes of it
+    classifier: bool = False  # a plain classifier of attributes in place of all losses: the baseline that prompts are held against
+
+    @property
+    def reads(self) -> bool:
+        """Whether captions are trained on."""
+        weights = self.weights
+        return not self.classifier and any((weights.itc, weights.itm, weights.mlm, weights.itc_eda, weights.itm_eda))
+
+    @property
+    def recognises(self) -> bool:
+        """Whether attribute labels are trained on."""
+        return self.classifier or any((self.weights.iac, self.weights.iam, self.weights.mam))
 
 
 class Optimizer(Part):
@@ -85,12 +101,24 @@ class Optimizer(Part):
 
     lr: Rate = 1e-4
     new_rate: Rate = 2.0  # times lr: parameters of the text encoder that words.start does not have, its cross layers
+    late_rate: Rate = 1.0  # times lr: the last two stages of the Swin, the last two layers of either part of the BERT, and all heads
     betas: tuple[float, float] = (0.9, 0.98)
     eps: Rate = 1e-8
     decay: Rate = 0.01
     clip: Rate | None = None  # norm of the gradient
     schedule: Literal["linear", "step"] = "linear"
     warmup: Rate = 2600  # steps; below 1 a share of all
+
+
+class Selection(Part):
+    """How a fine-tuning finds out which of its checkpoints is best."""
+
+    on: Literal["val", "test"] = "val"  # test is what papers do, and optimistic
+    every: Count = 1  # epochs
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the persons of train are taken out of it, and serve as val
+    rerank: Literal["itm", "published", "none"] = "itm"
+    k: Count = 128  # pictures of a text that the cross encoder looks at
+    plain: bool = False  # captions as letters and digits alone, as published for ICFG-PEDES and RSTPReid
 
 
 class Training(Part):
@@ -113,6 +141,7 @@ class Training(Part):
     words: Words = Words()
     aptm: Aptm
     optimizer: Optimizer = Optimizer()
+    selection: Selection = Selection()  # of `mals finetune`
 
 
 TRAINING = Kind(Training, Path(__file__).parent / "presets")

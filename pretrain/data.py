@@ -26,13 +26,14 @@ from torch.utils.data import DataLoader
 from mals.errors import UserError
 from pretrain import augment
 from pretrain.augment import Augment
+from pretrain.eda import Synonyms, eda
 from pretrain.method import Batch, Text, Wants
 from pretrain.pairs import NEED, Pairs, decode
 from pretrain.text import Tokenizer, exchange_sides, pre_caption
 
 __all__ = ["Loader", "Pairs", "order"]
 
-PICTURE, WORDS, INSTEAD = range(3)  # what a row's random numbers are for: one use does not move those of another
+PICTURE, WORDS, INSTEAD, OTHER = range(4)  # what a row's random numbers are for: one use does not move those of another
 TRIES = 20  # rows that may take an unreadable one's place
 NAMED = 20  # unreadable rows that are named
 AHEAD = 2  # batches that a worker makes before they are asked for
@@ -71,16 +72,17 @@ class Loader:
         exchange: bool = True,
         count_padding: bool = False,
         need: str = NEED,
+        synonyms: Synonyms | None = None,
     ) -> None:
         """`batch` is the global one; `exchange` swaps left and right in captions of flipped pictures; `stop` is the step after the last.
 
-        `need` tells who wants labels, see `Pairs.open`.
+        `need` tells who wants labels, see `Pairs.open`; `synonyms` are EDA's.
         """
         _check(pairs, wants, batch, world, need)
         self.per_epoch = len(pairs) // batch  # steps
         self.unreadable: dict[int, str] = {}  # row -> why; rows of this process so far
         self._steps = _Steps(step, stop)
-        parts = _Parts(pairs, tokenizer, wants, batch, seed, rank, world, look, exchange, count_padding)
+        parts = _Parts(pairs, tokenizer, wants, batch, seed, rank, world, look, exchange, count_padding, synonyms or {})
         self._loader: DataLoader[Any] = DataLoader(
             parts,  # type: ignore[arg-type]
             batch_size=None,
@@ -117,8 +119,6 @@ class Loader:
 
 def _check(pairs: Pairs, wants: Wants, batch: int, world: int, need: str) -> None:
     """UserError where the data cannot give what is wanted."""
-    if wants.other == "eda":
-        raise UserError('a second caption by exchange of words ("eda") comes with fine-tuning')
     if wants.group != (1, 1):
         raise UserError("batches with several rows of a person come with fine-tuning")
     if wants.attributes and pairs.labels is None:
@@ -154,6 +154,7 @@ class _Parts:
     look: Augment
     exchange: bool
     count_padding: bool
+    synonyms: Synonyms
 
     def __post_init__(self) -> None:
         size = self.batch // self.world
@@ -181,25 +182,33 @@ class _Parts:
             flips.append(flipped and self.exchange)
         at = torch.tensor(rows)
         part: dict[str, Any] = {"rows": at, "persons": self.pairs.persons[at], "images": torch.stack(images), "unreadable": unreadable}
-        draws = [self._draws(epoch, row, WORDS) for row in asked]
-        text = self._encode([self.pairs.caption(row) for row in rows], flips)
-        part["text"] = vars(text)
-        if self.wants.masked:
-            masked, part["targets"] = self.tokenizer.mask(text, draws, self.count_padding)
-            part["masked"] = vars(masked)
-        if self.wants.other == "same_person":
-            part["other"] = vars(self._encode([self._other(row, draw) for row, draw in zip(rows, draws, strict=True)], flips))
+        part |= self._texts(rows, flips, [(epoch, row) for row in asked]) if self.wants.captions else {"text": _none(len(rows))}
         if self.wants.attributes:
             assert self.pairs.labels is not None
             part["labels"] = self.pairs.labels[at].long()
         return part
 
+    def _texts(self, rows: list[int], flips: list[bool], chances: list[tuple[int, int]]) -> dict[str, Any]:
+        """What is said of rows, as the batch holds it; `chances` are the epoch and the row that each one's random numbers follow from."""
+        said = _mirrored([self.pairs.caption(row) for row in rows], flips)
+        text, draws = self._encode(said), [self._draws(*chance, WORDS) for chance in chances]
+        found: dict[str, Any] = {"text": vars(text)}
+        if self.wants.masked:
+            masked, found["targets"] = self.tokenizer.mask(text, draws, self.count_padding)
+            found["masked"] = vars(masked)
+        if self.wants.other == "same_person":
+            others = [self._other(row, draw) for row, draw in zip(rows, draws, strict=True)]
+            found["other"] = vars(self._encode(_mirrored(others, flips)))
+        if self.wants.other == "eda":
+            others = [eda(one, self._draws(*chance, OTHER), self.synonyms) for one, chance in zip(said, chances, strict=True)]
+            found["other"] = vars(self._encode(others))
+        return found
+
     def _draws(self, epoch: int, row: int, use: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, epoch, row, use))
 
-    def _encode(self, captions: list[str], flips: list[bool]) -> Text:
-        said = [pre_caption(exchange_sides(text) if flip else text) for text, flip in zip(captions, flips, strict=True)]
-        return self.tokenizer.encode(said, self.tokenizer.max_tokens if self.count_padding else None)
+    def _encode(self, captions: list[str]) -> Text:
+        return self.tokenizer.encode([pre_caption(text) for text in captions], self.tokenizer.max_tokens if self.count_padding else None)
 
     def _readable(self, row: int, epoch: int, unreadable: dict[str, str]) -> tuple[int, NDArray[np.uint8]]:
         """The row and its pixels, or those of the first readable one that chance puts in its place."""
@@ -225,6 +234,14 @@ class _Parts:
             return self.pairs.caption(int(others[draw.integers(len(others))]))
         said = self.pairs.others(row)
         return said[draw.integers(len(said))] if said else self.pairs.caption(row)
+
+
+def _mirrored(captions: list[str], flips: list[bool]) -> list[str]:
+    return [exchange_sides(text) if flip else text for text, flip in zip(captions, flips, strict=True)]
+
+
+def _none(rows: int) -> dict[str, torch.Tensor]:
+    return {"ids": torch.zeros(rows, 0, dtype=torch.int64), "mask": torch.zeros(rows, 0, dtype=torch.bool)}
 
 
 def in_workers(workers: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Batch:
     rows: Tensor  # [B] int64: the row's number in the data set
     persons: Tensor  # [B] int64: rows of one person are positives of each other
     images: Tensor  # [B, 3, H, W] float32, normalised
-    text: Text
+    text: Text  # [B, 0] where no captions are wanted
     masked: Text | None = None  # the same captions with some tokens replaced
     targets: Tensor | None = None  # [B, L] int64: the tokens that were replaced, -100 elsewhere
     other: Text | None = None  # a second caption of the row
@@ -57,6 +57,7 @@ class Encoded:
 class Wants:
     """What a method needs from the data."""
 
+    captions: bool = True
     masked: bool = False  # masked captions and their targets
     other: Literal["none", "same_person", "eda"] = "none"  # where a second caption comes from
     attributes: bool = False  # labels

@@ -14,6 +14,7 @@ from mals.errors import UserError
 from pretrain.augment import Augment
 from pretrain.data import Loader, Pairs, order
 from pretrain.method import Wants
+from pretrain.synonyms import synonyms as synonyms_of
 from pretrain.text import Tokenizer, train_vocabulary
 from tests.conftest import ROOT, environment
 from tests.pretrain.packs import cuhk_list, mals_list, packed, rewritten
@@ -232,6 +233,33 @@ def test_a_broken_picture_of_a_packed_set_is_replaced_too(tmp_path, tokenizer, c
     assert "row 2: the picture cannot be read" in capsys.readouterr().err and set(loader.unreadable) == {2, 4}
 
 
+def test_the_other_caption_of_eda_follows_from_seed_epoch_and_row_alone(load, pairs):
+    given = {"synonyms": synonyms_of(pairs.captions(), "own")[0], "look": STILL}
+
+    def said(batches):
+        """Row -> what was said of it, in the order of the epochs."""
+        found = {}
+        for batch in batches:
+            for row, ids, mask in zip(batch.rows.tolist(), batch.other.ids, batch.other.mask, strict=True):
+                found.setdefault(row, []).append(tuple(ids[mask].tolist()))
+        return found
+
+    whole = load(Wants(other="eda"), **given)
+    batches = take(whole, 2 * whole.per_epoch)
+    for batch, plain in zip(batches, take(load(Wants(), look=STILL), len(batches)), strict=True):
+        assert torch.equal(batch.text.ids, plain.text.ids) and torch.equal(batch.images, plain.images)
+    rows = said(batches)
+    assert sum(len({*texts}) == 2 for texts in rows.values()) > len(rows) / 2
+    for rank in range(2):
+        part = take(load(Wants(other="eda"), rank=rank, world=2, step=3, workers=rank, **given), 2)
+        assert all(texts[0] in rows[row] for row, texts in said(part).items())
+
+
+def test_a_method_that_reads_no_captions_gets_none(load):
+    batch = take(load(Wants(captions=False, attributes=True)), 1)[0]
+    assert batch.text.ids.shape == batch.text.mask.shape == (8, 0) and batch.labels is not None and batch.masked is None
+
+
 def test_workers_end_with_a_trainer_that_is_killed(folder):
     words = [sys.executable, "-c", TRAINER, str(folder)]
     with subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as trainer:
@@ -260,7 +288,5 @@ def test_what_the_data_cannot_give_is_refused(folder, load, pairs):
         load(batch=1000)
     with pytest.raises(UserError, match="cannot be divided among 3 processes"):
         load(batch=8, world=3)
-    with pytest.raises(UserError, match="comes with fine-tuning"):
-        load(Wants(other="eda"))
     with pytest.raises(UserError, match="come with fine-tuning"):
         load(Wants(group=(4, 4)))
