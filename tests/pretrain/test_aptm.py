@@ -14,6 +14,7 @@ from pretrain.config import TRAINING, Training
 from pretrain.method import Batch, Text
 from pretrain.methods import aptm
 from pretrain.methods.aptm import Aptm, draw, generator, own_slice
+from pretrain.train import compile_blocks
 from tests.pretrain.towers import GOLDEN, WEIGHTS, golden, near
 
 ONES = dict.fromkeys(("itc", "itm", "mlm", "iac", "iam", "mam"), 1.0)
@@ -176,6 +177,46 @@ def test_prompts_are_drawn_a_picture_unless_published() -> None:
     assert asked.shape == (8, 5) and len({tuple(row) for row in asked.tolist()}) > 1 and all(len(set(row)) == 5 for row in asked.tolist())
     method, _ = small(aptm={"weights": ONES, "prompts_per_image": False})
     assert len({tuple(row) for row in method._asked(8, 1).tolist()}) == 1
+
+
+DROPS = {"words": {"hidden": 32, "inter": 64, "dropout": 0.2}, "vision": {"embed": 16, "heads": [1, 2, 4], "drop_path": 0.3}}
+CALM = {"words": {"hidden": 32, "inter": 64, "dropout": 0.0}, "vision": {"embed": 16, "heads": [1, 2, 4], "drop_path": 0.0}}
+
+
+def steps(method: Aptm, batch: Batch, count: int) -> list[dict[str, float]]:
+    """The losses of some steps, each seeded as the loop does it."""
+    optimizer, told = torch.optim.SGD(method.parameters(), lr=0.1), []
+    for step in range(count):
+        torch.manual_seed(step)
+        found = method(batch, step)
+        optimizer.zero_grad()
+        torch.stack(list(found.values())).sum().backward()
+        optimizer.step()
+        told.append({name: float(loss.detach()) for name, loss in found.items()})
+    return told
+
+
+def test_checkpointing_changes_neither_losses_nor_gradients() -> None:
+    plain, batch = small(**DROPS)
+    spared, _ = small(**DROPS, checkpointing=True)
+    assert spared.swin.checkpointing and not plain.swin.checkpointing
+    for one, other in zip(steps(plain, batch, 3), steps(spared, batch, 3), strict=True):
+        assert other == pytest.approx(one, rel=1e-5)
+    for one, other in zip(plain.parameters(), spared.parameters(), strict=True):
+        assert one.grad is not None and other.grad is not None
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_losses_under_the_same_names() -> None:
+    """What torch makes of them, short of the C++ or Triton that it would write, which takes it a minute."""
+    plain, batch = small(**CALM)
+    compiled, _ = small(**CALM)
+    names = set(compiled.state_dict())
+    compile_blocks(compiled, "aot_eager")
+    for one, other in zip(steps(plain, batch, 2), steps(compiled, batch, 2), strict=True):
+        assert other == pytest.approx(one, abs=1e-3)
+    assert set(compiled.state_dict()) == names and all(block._compiled_call_impl for block in compiled.bert.layers)
 
 
 def test_the_published_gather_of_one_process_is_the_features_themselves() -> None:
