@@ -19,7 +19,7 @@ app = typer.Typer(
 
 def register() -> None:
     """Put the commands of each module under `mals`."""
-    from cli import benchmarks, dataset, explain, pretrain, retrieval, stages, world
+    from cli import benchmarks, dataset, explain, pretrain, release, retrieval, stages, world
 
     stages.register(app)
     dataset.register(app)
@@ -28,6 +28,7 @@ def register() -> None:
     benchmarks.register(app)
     pretrain.register(app)
     retrieval.register(app)
+    release.register(app)
 
 
 def main() -> None:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mals.card import cell
 from pretrain import origins
 from pretrain.evaluate import Rerank, evaluate, open_gallery
+from pretrain.tables import notes, table
 from pretrain.trained import Trained
 
-COLUMNS = {"R@1": "R1", "R@5": "R5", "R@10": "R10", "mAP": "mAP", "mINP": "mINP"}
 PLAIN = ("icfg-pedes", "rstpreid")  # whose captions the authors' code strips at test, though not in training (aptm.md 1.5)
 
 
@@ -38,36 +37,14 @@ def zeroshot(
     for place, one, gallery in zip(data, known, galleries, strict=True):
         progress(one["name"])
         learnt = origins.met(trained.origins, place)
-        sets.append({"name": one["name"], "data": place, "learnt_from": learnt, **evaluate(trained, gallery, mode, k)})
+        told = {"name": one["name"], "data": place, "split": split, "learnt_from": learnt}
+        sets.append(told | evaluate(trained, gallery, mode, k))
     return {"split": split, "rerank": mode, "k": k, "sets": sets}
 
 
 def markdown(result: dict[str, Any]) -> str:
     """The table in percent, with the protocol under it."""
-    head = ["data set", "texts", "pictures", *COLUMNS, "mA"]
-    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
-    for row in result["sets"]:
-        found, known = row.get("retrieval"), row.get("attributes")
-        counts = [found and f"{found['queries']:,}", f"{found['gallery'] if found else known['pictures']:,}"]
-        scores = [found and f"{100 * found[key]:.2f}" for key in COLUMNS.values()]
-        name = row["name"] + (" (learnt from)" if row["learnt_from"] else "")
-        cells = [name, *counts, *scores, known and f"{100 * known['mA']:.2f}"]
-        lines.append(f"| {' | '.join(map(cell, cells))} |")
-    return "\n".join([*lines, "", *_notes(result), ""])
-
-
-def _notes(result: dict[str, Any]) -> list[str]:
-    """Protocols, each once with the data sets that it holds for, and what a reader would want to be warned of."""
-    said: dict[str, list[str]] = {}
-    for row in result["sets"]:
-        for part, what in (("retrieval", "Retrieval"), ("attributes", "Recognition")):
-            if part in row:
-                said.setdefault(f"{what} ({{}}): {row[part]['protocol']}.", []).append(row["name"])
-    notes = [f"Split {result['split']}, in percent; nothing was fine-tuned."]
-    notes += [told.format(", ".join(names)) for told, names in said.items()]
+    told = ["In percent; nothing was fine-tuned.", *notes(result["sets"])]
     if learnt := [row["name"] for row in result["sets"] if row["learnt_from"]]:
-        notes.append(f"The method has learnt from {', '.join(learnt)}, if from other splits: that is not zero-shot.")
-    notes += [
-        f"{row['name']}: {row['unreadable']:,} pictures could not be read and were left out." for row in result["sets"] if row["unreadable"]
-    ]
-    return [f"- {note}" for note in notes]
+        told.append(f"The method has learnt from {', '.join(learnt)}, if from other splits: that is not zero-shot.")
+    return "\n".join([*table(result["sets"]), "", *(f"- {note}" for note in told), ""])

@@ -1,6 +1,10 @@
-"""A hub in a thread: as much of its HTTP interface as creating a data set, uploading and listing take. Files travel inside commits."""
+"""A hub in a thread: as much of its HTTP interface as creating a data set or a model, uploading, listing and downloading take.
+
+Files travel inside commits.
+"""
 
 import base64
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -10,7 +14,7 @@ from typing import Any
 
 
 class Hub(ThreadingHTTPServer):
-    """What the server knows: the data sets that were created, and their files."""
+    """What the server knows: the data sets and models that were created, and their files."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -57,7 +61,8 @@ class Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
             self.server.repos.setdefault(name, {".gitattributes": b""})
-            return self._answer({"url": f"{self.server.url}/datasets/{name}", "name": name, "id": "1"})
+            folder = "datasets/" if asked.get("type") == "dataset" else ""
+            return self._answer({"url": f"{self.server.url}/{folder}{name}", "name": name, "id": "1"})
         if words == ["api", "validate-yaml"]:
             return self._answer({"errors": [], "warnings": []})
         repo = "/".join(words[2:4])
@@ -80,8 +85,24 @@ class Handler(BaseHTTPRequestHandler):
         oid = f"{self.server.commits:040d}"
         self._answer({"success": True, "commitOid": oid, "commitUrl": f"{self.server.url}/datasets/{repo}/commit/{oid}"})
 
+    def do_HEAD(self) -> None:
+        self._file(self.path.split("?")[0].strip("/").split("/"), False)
+
+    def _file(self, words: list[str], whole: bool) -> None:
+        """A file of a model, OWNER/NAME/resolve/REVISION/PATH."""
+        data = self.server.repos.get("/".join(words[:2]), {}).get("/".join(words[4:]))
+        if data is None:
+            return self._answer({"error": "no such file"}, 404)
+        self.send_response(200)
+        for name, value in (("ETag", f'"{hashlib.sha1(data).hexdigest()}"'), ("X-Repo-Commit", "0" * 40), ("Content-Length", len(data))):
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(data if whole else b"")
+
     def do_GET(self) -> None:
         words = self.path.split("?")[0].strip("/").split("/")
+        if words[2:3] == ["resolve"]:
+            return self._file(words, True)
         files = self.server.repos.get("/".join(words[2:4]))
         if files is None:
             return self._answer({"error": "no such repository"}, 404)
