@@ -79,6 +79,17 @@ def attribute_matching(logits: Tensor, labels: Tensor, smoothing: float = 0.0, c
     return _over_known(logits, labels, smoothing, counts)
 
 
+@_in_float32
+def classified(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> Tensor:
+    """Whether an attribute has its second value: logits [B, A], labels [B, A] in {-1, 0, 1}; the mean over those known, 0 if none is.
+
+    With `count`, how many are known as a mean over ranks, the gradient is that of one process.
+    """
+    known = labels >= 0
+    each = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0).to(logits.dtype), reduction="none")
+    return _per(each.masked_fill(~known, 0).sum(), known.sum() if count is None else count)
+
+
 def prompt_labels(labels: Tensor) -> Tensor:
     """[B, A] -> [B, 2A]: 1 where a prompt is true of a picture, 0 where it is not, -1 where nobody knows."""
     both = torch.stack([1 - labels, labels], dim=2)

@@ -1,7 +1,10 @@
 """APTM (Yang et al., ACM MM 2023): contrast, matching and masked words, of captions and of attribute prompts.
 
-What is costly happens once: one pass over the pictures, one over captions and masked captions, one over prompts and masked ones; keys
-and values of a picture are projected once a layer, and the cross encoder is called twice, for captions and for prompts.
+What is costly happens once: one pass over the pictures, one over captions (as they are, changed by EDA, masked), one over prompts and
+masked ones; keys and values of a picture are projected once a layer, and the cross encoder is called twice, for captions and for prompts.
+
+Pretraining wants ITC, ITM, MLM and the losses of attributes; fine-tuning for retrieval ITC and ITM of captions and of what EDA makes of
+them, and MLM; fine-tuning for recognition the losses of attributes, or a plain classifier instead (aptm.md 3).
 
 Of the losses only ITM depends on how many processes train: its hard negatives come from the rows of the same process, as the authors' do.
 Dropout, too, is drawn by each process for itself.
@@ -10,6 +13,7 @@ Shapes: B rows, L tokens of a caption, A attributes, P tokens of a prompt, D wid
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +21,26 @@ from torch.nn.functional import normalize, pad
 
 from mals.errors import UserError
 from pretrain import losses, ranks
-from pretrain.config import Training, Weights
+from pretrain.config import Training
 from pretrain.method import Batch, Rule, Text, Wants
+from pretrain.methods.classifier import classifier
 from pretrain.models.bert import Bert, KeysValues
 from pretrain.models.swin import Swin
 
 Masked = Callable[[int], tuple[Text, Tensor]]  # step -> prompts with some tokens replaced, and which ones: [2A, P], -100 elsewhere
 
+SAID = {"caption": "", "eda": "_eda"}  # a text of a row -> the ending of the names of its losses
+CROSSED = ("itm", "itm_eda", "mlm", "iam", "mam")  # losses behind the cross encoder
 ASKED, SHOWN = 0xA54ED, 0x5403A  # set what all processes draw alike apart from what each draws for itself, by its number
+
+
+@dataclass(frozen=True)
+class Read:
+    """Texts as the text encoder has read them."""
+
+    states: Tensor  # [B, L, C]
+    mask: Tensor  # [B, L] bool, True for real tokens
+    wanted: Tensor  # [B, L] bool: states that a loss asks for
 
 
 class Aptm(nn.Module):
@@ -57,43 +73,58 @@ class Aptm(nn.Module):
         self.masked_prompts = masked_prompts
         self.register_buffer("prompt_ids", prompts.ids, persistent=False)
         self.register_buffer("prompt_mask", prompts.mask, persistent=False)
-        weights = self.settings.weights
-        attributes = any((weights.iac, weights.iam, weights.mam))
-        self.wants = Wants(masked=weights.mlm > 0, attributes=attributes)
+        self.classifier = classifier(width, len(prompts.ids) // 2) if self.settings.classifier else None
+        self.wants = Wants(
+            captions=self.settings.reads,
+            masked=self.settings.reads and self._weighs("mlm"),
+            other="eda" if self.settings.reads and self._weighs("itc_eda", "itm_eda") else "none",
+            attributes=self.settings.recognises,
+        )
         self.rules: tuple[Rule, ...] = ()
-        if not any(vars(weights).values()):
+        if not self.settings.reads and not self.settings.recognises:
             raise UserError("aptm.weights are all 0: there is nothing to train")
-        self._freeze_untrained(weights)
+        self._freeze_untrained()
 
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """See pretrain.method.Method; which losses there are follows from the weights."""
-        weights = self.settings.weights
         draws = generator(batch.images.device, self.seed, step, ranks.rank())
         tokens = self.swin(batch.images).tokens
+        if self.classifier is not None and batch.labels is not None:
+            known = ranks.average((batch.labels >= 0).sum().float())
+            return {"classifier": losses.classified(self.classifier(tokens[:, 0]), batch.labels, known)}
         image = self._image(tokens)
-        states, masked = self._texts(batch)
+        keys = self.bert.project(tokens) if self._weighs(*CROSSED) else []
         found: dict[str, Tensor] = {}
-        if weights.itc:
-            found["itc"] = self._itc(image, self._text(states), batch.persons)
-        keys = self.bert.project(tokens) if any((weights.itm, weights.mlm, weights.iam, weights.mam)) else []
-        if weights.itm or weights.mlm:
-            found |= self._captions(batch, image, states, masked, keys, draws)
+        if self.wants.captions:
+            found |= self._captions(batch, image, keys, draws)
         if self.wants.attributes:
             found |= self._attributes(batch, image, keys, step)
-        return {name: getattr(weights, name) * loss for name, loss in found.items()}
+        return {name: getattr(self.settings.weights, name) * loss for name, loss in found.items()}
 
-    def _freeze_untrained(self, weights: Weights) -> None:
+    def _weighs(self, *names: str) -> bool:
+        """Whether one of these losses is trained."""
+        return any(getattr(self.settings.weights, name) for name in names)
+
+    def _freeze_untrained(self) -> None:
         """Only what a loss reaches is trained: DistributedDataParallel waits for the gradient of every parameter that is."""
         parts: dict[tuple[str, ...], list[nn.Module | nn.Parameter]] = {
-            ("itc", "iac"): [self.vision_proj, self.text_proj, self.temp],
-            ("itm", "iam"): [self.itm_head],
+            ("itc", "itc_eda", "iac"): [self.vision_proj, self.text_proj, self.temp],
+            ("itm", "itm_eda", "iam"): [self.itm_head],
             ("mlm", "mam"): [self.bert.head],
-            ("itm", "mlm", "iam", "mam"): [*self.bert.cross_layers],
+            CROSSED: [*self.bert.cross_layers],
         }
         for names, some in parts.items():
-            if not any(getattr(weights, name) for name in names):
+            if not self._weighs(*names):
                 for part in some:
                     part.requires_grad_(False)
+        if self.classifier is not None:
+            for part in (self.vision_proj, self.text_proj, self.temp, self.itm_head, self.bert):
+                part.requires_grad_(False)
+
+    def classify(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, A] in {0, 1}: what the classifier says of each attribute."""
+        assert self.classifier is not None
+        return (self.classifier(self.swin(images).tokens[:, 0]) > 0).long()
 
     def embed_image(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, D] of length 1."""
@@ -113,14 +144,18 @@ class Aptm(nn.Module):
     def _text(self, states: Tensor) -> Tensor:
         return normalize(self.text_proj(states[:, 0]).float(), dim=-1)
 
-    def _texts(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """States [B, L, C] of the captions, and of the masked ones where they are wanted."""
-        if batch.masked is None or not self.settings.weights.mlm:
-            return self.bert.text(batch.text.ids, batch.text.mask, batch.text.mask), None
-        assert batch.targets is not None
-        ids, mask = torch.cat([batch.text.ids, batch.masked.ids]), torch.cat([batch.text.mask, batch.masked.mask])
-        both = self.bert.text(ids, mask, torch.cat([batch.text.mask, batch.targets != -100]))
-        return both[: len(both) // 2], both[len(both) // 2 :]
+    def _read(self, batch: Batch) -> dict[str, Read]:
+        """The captions, what EDA made of them and the masked ones, as far as they are wanted, in one pass."""
+        texts = {"caption": (batch.text, batch.text.mask)}
+        if self.wants.other == "eda" and batch.other is not None:
+            texts["eda"] = (batch.other, batch.other.mask)
+        if self.wants.masked and batch.masked is not None and batch.targets is not None:
+            texts["masked"] = (batch.masked, batch.targets != -100)
+        wide = max(text.ids.shape[1] for text, _ in texts.values())
+        rows = [[pad(one, (0, wide - one.shape[1])) for one in (text.ids, text.mask, wanted)] for text, wanted in texts.values()]
+        ids, mask, wanted = (torch.cat(column) for column in zip(*rows, strict=True))
+        parts = zip(*(whole.split(len(batch.rows)) for whole in (self.bert.text(ids, mask, wanted), mask, wanted)), strict=True)
+        return {name: Read(*part) for name, part in zip(texts, parts, strict=True)}
 
     def _itc(self, image: Tensor, text: Tensor, persons: Tensor) -> Tensor:
         everyone = ranks.gather_ids(persons)
@@ -129,28 +164,34 @@ class Aptm(nn.Module):
             return losses.itc(image, text, image, text, persons[:, None] == everyone, self.temp)
         return losses.itc(image, text, ranks.gather(image), ranks.gather(text), persons[:, None] == everyone, self.temp)
 
-    def _captions(
-        self, batch: Batch, image: Tensor, states: Tensor, masked: Tensor | None, keys: KeysValues, draws: torch.Generator
-    ) -> dict[str, Tensor]:
-        """ITM and MLM in one call of the cross encoder: true pairs, texts with hard pictures, pictures with hard texts, masked texts."""
-        own = torch.arange(len(states), device=states.device)
-        texts, mask, images, wanted = [], [], [], []
-        if self.settings.weights.itm:
-            hard_image, hard_text = self._negatives(image, self._text(states), batch.persons, draws)
-            texts += [states, states, states[hard_text]]
-            mask += [batch.text.mask, batch.text.mask, batch.text.mask[hard_text]]
-            images += [own, hard_image, own]
-            wanted += 3 * [starts(batch.text.mask)]
-        if masked is not None and batch.masked is not None and batch.targets is not None:
-            texts, mask, images = [*texts, masked], [*mask, batch.masked.mask], [*images, own]
-            wanted += [batch.targets != -100]
-        fused = self.bert.fuse(torch.cat(texts), torch.cat(mask), keys, torch.cat(images), torch.cat(wanted))
-        found = {}
-        if self.settings.weights.itm:
-            wrong = torch.where((batch.persons[:, None] == batch.persons).all(1), -100, 0)  # nobody else there: no negative, not counted
-            found["itm"] = losses.matching(self.itm_head(fused[: 3 * len(own)]), torch.cat([torch.ones_like(wrong), wrong, wrong]))
-        if masked is not None and batch.targets is not None:
-            found["mlm"] = self._words(fused[3 * len(own) if self.settings.weights.itm else 0 :], batch.targets)
+    def _captions(self, batch: Batch, image: Tensor, keys: KeysValues, draws: torch.Generator) -> dict[str, Tensor]:
+        """ITC; ITM and MLM in one call of the cross encoder: true pairs, hard pictures of texts, hard texts of pictures, masked texts."""
+        read, found, own = self._read(batch), {}, torch.arange(len(image), device=image.device)
+        rows: list[tuple[Tensor, ...]] = []  # states, mask, picture, and which states are wanted
+        matches = []
+        for name, ending in SAID.items():
+            if name in read:
+                states, mask = read[name].states, read[name].mask
+                text = self._text(states)
+                if self._weighs(f"itc{ending}"):
+                    found[f"itc{ending}"] = self._itc(image, text, batch.persons)
+                if self._weighs(f"itm{ending}"):
+                    matches.append(f"itm{ending}")
+                    picture, other = self._negatives(image, text, batch.persons, draws)
+                    first = starts(mask)
+                    rows += [(states, mask, own, first), (states, mask, picture, first), (states[other], mask[other], own, first)]
+        if "masked" in read:
+            rows.append((read["masked"].states, read["masked"].mask, own, read["masked"].wanted))
+        if not rows:
+            return found
+        states, mask, images, wanted = (torch.cat(column) for column in zip(*rows, strict=True))
+        fused = self.bert.fuse(states, mask, keys, images, wanted)
+        wrong = torch.where((batch.persons[:, None] == batch.persons).all(1), -100, 0)  # nobody else there: no negative, not counted
+        for name in matches:
+            pairs, fused = fused[: 3 * len(own)], fused[3 * len(own) :]
+            found[name] = losses.matching(self.itm_head(pairs), torch.cat([torch.ones_like(wrong), wrong, wrong]))
+        if batch.targets is not None and "masked" in read:
+            found["mlm"] = self._words(fused, batch.targets)
         return found
 
     @torch.no_grad()
