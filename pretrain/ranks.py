@@ -4,6 +4,7 @@ Every function here does the natural thing in one process that nobody launched, 
 A loss that looks across rows is own rows x gathered columns: its mean over the ranks, and the gradient, are those of one process.
 """
 
+import logging
 import os
 import signal
 import subprocess
@@ -121,13 +122,13 @@ def wrap(module: nn.Module) -> nn.Module:
 
 
 def launch(gpus: int, argv: Sequence[str] | None = None) -> int:
-    """Run a command, this process's own by default, once per GPU under torchrun; its exit code.
+    """Run a command, this process's own by default, once per GPU under torchrun; the exit code of the process that failed first.
 
     The command is a script and its arguments, or `-m`, a module and its arguments. A signal to end reaches every process.
     """
     if gpus < 1:
         raise ValueError(f"--gpus {gpus}: at least one")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(gpus)]
+    torchrun = [sys.executable, "-m", __name__, "--standalone", "--nproc_per_node", str(gpus)]
     with subprocess.Popen([*torchrun, *(sys.argv if argv is None else argv)]) as process:
         # A terminal sends Ctrl-C to torchrun too, so that here it only has to be outlived; SIGTERM comes to this process alone.
         before = {
@@ -140,3 +141,26 @@ def launch(gpus: int, argv: Sequence[str] | None = None) -> int:
             for number, handler in before.items():
                 signal.signal(number, handler)
     return code if code >= 0 else 128 - code
+
+
+def torchrun(argv: Sequence[str]) -> int:
+    """torchrun with the arguments of its command, in this process: what its processes say is enough, without its own report."""
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    logging.disable(logging.ERROR)
+    try:
+        run.main(list(argv))
+    except SignalException as stopped:
+        return 128 + int(stopped.sigval)
+    except ChildFailedError as failed:
+        number, first = failed.get_first_failure()
+        if first.exitcode < 0:
+            print(f"process {number} was ended by {signal.Signals(-first.exitcode).name}", file=sys.stderr)
+        return first.exitcode if first.exitcode >= 0 else 128 - first.exitcode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(torchrun(sys.argv[1:]))

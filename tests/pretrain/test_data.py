@@ -123,10 +123,11 @@ def test_workers_change_nothing(load, workers):
     assert all(same(facts([one]), facts([two])) for one, two in zip(alone, several, strict=True))
 
 
-def test_processes_change_nothing(load):
-    whole, first, second = take(load(), 5), take(load(rank=0, world=2), 5), take(load(rank=1, world=2), 5)
-    for one, *parts in zip(whole, first, second, strict=True):
-        assert len(parts[0].rows) == 4 and same(facts([one]), facts(parts))
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_change_nothing(load, processes):
+    shares = [take(load(rank=rank, world=processes), 5) for rank in range(processes)]
+    for one, *parts in zip(take(load(), 5), *shares, strict=True):
+        assert all(len(part.rows) == 8 // processes for part in parts) and same(facts([one]), facts(parts))
 
 
 def test_a_loader_that_starts_at_a_step_gives_what_one_that_runs_through_gives(load):

@@ -1,6 +1,7 @@
 """A training from a packed data set: it goes on after any end as if there had been none, on any number of processes."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -56,12 +57,16 @@ def test_a_training_that_is_asked_to_stop_keeps_the_step_and_goes_on(
 
 
 @pytest.mark.slow
-def test_a_training_of_two_processes_goes_on_in_one_and_its_losses_are_those_of_one(trainable: Path, tmp_path: Path) -> None:
-    process = started(trainable, tmp_path / "two", *ALIKE, processes=2, step=8)
+def test_two_processes_killed_and_then_stopped_and_then_one_have_the_losses_of_one(trainable: Path, tmp_path: Path) -> None:
+    process = started(trainable, tmp_path / "two", *ALIKE, processes=2, step=4)
     for one in psutil.Process(process.pid).children(recursive=True):
         one.kill()
     process.communicate()
-    assert process.returncode != 0 and not (tmp_path / "two/model.safetensors").exists()
+    assert process.returncode == 128 + signal.SIGKILL and not (tmp_path / "two/model.safetensors").exists()
+    process = started(trainable, tmp_path / "two", *ALIKE, processes=2, step=10)
+    process.terminate()
+    told = [line for line in process.communicate(timeout=60)[1].splitlines() if not line.startswith("step ")]
+    assert process.returncode == 128 + signal.SIGTERM and re.fullmatch(r"stopped after step \d\d of 24; the same command goes on", *told)
     here(trainable, tmp_path / "two", *ALIKE)
     here(trainable, tmp_path / "one", *ALIKE)
     one, two = lines(tmp_path / "one"), lines(tmp_path / "two")

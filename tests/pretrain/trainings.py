@@ -28,7 +28,7 @@ SETS = [
     "words.inter=64",
     "words.dropout=0.1",
 ]
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
+TORCHRUN = ["-m", "pretrain.ranks", "--standalone", "--nproc_per_node"]  # as ranks.launch does it
 
 
 def command(data: Path, out: Path, *sets: str, processes: int = 1) -> list[str]:
