@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mals.attributes import load_space
+from mals.attributes import Space, load_space
 from mals.errors import UserError
 from pretrain import augment
 from pretrain.augment import Pixels
 from pretrain.evaluate import PAIRS, prompt_logits
 from pretrain.gallery import TEXTS, encoded, slices
 from pretrain.method import Text
+from pretrain.methods.aptm import Aptm
 from pretrain.trained import Trained, read
 
 Picture = str | Path | Image.Image | np.ndarray[Any, Any]  # a file, or an array [h, w, 3] of bytes, red first
@@ -35,18 +36,18 @@ class Loaded:
     def embed_image(self, pictures: Picture | Sequence[Picture]) -> Tensor:
         """[B, D] of length 1; the dot product with a sentence's embedding says how well they fit."""
         with self.trained.precision():
-            return torch.cat([self.trained.method.embed_image(images).float().cpu() for images in self._images(pictures)])
+            return torch.cat([self._embeds().embed_image(images).float().cpu() for images in self._images(pictures)])
 
     @torch.inference_mode()
     def embed_text(self, sentences: str | Sequence[str]) -> Tensor:
         """[B, D] of length 1."""
         with self.trained.precision():
-            return torch.cat([self.trained.method.embed_text(text).float().cpu() for text in self._texts(sentences)])
+            return torch.cat([self._embeds().embed_text(text).float().cpu() for text in self._texts(sentences)])
 
     @torch.inference_mode()
     def rerank(self, sentences: str | Sequence[str], pictures: Picture | Sequence[Picture]) -> Tensor:
         """Logits [Q, G] of the cross encoder, which looks at each sentence and each picture together: the higher the likelier."""
-        method = self.trained.method
+        method = self._embeds()
         with self.trained.precision():
             texts = [(method.bert.text(text.ids, text.mask), text.mask) for text in self._texts(sentences)]
             columns = []
@@ -63,16 +64,32 @@ class Loaded:
     @torch.inference_mode()
     def attributes(self, pictures: Picture | Sequence[Picture], space: str | None = None) -> list[dict[str, Value]]:
         """For each picture attribute -> value and score, by the prompts of an attribute space, that of the training where none is named."""
-        known, method = load_space(space or self.trained.config.aptm.space), self.trained.method
+        own, method = self.trained.config.aptm.space, self.trained.method
+        known = load_space(space or own)
+        if method.classifier is not None:
+            return _told(known, self._classified(pictures, space or own))
         prompts = encoded(self.trained.tokenizer, [prompt for pair in known.prompts for prompt in pair], self.trained.device)
         with self.trained.precision():
             states = method.bert.text(prompts.ids, prompts.mask)
             logits = torch.cat([prompt_logits(method, prompts, states, images).cpu() for images in self._images(pictures)])
-        scores, values = logits.unflatten(1, (-1, 2)).softmax(2).max(2)  # [B, A] each
-        return [
-            {name: (names[value], score) for name, names, value, score in zip(known.names, known.values, row, said, strict=True)}
-            for row, said in zip(values.tolist(), scores.tolist(), strict=True)
-        ]
+        return _told(known, logits.unflatten(1, (-1, 2)).float())
+
+    def _classified(self, pictures: Picture | Sequence[Picture], space: str) -> Tensor:
+        """Logits [B, A, 2] of a plain classifier, the first of each two 0; UserError where it knows another space."""
+        own, method = self.trained.config.aptm.space, self.trained.method
+        assert method.classifier is not None
+        if space != own:
+            raise UserError(f"this method is a plain classifier: it knows the attributes of {own} alone, not those of {space}")
+        with self.trained.precision():
+            parts = [method.classifier(method.swin(images).tokens[:, 0]).float().cpu() for images in self._images(pictures)]
+        logits = torch.cat(parts)
+        return torch.stack([torch.zeros_like(logits), logits], 2)
+
+    def _embeds(self) -> Aptm:
+        """The method; UserError where it is a plain classifier."""
+        if self.trained.method.classifier is not None:
+            raise UserError("this method is a plain classifier: it knows attributes, and neither embeds nor compares")
+        return self.trained.method
 
     def _images(self, pictures: Picture | Sequence[Picture]) -> Iterator[Tensor]:
         """Batches as the tower sees them; UserError where there is none, or one cannot be read."""
@@ -97,6 +114,15 @@ class Loaded:
 def load(place: str | Path, device: str = "cpu", batch: int = 64) -> Loaded:
     """The method of a release, a training or hf://OWNER/NAME, on "cpu", "cuda" or what torch calls a device."""
     return Loaded(read(str(place), device=device), batch)
+
+
+def _told(space: Space, logits: Tensor) -> list[dict[str, Value]]:
+    """Of each picture the likelier value of each attribute and its share of the belief; logits [B, A, 2], of equal ones the first."""
+    scores, values = logits.softmax(2).max(2)
+    return [
+        {name: (names[value], score) for name, names, value, score in zip(space.names, space.values, row, said, strict=True)}
+        for row, said in zip(values.tolist(), scores.tolist(), strict=True)
+    ]
 
 
 def _pixels(picture: Picture, number: int) -> Pixels:

@@ -45,7 +45,8 @@ def render(facts: Facts) -> str:
         attribute=(space.names[0], space.values[0][0]),
         steps=list(_steps(trained.origins)),
         begun=list(_begun(trained)),
-        drawn=bool(sets) and all(one["synthetic"] for one in sets) and config.vision.start is None,
+        synthetic=_synthetic(trained),
+        classifier=trained.method.classifier is not None,
         ended=facts.ended,
         unfinished=facts.unfinished,
         rows=facts.rows,
@@ -120,7 +121,7 @@ def _results(row: Row) -> Iterator[dict[str, Any]]:
     for part, (task, names) in parts.items():
         if part in row:
             metrics = [{"type": name, "name": name, "value": round(100 * row[part][name], 2)} for name in names]
-            yield {"task": {"type": task}, "dataset": data, "metrics": metrics}
+            yield {"task": {"type": task}, "dataset": dict(data), "metrics": metrics}
 
 
 def _steps(found: Mapping[str, Any] | None) -> Iterator[list[dict[str, Any]]]:
@@ -128,6 +129,15 @@ def _steps(found: Mapping[str, Any] | None) -> Iterator[list[dict[str, Any]]]:
     while found:
         yield found["data"]
         found = found.get("before")
+
+
+def _synthetic(trained: Trained) -> bool:
+    """Whether the method is known to have seen no photograph."""
+    config, found = trained.config, trained.origins
+    while found is not None and found.get("before") is not None and all(one["synthetic"] for one in found["data"]):
+        found = found["before"]
+    begun = config.start is not None and (trained.origins or {}).get("before") is None
+    return found is not None and all(one["synthetic"] for one in found["data"]) and not begun and config.vision.start is None
 
 
 def _begun(trained: Trained) -> Iterator[str]:

@@ -74,7 +74,7 @@ def release(
         method = trained.read(str(folder))
         near = towers_onnx.export(method, folder) if onnx else {}
         called = name or (repo or to.rstrip("/")).rsplit("/", 1)[-1]
-        facts = model_card.Facts(called, to, method, source.metrics, source.unfinished, measured, near, license)
+        facts = model_card.Facts(called, to if repo else called, method, source.metrics, source.unfinished, measured, near, license)
         (folder / CARD).write_text(model_card.render(facts), encoding="utf-8")
         files = _summed(folder)
         if target is None:

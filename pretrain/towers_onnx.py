@@ -54,6 +54,8 @@ def require() -> None:
 def export(trained: Trained, folder: Path) -> dict[str, float]:
     """Write both towers into a folder; the largest difference to PyTorch of each. UserError where one is above NEAR."""
     require()
+    if trained.method.classifier is not None:
+        raise UserError("a plain classifier embeds nothing: it has no towers for ONNX")
     method, data = trained.method.float().cpu().eval(), trained.config.data
     most = min(trained.config.words.positions, data.max_tokens)
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=trained.config.words.positions)
