@@ -1,6 +1,7 @@
 """What a training keeps: tensors and one integer, never pickled, in folders that appear whole.
 
 OUT/checkpoints/00002000/model.safetensors, optimizer.safetensors, state.json     the last two
+OUT/best/00001800/model.safetensors, state.json                                   the best so far of a fine-tuning
 OUT/model.safetensors, config.yaml, tokenizer.json, metrics.json                  what a finished training releases
 """
 
@@ -8,7 +9,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from mals.errors import UserError
 
-FOLDER, MODEL, OPTIMIZER = "checkpoints", "model.safetensors", "optimizer.safetensors"
+FOLDER, BEST, MODEL, OPTIMIZER = "checkpoints", "best", "model.safetensors", "optimizer.safetensors"
 KEPT = 2  # the last ones: one may be damaged by the disk that ended the training
 PARTS = ("exp_avg", "exp_avg_sq", "step")  # of AdamW's state
 
@@ -38,24 +39,44 @@ class Checkpoint:
 def save(out: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> Path:
     """Write the state after `step` steps beside and rename it; older ones than the last KEPT go. OSError where the disk is full."""
     place = out / FOLDER / f"{step:08d}"
-    beside = place.with_name(f".{place.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
-        _write(plain(model.state_dict()), beside / MODEL)
-        _write(_optimizer_state(model, optimizer), beside / OPTIMIZER)
-        (beside / "state.json").write_text(json.dumps({"v": 1, "step": step, "config": config}), encoding="utf-8")
-        for file in beside.iterdir():
-            _sync(file)
-        shutil.rmtree(place, ignore_errors=True)
-        beside.rename(place)
-        _sync(place.parent)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    making = {MODEL: lambda: plain(model.state_dict()), OPTIMIZER: lambda: _optimizer_state(model, optimizer)}
+    _appear(place, making, {"v": 1, "step": step, "config": config})
     folders = _folders(out)
     for old in {*folders} - {*[one for one in folders if int(one.name) <= step][-KEPT:]}:  # later ones are damaged, see `latest`
         shutil.rmtree(old)
     return place
+
+
+def save_best(out: Path, step: int, model: nn.Module, config: Mapping[str, Any], score: float) -> None:
+    """Keep the weights after `step` steps as the best so far; those before go."""
+    place = out / BEST / f"{step:08d}"
+    _appear(place, {MODEL: lambda: plain(model.state_dict())}, {"v": 1, "step": step, "config": config, "score": score})
+    for old in place.parent.iterdir():
+        if old != place:
+            shutil.rmtree(old)
+
+
+def best(out: Path) -> tuple[Path, int, float] | None:
+    """The best so far: its folder, its step and its score, the earliest of the best; UserError where it is damaged."""
+    found = []
+    for folder in _folders(out, BEST):
+        try:
+            facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            found.append((float(facts["score"]), -int(facts["step"]), folder))
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{folder} is damaged ({error}); the best of before cannot be known, so begin anew in another --out") from None
+    if not found:
+        return None
+    score, step, folder = max(found)
+    return folder, -step, score
+
+
+def put_back(folder: Path, model: nn.Module) -> None:
+    """Put the weights of a folder into a model; UserError where they cannot be read."""
+    try:
+        model.load_state_dict(load_file(folder / MODEL))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"the weights in {folder} cannot be read: {str(error).strip().splitlines()[-1].strip()}") from None
 
 
 def latest(out: Path) -> Checkpoint | None:
@@ -102,6 +123,24 @@ def release(out: Path, model: nn.Module, config: str, metrics: Mapping[str, Any]
         (out / f".{name}.part").replace(out / name)
 
 
+def _appear(place: Path, making: Mapping[str, Callable[[], Mapping[str, Tensor]]], state: Mapping[str, Any]) -> None:
+    """Write a folder beside its place and rename it; only one file's tensors are copied at a time."""
+    beside = place.with_name(f".{place.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        for name, make in making.items():
+            _write(make(), beside / name)
+        (beside / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        for file in beside.iterdir():
+            _sync(file)
+        shutil.rmtree(place, ignore_errors=True)
+        beside.rename(place)
+        _sync(place.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors as a file holds them: on the CPU, contiguous, none shared."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
@@ -126,9 +165,9 @@ def _optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
     return plain(found)
 
 
-def _folders(out: Path) -> list[Path]:
+def _folders(out: Path, name: str = FOLDER) -> list[Path]:
     """Checkpoints, oldest first."""
-    place = out / FOLDER
+    place = out / name
     return sorted(one for one in place.iterdir() if one.name.isdigit()) if place.is_dir() else []
 
 

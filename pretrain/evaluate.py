@@ -35,6 +35,7 @@ ORDER = {
     "published": "the best {k} of a text by cosine are ordered by logit + 8 x cosine (scaled to 0..1), the others follow by cosine",
 }
 PLAIN = "; captions are read as letters a-z and digits alone"
+CLASSIFIER = "a plain classifier (space {space}) says yes where its logit is above 0"
 PROMPTS = "of an attribute's two prompts (space {space}) the one whose matching logit is higher"
 
 
@@ -174,6 +175,16 @@ def recognised(method: Aptm, gallery: Gallery, prompts: Text) -> Tensor:
     return whole if gallery.settled else whole[gallery.leave_out().to(whole.device)]
 
 
+@torch.inference_mode()
+def classified(method: Aptm, gallery: Gallery) -> Tensor:
+    """[G, A] in {0, 1} as `recognised`, by the plain classifier."""
+    found = torch.zeros(len(gallery), len(gallery.pairs.labels[0]) if gallery.pairs.labels is not None else 0, device=gallery.device)
+    for numbers, images in gallery.images():
+        found[numbers] = method.classify(images).float()
+    whole = ranks.total(found).long()
+    return whole if gallery.settled else whole[gallery.leave_out().to(whole.device)]
+
+
 def retrieval(found: Found, gallery: Gallery, mode: Rerank, k: int) -> dict[str, Any]:
     """R1, R5, R10, mAP and mINP with the protocol in words."""
     scores = metrics.retrieval((block.cpu() for block in found.scores(mode)), gallery.query_persons, gallery.persons)
@@ -181,34 +192,60 @@ def retrieval(found: Found, gallery: Gallery, mode: Rerank, k: int) -> dict[str,
     return scores | told | {"protocol": f"{PROTOCOL}; {ORDER[mode].format(k=k)}{PLAIN if gallery.plain else ''}"}
 
 
-def attributes(pred: Tensor, labels: Tensor, space: str, names: list[str], positive: list[int]) -> dict[str, Any]:
+def attributes(pred: Tensor, labels: Tensor, space: str, names: list[str], positive: list[int], protocol: str = PROMPTS) -> dict[str, Any]:
     """mA, accuracy, precision, recall and F1, and the same for each attribute; `positive` is the label that says it is there."""
     pred, labels = pred.cpu(), labels.cpu()
     each = metrics.per_attribute(pred, labels, positive=positive)
     return metrics.attributes(pred, labels, positive=positive) | {
         "pictures": len(pred),
         "space": space,
-        "protocol": PROMPTS.format(space=space),
+        "protocol": protocol.format(space=space),
         "each": dict(zip(names, each, strict=True)),
     }
 
 
 def evaluate(trained: Trained, gallery: Gallery, mode: Rerank = "itm", k: int = 128) -> dict[str, Any]:
     """Everything that can be told of a trained method on a split: retrieval where there are captions, attributes where there are labels."""
-    if not gallery.captioned and gallery.space is None:
-        raise UserError(f"there is nothing to measure: {gallery.pairs.where(0)} and the others have neither captions nor attribute labels")
+    if gallery.space is None and (not gallery.captioned or trained.method.classifier is not None):
+        lacks = "neither captions nor attribute labels" if trained.method.classifier is None else "no attribute labels, all that it knows"
+        raise UserError(f"there is nothing to measure: {gallery.pairs.where(0)} and the others have {lacks}")
     told: dict[str, Any] = {}
+    if gallery.captioned and trained.method.classifier is None:
+        told |= searched(trained, gallery, mode, k)
+    if gallery.space is not None:
+        told |= labelled(trained, gallery)
+    return told
+
+
+def searched(trained: Trained, gallery: Gallery, mode: Rerank = "itm", k: int = 128) -> dict[str, Any]:
+    """Retrieval in a gallery with captions."""
     with trained.precision():
-        if gallery.captioned:
-            told["retrieval"] = retrieval(find(trained.method, gallery, mode, k), gallery, mode, k)
-        if gallery.space is not None:
-            space = load_space(gallery.space)
+        told = retrieval(find(trained.method, gallery, mode, k), gallery, mode, k)
+    return {"retrieval": told, "unreadable": _unreadable(gallery)}
+
+
+def labelled(trained: Trained, gallery: Gallery) -> dict[str, Any]:
+    """Attributes in a gallery with labels, by prompts, or by the classifier of a method that was trained as one."""
+    assert gallery.space is not None
+    space, method = load_space(gallery.space), trained.method
+    positive = [values.index("yes") if "yes" in values else 1 for values in space.values]
+    if method.classifier is not None and gallery.space != trained.config.aptm.space:
+        raise UserError(f"the classifier knows the attributes of {trained.config.aptm.space}, and the labels are those of {gallery.space}")
+    with trained.precision():
+        if method.classifier is not None:
+            pred = classified(method, gallery)
+        else:
             prompts = encoded(trained.tokenizer, [prompt for pair in space.prompts for prompt in pair], gallery.device)
-            positive = [values.index("yes") if "yes" in values else 1 for values in space.values]
-            pred = recognised(trained.method, gallery, prompts)
-            assert gallery.labels is not None
-            told["attributes"] = attributes(pred, gallery.labels, space.name, list(space.names), positive)
-    return told | {"unreadable": int(ranks.total(torch.tensor(float(len(gallery.unreadable)), device=gallery.device)))}
+            pred = recognised(method, gallery, prompts)
+    assert gallery.labels is not None
+    protocol = PROMPTS if method.classifier is None else CLASSIFIER
+    found = attributes(pred, gallery.labels, space.name, list(space.names), positive, protocol)
+    return {"attributes": found, "unreadable": _unreadable(gallery)}
+
+
+def _unreadable(gallery: Gallery) -> int:
+    """Pictures, on all ranks."""
+    return int(ranks.total(torch.tensor(float(len(gallery.unreadable)), device=gallery.device)))
 
 
 def open_gallery(

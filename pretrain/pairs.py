@@ -36,6 +36,10 @@ class NoLabels(UserError):
     """The data have none of the attributes that were asked for."""
 
 
+class NoSplit(UserError):
+    """A data set has other splits."""
+
+
 class NoCaptions(UserError):
     """The pictures of a data set have no caption, not one of them."""
 
@@ -153,6 +157,18 @@ class Pairs:
         """All captions in the order of the rows."""
         for columns in self.columns:
             yield from (columns.captions[at] for at in range(len(columns.captions)))
+
+    def only(self, chosen: Tensor) -> "Pairs":
+        """The rows of which `chosen` [N] is True, some of every data set."""
+        parts: list[tuple[Source, Columns]] = []
+        for source, columns, first in zip(self.sources, self.columns, self.starts.tolist(), strict=False):
+            (own,) = chosen[first : first + len(columns.captions)].nonzero(as_tuple=True)
+            said = pa.array([columns.captions[at] for at in own.tolist()], pa.large_string())
+            labels = None if self.labels is None else self.labels[first + own]
+            parts.append((source, Columns(Strings(pa.chunked_array([said])), columns.persons[own], labels, columns.pictures[own])))
+        found = Pairs(parts)
+        found.pictures = found.pictures.unique(return_inverse=True)[1]
+        return found
 
     def _place(self, row: int) -> tuple[int, int]:
         """The data set and the row in it."""
@@ -311,7 +327,7 @@ def _files(path: Path, split: str) -> list[Path]:
         if found := [file for file in files if file.name.rsplit("-", 3)[0] == split]:
             return found
         if files:
-            raise UserError(f"{path} has no split {split}, only {', '.join(splits)}")
+            raise NoSplit(f"{path} has no split {split}, only {', '.join(splits)}")
     if not path.exists():
         raise UserError(f"there is no data set {path}")
     raise UserError(f"{path} holds no packed data set: there is no Parquet file in {path / 'data'}; `mals pack` makes them")
