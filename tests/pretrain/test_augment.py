@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 
 from pretrain import augment
 from pretrain.augment import OPERATIONS, Augment
@@ -94,6 +94,25 @@ def test_every_operation_gives_bytes_of_the_same_shape(name, side):
     changed = OPERATIONS[name](pixels, side)
     assert changed.shape == pixels.shape and changed.dtype == np.uint8
     assert (name == "identity") == bool((changed == pixels).all())
+
+
+PILLOW = {
+    "autocontrast": ImageOps.autocontrast,
+    "equalize": ImageOps.equalize,
+    "brightness": lambda image: ImageEnhance.Brightness(image).enhance(augment.FACTOR),
+    "sharpness": lambda image: ImageEnhance.Sharpness(image).enhance(augment.FACTOR),
+}
+
+
+@pytest.mark.parametrize("name", PILLOW)
+def test_operations_are_pillows_to_the_bit(name):
+    draw = np.random.default_rng(5)
+    flat = [np.full((9, 8, 3), value, np.uint8) for value in (0, 7, 255)]
+    mixed = np.concatenate([np.full((40, 10, 3), 9, np.uint8), draw.integers(0, 256, (2, 10, 3), np.uint8)])
+    noise = [draw.integers(*span, (30, 16, 3), np.uint8) for span in ((0, 256), (100, 103), (0, 2), (254, 256))]
+    for pixels in (*flat, mixed, *noise, *(picture(96, 32, seed) for seed in range(20))):
+        theirs = np.asarray(PILLOW[name](Image.fromarray(pixels)))
+        assert (OPERATIONS[name](pixels, 1) == theirs).all()
 
 
 def test_geometry_moves_as_far_as_published_and_fills_with_grey():
