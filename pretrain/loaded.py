@@ -118,7 +118,7 @@ def load(place: str | Path, device: str = "cpu", batch: int = 64) -> Loaded:
 
 def _told(space: Space, logits: Tensor) -> list[dict[str, Value]]:
     """Of each picture the likelier value of each attribute and its share of the belief; logits [B, A, 2], of equal ones the first."""
-    scores, values = logits.softmax(2).max(2)
+    values, scores = (logits[:, :, 1] > logits[:, :, 0]).long(), logits.softmax(2).amax(2)  # softmax may round to a tie
     return [
         {name: (names[value], score) for name, names, value, score in zip(space.names, space.values, row, said, strict=True)}
         for row, said in zip(values.tolist(), scores.tolist(), strict=True)

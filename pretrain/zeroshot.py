@@ -46,5 +46,5 @@ def markdown(result: dict[str, Any]) -> str:
     """The table in percent, with the protocol under it."""
     told = ["In percent; nothing was fine-tuned.", *notes(result["sets"])]
     if learnt := [row["name"] for row in result["sets"] if row["learnt_from"]]:
-        told.append(f"The method has learnt from {', '.join(learnt)}, if from other splits: that is not zero-shot.")
+        told.append(f"The method has learnt from {', '.join(learnt)} (perhaps from another split): that is not zero-shot.")
     return "\n".join([*table(result["sets"]), "", *(f"- {note}" for note in told), ""])

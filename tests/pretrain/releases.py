@@ -1,6 +1,7 @@
 """A finished training of a small APTM with random weights, as `mals pretrain` leaves one."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,9 +19,9 @@ SMALL = {
 }
 
 
-def released(folder: Path, data: Path) -> Path:
-    """The folder of the training."""
-    config = check_kind(SMALL, "test", TRAINING)
+def released(folder: Path, data: Path, **given: Any) -> Path:
+    """The folder of the training, with settings besides the small ones."""
+    config = check_kind(SMALL | given, "test", TRAINING)
     assert isinstance(config, Training)
     folder.mkdir(parents=True)
     method = prepare(config, [str(data)], folder)[0]

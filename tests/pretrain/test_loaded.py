@@ -109,6 +109,27 @@ def test_what_cannot_be_asked_is_one_sentence(method: Loaded, ask, said: str) ->
         ask(method)
 
 
+def test_a_plain_classifier_tells_attributes_and_nothing_else(trainable: Path, tmp_path: Path, files: list[Path]) -> None:
+    out = released(tmp_path / "out", trainable, aptm={"classifier": True})
+    release(str(out), str(tmp_path / "classifier"))
+    method = pretrain.load(tmp_path / "classifier")
+    told = method.attributes(files)
+    (images,) = method._images(files)
+    said = method.trained.method.classify(images)
+    classes = load_space("market1501").classes
+    assert [[classes[name].index(value) for name, (value, _) in row.items()] for row in told] == said.long().tolist()
+    assert all(0.5 <= score <= 1 for row in told for _, score in row.values())
+    for ask in (lambda: method.embed_text("a man"), lambda: method.embed_image(files), lambda: method.rerank("a man", files)):
+        with pytest.raises(UserError, match="this method is a plain classifier"):
+            ask()
+    with pytest.raises(UserError, match="knows the attributes of market1501 alone, not those of pa100k"):
+        method.attributes(files, "pa100k")
+    card = (tmp_path / "classifier/README.md").read_text()
+    assert "with a plain classifier" in card and "embed_text" not in card and "rerank" not in card
+    with pytest.raises(UserError, match="no towers for ONNX"):
+        release(str(out), str(tmp_path / "onnx"), onnx=True)
+
+
 def test_the_lines_of_the_readme_run(folder: Path, files: list[Path]) -> None:
     section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Use a trained method")[1].split("\n## ")[0]
     code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    "))
