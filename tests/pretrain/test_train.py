@@ -41,7 +41,7 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(trainable: Path, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGTERM, 1), (signal.SIGINT, 1)])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 0)])
 def test_a_training_that_is_asked_to_stop_keeps_the_step_and_goes_on(
     number: signal.Signals, workers: int, trainable: Path, calm: Path, tmp_path: Path
 ) -> None:

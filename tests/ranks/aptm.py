@@ -18,10 +18,10 @@ Trained = tuple[Tensor, dict[str, Tensor]]
 
 
 def uneven(batch: Batch) -> Batch:
-    """Persons on several ranks, a rank without a masked word, attributes that some ranks do not know at all."""
+    """Persons on several ranks, ranks without a masked word or a label, attributes that some ranks do not know at all."""
     assert batch.labels is not None and batch.targets is not None
     labels, targets = batch.labels.clone(), batch.targets.clone()
-    labels[:4, :9], labels[2:, 9:13], labels[:, 13] = -1, -1, -1
+    labels[6:], labels[:4, :9], labels[2:, 9:13], labels[:, 13] = -1, -1, -1, -1
     targets[:2], targets[2, 3] = -100, -100
     return replace(batch, persons=torch.tensor([0, 1, 2, 0, 3, 2, 2, 4]), labels=labels, targets=targets)
 
