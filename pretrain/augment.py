@@ -47,7 +47,7 @@ def train(picture: Pixels, settings: Augment, draw: Generator, out: NDArray[np.f
     pixels = resized(picture, settings)
     flipped = settings.flip and draw.random() < FLIP
     if flipped:
-        pixels = np.ascontiguousarray(pixels[:, ::-1])
+        pixels = np.asarray(cv2.flip(pixels, 1), np.uint8)
     if settings.augment:
         pixels = rand_augment(pixels, draw)
     image = tensor(pixels, settings, out)
@@ -135,7 +135,7 @@ def _brightness(pixels: Pixels, side: int) -> Pixels:
 def _sharpness(pixels: Pixels, side: int) -> Pixels:
     smooth = cv2.filter2D(pixels, -1, SMOOTH)
     smooth[0], smooth[-1], smooth[:, 0], smooth[:, -1] = pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
-    found = cv2.subtract(pixels, smooth, dtype=cv2.CV_32F)
+    found = np.asarray(cv2.subtract(pixels, smooth, dtype=cv2.CV_32F), np.float32)
     found *= np.float32(FACTOR)
     found += smooth
     return np.clip(found, 0, 255, out=found).astype(np.uint8)

@@ -173,15 +173,15 @@ class _Parts:
         epoch = step // (len(self.pairs) // self.batch)
         asked = order(self.seed, len(self.pairs), step, self.batch)[self.mine].tolist()
         unreadable: dict[str, str] = {}
-        rows, images, flips = [], [], []
-        for row in asked:
+        rows, flips = [], []
+        images = np.empty((len(asked), 3, self.look.height, self.look.width), np.float32)
+        for row, image in zip(asked, images, strict=True):
             taken, pixels = self._readable(row, epoch, unreadable)
-            image, flipped = augment.train(pixels, self.look, self._draws(epoch, row, PICTURE))
+            _, flipped = augment.train(pixels, self.look, self._draws(epoch, row, PICTURE), image)
             rows.append(taken)
-            images.append(image)
             flips.append(flipped and self.exchange)
         at = torch.tensor(rows)
-        part: dict[str, Any] = {"rows": at, "persons": self.pairs.persons[at], "images": torch.stack(images), "unreadable": unreadable}
+        part: dict[str, Any] = {"rows": at, "persons": self.pairs.persons[at], "images": torch.from_numpy(images), "unreadable": unreadable}
         part |= self._texts(rows, flips, [(epoch, row) for row in asked]) if self.wants.captions else {"text": _none(len(rows))}
         if self.wants.attributes:
             assert self.pairs.labels is not None
@@ -212,7 +212,7 @@ class _Parts:
 
     def _readable(self, row: int, epoch: int, unreadable: dict[str, str]) -> tuple[int, NDArray[np.uint8]]:
         """The row and its pixels, or those of the first readable one that chance puts in its place."""
-        others = self._draws(epoch, row, INSTEAD)
+        others = None
         for _ in range(TRIES):
             try:
                 return row, decode(self.pairs.picture(row))
@@ -221,6 +221,7 @@ class _Parts:
             except Exception as error:  # each kind of picture fails in its own way
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 unreadable[str(row)] = f"{self.pairs.where(row)}: the picture cannot be read ({reason})"
+                others = others or self._draws(epoch, row, INSTEAD)
                 row = int(others.integers(len(self.pairs)))
         raise UserError(f"none of {TRIES} pictures can be read, the last because {next(reversed(unreadable.values()))}")
 
