@@ -42,6 +42,7 @@ class Source:
     weights: Path
     config: dict[str, Any]
     metrics: dict[str, Any]
+    result: Path | None = None  # what was measured of these weights
     unfinished: bool = False
 
 
@@ -62,7 +63,7 @@ def release(
     With `dry_run` all is made and checked in a folder that vanishes.
     """
     source = _source(Path(run).expanduser(), latest)
-    measured = [row for file in (source.run / RESULT, *results) if file in results or file.is_file() for row in _measured(file)]
+    measured = [row for file in (source.result, *results) if file is not None for row in _measured(file)]
     repo = address(to, MODEL)
     target = None if repo else Store(to).folder
     if target is not None:
@@ -106,7 +107,8 @@ def _source(run: Path, latest: bool) -> Source:
     metrics = _json(run / METRICS)
     if not isinstance(metrics, dict):
         raise UserError(f"{run / METRICS} holds no metrics")
-    return Source(run, run / checkpoint.MODEL, parse((run / CONFIG).read_text(encoding="utf-8"), str(run / CONFIG)), metrics)
+    config = parse((run / CONFIG).read_text(encoding="utf-8"), str(run / CONFIG))
+    return Source(run, run / checkpoint.MODEL, config, metrics, run / RESULT if (run / RESULT).is_file() else None)
 
 
 def _copy(source: Source, folder: Path) -> None:
@@ -120,10 +122,9 @@ def _copy(source: Source, folder: Path) -> None:
         config = merge(config, {"aptm": {"space": trained.SPACE}})
     (folder / CONFIG).write_text(yaml.safe_dump(without_paths(config), sort_keys=False), encoding="utf-8")
     (folder / METRICS).write_text(json.dumps(source.metrics, indent=2) + "\n", encoding="utf-8")
-    for name in (RESULT, origins.FILE):
-        if (source.run / name).is_file():
-            text = json.dumps(without_paths(_json(source.run / name)), indent=1)
-            (folder / name).write_text(text + "\n", encoding="utf-8")
+    for file in (source.result, source.run / origins.FILE):
+        if file is not None and file.is_file():
+            (folder / file.name).write_text(json.dumps(without_paths(_json(file)), indent=1) + "\n", encoding="utf-8")
 
 
 def _measured(file: Path) -> list[model_card.Row]:

@@ -60,6 +60,7 @@ def test_a_release_holds_what_others_need_and_loads_to_the_same_weights(finished
 
 def test_the_card_tells_data_licences_sizes_scores_and_how_to_use_it(out: Path, trainable: Path, tmp_path: Path) -> None:
     (out / "result.json").write_text(json.dumps(RESULT))
+    (out / "metrics.json").write_text(json.dumps({"step": 1200, "loss": 2.5, "selected": {"step": 800}, "selected_on": "val"}))
     release(str(out), str(tmp_path / "my-aptm"))
     card = ModelCard.load(tmp_path / "my-aptm/README.md")
     front = card.data.to_dict()
@@ -68,6 +69,7 @@ def test_the_card_tells_data_licences_sizes_scores_and_how_to_use_it(out: Path, 
     scores = {(one.dataset_name, one.metric_type): one.metric_value for one in card.data.eval_results or []}
     assert scores["cuhk", "R1"] == 50 and scores["cuhk", "mAP"] == 43.21 and scores["cuhk", "mA"] == 62.5
     assert "| cuhk | test | 6,156 | 3,074 | 50.00 | 75.00 | 100.00 | 43.21 | 20.00 | 62.50 |" in card.text and "by text" in card.text
+    assert "after step 1,200 with a loss of 2.500; the weights are those after step 800, selected on val." in card.text
     name = origins.about(trainable)["name"]
     assert f"| {name} | " in card.text and "| see-licence-chain | yes |" in card.text
     method = read(str(out)).method
@@ -108,7 +110,9 @@ def test_an_unfinished_training_is_refused_and_its_last_checkpoint_released_on_d
         (out / name).unlink()
     with pytest.raises(UserError, match=r"is not finished: it has no model.safetensors, config.yaml, metrics.json; .* --checkpoint latest"):
         release(str(out), str(tmp_path / "to"))
+    (out / "result.json").write_text(json.dumps(RESULT))  # measured of other weights
     release(str(out), str(tmp_path / "to"), latest=True)
+    assert names(tmp_path / "to") == FILES
     text = (tmp_path / "to/README.md").read_text()
     assert "ended after step 7; **it was not finished**" in text and read(str(tmp_path / "to")).method.temp < 0.5
 
