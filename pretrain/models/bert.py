@@ -7,6 +7,7 @@ T places of rows by tokens that are computed, M that are wanted.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -17,7 +18,7 @@ from mals.errors import UserError
 from pretrain.models.attention import attend, unseen
 
 EPSILON = 1e-12  # of the layer norms (Devlin et al.)
-STD = 0.02  # of the initial weights (Devlin et al.)
+STD, WIDTH = 0.02, 768  # of the initial weights of a BERT of that width (Devlin et al.); others keep the size of what they give
 PAD = 0  # the padding of bert-base-uncased's vocabulary
 
 KeysValues = list[tuple[Tensor, Tensor]]  # of each cross layer, [I, h, N, hidden / h] each
@@ -165,7 +166,7 @@ class Bert(nn.Module):
         self.embeddings = Embeddings(vocab, hidden, positions, dropout)
         self.layers = nn.ModuleList(Layer(hidden, heads, inter, image_width if i >= fusion else None, dropout) for i in range(layers))
         self.head = WordHead(vocab, hidden)
-        self.apply(_start)
+        self.apply(partial(_start, std=STD * (WIDTH / hidden) ** 0.5))
 
     @property
     def cross_layers(self) -> list[Layer]:
@@ -209,13 +210,13 @@ class Bert(nn.Module):
         return self.head(states_at_targets, self.embeddings.words.weight)
 
 
-def _start(module: nn.Module) -> None:
+def _start(module: nn.Module, std: float) -> None:
     """Normal weights, biases 0, padding 0."""
     if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=STD)
+        nn.init.normal_(module.weight, std=std)
         nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=STD)
+        nn.init.normal_(module.weight, std=std)
         if module.padding_idx is not None:
             with torch.no_grad():
                 module.weight[module.padding_idx].zero_()

@@ -6,6 +6,7 @@ Shapes: B pictures, W windows of n = window² tokens, h heads, C channels of the
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from pretrain.models.attention import attend
 
 PATCH = 4  # pixels a side
 APART = -100.0  # added to the score of tokens that only the shift has brought into one window (Liu et al.)
-STD = 0.02  # of the initial weights (Liu et al.)
+STD, WIDTH = 0.02, 128  # of the initial weights of a Swin whose first stage is so wide (Liu et al.); others keep the size of what they give
 
 
 def relative_index(window: int) -> Tensor:
@@ -180,7 +181,7 @@ class Swin(nn.Module):
             mine = drops[sum(depths[:i]) : sum(depths[: i + 1])]
             self.stages.append(Stage(self.width, h, self.grid, window, mine, merge=i + 1 < len(depths)))
         self.norm = nn.LayerNorm(self.width)
-        self.apply(_start)
+        self.apply(partial(_start, std=STD * (WIDTH / embed_dim) ** 0.5))
 
     def forward(self, images: Tensor) -> Encoded:
         """[B, 3, height, width] -> tokens [B, 1 + N, C], the mean first, which is also `pooled`."""
@@ -193,11 +194,11 @@ class Swin(nn.Module):
         return Encoded(torch.cat([mean[:, None], x], 1), pooled=mean, grid=self.grid)
 
 
-def _start(module: nn.Module) -> None:
+def _start(module: nn.Module, std: float) -> None:
     """Normal weights and bias tables, biases 0."""
     if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=STD)
+        nn.init.trunc_normal_(module.weight, std=std)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, WindowAttention):
-        nn.init.trunc_normal_(module.bias_table, std=STD)
+        nn.init.trunc_normal_(module.bias_table, std=std)

@@ -170,10 +170,11 @@ def test_dropout_is_in_training_only():
     assert not torch.equal(bert.text(ids, mask), bert.text(ids, mask))
 
 
-def test_starting_weights():
-    bert = Bert(vocab=200, hidden=64, layers=2, fusion=1, heads=2, inter=128, image_width=64)
+@pytest.mark.parametrize(("hidden", "std"), [(768, 0.02), (192, 0.04)])
+def test_starting_weights_keep_the_size_of_what_they_give_in_any_width(hidden, std):
+    bert = Bert(vocab=200, hidden=hidden, layers=2, fusion=1, heads=2, inter=128, image_width=64)
     assert bert.embeddings.words.weight[0].abs().sum() == 0
-    assert bert.layers[1].cross.key.weight.std().item() == pytest.approx(0.02, rel=0.1) and bert.layers[1].cross.key.bias.abs().sum() == 0
+    assert bert.layers[1].cross.key.weight.std().item() == pytest.approx(std, rel=0.1) and bert.layers[1].cross.key.bias.abs().sum() == 0
 
 
 def test_a_text_longer_than_the_positions_is_refused():
