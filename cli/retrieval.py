@@ -131,7 +131,7 @@ def search(
         print(json.dumps({"sheet": str(to), "hits": [{"id": hit.id, "score": hit.score, "caption": hit.caption} for hit in hits]}))
         return
     for place, hit in enumerate(hits, 1):
-        print(f"{place:>3}  {hit.score:>8.4f}  {hit.id}  {hit.caption}")
+        print(f"{place:>3}  {hit.score:>8.4f}  {hit.id}  {hit.caption}".rstrip())
     print(f"contact sheet: {to}")
 
 
