@@ -184,7 +184,8 @@ def _refuse_other(target: Path, run: Path) -> None:
     if (target / SUMS).is_file():
         known |= {line.partition("  ")[2] for line in (target / SUMS).read_text(encoding="utf-8").splitlines()}
     if there and (there - known or checkpoint.MODEL not in known):
-        raise UserError(f"{target} holds something else already ({', '.join(sorted(there - known or there)[:3])}); give a new or empty folder")
+        some = ", ".join(sorted(there - known or there)[:3])
+        raise UserError(f"{target} holds something else already ({some}); give a new or empty folder")
 
 
 def _appear(folder: Path, target: Path) -> None:
