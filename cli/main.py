@@ -19,7 +19,7 @@ app = typer.Typer(
 
 def register() -> None:
     """Put the commands of each module under `mals`."""
-    from cli import benchmarks, dataset, explain, pretrain, release, retrieval, stages, world
+    from cli import benchmarks, dataset, explain, finetune, pretrain, release, retrieval, stages, world
 
     stages.register(app)
     dataset.register(app)
@@ -27,6 +27,7 @@ def register() -> None:
     world.register(app)
     benchmarks.register(app)
     pretrain.register(app)
+    finetune.register(app)
     retrieval.register(app)
     release.register(app)
 

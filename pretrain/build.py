@@ -1,6 +1,7 @@
 """From settings and data to what is trained: the rows, the tokenizer, the method with the weights that it starts from."""
 
 import re
+import sys
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -9,24 +10,28 @@ import numpy as np
 from torch import Tensor
 
 from mals.attributes import load_space
-from pretrain import official, origins, ranks
+from pretrain import official, origins, ranks, synonyms
 from pretrain.augment import Augment
 from pretrain.config import Training
 from pretrain.data import Pairs
+from pretrain.held import parted
 from pretrain.method import Rule, Text
 from pretrain.methods.aptm import Aptm
 from pretrain.text import Tokenizer, train_vocabulary
 
 TOKENIZER = "tokenizer.json"
+SYNONYMS = "synonyms.json"
 NEED = "the losses iac, iam and mam need (give their weights 0, or a data set with labels)"
+CLASSIFIER = r"classifier\."  # begins the names of what the baseline adds to APTM
 PROMPTS = 0x9207  # sets the masks of the prompts apart from other random numbers
 
 
 def prepare(config: Training, data: Sequence[str], out: Path, split: str = "train") -> tuple[Aptm, Tokenizer, Pairs, Augment]:
     """Everything that a training needs; the tokenizer is kept in `out`, and taken from there the next time."""
-    weights = config.aptm.weights
-    classes = load_space(config.aptm.space).classes if any((weights.iac, weights.iam, weights.mam)) else None
-    pairs = Pairs.open(data, split, classes, NEED)
+    classes = load_space(config.aptm.space).classes if config.aptm.recognises else None
+    pairs = Pairs.open(data, split, classes, need(config), config.data.every, config.aptm.reads)
+    if config.selection.held_out:
+        pairs = parted(pairs, config.selection.held_out, config.seed)[0]
     if ranks.is_main():
         origins.note(out, data, pairs, config.start)
     tokenizer = tokenizer_of(config, pairs, out)
@@ -35,6 +40,24 @@ def prepare(config: Training, data: Sequence[str], out: Path, split: str = "trai
     shown = config.data
     look = Augment(shown.height, shown.width, shown.mean, shown.std, shown.flip, shown.augment, shown.erase)
     return method, tokenizer, pairs, look
+
+
+def need(config: Training) -> str:
+    """Who wants labels, as `Pairs.open` tells it."""
+    return "the classifier needs" if config.aptm.classifier else NEED
+
+
+def synonyms_of(config: Training, pairs: Pairs, out: Path) -> dict[str, list[str]]:
+    """The synonyms of the captions' words, which EDA takes; told once, and kept in `out`, since another machine may have others."""
+    file = out / SYNONYMS
+    if not file.is_file() and ranks.is_main():
+        synonyms.write(file.with_name(f".{SYNONYMS}.part"), *synonyms.synonyms(pairs.captions(), config.data.synonyms))
+        file.with_name(f".{SYNONYMS}.part").replace(file)
+    ranks.barrier()
+    words, source = synonyms.read(file)
+    if ranks.is_main():
+        print(f"EDA takes its synonyms from {source}: {len(words):,} words have some", file=sys.stderr)
+    return words
 
 
 def tokenizer_of(config: Training, pairs: Pairs, out: Path) -> Tokenizer:
@@ -78,7 +101,17 @@ def started(config: Training, method: Aptm) -> None:
     if config.words.start:
         new = [f"bert.{name}" for name in official.start_bert(method.bert, config.words.start)]
     if config.start:
-        official.load(method, official.read_aptm(config.start), config.start)
+        official.load(method, official.read_aptm(config.start), config.start, CLASSIFIER)
         new = []
     if new:
         method.rules = (*method.rules, Rule("|".join(f"^{re.escape(name)}$" for name in new), rate=config.optimizer.new_rate))
+    if config.optimizer.late_rate != 1:
+        method.rules = (*method.rules, Rule(late(config), rate=config.optimizer.late_rate))
+
+
+def late(config: Training) -> str:
+    """Matches the names of what learns at the late rate (aptm.md 4): last stages, last layers of either part of the BERT, and heads."""
+    stages, words = len(config.vision.depths), config.words
+    layers = (words.fusion - 2, words.fusion - 1, words.layers - 2, words.layers - 1)
+    some = f"swin\\.stages\\.({stages - 2}|{stages - 1})\\.|bert\\.layers\\.({'|'.join(map(str, layers))})\\."
+    return rf"^({some}|bert\.head\.|vision_proj\.|text_proj\.|itm_head\.|{CLASSIFIER})"

@@ -56,8 +56,8 @@ def world() -> int:
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes files and speaks."""
-    return rank() == 0
+    """Whether this is the process that writes files and speaks; it still is after `stop`."""
+    return (rank() if dist.is_initialized() else int(os.environ.get("RANK", 0))) == 0
 
 
 def barrier() -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,13 +20,15 @@ import yaml
 from torch import nn
 
 from mals.errors import UserError
+from mals.settings import check_kind
 from pretrain import checkpoint, ranks
-from pretrain.build import NEED, prepare
-from pretrain.config import Training
+from pretrain.build import need, prepare, synonyms_of
+from pretrain.config import TRAINING, Training
 from pretrain.data import Loader
 from pretrain.method import Batch, Rule
 from pretrain.precision import numbers
 from pretrain.schedule import SCHEDULES, groups, set_rate
+from pretrain.text import Tokenizer
 
 METRICS = "metrics.jsonl"
 COMPILED = 64  # versions of a block, which differ in sizes and share of dropped pictures; beyond, torch runs them uncompiled
@@ -39,6 +41,22 @@ class Stopped(Exception):
     def __init__(self, number: int, told: str) -> None:
         super().__init__(told)
         self.number = number
+
+
+class Watcher(Protocol):
+    """Looks at a method while it trains, on every rank."""
+
+    def begin(self, method: Any, tokenizer: Tokenizer, here: torch.device, per_epoch: int, start: int, steps: int) -> None:
+        """Before the training goes on from `start` to `steps`, of which an epoch has `per_epoch`."""
+        ...
+
+    def after(self, step: int) -> None:
+        """After each step, what was to be kept of it being kept, and once for the step that the training goes on from."""
+        ...
+
+    def end(self) -> dict[str, Any]:
+        """After all steps, before the weights that the method then has are released; what to add to the last metrics."""
+        ...
 
 
 @contextmanager
@@ -57,8 +75,8 @@ def enough() -> Iterator[None]:
 
 
 @enough()
-def train(config: Training, data: list[str], out: Path, device: str = "auto") -> dict[str, Any]:
-    """Train to the end, from the last checkpoint in `out` where there is one; returns the last line of metrics.
+def train(config: Training, data: list[str], out: Path, device: str = "auto", watcher: Watcher | None = None) -> dict[str, Any]:
+    """Train to the end, from the last checkpoint in `out` where there is one; returns the last line of metrics, and what the watcher adds.
 
     Raises UserError for what a person can mend, Stopped after SIGTERM and SIGINT.
     """
@@ -67,7 +85,7 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto") ->
     told = config.model_dump(mode="json")
     found = checkpoint.latest(out)
     if found is not None:
-        refuse_other(found.config, told)
+        refuse_other(check_kind(found.config, str(found.folder), TRAINING).model_dump(mode="json"), told)
         if found.damaged and ranks.is_main():
             print(f"{'; '.join(found.damaged)}: the training goes on from step {found.step:,}", file=sys.stderr)
     method, tokenizer, pairs, look = prepare(config, data, out)
@@ -88,16 +106,21 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto") ->
         look=look,
         exchange=config.data.exchange_sides,
         count_padding=config.aptm.count_padding,
-        need=NEED,
+        need=need(config),
+        synonyms=synonyms_of(config, pairs, out) if method.wants.other == "eda" else None,
     )
+    if watcher is not None:
+        watcher.begin(method, tokenizer, here, loader.per_epoch, start, steps)
     optimizer = optimizer_of(config, method, method.rules, steps)
     if found is not None:
         checkpoint.restore(found, method, optimizer)
-    loop = Loop(config, method, optimizer, out, steps, here)
+    loop = Loop(config, method, optimizer, out, steps, here, watcher)
     if ranks.is_main():
         loop.last = kept(out / METRICS, start)
     with asked_to_stop() as asked:
         loop.run(loader, start, asked)
+    if watcher is not None:
+        loop.last = loop.last | watcher.end()
     if ranks.is_main():
         checkpoint.release(out, method, yaml.safe_dump(told, sort_keys=False), loop.last)
     ranks.stop()
@@ -130,8 +153,18 @@ def kept(file: Path, start: int) -> dict[str, Any]:
 class Loop:
     """Steps, their log and their checkpoints."""
 
-    def __init__(self, config: Training, method: nn.Module, optimizer: torch.optim.Optimizer, out: Path, steps: int, here: torch.device):
+    def __init__(
+        self,
+        config: Training,
+        method: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        out: Path,
+        steps: int,
+        here: torch.device,
+        watcher: Watcher | None = None,
+    ) -> None:
         self.config, self.method, self.optimizer, self.out, self.steps, self.here = config, method, optimizer, out, steps, here
+        self.watcher = watcher
         if config.compile:
             compile_blocks(method)
         self.wrapped = ranks.wrap(method)
@@ -140,6 +173,7 @@ class Loop:
 
     def run(self, loader: Loader, start: int, asked: list[int]) -> None:
         """All steps from `start` on; Stopped once a signal is in `asked`, on any rank."""
+        self.watched(start)
         self.method.train()
         before = time.time()
         for step, batch in enumerate(loader, start):
@@ -153,7 +187,15 @@ class Loop:
             if ending and done < self.steps:
                 number = asked[0] if asked else signal.SIGTERM
                 raise Stopped(number, f"stopped after step {done:,} of {self.steps:,}; the same command goes on")
+            self.watched(done)
             before = time.time()
+
+    def watched(self, done: int) -> None:
+        """Let the watcher look; its time is not the training's."""
+        if self.watcher is not None:
+            before = time.time()
+            self.watcher.after(done)
+            self.began += time.time() - before
 
     def step(self, step: int, batch: Batch, *told: int) -> tuple[dict[str, float], list[int]]:
         """One update: the losses as means over the ranks, and what each rank told as sums; UserError, before it, where a loss is no number.

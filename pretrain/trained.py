@@ -44,22 +44,31 @@ class Trained:
         return numbers(self.device, self.config.dtype)
 
 
+@dataclass(frozen=True)
+class Located:
+    """Where a method is kept."""
+
+    folder: Path  # or the file of its weights
+    weights: str
+    settings: dict[str, Any] | None = None  # None: there are weights alone
+    tokenizer: Path | None = None
+
+
 def read(place: str, sets: Sequence[str] = (), preset: str | None = None, device: str | torch.device = "cpu") -> Trained:
     """The method of a training's folder, of OUT/checkpoints/N, of a release (hf://OWNER/NAME), or of a file of weights.
 
     Of a file of weights `preset` and `sets` tell the sizes. UserError where there is no method, or where the weights are of other settings.
     """
-    folder = _fetched(place) if place.startswith(HUB) else Path(place).expanduser()
-    found = _settings_of(folder)
-    if found is None:
+    found = located(place)
+    weights = official.read_aptm(found.weights)
+    if found.settings is None:
         given = settings.assign({"preset": preset or "aptm-paper"}, list(sets), TRAINING)
-        weights = official.read_aptm(place)
         words = given.get("data", {}).get("tokenizer", "bert-base-uncased")
     else:
         if preset is not None:
             raise UserError(f"{place} knows its settings: --preset is for files of weights alone")
-        given = settings.assign(found[0], list(sets), TRAINING)
-        weights, words = official.read_aptm(str(found[1] / checkpoint.MODEL)), str(_tokenizer(found[1]))
+        given = settings.assign(found.settings, list(sets), TRAINING)
+        words = str(found.tokenizer)
     config = settings.check_kind(given, place, TRAINING)
     assert isinstance(config, Training)
     tokenizer = Tokenizer.load(words, config.data.max_tokens)
@@ -68,7 +77,16 @@ def read(place: str, sets: Sequence[str] = (), preset: str | None = None, device
     here = torch.device(device)
     shown = config.data
     look = Augment(shown.height, shown.width, shown.mean, shown.std)
-    return Trained(config, method.eval().to(here), tokenizer, look, here, origins.read(found[1] if found else folder))
+    return Trained(config, method.eval().to(here), tokenizer, look, here, origins.read(found.folder))
+
+
+def located(place: str) -> Located:
+    """What there is at a place that `read` knows; UserError where there is no method."""
+    folder = _fetched(place) if place.startswith(HUB) else Path(place).expanduser()
+    found = _settings_of(folder)
+    if found is None:
+        return Located(folder, place)
+    return Located(found[1], str(found[1] / checkpoint.MODEL), found[0], _tokenizer(found[1]))
 
 
 def _fetched(place: str) -> Path:

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mals.errors import UserError
 from pretrain import losses
 from pretrain.method import Batch, Text
 from pretrain.methods import aptm
 from pretrain.methods.aptm import Aptm
+from pretrain.methods.classifier import Norm
 from tests.pretrain.test_aptm import ONES, batch_of, reference, small
 from tests.pretrain.towers import near
 
@@ -66,6 +68,16 @@ def test_the_classifiers_loss_is_a_mean_over_what_is_known() -> None:
     assert losses.classified(logits, labels).item() == pytest.approx(float(sum(known)) / 3)
     assert losses.classified(logits, labels, torch.tensor(6.0)).item() == pytest.approx(float(sum(known)) / 6)
     assert losses.classified(logits, torch.full((2, 2), -1)).item() == 0
+
+
+def test_the_classifiers_norm_is_torchs_own_and_needs_two_pictures() -> None:
+    ours, theirs = Norm(4), torch.nn.BatchNorm1d(4)
+    for step in range(5):
+        rows = torch.randn(6, 4) * 3 + step
+        torch.testing.assert_close(ours(rows), theirs(rows))
+    torch.testing.assert_close(ours.eval()(rows), theirs.eval()(rows))
+    with pytest.raises(UserError, match="needs 2 pictures"):
+        ours.train()(rows[:1])
 
 
 @pytest.mark.parametrize("weights", [RETRIEVAL, RECOGNITION])

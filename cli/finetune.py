@@ -1,0 +1,51 @@
+"""`mals finetune`: go on with a pretrained method on one data set; the same command goes on."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.launch import Data, Gpus, on_gpus
+from cli.stages import Json, Sets
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(finetune)
+
+
+def finetune(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="The folder of the training.")],
+    preset: Annotated[str, typer.Option("--preset", "-p", help="cuhk, icfg, rstp, pa100k, market or tiny-finetune.")],
+    init: Annotated[
+        str | None, typer.Option("--init", help="A training, release, checkpoint or file of weights; not given: from scratch.")
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option("--select", help="val, or test, as papers do: the split that chooses the checkpoint.")
+    ] = None,
+    val_share: Annotated[float | None, typer.Option("--val-share", help="Of the persons of train, held out as val.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")] = None,
+    gpus: Gpus = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Fine-tune on a packed data set: the best checkpoint on val is kept, and measured on test; give it again to go on."""
+    from pretrain import ranks
+    from pretrain.finetune import configured
+    from pretrain.finetune import finetune as run
+    from pretrain.selection import RESULT, line
+    from pretrain.train import Stopped
+
+    settings = configured(preset, config, sets or [], init, select, val_share)
+    on_gpus(gpus)
+    try:
+        run(settings, data, out)
+    except Stopped as stopped:
+        if ranks.is_main():
+            print(stopped, file=sys.stderr)
+        raise typer.Exit(128 + stopped.number) from None
+    if ranks.is_main():
+        result = json.loads((out / RESULT).read_text(encoding="utf-8"))
+        print(json.dumps(result) if as_json else f"{out}/model.safetensors: {line(result)}")

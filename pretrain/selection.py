@@ -1,0 +1,193 @@
+"""Which checkpoint of a fine-tuning is the best: measured every few epochs on one split, kept, and measured once more on test.
+
+OUT/evaluations.jsonl     what was measured of each        OUT/best/N     the weights that were best, after N steps
+OUT/result.json           the best ones on test, with the protocol and the split that selected them
+
+A killed fine-tuning measures again what it trains again, and comes to the same choice.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mals.attributes import load_space
+from mals.errors import UserError
+from pretrain import checkpoint, origins, ranks
+from pretrain.augment import Augment
+from pretrain.build import need
+from pretrain.config import Training
+from pretrain.evaluate import labelled, searched
+from pretrain.gallery import Gallery
+from pretrain.held import parted
+from pretrain.methods.aptm import Aptm
+from pretrain.pairs import NoSplit, Pairs, Place
+from pretrain.places import here as on_this_machine
+from pretrain.text import Tokenizer
+from pretrain.trained import Trained
+
+EVALUATIONS, RESULT = "evaluations.jsonl", "result.json"
+RETRIEVAL, ATTRIBUTES = ("R1", "R5", "R10", "mAP"), ("mA", "accuracy", "f1")  # the first decides
+BATCH = 64  # pictures at a time
+OPTIMISTIC = "selected on test: optimistic"
+HELD = "val (held out of train)"
+WAYS = "--val-share 0.1 holds a tenth of the persons of train out to choose by, --select test compares with papers, which choose by test"
+
+
+@dataclass
+class _Begun:
+    """What a training has told."""
+
+    trained: Trained
+    chosen_by: Gallery
+    per_epoch: int
+    steps: int
+
+
+class Selecting:
+    """A watcher of a training, see `pretrain.train.Watcher`."""
+
+    def __init__(self, config: Training, data: Sequence[Place], out: Path) -> None:
+        """Raises UserError where a split is not there, before anything is trained."""
+        self.config, self.data, self.out = config, list(data), out
+        if config.selection.held_out and config.selection.on == "test":
+            raise UserError("--select test needs nobody held out: leave one of --select test and --val-share out")
+        whole = [place for place in data if on_this_machine(place)[0].suffix in (".json", ".parquet")]
+        if whole:
+            raise UserError(
+                f"{whole[0]} has no splits, and fine-tuning needs a train and a test; `mals import` packs a data set with its own"
+            )
+        self.test = self._pairs("test")
+        self.seen = self.test if config.selection.on == "test" else self._val()
+        self.begun: _Begun | None = None
+        self.told: list[dict[str, Any]] = []  # of the steps up to now
+
+    def begin(self, method: Aptm, tokenizer: Tokenizer, here: torch.device, per_epoch: int, start: int, steps: int) -> None:
+        shown = self.config.data
+        trained = Trained(self.config, method, tokenizer, Augment(shown.height, shown.width, shown.mean, shown.std), here)
+        self.begun = _Begun(trained, self._gallery(self.seen, trained), per_epoch, steps)
+        self.told = [line for line in _lines(self.out / EVALUATIONS) if line["step"] <= start]
+        ranks.barrier()
+        if ranks.is_main():
+            if not start:  # what was the best of another beginning
+                shutil.rmtree(self.out / checkpoint.BEST, ignore_errors=True)
+            _write(self.out / EVALUATIONS, "".join(json.dumps(line) + "\n" for line in self.told))
+
+    def after(self, step: int) -> None:
+        assert self.begun is not None
+        due = step == self.begun.steps or step % (self.config.selection.every * self.begun.per_epoch) == 0
+        if not due or not step or any(line["step"] == step for line in self.told):
+            return
+        scores = self._measured(self.begun.chosen_by)
+        name, score = next(iter(scores.items()))
+        best = checkpoint.best(self.out)
+        line = {"step": step, "epoch": round(step / self.begun.per_epoch, 3), "split": self.split, **scores}
+        self.told.append(line)
+        ranks.barrier()  # all have looked at the best before it changes
+        if ranks.is_main():
+            if best is None or score > best[2]:
+                checkpoint.save_best(self.out, step, self.begun.trained.method, self.config.model_dump(mode="json"), score)
+            with (self.out / EVALUATIONS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            beaten = best is not None and score <= best[2]
+            told = f"the best was {100 * best[2]:.2f} after step {best[1]:,}" if best is not None and beaten else "the best so far"
+            print(f"epoch {line['epoch']:g}: {name} {100 * score:.2f} on {self.split}, {told}", file=sys.stderr, flush=True)
+        ranks.barrier()
+
+    def end(self) -> dict[str, Any]:
+        assert self.begun is not None
+        best = checkpoint.best(self.out)
+        if best is None:
+            raise UserError(f"{self.out / checkpoint.BEST} is gone, and the weights that were best with it; begin anew in another --out")
+        folder, step, _ = best
+        checkpoint.put_back(folder, self.begun.trained.method)
+        optimistic = self.config.selection.on == "test"
+        selected = next((line for line in self.told if line["step"] == step), {"step": step})
+        gallery = self.begun.chosen_by if optimistic else self._gallery(self.test, self.begun.trained)
+        found = self._told(gallery)
+        part = found["retrieval" if self.config.aptm.reads else "attributes"]
+        part["protocol"] += f"; {OPTIMISTIC if optimistic else f'the checkpoint was selected on {self.split}'}"
+        result = {
+            "name": " + ".join(origins.about(place)["name"] for place in self.data),
+            "data": [str(place) for place in self.data],
+            "split": "test",
+            "selected_on": OPTIMISTIC if optimistic else self.split,
+            "selected": selected,
+            "start": self.config.start,
+            **found,
+        }
+        if ranks.is_main():
+            _write(self.out / RESULT, json.dumps(result, indent=2) + "\n")
+        ranks.barrier()
+        return {"selected": selected, "selected_on": result["selected_on"]}
+
+    @property
+    def split(self) -> str:
+        """By which the choice is made."""
+        return HELD if self.config.selection.held_out else self.config.selection.on
+
+    def _val(self) -> Pairs:
+        share = self.config.selection.held_out
+        if share:
+            return parted(self._pairs("train"), share, self.config.seed)[1]
+        try:
+            return self._pairs("val")
+        except NoSplit as error:
+            raise UserError(f"{error}: no val to choose a checkpoint by; {WAYS}") from None
+
+    def _pairs(self, split: str) -> Pairs:
+        """A row a caption for retrieval; a row a picture, with labels, for recognition."""
+        if self.config.aptm.reads:
+            return Pairs.open(self.data, split, every=True)
+        return Pairs.open(self.data, split, load_space(self.config.aptm.space).classes, need(self.config), captions=False)
+
+    def _gallery(self, pairs: Pairs, trained: Trained) -> Gallery:
+        space = None if self.config.aptm.reads else self.config.aptm.space
+        plain = self.config.selection.plain
+        return Gallery(pairs, trained.tokenizer, trained.look, trained.device, BATCH, self.config.data.workers, plain, space)
+
+    def _told(self, gallery: Gallery) -> dict[str, Any]:
+        """Everything that is measured, by the method as it is now."""
+        assert self.begun is not None
+        trained, settings = self.begun.trained, self.config.selection
+        before = trained.method.training
+        trained.method.eval()
+        try:
+            return searched(trained, gallery, settings.rerank, settings.k) if self.config.aptm.reads else labelled(trained, gallery)
+        finally:
+            trained.method.train(before)
+
+    def _measured(self, gallery: Gallery) -> dict[str, float]:
+        """The score that decides, first, and others that go with it."""
+        found = self._told(gallery)
+        names, part = (RETRIEVAL, "retrieval") if self.config.aptm.reads else (ATTRIBUTES, "attributes")
+        return {name: found[part][name] for name in names}
+
+
+def line(result: dict[str, Any]) -> str:
+    """A result as a person reads it."""
+    found = result.get("retrieval") or result["attributes"]
+    scores = "  ".join(f"{name} {100 * found[name]:.2f}" for name in (*RETRIEVAL, *ATTRIBUTES) if name in found)
+    return f"{scores} on test; step {result['selected']['step']:,}, {result['selected_on'].removeprefix('selected on ')}"
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    """What was measured before; a torn last line is left out."""
+    found = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def _write(file: Path, text: str) -> None:
+    beside = file.with_name(f".{file.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(file)
