@@ -243,6 +243,18 @@ def test_what_cannot_be_fine_tuned_is_refused_in_a_sentence(world: Path, start: 
             tuned(data, tmp_path / "out", init, *sets)
 
 
+def test_a_checkpoint_from_before_there_were_more_settings_goes_on(world: Path, start: Path, calm: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(calm, tmp_path / "out"))
+    for file in (out / "checkpoints").glob("*/state.json"):
+        state = json.loads(file.read_text())
+        del state["config"]["words"]["start"], state["config"]["data"]["synonyms"]
+        file.write_text(json.dumps(state))
+    tuned(world, out, start)
+    assert same_weights(calm / "model.safetensors", out / "model.safetensors")
+    with pytest.raises(UserError, match=r"of other settings: data\.synonyms \(auto then, own now\)"):
+        tuned(world, out, start, "data.synonyms=own")
+
+
 def test_attributes_that_a_data_set_has_not_are_refused(world: Path, start: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no labels of the attribute female, which the losses iac, iam and mam need"):
         tuned(world, tmp_path / "out", start, preset="pa100k")
