@@ -64,10 +64,10 @@ def enough() -> Iterator[None]:
     """UserError where memory runs out, here or in a worker."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ConnectionError, EOFError) as error:
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(told in str(error) for told in NO_MEMORY):
             raise UserError("memory ran out; lower batch, or set checkpointing=true") from None
-        if str(error).startswith("DataLoader worker"):
+        if isinstance(error, ConnectionError | EOFError) or str(error).startswith("DataLoader worker"):
             raise UserError(
                 "a process that reads pictures was ended, most likely for want of memory; lower data.workers, or give more shared memory"
             ) from None

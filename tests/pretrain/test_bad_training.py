@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -161,14 +162,15 @@ def test_other_errors_stay_what_they_are() -> None:
         raise RuntimeError("shapes differ")
 
 
-def test_a_worker_that_was_killed_is_told_so(trainable: Path) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_worker_that_was_killed_is_told_so(at_once: bool, trainable: Path) -> None:
+    """With batches on their way, whose memory was the worker's to hand over, and without."""
     pairs = Pairs.open([trainable])
     loader = Loader(pairs, Tokenizer.of(train_vocabulary(pairs.captions(), 200)), Wants(), batch=8, seed=1, workers=1)
-    with (
-        pytest.raises(UserError, match=r"^a process that reads pictures was ended, most likely for want of memory; lower data\.workers"),
-        enough(),
-    ):
+    said = r"^a process that reads pictures was ended, most likely for want of memory; lower data\.workers"
+    with pytest.raises(UserError, match=said), enough():
         for _ in loader:
+            time.sleep(0 if at_once else 0.3)
             for worker in loader._loader._iterator._workers:  # type: ignore[union-attr]
                 psutil.Process(worker.pid).send_signal(signal.SIGKILL)
 
