@@ -1,0 +1,272 @@
+"""One training step of APTM, ours and with the work repeated as the authors' code repeats it: `python -m benchmarks.step`, JSON lines.
+
+    --device cpu|cuda      where (default cpu, on all its cores; --threads N for fewer)
+    --preset aptm|tiny     sizes (default aptm: 214 M parameters with a vocabulary of 30,522, pictures of 384x128), weights at random
+    --batch N              pictures (default 8), with captions of 20 to 30 tokens
+    --dtype fp32|bf16      only this one
+    --way ours|published   only this one; the ratios need both
+    --steps N              timed ones (default 3), after one in which FLOPs are counted and two more
+    --compile              blocks compiled, in our way
+
+A step is the trainer's own: forward, backward, AdamW; seconds are the median of the timed ones, `adamw_seconds` those of the update alone.
+Each measurement has a process of its own, whose peak memory it tells (on a GPU that of the tensors). FLOPs are those of products, attention
+and convolution, forward and backward, two for a multiply-add; `of_products` is the step's speed over that of plain products of matrices,
+measured first, and `mfu`, on a GPU, over its dense bf16 peak. The last line has the ratios of our way to the
+published one, which the authors have in fp32 only.
+"""
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from torch.optim import AdamW
+from torch.utils.flop_counter import FlopCounterMode
+
+from mals.attributes import load_space
+from mals.settings import check_kind
+from pretrain import losses, ranks
+from pretrain.build import method_of
+from pretrain.config import TRAINING, Training
+from pretrain.method import Batch, Text
+from pretrain.methods.aptm import Aptm, generator
+from pretrain.schedule import groups
+from pretrain.text import SPECIAL, Tokenizer, train_vocabulary
+from pretrain.train import Loop, optimizer_of, peak_memory
+
+WAYS, DTYPES = ("ours", "published"), ("fp32", "bf16")
+LENGTHS = (20, 30)  # tokens of the shortest and the longest caption
+WIDTH, SLOTS = 56, 10  # of a caption in the authors' code: tokens with padding, masked places (aptm.md 3)
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}  # FLOP/s, bf16, dense; by a part of the name
+SIDE = 2048  # of the square matrices of a plain product
+TOTAL = 10_000  # steps that the schedule is told of
+
+
+def settings(preset: str, dtype: str, compiled: bool = False, **given: Any) -> Training:
+    """A preset from scratch; `given` are top-level settings besides."""
+    found = check_kind({"preset": preset, "dtype": dtype, "compile": compiled, "words": {"start": None}, **given}, "benchmark", TRAINING)
+    assert isinstance(found, Training)
+    return found
+
+
+def vocabulary(size: int) -> Tokenizer:
+    """A tokenizer of `size` pieces that knows the words of the prompts, as BERT's does, and otherwise pieces nobody says."""
+    known = train_vocabulary((prompt for pair in load_space("market1501").prompts for prompt in pair), size)
+    return Tokenizer.of([*known, *(f"unsaid{number}" for number in range(size - len(known)))])
+
+
+def batch_of(config: Training, tokenizer: Tokenizer, rows: int, seed: int = 0) -> Batch:
+    """Noise for pictures, captions of any words, some of them masked, and labels by chance."""
+    draw = np.random.default_rng(seed)
+    lengths = torch.from_numpy(draw.integers(LENGTHS[0], LENGTHS[1] + 1, rows))
+    mask = torch.arange(-(-LENGTHS[1] // 8) * 8) < lengths[:, None]
+    ids = torch.from_numpy(draw.integers(len(SPECIAL), tokenizer.size, mask.shape)).where(mask, tokenizer.pad)
+    ids[:, 0] = tokenizer.cls
+    text = Text(ids, mask)
+    masked, targets = tokenizer.mask(text, [np.random.default_rng((seed, row)) for row in range(rows)])
+    return Batch(
+        rows=torch.arange(rows),
+        persons=torch.arange(rows),
+        images=torch.from_numpy(draw.standard_normal((rows, 3, config.data.height, config.data.width), np.float32)),
+        text=text,
+        masked=masked,
+        targets=targets,
+        labels=torch.from_numpy(draw.integers(-1, 2, (rows, len(load_space("market1501").prompts)))),
+    )
+
+
+class Published(nn.Module):
+    """The six losses of a method with the work done as often as in the authors' code (aptm.md 7.1).
+
+    One pass over the pictures, four over texts, nine of the cross encoder, each of which projects keys and values of its rows' pictures
+    anew; captions padded to 56 tokens; the vocabulary's scores for all ten places of a row, empty ones too. Attention is ours.
+    """
+
+    def __init__(self, method: Aptm) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
+        """See pretrain.method.Method."""
+        method, bert = self.method, self.method.bert
+        weights, draws = method.settings.weights, generator(batch.images.device, method.seed, step, ranks.rank())
+        tokens = method.swin(batch.images).tokens
+        image = method._image(tokens)
+        text = padded(batch.text)
+        states = bert.text(text.ids, text.mask)
+        found = {"itc": method._itc(image, method._text(states), batch.persons)}
+        found["itm"] = self.itm(tokens, image, states, text.mask, batch.persons, draws)
+        assert batch.masked is not None and batch.targets is not None and batch.labels is not None
+        masked = padded(batch.masked)
+        found["mlm"] = self.words(tokens, masked, pad(batch.targets, (0, WIDTH - batch.targets.shape[1]), value=-100))
+        found |= self.attributes(batch.labels, tokens, image, step)
+        return {name: getattr(weights, name) * loss for name, loss in found.items()}
+
+    def itm(self, tokens: Tensor, image: Tensor, states: Tensor, mask: Tensor, persons: Tensor, draws: torch.Generator) -> Tensor:
+        """True pairs in one call, hard ones in another."""
+        own = torch.arange(len(states), device=states.device)
+        hard_image, hard_text = self.method._negatives(image, self.method._text(states), persons, draws)
+        true = self.match(states, mask, tokens)
+        wrong = torch.cat([states, states[hard_text]]), torch.cat([mask, mask[hard_text]]), tokens[torch.cat([hard_image, own])]
+        return losses.matching(torch.cat([true, self.match(*wrong)]), (torch.arange(3 * len(own), device=own.device) < len(own)).long())
+
+    def attributes(self, labels: Tensor, tokens: Tensor, image: Tensor, step: int) -> dict[str, Tensor]:
+        """IAC, IAM with a call a prompt, MAM."""
+        method, true = self.method, losses.prompt_labels(labels)
+        ids, mask, smoothing = method.get_buffer("prompt_ids"), method.get_buffer("prompt_mask"), method.settings.smoothing
+        prompts = method.bert.text(ids, mask)
+        found = {"iac": losses.attribute_contrast(image, method._text(prompts), labels, method.temp, smoothing)}
+        asked = method._asked(len(labels), step)
+        logits = torch.stack([self.match(prompts[column], mask[column], tokens) for column in asked.T], 1)
+        found["iam"] = losses.attribute_matching(logits, true.gather(1, asked), smoothing)
+        masked, targets = method.masked_prompts(step)
+        prompt, shown = method._shown(true, step)
+        chosen = Text(masked.ids.to(ids.device)[prompt], mask[prompt])
+        found["mam"] = self.words(tokens[shown], chosen, targets.to(ids.device)[prompt])
+        return found
+
+    def match(self, states: Tensor, mask: Tensor, tokens: Tensor) -> Tensor:
+        """Logits [R, 2] of texts and the pictures of their rows [R, N, C]."""
+        return self.method.itm_head(self.method.bert.fuse(states, mask, self.method.bert.project(tokens))[:, 0])
+
+    def words(self, tokens: Tensor, text: Text, targets: Tensor) -> Tensor:
+        """Masked words of texts through all layers, their scores at ten places of each row."""
+        bert = self.method.bert
+        fused = bert.fuse(bert.text(text.ids, text.mask), text.mask, bert.project(tokens))
+        places = (targets == -100).long().argsort(dim=1, stable=True)
+        places = pad(places, (0, max(0, SLOTS - places.shape[1])), mode="replicate")[:, :SLOTS]
+        return losses.masked_words(bert.words(fused.gather(1, places[..., None].expand(-1, -1, fused.shape[2]))), targets.gather(1, places))
+
+
+def padded(text: Text) -> Text:
+    """The captions as wide as all are in the authors' code."""
+    more = (0, WIDTH - text.ids.shape[1])
+    return Text(pad(text.ids, more), pad(text.mask, more))
+
+
+def products(device: torch.device) -> dict[str, float]:
+    """GFLOP/s of plain matrix products in both precisions."""
+    found = {}
+    for name, dtype in zip(DTYPES, (torch.float32, torch.bfloat16), strict=True):
+        one, two = (torch.randn(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
+        taken = [timed(lambda one=one, two=two: one @ two, device) for _ in range(8)]  # type: ignore[misc]
+        found[f"{name}_gflops"] = round(2 * SIDE**3 / statistics.median(taken[2:]) / 1e9, 1)
+    return found
+
+
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that the device takes."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    began = time.perf_counter()
+    work()
+    wait()
+    return time.perf_counter() - began
+
+
+def measured(given: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
+    """Steps of one way in this process."""
+    device = started(given)
+    config = settings(given.preset, dtype, given.compile and way == "ours")
+    tokenizer = vocabulary(config.data.vocabulary)
+    method = method_of(config, tokenizer).to(device)
+    batch = batch_of(config, tokenizer, given.batch).to(device)
+    trained = method if way == "ours" else Published(method)
+    optimizer = (
+        optimizer_of(config, method, method.rules, TOTAL) if way == "ours" else AdamW(groups(method, method.rules, rate=1e-4, decay=0.01))
+    )
+    trained.train()
+    with FlopCounterMode(display=False) as counter:  # before anything is compiled, which it does not see through
+        Loop(config.model_copy(update={"compile": False}), trained, optimizer, Path(), TOTAL, device).step(0, batch)
+    loop = Loop(config, trained, optimizer, Path(), TOTAL, device)
+    taken = [timed(lambda at=at: loop.step(at, batch), device) for at in range(1, 3 + given.steps)][2:]  # type: ignore[misc]
+    update = statistics.median(timed(optimizer.step, device) for _ in range(3))
+    seconds, flops = statistics.median(taken), counter.get_total_flops()
+    return {
+        "way": way,
+        "dtype": dtype,
+        "parameters": sum(parameter.numel() for parameter in method.parameters()),
+        "tflop": round(flops / 1e12, 4),
+        "seconds": round(seconds, 4),
+        "fastest": round(min(taken), 4),
+        "slowest": round(max(taken), 4),
+        "adamw_seconds": round(update, 4),
+        "images_per_s": round(given.batch / seconds, 2),
+        "gflops": round(flops / seconds / 1e9, 1),
+        "peak_mb": round(peak_memory(device)),
+    }
+
+
+def started(given: argparse.Namespace) -> torch.device:
+    """The device, and as many threads as asked for."""
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    return torch.device(given.device)
+
+
+def machine(given: argparse.Namespace) -> dict[str, Any]:
+    """What it is and how fast it multiplies."""
+    device = started(given)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    facts = {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    peak = next((peak for part, peak in PEAKS.items() if part in name), None)
+    return facts | products(device) | ({"bf16_peak_gflops": round(peak / 1e9)} if peak else {})
+
+
+def alone(work: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+    """The result of a call in a new process."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *given).result()
+
+
+def lines(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The machine, each way in each precision, and the ratios."""
+    told = alone(machine, given)
+    yield {"benchmark": "step.machine", **told}
+    facts = {"benchmark": "step", "preset": given.preset, "batch": given.batch, "device": given.device, "compile": given.compile}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for dtype, way in product([given.dtype] if given.dtype else DTYPES, [given.way] if given.way else WAYS):
+        line = found[way, dtype] = alone(measured, given, way, dtype)
+        line["of_products"] = round(line["gflops"] / told[f"{dtype}_gflops"], 3)
+        if "bf16_peak_gflops" in told:
+            line["mfu"] = round(line["gflops"] / told["bf16_peak_gflops"], 4)
+        yield facts | line
+    if ratios := dict(compared(found)):
+        yield {"benchmark": "step.ratio", **ratios}
+
+
+def compared(found: Mapping[tuple[str, str], Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
+    """Our FLOPs, seconds and memory in each precision over those of the published way in each."""
+    for (way, dtype), ours in found.items():
+        for (other, theirs), line in found.items():
+            if way == "ours" and other == "published":
+                for name in ("tflop", "seconds", "peak_mb"):
+                    yield f"{dtype}_to_published_{theirs}_{name}", round(ours[name] / line[name], 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--preset", choices=("aptm", "tiny"), default="aptm")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--dtype", choices=DTYPES)
+    parser.add_argument("--way", choices=WAYS)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--compile", action="store_true")
+    for line in lines(parser.parse_args()):
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

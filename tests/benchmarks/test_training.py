@@ -1,0 +1,74 @@
+"""The benchmarks of training, at toy size: what they compare does the same, and they print what they say."""
+
+import json
+import sys
+
+import pytest
+import torch
+
+from benchmarks import loader, rerank, step
+from pretrain.build import method_of
+
+
+def printed(monkeypatch, capsys, module, *words):
+    """The lines that a benchmark prints."""
+    monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, words)])
+    module.main()
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def threads():
+    """As many threads afterwards as before."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_both_ways_of_a_step_have_the_same_losses_and_gradients():
+    config = step.settings("tiny", "fp32")
+    tokenizer = step.vocabulary(300)
+    method = method_of(config, tokenizer)
+    batch = step.batch_of(config, tokenizer, 6)
+    found = []
+    for way in (method, step.Published(method)):
+        method.zero_grad()
+        losses = way(batch, 3)
+        torch.stack(list(losses.values())).sum().backward()
+        found.append((losses, {name: one.grad.clone() for name, one in method.named_parameters()}))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, dict(theirs), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_step_is_measured_in_both_ways(monkeypatch, capsys, threads):
+    lines = printed(monkeypatch, capsys, step, "--preset", "tiny", "--batch", 4, "--steps", 1, "--threads", 1, "--dtype", "fp32")
+    machine, ours, published, ratio = lines
+    assert machine["fp32_gflops"] > 0 and machine["threads"] == 1
+    assert (ours["way"], published["way"]) == ("ours", "published") and ours["parameters"] == published["parameters"]
+    assert 0 < ours["tflop"] < 0.7 * published["tflop"] and ratio["fp32_to_published_fp32_tflop"] < 0.7
+    assert all(line["seconds"] > 0 and line["adamw_seconds"] > 0 and line["peak_mb"] > 100 for line in (ours, published))
+
+
+def test_the_loader_is_measured_beside_decoding(monkeypatch, capsys, threads):
+    sizes = ("--pictures", 24, "--height", 48, "--batch", 4, "--batches", 1, "--rounds", 1)
+    monkeypatch.setattr(loader, "on_one_core", lambda: None)
+    lines = printed(monkeypatch, capsys, loader, *sizes)
+    assert [line["benchmark"] for line in lines] == 2 * ["loader.alone", "loader.parts", "loader", "loader"]
+    assert [line["picture"] for line in lines] == 4 * [[48, 24]] + 4 * [[48, 16]]
+    assert [line["workers"] for line in lines if line["benchmark"] == "loader"] == [0, 1, 0, 1]
+    assert all(line["ratio_to_work"] > 0 for line in lines if line["benchmark"] == "loader")
+
+
+def test_all_ways_of_reranking_give_the_same_logits(monkeypatch, capsys, threads):
+    words = ["--preset", "tiny", "--dtype", "fp32", "--queries", 5, "--candidates", 7, "--gallery", 80, "--timed", 3, "--threads", 1]
+    lines = printed(monkeypatch, capsys, rerank, *words)
+    assert [line["way"] for line in lines] == ["cached", "uncached", "published"]
+    assert lines[0]["tflop"] < lines[2]["tflop"] and all(line["timed_queries"] == 3 and line["pairs_s"] > 0 for line in lines)
+    monkeypatch.setattr(rerank, "measured", lambda work, device: (found.append(work()), (1.0, 1.0))[1])
+    found: list = []
+    printed(monkeypatch, capsys, rerank, *words)
+    cached, uncached, published = (one for one in found if one is not None)
+    assert cached.shape == (3, 7) and cached.std() > 0
+    torch.testing.assert_close(cached, uncached, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(cached, published, atol=1e-4, rtol=1e-3)
