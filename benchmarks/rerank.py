@@ -11,7 +11,8 @@
 Three ways to the same logits: `cached` is `mals evaluate`'s own, which projects keys and values of a picture once a layer and computes no
 padding, and in the last layer the first token alone; `uncached` projects them anew for every pair; `published` does so too, for captions
 padded to 56 tokens through whole layers, as the authors' code. What is done once for the gallery, the projection of `cached`, is timed
-alone; the rest grows with the pairs. `seconds` and `tflop` are those for all queries: once + rest x queries / timed. FLOPs are counted.
+alone; the rest grows with the pairs. `seconds`, `core_seconds` (of processors) and `tflop` are those for all queries: once + rest x
+queries / timed. FLOPs are counted.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.step import DTYPES, WIDTH, batch_of, settings, timed, vocabulary
+from benchmarks.step import DTYPES, WIDTH, batch_of, settings, spent, vocabulary
 from pretrain.build import method_of
 from pretrain.evaluate import PAIRS, matched, text_states
 from pretrain.gallery import Gallery, slices
@@ -133,20 +134,21 @@ def lines(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     for name, way in WAYS.items():
         with numbers(gallery.device, given.dtype):
-            once = measured(project, gallery.device) if name == "cached" else (0.0, 0.0)
+            once = measured(project, gallery.device) if name == "cached" else (0.0, 0.0, 0.0)
             whole = measured(lambda way=way: way(method, some, asked), gallery.device)  # type: ignore[misc]
-        seconds, tflop = (fixed + (both - fixed) * times for fixed, both in zip(once, whole, strict=True))
-        first = first or {"seconds": seconds, "tflop": tflop}
-        told = {"seconds_once": round(once[0], 3), "seconds": round(seconds, 2), "tflop": round(tflop, 4)}
-        ratios = {f"{kind}_of_cached": round(value / first[kind], 3) for kind, value in (("seconds", seconds), ("tflop", tflop))}
+        seconds, cores, tflop = (fixed + (both - fixed) * times for fixed, both in zip(once, whole, strict=True))
+        found = {"seconds": round(seconds, 2), "core_seconds": round(cores, 2), "tflop": round(tflop, 4)}
+        first = first or found
+        told = {"seconds_once": round(once[0], 3), **found}
+        ratios = {f"{kind}_of_cached": round(value / first[kind], 3) for kind, value in found.items()}
         yield facts | {"way": name} | told | {"pairs_s": round(best.numel() / seconds, 1)} | ratios
 
 
-def measured(work: Callable[[], object], device: torch.device) -> tuple[float, float]:
-    """Seconds and TFLOP of some work, done twice, the first time to count."""
+def measured(work: Callable[[], object], device: torch.device) -> tuple[float, float, float]:
+    """Seconds, seconds of processors and TFLOP of some work, done twice, the first time to count."""
     with FlopCounterMode(display=False) as counter:
         work()
-    return timed(work, device), counter.get_total_flops() / 1e12
+    return *spent(work, device), counter.get_total_flops() / 1e12
 
 
 def main() -> None:

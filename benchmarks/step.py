@@ -8,7 +8,8 @@
     --steps N              timed ones (default 3), after one in which FLOPs are counted and two more
     --compile              blocks compiled, in our way
 
-A step is the trainer's own: forward, backward, AdamW; seconds are the median of the timed ones, `adamw_seconds` those of the update alone.
+A step is the trainer's own: forward, backward, AdamW; seconds are the median of the timed ones, `adamw_seconds` those of the update alone,
+`core_seconds` what the step took of processors, which with one thread does not depend on what else the machine does.
 Each measurement has a process of its own, whose peak memory it tells (on a GPU that of the tensors). FLOPs are those of products, attention
 and convolution, forward and backward, two for a multiply-add; `of_products` is the step's speed over that of plain products of matrices,
 measured first, and `mfu`, on a GPU, over its dense bf16 peak. The last line has the ratios of our way to the
@@ -166,12 +167,17 @@ def products(device: torch.device) -> dict[str, float]:
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
     """Seconds that the device takes."""
+    return spent(work, device)[0]
+
+
+def spent(work: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    """Seconds of the wall, and of this process's processors."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     wait()
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     work()
     wait()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - used
 
 
 def measured(given: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
@@ -189,7 +195,7 @@ def measured(given: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
     with FlopCounterMode(display=False) as counter:  # before anything is compiled, which it does not see through
         Loop(config.model_copy(update={"compile": False}), trained, optimizer, Path(), TOTAL, device).step(0, batch)
     loop = Loop(config, trained, optimizer, Path(), TOTAL, device)
-    taken = [timed(lambda at=at: loop.step(at, batch), device) for at in range(1, 3 + given.steps)][2:]  # type: ignore[misc]
+    taken, cores = zip(*[spent(lambda at=at: loop.step(at, batch), device) for at in range(1, 3 + given.steps)][2:], strict=True)  # type: ignore[misc]
     update = statistics.median(timed(optimizer.step, device) for _ in range(3))
     seconds, flops = statistics.median(taken), counter.get_total_flops()
     return {
@@ -200,6 +206,7 @@ def measured(given: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
         "seconds": round(seconds, 4),
         "fastest": round(min(taken), 4),
         "slowest": round(max(taken), 4),
+        "core_seconds": round(statistics.median(cores), 4),
         "adamw_seconds": round(update, 4),
         "images_per_s": round(given.batch / seconds, 2),
         "gflops": round(flops / seconds / 1e9, 1),
@@ -250,7 +257,7 @@ def compared(found: Mapping[tuple[str, str], Mapping[str, Any]]) -> Iterator[tup
     for (way, dtype), ours in found.items():
         for (other, theirs), line in found.items():
             if way == "ours" and other == "published":
-                for name in ("tflop", "seconds", "peak_mb"):
+                for name in ("tflop", "seconds", "core_seconds", "peak_mb"):
                     yield f"{dtype}_to_published_{theirs}_{name}", round(ours[name] / line[name], 3)
 
 

@@ -65,7 +65,7 @@ def test_all_ways_of_reranking_give_the_same_logits(monkeypatch, capsys, threads
     lines = printed(monkeypatch, capsys, rerank, *words)
     assert [line["way"] for line in lines] == ["cached", "uncached", "published"]
     assert lines[0]["tflop"] < lines[2]["tflop"] and all(line["timed_queries"] == 3 and line["pairs_s"] > 0 for line in lines)
-    monkeypatch.setattr(rerank, "measured", lambda work, device: (found.append(work()), (1.0, 1.0))[1])
+    monkeypatch.setattr(rerank, "measured", lambda work, device: (found.append(work()), (1.0, 1.0, 1.0))[1])
     found: list = []
     printed(monkeypatch, capsys, rerank, *words)
     cached, uncached, published = (one for one in found if one is not None)
