@@ -19,7 +19,7 @@ lint: setup
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 demo: setup
 	test -f demo-run/mals.yaml || HF_HUB_OFFLINE=1 $(BIN)/mals init demo-run
