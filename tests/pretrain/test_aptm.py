@@ -172,7 +172,7 @@ def test_negatives_are_of_other_persons_and_the_same_for_the_same_step() -> None
 
 
 def test_prompts_are_drawn_a_picture_unless_published() -> None:
-    method, _ = small()
+    method, _ = small(aptm={"weights": ONES, "prompts": 5})
     asked = method._asked(8, 1)
     assert asked.shape == (8, 5) and len({tuple(row) for row in asked.tolist()}) > 1 and all(len(set(row)) == 5 for row in asked.tolist())
     method, _ = small(aptm={"weights": ONES, "prompts_per_image": False})
