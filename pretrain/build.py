@@ -26,14 +26,22 @@ CLASSIFIER = r"classifier\."  # begins the names of what the baseline adds to AP
 PROMPTS = 0x9207  # sets the masks of the prompts apart from other random numbers
 
 
-def prepare(config: Training, data: Sequence[str], out: Path, split: str = "train") -> tuple[Aptm, Tokenizer, Pairs, Augment]:
-    """Everything that a training needs; the tokenizer is kept in `out`, and taken from there the next time."""
+def prepare(config: Training, data: Sequence[str], out: Path, begun: bool = False) -> tuple[Aptm, Tokenizer, Pairs, Augment]:
+    """Everything that a training needs; the tokenizer is kept in `out`, and taken from there where it has begun.
+
+    UserError where it was begun with other data.
+    """
     classes = load_space(config.aptm.space).classes if config.aptm.recognises else None
-    pairs = Pairs.open(data, split, classes, need(config), config.data.every, config.aptm.reads)
+    pairs = Pairs.open(data, "train", classes, need(config), config.data.every, config.aptm.reads)
     if config.selection.held_out:
         pairs = parted(pairs, config.selection.held_out, config.seed)[0]
-    if ranks.is_main():
+    if begun:
+        origins.refuse_other(out, pairs)
+    elif ranks.is_main():
+        for name in (TOKENIZER, SYNONYMS):  # of a start that came to nothing, perhaps with other captions
+            (out / name).unlink(missing_ok=True)
         origins.note(out, data, pairs, config.start)
+    ranks.barrier()
     tokenizer = tokenizer_of(config, pairs, out)
     method = method_of(config, tokenizer)
     started(config, method)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mals.errors import UserError
 from mals.making import SUMS
 from mals.models import card_facts, licence_of
 from pretrain.benchmarks.importing import CLAIM
@@ -33,10 +34,24 @@ def about(place: Place) -> dict[str, Any]:
 
 def note(out: Path, data: Sequence[Place], pairs: Pairs, start: str | None = None) -> None:
     """Write of a training into `out` what it learns from, a row a caption, and what the weights that it starts from had learnt from."""
-    sets = [about(place) | {"rows": len(part.captions)} for place, part in zip(data, pairs.columns, strict=True)]
+    sets = [about(place) | rows(pairs, number) for number, place in enumerate(data)]
     text = json.dumps({"v": 1, "data": sets, "before": read(Path(start).expanduser()) if start else None}, indent=1)
     (out / f".{FILE}.part").write_text(text + "\n", encoding="utf-8")
     (out / f".{FILE}.part").replace(out / FILE)
+
+
+def rows(pairs: Pairs, number: int) -> dict[str, Any]:
+    """How many rows of a data set are trained on, and a hash of them."""
+    return {"rows": len(pairs.columns[number].captions), "digest": pairs.digest(number)}
+
+
+def refuse_other(out: Path, pairs: Pairs) -> None:
+    """UserError where the training in `out` was begun with other rows than these."""
+    before = [{name: one.get(name) for name in ("rows", "digest")} for one in (read(out) or {}).get("data", ())]
+    now = [rows(pairs, number) for number in range(len(pairs.columns))]
+    if all(one["digest"] for one in before) and before and before != now:
+        counts = [" + ".join(f"{one['rows']:,}" for one in sets) for sets in (before, now)]
+        raise UserError(f"{out} was begun with other data ({counts[0]} rows then, {counts[1]} now); give those, or another --out")
 
 
 def read(place: Path) -> dict[str, Any] | None:

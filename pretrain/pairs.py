@@ -5,6 +5,7 @@ Captions, persons and labels are in memory that the workers of a loader share; p
 Shapes: N rows of all data sets together, A attributes.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -160,6 +161,15 @@ class Pairs:
         """All captions in the order of the rows."""
         for columns in self.columns:
             yield from (columns.captions[at] for at in range(len(columns.captions)))
+
+    def digest(self, number: int) -> str:
+        """A hash of the rows of one data set: captions, persons, labels and the numbers of their pictures, not what these show."""
+        columns, first = self.columns[number], int(self.starts[number])
+        labels = [] if self.labels is None else [self.labels[first : first + len(columns.captions)]]
+        found = hashlib.sha256()
+        for tensor in (columns.captions.data, columns.captions.ends, columns.persons, columns.pictures, *labels):
+            found.update(tensor.contiguous().numpy())
+        return found.hexdigest()
 
     def only(self, chosen: Tensor) -> "Pairs":
         """The rows of which `chosen` [N] is True, some of every data set."""

@@ -88,7 +88,7 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto", wa
         refuse_other(check_kind(found.config, str(found.folder), TRAINING).model_dump(mode="json"), told)
         if found.damaged and ranks.is_main():
             print(f"{'; '.join(found.damaged)}: the training goes on from step {found.step:,}", file=sys.stderr)
-    method, tokenizer, pairs, look = prepare(config, data, out)
+    method, tokenizer, pairs, look = prepare(config, data, out, found is not None)
     method.to(here)
     steps = config.steps or config.epochs * (len(pairs) // config.batch)
     start = found.step if found is not None else 0

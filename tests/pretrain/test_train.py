@@ -2,12 +2,15 @@
 
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
 import psutil
 import pytest
 
+from mals.errors import UserError
+from tests.pretrain.packs import rewritten
 from tests.pretrain.trainings import here, lines, run, same_weights, started
 
 STEPS = [*range(1, 25)]
@@ -79,3 +82,23 @@ def test_a_finished_training_is_left_as_it_is(trainable: Path, calm: Path) -> No
     before = {file: file.read_bytes() for file in calm.iterdir() if file.is_file()}
     assert here(trainable, calm)["step"] == 24
     assert {file: file.read_bytes() for file in calm.iterdir() if file.is_file()} == before
+
+
+def test_a_training_goes_on_with_the_same_rows_from_elsewhere_and_with_no_others(trainable: Path, calm: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(calm, out)
+    shutil.copytree(trainable, tmp_path / "moved")
+    before = (out / "origins.json").read_bytes()
+    assert here(tmp_path / "moved", out)["step"] == 24 and (out / "origins.json").read_bytes() == before
+    other = rewritten(tmp_path / "moved", lambda table: table.slice(1))
+    with pytest.raises(UserError, match=r"out was begun with other data \(\d+ rows then, \d+ now\); give those, or another --out$"):
+        here(other, out)
+    assert same_weights(calm / "model.safetensors", out / "model.safetensors")
+
+
+def test_a_training_that_kept_no_step_may_begin_with_other_captions(trainable: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="steps, and the training has"):
+        here(trainable, tmp_path, "optimizer.warmup=30")
+    before = (tmp_path / "tokenizer.json").read_bytes()
+    here(trainable, tmp_path, "steps=2", "data.vocabulary=60")
+    assert (tmp_path / "tokenizer.json").read_bytes() != before
