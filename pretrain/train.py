@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import yaml
+from filelock import FileLock, Timeout
 from torch import nn
 
 from mals.errors import UserError
@@ -30,7 +31,7 @@ from pretrain.precision import numbers
 from pretrain.schedule import SCHEDULES, groups, set_rate
 from pretrain.text import Tokenizer
 
-METRICS = "metrics.jsonl"
+METRICS, LOCK = "metrics.jsonl", ".lock"
 COMPILED = 64  # versions of a block, which differ in sizes and share of dropped pictures; beyond, torch runs them uncompiled
 NO_MEMORY = ("can't allocate memory", "ALLOC_FAILED")  # of torch on a CPU, and of cuBLAS and cuDNN
 
@@ -82,6 +83,27 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto", wa
     """
     here = ranks.start(device)
     out.mkdir(parents=True, exist_ok=True)
+    with alone(out):
+        return trained(config, data, out, here, watcher)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Hold the folder of a training, from the main process; UserError where another training holds it. It is let go however this one ends."""
+    lock = FileLock(out / LOCK)
+    if ranks.is_main():
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"{out} is being trained in by another process; wait for it, stop it, or give another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def trained(config: Training, data: list[str], out: Path, here: torch.device, watcher: Watcher | None) -> dict[str, Any]:
+    """`train` on this device, in a folder of one's own."""
     told = config.model_dump(mode="json")
     found = checkpoint.latest(out)
     if found is not None:

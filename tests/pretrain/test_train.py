@@ -96,6 +96,19 @@ def test_a_training_goes_on_with_the_same_rows_from_elsewhere_and_with_no_others
     assert same_weights(calm / "model.safetensors", out / "model.safetensors")
 
 
+@pytest.mark.slow
+def test_two_trainings_do_not_share_a_folder(trainable: Path, tmp_path: Path) -> None:
+    first = started(trainable, tmp_path)
+    second = run(trainable, tmp_path)
+    assert (
+        second.returncode == 2
+        and second.stderr == f"{tmp_path} is being trained in by another process; wait for it, stop it, or give another --out\n"
+    )
+    first.kill()
+    first.communicate()
+    assert run(trainable, tmp_path).returncode == 0
+
+
 def test_a_training_that_kept_no_step_may_begin_with_other_captions(trainable: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="steps, and the training has"):
         here(trainable, tmp_path, "optimizer.warmup=30")
