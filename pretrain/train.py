@@ -89,7 +89,7 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto", wa
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Hold the folder of a training, from the main process; UserError where another training holds it. It is let go however this one ends."""
+    """Hold the folder of a training, from the main process; UserError where another training holds it. It ends with this one."""
     lock = FileLock(out / LOCK)
     if ranks.is_main():
         try:

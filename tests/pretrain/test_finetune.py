@@ -1,5 +1,6 @@
 """Fine-tuning on the world: what is chosen and by what, that a kill changes nothing, and what is refused."""
 
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from mals.errors import UserError
 from mals.settings import presets
@@ -23,7 +25,9 @@ from pretrain.config import TRAINING
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.finetune import configured, finetune
 from pretrain.held import parted
+from pretrain.loaded import load
 from pretrain.pairs import Pairs
+from pretrain.release import release
 from tests.conftest import ROOT, environment
 from tests.pretrain.packs import mals_list, packed, rewritten
 from tests.pretrain.releases import released
@@ -84,6 +88,18 @@ def test_every_epoch_is_measured_on_val_and_the_best_one_is_released_and_measure
     assert (calm / "tokenizer.json").read_text() == (start / "tokenizer.json").read_text()
     assert {"itc", "itc_eda", "itm", "itm_eda", "mlm"} <= json.loads((calm / "metrics.json").read_text()).keys()
     assert json.loads((calm / "origins.json").read_text())["before"] == json.loads((start / "origins.json").read_text())
+
+
+def test_a_fine_tuned_method_is_released_with_its_scores_and_finds_what_it_found(calm: Path, world: Path, tmp_path: Path) -> None:
+    release(str(calm), str(tmp_path / "mine"))
+    result, found = json.loads((calm / "result.json").read_text()), trained.read(str(tmp_path / "mine"))
+    again = evaluate(found, open_gallery(found, [str(world)], "test", False), "itm", 4)["retrieval"]
+    assert {name: again[name] for name in ("R1", "R5", "mAP")} == {name: result["retrieval"][name] for name in ("R1", "R5", "mAP")}
+    assert f"| {100 * again['R1']:.2f} |" in (tmp_path / "mine/README.md").read_text()
+    pairs, loaded = Pairs.open([world], "test"), load(tmp_path / "mine")
+    shown = [Image.open(io.BytesIO(pairs.picture(row))) for row in range(len(pairs))]
+    scores = loaded.embed_text([pairs.caption(row) for row in range(len(pairs))]) @ loaded.embed_image(shown).T
+    assert scores.shape == (8, 8) and scores.isfinite().all() and loaded.rerank("a man", shown).shape == (1, 8)
 
 
 @pytest.mark.parametrize(("where", "after"), [("save_best", True), ("save_best", False), ("save", True)])
