@@ -40,11 +40,14 @@ class Augment:
     flip: bool = True  # half of the pictures
     augment: bool = True  # RandAugment
     erase: float = 0.6  # of the pictures
+    shrink: float = 0.0  # each side by up to this share
 
 
 def train(picture: Pixels, settings: Augment, draw: Generator, out: NDArray[np.float32] | None = None) -> tuple[Tensor, bool]:
     """A picture [h, w, 3] as [3, H, W], in `out` where that is given, and whether it was flipped."""
     pixels = resized(picture, settings)
+    if settings.shrink:
+        pixels = shrunk(pixels, settings.shrink, draw)
     flipped = settings.flip and draw.random() < FLIP
     if flipped:
         pixels = np.asarray(cv2.flip(pixels, 1), np.uint8)
@@ -82,6 +85,15 @@ def normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.fl
     """What each byte of a channel becomes, [3, 256]."""
     shares = torch.arange(256.0).div_(255)
     return shares.sub(torch.tensor(mean)[:, None]).div_(torch.tensor(std)[:, None]).numpy()
+
+
+def shrunk(pixels: Pixels, most: float, draw: Generator) -> Pixels:
+    """Both sides made smaller by chance, each by a share of its own, and put anywhere; the edges are repeated around."""
+    scale = 1 - most * draw.random(2)
+    width, height = pixels.shape[1::-1]
+    shift = (1 - scale) * (width, height) * draw.random(2)
+    matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
+    return cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
 
 
 def rand_augment(pixels: Pixels, draw: Generator) -> Pixels:

@@ -44,9 +44,11 @@ def prepare(config: Training, data: Sequence[str], out: Path, begun: bool = Fals
     ranks.barrier()
     tokenizer = tokenizer_of(config, pairs, out)
     method = method_of(config, tokenizer)
+    if config.aptm.balanced and pairs.labels is not None:
+        method.balance(pairs.labels)
     started(config, method)
     shown = config.data
-    look = Augment(shown.height, shown.width, shown.mean, shown.std, shown.flip, shown.augment, shown.erase)
+    look = Augment(shown.height, shown.width, shown.mean, shown.std, shown.flip, shown.augment, shown.erase, shown.shrink)
     return method, tokenizer, pairs, look
 
 

@@ -28,6 +28,7 @@ class Data(Part):
     exchange_sides: bool = True
     augment: bool = True  # RandAugment
     erase: Share = 0.6  # of the pictures
+    shrink: Share = 0.0  # each side of a picture by up to this share: for people who will be smaller in their pictures than these are
     every: bool = False  # a row for each caption of a picture, as fine-tuning has it; False: for its first one
     synonyms: str = "auto"  # of EDA: wordnet, own (our table), a folder of WordNet or a file like our table; auto: wordnet if it is here
     workers: Annotated[int, Field(ge=0)] = 4  # a process; no results
@@ -79,6 +80,7 @@ class Aptm(Part):
     smoothing: Share = 0.4  # of the targets of iac and iam
     prompts: Count = 5  # of iam, a step
     weights: Weights
+    balanced: bool = False  # True: both values of an attribute count half in iac and iam, as mA counts them, however rare one is
     prompts_per_image: bool = True  # False, as published: the same prompts for the whole batch
     count_padding: bool = False  # True, as published: padding may be masked and counts in mlm
     itc_gather: Literal["sum", "reference"] = "sum"  # reference, as published: the encoders' gradient of itc is 1/processes of it

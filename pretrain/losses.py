@@ -61,22 +61,30 @@ def masked_words(logits: Tensor, targets: Tensor, count: Tensor | None = None) -
 
 @_in_float32
 def attribute_contrast(
-    image: Tensor, prompts: Tensor, labels: Tensor, temperature: Tensor | float, smoothing: float = 0.0, counts: Tensor | None = None
+    image: Tensor,
+    prompts: Tensor,
+    labels: Tensor,
+    temperature: Tensor | float,
+    smoothing: float = 0.0,
+    counts: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """IAC: pictures [B, D] between the two prompts of each attribute, of prompts [2A, D]; labels [B, A] in {-1, 0, 1}.
 
     Features are of length 1. An attribute's loss is a mean over the pictures of which it is known (label not -1), 0 without any;
     the result is the mean of these over all A. With `counts` [A], how many pictures are known as a mean over ranks, the gradient is that
-    of one process; without, each rank has its own mean, as published.
+    of one process; without, each rank has its own mean, as published. `weights` [B, A] are those of the labels, 1 where not given.
     """
     logits = (image @ prompts.T / temperature).unflatten(1, (-1, 2))
-    return _over_known(logits, labels, smoothing, counts)
+    return _over_known(logits, labels, smoothing, counts, weights)
 
 
 @_in_float32
-def attribute_matching(logits: Tensor, labels: Tensor, smoothing: float = 0.0, counts: Tensor | None = None) -> Tensor:
+def attribute_matching(
+    logits: Tensor, labels: Tensor, smoothing: float = 0.0, counts: Tensor | None = None, weights: Tensor | None = None
+) -> Tensor:
     """IAM: whether prompts are true of pictures, logits [B, P, 2], labels [B, P] in {-1, 0, 1} of `prompt_labels`; means as in IAC."""
-    return _over_known(logits, labels, smoothing, counts)
+    return _over_known(logits, labels, smoothing, counts, weights)
 
 
 @_in_float32
@@ -96,11 +104,12 @@ def prompt_labels(labels: Tensor) -> Tensor:
     return both.masked_fill((labels < 0)[..., None], -1).flatten(1)
 
 
-def _over_known(logits: Tensor, labels: Tensor, smoothing: float, counts: Tensor | None) -> Tensor:
+def _over_known(logits: Tensor, labels: Tensor, smoothing: float, counts: Tensor | None, weights: Tensor | None) -> Tensor:
     """Cross entropy of logits [B, K, 2], for each of the K over its labels that are not -1, then over all K."""
     each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-1, reduction="none", label_smoothing=smoothing)
+    each = each.view_as(labels) if weights is None else each.view_as(labels) * weights
     known = (labels >= 0).sum(0) if counts is None else counts
-    return _per(each.view_as(labels).sum(0), known).mean()
+    return _per(each.sum(0), known).mean()
 
 
 def _per(total: Tensor, count: Tensor) -> Tensor:

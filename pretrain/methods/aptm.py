@@ -31,6 +31,7 @@ Masked = Callable[[int], tuple[Text, Tensor]]  # step -> prompts with some token
 
 SAID = {"caption": "", "eda": "_eda"}  # a text of a row -> the ending of the names of its losses
 CROSSED = ("itm", "itm_eda", "mlm", "iam", "mam")  # losses behind the cross encoder
+RAREST = 0.05  # the share of a value from which on it counts no more, so that no picture counts more than ten times
 ASKED, SHOWN = 0xA54ED, 0x5403A  # set what all processes draw alike apart from what each draws for itself, by its number
 
 
@@ -73,6 +74,7 @@ class Aptm(nn.Module):
         self.masked_prompts = masked_prompts
         self.register_buffer("prompt_ids", prompts.ids, persistent=False)
         self.register_buffer("prompt_mask", prompts.mask, persistent=False)
+        self.register_buffer("value_weights", torch.ones(len(prompts.ids) // 2, 2), persistent=False)
         self.classifier = classifier(width, len(prompts.ids) // 2) if self.settings.classifier else None
         self.wants = Wants(
             captions=self.settings.reads,
@@ -84,6 +86,12 @@ class Aptm(nn.Module):
         if not self.settings.reads and not self.settings.recognises:
             raise UserError("aptm.weights are all 0: there is nothing to train")
         self._freeze_untrained()
+
+    def balance(self, labels: Tensor) -> None:
+        """Let both values of an attribute count half each in IAC and IAM, however rare one is among the labels [N, A] of the data."""
+        shares = torch.stack([(labels == value).sum(0) for value in (0, 1)], 1).float()
+        shares /= shares.sum(1, keepdim=True).clamp(min=1)
+        self.get_buffer("value_weights").copy_(0.5 / shares.clamp(min=RAREST))
 
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """See pretrain.method.Method; which losses there are follows from the weights."""
@@ -215,7 +223,10 @@ class Aptm(nn.Module):
         known = ranks.average((labels >= 0).sum(0).float())
         found = {}
         if weights.iac:
-            found["iac"] = losses.attribute_contrast(image, self._text(prompts), labels, self.temp, self.settings.smoothing, known)
+            features = self._text(prompts)
+            found["iac"] = losses.attribute_contrast(
+                image, features, labels, self.temp, self.settings.smoothing, known, self._weighed(labels)
+            )
         texts, masks, images, wanted = [], [], [], []
         true = losses.prompt_labels(labels)
         if weights.iam:
@@ -234,10 +245,19 @@ class Aptm(nn.Module):
             answers = true.gather(1, asked)
             count = ranks.average((answers >= 0).sum(0).float())
             logits = self.itm_head(fused[: asked.numel()]).unflatten(0, asked.shape)
-            found["iam"] = losses.attribute_matching(logits, answers, self.settings.smoothing, count)
+            found["iam"] = losses.attribute_matching(logits, answers, self.settings.smoothing, count, self._weighed(answers, asked))
         if weights.mam and targets is not None:
             found["mam"] = self._words(fused[asked.numel() if weights.iam else 0 :], targets[prompt])
         return found
+
+    def _weighed(self, labels: Tensor, asked: Tensor | None = None) -> Tensor | None:
+        """What labels [B, A] count, or the answers [B, prompts] to the prompts that were asked; None where all count the same."""
+        if not self.settings.balanced:
+            return None
+        weights = self.get_buffer("value_weights")
+        if asked is None:
+            return torch.where(labels == 1, weights[:, 1], weights[:, 0])
+        return torch.where(labels == 1, weights.flatten()[asked], weights.flip(1).flatten()[asked])
 
     def _prompts(self, step: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """States [2A, P, C] and mask of the prompts; states and targets of the masked ones where they are wanted."""

@@ -222,3 +222,24 @@ def test_compiled_blocks_give_the_same_losses_under_the_same_names() -> None:
 def test_the_published_gather_of_one_process_is_the_features_themselves() -> None:
     own = torch.randn(4, 3, requires_grad=True)
     assert own_slice(own) is own
+
+
+def test_balanced_values_count_half_each_however_rare_one_is() -> None:
+    method, _ = reference(balanced=True)
+    attributes = len(method.get_buffer("value_weights"))
+    labels = torch.randint(-1, 2, (50, attributes), generator=torch.Generator().manual_seed(0))
+    labels[:, 0] = torch.tensor([1] * 10 + [0] * 39 + [-1])
+    labels[:, 1] = torch.tensor([0] * 49 + [1])  # one in fifty counts ten times, not fifty
+    assert method._weighed(labels) is not None and bool((method._weighed(labels) == 1).all())
+    method.balance(labels)
+    weighed = method._weighed(labels)
+    assert weighed is not None
+    for value in (0, 1):
+        assert float(weighed[:, 0][labels[:, 0] == value].sum()) == pytest.approx(49 / 2)
+    assert float(weighed[49, 1]) == 10
+    asked = torch.tensor([[0, 1, 2, 3]]).expand(50, -1)  # "it is 0" and "it is 1" of two attributes: each answer tells the value
+    answers = losses.prompt_labels(labels).gather(1, asked)
+    told = method._weighed(answers, asked)
+    known = labels[:, :2].repeat_interleave(2, 1) >= 0
+    assert told is not None and told[known].equal(weighed[:, :2].repeat_interleave(2, 1)[known])
+    assert reference(balanced=False)[0]._weighed(labels) is None

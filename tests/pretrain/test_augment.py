@@ -69,6 +69,23 @@ def test_six_in_ten_pictures_have_a_rectangle_of_the_mean_colour():
     assert min(found) > 0.015 and max(found) < 0.42 and 0.15 < np.mean(found) < 0.26
 
 
+def test_a_shrunk_picture_is_whole_and_its_edges_are_repeated_around_it():
+    settings = Augment(96, 48, flip=False, augment=False, erase=0.0, shrink=0.5)
+    pixels = np.full((96, 48, 3), 200, np.uint8)
+    pixels[8:-8, 4:-4] = 20
+    shown = []
+    for seed in range(100):
+        image = augment.train(pixels, settings, np.random.default_rng(seed))[0]
+        dark = (image < 0).all(0)
+        rows, columns = dark.any(1).sum() / 80, dark.any(0).sum() / 40
+        assert 0.45 < rows < 1.05 and 0.45 < columns < 1.05 and not dark[[0, -1]].any() and not dark[:, [0, -1]].any()
+        shown.append((float(rows), float(columns)))
+    heights, widths = zip(*shown, strict=True)
+    assert (
+        min(heights) < 0.6 and min(widths) < 0.6 and max(heights) > 0.9 and max(widths) > 0.9 and np.corrcoef(heights, widths)[0, 1] < 0.5
+    )
+
+
 def test_randaugment_applies_two_of_ten_operations_each_with_chance_one_half(monkeypatch):
     assert len(OPERATIONS) == 10
     calls = dict.fromkeys(OPERATIONS, 0)

@@ -74,6 +74,18 @@ def test_attribute_contrast_is_the_mean_over_attributes_of_means_over_known_pict
     assert attribute_contrast(image, prompts, labels, 0.1).item() == pytest.approx(total / 3, rel=1e-5)
 
 
+def test_labels_count_by_their_weights():
+    torch.manual_seed(4)
+    image, prompts, labels = unit(4, 7), unit(6, 7), torch.tensor([[0, -1, 1], [1, 0, 1], [-1, 1, 0], [0, 1, -1]])
+    weights = torch.where(labels == 1, 3.0, 1.0)
+    of_value = [attribute_contrast(image, prompts, labels.where(labels == value, -1), 0.1, 0.1, torch.ones(3)) for value in (0, 1)]
+    whole = attribute_contrast(image, prompts, labels, 0.1, 0.1, torch.ones(3), weights)
+    assert whole.item() == pytest.approx((of_value[0] + 3 * of_value[1]).item(), rel=1e-5)
+    logits = torch.randn(4, 3, 2)
+    one, other = (attribute_matching(logits, labels, 0.1, weights=weights).item() for weights in (torch.ones(4, 3), None))
+    assert one == pytest.approx(other)
+
+
 def test_label_smoothing_is_a_share_of_both_values():
     image, prompts = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     right, wrong = (-torch.tensor([1.0, 0.0]).log_softmax(0)).tolist()
