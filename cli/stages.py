@@ -70,7 +70,7 @@ def plan(
 def init(
     run: RunArgument,
     preset: Annotated[str, typer.Option("--preset", "-p", help="tiny, mals or modern.")] = "tiny",
-    count: Annotated[int, typer.Option("--count", "-n", help="Rows in all.")] = 800,
+    count: Annotated[int, typer.Option("--count", "-n", help="Rows in all.")] = 1200,
     as_json: Json = False,
 ) -> None:
     """Plan a first run from the captions and the distribution of attributes that ship with mals; then `mals run RUN`."""

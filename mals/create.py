@@ -44,7 +44,7 @@ def create(
     return receipt
 
 
-def init(url: str, preset: str = "tiny", count: int = 800) -> dict[str, Any]:
+def init(url: str, preset: str = "tiny", count: int = 1200) -> dict[str, Any]:
     """Plan a run of `count` rows at `url` from the captions and the attribute distribution that ship with mals; see `create`."""
     return create(url, captions=STARTER / "starter.txt", count=count, preset=preset, file=STARTER / "starter.yaml")
 

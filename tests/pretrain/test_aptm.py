@@ -96,7 +96,11 @@ def test_the_six_losses_are_those_of_the_authors_code(smoothing: float, monkeypa
 
 def small(seed: int = 0, **given: Any) -> tuple[Aptm, Batch]:
     """A small method and a random batch of eight rows, all that any loss wants."""
-    given = {"data": {"height": 64, "width": 32}, "vision": {"embed": 16, "heads": [1, 2, 4]}, "words": {"hidden": 32, "inter": 64}} | given
+    given = {
+        "data": {"height": 64, "width": 32},
+        "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4},
+        "words": {"hidden": 32, "inter": 64},
+    } | given
     config = settings(**given)
     torch.manual_seed(seed)
     ids = torch.randint(5, 90, (54, 7))
@@ -179,8 +183,8 @@ def test_prompts_are_drawn_a_picture_unless_published() -> None:
     assert len({tuple(row) for row in method._asked(8, 1).tolist()}) == 1
 
 
-DROPS = {"words": {"hidden": 32, "inter": 64, "dropout": 0.2}, "vision": {"embed": 16, "heads": [1, 2, 4], "drop_path": 0.3}}
-CALM = {"words": {"hidden": 32, "inter": 64, "dropout": 0.0}, "vision": {"embed": 16, "heads": [1, 2, 4], "drop_path": 0.0}}
+DROPS = {"words": {"hidden": 32, "inter": 64, "dropout": 0.2}, "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4, "drop_path": 0.3}}
+CALM = {"words": {"hidden": 32, "inter": 64, "dropout": 0.0}, "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4, "drop_path": 0.0}}
 
 
 def steps(method: Aptm, batch: Batch, count: int) -> list[dict[str, float]]:

@@ -116,7 +116,7 @@ def test_a_warm_up_longer_than_the_training_is_refused(trainable: Path, tmp_path
 
 def test_a_loss_that_is_no_number_stops_before_the_update() -> None:
     method, batch = small()
-    config = settings(data={"height": 64, "width": 32})
+    config = settings(data={"height": 64, "width": 32}, vision={"window": 4})
     loop = Loop(config, method, torch.optim.AdamW(groups(method, (), rate=1.0, decay=0.1)), Path(), 10, torch.device("cpu"))
     before = {name: value.clone() for name, value in method.state_dict().items()}
     with pytest.raises(UserError, match=r"^the loss itc, itm, mlm, iac, iam, mam is not finite at step 7; nothing was updated"):

@@ -229,7 +229,16 @@ def test_the_classifier_learns_what_is_to_be_seen(labelled: Path, start: Path, t
 
 
 def test_without_a_start_it_trains_from_scratch(world: Path, tmp_path: Path) -> None:
-    sets = ["data.height=64", "data.width=32", "vision.embed=16", "vision.heads=[1,2,4]", "words.hidden=32", "words.inter=64", "epochs=1"]
+    sets = [
+        "data.height=64",
+        "data.width=32",
+        "vision.embed=16",
+        "vision.window=4",
+        "vision.heads=[1,2,4]",
+        "words.hidden=32",
+        "words.inter=64",
+        "epochs=1",
+    ]
     assert tuned(world, tmp_path, None, *sets)["start"] is None
 
 

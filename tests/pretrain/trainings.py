@@ -23,6 +23,7 @@ SETS = [
     "data.width=32",
     "data.workers=0",
     "vision.embed=16",
+    "vision.window=4",
     "vision.heads=[1, 2, 4]",
     "words.hidden=32",
     "words.inter=64",
