@@ -168,7 +168,7 @@ class Pairs:
         labels = [] if self.labels is None else [self.labels[first : first + len(columns.captions)]]
         found = hashlib.sha256()
         for tensor in (columns.captions.data, columns.captions.ends, columns.persons, columns.pictures, *labels):
-            found.update(tensor.contiguous().numpy())
+            found.update(tensor.contiguous().numpy().data)
         return found.hexdigest()
 
     def only(self, chosen: Tensor) -> "Pairs":
