@@ -16,6 +16,7 @@ from tests.conftest import ROOT, environment
 
 SETS = [
     "batch=16",
+    "dtype=bf16",
     "steps=24",
     "save_every=2",
     "log_every=1",
