@@ -94,7 +94,7 @@ def shrunk(pixels: Pixels, most: float, draw: Generator) -> Pixels:
     width, height = pixels.shape[1::-1]
     shift = (1 - scale) * (width, height) * draw.random(2)
     matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
-    return cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
+    return _warp(pixels, matrix, cv2.BORDER_REPLICATE)
 
 
 def rand_augment(pixels: Pixels, draw: Generator) -> Pixels:
@@ -165,10 +165,10 @@ def _shifted(pixels: Pixels, side: int, axis: int) -> Pixels:
     return found
 
 
-def _warp(pixels: Pixels, matrix: NDArray[np.float64]) -> Pixels:
-    """Pixels moved by an affine matrix [2, 3], with grey where nothing was."""
+def _warp(pixels: Pixels, matrix: NDArray[np.float64], border: int = cv2.BORDER_CONSTANT) -> Pixels:
+    """Pixels moved by an affine matrix [2, 3], with grey where nothing was, or what another border gives."""
     size = (pixels.shape[1], pixels.shape[0])
-    return cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderValue=(GREY, GREY, GREY)).astype(np.uint8)
+    return cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border, borderValue=(GREY, GREY, GREY)).astype(np.uint8)
 
 
 def _affine(a: float, c: float) -> NDArray[np.float64]:

@@ -47,9 +47,9 @@ def rows(pairs: Pairs, number: int) -> dict[str, Any]:
 
 def refuse_other(out: Path, pairs: Pairs) -> None:
     """UserError where the training in `out` was begun with other rows than these."""
-    before = [{name: one.get(name) for name in ("rows", "digest")} for one in (read(out) or {}).get("data", ())]
+    before = [{name: one.get(name) for name in ("rows", "digest")} for one in (_noted(out) or {}).get("data", ())]
     now = [rows(pairs, number) for number in range(len(pairs.columns))]
-    if all(one["digest"] for one in before) and before and before != now:
+    if before and all(one["digest"] for one in before) and before != now:  # a training of before digests were noted has none
         counts = [" + ".join(f"{one['rows']:,}" for one in sets) for sets in (before, now)]
         raise UserError(f"{out} was begun with other data ({counts[0]} rows then, {counts[1]} now); give those, or another --out")
 
@@ -57,13 +57,16 @@ def refuse_other(out: Path, pairs: Pairs) -> None:
 def read(place: Path) -> dict[str, Any] | None:
     """What was noted for weights: in their folder, in that of the training whose checkpoint they are; None where nothing was."""
     folder = place if place.is_dir() else place.parent
-    for one in (folder, folder.parent.parent):
-        try:
-            found = json.loads((one / FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        return found if isinstance(found, dict) and isinstance(found.get("data"), list) else None
-    return None
+    return _noted(folder) or _noted(folder.parent.parent)
+
+
+def _noted(folder: Path) -> dict[str, Any] | None:
+    """What a folder's own file tells; None where there is none that can be read."""
+    try:
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("data"), list) else None
 
 
 def every(origins: dict[str, Any] | None) -> list[dict[str, Any]]:

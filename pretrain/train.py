@@ -1,7 +1,7 @@
 """The training loop: it knows no method, and what it does at a step is a function of the settings, the data and the step.
 
-A killed training goes on from its last checkpoint and ends with the weights of one that was not, on a CPU to the bit; `pretrain.data` gives
-every step the same rows whatever the number of workers and processes.
+A killed training goes on from its last checkpoint and ends with the weights of one that was not, on a CPU and with as many
+threads to the bit; `pretrain.data` gives every step the same rows whatever the number of workers and processes.
 """
 
 import json
@@ -84,7 +84,7 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto", wa
     here = ranks.start(device)
     out.mkdir(parents=True, exist_ok=True)
     with alone(out):
-        return trained(config, data, out, here, watcher)
+        return _train(config, data, out, here, watcher)
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def alone(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def trained(config: Training, data: list[str], out: Path, here: torch.device, watcher: Watcher | None) -> dict[str, Any]:
+def _train(config: Training, data: list[str], out: Path, here: torch.device, watcher: Watcher | None) -> dict[str, Any]:
     """`train` on this device, in a folder of one's own."""
     told = config.model_dump(mode="json")
     found = checkpoint.latest(out)

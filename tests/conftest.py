@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes import FAST
 
+os.environ["OMP_NUM_THREADS"] = "1"  # as in the commands under test: sums of several threads differ in their last bits
 ROOT = Path(__file__).parent.parent
 Mals = Callable[..., "subprocess.CompletedProcess[str]"]
 

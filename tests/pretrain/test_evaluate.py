@@ -19,6 +19,7 @@ from pretrain.trained import Trained, read
 from tests.conftest import environment
 from tests.pretrain.packs import packed, rewritten
 from tests.pretrain.releases import released
+from tests.pretrain.trainings import SIZES
 
 
 @pytest.fixture(scope="module")
@@ -181,14 +182,7 @@ def test_weights_are_read_from_a_training_a_checkpoint_or_a_file_and_other_thing
         read(str(folder / "out"), ["words.hidden=48"])
     with pytest.raises(UserError, match="--preset is for files of weights alone"):
         read(str(folder / "out"), preset="tiny")
-    sets = [
-        f"data.tokenizer={folder / 'out/tokenizer.json'}",
-        "data.height=64",
-        "data.width=32",
-        "vision.embed=16",
-        "vision.window=4",
-        "vision.heads=[1,2,4]",
-    ]
-    alone = read(str(folder / "out/model.safetensors"), [*sets, "words.hidden=32", "words.inter=64"], "tiny")
+    sets = [*SIZES, f"data.tokenizer={folder / 'out/tokenizer.json'}"]
+    alone = read(str(folder / "out/model.safetensors"), sets, "tiny")
     one, two = alone.method.state_dict(), trained.method.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in two)

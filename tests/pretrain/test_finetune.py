@@ -32,7 +32,7 @@ from tests.conftest import ROOT, environment
 from tests.pretrain.packs import mals_list, packed, rewritten
 from tests.pretrain.releases import released
 from tests.pretrain.towers import full
-from tests.pretrain.trainings import same_weights
+from tests.pretrain.trainings import SIZES, same_weights
 
 SMALL = ["batch=8", "epochs=2", "data.workers=0", "save_every=3", "log_every=1", "dtype=fp32", "selection.k=4", "optimizer.warmup=0.2"]
 PUBLIC = ("cuhk", "icfg", "rstp", "pa100k", "market")
@@ -229,17 +229,7 @@ def test_the_classifier_learns_what_is_to_be_seen(labelled: Path, start: Path, t
 
 
 def test_without_a_start_it_trains_from_scratch(world: Path, tmp_path: Path) -> None:
-    sets = [
-        "data.height=64",
-        "data.width=32",
-        "vision.embed=16",
-        "vision.window=4",
-        "vision.heads=[1,2,4]",
-        "words.hidden=32",
-        "words.inter=64",
-        "epochs=1",
-    ]
-    assert tuned(world, tmp_path, None, *sets)["start"] is None
+    assert tuned(world, tmp_path, None, *SIZES, "epochs=1")["start"] is None
 
 
 def other_method(folder: Path, start: Path) -> Path:

@@ -14,20 +14,23 @@ from cli.pretrain import _settings
 from pretrain.train import train
 from tests.conftest import ROOT, environment
 
-SETS = [
-    "batch=16",
-    "dtype=bf16",
-    "steps=24",
-    "save_every=2",
-    "log_every=1",
+SIZES = [
     "data.height=64",
     "data.width=32",
-    "data.workers=0",
     "vision.embed=16",
     "vision.window=4",
     "vision.heads=[1, 2, 4]",
     "words.hidden=32",
     "words.inter=64",
+]
+SETS = [
+    *SIZES,
+    "batch=16",
+    "dtype=bf16",
+    "steps=24",
+    "save_every=2",
+    "log_every=1",
+    "data.workers=0",
     "words.dropout=0.1",
 ]
 TORCHRUN = ["-m", "pretrain.ranks", "--standalone", "--nproc_per_node"]  # as ranks.launch does it

@@ -10,10 +10,9 @@ from torch import Tensor
 from pretrain import ranks
 from pretrain.method import Batch, Text
 from pretrain.methods.aptm import Aptm
-from tests.pretrain.test_aptm import ONES, small
+from tests.pretrain.test_aptm import CALM, ONES, small
 
 ROWS, STEP = 8, 3
-CALM = {"words": {"hidden": 32, "inter": 64, "dropout": 0.0}, "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4, "drop_path": 0.0}}
 Trained = tuple[Tensor, dict[str, Tensor]]
 
 
