@@ -17,12 +17,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 Pixels = NDArray[np.uint8]  # [h, w, 3], red first
+Box = tuple[int, int, int, int]  # top, left, height and width in pixels
 
 FLIP = 0.5  # of the pictures
 OPS, APPLIED = 2, 0.5  # of RandAugment: drawn with replacement, each applied with this chance
 MAGNITUDE = 7 / 10
 FACTOR = 1.8 * MAGNITUDE + 0.1  # of brightness and sharpness: 1.36, never less
 SHEAR, SHIFT, TURN = 0.3 * MAGNITUDE, round(10 * MAGNITUDE), 30 * MAGNITUDE  # 0.21, 7 pixels, 21 degrees, to either side
+NOTHING: Box = (0, 0, 0, 0)
 GREY = 128  # where a picture was moved away
 LEVELS = np.arange(256)
 SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13  # Pillow's kernel
@@ -43,8 +45,17 @@ class Augment:
     shrink: float = 0.0  # each side by up to this share
 
 
-def train(picture: Pixels, settings: Augment, draw: Generator, out: NDArray[np.float32] | None = None) -> tuple[Tensor, bool]:
-    """A picture [h, w, 3] as [3, H, W], in `out` where that is given, and whether it was flipped."""
+@dataclass(frozen=True)
+class Varied:
+    """A picture as chance has changed it, not normalised yet."""
+
+    pixels: Pixels  # [H, W, 3]
+    erased: Box  # what is to be the mean colour
+    flipped: bool
+
+
+def train(picture: Pixels, settings: Augment, draw: Generator) -> Varied:
+    """A picture [h, w, 3] as it is shown in training."""
     pixels = resized(picture, settings)
     if settings.shrink:
         pixels = shrunk(pixels, settings.shrink, draw)
@@ -53,15 +64,33 @@ def train(picture: Pixels, settings: Augment, draw: Generator, out: NDArray[np.f
         pixels = np.asarray(cv2.flip(pixels, 1), np.uint8)
     if settings.augment:
         pixels = rand_augment(pixels, draw)
-    image = tensor(pixels, settings, out)
-    if settings.erase and draw.random() < settings.erase:
-        erase(image, draw)
-    return image, bool(flipped)
+    box = erasing(settings, draw) if settings.erase and draw.random() < settings.erase else NOTHING
+    return Varied(pixels, box, bool(flipped))
 
 
 def test(picture: Pixels, settings: Augment) -> Tensor:
     """A picture [h, w, 3] as [3, H, W], nothing left to chance."""
-    return tensor(resized(picture, settings), settings)
+    return normalised(torch.from_numpy(planes(resized(picture, settings))[None]), settings)[0]
+
+
+def normalised(pictures: Tensor, settings: Augment, erased: Tensor | None = None) -> Tensor:
+    """Bytes [B, 3, H, W] as float32 of mean 0 and deviation 1 over the data set, 0 in boxes [B, 4], on the device where they are."""
+    mean, std = _scale(settings.mean, settings.std, pictures.device)
+    found = pictures.float().div_(255).sub_(mean).div_(std)
+    if erased is not None:
+        inside = []
+        for first, side, size in zip(erased.T[:2, :, None], erased.T[2:, :, None], found.shape[2:], strict=True):
+            at = torch.arange(size, device=found.device)
+            inside.append((at >= first) & (at < first + side))
+        found.masked_fill_(inside[0][:, None, :, None] & inside[1][:, None, None, :], 0)
+    return found
+
+
+@lru_cache
+def _scale(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Both as [3, 1, 1]."""
+    first, second = (torch.tensor(values, device=device)[:, None, None] for values in (mean, std))
+    return first, second
 
 
 def resized(picture: Pixels, settings: Augment) -> Pixels:
@@ -71,21 +100,6 @@ def resized(picture: Pixels, settings: Augment) -> Pixels:
         return picture
     channels = torch.from_numpy(picture if picture.flags.writeable else picture.copy()).permute(2, 0, 1)[None]
     return np.ascontiguousarray(interpolate(channels, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy())
-
-
-def tensor(pixels: Pixels, settings: Augment, out: NDArray[np.float32] | None = None) -> Tensor:
-    """[H, W, 3] of bytes -> [3, H, W] of mean 0 and deviation 1 over the data set."""
-    found = np.empty((3, *pixels.shape[:2]), np.float32) if out is None else out
-    for channel, plane, values in zip(found, cv2.split(pixels), normalised(settings.mean, settings.std), strict=True):
-        cv2.LUT(plane, values, dst=channel)
-    return torch.from_numpy(found)
-
-
-@lru_cache
-def normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
-    """What each byte of a channel becomes, [3, 256]."""
-    shares = torch.arange(256.0).div_(255)
-    return shares.sub(torch.tensor(mean)[:, None]).div_(torch.tensor(std)[:, None]).numpy()
 
 
 def shrunk(pixels: Pixels, most: float, draw: Generator) -> Pixels:
@@ -106,16 +120,22 @@ def rand_augment(pixels: Pixels, draw: Generator) -> Pixels:
     return pixels
 
 
-def erase(image: Tensor, draw: Generator) -> None:
-    """A rectangle of [3, H, W] becomes 0, the mean colour; nothing where none of the drawn shapes fits."""
-    height, width = image.shape[1:]
+def erasing(settings: Augment, draw: Generator) -> Box:
+    """The rectangle of a picture that is to be erased; none where no shape that was drawn fits."""
+    height, width = settings.height, settings.width
     for _ in range(TRIES):
         area, aspect = draw.uniform(*AREA) * height * width, draw.uniform(*ASPECT)
         high, wide = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
         if high < height and wide < width:
-            top, left = draw.integers(height - high + 1), draw.integers(width - wide + 1)
-            image[:, top : top + high, left : left + wide] = 0
-            return
+            return int(draw.integers(height - high + 1)), int(draw.integers(width - wide + 1)), high, wide
+    return NOTHING
+
+
+def planes(pixels: Pixels, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """[h, w, 3] -> [3, h, w], in `out` where that is given."""
+    found = np.empty((3, *pixels.shape[:2]), np.uint8) if out is None else out
+    cv2.split(pixels, list(found))
+    return found
 
 
 def _mapped(pixels: Pixels, tables: list[NDArray[Any]]) -> Pixels:
@@ -168,7 +188,8 @@ def _shifted(pixels: Pixels, side: int, axis: int) -> Pixels:
 def _warp(pixels: Pixels, matrix: NDArray[np.float64], border: int = cv2.BORDER_CONSTANT) -> Pixels:
     """Pixels moved by an affine matrix [2, 3], with grey where nothing was, or what another border gives."""
     size = (pixels.shape[1], pixels.shape[0])
-    return cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border, borderValue=(GREY, GREY, GREY)).astype(np.uint8)
+    grey = (GREY, GREY, GREY)
+    return np.asarray(cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border, borderValue=grey), np.uint8)
 
 
 def _affine(a: float, c: float) -> NDArray[np.float64]:

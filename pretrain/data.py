@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -73,14 +73,16 @@ class Loader:
         count_padding: bool = False,
         need: str = NEED,
         synonyms: Synonyms | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         """`batch` is the global one; `exchange` swaps left and right in captions of flipped pictures; `stop` is the step after the last.
 
-        `need` tells who wants labels, see `Pairs.open`; `synonyms` are EDA's.
+        `need` tells who wants labels, see `Pairs.open`; `synonyms` are EDA's; batches come to be on `device`.
         """
         _check(pairs, wants, batch, world, need)
         self.per_epoch = len(pairs) // batch  # steps
         self.unreadable: dict[int, str] = {}  # row -> why; rows of this process so far
+        self._look, self._device = look, device
         self._steps = _Steps(step, stop)
         parts = _Parts(pairs, tokenizer, wants, batch, seed, rank, world, look, exchange, count_padding, synonyms or {})
         self._loader: DataLoader[Any] = DataLoader(
@@ -98,13 +100,21 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches from `step` on, up to `stop` or without end."""
+        for batch, erased in self.unfinished():
+            moved = batch.to(self._device)
+            images = augment.normalised(moved.images, self._look, erased.to(self._device, non_blocking=True))
+            yield replace(moved, images=images)
+
+    def unfinished(self) -> Iterator[tuple[Batch, torch.Tensor]]:
+        """What the device gets and finishes: batches whose pictures are bytes [B, 3, H, W], and what is erased of them [B, 4]."""
         for part in self._loader:
             if "fault" in part:
                 raise UserError(part["fault"])
             self._tell(part.pop("unreadable"))
+            erased = part.pop("erased")
             self._steps.next += 1
             fields: dict[str, Any] = {name: Text(**value) if isinstance(value, dict) else value for name, value in part.items()}
-            yield Batch(**fields)
+            yield Batch(**fields), erased
 
     def _tell(self, unreadable: dict[str, str]) -> None:
         """Count rows that could not be read, and name each once."""
@@ -174,18 +184,22 @@ class _Parts:
         asked = order(self.seed, len(self.pairs), step, self.batch)[self.mine].tolist()
         unreadable: dict[str, str] = {}
         rows, flips = [], []
-        images = np.empty((len(asked), 3, self.look.height, self.look.width), np.float32)
-        for row, image in zip(asked, images, strict=True):
+        images = np.empty((len(asked), 3, self.look.height, self.look.width), np.uint8)
+        erased = np.empty((len(asked), 4), np.int32)
+        for at, row in enumerate(asked):
             taken, pixels = self._readable(row, epoch, unreadable)
-            _, flipped = augment.train(pixels, self.look, self._draws(epoch, row, PICTURE), image)
+            shown = augment.train(pixels, self.look, self._draws(epoch, row, PICTURE))
+            augment.planes(shown.pixels, images[at])
+            erased[at] = shown.erased
             rows.append(taken)
-            flips.append(flipped and self.exchange)
-        at = torch.tensor(rows)
-        part: dict[str, Any] = {"rows": at, "persons": self.pairs.persons[at], "images": torch.from_numpy(images), "unreadable": unreadable}
+            flips.append(shown.flipped and self.exchange)
+        numbers = torch.tensor(rows)
+        part: dict[str, Any] = {"rows": numbers, "persons": self.pairs.persons[numbers], "unreadable": unreadable}
+        part |= {"images": torch.from_numpy(images), "erased": torch.from_numpy(erased)}
         part |= self._texts(rows, flips, [(epoch, row) for row in asked]) if self.wants.captions else {"text": _none(len(rows))}
         if self.wants.attributes:
             assert self.pairs.labels is not None
-            part["labels"] = self.pairs.labels[at].long()
+            part["labels"] = self.pairs.labels[numbers].long()
         return part
 
     def _texts(self, rows: list[int], flips: list[bool], chances: list[tuple[int, int]]) -> dict[str, Any]:

@@ -130,6 +130,7 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
         count_padding=config.aptm.count_padding,
         need=need(config),
         synonyms=synonyms_of(config, pairs, out) if method.wants.other == "eda" else None,
+        device=here,
     )
     if watcher is not None:
         watcher.begin(method, tokenizer, here, loader.per_epoch, start, steps)
@@ -200,7 +201,7 @@ class Loop:
         before = time.time()
         for step, batch in enumerate(loader, start):
             self.waited += time.time() - before
-            losses, (ending, unreadable) = self.step(step, batch.to(self.here), len(asked), len(loader.unreadable))
+            losses, (ending, unreadable) = self.step(step, batch, len(asked), len(loader.unreadable))
             done = step + 1
             if done % self.config.log_every == 0 or done == self.steps:
                 self.log(done, losses, unreadable)

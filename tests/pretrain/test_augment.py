@@ -16,6 +16,13 @@ def picture(height=60, width=24, seed=0):
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def shown(pixels, settings, seed):
+    """A picture as the towers get it in training, and whether it was flipped."""
+    found = augment.train(pixels, settings, np.random.default_rng(seed))
+    planes = torch.from_numpy(found.pixels.copy()).permute(2, 0, 1)[None]
+    return augment.normalised(planes, settings, torch.tensor([found.erased]))[0], found.flipped
+
+
 def test_a_test_picture_is_resized_and_normalised():
     pixels = picture()
     wanted = (augment.resized(pixels, PLAIN).transpose(2, 0, 1) / 255 - np.array(PLAIN.mean)[:, None, None]) / np.array(PLAIN.std)[
@@ -42,13 +49,13 @@ def test_a_picture_that_fits_is_only_normalised():
 
 
 def test_with_everything_off_training_is_the_test_pipeline():
-    image, flipped = augment.train(picture(), PLAIN, np.random.default_rng(1))
+    image, flipped = shown(picture(), PLAIN, 1)
     assert image.equal(augment.test(picture(), PLAIN)) and not flipped
 
 
 def test_the_same_generator_gives_the_same_picture():
     settings = Augment(48, 16)
-    one, two, other = (augment.train(picture(), settings, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    one, two, other = (shown(picture(), settings, seed) for seed in (3, 3, 4))
     assert one[0].equal(two[0]) and one[1] == two[1] and not one[0].equal(other[0])
 
 
@@ -64,7 +71,7 @@ def test_half_of_the_pictures_are_flipped_and_it_is_told_which():
     settings, plain = Augment(48, 16, augment=False, erase=0.0), augment.test(picture(), PLAIN)
     told = []
     for seed in range(200):
-        image, flipped = augment.train(picture(), settings, np.random.default_rng(seed))
+        image, flipped = shown(picture(), settings, seed)
         assert image.equal(plain.flip(2) if flipped else plain)
         told.append(flipped)
     assert 80 <= sum(told) <= 120
@@ -75,7 +82,7 @@ def test_six_in_ten_pictures_have_a_rectangle_of_the_mean_colour():
     pixels = np.full((96, 48, 3), 255, np.uint8)
     shares = []
     for seed in range(400):
-        erased = (augment.train(pixels, settings, np.random.default_rng(seed))[0] == 0).all(0)
+        erased = (shown(pixels, settings, seed)[0] == 0).all(0)
         rows, columns = erased.any(1), erased.any(0)
         assert erased.sum() == rows.sum() * columns.sum() and rows.sum() < 96 and columns.sum() < 48
         shares.append(float(erased.float().mean()))
@@ -88,14 +95,14 @@ def test_a_shrunk_picture_is_whole_and_its_edges_are_repeated_around_it():
     settings = Augment(96, 48, flip=False, augment=False, erase=0.0, shrink=0.5)
     pixels = np.full((96, 48, 3), 200, np.uint8)
     pixels[8:-8, 4:-4] = 20
-    shown = []
+    sides = []
     for seed in range(100):
-        image = augment.train(pixels, settings, np.random.default_rng(seed))[0]
+        image = shown(pixels, settings, seed)[0]
         dark = (image < 0).all(0)
         rows, columns = dark.any(1).sum() / 80, dark.any(0).sum() / 40
         assert 0.45 < rows < 1.05 and 0.45 < columns < 1.05 and not dark[[0, -1]].any() and not dark[:, [0, -1]].any()
-        shown.append((float(rows), float(columns)))
-    heights, widths = zip(*shown, strict=True)
+        sides.append((float(rows), float(columns)))
+    heights, widths = zip(*sides, strict=True)
     assert (
         min(heights) < 0.6 and min(widths) < 0.6 and max(heights) > 0.9 and max(widths) > 0.9 and np.corrcoef(heights, widths)[0, 1] < 0.5
     )
