@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from mals.attributes import load_space
-from pretrain import checkpoint, official, origins, ranks, synonyms
+from pretrain import official, origins, ranks, synonyms
 from pretrain.augment import Augment
 from pretrain.config import Training
 from pretrain.data import Pairs
@@ -38,9 +38,8 @@ def prepare(config: Training, data: Sequence[str], out: Path, begun: bool = Fals
     if begun:
         origins.refuse_other(out, pairs)
     elif ranks.is_main():
-        if not (out / checkpoint.MODEL).is_file():  # of a start that came to nothing, perhaps with other captions
-            for name in (TOKENIZER, SYNONYMS):
-                (out / name).unlink(missing_ok=True)
+        for name in (TOKENIZER, SYNONYMS):  # of a start that came to nothing, perhaps with other captions
+            (out / name).unlink(missing_ok=True)
         origins.note(out, data, pairs, config.start)
     tokenizer = tokenizer_of(config, pairs, out)
     method = method_of(config, tokenizer)

@@ -110,6 +110,8 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
         refuse_other(check_kind(found.config, str(found.folder), TRAINING).model_dump(mode="json"), told)
         if found.damaged and ranks.is_main():
             print(f"{'; '.join(found.damaged)}: the training goes on from step {found.step:,}", file=sys.stderr)
+    elif (out / checkpoint.MODEL).is_file():
+        raise UserError(f"{out} holds a finished method, and none of the checkpoints that it came from; give another --out")
     method, tokenizer, pairs, look = prepare(config, data, out, found is not None)
     method.to(here)
     steps = config.steps or config.epochs * (len(pairs) // config.batch)
