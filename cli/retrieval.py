@@ -17,7 +17,10 @@ Checkpoint = Annotated[
     ),
 ]
 Split = Annotated[str, typer.Option("--split", help="Which split of packed data.")]
-Rerank = Annotated[str, typer.Option("--rerank", help="itm, published or none: how the best by cosine are ordered.")]
+Rerank = Annotated[
+    str,
+    typer.Option("--rerank", help="itm, published or none: how the best by cosine are ordered; published: attributes by matching alone."),
+]
 Best = Annotated[int, typer.Option("--k", min=1, help="Pictures of a text that the cross encoder looks at.")]
 Preset = Annotated[str | None, typer.Option("--preset", "-p", help="Whose sizes a file of weights has; aptm-paper where not given.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time.")]

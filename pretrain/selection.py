@@ -158,7 +158,9 @@ class Selecting:
         before = trained.method.training
         trained.method.eval()
         try:
-            return searched(trained, gallery, settings.rerank, settings.k) if self.config.aptm.reads else labelled(trained, gallery)
+            if self.config.aptm.reads:
+                return searched(trained, gallery, settings.rerank, settings.k)
+            return labelled(trained, gallery, settings.rerank)
         finally:
             trained.method.train(before)
 

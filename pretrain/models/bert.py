@@ -167,8 +167,6 @@ class Bert(nn.Module):
         self.layers = nn.ModuleList(Layer(hidden, heads, inter, image_width if i >= fusion else None, dropout) for i in range(layers))
         self.head = WordHead(vocab, hidden)
         self.apply(partial(_start, std=STD * (WIDTH / hidden) ** 0.5))
-        for layer in self.layers[:fusion]:  # what these give is as large as what they get: else the first token hears little of the others,
-            layer.apply(partial(_start, std=hidden**-0.5))  # all texts begin as one, and pictures have nothing to tell apart
 
     @property
     def cross_layers(self) -> list[Layer]:

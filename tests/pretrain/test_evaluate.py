@@ -12,7 +12,7 @@ import torch
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.evaluate import Found, attributes, evaluate, find, open_gallery, recognised, retrieval
+from pretrain.evaluate import Found, Rerank, attributes, evaluate, find, open_gallery, recognised, retrieval
 from pretrain.gallery import Gallery, encoded
 from pretrain.method import Text
 from pretrain.trained import Trained, read
@@ -92,19 +92,36 @@ def test_scores_and_logits_do_not_depend_on_how_pictures_are_batched(trained: Tr
     torch.testing.assert_close(one.logits, two.logits, atol=1e-5, rtol=1e-4)
 
 
-def test_each_attribute_is_the_prompt_that_is_truer(trained: Trained, data: Path) -> None:
+@pytest.mark.parametrize(
+    ("mode", "trained_with", "judged_by"),
+    [
+        ("itm", ("itc", "itm", "iac", "iam"), {"contrast", "match"}),
+        ("published", ("itc", "itm", "iac", "iam"), {"match"}),
+        ("none", ("itc", "iac"), {"contrast"}),
+        ("itm", ("iam",), {"match"}),
+        ("itm", ("mlm",), {"match"}),
+    ],
+)
+def test_each_attribute_is_the_prompt_that_is_truer_by_what_was_trained(
+    trained: Trained, data: Path, monkeypatch: pytest.MonkeyPatch, mode: Rerank, trained_with: tuple[str, ...], judged_by: set[str]
+) -> None:
     gallery, method = gallery_of(trained, data), trained.method
+    weights = method.settings.weights
+    changed = {name: float(name in trained_with) for name in type(weights).model_fields}
+    monkeypatch.setattr(method, "settings", method.settings.model_copy(update={"weights": weights.model_copy(update=changed)}))
     prompts = Text(method.prompt_ids, method.prompt_mask)
-    found = recognised(method, gallery, prompts)
+    found = recognised(method, gallery, prompts, mode)
     assert found.shape == (len(gallery), 27) and set(found.unique().tolist()) <= {0, 1}
     with torch.no_grad():
         states = method.bert.text(prompts.ids, prompts.mask)
         for number, images in zip(range(3), next(gallery.images())[1], strict=False):
-            keys = method.bert.project(method.swin(images[None]).tokens)
+            keys, cosines = method.bert.project(method.swin(images[None]).tokens), method.embed_image(images[None]) @ method._text(states).T
             for attribute in (0, 13, 26):
                 at = slice(2 * attribute, 2 * attribute + 2)
-                logits = method.match(states[at], prompts.mask[at], keys, torch.zeros(2, dtype=torch.int64))[:, 1]
-                assert found[number, attribute] == int(logits[1] > logits[0])
+                matches = method.match(states[at], prompts.mask[at], keys, torch.zeros(2, dtype=torch.int64))[:, 1]
+                says = {"match": matches, "contrast": cosines[0, at] / method.temp}
+                no, yes = sum(says[judge] for judge in judged_by)
+                assert found[number, attribute] == int(yes > no)
 
 
 def test_the_result_names_its_protocol_and_measures_attributes_where_there_are_labels(trained: Trained, data: Path) -> None:
@@ -125,7 +142,7 @@ def test_a_perfect_embedding_finds_everything() -> None:
     found = retrieval(Found(torch.eye(4), torch.eye(4), torch.empty(4, 0)), gallery, "none", 1)
     assert (found["R1"], found["mAP"], found["mINP"]) == (1, 1, 1)
     labels = torch.tensor([[0, 1], [1, -1]])
-    assert attributes(labels.clamp(min=0), labels, "own", ["a", "b"], [1, 1])["mA"] == 1
+    assert attributes(labels.clamp(min=0), labels, "own", ["a", "b"], [1, 1], "by hand")["mA"] == 1
 
 
 def test_pictures_that_cannot_be_read_are_left_out_with_their_captions(
