@@ -18,8 +18,9 @@ from mals.errors import UserError
 from pretrain import metrics, ranks
 from pretrain.gallery import SPACES, Gallery, encoded, opened
 from pretrain.method import Method, Text
-from pretrain.methods.aptm import Aptm
+from pretrain.methods.aptm import CONTRAST, MATCH, Aptm
 from pretrain.pairs import NoLabels, Place
+from pretrain.precision import cosines
 from pretrain.trained import Trained
 
 Rerank = Literal["none", "itm", "published"]
@@ -38,7 +39,6 @@ PLAIN = "; captions are read as letters a-z and digits alone"
 CLASSIFIER = "a plain classifier (space {space}) says yes where its logit is above 0"
 PROMPTS = "of an attribute's two prompts (space {space}) the one whose {score} is higher"
 SCORES = {("contrast",): "cosine", ("match",): "matching logit", ("contrast", "match"): "matching logit + cosine / temperature"}
-CONTRAST, MATCH = ("itc", "itc_eda", "iac"), ("itm", "itm_eda", "iam")  # losses that teach the one and the other
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Found:
     def cosines(self) -> Iterator[Tensor]:
         """Blocks of rows of [Q, G]."""
         for texts in self.texts.split(max(1, CELLS // len(self.images))):
-            yield texts @ self.images.T
+            yield cosines(texts, self.images)
 
     def scores(self, mode: Rerank = "none") -> Iterator[Tensor]:
         """Blocks of rows of [Q, G]: the best of a text above the others, those by cosine."""
@@ -159,9 +159,7 @@ def judges(method: Aptm, mode: Rerank = "itm") -> tuple[str, ...]:
 
     Both together are surer than each: mA 0.752, of the cosine 0.745, of the match 0.742 (preset tiny on the pedestrian world, docs/log.md).
     """
-    weights = method.settings.weights
-    trained = {"contrast": CONTRAST, "match": MATCH}
-    found = tuple(name for name, losses in trained.items() if any(getattr(weights, loss) for loss in losses))
+    found = tuple(name for name, losses in {"contrast": CONTRAST, "match": MATCH}.items() if method.weighs(*losses))
     return found if found and mode != "published" else ("match",)
 
 
@@ -170,7 +168,7 @@ def prompt_logits(method: Aptm, prompts: Text, states: Tensor, images: Tensor, m
     tokens, asked = method.swin(images).tokens, judges(method, mode)
     found = torch.zeros(len(images), len(states), device=states.device)
     if "contrast" in asked:
-        found += method._image(tokens) @ method._text(states).T / method.temp
+        found += cosines(method._image(tokens), method._text(states)) / method.temp
     if "match" in asked:
         keys = method.bert.project(tokens)
         pairs = torch.cartesian_prod(torch.arange(len(states)), torch.arange(len(images))).to(states.device)

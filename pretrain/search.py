@@ -13,6 +13,7 @@ from mals.sheet import contact_sheet
 from pretrain import ranks
 from pretrain.evaluate import Rerank, embed_images
 from pretrain.gallery import Gallery, encoded
+from pretrain.precision import cosines
 from pretrain.trained import Trained
 
 CELL = (128, 256)  # pixels of a picture on the sheet, width and height
@@ -37,7 +38,7 @@ def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, m
     text = encoded(trained.tokenizer, [sentence], gallery.device)
     with trained.precision():
         images = embed_images(trained.method, gallery)
-        scores = (images @ trained.method.embed_text(text).float().T)[:, 0]
+        scores = cosines(images, trained.method.embed_text(text))[:, 0]
         best = scores.argsort(descending=True, stable=True)[: max(k, count) if mode != "none" else count]
         scores = scores[best]
         if mode != "none":

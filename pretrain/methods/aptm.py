@@ -30,6 +30,7 @@ from pretrain.models.swin import Swin
 Masked = Callable[[int], tuple[Text, Tensor]]  # step -> prompts with some tokens replaced, and which ones: [2A, P], -100 elsewhere
 
 SAID = {"caption": "", "eda": "_eda"}  # a text of a row -> the ending of the names of its losses
+CONTRAST, MATCH = ("itc", "itc_eda", "iac"), ("itm", "itm_eda", "iam")  # losses of cosines, and of the matching head
 CROSSED = ("itm", "itm_eda", "mlm", "iam", "mam")  # losses behind the cross encoder
 RAREST = 0.05  # the share of a value from which on it counts no more, so that no picture counts more than ten times
 ASKED, SHOWN = 0xA54ED, 0x5403A  # set what all processes draw alike apart from what each draws for itself, by its number
@@ -78,8 +79,8 @@ class Aptm(nn.Module):
         self.classifier = classifier(width, len(prompts.ids) // 2) if self.settings.classifier else None
         self.wants = Wants(
             captions=self.settings.reads,
-            masked=self.settings.reads and self._weighs("mlm"),
-            other="eda" if self.settings.reads and self._weighs("itc_eda", "itm_eda") else "none",
+            masked=self.settings.reads and self.weighs("mlm"),
+            other="eda" if self.settings.reads and self.weighs("itc_eda", "itm_eda") else "none",
             attributes=self.settings.recognises,
         )
         self.rules: tuple[Rule, ...] = ()
@@ -101,7 +102,7 @@ class Aptm(nn.Module):
             known = ranks.average((batch.labels >= 0).sum().float())
             return {"classifier": losses.classified(self.classifier(tokens[:, 0]), batch.labels, known)}
         image = self._image(tokens)
-        keys = self.bert.project(tokens) if self._weighs(*CROSSED) else []
+        keys = self.bert.project(tokens) if self.weighs(*CROSSED) else []
         found: dict[str, Tensor] = {}
         if self.wants.captions:
             found |= self._captions(batch, image, keys, draws)
@@ -109,20 +110,20 @@ class Aptm(nn.Module):
             found |= self._attributes(batch, image, keys, step)
         return {name: getattr(self.settings.weights, name) * loss for name, loss in found.items()}
 
-    def _weighs(self, *names: str) -> bool:
+    def weighs(self, *names: str) -> bool:
         """Whether one of these losses is trained."""
         return any(getattr(self.settings.weights, name) for name in names)
 
     def _freeze_untrained(self) -> None:
         """Only what a loss reaches is trained: DistributedDataParallel waits for the gradient of every parameter that is."""
         parts: dict[tuple[str, ...], list[nn.Module | nn.Parameter]] = {
-            ("itc", "itc_eda", "iac"): [self.vision_proj, self.text_proj, self.temp],
-            ("itm", "itm_eda", "iam"): [self.itm_head],
+            CONTRAST: [self.vision_proj, self.text_proj, self.temp],
+            MATCH: [self.itm_head],
             ("mlm", "mam"): [self.bert.head],
             CROSSED: [*self.bert.cross_layers],
         }
         for names, some in parts.items():
-            if not self._weighs(*names):
+            if not self.weighs(*names):
                 for part in some:
                     part.requires_grad_(False)
         if self.classifier is not None:
@@ -181,9 +182,9 @@ class Aptm(nn.Module):
             if name in read:
                 states, mask = read[name].states, read[name].mask
                 text = self._text(states)
-                if self._weighs(f"itc{ending}"):
+                if self.weighs(f"itc{ending}"):
                     found[f"itc{ending}"] = self._itc(image, text, batch.persons)
-                if self._weighs(f"itm{ending}"):
+                if self.weighs(f"itm{ending}"):
                     matches.append(f"itm{ending}")
                     picture, other = self._negatives(image, text, batch.persons, draws)
                     first = starts(mask)

@@ -92,6 +92,14 @@ def test_scores_and_logits_do_not_depend_on_how_pictures_are_batched(trained: Tr
     torch.testing.assert_close(one.logits, two.logits, atol=1e-5, rtol=1e-4)
 
 
+def test_cosines_are_float32_where_products_are_bf16() -> None:
+    draw = torch.Generator().manual_seed(0)
+    texts, images = (torch.nn.functional.normalize(torch.randn(rows, 8, generator=draw)) for rows in (3, 400))
+    with torch.autocast("cpu", torch.bfloat16):
+        (scores,) = Found(texts, images, torch.empty(3, 0)).cosines()
+    assert scores.dtype == torch.float32 and scores.equal(texts @ images.T)
+
+
 @pytest.mark.parametrize(
     ("mode", "trained_with", "judged_by"),
     [
