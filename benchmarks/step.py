@@ -5,7 +5,7 @@
     --batch N              pictures (default 8), with captions of 20 to 30 tokens
     --dtype fp32|bf16      only this one
     --way ours|published   only this one; the ratios need both
-    --steps N              timed ones (default 3), after one in which FLOPs are counted and two more
+    --steps N              timed ones (default 5), after one in which FLOPs are counted and four more, while the heap grows
     --compile              blocks compiled, in our way
 
 A step is the trainer's own: forward, backward, AdamW; seconds are the median of the timed ones, `adamw_seconds` those of the update alone,
@@ -50,6 +50,7 @@ LENGTHS = (20, 30)  # tokens of the shortest and the longest caption
 WIDTH, SLOTS = 56, 10  # of a caption in the authors' code: tokens with padding, masked places (aptm.md 3)
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}  # FLOP/s, bf16, dense; by a part of the name
 SIDE = 2048  # of the square matrices of a plain product
+WARM = 4  # steps that are not timed
 TOTAL = 10_000  # steps that the schedule is told of
 
 
@@ -195,7 +196,7 @@ def measured(given: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
     with FlopCounterMode(display=False) as counter:  # before anything is compiled, which it does not see through
         Loop(config.model_copy(update={"compile": False}), trained, optimizer, Path(), TOTAL, device).step(0, batch)
     loop = Loop(config, trained, optimizer, Path(), TOTAL, device)
-    taken, cores = zip(*[spent(lambda at=at: loop.step(at, batch), device) for at in range(1, 3 + given.steps)][2:], strict=True)  # type: ignore[misc]
+    taken, cores = zip(*[spent(lambda at=at: loop.step(at, batch), device) for at in range(1, 1 + WARM + given.steps)][WARM:], strict=True)  # type: ignore[misc]
     update = statistics.median(timed(optimizer.step, device) for _ in range(3))
     seconds, flops = statistics.median(taken), counter.get_total_flops()
     return {
@@ -215,10 +216,10 @@ def measured(given: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
 
 
 def started(given: argparse.Namespace) -> torch.device:
-    """The device, and as many threads as asked for."""
+    """The device as a training has it, and as many threads as asked for."""
     if given.threads:
         torch.set_num_threads(given.threads)
-    return torch.device(given.device)
+    return ranks.start(given.device)
 
 
 def machine(given: argparse.Namespace) -> dict[str, Any]:
@@ -269,7 +270,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--dtype", choices=DTYPES)
     parser.add_argument("--way", choices=WAYS)
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--compile", action="store_true")
     for line in lines(parser.parse_args()):
         print(json.dumps(line), flush=True)

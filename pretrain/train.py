@@ -230,6 +230,7 @@ class Loop:
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, step, ranks.rank())).generate_state(1)[0]))  # of dropout
         settings = self.config.optimizer
         set_rate(self.optimizer, SCHEDULES[settings.schedule](step, self.steps, settings.warmup))
+        self.optimizer.zero_grad(set_to_none=True)  # here, so that what the forward pass keeps has their room
         with numbers(self.here, self.config.dtype):
             losses = self.wrapped(batch, step)
         values = torch.stack(list(losses.values()))
@@ -239,7 +240,6 @@ class Loop:
             raise UserError(
                 f"the loss {', '.join(bad)} is not finite at step {step:,}; nothing was updated: lower optimizer.lr, or set optimizer.clip"
             )
-        self.optimizer.zero_grad(set_to_none=True)
         values.sum().backward()
         if settings.clip is not None:
             nn.utils.clip_grad_norm_(self.method.parameters(), settings.clip)

@@ -1,7 +1,7 @@
 """APTM (Yang et al., ACM MM 2023): contrast, matching and masked words, of captions and of attribute prompts.
 
-What is costly happens once: one pass over the pictures, one over captions (as they are, changed by EDA, masked), one over prompts and
-masked ones; keys and values of a picture are projected once a layer, and the cross encoder is called twice, for captions and for prompts.
+What is costly happens once: one pass over the pictures, one over all texts (captions as they are, changed by EDA and masked, prompts
+and masked prompts); keys and values of a picture are projected once a layer; one pass of the cross encoder, and one over the vocabulary.
 
 Pretraining wants ITC, ITM, MLM and the losses of attributes; fine-tuning for retrieval ITC and ITM of captions and of what EDA makes of
 them, and MLM; fine-tuning for recognition the losses of attributes, or a plain classifier instead (aptm.md 3).
@@ -13,7 +13,7 @@ Shapes: B rows, L tokens of a caption, A attributes, P tokens of a prompt, D wid
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -24,25 +24,25 @@ from pretrain import losses, ranks
 from pretrain.config import Training
 from pretrain.method import Batch, Rule, Text, Wants
 from pretrain.methods.classifier import classifier
-from pretrain.models.bert import Bert, KeysValues
+from pretrain.models.bert import Bert, KeysValues, Texts
 from pretrain.models.swin import Swin
 
 Masked = Callable[[int], tuple[Text, Tensor]]  # step -> prompts with some tokens replaced, and which ones: [2A, P], -100 elsewhere
 
 SAID = {"caption": "", "eda": "_eda"}  # a text of a row -> the ending of the names of its losses
 CONTRAST, MATCH = ("itc", "itc_eda", "iac"), ("itm", "itm_eda", "iam")  # losses of cosines, and of the matching head
-CROSSED = ("itm", "itm_eda", "mlm", "iam", "mam")  # losses behind the cross encoder
+WORDS = ("mlm", "mam")  # losses of words behind masks
+CROSSED = (*MATCH, *WORDS)  # losses behind the cross encoder
 RAREST = 0.05  # the share of a value from which on it counts no more, so that no picture counts more than ten times
 ASKED, SHOWN = 0xA54ED, 0x5403A  # set what all processes draw alike apart from what each draws for itself, by its number
 
 
 @dataclass(frozen=True)
-class Read:
-    """Texts as the text encoder has read them."""
+class Question:
+    """Texts that are set against pictures, and the loss of what the cross encoder makes of them."""
 
-    states: Tensor  # [B, L, C]
-    mask: Tensor  # [B, L] bool, True for real tokens
-    wanted: Tensor  # [B, L] bool: states that a loss asks for
+    texts: Texts
+    loss: Callable[[Tensor], Tensor]  # of the wanted states [M, C], or of their scores for words [M, vocabulary]
 
 
 class Aptm(nn.Module):
@@ -102,13 +102,24 @@ class Aptm(nn.Module):
             known = ranks.average((batch.labels >= 0).sum().float())
             return {"classifier": losses.classified(self.classifier(tokens[:, 0]), batch.labels, known)}
         image = self._image(tokens)
-        keys = self.bert.project(tokens) if self.weighs(*CROSSED) else []
-        found: dict[str, Tensor] = {}
-        if self.wants.captions:
-            found |= self._captions(batch, image, keys, draws)
+        texts = self._captions(batch) if self.wants.captions else {}
+        targets = None
         if self.wants.attributes:
-            found |= self._attributes(batch, image, keys, step)
-        return {name: getattr(self.settings.weights, name) * loss for name, loss in found.items()}
+            prompts, targets = self._prompts(step)
+            texts |= prompts
+        read = {name: replace(texts[name], given=states) for name, states in zip(texts, self.bert.read(list(texts.values())), strict=True)}
+        found: dict[str, Tensor] = {}
+        asked: dict[str, Question] = {}
+        if self.wants.captions:
+            features = {name: self._text(read[name].given) for name in SAID if name in read}
+            found |= self._contrast(features, image, batch.persons)
+            asked |= self._ask_captions(read, features, image, batch, draws)
+        if self.wants.attributes:
+            assert batch.labels is not None
+            found |= self._contrast_prompts(read, image, batch.labels)
+            asked |= self._ask_prompts(read, batch.labels, targets, step)
+        found |= self._answers(asked, tokens)
+        return {name: weight * found[name] for name, weight in self.settings.weights if name in found}
 
     def weighs(self, *names: str) -> bool:
         """Whether one of these losses is trained."""
@@ -119,7 +130,7 @@ class Aptm(nn.Module):
         parts: dict[tuple[str, ...], list[nn.Module | nn.Parameter]] = {
             CONTRAST: [self.vision_proj, self.text_proj, self.temp],
             MATCH: [self.itm_head],
-            ("mlm", "mam"): [self.bert.head],
+            WORDS: [self.bert.head],
             CROSSED: [*self.bert.cross_layers],
         }
         for names, some in parts.items():
@@ -153,18 +164,26 @@ class Aptm(nn.Module):
     def _text(self, states: Tensor) -> Tensor:
         return normalize(self.text_proj(states[:, 0]).float(), dim=-1)
 
-    def _read(self, batch: Batch) -> dict[str, Read]:
-        """The captions, what EDA made of them and the masked ones, as far as they are wanted, in one pass."""
-        texts = {"caption": (batch.text, batch.text.mask)}
+    def _captions(self, batch: Batch) -> dict[str, Texts]:
+        """The captions, what EDA made of them and the masked ones, as far as they are wanted."""
+        found = {"caption": Texts(batch.text.ids, batch.text.mask, batch.text.mask)}
         if self.wants.other == "eda" and batch.other is not None:
-            texts["eda"] = (batch.other, batch.other.mask)
+            found["eda"] = Texts(batch.other.ids, batch.other.mask, batch.other.mask)
         if self.wants.masked and batch.masked is not None and batch.targets is not None:
-            texts["masked"] = (batch.masked, batch.targets != -100)
-        wide = max(text.ids.shape[1] for text, _ in texts.values())
-        rows = [[pad(one, (0, wide - one.shape[1])) for one in (text.ids, text.mask, wanted)] for text, wanted in texts.values()]
-        ids, mask, wanted = (torch.cat(column) for column in zip(*rows, strict=True))
-        parts = zip(*(whole.split(len(batch.rows)) for whole in (self.bert.text(ids, mask, wanted), mask, wanted)), strict=True)
-        return {name: Read(*part) for name, part in zip(texts, parts, strict=True)}
+            found["masked"] = Texts(batch.masked.ids, batch.masked.mask, batch.targets != -100)
+        return found
+
+    def _prompts(self, step: int) -> tuple[dict[str, Texts], Tensor | None]:
+        """The prompts, the masked ones where they are wanted, and the targets of these [2A, P]."""
+        ids, mask = self.get_buffer("prompt_ids"), self.get_buffer("prompt_mask")
+        found = {"prompt": Texts(ids, mask, mask)}
+        if not self.settings.weights.mam:
+            return found, None
+        text, targets = self.masked_prompts(step)
+        wide = ids.shape[1]
+        masked = pad(text.ids, (0, wide - text.ids.shape[1]))[:, :wide].to(ids.device)
+        targets = pad(targets, (0, wide - targets.shape[1]), value=-100).to(ids.device)
+        return found | {"masked_prompt": Texts(masked, mask, targets != -100)}, targets
 
     def _itc(self, image: Tensor, text: Tensor, persons: Tensor) -> Tensor:
         everyone = ranks.gather_ids(persons)
@@ -173,35 +192,46 @@ class Aptm(nn.Module):
             return losses.itc(image, text, image, text, persons[:, None] == everyone, self.temp)
         return losses.itc(image, text, ranks.gather(image), ranks.gather(text), persons[:, None] == everyone, self.temp)
 
-    def _captions(self, batch: Batch, image: Tensor, keys: KeysValues, draws: torch.Generator) -> dict[str, Tensor]:
-        """ITC; ITM and MLM in one call of the cross encoder: true pairs, hard pictures of texts, hard texts of pictures, masked texts."""
-        read, found, own = self._read(batch), {}, torch.arange(len(image), device=image.device)
-        rows: list[tuple[Tensor, ...]] = []  # states, mask, picture, and which states are wanted
-        matches = []
-        for name, ending in SAID.items():
-            if name in read:
-                states, mask = read[name].states, read[name].mask
-                text = self._text(states)
-                if self.weighs(f"itc{ending}"):
-                    found[f"itc{ending}"] = self._itc(image, text, batch.persons)
-                if self.weighs(f"itm{ending}"):
-                    matches.append(f"itm{ending}")
-                    picture, other = self._negatives(image, text, batch.persons, draws)
-                    first = starts(mask)
-                    rows += [(states, mask, own, first), (states, mask, picture, first), (states[other], mask[other], own, first)]
-        if "masked" in read:
-            rows.append((read["masked"].states, read["masked"].mask, own, read["masked"].wanted))
-        if not rows:
-            return found
-        states, mask, images, wanted = (torch.cat(column) for column in zip(*rows, strict=True))
-        fused = self.bert.fuse(states, mask, keys, images, wanted)
+    def _contrast(self, features: Mapping[str, Tensor], image: Tensor, persons: Tensor) -> dict[str, Tensor]:
+        """ITC of the captions and of what EDA made of them, features [B, D] each."""
+        weighed = {f"itc{SAID[name]}": text for name, text in features.items() if self.weighs(f"itc{SAID[name]}")}
+        return {loss: self._itc(image, text, persons) for loss, text in weighed.items()}
+
+    def _ask_captions(
+        self, read: Mapping[str, Texts], features: Mapping[str, Tensor], image: Tensor, batch: Batch, draws: torch.Generator
+    ) -> dict[str, Question]:
+        """ITM of true pairs, hard pictures of texts and hard texts of pictures; MLM."""
+        found, own = {}, torch.arange(len(image), device=image.device)
         wrong = torch.where((batch.persons[:, None] == batch.persons).all(1), -100, 0)  # nobody else there: no negative, not counted
-        for name in matches:
-            pairs, fused = fused[: 3 * len(own)], fused[3 * len(own) :]
-            found[name] = losses.matching(self.itm_head(pairs), torch.cat([torch.ones_like(wrong), wrong, wrong]))
-        if batch.targets is not None and "masked" in read:
-            found["mlm"] = self._words(fused, batch.targets)
+        true = torch.cat([torch.ones_like(wrong), wrong, wrong])
+        for name, text in features.items():
+            if self.weighs(f"itm{SAID[name]}"):
+                states, mask = read[name].given, read[name].mask
+                picture, other = self._negatives(image, text, batch.persons, draws)
+                masks = torch.cat([mask, mask, mask[other]])
+                pairs = Texts(torch.cat([states, states, states[other]]), masks, starts(masks), torch.cat([own, picture, own]))
+                found[f"itm{SAID[name]}"] = Question(pairs, lambda states: losses.matching(self.itm_head(states), true))
+        if "masked" in read:
+            found["mlm"] = self._ask_words(read["masked"], batch.targets)
         return found
+
+    def _ask_words(self, texts: Texts, targets: Tensor | None) -> Question:
+        """The words behind the masks of texts, targets [R, L]."""
+        assert targets is not None
+        asked = targets != -100
+        count = ranks.average(asked.sum().float())
+        return Question(texts, lambda scores: losses.masked_words(scores, targets[asked], count))
+
+    def _answers(self, asked: Mapping[str, Question], tokens: Tensor) -> dict[str, Tensor]:
+        """The losses of all questions, in one pass of the cross encoder and one over the vocabulary."""
+        if not asked:
+            return {}
+        states = self.bert.look([one.texts for one in asked.values()], self.bert.project(tokens))
+        found = dict(zip(asked, states, strict=True))
+        if words := [name for name in WORDS if name in asked]:
+            scores = self.bert.words(torch.cat([found[name] for name in words]))
+            found |= zip(words, scores.split([len(found[name]) for name in words]), strict=True)
+        return {name: one.loss(found[name]) for name, one in asked.items()}
 
     @torch.no_grad()
     def _negatives(self, image: Tensor, text: Tensor, persons: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -210,45 +240,35 @@ class Aptm(nn.Module):
         same = persons[:, None] == persons
         return draw(scores.T, same, draws), draw(scores, same, draws)
 
-    def _words(self, states: Tensor, targets: Tensor) -> Tensor:
-        """MLM of the states [M, C] of the places of targets [R, L] where a word is asked for."""
-        asked = targets != -100
-        count = ranks.average(asked.sum().float())
-        return losses.masked_words(self.bert.words(states), targets[asked], count)
+    def _contrast_prompts(self, read: Mapping[str, Texts], image: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """IAC."""
+        if not self.settings.weights.iac:
+            return {}
+        known, prompts = ranks.average((labels >= 0).sum(0).float()), self._text(read["prompt"].given)
+        loss = losses.attribute_contrast(image, prompts, labels, self.temp, self.settings.smoothing, known, self._weighed(labels))
+        return {"iac": loss}
 
-    def _attributes(self, batch: Batch, image: Tensor, keys: KeysValues, step: int) -> dict[str, Tensor]:
-        """IAC, and IAM and MAM in one call of the cross encoder."""
-        assert batch.labels is not None
-        weights, labels = self.settings.weights, batch.labels
-        prompts, prompt_mask, masked, targets = self._prompts(step)
-        known = ranks.average((labels >= 0).sum(0).float())
-        found = {}
-        if weights.iac:
-            features = self._text(prompts)
-            found["iac"] = losses.attribute_contrast(
-                image, features, labels, self.temp, self.settings.smoothing, known, self._weighed(labels)
-            )
-        texts, masks, images, wanted = [], [], [], []
-        true = losses.prompt_labels(labels)
-        if weights.iam:
+    def _ask_prompts(self, read: Mapping[str, Texts], labels: Tensor, targets: Tensor | None, step: int) -> dict[str, Question]:
+        """IAM and MAM."""
+        found, true = {}, losses.prompt_labels(labels)
+        if self.settings.weights.iam:
+            states, mask = read["prompt"].given, read["prompt"].mask
             asked = self._asked(len(labels), step)
-            texts, masks = [prompts[asked.flatten()]], [prompt_mask[asked.flatten()]]
-            images = [torch.arange(len(labels), device=labels.device).repeat_interleave(asked.shape[1])]
-            wanted = [starts(masks[0])]
-        if weights.mam and masked is not None and targets is not None:
-            prompt, shown = self._shown(true, step)
-            texts, masks, images = [*texts, masked[prompt]], [*masks, prompt_mask[prompt]], [*images, shown]
-            wanted += [targets[prompt] != -100]
-        if not texts:
-            return found
-        fused = self.bert.fuse(torch.cat(texts), torch.cat(masks), keys, torch.cat(images), torch.cat(wanted))
-        if weights.iam:
             answers = true.gather(1, asked)
-            count = ranks.average((answers >= 0).sum(0).float())
-            logits = self.itm_head(fused[: asked.numel()]).unflatten(0, asked.shape)
-            found["iam"] = losses.attribute_matching(logits, answers, self.settings.smoothing, count, self._weighed(answers, asked))
-        if weights.mam and targets is not None:
-            found["mam"] = self._words(fused[asked.numel() if weights.iam else 0 :], targets[prompt])
+            count, weights = ranks.average((answers >= 0).sum(0).float()), self._weighed(answers, asked)
+
+            def matched(states: Tensor) -> Tensor:
+                logits = self.itm_head(states).unflatten(0, asked.shape)
+                return losses.attribute_matching(logits, answers, self.settings.smoothing, count, weights)
+
+            pictures = torch.arange(len(labels), device=labels.device).repeat_interleave(asked.shape[1])
+            masks = mask[asked.flatten()]
+            found["iam"] = Question(Texts(states[asked.flatten()], masks, starts(masks), pictures), matched)
+        if "masked_prompt" in read:
+            assert targets is not None
+            of, (prompt, shown) = read["masked_prompt"], self._shown(true, step)
+            hidden = targets[prompt]
+            found["mam"] = self._ask_words(Texts(of.given[prompt], of.mask[prompt], hidden != -100, shown), hidden)
         return found
 
     def _weighed(self, labels: Tensor, asked: Tensor | None = None) -> Tensor | None:
@@ -259,19 +279,6 @@ class Aptm(nn.Module):
         if asked is None:
             return torch.where(labels == 1, weights[:, 1], weights[:, 0])
         return torch.where(labels == 1, weights.flatten()[asked], weights.flip(1).flatten()[asked])
-
-    def _prompts(self, step: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """States [2A, P, C] and mask of the prompts; states and targets of the masked ones where they are wanted."""
-        ids, mask = self.prompt_ids, self.prompt_mask
-        assert isinstance(ids, Tensor) and isinstance(mask, Tensor)
-        if not self.settings.weights.mam:
-            return self.bert.text(ids, mask, mask), mask, None, None
-        text, targets = self.masked_prompts(step)
-        wide = ids.shape[1]
-        masked = pad(text.ids, (0, wide - text.ids.shape[1]))[:, :wide].to(ids.device)
-        targets = pad(targets, (0, wide - targets.shape[1]), value=-100).to(ids.device)
-        states = self.bert.text(torch.cat([ids, masked]), torch.cat([mask, mask]), torch.cat([mask, targets != -100]))
-        return states[: len(ids)], mask, states[len(ids) :], targets
 
     def _asked(self, rows: int, step: int) -> Tensor:
         """The numbers of the prompts that IAM asks each row about, no two alike: [B, prompts], drawn for the rows of all processes."""

@@ -1,11 +1,13 @@
 """BERT (Devlin et al., 2019) cut in two as APTM uses it: the first layers read the text alone, the others look at a picture as well.
 
 Keys and values of a picture are projected once and serve every text that is set against it. Where a caller says which states it wants,
-padding is not computed, and the last layer only for these.
+padding is not computed, and the last layer only for these. Texts of several widths go through the layers together: attention is within
+each group of one width, all else is one product over the tokens of all.
 Shapes: B texts, R rows (texts, each set against one picture), I pictures, L tokens of a text, N of a picture, C its width, h heads,
-T places of rows by tokens that are computed, M that are wanted.
+T places of rows by tokens that are computed, of all groups, M that are wanted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -21,8 +23,18 @@ EPSILON = 1e-12  # of the layer norms (Devlin et al.)
 STD, WIDTH = 0.02, 768  # of the initial weights of a BERT of that width (Devlin et al.); others keep the size of what they give
 PAD = 0  # the padding of bert-base-uncased's vocabulary
 
-KeysValues = list[tuple[Tensor, Tensor]]  # of each cross layer, [I, h, N, hidden / h] each
-Wanted = tuple[Tensor, "Places"] | None  # the numbers [M] among T of what a layer is asked for, and their places
+Heads = tuple[Tensor, Tensor]  # keys and values, [R or I, h, N, hidden / h] each
+KeysValues = list[Heads]  # of each cross layer
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts of one width, and what is asked about them."""
+
+    given: Tensor  # ids [R, L] for the text encoder, its states [R, L, hidden] for the cross encoder
+    mask: Tensor  # [R, L], True (or 1) for real tokens
+    wanted: Tensor | None = None  # [R, L], True for states that are asked for; None: all, padding too
+    images: Tensor | None = None  # [R], the number of each text's picture; None: its own
 
 
 @dataclass(frozen=True)
@@ -33,10 +45,15 @@ class Places:
     width: int
     at: Tensor | None = None  # [T] their numbers among texts x width, ascending; None: all
 
+    def __len__(self) -> int:
+        return self.texts * self.width if self.at is None else len(self.at)
+
     @classmethod
-    def of(cls, chosen: Tensor) -> "Places":
-        """Those that are True in [R, L]."""
-        return cls(len(chosen), chosen.shape[1], chosen.flatten().nonzero().squeeze(1))
+    def of(cls, texts: Texts) -> "Places":
+        """Real tokens and what is wanted; all where nothing is said to be."""
+        if texts.wanted is None:
+            return cls(texts.mask.shape[0], texts.mask.shape[1])
+        return cls(len(texts.mask), texts.mask.shape[1], (texts.mask.bool() | texts.wanted).flatten().nonzero().squeeze(1))
 
     @classmethod
     def close(cls, chosen: Tensor) -> "Places":
@@ -57,6 +74,26 @@ class Places:
         return rows.view(self.texts, self.width, rows.shape[1])
 
 
+@dataclass(frozen=True)
+class Groups:
+    """The places of groups of texts, whose rows [T, C] come one group after the other."""
+
+    each: Sequence[Places]
+
+    def rows(self, texts: Sequence[Tensor]) -> Tensor:
+        """[R, width, C] of each group -> [T, C]."""
+        found = [places.rows(one) for places, one in zip(self.each, texts, strict=True)]
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def spread(self, rows: Tensor) -> list[Tensor]:
+        """[T, C] -> [R, width, C] of each group, 0 elsewhere."""
+        parts = [rows] if len(self.each) == 1 else rows.split([len(places) for places in self.each])
+        return [places.spread(part) for places, part in zip(self.each, parts, strict=True)]
+
+
+Wanted = tuple[Tensor, Groups] | None  # the numbers [M] among T of what a layer is asked for, and their places
+
+
 class Embeddings(nn.Module):
     """Tokens, their positions and the (one) kind of sentence as vectors."""
 
@@ -68,13 +105,14 @@ class Embeddings(nn.Module):
         self.norm = nn.LayerNorm(hidden, EPSILON)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """[B, L] -> [B, L, hidden]."""
-        length = ids.shape[1]
+    def forward(self, ids: Sequence[Tensor], places: Groups) -> Tensor:
+        """[R, L] of each group -> [T, hidden]; UserError where a text is longer than there are positions."""
+        length = max(one.shape[1] for one in ids)
         if length > self.positions.num_embeddings:
             raise UserError(f"a text of {length} tokens is longer than the {self.positions.num_embeddings} positions of the text encoder")
-        x = self.words(ids) + self.positions.weight[:length] + self.kinds.weight[0]
-        return self.dropout(self.norm(x))
+        tokens = [torch.stack([one, torch.arange(one.shape[1], device=one.device).expand_as(one)], 2) for one in ids]
+        word, position = places.rows(tokens).unbind(1)
+        return self.dropout(self.norm(self.words(word) + self.positions(position) + self.kinds.weight[0]))
 
 
 class Attention(nn.Module):
@@ -88,15 +126,16 @@ class Attention(nn.Module):
         self.value = nn.Linear(source, hidden)
         self.out = nn.Linear(hidden, hidden)
 
-    def project(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """The keys and the values of [I, N, source]: [I, h, N, hidden / h] each."""
-        return self.by_head(self.key(source)), self.by_head(self.value(source))
+    def project(self, source: Tensor) -> Heads:
+        """The keys and the values of [I, N, source], laid out as products and the choice of pictures read them."""
+        return self.by_head(self.key(source)).contiguous(), self.by_head(self.value(source)).contiguous()
 
-    def forward(self, x: Tensor, places: Places, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Rows [T, hidden], keys and values by text, what is added to scores [R, 1, 1, N] -> [T, hidden]."""
-        query = self.by_head(places.spread(self.query(x)))
-        found = attend(query, key, value, bias, self.dropout if self.training else 0.0)
-        return self.out(places.rows(found.transpose(1, 2).flatten(2)))
+    def forward(self, x: Tensor, places: Groups, sources: Sequence[Heads], biases: Sequence[Tensor | None]) -> Tensor:
+        """Rows [T, hidden]; of each group keys and values by text, and what is added to scores [R, 1, 1, N] -> [T, hidden]."""
+        drop = self.dropout if self.training else 0.0
+        groups = zip(places.spread(self.query(x)), sources, biases, strict=True)
+        found = [attend(self.by_head(query), *source, bias, drop) for query, source, bias in groups]
+        return self.out(places.rows([one.transpose(1, 2).flatten(2) for one in found]))
 
     def by_head(self, x: Tensor) -> Tensor:
         """[R, L, hidden] -> [R, h, L, hidden / h]."""
@@ -118,15 +157,16 @@ class Layer(nn.Module):
         self.mlp_norm = nn.LayerNorm(hidden, EPSILON)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, places: Places, bias: Tensor, image: tuple[Tensor, Tensor] | None = None, wanted: Wanted = None) -> Tensor:
-        """Rows [T, hidden], keys and values of each text's picture -> [T, hidden], or [M, hidden] where only some are wanted."""
+    def forward(self, x: Tensor, places: Groups, biases: Sequence[Tensor], images: Sequence[Heads] = (), wanted: Wanted = None) -> Tensor:
+        """Rows [T, hidden], of each group keys and values of its pictures -> [T, hidden], or [M, hidden] where only some are wanted."""
         of = self.attention
-        key, value = of.by_head(places.spread(of.key(x))), of.by_head(places.spread(of.value(x)))
+        keys, values = places.spread(of.key(x)), places.spread(of.value(x))
+        own = [(of.by_head(key), of.by_head(value)) for key, value in zip(keys, values, strict=True)]
         if wanted is not None:
             x, places = x.index_select(0, wanted[0]), wanted[1]
-        x = self.attention_norm(x + self.dropout(of(x, places, key, value, bias)))
-        if image is not None:
-            x = self.cross_norm(x + self.dropout(self.cross(x, places, *image)))
+        x = self.attention_norm(x + self.dropout(of(x, places, own, biases)))
+        if images:
+            x = self.cross_norm(x + self.dropout(self.cross(x, places, images, [None] * len(images))))
         return self.mlp_norm(x + self.dropout(self.down(gelu(self.up(x)))))
 
 
@@ -178,10 +218,14 @@ class Bert(nn.Module):
 
         With `wanted` [B, L] padding where that is not True is 0, at no cost.
         """
-        places = Places(ids.shape[0], ids.shape[1]) if wanted is None else Places.of(mask.bool() | wanted)
-        x, bias = places.rows(self.embeddings(ids)), unseen(mask)
+        return self.read([Texts(ids, mask, wanted)])[0]
+
+    def read(self, texts: Sequence[Texts]) -> list[Tensor]:
+        """The states [B, L, hidden] of each group of texts, as `text` has them of one."""
+        places, biases = Groups([Places.of(one) for one in texts]), [unseen(one.mask) for one in texts]
+        x = self.embeddings([one.given for one in texts], places)
         for layer in self.layers[: self.fusion]:
-            x = layer(x, places, bias)
+            x = layer(x, places, biases)
         return places.spread(x)
 
     def project(self, image_tokens: Tensor) -> KeysValues:
@@ -195,19 +239,29 @@ class Bert(nn.Module):
 
         With `wanted` [R, L] the states [M, hidden] where that is True, row by row.
         """
-        places, last = Places(len(mask), mask.shape[1]), None
-        if wanted is not None:
-            computed = mask.bool() | wanted
-            places, last = Places.of(computed), (wanted[computed].nonzero().squeeze(1), Places.close(wanted))
-        x, bias = places.rows(states), unseen(mask)
+        return self.look([Texts(states, mask, wanted, images)], keys_values)[0]
+
+    def look(self, texts: Sequence[Texts], keys_values: KeysValues) -> list[Tensor]:
+        """What `fuse` has of one group of texts, of each; of all of them some states are wanted, or all."""
+        places, biases, last = Groups([Places.of(one) for one in texts]), [unseen(one.mask) for one in texts], None
+        wanted = [one.wanted for one in texts if one.wanted is not None]
+        if wanted:
+            closed = Groups([Places.close(one) for one in wanted])
+            last = places.rows([one[..., None] for one in wanted]).squeeze(1).nonzero().squeeze(1), closed
+        x = places.rows([one.given for one in texts])
         for layer, of_all in zip(self.cross_layers, keys_values, strict=True):
-            image = of_all if images is None else (of_all[0].index_select(0, images), of_all[1].index_select(0, images))
-            x = layer(x, places, bias, image, last if layer is self.layers[-1] else None)
-        return x if wanted is not None else places.spread(x)
+            images = [of_all if one.images is None else _chosen(of_all, one.images) for one in texts]
+            x = layer(x, places, biases, images, last if layer is self.layers[-1] else None)
+        return list(x.split([len(one) for one in last[1].each])) if last is not None else places.spread(x)
 
     def words(self, states_at_targets: Tensor) -> Tensor:
         """States [M, hidden] at masked positions -> a score [M, vocab] for each word."""
         return self.head(states_at_targets, self.embeddings.words.weight)
+
+
+def _chosen(of_all: Heads, images: Tensor) -> Heads:
+    """Keys and values [R, h, N, hidden / h] of pictures by number [R]."""
+    return of_all[0].index_select(0, images), of_all[1].index_select(0, images)
 
 
 def _start(module: nn.Module, std: float) -> None:
