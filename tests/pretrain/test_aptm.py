@@ -17,6 +17,7 @@ from pretrain.methods.aptm import Aptm, draw, generator, own_slice
 from pretrain.train import compile_blocks
 from tests.pretrain.towers import GOLDEN, WEIGHTS, golden, near
 
+ONCE = ("Block", "Layer", "Embeddings", "WordHead")  # of Swin and BERT
 ONES = dict.fromkeys(("itc", "itm", "mlm", "iac", "iam", "mam"), 1.0)
 
 
@@ -136,6 +137,15 @@ def test_each_of_the_six_losses_falls_on_a_batch_repeated_fifty_times() -> None:
     assert set(seen[0]) == set(ONES)
     for name in ONES:
         assert sum(one[name] for one in seen[-5:]) / 5 < seen[0][name], name
+
+
+def test_every_layer_is_computed_once_a_step() -> None:
+    method, batch = small()
+    calls = dict.fromkeys((name for name, part in method.named_modules() if part.__class__.__name__ in ONCE), 0)
+    for name in calls:
+        method.get_submodule(name).register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
+    method(batch, 0)
+    assert set(calls.values()) == {1} and len(calls) == len(method.bert.layers) + sum(len(stage.blocks) for stage in method.swin.stages) + 2
 
 
 @pytest.mark.parametrize("labels", [torch.full((8, 27), -1), torch.full((8, 27), -1).index_fill(0, torch.tensor([0]), 1)])

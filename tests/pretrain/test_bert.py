@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from mals.errors import UserError
-from pretrain.models.bert import Bert
+from pretrain.models.bert import Bert, Texts
 from tests.pretrain.towers import count, full, golden, near
 
 
@@ -127,6 +127,27 @@ def test_states_that_are_asked_for_alone_are_the_same_with_gradients(padding):
         found = fused if alone else fused[wanted]
         found.sin().sum().backward()
         results.append([states[mask | wanted], found, tokens.grad, *(p.grad for p in bert.parameters() if p.grad is not None)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_texts_of_several_widths_are_read_and_set_against_pictures_as_each_group_alone_with_gradients():
+    ids, mask = captions()
+    groups = [(ids, mask, torch.tensor([1, 1, 0])), (ids[:2, :7], mask[:2, :7], torch.tensor([0, 1])), (ids[:0], mask[:0], torch.arange(0))]
+    results = []
+    for together in (True, False):
+        bert, tokens = tiny(), torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(2), requires_grad=True)
+        keys = bert.project(tokens)
+        if together:
+            read = bert.read([Texts(ids, mask, mask) for ids, mask, _ in groups])
+            pairs = zip(read, groups, strict=True)
+            found = bert.look([Texts(states, mask, mask.cumsum(1) == 2, images) for states, (_, mask, images) in pairs], keys)
+        else:
+            read = [bert.text(ids, mask, mask) for ids, mask, _ in groups]
+            pairs = zip(read, groups, strict=True)
+            found = [bert.fuse(states, mask, keys, images, mask.cumsum(1) == 2) for states, (_, mask, images) in pairs]
+        torch.cat(found).sin().sum().backward()
+        results.append([*read, *found, tokens.grad, *(p.grad for p in bert.parameters() if p.grad is not None)])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
