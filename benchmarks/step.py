@@ -5,7 +5,7 @@
     --batch N              pictures (default 8), with captions of 20 to 30 tokens
     --dtype fp32|bf16      only this one
     --way ours|published   only this one; the ratios need both
-    --steps N              timed ones (default 5), after one in which FLOPs are counted and four more, while the heap grows
+    --steps N              timed ones (default 5), after one in which FLOPs are counted and four more
     --compile              blocks compiled, in our way
 
 A step is the trainer's own: forward, backward, AdamW; seconds are the median of the timed ones, `adamw_seconds` those of the update alone,
@@ -216,10 +216,10 @@ def measured(given: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
 
 
 def started(given: argparse.Namespace) -> torch.device:
-    """The device as a training has it, and as many threads as asked for."""
+    """The device, and as many threads as asked for."""
     if given.threads:
         torch.set_num_threads(given.threads)
-    return ranks.start(given.device)
+    return torch.device(given.device)
 
 
 def machine(given: argparse.Namespace) -> dict[str, Any]:

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.parallel import DistributedDataParallel
 
-from pretrain import heap
-
 
 def launched() -> bool:
     """Whether torchrun started this process."""
@@ -35,8 +33,6 @@ def start(device: str = "auto") -> torch.device:
         if local >= torch.cuda.device_count():
             raise ValueError(f"process {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}")
         torch.cuda.set_device(here)
-    else:
-        heap.keep()
     if processes > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if kind == "cuda" else "gloo", device_id=here if kind == "cuda" else None)
     return here

@@ -230,7 +230,7 @@ class Loop:
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, step, ranks.rank())).generate_state(1)[0]))  # of dropout
         settings = self.config.optimizer
         set_rate(self.optimizer, SCHEDULES[settings.schedule](step, self.steps, settings.warmup))
-        self.optimizer.zero_grad(set_to_none=True)  # here, so that what the forward pass keeps has their room
+        self.optimizer.zero_grad(set_to_none=True)  # before the forward pass, so that in one process what that keeps has their room
         with numbers(self.here, self.config.dtype):
             losses = self.wrapped(batch, step)
         values = torch.stack(list(losses.values()))

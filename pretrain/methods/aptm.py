@@ -109,16 +109,16 @@ class Aptm(nn.Module):
             texts |= prompts
         read = {name: replace(texts[name], given=states) for name, states in zip(texts, self.bert.read(list(texts.values())), strict=True)}
         found: dict[str, Tensor] = {}
-        asked: dict[str, Question] = {}
+        questions: dict[str, Question] = {}
         if self.wants.captions:
             features = {name: self._text(read[name].given) for name in SAID if name in read}
             found |= self._contrast(features, image, batch.persons)
-            asked |= self._ask_captions(read, features, image, batch, draws)
+            questions |= self._ask_captions(read, features, image, batch, draws)
         if self.wants.attributes:
             assert batch.labels is not None
             found |= self._contrast_prompts(read, image, batch.labels)
-            asked |= self._ask_prompts(read, batch.labels, targets, step)
-        found |= self._answers(asked, tokens)
+            questions |= self._ask_prompts(read, batch.labels, targets, step)
+        found |= self._answers(questions, tokens)
         return {name: weight * found[name] for name, weight in self.settings.weights if name in found}
 
     def weighs(self, *names: str) -> bool:
@@ -210,7 +210,7 @@ class Aptm(nn.Module):
                 picture, other = self._negatives(image, text, batch.persons, draws)
                 masks = torch.cat([mask, mask, mask[other]])
                 pairs = Texts(torch.cat([states, states, states[other]]), masks, starts(masks), torch.cat([own, picture, own]))
-                found[f"itm{SAID[name]}"] = Question(pairs, lambda states: losses.matching(self.itm_head(states), true))
+                found[f"itm{SAID[name]}"] = Question(pairs, lambda fused: losses.matching(self.itm_head(fused), true))
         if "masked" in read:
             found["mlm"] = self._ask_words(read["masked"], batch.targets)
         return found
@@ -218,20 +218,20 @@ class Aptm(nn.Module):
     def _ask_words(self, texts: Texts, targets: Tensor | None) -> Question:
         """The words behind the masks of texts, targets [R, L]."""
         assert targets is not None
-        asked = targets != -100
-        count = ranks.average(asked.sum().float())
-        return Question(texts, lambda scores: losses.masked_words(scores, targets[asked], count))
+        hidden = targets[targets != -100]
+        count = ranks.average(torch.tensor(float(len(hidden)), device=targets.device))
+        return Question(texts, lambda scores: losses.masked_words(scores, hidden, count))
 
-    def _answers(self, asked: Mapping[str, Question], tokens: Tensor) -> dict[str, Tensor]:
+    def _answers(self, questions: Mapping[str, Question], tokens: Tensor) -> dict[str, Tensor]:
         """The losses of all questions, in one pass of the cross encoder and one over the vocabulary."""
-        if not asked:
+        if not questions:
             return {}
-        states = self.bert.look([one.texts for one in asked.values()], self.bert.project(tokens))
-        found = dict(zip(asked, states, strict=True))
-        if words := [name for name in WORDS if name in asked]:
+        states = self.bert.look([one.texts for one in questions.values()], self.bert.project(tokens))
+        found = dict(zip(questions, states, strict=True))
+        if words := [name for name in WORDS if name in questions]:
             scores = self.bert.words(torch.cat([found[name] for name in words]))
             found |= zip(words, scores.split([len(found[name]) for name in words]), strict=True)
-        return {name: one.loss(found[name]) for name, one in asked.items()}
+        return {name: one.loss(found[name]) for name, one in questions.items()}
 
     @torch.no_grad()
     def _negatives(self, image: Tensor, text: Tensor, persons: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -257,8 +257,8 @@ class Aptm(nn.Module):
             answers = true.gather(1, asked)
             count, weights = ranks.average((answers >= 0).sum(0).float()), self._weighed(answers, asked)
 
-            def matched(states: Tensor) -> Tensor:
-                logits = self.itm_head(states).unflatten(0, asked.shape)
+            def matched(fused: Tensor) -> Tensor:
+                logits = self.itm_head(fused).unflatten(0, asked.shape)
                 return losses.attribute_matching(logits, answers, self.settings.smoothing, count, weights)
 
             pictures = torch.arange(len(labels), device=labels.device).repeat_interleave(asked.shape[1])
@@ -267,8 +267,8 @@ class Aptm(nn.Module):
         if "masked_prompt" in read:
             assert targets is not None
             of, (prompt, shown) = read["masked_prompt"], self._shown(true, step)
-            hidden = targets[prompt]
-            found["mam"] = self._ask_words(Texts(of.given[prompt], of.mask[prompt], hidden != -100, shown), hidden)
+            behind = targets[prompt]
+            found["mam"] = self._ask_words(Texts(of.given[prompt], of.mask[prompt], behind != -100, shown), behind)
         return found
 
     def _weighed(self, labels: Tensor, asked: Tensor | None = None) -> Tensor | None:

@@ -242,9 +242,10 @@ class Bert(nn.Module):
         return self.look([Texts(states, mask, wanted, images)], keys_values)[0]
 
     def look(self, texts: Sequence[Texts], keys_values: KeysValues) -> list[Tensor]:
-        """What `fuse` has of one group of texts, of each; of all of them some states are wanted, or all."""
+        """What `fuse` has of one group of texts, of each; either all of them say which states are wanted, or none."""
         places, biases, last = Groups([Places.of(one) for one in texts]), [unseen(one.mask) for one in texts], None
         wanted = [one.wanted for one in texts if one.wanted is not None]
+        assert len(wanted) in (0, len(texts))
         if wanted:
             closed = Groups([Places.close(one) for one in wanted])
             last = places.rows([one[..., None] for one in wanted]).squeeze(1).nonzero().squeeze(1), closed

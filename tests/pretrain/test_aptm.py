@@ -1,11 +1,12 @@
 """APTM's losses: those of the authors' code, and what they should do besides."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mals.errors import UserError
 from mals.settings import check_kind
@@ -14,10 +15,11 @@ from pretrain.config import TRAINING, Training
 from pretrain.method import Batch, Text
 from pretrain.methods import aptm
 from pretrain.methods.aptm import Aptm, draw, generator, own_slice
+from pretrain.models.bert import Embeddings, Layer, WordHead
 from pretrain.train import compile_blocks
 from tests.pretrain.towers import GOLDEN, WEIGHTS, golden, near
 
-ONCE = ("Block", "Layer", "Embeddings", "WordHead")  # of Swin and BERT
+ONCE = (nn.Linear, Layer, Embeddings, WordHead)
 ONES = dict.fromkeys(("itc", "itm", "mlm", "iac", "iam", "mam"), 1.0)
 
 
@@ -140,12 +142,14 @@ def test_each_of_the_six_losses_falls_on_a_batch_repeated_fifty_times() -> None:
 
 
 def test_every_layer_is_computed_once_a_step() -> None:
-    method, batch = small()
-    calls = dict.fromkeys((name for name, part in method.named_modules() if part.__class__.__name__ in ONCE), 0)
-    for name in calls:
-        method.get_submodule(name).register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
-    method(batch, 0)
-    assert set(calls.values()) == {1} and len(calls) == len(method.bert.layers) + sum(len(stage.blocks) for stage in method.swin.stages) + 2
+    method, batch = small(aptm={"weights": ONES | {"itc_eda": 1.0, "itm_eda": 1.0}})
+    towers = {"swin": method.swin, "bert": method.bert}
+    parts = {f"{name}.{at}": part for name, tower in towers.items() for at, part in tower.named_modules() if isinstance(part, ONCE)}
+    calls = dict.fromkeys(parts, 0)
+    for name, part in parts.items():
+        part.register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
+    found = method(replace(batch, other=batch.text), 0)
+    assert len(found) == 8 and len(calls) > 60 and set(calls.values()) == {1}
 
 
 @pytest.mark.parametrize("labels", [torch.full((8, 27), -1), torch.full((8, 27), -1).index_fill(0, torch.tensor([0]), 1)])
