@@ -59,16 +59,16 @@ class Words(Part):
 
 
 class Weights(Part):
-    """What each loss counts in the sum; 0 leaves it out, and all have to be named."""
+    """What each loss counts in the sum, in the order of the log; 0 leaves it out, and all of pretraining have to be named."""
 
     itc: Rate
+    itc_eda: Rate = 0.0  # of fine-tuning, with a caption that EDA has changed
     itm: Rate
+    itm_eda: Rate = 0.0
     mlm: Rate
     iac: Rate
     iam: Rate
     mam: Rate
-    itc_eda: Rate = 0.0  # of fine-tuning, with a caption that EDA has changed
-    itm_eda: Rate = 0.0
 
 
 class Aptm(Part):

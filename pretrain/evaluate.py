@@ -19,6 +19,7 @@ from pretrain import metrics, ranks
 from pretrain.gallery import SPACES, Gallery, encoded, opened
 from pretrain.method import Method, Text
 from pretrain.methods.aptm import CONTRAST, MATCH, Aptm
+from pretrain.models.bert import KeysValues
 from pretrain.pairs import NoLabels, Place
 from pretrain.precision import cosines
 from pretrain.trained import Trained
@@ -171,10 +172,15 @@ def prompt_logits(method: Aptm, prompts: Text, states: Tensor, images: Tensor, m
         found += cosines(method._image(tokens), method._text(states)) / method.temp
     if "match" in asked:
         keys = method.bert.project(tokens)
-        pairs = torch.cartesian_prod(torch.arange(len(states)), torch.arange(len(images))).to(states.device)
-        logits = [method.match(states[some[:, 0]], prompts.mask[some[:, 0]], keys, some[:, 1])[:, 1].float() for some in pairs.split(PAIRS)]
-        found += torch.cat(logits).unflatten(0, (len(states), len(images))).T
+        found += match_all(method, states, prompts.mask, keys, len(images)).T
     return found
+
+
+def match_all(method: Aptm, states: Tensor, mask: Tensor, keys: KeysValues, pictures: int) -> Tensor:
+    """How true texts, states [R, L, C], are of all pictures, by keys and values of these: [R, pictures] float32."""
+    pairs = torch.cartesian_prod(torch.arange(len(states)), torch.arange(pictures)).to(states.device)
+    logits = [method.match(states[some[:, 0]], mask[some[:, 0]], keys, some[:, 1])[:, 1].float() for some in pairs.split(PAIRS)]
+    return torch.cat(logits).unflatten(0, (len(states), pictures))
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ from mals.attributes import Space, load_space
 from mals.errors import UserError
 from pretrain import augment
 from pretrain.augment import Pixels
-from pretrain.evaluate import PAIRS, prompt_logits
+from pretrain.evaluate import match_all, prompt_logits
 from pretrain.gallery import TEXTS, encoded, slices
 from pretrain.method import Text
 from pretrain.methods.aptm import Aptm
@@ -53,12 +53,7 @@ class Loaded:
             columns = []
             for images in self._images(pictures):
                 keys = method.bert.project(method.swin(images).tokens)
-                rows = []
-                for states, mask in texts:
-                    pairs = torch.cartesian_prod(torch.arange(len(states)), torch.arange(len(images))).to(images.device)
-                    parts = [method.match(states[some[:, 0]], mask[some[:, 0]], keys, some[:, 1])[:, 1] for some in pairs.split(PAIRS)]
-                    rows.append(torch.cat(parts).float().cpu().unflatten(0, (len(states), len(images))))
-                columns.append(torch.cat(rows))
+                columns.append(torch.cat([match_all(method, states, mask, keys, len(images)).cpu() for states, mask in texts]))
         return torch.cat(columns, 1)
 
     @torch.inference_mode()

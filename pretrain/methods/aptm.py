@@ -218,9 +218,9 @@ class Aptm(nn.Module):
     def _ask_words(self, texts: Texts, targets: Tensor | None) -> Question:
         """The words behind the masks of texts, targets [R, L]."""
         assert targets is not None
-        hidden = targets[targets != -100]
-        count = ranks.average(torch.tensor(float(len(hidden)), device=targets.device))
-        return Question(texts, lambda scores: losses.masked_words(scores, hidden, count))
+        hidden = targets != -100
+        count = ranks.average(hidden.sum().float())
+        return Question(texts, lambda scores: losses.masked_words(scores, targets[hidden], count))
 
     def _answers(self, questions: Mapping[str, Question], tokens: Tensor) -> dict[str, Tensor]:
         """The losses of all questions, in one pass of the cross encoder and one over the vocabulary."""
@@ -282,8 +282,7 @@ class Aptm(nn.Module):
 
     def _asked(self, rows: int, step: int) -> Tensor:
         """The numbers of the prompts that IAM asks each row about, no two alike: [B, prompts], drawn for the rows of all processes."""
-        prompts = self.prompt_ids
-        assert isinstance(prompts, Tensor)
+        prompts = self.get_buffer("prompt_ids")
         draws = generator(prompts.device, self.seed, step, ASKED)
         everyone = ranks.world() * rows if self.settings.prompts_per_image else 1
         order = torch.rand(everyone, len(prompts), generator=draws, device=prompts.device).argsort(1)[:, : self.settings.prompts]
