@@ -4,6 +4,8 @@ Every function here does the natural thing in one process that nobody launched, 
 A loss that looks across rows is own rows x gathered columns: its mean over the ranks, and the gradient, are those of one process.
 """
 
+import gc
+import importlib
 import logging
 import os
 import signal
@@ -34,14 +36,19 @@ def start(device: str = "auto") -> torch.device:
             raise ValueError(f"process {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}")
         torch.cuda.set_device(here)
     if processes > 1 and not dist.is_initialized():
+        importlib.import_module("torch._dynamo")  # which `wrap` needs, and which, imported later, would hold the group for good
         dist.init_process_group("nccl" if kind == "cuda" else "gloo", device_id=here if kind == "cuda" else None)
     return here
 
 
 def stop() -> None:
-    """Wait for the others and part from them; after a failure leave it out, torchrun ends the others then."""
+    """Wait for the others and part from them; after a failure leave it out, torchrun ends the others then.
+
+    Let go of wrapped modules first: each holds the group, whose threads would outlive the interpreter and now and then abort it.
+    """
     if dist.is_initialized():
         dist.barrier()
+        gc.collect()  # wrapped modules are parts of cycles
         dist.destroy_process_group()
 
 

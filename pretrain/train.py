@@ -148,8 +148,10 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
         loop.last = loop.last | watcher.end()
     if ranks.is_main():
         checkpoint.release(out, method, yaml.safe_dump(told, sort_keys=False), loop.last)
+    last = loop.last
+    del loop  # with its wrapped method
     ranks.stop()
-    return loop.last
+    return last
 
 
 def optimizer_of(config: Training, method: nn.Module, rules: Iterable[Rule], steps: int) -> torch.optim.Optimizer:

@@ -2,7 +2,9 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +53,16 @@ def trained(gather: Gather, rows: slice) -> tuple[Tensor, Tensor]:
     return ranks.average(loss.detach()), gradient
 
 
+def threads_of_the_group() -> list[str]:
+    """Those left after five seconds."""
+    for _ in range(50):
+        names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+        if not any("gloo" in name for name in names):
+            break
+        time.sleep(0.1)
+    return [name for name in names if "gloo" in name]
+
+
 def main() -> None:
     alone = trained(ranks.gather, slice(None))
     assert ranks.world() == 1
@@ -64,6 +76,7 @@ def main() -> None:
         words = {"world": ranks.world(), "loss": float(alone[0]), "cut": float(torch.cosine_similarity(cut, alone[1], dim=0))}
         sys.stdout.write(json.dumps(words) + "\n")
     ranks.stop()
+    assert threads_of_the_group() == []
 
 
 if __name__ == "__main__":
