@@ -27,7 +27,9 @@ SHEAR, SHIFT, TURN = 0.3 * MAGNITUDE, round(10 * MAGNITUDE), 30 * MAGNITUDE  # 0
 NOTHING: Box = (0, 0, 0, 0)
 GREY = 128  # where a picture was moved away
 LEVELS = np.arange(256)
-SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13  # Pillow's kernel
+BRIGHTER = (LEVELS.astype(np.float32) * np.float32(FACTOR)).clip(0, 255).astype(np.uint8)
+SMOOTH = 13  # the sum of Pillow's kernel, ones around a 5
+ROUND_DOWN = -0.48  # makes rounding of multiples of 0.04, which FACTOR gives, the cutting that Pillow does
 AREA, ASPECT, TRIES = (0.02, 0.4), (0.3, 1 / 0.3), 100  # of random erasing: share of the picture, height by width
 
 
@@ -138,40 +140,44 @@ def planes(pixels: Pixels, out: NDArray[np.uint8] | None = None) -> NDArray[np.u
     return found
 
 
-def _mapped(pixels: Pixels, tables: list[NDArray[Any]]) -> Pixels:
-    """Each channel's bytes by its own table [256]."""
-    return np.asarray(cv2.LUT(pixels, np.stack(tables, 1).clip(0, 255).astype(np.uint8)[None]))
+def _table(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """What each byte becomes [256], cut to bytes."""
+    return np.asarray(values.clip(0, 255), np.uint8)
+
+
+def _mapped(channels: NDArray[np.uint8], tables: list[NDArray[Any]]) -> Pixels:
+    """Each channel's bytes [3, h, w] by its own table."""
+    return np.asarray(cv2.merge([np.asarray(cv2.LUT(one, _table(table))) for one, table in zip(channels, tables, strict=True)]), np.uint8)
 
 
 def _autocontrast(pixels: Pixels, side: int) -> Pixels:
-    tables = []
-    for plane in cv2.split(pixels):
-        low, high = int(plane.min()), int(plane.max())
+    tables, channels = [], planes(pixels)
+    for channel in channels:
+        low, high, _, _ = cv2.minMaxLoc(channel)
         scale = 255 / max(1, high - low)
         tables.append(LEVELS * scale - low * scale if high > low else LEVELS)
-    return _mapped(pixels, tables)
+    return _mapped(channels, tables)
 
 
 def _equalize(pixels: Pixels, side: int) -> Pixels:
-    tables = []
-    for channel in range(3):
-        counts = cv2.calcHist([pixels], [channel], None, [256], [0, 256]).ravel().astype(np.int64)
+    tables, channels = [], planes(pixels)
+    for channel in channels:
+        counts = cv2.calcHist([channel], [0], None, [256], [0, 256]).ravel().astype(np.int64)
         step = int(counts.sum() - counts[counts.nonzero()[0][-1]]) // 255
         tables.append((step // 2 + counts.cumsum() - counts) // step if step else LEVELS)
-    return _mapped(pixels, tables)
+    return _mapped(channels, tables)
 
 
 def _brightness(pixels: Pixels, side: int) -> Pixels:
-    return _mapped(pixels, 3 * [LEVELS.astype(np.float32) * np.float32(FACTOR)])
+    return np.asarray(cv2.LUT(pixels, BRIGHTER), np.uint8)
 
 
 def _sharpness(pixels: Pixels, side: int) -> Pixels:
-    smooth = cv2.filter2D(pixels, -1, SMOOTH)
+    sums = cv2.boxFilter(pixels, cv2.CV_16S, (3, 3), normalize=False)
+    sums += 4 * pixels.astype(np.int16)
+    smooth = cv2.convertScaleAbs(sums, alpha=1 / SMOOTH)
     smooth[0], smooth[-1], smooth[:, 0], smooth[:, -1] = pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
-    found = np.asarray(cv2.subtract(pixels, smooth, dtype=cv2.CV_32F), np.float32)
-    found *= np.float32(FACTOR)
-    found += smooth
-    return np.clip(found, 0, 255, out=found).astype(np.uint8)
+    return np.asarray(cv2.addWeighted(pixels, FACTOR, smooth, 1 - FACTOR, ROUND_DOWN), np.uint8)
 
 
 def _shifted(pixels: Pixels, side: int, axis: int) -> Pixels:
@@ -186,10 +192,13 @@ def _shifted(pixels: Pixels, side: int, axis: int) -> Pixels:
 
 
 def _warp(pixels: Pixels, matrix: NDArray[np.float64], border: int = cv2.BORDER_CONSTANT) -> Pixels:
-    """Pixels moved by an affine matrix [2, 3], with grey where nothing was, or what another border gives."""
-    size = (pixels.shape[1], pixels.shape[0])
-    grey = (GREY, GREY, GREY)
-    return np.asarray(cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border, borderValue=grey), np.uint8)
+    """Pixels moved by an affine matrix [2, 3], with grey where nothing was, or what another border gives.
+
+    With a fourth channel, which OpenCV moves, to the same bytes, in half the time of three.
+    """
+    four, size = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA), (pixels.shape[1], pixels.shape[0])
+    moved = cv2.warpAffine(four, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border, borderValue=(GREY, GREY, GREY, GREY))
+    return np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
 def _affine(a: float, c: float) -> NDArray[np.float64]:
