@@ -66,6 +66,7 @@ class Aptm(nn.Module):
             words.positions,
             width,
             words.dropout,
+            config.checkpointing,
         )
         self.vision_proj = nn.Linear(width, self.settings.proj)
         self.text_proj = nn.Linear(words.hidden, self.settings.proj)

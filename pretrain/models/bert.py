@@ -10,11 +10,12 @@ T places of rows by tokens that are computed, of all groups, M that are wanted.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
+from torch.utils.checkpoint import checkpoint
 
 from mals.errors import UserError
 from pretrain.models.attention import attend, unseen
@@ -198,11 +199,12 @@ class Bert(nn.Module):
         positions: int = 512,
         image_width: int = 1024,
         dropout: float = 0.1,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if hidden % heads:
             raise UserError(f"a hidden width of {hidden} does not divide into {heads} heads")
-        self.fusion = fusion
+        self.fusion, self.checkpointing = fusion, checkpointing
         self.embeddings = Embeddings(vocab, hidden, positions, dropout)
         self.layers = nn.ModuleList(Layer(hidden, heads, inter, image_width if i >= fusion else None, dropout) for i in range(layers))
         self.head = WordHead(vocab, hidden)
@@ -225,7 +227,7 @@ class Bert(nn.Module):
         places, biases = Groups([Places.of(one) for one in texts]), [unseen(one.mask) for one in texts]
         x = self.embeddings([one.given for one in texts], places)
         for layer in self.layers[: self.fusion]:
-            x = layer(x, places, biases)
+            x = self._through(layer, x, places, biases)
         return places.spread(x)
 
     def project(self, image_tokens: Tensor) -> KeysValues:
@@ -252,8 +254,14 @@ class Bert(nn.Module):
         x = places.rows([one.given for one in texts])
         for layer, of_all in zip(self.cross_layers, keys_values, strict=True):
             images = [of_all if one.images is None else _chosen(of_all, one.images) for one in texts]
-            x = layer(x, places, biases, images, last if layer is self.layers[-1] else None)
+            x = self._through(layer, x, places, biases, images, last if layer is self.layers[-1] else None)
         return list(x.split([len(one) for one in last[1].each])) if last is not None else places.spread(x)
+
+    def _through(self, layer: nn.Module, *given: Any) -> Tensor:
+        """What a layer gives; where activations are not kept, backward computes it again."""
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(layer, *given, use_reentrant=False))
+        return cast(Tensor, layer(*given))
 
     def words(self, states_at_targets: Tensor) -> Tensor:
         """States [M, hidden] at masked positions -> a score [M, vocab] for each word."""

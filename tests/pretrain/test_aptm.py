@@ -217,7 +217,7 @@ def steps(method: Aptm, batch: Batch, count: int) -> list[dict[str, float]]:
 def test_checkpointing_changes_neither_losses_nor_gradients() -> None:
     plain, batch = small(**DROPS)
     spared, _ = small(**DROPS, checkpointing=True)
-    assert spared.swin.checkpointing and not plain.swin.checkpointing
+    assert spared.swin.checkpointing and spared.bert.checkpointing and not plain.swin.checkpointing and not plain.bert.checkpointing
     for one, other in zip(steps(plain, batch, 3), steps(spared, batch, 3), strict=True):
         assert other == pytest.approx(one, rel=1e-5)
     for one, other in zip(plain.parameters(), spared.parameters(), strict=True):
