@@ -8,7 +8,8 @@
     --points N      checkpoints on the learning curve (default 4)
     --to DIR        where the trainings go (default ablation); one that is finished is not done again
 
-Each line is a checkpoint on the test split: R@1 by cosine, re-ranked where there is a matching loss; mA where there are all losses.
+Each line is a checkpoint on the test split, the last one what the training releases: R@1 by cosine, re-ranked where there is a
+matching loss; mA where there are all losses.
 """
 
 import argparse
@@ -52,10 +53,12 @@ def curve(name: str, told: argparse.Namespace) -> Iterator[dict[str, Any]]:
     out = told.to / name
     off = [f"aptm.weights.{loss}=0" for loss in EVERY if loss not in LOSSES[name]]
     seconds = train(out, told, [*told.sets, *off])
-    for folder in sorted((out / "curve").iterdir()):
-        shutil.copy(out / "tokenizer.json", folder)
+    kept = sorted((out / "curve").iterdir())
+    for point in kept:
+        shutil.copy(out / "tokenizer.json", point)
+        folder = out if point == kept[-1] else point  # in the end what is released, which may be a mean of weights
         found = evaluate(folder, told, "none", name == "all")
-        line = {"step": int(folder.name), "R1_cosine": found["retrieval"]["R1"], "mAP_cosine": found["retrieval"]["mAP"]}
+        line = {"step": int(point.name), "R1_cosine": found["retrieval"]["R1"], "mAP_cosine": found["retrieval"]["mAP"]}
         if "itm" in LOSSES[name]:
             again = evaluate(folder, told, "itm", False)["retrieval"]
             line |= {"R1": again["R1"], "mAP": again["mAP"]}

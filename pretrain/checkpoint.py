@@ -20,10 +20,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mals.errors import UserError
+from pretrain.average import MEAN
 
 FOLDER, BEST, MODEL, OPTIMIZER = "checkpoints", "best", "model.safetensors", "optimizer.safetensors"
 KEPT = 2  # the last ones: one may be damaged by the disk that ended the training
-PARTS = ("exp_avg", "exp_avg_sq", "step")  # of AdamW's state
+PARTS = ("exp_avg", "exp_avg_sq", "step", MEAN)  # of AdamW's state, and what `pretrain.average` puts beside it
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def restore(found: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimize
         raise UserError(f"the checkpoint {found.folder} is of another model: {str(error).strip().splitlines()[-1].strip()}") from None
     for name, parameter in model.named_parameters():
         if f"{name}.step" in states:
-            optimizer.state[parameter] = {part: states[f"{name}.{part}"].to(parameter.device) for part in PARTS}
+            known = {part: states.get(f"{name}.{part}") for part in PARTS}
+            optimizer.state[parameter] = {part: value.to(parameter.device) for part, value in known.items() if value is not None}
 
 
 def release(out: Path, model: nn.Module, config: str, metrics: Mapping[str, Any]) -> None:

@@ -110,6 +110,7 @@ class Optimizer(Part):
     clip: Rate | None = None  # norm of the gradient
     schedule: Literal["linear", "step"] = "linear"
     warmup: Rate = 2600  # steps; below 1 a share of all
+    average: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of all steps, the last, whose mean weights are released; 0: the last weights
 
 
 class Selection(Part):

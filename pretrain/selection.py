@@ -55,6 +55,8 @@ class Selecting:
     def __init__(self, config: Training, data: Sequence[Place], out: Path) -> None:
         """Raises UserError where a split is not there, before anything is trained."""
         self.config, self.data, self.out = config, list(data), out
+        if config.optimizer.average:
+            raise UserError("optimizer.average is for pretraining: a fine-tuning releases its best checkpoint; leave it at 0")
         if config.selection.held_out and config.selection.on == "test":
             raise UserError("--select test needs nobody held out: leave one of --select test and --val-share out")
         whole = [place for place in data if on_this_machine(place)[0].suffix in (".json", ".parquet")]

@@ -22,7 +22,7 @@ from torch import nn
 
 from mals.errors import UserError
 from mals.settings import check_kind
-from pretrain import checkpoint, ranks
+from pretrain import average, checkpoint, ranks
 from pretrain.build import need, prepare, synonyms_of
 from pretrain.config import TRAINING, Training
 from pretrain.data import Loader
@@ -144,6 +144,8 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
         loop.last = kept(out / METRICS, start)
     with asked_to_stop() as asked:
         loop.run(loader, start, asked)
+    if config.optimizer.average:
+        average.put(optimizer)
     if watcher is not None:
         loop.last = loop.last | watcher.end()
     if ranks.is_main():
@@ -246,6 +248,8 @@ class Loop:
         if settings.clip is not None:
             nn.utils.clip_grad_norm_(self.method.parameters(), settings.clip)
         self.optimizer.step()
+        if (before := step - average.first(settings.average, self.steps)) >= 0:
+            average.add(self.optimizer, before)
         self.rows += len(batch.rows) * ranks.world()
         return means, [round(value * ranks.world()) for value in seen[len(means) :]]
 

@@ -252,6 +252,7 @@ def test_what_cannot_be_fine_tuned_is_refused_in_a_sentence(world: Path, start: 
         (lists, start, [], "has no splits, and fine-tuning needs a train and a test"),
         (tmp_path / "nothing", start, [], "there is no data set"),
         (packed(tmp_path / "run", 12), start, [], "has no split test, only train"),
+        (world, start, ["optimizer.average=0.5"], r"^optimizer\.average is for pretraining"),
         (world, start, ["data.synonyms=nowhere"], r"data\.synonyms=nowhere is neither auto, own nor wordnet"),
     ):
         with pytest.raises(UserError, match=said):

@@ -32,6 +32,7 @@ SETS = [
     "log_every=1",
     "data.workers=0",
     "words.dropout=0.1",
+    "optimizer.average=0.9",
 ]
 TORCHRUN = ["-m", "pretrain.ranks", "--standalone", "--nproc_per_node"]  # as ranks.launch does it
 
