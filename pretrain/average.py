@@ -11,8 +11,8 @@ MEAN = "mean"
 
 
 def first(share: float, steps: int) -> int:
-    """The step from which on the weights count, for the last `share` of all; `steps` for none."""
-    return steps - round(share * steps)
+    """The step from which on the weights count, for the last `share` of all, at least the last step; `steps` for a share of 0."""
+    return steps - max(1, round(share * steps)) if share else steps
 
 
 @torch.no_grad()

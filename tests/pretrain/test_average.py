@@ -10,7 +10,7 @@ from pretrain import average
 from tests.pretrain.trainings import here
 
 
-@pytest.mark.parametrize(("share", "steps", "first"), [(0.0, 10, 10), (0.3, 10, 7), (1.0, 10, 0), (0.5, 3, 1)])
+@pytest.mark.parametrize(("share", "steps", "first"), [(0.0, 10, 10), (0.3, 10, 7), (1.0, 10, 0), (0.5, 3, 1), (0.25, 2, 1), (0.25, 1, 0)])
 def test_the_share_says_how_many_of_the_last_steps_count(share: float, steps: int, first: int) -> None:
     assert average.first(share, steps) == first
 
@@ -39,3 +39,9 @@ def test_a_training_releases_the_mean_and_its_checkpoints_hold_the_last_weights_
     assert released[name].equal(kept[f"{name}.mean"]) and not released[name].equal(last[name])
     before = load_file(tmp_path / "checkpoints/00000005/optimizer.safetensors")[f"{name}.mean"]
     torch.testing.assert_close(released[name], (2 * before + last[name]) / 3)
+
+
+def test_a_training_too_short_for_the_share_releases_its_last_weights(trainable: Path, tmp_path: Path) -> None:
+    here(trainable, tmp_path, "steps=2", "optimizer.average=0.2")
+    released, last = (load_file(one / "model.safetensors") for one in (tmp_path, tmp_path / "checkpoints/00000002"))
+    assert all(released[name].equal(value) for name, value in last.items())
