@@ -10,6 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from mals.attributes import load_space
+from mals.errors import UserError
+from mals.models import WEIGHTS
 from pretrain import official, origins, ranks, synonyms
 from pretrain.augment import Augment
 from pretrain.config import Training
@@ -17,8 +19,10 @@ from pretrain.data import Pairs
 from pretrain.held import parted
 from pretrain.method import Rule, Text
 from pretrain.methods.aptm import Aptm
+from pretrain.models.swin import Swin
 from pretrain.text import Tokenizer, train_vocabulary
 
+EMBEDDED = "embedded"  # the Swin that comes with mals; `mals.world.train_swin` made it
 TOKENIZER = "tokenizer.json"
 SYNONYMS = "synonyms.json"
 NEED = "the losses iac, iam and mam need (give their weights 0, or a data set with labels)"
@@ -106,7 +110,7 @@ def started(config: Training, method: Aptm) -> None:
     """
     new: list[str] = []
     if config.vision.start:
-        official.start_swin(method.swin, config.vision.start)
+        start_vision(method.swin, config.vision.start)
     if config.words.start:
         new = [f"bert.{name}" for name in official.start_bert(method.bert, config.words.start)]
     if config.start:
@@ -116,6 +120,18 @@ def started(config: Training, method: Aptm) -> None:
         method.rules = (*method.rules, Rule("|".join(f"^{re.escape(name)}$" for name in new), rate=config.optimizer.new_rate))
     if config.optimizer.late_rate != 1:
         method.rules = (*method.rules, Rule(late(config), rate=config.optimizer.late_rate))
+
+
+def start_vision(swin: Swin, start: str) -> None:
+    """Put the weights of a file, or of the Swin that comes with mals, into the vision encoder."""
+    if start != EMBEDDED:
+        return official.start_swin(swin, start)
+    try:
+        official.start_swin(swin, str(WEIGHTS / "swin"))
+    except UserError:
+        raise UserError(
+            "vision.start: embedded is a Swin of the preset tiny's sizes; for another one give --set vision.start=null, or a file"
+        ) from None
 
 
 def late(config: Training) -> str:

@@ -42,7 +42,7 @@ class Vision(Part):
     heads: tuple[int, ...] = (4, 8, 16, 32)
     window: Count = 8
     drop_path: Share = 0.1
-    start: str | None = None  # swin_base_patch4_window7_224_22k.pth, or None: from scratch
+    start: str | None = None  # swin_base_patch4_window7_224_22k.pth; "embedded": the small one of mals; None: from scratch
 
 
 class Words(Part):

@@ -10,6 +10,7 @@ import yaml
 from mals.attributes import load_space
 from mals.card import template
 from pretrain import origins
+from pretrain.build import EMBEDDED
 from pretrain.methods.aptm import Aptm
 from pretrain.tables import Row, notes, table
 from pretrain.trained import Trained
@@ -137,7 +138,7 @@ def _synthetic(trained: Trained) -> bool:
     while found is not None and found.get("before") is not None and all(one["synthetic"] for one in found["data"]):
         found = found["before"]
     begun = config.start is not None and (trained.origins or {}).get("before") is None
-    return found is not None and all(one["synthetic"] for one in found["data"]) and not begun and config.vision.start is None
+    return found is not None and all(one["synthetic"] for one in found["data"]) and not begun and config.vision.start in (None, EMBEDDED)
 
 
 def _begun(trained: Trained) -> Iterator[str]:
@@ -148,5 +149,7 @@ def _begun(trained: Trained) -> Iterator[str]:
         ("The vision encoder", config.vision.start),
         ("The text encoder", config.words.start),
     ):
-        if start:
+        if start == EMBEDDED:
+            yield f"{what} began with the one that comes with mals, trained on the parts of drawn people."
+        elif start:
             yield f"{what} began with {Path(start).name if Path(start).is_absolute() else start}."

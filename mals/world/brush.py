@@ -13,17 +13,20 @@ SHIFT = 4  # binary digits after the point of a coordinate, OpenCV's most for fi
 
 
 class Brush:
-    """Draws on `canvas` [H, W, 3] uint8; `extent` is the box x0, y0, x1, y1 of everything drawn so far, None before the first stroke."""
+    """Draws on `canvas` [H, W, 3] uint8; `extent` is the box x0, y0, x1, y1 of everything drawn so far, None before the first stroke.
 
-    def __init__(self, canvas: np.ndarray):
-        self.canvas = canvas
+    Not `smooth`, no pixel is of any colour but those that were asked for.
+    """
+
+    def __init__(self, canvas: np.ndarray, smooth: bool = True):
+        self.canvas, self.edge = canvas, cv2.LINE_AA if smooth else cv2.LINE_8
         self.extent: tuple[float, float, float, float] | None = None
 
     def shape(self, points: Sequence[Sequence[float]] | np.ndarray, color: RGB) -> None:
         """A filled polygon [N, 2]."""
         found = np.asarray(points, np.float64)
         self._grow(found, 0.0)
-        cv2.fillPoly(self.canvas, [_fixed(found)], color, cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(self.canvas, [_fixed(found)], color, self.edge, SHIFT)
 
     def limb(self, start: Sequence[float], end: Sequence[float], first: float, last: float, color: RGB) -> None:
         """A tapered bone with round ends: radius `first` at `start`, `last` at `end`."""
@@ -47,7 +50,7 @@ class Brush:
         if radius > 0:
             x, y = float(centre[0]), float(centre[1])
             self._reach(x - radius, y - radius, x + radius, y + radius)
-            cv2.circle(self.canvas, _point((x, y)), round(radius * (1 << SHIFT)), color, -1, cv2.LINE_AA, SHIFT)
+            cv2.circle(self.canvas, _point((x, y)), round(radius * (1 << SHIFT)), color, -1, self.edge, SHIFT)
 
     def oval(self, centre: Sequence[float], across: float, down: float, color: RGB, tilt: float = 0.0) -> None:
         """A filled ellipse of two half axes, tilted by degrees."""
@@ -64,7 +67,7 @@ class Brush:
                 self.limb(start, end, width / 2, width / 2, color)
             return
         self._grow(found, width / 2)
-        cv2.polylines(self.canvas, [_fixed(found)], False, color, 1, cv2.LINE_AA, SHIFT)
+        cv2.polylines(self.canvas, [_fixed(found)], False, color, 1, self.edge, SHIFT)
 
     def _grow(self, points: np.ndarray, radius: float) -> None:
         rows = points.tolist()

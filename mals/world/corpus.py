@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mals.world.backdrop import PLACES
+from mals.world.parts import parts
 from mals.world.person import Person, person
 from mals.world.scene import picture
 
@@ -22,21 +23,30 @@ SHAPES = {
     "keypoints": ((17, 3), np.float32),
     "boxes": ((2, 4), np.float32),
     "facts": ((3,), np.int16),
+    "parts": ((HEIGHT, WIDTH), np.uint8),
 }
 
 
 class Corpus:
-    """The arrays of one folder: pixels [N, 128, 64, 3], keypoints [N, 17, 3], boxes [N, 2, 4] (zeros: nobody), fault, walking and place."""
+    """The arrays of one folder: pixels [N, 128, 64, 3], keypoints [N, 17, 3], boxes [N, 2, 4] (zeros: nobody), facts [N, 3]
+    (fault, walking, place) and parts [N, 128, 64]."""
 
     def __init__(self, folder: Path):
         facts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
         self.seed, self.count = int(facts["seed"]), int(facts["count"])
-        self.pixels, self.keypoints, self.boxes, self.facts = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in SHAPES)
+        self.pixels, self.keypoints, self.boxes, self.facts, self.parts = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in SHAPES
+        )
 
     @property
     def sound(self) -> np.ndarray:
         """[S]: the rows with one whole person."""
         return np.flatnonzero(np.arange(self.count) % 10 >= len(TURN))
+
+    @property
+    def own(self) -> np.ndarray:
+        """[S]: the rows without anybody of another world; the second of two people is of the world `seed` + 1."""
+        return np.flatnonzero([fault_of(row) != "two_persons" for row in range(self.count)])
 
     def person(self, row: int) -> Person:
         return person(self.seed, row)
@@ -82,5 +92,6 @@ def _block(seed: int, first: int, last: int) -> dict[str, np.ndarray]:
         rows["keypoints"][at] = drawn.keypoints
         for place, box in enumerate([*([drawn.box] if drawn.box else []), *drawn.others][:2]):
             rows["boxes"][at, place] = box
+        rows["parts"][at] = parts(seed, row, row % 7, HEIGHT, fault_of(row))
         rows["facts"][at] = (row % 10 if row % 10 < len(TURN) else -1, drawn.walking, PLACES.index(drawn.place))
     return rows

@@ -11,26 +11,31 @@ from mals.world.head import hair_behind, hair_in_front, head
 
 def figure(brush: Brush, body: Body) -> None:
     """Draw the person whole; `brush.extent` grows to their box."""
+    for _, paint in layers(brush, body):
+        paint()
+
+
+def layers(brush: Brush, body: Body) -> list[tuple[str, Callable[[], None]]]:
+    """What a person is drawn from, far things first: the name of each layer and what draws it."""
     near = body.near
     far = "left" if near == "right" else "right"
-    layers: list[tuple[float, Callable[[], None]]] = []
+    found: list[tuple[float, str, Callable[[], None]]] = []
     for side in SIDES:
         knee = body.depth(f"{side}_ankle") + body.depth(f"{side}_knee")
-        layers.append((-3 + min(0.9, max(-0.9, knee)), lambda side=side: leg(brush, body, side)))  # type: ignore[misc]
-    layers.append((-1.0, lambda: trunk(brush, body)))
-    layers.append((-1.5, lambda: dress_or_skirt(brush, body)))
+        found.append((-3 + min(0.9, max(-0.9, knee)), "leg", lambda side=side: leg(brush, body, side)))  # type: ignore[misc]
+    found.append((-1.0, "trunk", lambda: trunk(brush, body)))
+    found.append((-1.5, "below", lambda: dress_or_skirt(brush, body)))
     behind = abs(body.cos) < 0.6 or body.back  # seen from the side, an arm is before the trunk or behind it
-    layers.append((-8.0 if abs(body.cos) < 0.6 else -0.5, lambda: arm(brush, body, far)))
-    layers.append((2.0 if not body.back else 1.0, lambda: arm(brush, body, near)))
-    layers.append((-9.0, lambda: backpack_behind(brush, body)))
-    layers.append((1.2 if behind else 0.5, lambda: backpack_on_top(brush, body)))
-    layers.append((-8.5, lambda: hair_behind(brush, body)))
-    layers.append((0.6, lambda: head(brush, body)))
-    layers.append((0.8 if not body.back else 1.4, lambda: hair_in_front(brush, body)))
-    layers.append((1.6, lambda: bag(brush, body)))
-    layers.append((1.9, lambda: handbag(brush, body, near)))
-    for _, paint in sorted(layers, key=lambda layer: layer[0]):
-        paint()
+    found.append((-8.0 if abs(body.cos) < 0.6 else -0.5, "arm", lambda: arm(brush, body, far)))
+    found.append((2.0 if not body.back else 1.0, "arm", lambda: arm(brush, body, near)))
+    found.append((-9.0, "backpack", lambda: backpack_behind(brush, body)))
+    found.append((1.2 if behind else 0.5, "backpack", lambda: backpack_on_top(brush, body)))
+    found.append((-8.5, "hair", lambda: hair_behind(brush, body)))
+    found.append((0.6, "head", lambda: head(brush, body)))
+    found.append((0.8 if not body.back else 1.4, "hair", lambda: hair_in_front(brush, body)))
+    found.append((1.6, "bag", lambda: bag(brush, body)))
+    found.append((1.9, "handbag", lambda: handbag(brush, body, near)))
+    return [(name, paint) for _, name, paint in sorted(found, key=lambda layer: layer[0])]
 
 
 def shadow(brush: Brush, body: Body, ground: tuple[int, int, int]) -> None:

@@ -34,11 +34,20 @@ class Picture:
     fault: str | None
 
 
-def picture(seed: int, number: int, view: int, height: int = 128, fault: str | None = None, who: Person | None = None) -> Picture:
-    """View `view` of person `number` in the world `seed`; `who` is drawn in their place where given. View v is taken by camera v % 6.
+@dataclass(frozen=True)
+class Stage:
+    """What a picture is taken of, and how."""
 
-    `fault` spoils the picture in a known way: one of FAULTS.
-    """
+    camera: Camera
+    shot: Shot
+    shown: Person
+    stance: Stance
+    bodies: list[Body]  # the one whom the picture is about comes last, before anybody else; none for nobody
+    rng: np.random.Generator  # for what the camera adds
+
+
+def staged(seed: int, number: int, view: int, fault: str | None = None, who: Person | None = None) -> Stage:
+    """What `picture` shows for the same arguments."""
     rng = np.random.default_rng((seed, 0x51E3, number, view))
     shown = who or person(seed, number)
     camera = Camera.numbered(seed, view % CAMERAS, PLACES)
@@ -46,12 +55,22 @@ def picture(seed: int, number: int, view: int, height: int = 128, fault: str | N
         camera = replace(camera, place=PLACES[int(rng.integers(len(PLACES)))], scene=int(rng.integers(1 << 30)))
     stance = _stance(shown, camera, rng, fault)
     shot = _shot(rng, fault)
-    canvas = np.empty((CANVAS, CANVAS // 2, 3), np.uint8)
-    ground = backdrop(canvas, camera.place, camera.horizon * CANVAS, np.random.default_rng(camera.scene))
-    nobody = fault in ("nobody", "solid")
-    bodies = [] if nobody else [Body(shown, stance)]
+    bodies = [] if fault in ("nobody", "solid") else [Body(shown, stance)]
     if fault == "two_persons":
         bodies = _pair(bodies[0], person(seed + 1, number), rng)
+    return Stage(camera, shot, shown, stance, bodies, rng)
+
+
+def picture(seed: int, number: int, view: int, height: int = 128, fault: str | None = None, who: Person | None = None) -> Picture:
+    """View `view` of person `number` in the world `seed`; `who` is drawn in their place where given. View v is taken by camera v % 6.
+
+    `fault` spoils the picture in a known way: one of FAULTS.
+    """
+    stage = staged(seed, number, view, fault, who)
+    camera, bodies, rng = stage.camera, stage.bodies, stage.rng
+    canvas = np.empty((CANVAS, CANVAS // 2, 3), np.uint8)
+    ground = backdrop(canvas, camera.place, camera.horizon * CANVAS, np.random.default_rng(camera.scene))
+    nobody = not bodies
     extents: list[tuple[float, float, float, float] | None] = []
     empty = canvas.copy()
     for body in bodies:
@@ -63,7 +82,7 @@ def picture(seed: int, number: int, view: int, height: int = 128, fault: str | N
         figure(brush, body)
         extents.append(brush.extent)
     mask = (canvas != empty).max(2)
-    pixels = expose(_spoil(canvas, fault, rng), camera, shot, height, rng)
+    pixels = expose(_spoil(canvas, fault, rng), camera, stage.shot, height, rng)
     if fault == "solid":
         pixels[:] = np.array(pixels.reshape(-1, 3).mean(0), np.uint8)
     scale = height / CANVAS
@@ -74,12 +93,12 @@ def picture(seed: int, number: int, view: int, height: int = 128, fault: str | N
         keypoints=np.zeros((17, 3), np.float32) if nobody else _keypoints(bodies[-1], height, scale),
         box=boxes[-1] if boxes else None,
         mask=small,
-        attributes=None if nobody else shown.attributes(),
-        person=None if nobody else shown,
+        attributes=None if nobody else stage.shown.attributes(),
+        person=None if nobody else stage.shown,
         others=tuple(boxes[:-1]),
         camera=camera.number,
         place=camera.place,
-        walking=stance.walking,
+        walking=stage.stance.walking,
         fault=fault,
     )
 

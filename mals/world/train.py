@@ -25,12 +25,14 @@ MINUTES = {
     "pose": 29.0,
     "detector": 14.0,
     "captioner": 30.0,
+    "swin": 30.0,
 }
 SHIPPED = {  # model -> the trainings that made it, the last one last
     "generator": ("autoencoder", "decoder", "narrow", "generator", "light"),
     "pose": ("pose",),
     "detector": ("detector",),
     "captioner": ("captioner",),
+    "swin": ("swin",),
 }
 CARD = """---
 license: apache-2.0

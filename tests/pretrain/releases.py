@@ -14,7 +14,7 @@ SMALL = {
     "preset": "tiny",
     "dtype": "fp32",
     "data": {"height": 64, "width": 32},
-    "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4},
+    "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4, "start": None},
     "words": {"hidden": 32, "inter": 64},
 }
 

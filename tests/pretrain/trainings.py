@@ -20,6 +20,7 @@ SIZES = [
     "vision.embed=16",
     "vision.window=4",
     "vision.heads=[1, 2, 4]",
+    "vision.start=null",
     "words.hidden=32",
     "words.inter=64",
 ]

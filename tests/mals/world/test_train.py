@@ -20,6 +20,7 @@ def test_a_corpus_is_drawn_once_and_knows_what_it_shows(tmp_path: Path) -> None:
     assert draw_corpus(tmp_path, 3, 20).count == 20 and (tmp_path / "pixels.npy").stat().st_mtime_ns == made
     assert [fault_of(row) for row in range(5)] == ["nobody", "two_persons", "two_persons", "cut", None]
     assert corpus.boxes.any(2).sum(1).tolist()[:5] == [0, 2, 2, 1, 1] and list(corpus.sound[:3]) == [4, 5, 6]
+    assert list(corpus.own[:4]) == [0, 3, 4, 5]
 
 
 @pytest.mark.slow

@@ -1,0 +1,62 @@
+"""The Swin that comes with mals, which the preset tiny starts from."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mals.errors import UserError
+from mals.models import WEIGHTS
+from mals.settings import check_kind
+from mals.world.parts import PARTS, parts
+from mals.world.scene import picture
+from mals.world.train_swin import build
+from pretrain import official
+from pretrain.build import EMBEDDED, start_vision
+from pretrain.config import TRAINING, Training
+from pretrain.models.swin import Swin
+
+SEED, ROWS, LEARNT = 77, 160, 120  # a world that it has not seen
+
+
+def shares(number: int, side: int) -> np.ndarray:
+    """[side², parts]: how much of each token's patch shows what."""
+    shown = np.eye(len(PARTS), dtype=np.float32)[parts(SEED, number, number % 6)]
+    patches = np.stack([cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in np.moveaxis(shown, 2, 0)], 2)
+    return patches.reshape(side * side, -1)
+
+
+def error(swin: Swin, pictures: Tensor, wanted: Tensor) -> float:
+    """Squared error of the best linear reading of the tokens on pictures that it was not fitted to, as a share of the variance."""
+    with torch.no_grad():
+        tokens = swin.eval()(pictures).tokens[:, 1:]
+    tokens = torch.cat([tokens, torch.ones_like(tokens[..., :1])], 2)
+    known, asked = (part.flatten(0, 1) for part in (tokens[:LEARNT], tokens[LEARNT:]))
+    told, true = (part.flatten(0, 1) for part in (wanted[:LEARNT], wanted[LEARNT:]))
+    read = torch.linalg.solve(known.T @ known + torch.eye(known.shape[1]), known.T @ told)
+    return float((asked @ read - true).pow(2).mean() / true.var(0).mean())
+
+
+def test_the_embedded_swin_tells_the_parts_of_people() -> None:
+    swin, untrained = build()[0], build()[0]
+    start_vision(swin, EMBEDDED)
+    side = swin.grid[0]
+    shown = [cv2.resize(picture(SEED, n, n % 6).pixels, (side * 16, side * 16), interpolation=cv2.INTER_AREA) for n in range(ROWS)]
+    pictures = (torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
+    wanted = torch.from_numpy(np.stack([shares(n, side) for n in range(ROWS)]))
+    found, before = error(swin, pictures, wanted), error(untrained, pictures, wanted)
+    assert found < 0.6 * before, (found, before)
+
+
+def test_tiny_starts_from_the_embedded_swin_and_other_sizes_say_how() -> None:
+    config = check_kind({"preset": "tiny"}, "test", TRAINING)
+    assert isinstance(config, Training) and config.vision.start == EMBEDDED
+    swin = build()[0]
+    start_vision(swin, EMBEDDED)
+    file = load_file(WEIGHTS / "swin" / "model.safetensors")
+    for name, value in swin.state_dict().items():
+        assert torch.equal(value, file[str(official.theirs(f"swin.{name}")).removeprefix("vision_encoder.")].float()), name
+    with pytest.raises(UserError, match=r"sizes; for another one give --set vision\.start=null"):
+        start_vision(Swin(64, 32, 16, (2, 2, 2), (1, 2, 4), 4), EMBEDDED)
