@@ -23,6 +23,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ from pretrain import augment
 from pretrain.augment import Augment
 from pretrain.data import AHEAD, Loader
 from pretrain.method import Wants
-from pretrain.pairs import Pairs, decode
+from pretrain.pairs import Decoder, Pairs, decode
 from pretrain.text import Tokenizer, train_vocabulary
 
 SPACE = load_space("market1501")
@@ -89,7 +90,7 @@ class Measured:
     def round(self) -> None:
         """Everything once."""
         for name, decoder in {"pillow": pillow, "simplejpeg": simplejpeg.decode_jpeg}.items():
-            self.note(name, len(self.files), lambda decoder=decoder: [decoder(file) for file in self.files])  # type: ignore[misc]
+            self.note(name, len(self.files), lambda decoder=decoder: deque(map(decoder, self.files), 0))  # type: ignore[misc]
         self.note("work", len(self.files), self.work)
         plain = Augment(self.look.height, self.look.width, flip=False, augment=False, erase=0.0)
         looks = {"decode, resize": plain, "flip": vary(plain, flip=True), "RandAugment": vary(self.look, erase=0.0)}
@@ -102,8 +103,9 @@ class Measured:
 
     def work(self) -> None:
         """What is done to each picture, without a loader."""
+        decoder = Decoder()
         for at, file in enumerate(self.files):
-            augment.train(decode(file), self.look, np.random.default_rng((1, at)))
+            augment.train(decoder(file), self.look, np.random.default_rng((1, at)))
 
     def load(self, name: str, look: Augment, wants: Wants, workers: int = 0, finished: bool = False) -> None:
         """Batches of a loader, after those that a worker has ready before the first is asked for."""

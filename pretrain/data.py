@@ -28,7 +28,7 @@ from pretrain import augment
 from pretrain.augment import Augment
 from pretrain.eda import Synonyms, eda
 from pretrain.method import Batch, Text, Wants
-from pretrain.pairs import NEED, Pairs, decode
+from pretrain.pairs import NEED, Decoder, Pairs
 from pretrain.text import Tokenizer, exchange_sides, pre_caption
 
 __all__ = ["Loader", "Pairs", "order"]
@@ -168,6 +168,7 @@ class _Parts:
 
     def __post_init__(self) -> None:
         size = self.batch // self.world
+        self.decode = Decoder()
         self.mine = slice(size * self.rank, size * (self.rank + 1))
         if self.wants.other == "same_person":
             self.by_person = self.pairs.persons.argsort(stable=True)
@@ -229,7 +230,7 @@ class _Parts:
         others = None
         for _ in range(TRIES):
             try:
-                return row, decode(self.pairs.picture(row))
+                return row, self.decode(self.pairs.picture(row))
             except MemoryError:
                 raise
             except Exception as error:  # each kind of picture fails in its own way

@@ -19,7 +19,7 @@ SMALL = {
 }
 
 
-def released(folder: Path, data: Path, **given: Any) -> Path:
+def released(folder: Path, data: Path, /, **given: Any) -> Path:
     """The folder of the training, with settings besides the small ones."""
     config = check_kind(SMALL | given, "test", TRAINING)
     assert isinstance(config, Training)

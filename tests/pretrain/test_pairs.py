@@ -3,6 +3,7 @@
 import io
 import pickle
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +14,7 @@ from PIL import Image
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.pairs import Pairs, Strings, decode
+from pretrain.pairs import Decoder, Pairs, Strings, decode
 from tests.pretrain.packs import cuhk_list, mals_list, packed, pictures, rewritten, written
 
 CLASSES = load_space("market1501").classes
@@ -223,3 +224,15 @@ def test_a_method_that_needs_no_captions_reads_pictures_without(own):
     assert set(pairs.captions()) == {""} and pairs.others(0) == [] and len(set(pairs.persons.tolist())) == len(pairs)
     with pytest.raises(UserError, match="has no captions"):
         Pairs.open([folder])
+
+
+def test_pictures_are_decoded_into_the_same_memory_to_the_same_pixels() -> None:
+    decoder, draw = Decoder(), np.random.default_rng(4)
+    for side in (16, 48, 24, 48, 32):
+        pixels = draw.integers(0, 256, (side, 24, 3), np.uint8)
+        for ending in (".jpg", ".png", ".jpg"):
+            file = cv2.imencode(ending, pixels)[1].tobytes()
+            assert np.array_equal(decoder(file), decode(file))
+    assert decoder(file).base is not None and len(decoder.room) == 48 * 24 * 3
+    with pytest.raises(OSError):
+        decoder(file[:100])

@@ -100,6 +100,14 @@ def test_what_a_start_had_learnt_from_is_on_the_card(out: Path, tmp_path: Path) 
     assert "Nobody noted it." in (tmp_path / "to/README.md").read_text()
 
 
+def test_the_card_says_that_the_vision_encoder_began_with_the_embedded_swin(trainable: Path, tmp_path: Path) -> None:
+    out = released(tmp_path / "out", trainable, data={}, vision={})
+    release(str(out), str(tmp_path / "to"))
+    text = (tmp_path / "to/README.md").read_text()
+    assert "The vision encoder began with the one that comes with mals, trained on the parts of drawn people." in text
+    assert "It has seen no photograph" in text
+
+
 def test_an_unfinished_training_is_refused_and_its_last_checkpoint_released_on_demand(out: Path, tmp_path: Path) -> None:
     method = read(str(out)).method
     optimizer = torch.optim.AdamW(method.parameters())
