@@ -104,18 +104,19 @@ def method_of(config: Training, tokenizer: Tokenizer) -> Aptm:
 
 
 def started(config: Training, method: Aptm) -> None:
-    """Put the weights that the settings name into the method; UserError where they do not fit.
+    """Put the weights that the settings name into the method, those of the whole instead of those of its towers; UserError where they do
+    not fit.
 
-    What starts anew beside weights that do not learns faster; where all of the method is new, or nothing, all learns alike.
+    What words.start does not have of the text encoder learns faster.
     """
     new: list[str] = []
-    if config.vision.start:
-        start_vision(method.swin, config.vision.start)
-    if config.words.start:
-        new = [f"bert.{name}" for name in official.start_bert(method.bert, config.words.start)]
     if config.start:
         official.load(method, official.read_aptm(config.start), config.start, CLASSIFIER)
-        new = []
+    else:
+        if config.vision.start:
+            start_vision(method.swin, config.vision.start)
+        if config.words.start:
+            new = [f"bert.{name}" for name in official.start_bert(method.bert, config.words.start)]
     if new:
         method.rules = (*method.rules, Rule("|".join(f"^{re.escape(name)}$" for name in new), rate=config.optimizer.new_rate))
     if config.optimizer.late_rate != 1:
@@ -128,9 +129,9 @@ def start_vision(swin: Swin, start: str) -> None:
         return official.start_swin(swin, start)
     try:
         official.start_swin(swin, str(WEIGHTS / "swin"))
-    except UserError:
+    except UserError as error:
         raise UserError(
-            "vision.start: embedded is a Swin of the preset tiny's sizes; for another one give --set vision.start=null, or a file"
+            f"vision.start: embedded is a Swin of the preset tiny's sizes; for others --set vision.start=null ({error})"
         ) from None
 
 

@@ -158,7 +158,8 @@ def text_states(method: Aptm, gallery: Gallery) -> tuple[Tensor, Tensor]:
 def judges(method: Aptm, mode: Rerank = "itm") -> tuple[str, ...]:
     """What is asked whether a prompt is true: what the method was trained with of contrast and match; "published" asks the match alone.
 
-    Both together are surer than each: mA 0.752, of the cosine 0.745, of the match 0.742 (preset tiny on the pedestrian world, docs/log.md).
+    Both together are surer than each: mA 0.752, of the cosine 0.745, of the match 0.742 (a small APTM from scratch on the pedestrian
+    world, docs/log.md).
     """
     found = tuple(name for name, losses in {"contrast": CONTRAST, "match": MATCH}.items() if method.weighs(*losses))
     return found if found and mode != "published" else ("match",)

@@ -144,11 +144,8 @@ def _synthetic(trained: Trained) -> bool:
 def _begun(trained: Trained) -> Iterator[str]:
     """With which weights the training began."""
     config = trained.config
-    for what, start in (
-        ("The whole method", config.start),
-        ("The vision encoder", config.vision.start),
-        ("The text encoder", config.words.start),
-    ):
+    towers = {"The vision encoder": config.vision.start, "The text encoder": config.words.start}
+    for what, start in ({"The whole method": config.start} if config.start else towers).items():
         if start == EMBEDDED:
             yield f"{what} began with the one that comes with mals, trained on the parts of drawn people."
         elif start:

@@ -206,8 +206,9 @@ class Decoder:
 
     def __call__(self, file: bytes) -> NDArray[np.uint8]:
         """[h, w, 3], until the next call."""
-        with suppress(ValueError):  # no JPEG, a faulty one, or one that wants more room
-            return simplejpeg.decode_jpeg(file, buffer=self.room)
+        if simplejpeg.is_jpeg(file):
+            with suppress(ValueError):  # a faulty one, or one that wants more room
+                return simplejpeg.decode_jpeg(file, buffer=self.room)
         pixels = decode(file)
         if pixels.nbytes > len(self.room):
             self.room = bytearray(pixels.nbytes)

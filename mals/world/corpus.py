@@ -65,7 +65,8 @@ def fault_of(row: int) -> str | None:
 def draw_corpus(folder: Path, seed: int, count: int, workers: int = 2) -> Corpus:
     """Draws `count` pictures of the world `seed` unless the folder has them already."""
     done = folder / "corpus.json"
-    if not done.is_file() or json.loads(done.read_text(encoding="utf-8")) != {"seed": seed, "count": count}:
+    whole = done.is_file() and all((folder / f"{name}.npy").is_file() for name in SHAPES)
+    if not whole or json.loads(done.read_text(encoding="utf-8")) != {"seed": seed, "count": count}:
         folder.mkdir(parents=True, exist_ok=True)
         maps = {
             name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, (count, *shape)) for name, (shape, kind) in SHAPES.items()
@@ -92,6 +93,6 @@ def _block(seed: int, first: int, last: int) -> dict[str, np.ndarray]:
         rows["keypoints"][at] = drawn.keypoints
         for place, box in enumerate([*([drawn.box] if drawn.box else []), *drawn.others][:2]):
             rows["boxes"][at, place] = box
-        rows["parts"][at] = parts(seed, row, row % 7, HEIGHT, fault_of(row))
+        rows["parts"][at] = parts(seed, row, row % 7, fault_of(row))
         rows["facts"][at] = (row % 10 if row % 10 < len(TURN) else -1, drawn.walking, PLACES.index(drawn.place))
     return rows

@@ -1,4 +1,4 @@
-"""Which part of whom each pixel of a picture shows: the persons of a scene drawn again in flat colours that tell skin from cloth."""
+"""Which part of a person each pixel of a picture shows: the people of a scene drawn again in flat colours that tell skin from cloth."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,13 +32,12 @@ PARTS = (
 SKIN, FIRST, SECOND, THIRD = (0, 0, 255), (255, 0, 0), (0, 255, 0), (255, 0, 255)  # whose lighter and darker tones stay apart
 
 
-def parts(seed: int, number: int, view: int, height: int = 128, fault: str | None = None) -> np.ndarray:
-    """[H, H / 2] uint8, numbers of PARTS: what `picture` with the same arguments shows at each pixel, of all persons in it."""
+def parts(seed: int, number: int, view: int, fault: str | None = None) -> np.ndarray:
+    """[128, 64] uint8, numbers of PARTS: what `picture` of that height shows at each pixel, of everybody in it."""
     found = np.zeros((CANVAS, CANVAS // 2), np.uint8)
     for body in staged(seed, number, view, fault).bodies:
         _draw(found, body)
-    step = max(1, CANVAS // height)
-    return found[step // 2 :: step, step // 2 :: step]
+    return found[1::2, 1::2]
 
 
 def _draw(found: np.ndarray, body: Body) -> None:

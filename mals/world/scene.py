@@ -42,7 +42,7 @@ class Stage:
     shot: Shot
     shown: Person
     stance: Stance
-    bodies: list[Body]  # the one whom the picture is about comes last, before anybody else; none for nobody
+    bodies: list[Body]  # the one whom the picture is about is the last, drawn in front of anybody else; none for nobody
     rng: np.random.Generator  # for what the camera adds
 
 

@@ -3,7 +3,7 @@
     python -m mals.world.train --work DIR [--only NAME [--go-on]] [--minutes M] [--threads T]
 
 DIR keeps the drawn pictures and every trained model; given again, it goes on with the models that are not there yet. Minutes are those of
-the machine that the shipped models were trained on, two cores of a Xeon with AMX, each training on one of them.
+the machine that the shipped models were trained on, two cores of a Xeon with AMX, each training on one of them, that of the Swin on both.
 """
 
 import argparse

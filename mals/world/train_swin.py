@@ -1,7 +1,7 @@
 """Trains the embedded Swin that the preset tiny starts from, as the paper's starts from ImageNet: it tells the parts of people.
 
-A thousand small pictures teach a Swin from scratch colours but no shapes, such as bare arms. Each of its last tokens here names the part
-that is shown at 8 x 8 places of its patch, and the colours there; the layer that does so is thrown away.
+A thousand small pictures teach a Swin from scratch colours but no shapes, such as bare arms. Each of its last tokens here names the parts
+of people at 8 x 8 places of its patch, and the colours at 4 x 4; the layers that do so are thrown away. Places with nobody do not count.
 """
 
 from pathlib import Path
@@ -25,7 +25,6 @@ PLACES, TONES = 8, 4  # a side of a token's patch where parts are told, and colo
 SMALLER, LARGER = 0.3, 0.15  # shares by which a side of a picture is shown smaller, as the preset does, or larger
 LIGHT = 0.2  # by how much a colour's contrast, and half as much the light, vary
 COLOUR_LOSS = 2.0  # weight of the colours' squared error
-RARE = 0.5  # the power of a part's rarity by which its places count
 RATE = 1e-3
 
 
@@ -83,13 +82,6 @@ def _window(zoom: np.ndarray, shift: np.ndarray, height: int, width: int) -> Ten
     return torch.from_numpy(np.stack(np.broadcast_arrays(across[:, None, :], down[:, :, None]), 3))
 
 
-def part_weights(corpus: Corpus) -> Tensor:
-    """[parts]: how much a place of each part counts, more for rare ones; 1 on average."""
-    counts = np.bincount(corpus.parts[:: max(1, corpus.count // 2000)].ravel(), minlength=len(PARTS)) + 1
-    rarity = (counts / counts.sum()) ** -RARE
-    return torch.from_numpy((rarity / np.average(rarity, weights=counts)).astype(np.float32))
-
-
 def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
     """Train for so many minutes and save into `work`/swin, under the names of Microsoft's Swin, which `vision.start` reads."""
     from pretrain import official
@@ -100,13 +92,14 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
     swin, mean, deviation = build()
     if go_on:
         official.start_swin(swin, str(to))
-    teller, weights, known = Teller(swin), part_weights(corpus), corpus.own  # nobody of whom a benchmark of the next world asks
+    teller, known = Teller(swin), corpus.own  # nobody of whom a benchmark of the next world asks
     average = Average(swin, 0.999)
 
     def loss_of(step: int, gone: float) -> Tensor:
         pictures, parts = batch(corpus, np.sort(rng.choice(known, BATCH)), rng, swin.grid)
         told, tones = teller((pictures - mean) / deviation)
-        return cross_entropy(told, parts, weights) + COLOUR_LOSS * mse_loss(tones, adaptive_avg_pool2d(pictures, tones.shape[2:]))
+        named = cross_entropy(told, parts, ignore_index=PARTS.index("background"))
+        return named + COLOUR_LOSS * mse_loss(tones, adaptive_avg_pool2d(pictures, tones.shape[2:]))
 
     facts = optimize("swin", teller.parameters(), loss_of, minutes, RATE, lambda step: average.take(swin))
     to.mkdir(exist_ok=True)

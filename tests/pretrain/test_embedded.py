@@ -58,5 +58,5 @@ def test_tiny_starts_from_the_embedded_swin_and_other_sizes_say_how() -> None:
     file = load_file(WEIGHTS / "swin" / "model.safetensors")
     for name, value in swin.state_dict().items():
         assert torch.equal(value, file[str(official.theirs(f"swin.{name}")).removeprefix("vision_encoder.")].float()), name
-    with pytest.raises(UserError, match=r"sizes; for another one give --set vision\.start=null"):
+    with pytest.raises(UserError, match=r"sizes; for others --set vision\.start=null"):
         start_vision(Swin(64, 32, 16, (2, 2, 2), (1, 2, 4), 4), EMBEDDED)

@@ -234,5 +234,9 @@ def test_pictures_are_decoded_into_the_same_memory_to_the_same_pixels() -> None:
             file = cv2.imencode(ending, pixels)[1].tobytes()
             assert np.array_equal(decoder(file), decode(file))
     assert decoder(file).base is not None and len(decoder.room) == 48 * 24 * 3
+    ink = io.BytesIO()
+    Image.fromarray(draw.integers(0, 256, (16, 16, 4), np.uint8), "CMYK").save(ink, "JPEG")
+    for tail in (b"", b"\0"):  # with something after its end it is Pillow's, however much room there is
+        assert np.array_equal(decoder(ink.getvalue() + tail), decode(ink.getvalue() + tail))
     with pytest.raises(OSError):
         decoder(file[:100])

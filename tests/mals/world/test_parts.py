@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mals.world.parts import PARTS, parts
-from mals.world.person import person
+from mals.world.person import SKIRTS, person
 from mals.world.scene import picture
 
 SEED = 11
@@ -24,8 +24,10 @@ def test_parts_tell_what_a_person_wears() -> None:
         shown = {PARTS[one] for one in np.unique(found)}
         assert {"background", "shoes"} < shown
         assert ("hat" in shown) == (who.hat is not None) and ("handbag" in shown) == (who.handbag is not None)
-        assert ("bag" in shown) == (who.bag is not None) and ("skirt" in shown) <= (who.lower is not None)
-        assert ("dress" in shown) == (who.lower is None) and ("upper garment" in shown) == (who.lower is not None)
+        assert ("bag" in shown) == (who.bag is not None) and ("backpack" in shown) <= (who.backpack is not None)
+        assert ("upper garment" in shown) == (who.lower is not None)
+        below = "dress" if who.lower is None else "skirt" if who.lower.kind in SKIRTS else "trousers"
+        assert shown & {"dress", "skirt", "trousers"} == {below} and ("hair" in shown or who.haircut == "bald" or who.hat)
         assert ("sleeve" in shown) == (who.upper.kind != "tank top")
         if who.sleeves == "short":
             assert "arm" in shown and (found == PARTS.index("arm")).sum() > 20
