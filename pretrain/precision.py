@@ -1,4 +1,4 @@
-"""In which numbers a method computes."""
+"""In which numbers a method computes, and that it computes the same ones again."""
 
 from typing import Literal
 
@@ -11,6 +11,13 @@ Dtype = Literal["fp32", "bf16"]  # of products; losses are fp32
 def numbers(device: torch.device, dtype: Dtype) -> torch.autocast:
     """Products in `dtype`."""
     return torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bf16")
+
+
+def same_bits(device: torch.device) -> None:
+    """Let a CPU give the same bits for the same step with several threads too, which else add to shared places in any order."""
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all of ours is written before it is read
 
 
 def cosines(one: Tensor, two: Tensor) -> Tensor:

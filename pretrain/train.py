@@ -27,7 +27,7 @@ from pretrain.build import need, prepare, synonyms_of
 from pretrain.config import TRAINING, Training
 from pretrain.data import Loader
 from pretrain.method import Batch, Rule
-from pretrain.precision import numbers
+from pretrain.precision import numbers, same_bits
 from pretrain.schedule import SCHEDULES, groups, set_rate
 from pretrain.text import Tokenizer
 
@@ -82,6 +82,7 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto", wa
     Raises UserError for what a person can mend, Stopped after SIGTERM and SIGINT.
     """
     here = ranks.start(device)
+    same_bits(here)
     out.mkdir(parents=True, exist_ok=True)
     with alone(out):
         return _train(config, data, out, here, watcher)

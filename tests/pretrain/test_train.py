@@ -4,12 +4,15 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
 from mals.errors import UserError
+from tests.conftest import environment
 from tests.pretrain.packs import rewritten
 from tests.pretrain.trainings import here, lines, run, same_weights, started
 
@@ -41,6 +44,30 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(trainable: Path, 
     assert again.returncode == 0, again.stderr
     assert same_weights(calm / "model.safetensors", tmp_path / "model.safetensors")
     assert [line["step"] for line in lines(tmp_path)] == STEPS
+
+
+@pytest.mark.slow
+def test_a_training_with_two_threads_has_the_same_bits_again(trainable: Path, tmp_path: Path) -> None:
+    sets = [
+        word for one in ("steps=4", "log_every=4", "save_every=4") for word in ("--set", one)
+    ]  # tensors so large that threads share them
+    for name in ("one", "two"):
+        words = [
+            sys.executable,
+            "-m",
+            "cli.main",
+            "pretrain",
+            "--preset",
+            "tiny",
+            "--data",
+            str(trainable),
+            "--out",
+            str(tmp_path / name),
+            *sets,
+        ]
+        done = subprocess.run(words, env=environment(OMP_NUM_THREADS="2"), capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    assert same_weights(tmp_path / "one" / "model.safetensors", tmp_path / "two" / "model.safetensors")
 
 
 @pytest.mark.slow
@@ -99,6 +126,7 @@ def test_a_training_goes_on_with_the_same_rows_from_elsewhere_and_with_no_others
 @pytest.mark.slow
 def test_two_trainings_do_not_share_a_folder(trainable: Path, tmp_path: Path) -> None:
     first = started(trainable, tmp_path)
+    os.kill(first.pid, signal.SIGSTOP)  # it would be done before the second has begun
     second = run(trainable, tmp_path)
     assert (
         second.returncode == 2
