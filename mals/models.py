@@ -1,6 +1,7 @@
 """Where models are: a local folder, the embedded ones, or the hub's cache. Finding never touches the network; `download` does.
 
-The parts, which name the setting in messages and the embedded model: generator, lora, safety, pose, detector, captioner.
+The parts, which name the setting in messages and the embedded model: generator, lora, safety, pose, detector, captioner,
+and of pretraining swin.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from mals.config import Config
 from mals.errors import ModelMissing, UserError
 
 WEIGHTS = Path(__file__).parent / "world" / "weights"
-EMBEDDED = ("generator", "pose", "detector", "captioner")
+EMBEDDED = ("generator", "pose", "detector", "captioner", "swin")
 SETTING = {
     "generator": "generate.model",
     "lora": "generate.lora.model",
@@ -26,6 +27,7 @@ SETTING = {
     "pose": "crop.model",
     "detector": "crop.detector",
     "captioner": "caption.captioners.0.model",
+    "swin": "vision.start",
 }
 OPENPOSE = "body_pose_model.pth"  # controlnet_aux's body estimator: one file, no config.json
 WHOLE = 8 << 20  # bytes up to which a file is hashed whole

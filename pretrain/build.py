@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from mals.models import WEIGHTS
+from mals.models import find
 from pretrain import official, origins, ranks, synonyms
 from pretrain.augment import Augment
 from pretrain.config import Training
@@ -128,7 +128,7 @@ def start_vision(swin: Swin, start: str) -> None:
     if start != EMBEDDED:
         return official.start_swin(swin, start)
     try:
-        official.start_swin(swin, str(WEIGHTS / "swin"))
+        official.start_swin(swin, find(EMBEDDED, part="swin").path)
     except UserError as error:
         raise UserError(
             f"vision.start: embedded is a Swin of the preset tiny's sizes; for others --set vision.start=null ({error})"

@@ -35,7 +35,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Scene:
     """What a picture is taken of, and how."""
 
     camera: Camera
@@ -46,7 +46,7 @@ class Stage:
     rng: np.random.Generator  # for what the camera adds
 
 
-def staged(seed: int, number: int, view: int, fault: str | None = None, who: Person | None = None) -> Stage:
+def staged(seed: int, number: int, view: int, fault: str | None = None, who: Person | None = None) -> Scene:
     """What `picture` shows for the same arguments."""
     rng = np.random.default_rng((seed, 0x51E3, number, view))
     shown = who or person(seed, number)
@@ -58,7 +58,7 @@ def staged(seed: int, number: int, view: int, fault: str | None = None, who: Per
     bodies = [] if fault in ("nobody", "solid") else [Body(shown, stance)]
     if fault == "two_persons":
         bodies = _pair(bodies[0], person(seed + 1, number), rng)
-    return Stage(camera, shot, shown, stance, bodies, rng)
+    return Scene(camera, shot, shown, stance, bodies, rng)
 
 
 def picture(seed: int, number: int, view: int, height: int = 128, fault: str | None = None, who: Person | None = None) -> Picture:
@@ -66,8 +66,8 @@ def picture(seed: int, number: int, view: int, height: int = 128, fault: str | N
 
     `fault` spoils the picture in a known way: one of FAULTS.
     """
-    stage = staged(seed, number, view, fault, who)
-    camera, bodies, rng = stage.camera, stage.bodies, stage.rng
+    scene = staged(seed, number, view, fault, who)
+    camera, bodies, rng = scene.camera, scene.bodies, scene.rng
     canvas = np.empty((CANVAS, CANVAS // 2, 3), np.uint8)
     ground = backdrop(canvas, camera.place, camera.horizon * CANVAS, np.random.default_rng(camera.scene))
     nobody = not bodies
@@ -82,7 +82,7 @@ def picture(seed: int, number: int, view: int, height: int = 128, fault: str | N
         figure(brush, body)
         extents.append(brush.extent)
     mask = (canvas != empty).max(2)
-    pixels = expose(_spoil(canvas, fault, rng), camera, stage.shot, height, rng)
+    pixels = expose(_spoil(canvas, fault, rng), camera, scene.shot, height, rng)
     if fault == "solid":
         pixels[:] = np.array(pixels.reshape(-1, 3).mean(0), np.uint8)
     scale = height / CANVAS
@@ -93,12 +93,12 @@ def picture(seed: int, number: int, view: int, height: int = 128, fault: str | N
         keypoints=np.zeros((17, 3), np.float32) if nobody else _keypoints(bodies[-1], height, scale),
         box=boxes[-1] if boxes else None,
         mask=small,
-        attributes=None if nobody else stage.shown.attributes(),
-        person=None if nobody else stage.shown,
+        attributes=None if nobody else scene.shown.attributes(),
+        person=None if nobody else scene.shown,
         others=tuple(boxes[:-1]),
         camera=camera.number,
         place=camera.place,
-        walking=stage.stance.walking,
+        walking=scene.stance.walking,
         fault=fault,
     )
 

@@ -40,11 +40,11 @@ def error(swin: Swin, pictures: Tensor, wanted: Tensor) -> float:
 
 
 def test_the_embedded_swin_tells_the_parts_of_people() -> None:
-    swin, untrained = build()[0], build()[0]
+    (swin, mean, deviation), untrained = build(), build()[0]
     start_vision(swin, EMBEDDED)
     side = swin.grid[0]
     shown = [cv2.resize(picture(SEED, n, n % 6).pixels, (side * 16, side * 16), interpolation=cv2.INTER_AREA) for n in range(ROWS)]
-    pictures = (torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
+    pictures = (torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).float() / 255 - mean) / deviation
     wanted = torch.from_numpy(np.stack([shares(n, side) for n in range(ROWS)]))
     found, before = error(swin, pictures, wanted), error(untrained, pictures, wanted)
     assert found < 0.6 * before, (found, before)

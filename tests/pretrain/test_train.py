@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -14,7 +13,7 @@ import pytest
 from mals.errors import UserError
 from tests.conftest import environment
 from tests.pretrain.packs import rewritten
-from tests.pretrain.trainings import here, lines, run, same_weights, started
+from tests.pretrain.trainings import command, here, lines, run, same_weights, started
 
 STEPS = [*range(1, 25)]
 ALIKE = ["dtype=fp32", "words.dropout=0", "aptm.weights.itm=0"]  # what does not depend on the number of processes
@@ -48,23 +47,8 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(trainable: Path, 
 
 @pytest.mark.slow
 def test_a_training_with_two_threads_has_the_same_bits_again(trainable: Path, tmp_path: Path) -> None:
-    sets = [
-        word for one in ("steps=4", "log_every=4", "save_every=4") for word in ("--set", one)
-    ]  # tensors so large that threads share them
-    for name in ("one", "two"):
-        words = [
-            sys.executable,
-            "-m",
-            "cli.main",
-            "pretrain",
-            "--preset",
-            "tiny",
-            "--data",
-            str(trainable),
-            "--out",
-            str(tmp_path / name),
-            *sets,
-        ]
+    for name in ("one", "two"):  # in the preset's own sizes: tensors so large that threads share them
+        words = command(trainable, tmp_path / name, "steps=4", "log_every=4", "save_every=4", base=())
         done = subprocess.run(words, env=environment(OMP_NUM_THREADS="2"), capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
     assert same_weights(tmp_path / "one" / "model.safetensors", tmp_path / "two" / "model.safetensors")

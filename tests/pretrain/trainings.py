@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,9 @@ SETS = [
 TORCHRUN = ["-m", "pretrain.ranks", "--standalone", "--nproc_per_node"]  # as ranks.launch does it
 
 
-def command(data: Path, out: Path, *sets: str, processes: int = 1) -> list[str]:
+def command(data: Path, out: Path, *sets: str, processes: int = 1, base: Sequence[str] = SETS) -> list[str]:
     words = [sys.executable, *([*TORCHRUN, str(processes)] if processes > 1 else []), "-m", "cli.main", "pretrain", "--preset", "tiny"]
-    return [*words, "--data", str(data), "--out", str(out), *[word for one in (*SETS, *sets) for word in ("--set", one)]]
+    return [*words, "--data", str(data), "--out", str(out), *[word for one in (*base, *sets) for word in ("--set", one)]]
 
 
 def run(data: Path, out: Path, *sets: str) -> "subprocess.CompletedProcess[str]":

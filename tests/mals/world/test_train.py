@@ -40,5 +40,4 @@ def test_every_model_is_trained_for_a_moment_and_loads_as_embedded(tmp_path: Pat
     config = settings.check({"preset": "tiny"})
     for stage in (generate(config), crop(config), caption(config)):
         stage.setup()
-    monkeypatch.setattr(build, "WEIGHTS", tmp_path / "weights")
     build.start_vision(train_swin.build()[0], build.EMBEDDED)
