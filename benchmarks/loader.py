@@ -5,26 +5,30 @@
     --height N      of drawn pictures and of batches, which are a third as wide (default 384)
     --batch N       rows of a batch (default 64)
     --batches N     timed ones a round (default 8)
-    --rounds N      of all measurements in turn, whose median counts (default 5)
+    --rounds N      of all measurements in turn, each in a process of its own, whose median counts (default 7)
 
-The data are taken twice: as they are, and encoded anew at the size of the batches, which nothing has to resize. Decoding alone is that
-of the same files, in memory, by Pillow and by simplejpeg, which gives the same pixels. `work` is what has to be done to a picture, with no
-loader around it: simplejpeg, resizing, flip, RandAugment. The loader does this and more: it reads rows at random from Parquet, writes their
-captions as tokens, masks them, and makes batches, whose pictures are bytes. Its parts are switched on one after the other; `all` is what
-APTM trains on, `worker` the same in a worker process, `finished` is `all` normalised and erased too, which is done where the training is:
-on a GPU, or, as here, on the processor. Everything has one thread and one core, and `core_ms` are milliseconds of a processor for a row, of
-which the ratios are made: unlike rows a second they do not depend on what else the machine does.
+The data are taken three times: as they are; encoded anew at the size of the batches, which nothing has to resize; and at 531 x 208, which
+is what the pictures of MALS have on average (aptm.md 1). Decoding alone is that of the same files, in memory, by Pillow and by simplejpeg,
+which gives the same pixels. `work` is what has to be done to a picture, with no loader around it: simplejpeg and resizing. The loader does
+this and more: it reads rows at random from Parquet, writes their captions as tokens, masks them, and makes batches, whose pictures are
+bytes, with what chance is to do to them. Its parts are switched on one after the other; `all` is what APTM trains on, `worker` the same in
+a worker process, `finished` is `all` flipped, changed by RandAugment, normalised and erased too, which is done where the training is: on a
+GPU, or, as here, on the processor. Everything has one thread and one core, and `core_ms` are milliseconds of a processor for a row (median,
+least and most), of which the ratios are made: unlike rows a second they do not depend on what else the machine does. How a process comes to
+lie in memory does matter: Pillow takes from 0.57 to 1.15 ms for the same pictures, hence the many processes.
 """
 
 import argparse
 import io
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +56,7 @@ VIEWS = 4  # pictures of a drawn person
 SAMPLE = 256  # files that are decoded, a round
 ALONE = ("pillow", "simplejpeg", "work")
 WHOLE = ("all", "finished", "worker")
+MALS = (531, 208)  # pixels of its average picture
 GROUP = 128  # rows of a row group, as `mals pack` writes
 
 
@@ -62,7 +67,7 @@ def drawn(folder: Path, pictures: int, height: int) -> Path:
 
 
 def stored(folder: Path, data: Path, look: Augment) -> Path:
-    """The same rows with pictures of the batches' size."""
+    """The same rows with pictures of another size."""
     (folder / "data").mkdir(parents=True)
     for file in sorted((data / "data").glob("train-*.parquet")):
         table = pq.read_table(file)
@@ -77,7 +82,7 @@ def stored(folder: Path, data: Path, look: Augment) -> Path:
 
 
 class Measured:
-    """One data set, what is done with it, and how long each took: seconds of the wall and of the processor, for a row."""
+    """One data set, what is done with it once, and how long each took: seconds of the wall and of the processor, for a row."""
 
     def __init__(self, data: Path, look: Augment, batch: int, batches: int) -> None:
         self.pairs = Pairs.open([data], "train", SPACE.classes)
@@ -85,32 +90,31 @@ class Measured:
         self.look, self.batch, self.batches = look, batch, batches
         rows = np.random.default_rng(0).permutation(len(self.pairs))[:SAMPLE].tolist()
         self.files = [self.pairs.picture(row) for row in rows]
-        self.taken: dict[str, list[tuple[float, float]]] = {}
+        self.taken: dict[str, tuple[float, float]] = {}
 
     def round(self) -> None:
         """Everything once."""
         for name, decoder in {"pillow": pillow, "simplejpeg": simplejpeg.decode_jpeg}.items():
             self.note(name, len(self.files), lambda decoder=decoder: deque(map(decoder, self.files), 0))  # type: ignore[misc]
         self.note("work", len(self.files), self.work)
-        plain = Augment(self.look.height, self.look.width, flip=False, augment=False, erase=0.0)
-        looks = {"decode, resize": plain, "flip": vary(plain, flip=True), "RandAugment": vary(self.look, erase=0.0)}
-        for name, look in (looks | {"erase": self.look}).items():
-            self.load(name, look, Wants(captions=False))
-        self.load("captions", self.look, Wants())
-        self.load("all", self.look, Wants(masked=True, attributes=True))
-        self.load("finished", self.look, Wants(masked=True, attributes=True), finished=True)
-        self.load("worker", self.look, Wants(masked=True, attributes=True), 1)
+        self.load("pictures", Wants(captions=False))
+        self.load("captions", Wants())
+        self.load("all", Wants(masked=True, attributes=True))
+        self.load("finished", Wants(masked=True, attributes=True), finished=True)
+        self.load("worker", Wants(masked=True, attributes=True), 1)
 
     def work(self) -> None:
         """What is done to each picture, without a loader."""
         decoder = Decoder()
-        for at, file in enumerate(self.files):
-            augment.train(decoder(file), self.look, np.random.default_rng((1, at)))
+        for file in self.files:
+            augment.resized(decoder(file), self.look)
 
-    def load(self, name: str, look: Augment, wants: Wants, workers: int = 0, finished: bool = False) -> None:
+    def load(self, name: str, wants: Wants, workers: int = 0, finished: bool = False) -> None:
         """Batches of a loader, after those that a worker has ready before the first is asked for."""
         ready = AHEAD + 2 if workers else 1
-        loader = Loader(self.pairs, self.tokenizer, wants, batch=self.batch, seed=1, stop=ready + self.batches, look=look, workers=workers)
+        loader = Loader(
+            self.pairs, self.tokenizer, wants, batch=self.batch, seed=1, stop=ready + self.batches, look=self.look, workers=workers
+        )
         batches = iter(loader) if finished else loader.unfinished()
         for _ in range(ready):
             next(batches)
@@ -120,20 +124,7 @@ class Measured:
         """Time some work on rows."""
         began, used = time.perf_counter(), processor()
         work()
-        self.taken.setdefault(name, []).append(((time.perf_counter() - began) / rows, (processor() - used) / rows))
-
-    def told(self) -> Iterator[dict[str, Any]]:
-        """Decoding, the parts, and the whole loader beside them."""
-        wall, core = ({name: statistics.median(one[at] for one in taken) for name, taken in self.taken.items()} for at in (0, 1))
-        height, width = decode(self.files[0]).shape[:2]
-        facts = {"picture": [height, width], "bytes": round(statistics.mean(map(len, self.files)))}
-        yield {"benchmark": "loader.alone", **facts, "core_ms": {name: ms(core[name]) for name in ALONE}}
-        parts = {name: ms(seconds) for name, seconds in core.items() if name not in (*ALONE, *WHOLE[1:])}
-        yield {"benchmark": "loader.parts", **facts, "core_ms_up_to": parts}
-        for name in WHOLE:
-            ratios = {f"ratio_to_{other}": round(core[other] / core[name], 3) for other in ALONE}
-            speed = {"core_ms": ms(core[name]), "rows_s": round(1 / wall[name])}
-            yield {"benchmark": "loader", **facts, "batch": self.batch, "what": name, **speed, **ratios}
+        self.taken[name] = (time.perf_counter() - began) / rows, (processor() - used) / rows
 
 
 def processor() -> float:
@@ -147,12 +138,13 @@ def pillow(file: bytes) -> object:
         return np.asarray(picture.convert("RGB"))
 
 
-def vary(look: Augment, **changes: Any) -> Augment:
-    return Augment(**(vars(look) | changes))
-
-
 def ms(seconds: float) -> float:
     return round(1000 * seconds, 3)
+
+
+def spread(seconds: list[float]) -> list[float]:
+    """The median, the least and the most of several rounds in milliseconds."""
+    return [ms(statistics.median(seconds)), ms(min(seconds)), ms(max(seconds))]
 
 
 def on_one_core() -> None:
@@ -165,6 +157,28 @@ def on_one_core() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
+def measured(data: Path, look: Augment, batch: int, batches: int) -> dict[str, tuple[float, float]]:
+    """One round over a data set."""
+    on_one_core()
+    found = Measured(data, look, batch, batches)
+    found.round()
+    return found.taken
+
+
+def told(data: Path, rounds: list[dict[str, tuple[float, float]]], batch: int) -> Iterator[dict[str, Any]]:
+    """Decoding, the parts, and the whole loader beside them."""
+    wall, core = ({name: statistics.median(one[name][at] for one in rounds) for name in rounds[0]} for at in (0, 1))
+    pairs = Pairs.open([data], "train", SPACE.classes)
+    files = [pairs.picture(row) for row in range(min(SAMPLE, len(pairs)))]
+    facts = {"picture": list(decode(files[0]).shape[:2]), "bytes": round(statistics.mean(map(len, files)))}
+    yield {"benchmark": "loader.alone", **facts, "core_ms": {name: spread([one[name][1] for one in rounds]) for name in ALONE}}
+    yield {"benchmark": "loader.parts", **facts, "core_ms_up_to": {name: ms(core[name]) for name in ("pictures", "captions", "all")}}
+    for name in WHOLE:
+        ratios = {f"ratio_to_{other}": round(core[other] / core[name], 3) for other in ALONE}
+        speed = {"core_ms": spread([one[name][1] for one in rounds]), "rows_s": round(1 / wall[name])}
+        yield {"benchmark": "loader", **facts, "batch": batch, "what": name, **speed, **ratios}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
@@ -172,17 +186,18 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=384)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--batches", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
-    on_one_core()
     look = Augment(given.height, given.height // 3)
     with tempfile.TemporaryDirectory(prefix="mals-bench-") as scratch:
         data = given.data or drawn(Path(scratch) / "drawn", given.pictures, given.height)
-        for one in (data, stored(Path(scratch) / "stored", data, look)):
-            measured = Measured(one, look, given.batch, given.batches)
+        alike = [stored(Path(scratch) / f"{one.height}x{one.width}", data, one) for one in (look, Augment(*MALS))]
+        for one in (data, *alike):
+            rounds = []
             for _ in range(given.rounds):
-                measured.round()
-            for line in measured.told():
+                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                    rounds.append(process.submit(measured, one, look, given.batch, given.batches).result())
+            for line in told(one, rounds, given.batch):
                 print(json.dumps(line), flush=True)
 
 

@@ -75,7 +75,7 @@ def batch_of(config: Training, tokenizer: Tokenizer, rows: int, seed: int = 0) -
     ids = torch.from_numpy(draw.integers(len(SPECIAL), tokenizer.size, mask.shape)).where(mask, tokenizer.pad)
     ids[:, 0] = tokenizer.cls
     text = Text(ids, mask)
-    masked, targets = tokenizer.mask(text, [np.random.default_rng((seed, row)) for row in range(rows)])
+    masked, targets = tokenizer.mask(text, draw.random((rows, tokenizer.numbers)))
     return Batch(
         rows=torch.arange(rows),
         persons=torch.arange(rows),

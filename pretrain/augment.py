@@ -1,36 +1,28 @@
-"""Pictures as the towers see them: APTM's pipelines for training and test (aptm.md 1.7), functions of pixels and a generator.
+"""Pictures as the towers see them: APTM's pipelines for training and test (aptm.md 1.7).
 
-Operations of RandAugment give what Pillow's of the same name give, to the bit, in a fraction of the time.
+The loader's workers resize (and shrink) pictures; what else chance does to them happens where the training is, a batch at a time.
+
+Shapes: B pictures, H x W pixels.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from pretrain.randaugment import OPS, drawn, rand_augment
+
 Pixels = NDArray[np.uint8]  # [h, w, 3], red first
-Box = tuple[int, int, int, int]  # top, left, height and width in pixels
 
 FLIP = 0.5  # of the pictures
-OPS, APPLIED = 2, 0.5  # of RandAugment: drawn with replacement, each applied with this chance
-MAGNITUDE = 7 / 10
-FACTOR = 1.8 * MAGNITUDE + 0.1  # of brightness and sharpness: 1.36, never less
-SHEAR, SHIFT, TURN = 0.3 * MAGNITUDE, round(10 * MAGNITUDE), 30 * MAGNITUDE  # 0.21, 7 pixels, 21 degrees, to either side
-NOTHING: Box = (0, 0, 0, 0)
-GREY = 128  # where a picture was moved away
-LEVELS = np.arange(256)
-BRIGHTER = (LEVELS.astype(np.float32) * np.float32(FACTOR)).clip(0, 255).astype(np.uint8)
-SMOOTH = 13  # the sum of Pillow's kernel, ones around a 5
-ROUND_DOWN = -0.48  # makes rounding of multiples of 0.04, which FACTOR gives, the cutting that Pillow does
 AREA, ASPECT, TRIES = (0.02, 0.4), (0.3, 1 / 0.3), 100  # of random erasing: share of the picture, height by width
+CHANCES = (1, 4, 3 * OPS, 1 + 4 * TRIES)  # numbers of a picture: of flip, shrinking, RandAugment, erasing
+NUMBERS = sum(CHANCES)
 
 
 @dataclass(frozen=True)
@@ -48,35 +40,59 @@ class Augment:
 
 
 @dataclass(frozen=True)
-class Varied:
-    """A picture as chance has changed it, not normalised yet."""
+class Changes:
+    """What chance does to the pictures of a batch."""
 
-    pixels: Pixels  # [H, W, 3]
-    erased: Box  # what is to be the mean colour
-    flipped: bool
+    shrunk: NDArray[np.float64]  # [B, 4]: what is left of width and height, and how far right and down of the rest
+    flipped: NDArray[np.bool_]  # [B]
+    operations: NDArray[np.int8]  # [B, OPS], see `randaugment.drawn`
+    erased: NDArray[np.int32]  # [B, 4]: top, left, height and width in pixels of what is to be the mean colour
 
 
-def train(picture: Pixels, settings: Augment, draw: Generator) -> Varied:
-    """A picture [h, w, 3] as it is shown in training."""
+def changes(settings: Augment, chance: NDArray[np.float64]) -> Changes:
+    """What numbers in [0, 1), [B, NUMBERS], do to pictures: each kind has numbers of its own, so that none moves the others."""
+    flip, shrink, ops, erase = np.split(chance, np.cumsum(CHANCES)[:-1], axis=1)
+    scale = 1 - settings.shrink * shrink[:, :2]
+    applied = drawn(ops.reshape(-1, OPS, 3)) if settings.augment else np.zeros((len(ops), OPS), np.int8)
+    boxes = np.where(erase[:, :1] < settings.erase, _boxes(settings, erase[:, 1:].reshape(-1, TRIES, 4)), 0)
+    return Changes(np.concatenate([scale, shrink[:, 2:]], 1), (flip[:, 0] < FLIP) & settings.flip, applied, boxes.astype(np.int32))
+
+
+def _boxes(settings: Augment, chance: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Of tries [B, TRIES, 4] the first rectangle that fits [B, 4]; an empty one where none does."""
+    (least, most), (flat, tall) = AREA, ASPECT
+    area = (least + (most - least) * chance[..., 0]) * settings.height * settings.width
+    aspect = flat + (tall - flat) * chance[..., 1]
+    high, wide = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
+    fits = (high < settings.height) & (wide < settings.width)
+    top, left = chance[..., 2] * (settings.height - high + 1), chance[..., 3] * (settings.width - wide + 1)
+    found = np.stack([top, left, high, wide], -1)[np.arange(len(chance)), fits.argmax(1)]
+    return np.where(fits.any(axis=1, keepdims=True), found, 0).astype(np.int64)
+
+
+def fitted(picture: Pixels, settings: Augment, shrink: NDArray[np.float64]) -> Pixels:
+    """A picture [h, w, 3] at the size of the batch, made smaller in it as `Changes` says of it: [H, W, 3]."""
     pixels = resized(picture, settings)
-    if settings.shrink:
-        pixels = shrunk(pixels, settings.shrink, draw)
-    flipped = settings.flip and draw.random() < FLIP
-    if flipped:
-        pixels = np.asarray(cv2.flip(pixels, 1), np.uint8)
-    if settings.augment:
-        pixels = rand_augment(pixels, draw)
-    box = erasing(settings, draw) if settings.erase and draw.random() < settings.erase else NOTHING
-    return Varied(pixels, box, bool(flipped))
+    return shrunk(pixels, shrink) if settings.shrink else pixels
+
+
+def varied(pictures: Tensor, done: Changes, settings: Augment) -> Tensor:
+    """Bytes [B, H, W, 3] as they are shown in training, as float32 [B, 3, H, W], on the device where they are."""
+    device, planes = pictures.device, pictures.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
+    flipped = torch.from_numpy(done.flipped.nonzero()[0]).to(device, non_blocking=True)
+    planes[flipped] = planes[flipped].flip(3)
+    erased = torch.from_numpy(done.erased).to(device, non_blocking=True)
+    return normalised(rand_augment(planes, done.operations), settings, erased)
 
 
 def test(picture: Pixels, settings: Augment) -> Tensor:
     """A picture [h, w, 3] as [3, H, W], nothing left to chance."""
-    return normalised(torch.from_numpy(planes(resized(picture, settings))[None]), settings)[0]
+    planes = torch.from_numpy(np.ascontiguousarray(resized(picture, settings).transpose(2, 0, 1)))
+    return normalised(planes[None], settings)[0]
 
 
 def normalised(pictures: Tensor, settings: Augment, erased: Tensor | None = None) -> Tensor:
-    """Bytes [B, 3, H, W] as float32 of mean 0 and deviation 1 over the data set, 0 in boxes [B, 4], on the device where they are."""
+    """Bytes [B, 3, H, W] as float32 of mean 0 and deviation 1 over the data set, 0 in boxes [B, 4]."""
     mean, std = _scale(settings.mean, settings.std, pictures.device)
     found = pictures.float().div_(255).sub_(mean).div_(std)
     if erased is not None:
@@ -104,122 +120,14 @@ def resized(picture: Pixels, settings: Augment) -> Pixels:
     return np.ascontiguousarray(interpolate(channels_last, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy())
 
 
-def shrunk(pixels: Pixels, most: float, draw: Generator) -> Pixels:
-    """Both sides made smaller by chance, each by a share of its own, and put anywhere; the edges are repeated around."""
-    scale = 1 - most * draw.random(2)
-    width, height = pixels.shape[1::-1]
-    shift = (1 - scale) * (width, height) * draw.random(2)
-    matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
-    return _warp(pixels, matrix, cv2.BORDER_REPLICATE)
-
-
-def rand_augment(pixels: Pixels, draw: Generator) -> Pixels:
-    """Two operations by chance, each applied by chance."""
-    for number in draw.integers(len(OPERATIONS), size=OPS):
-        if draw.random() < APPLIED:
-            side = 1 if draw.random() < 0.5 else -1
-            pixels = list(OPERATIONS.values())[number](pixels, side)
-    return pixels
-
-
-def erasing(settings: Augment, draw: Generator) -> Box:
-    """The rectangle of a picture that is to be erased; none where no shape that was drawn fits."""
-    height, width = settings.height, settings.width
-    for _ in range(TRIES):
-        area, aspect = draw.uniform(*AREA) * height * width, draw.uniform(*ASPECT)
-        high, wide = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
-        if high < height and wide < width:
-            return int(draw.integers(height - high + 1)), int(draw.integers(width - wide + 1)), high, wide
-    return NOTHING
-
-
-def planes(pixels: Pixels, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """[h, w, 3] -> [3, h, w], in `out` where that is given."""
-    found = np.empty((3, *pixels.shape[:2]), np.uint8) if out is None else out
-    cv2.split(pixels, list(found))
-    return found
-
-
-def _table(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """What each byte becomes [256], cut to bytes."""
-    return np.asarray(values.clip(0, 255), np.uint8)
-
-
-def _mapped(channels: NDArray[np.uint8], tables: list[NDArray[Any]]) -> Pixels:
-    """Each channel's bytes [3, h, w] by its own table."""
-    return np.asarray(cv2.merge([np.asarray(cv2.LUT(one, _table(table))) for one, table in zip(channels, tables, strict=True)]), np.uint8)
-
-
-def _autocontrast(pixels: Pixels, side: int) -> Pixels:
-    tables, channels = [], planes(pixels)
-    for channel in channels:
-        low, high, _, _ = cv2.minMaxLoc(channel)
-        scale = 255 / max(1, high - low)
-        tables.append(LEVELS * scale - low * scale if high > low else LEVELS)
-    return _mapped(channels, tables)
-
-
-def _equalize(pixels: Pixels, side: int) -> Pixels:
-    tables, channels = [], planes(pixels)
-    for channel in channels:
-        counts = cv2.calcHist([channel], [0], None, [256], [0, 256]).ravel().astype(np.int64)
-        step = int(counts.sum() - counts[counts.nonzero()[0][-1]]) // 255
-        tables.append((step // 2 + counts.cumsum() - counts) // step if step else LEVELS)
-    return _mapped(channels, tables)
-
-
-def _brightness(pixels: Pixels, side: int) -> Pixels:
-    return np.asarray(cv2.LUT(pixels, BRIGHTER), np.uint8)
-
-
-def _sharpness(pixels: Pixels, side: int) -> Pixels:
-    sums = cv2.boxFilter(pixels, cv2.CV_16S, (3, 3), normalize=False)
-    sums += 4 * pixels.astype(np.int16)
-    smooth = cv2.convertScaleAbs(sums, alpha=1 / SMOOTH)
-    smooth[0], smooth[-1], smooth[:, 0], smooth[:, -1] = pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
-    return np.asarray(cv2.addWeighted(pixels, FACTOR, smooth, 1 - FACTOR, ROUND_DOWN), np.uint8)
-
-
-def _shifted(pixels: Pixels, side: int, axis: int) -> Pixels:
-    """Moved along an axis, with grey where nothing was."""
-    found = np.full_like(pixels, GREY)
-    here, there = found.swapaxes(0, axis), pixels.swapaxes(0, axis)
-    if side > 0:
-        here[SHIFT:] = there[:-SHIFT]
-    else:
-        here[:-SHIFT] = there[SHIFT:]
-    return found
-
-
-def _warp(pixels: Pixels, matrix: NDArray[np.float64], border: int = cv2.BORDER_CONSTANT) -> Pixels:
-    """Pixels moved by an affine matrix [2, 3], with grey where nothing was, or what another border gives.
+def shrunk(pixels: Pixels, shrink: NDArray[np.float64]) -> Pixels:
+    """Both sides made smaller, each by a share of its own, and put somewhere, see `Changes`; the edges are repeated around.
 
     With a fourth channel, which OpenCV moves, to the same bytes, in half the time of three.
     """
-    four, size = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA), (pixels.shape[1], pixels.shape[0])
-    moved = cv2.warpAffine(four, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border, borderValue=(GREY, GREY, GREY, GREY))
+    scale, size = shrink[:2], (pixels.shape[1], pixels.shape[0])
+    shift = (1 - scale) * size * shrink[2:]
+    matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
+    four = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)
+    moved = cv2.warpAffine(four, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8)
-
-
-def _affine(a: float, c: float) -> NDArray[np.float64]:
-    """x + a y, c x + y."""
-    return np.array([[1, a, 0], [c, 1, 0]], np.float64)
-
-
-def _rotate(pixels: Pixels, side: int) -> Pixels:
-    centre = (pixels.shape[1] / 2, pixels.shape[0] / 2)
-    return _warp(pixels, cv2.getRotationMatrix2D(centre, side * TURN, 1).astype(np.float64))
-
-
-OPERATIONS: dict[str, Callable[[Pixels, int], Pixels]] = {
-    "identity": lambda pixels, side: pixels,
-    "autocontrast": _autocontrast,
-    "equalize": _equalize,
-    "brightness": _brightness,
-    "sharpness": _sharpness,
-    "shear_x": lambda pixels, side: _warp(pixels, _affine(side * SHEAR, 0)),
-    "shear_y": lambda pixels, side: _warp(pixels, _affine(0, side * SHEAR)),
-    "translate_x": lambda pixels, side: _shifted(pixels, side, 1),
-    "translate_y": lambda pixels, side: _shifted(pixels, side, 0),
-    "rotate": _rotate,
-}

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from mals.attributes import load_space
@@ -14,6 +13,7 @@ from mals.errors import UserError
 from mals.models import find
 from pretrain import official, origins, ranks, synonyms
 from pretrain.augment import Augment
+from pretrain.chance import uniform
 from pretrain.config import Training
 from pretrain.data import Pairs
 from pretrain.held import parted
@@ -96,8 +96,8 @@ def method_of(config: Training, tokenizer: Tokenizer) -> Aptm:
     prompts = tokenizer.encode([prompt for pair in load_space(config.aptm.space).prompts for prompt in pair], multiple=1)
 
     def masked(step: int) -> tuple[Text, Tensor]:
-        draws = [np.random.default_rng((config.seed, step, PROMPTS, row)) for row in range(len(prompts.ids))]
-        return tokenizer.mask(prompts, draws, config.aptm.count_padding)
+        chance = uniform((config.seed, step, PROMPTS), range(len(prompts.ids)), tokenizer.numbers)
+        return tokenizer.mask(prompts, chance, config.aptm.count_padding)
 
     torch.manual_seed(config.seed)
     return Aptm(config, tokenizer.size, prompts, masked)

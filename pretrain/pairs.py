@@ -62,7 +62,8 @@ class Strings:
         return len(self.ends) - 1
 
     def __getitem__(self, at: int) -> str:
-        return self.data[int(self.ends[at]) : int(self.ends[at + 1])].numpy().tobytes().decode()
+        first, end = self.ends[at : at + 2].tolist()
+        return self.data[first:end].numpy().tobytes().decode()
 
 
 @dataclass

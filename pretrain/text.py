@@ -7,13 +7,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tokenizers
 import torch
-from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,6 +26,8 @@ MULTIPLE = 8  # widths of a batch: at most seven shapes up to 56 tokens
 MAX_WORDS = 56  # of a caption, as of its tokens (aptm.md 1.5)
 SHARE, MOST = 0.25, 10  # of a caption's tokens are masked, and not more than so many (aptm.md 3, mask rule)
 NGRAM, NGRAMS = 0.2, (2, 3)  # chance of masking neighbours together, and how many they are
+KEPT = 1 << 17  # words whose pieces are remembered
+CHANCES = 5  # numbers of a token: how many are masked with it, its turn, whether too many keep it, what is shown, which word by chance
 AS_MASK, AS_OTHER = 0.8, 0.1  # of the masked: shown as [MASK], as a word by chance; the rest as they are
 WHOLE = 0.75  # of a vocabulary that cannot hold every word: whole words, the rest their beginnings and ends
 SIDES = {"left": "right", "right": "left"}
@@ -36,7 +38,8 @@ class Tokenizer:
     """WordPiece with [CLS] first and, as APTM has it, no [SEP] unless `end`; captions longer than `max_tokens` are cut."""
 
     def __init__(self, backend: tokenizers.Tokenizer, max_tokens: int = 56, end: bool = False) -> None:
-        kind = json.loads(backend.to_str())["model"]["type"]
+        parts = json.loads(backend.to_str())
+        kind = parts["model"]["type"]
         known = backend.get_vocab()
         lacks = [name for name in SPECIAL if name not in known]
         if kind != "WordPiece" or lacks:
@@ -48,6 +51,7 @@ class Tokenizer:
         self.backend, self.max_tokens, self.end = backend, max_tokens, end
         self.pad, _, self.cls, self.sep, self.hidden = (known[name] for name in SPECIAL)
         self.size = max(known.values()) + 1
+        self.apart, self.words = _apart(parts), dict[str, list[int]]()
         self.continues = np.zeros(self.size, bool)  # [V], whether a piece continues a word
         self.continues[[number for piece, number in known.items() if piece.startswith("##")]] = True
 
@@ -87,44 +91,75 @@ class Tokenizer:
         """[B, L]; L is the longest caption rounded up to a multiple of 8 (1 for prompts, which are always the same), or `width`."""
         room = min(self.max_tokens, width or self.max_tokens) - self.end - 1
         tail = [self.sep] if self.end else []
-        found = self.backend.encode_batch(list(captions), add_special_tokens=False)
-        rows = [[self.cls, *one.ids[:room], *tail] for one in found]
-        longest = max(map(len, rows), default=1)
-        wide = width or min(self.max_tokens, -(-longest // multiple) * multiple)
-        ids, mask = np.full((len(rows), wide), self.pad, np.int64), np.zeros((len(rows), wide), bool)
-        for at, row in enumerate(rows):
-            ids[at, : len(row)], mask[at, : len(row)] = row, True
+        rows = [[self.cls, *ids[:room], *tail] for ids in self._pieces(captions)]
+        lengths = np.array([len(row) for row in rows], np.int64)
+        wide = width or min(self.max_tokens, -(-int(lengths.max(initial=1)) // multiple) * multiple)
+        ids, mask = np.full((len(rows), wide), self.pad, np.int64), np.arange(wide) < lengths[:, None]
+        ids[mask] = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
         return Text(torch.from_numpy(ids), torch.from_numpy(mask))
 
-    def mask(self, text: Text, draws: Sequence[Generator], count_padding: bool = False) -> tuple[Text, Tensor]:
-        """The captions with some words hidden and the ids that they had, [B, L], -100 elsewhere; one generator a caption.
+    def _pieces(self, captions: Sequence[str]) -> list[list[int]]:
+        """The ids of captions; a word's are kept where they do not depend on its neighbours, which takes a tenth of the time."""
+        if not self.apart:
+            return [one.ids for one in self.backend.encode_batch_fast(list(captions), add_special_tokens=False)]
+        if len(self.words) > KEPT:
+            self.words.clear()
+        parts = [caption.split(" ") for caption in captions]
+        new = list({word for part in parts for word in part} - self.words.keys())
+        found = self.backend.encode_batch_fast(new, add_special_tokens=False)
+        self.words.update((word, one.ids) for word, one in zip(new, found, strict=True))
+        return [[piece for word in part for piece in self.words[word]] for part in parts]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers `mask` takes for a caption."""
+        return CHANCES * self.max_tokens
+
+    def mask(self, text: Text, chance: NDArray[np.float64], count_padding: bool = False) -> tuple[Text, Tensor]:
+        """The captions with some words hidden and the ids that they had, [B, L], -100 elsewhere; `chance` is [B, numbers] in [0, 1).
 
         `count_padding`, as published, takes padding for tokens up to L: give captions encoded to the width `max_tokens` then.
         """
-        ids, lengths = text.ids.numpy().copy(), text.mask.sum(1).tolist()
-        targets = np.full_like(ids, -100)
-        for row, draw in enumerate(draws):
-            length = ids.shape[1] if count_padding else lengths[row] - self.end
-            at = _hidden(self.continues[ids[row, :length]].tolist(), draw)
-            targets[row, at] = ids[row, at]
-            ids[row, at] = self._shown(ids[row, at], draw)
-        return Text(torch.from_numpy(ids), text.mask), torch.from_numpy(targets)
-
-    def _shown(self, ids: NDArray[np.int64], draw: Generator) -> NDArray[np.int64]:
-        """What is shown in place of masked tokens [M]."""
-        chance, others = draw.random(len(ids)), draw.integers(self.size, size=len(ids))
-        return np.where(chance < AS_MASK, self.hidden, np.where(chance < AS_MASK + AS_OTHER, others, ids))
+        ids, wide = text.ids.numpy(), text.ids.shape[1]
+        chances = chance.reshape(len(ids), CHANCES, self.max_tokens)[..., :wide]
+        lengths = [wide] * len(ids) if count_padding else (text.mask.sum(1) - int(self.end)).tolist()
+        hidden = _hidden(self.continues[ids], lengths, chances[:, :3])
+        share, others = chances[:, 3], (chances[:, 4] * self.size).astype(np.int64)
+        shown = np.where(share < AS_MASK, self.hidden, np.where(share < AS_MASK + AS_OTHER, others, ids))
+        masked, targets = np.where(hidden, shown, ids), np.where(hidden, ids, -100)
+        return Text(torch.from_numpy(masked), text.mask), torch.from_numpy(targets)
 
 
-def _hidden(continues: Sequence[bool], draw: Generator) -> list[int]:
-    """Which of L tokens are masked, by the authors' rule: whole words alone or with the next one or two tokens, never the first token."""
-    length = len(continues)
-    if length < 2:
-        return []
-    wanted = min(MOST, max(1, round(length * SHARE)))
-    together = np.where(draw.random(length) < NGRAM, draw.integers(NGRAMS[0], NGRAMS[1] + 1, length), 1).tolist()
+def _apart(parts: dict[str, Any]) -> bool:
+    """Whether a tokenizer, as its JSON has it, reads words between blanks each for itself, as BERT's does."""
+    kinds = [(parts[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer")]
+    added = [one["content"] for one in parts["added_tokens"]]
+    return kinds[0] in (None, "BertNormalizer") and kinds[1] == "BertPreTokenizer" and not any(" " in token for token in added)
+
+
+def _hidden(continues: NDArray[np.bool_], lengths: Sequence[int], chance: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which tokens are masked [B, L], of captions of some lengths, by the authors' rule; `chance` is [B, 3, L].
+
+    Whole words alone or with the next one or two tokens, never the first token, until there are enough.
+    """
+    share, turn, rest = chance.swapaxes(0, 1)
+    fewest, most = NGRAMS
+    together = np.where(share < NGRAM, fewest + (share / NGRAM * (most - fewest + 1)).astype(np.int64), 1)
+    found = np.zeros(continues.shape, bool)
+    for row, length in enumerate(lengths):
+        if length < 2:
+            continue
+        wanted = min(MOST, max(1, round(length * SHARE)))
+        order = turn[row, 1:length].argsort() + 1
+        at = _words_at(order.tolist(), together[row].tolist(), continues[row].tolist(), length, wanted)
+        found[row, at if len(at) <= wanted else np.array(at)[rest[row, at].argsort()[:wanted]]] = True
+    return found
+
+
+def _words_at(order: Sequence[int], together: Sequence[int], continues: Sequence[bool], length: int, wanted: int) -> list[int]:
+    """The places of whole words that are hidden, taken in an order until there are at least as many as wanted."""
     found: dict[int, None] = {}
-    for at in (draw.permutation(length - 1) + 1).tolist():
+    for at in order:
         if len(found) >= wanted:
             break
         if at not in found:
@@ -134,7 +169,7 @@ def _hidden(continues: Sequence[bool], draw: Generator) -> list[int]:
             while last < length and continues[last]:
                 last += 1
             found |= dict.fromkeys(range(first, last))
-    return list(found) if len(found) <= wanted else draw.permutation(list(found))[:wanted].tolist()
+    return list(found)
 
 
 def train_vocabulary(captions: Iterable[str], size: int) -> list[str]:

@@ -52,11 +52,10 @@ def test_a_step_is_measured_in_both_ways(monkeypatch, capsys, threads):
 
 def test_the_loader_is_measured_beside_decoding(monkeypatch, capsys, threads):
     sizes = ("--pictures", 24, "--height", 48, "--batch", 4, "--batches", 1, "--rounds", 1)
-    monkeypatch.setattr(loader, "on_one_core", lambda: None)
     lines = printed(monkeypatch, capsys, loader, *sizes)
-    assert [line["benchmark"] for line in lines] == 2 * ["loader.alone", "loader.parts", "loader", "loader", "loader"]
-    assert [line["picture"] for line in lines] == 5 * [[48, 24]] + 5 * [[48, 16]]
-    assert [line["what"] for line in lines if line["benchmark"] == "loader"] == 2 * ["all", "finished", "worker"]
+    assert [line["benchmark"] for line in lines] == 3 * ["loader.alone", "loader.parts", "loader", "loader", "loader"]
+    assert [line["picture"] for line in lines] == 5 * [[48, 24]] + 5 * [[48, 16]] + 5 * [[531, 208]]
+    assert [line["what"] for line in lines if line["benchmark"] == "loader"] == 3 * ["all", "finished", "worker"]
     assert all(line["ratio_to_work"] > 0 for line in lines if line["benchmark"] == "loader")
 
 

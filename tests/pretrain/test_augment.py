@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image
 
 from pretrain import augment
-from pretrain.augment import OPERATIONS, Augment
+from pretrain.augment import Augment
+from pretrain.chance import uniform
+from pretrain.randaugment import rand_augment
 
 PLAIN = Augment(48, 16, flip=False, augment=False, erase=0.0)
 
@@ -16,11 +18,11 @@ def picture(height=60, width=24, seed=0):
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def shown(pixels, settings, seed):
-    """A picture as the towers get it in training, and whether it was flipped."""
-    found = augment.train(pixels, settings, np.random.default_rng(seed))
-    planes = torch.from_numpy(found.pixels.copy()).permute(2, 0, 1)[None]
-    return augment.normalised(planes, settings, torch.tensor([found.erased]))[0], found.flipped
+def shown(pixels, settings, seed=0, count=1):
+    """A picture as the towers get it in training, several times over, and what was done to it."""
+    done = augment.changes(settings, uniform((seed,), range(count), augment.NUMBERS))
+    batch = np.stack([augment.fitted(pixels, settings, shrink) for shrink in done.shrunk])
+    return augment.varied(torch.from_numpy(batch), done, settings), done
 
 
 def test_a_test_picture_is_resized_and_normalised():
@@ -49,46 +51,84 @@ def test_a_picture_that_fits_is_only_normalised():
 
 
 def test_with_everything_off_training_is_the_test_pipeline():
-    image, flipped = shown(picture(), PLAIN, 1)
-    assert image.equal(augment.test(picture(), PLAIN)) and not flipped
+    images, done = shown(picture(), PLAIN, count=20)
+    assert all(image.equal(augment.test(picture(), PLAIN)) for image in images)
+    assert not done.flipped.any() and not done.operations.any() and not done.erased.any()
 
 
-def test_the_same_generator_gives_the_same_picture():
-    settings = Augment(48, 16)
-    one, two, other = (shown(picture(), settings, seed) for seed in (3, 3, 4))
-    assert one[0].equal(two[0]) and one[1] == two[1] and not one[0].equal(other[0])
+def test_what_is_done_to_a_picture_follows_from_its_numbers_alone():
+    settings = Augment(48, 16, shrink=0.3)
+    whole, done = shown(picture(), settings, 3, 12)
+    assert len({image.numpy().tobytes() for image in whole}) > 10
+    chance = uniform((3,), range(12), augment.NUMBERS)[5:6]
+    alone = augment.changes(settings, chance)
+    pixels = augment.fitted(picture(), settings, alone.shrunk[0])[None]
+    assert augment.varied(torch.from_numpy(pixels), alone, settings)[0].equal(whole[5])
+    without = augment.changes(Augment(48, 16, flip=False, augment=False), uniform((3,), range(12), augment.NUMBERS))
+    assert (without.erased == done.erased).all()  # no kind of change moves the numbers of another
 
 
-def test_the_picture_given_stays_as_it_is():
+def test_the_pictures_given_stay_as_they_are():
+    settings = Augment(48, 16, shrink=0.3)
     pixels = picture(48, 16)
     before = pixels.copy()
-    for seed in range(40):
-        augment.train(pixels, Augment(48, 16), np.random.default_rng(seed))
-    assert (pixels == before).all()
+    done = augment.changes(settings, uniform((1,), range(40), augment.NUMBERS))
+    for shrink in done.shrunk:
+        augment.fitted(pixels, settings, shrink)
+    batch = torch.from_numpy(np.repeat(pixels[None], 40, 0))
+    augment.varied(batch, done, settings)
+    assert (pixels == before).all() and (batch.numpy() == before).all()
 
 
 def test_half_of_the_pictures_are_flipped_and_it_is_told_which():
-    settings, plain = Augment(48, 16, augment=False, erase=0.0), augment.test(picture(), PLAIN)
-    told = []
-    for seed in range(200):
-        image, flipped = shown(picture(), settings, seed)
+    plain = augment.test(picture(), PLAIN)
+    images, done = shown(picture(), Augment(48, 16, augment=False, erase=0.0), count=200)
+    for image, flipped in zip(images, done.flipped, strict=True):
         assert image.equal(plain.flip(2) if flipped else plain)
-        told.append(flipped)
-    assert 80 <= sum(told) <= 120
+    assert 80 <= done.flipped.sum() <= 120
+
+
+def test_a_picture_is_flipped_then_changed_by_randaugment_then_erased():
+    settings = Augment(48, 16)
+    images, done = shown(picture(48, 16), settings, count=60)
+    for at in range(60):
+        planes = picture(48, 16)[:, :: -1 if done.flipped[at] else 1].transpose(2, 0, 1)
+        planes = rand_augment(torch.from_numpy(planes.copy())[None], done.operations[at : at + 1])
+        image = augment.normalised(planes, settings)[0]
+        top, left, high, wide = done.erased[at]
+        image[:, top : top + high, left : left + wide] = 0
+        assert image.equal(images[at])
+    assert done.operations.any() and done.flipped.any() and done.erased.any()
 
 
 def test_six_in_ten_pictures_have_a_rectangle_of_the_mean_colour():
     settings = Augment(96, 48, flip=False, augment=False)
-    pixels = np.full((96, 48, 3), 255, np.uint8)
-    shares = []
-    for seed in range(400):
-        erased = (shown(pixels, settings, seed)[0] == 0).all(0)
+    images, done = shown(np.full((96, 48, 3), 255, np.uint8), settings, count=400)
+    shares, aspects = [], []
+    for image, (top, left, high, wide) in zip(images, done.erased.tolist(), strict=True):
+        erased = (image == 0).all(0)
         rows, columns = erased.any(1), erased.any(0)
-        assert erased.sum() == rows.sum() * columns.sum() and rows.sum() < 96 and columns.sum() < 48
-        shares.append(float(erased.float().mean()))
-    found = [share for share in shares if share]
-    assert 0.52 < len(found) / 400 < 0.68
-    assert min(found) > 0.015 and max(found) < 0.42 and 0.15 < np.mean(found) < 0.26
+        assert erased.sum() == rows.sum() * columns.sum() == high * wide and rows.sum() < 96 and columns.sum() < 48
+        assert not erased.any() or erased[top : top + high, left : left + wide].all()
+        if high:
+            shares.append(float(erased.float().mean()))
+            aspects.append(high / wide)
+    assert 0.52 < len(shares) / 400 < 0.68
+    assert min(shares) > 0.015 and max(shares) < 0.42 and 0.15 < np.mean(shares) < 0.26
+    assert 0.25 < min(aspects) < 0.6 and 2.7 < max(aspects) < 3.8
+
+
+def test_rectangles_lie_anywhere_and_touch_each_side():
+    settings = Augment(96, 48, flip=False, augment=False, erase=1.0)
+    boxes = augment.changes(settings, uniform((5,), range(2000), augment.NUMBERS)).erased
+    assert (boxes[:, 2:] > 0).all()
+    assert boxes[:, 0].min() == 0 == boxes[:, 1].min()
+    assert (boxes[:, 0] + boxes[:, 2]).max() == 96 and (boxes[:, 1] + boxes[:, 3]).max() == 48
+
+
+def test_a_picture_in_which_no_rectangle_fits_keeps_all_of_it():
+    boxes = augment.changes(Augment(1, 1, erase=1.0), uniform((5,), range(9), augment.NUMBERS)).erased
+    assert not (boxes[:, 2] * boxes[:, 3]).any()
 
 
 def test_a_shrunk_picture_is_whole_and_its_edges_are_repeated_around_it():
@@ -96,8 +136,7 @@ def test_a_shrunk_picture_is_whole_and_its_edges_are_repeated_around_it():
     pixels = np.full((96, 48, 3), 200, np.uint8)
     pixels[8:-8, 4:-4] = 20
     sides = []
-    for seed in range(100):
-        image = shown(pixels, settings, seed)[0]
+    for image in shown(pixels, settings, count=100)[0]:
         dark = (image < 0).all(0)
         rows, columns = dark.any(1).sum() / 80, dark.any(0).sum() / 40
         assert 0.45 < rows < 1.05 and 0.45 < columns < 1.05 and not dark[[0, -1]].any() and not dark[:, [0, -1]].any()
@@ -106,69 +145,3 @@ def test_a_shrunk_picture_is_whole_and_its_edges_are_repeated_around_it():
     assert (
         min(heights) < 0.6 and min(widths) < 0.6 and max(heights) > 0.9 and max(widths) > 0.9 and np.corrcoef(heights, widths)[0, 1] < 0.5
     )
-
-
-def test_randaugment_applies_two_of_ten_operations_each_with_chance_one_half(monkeypatch):
-    assert len(OPERATIONS) == 10
-    calls = dict.fromkeys(OPERATIONS, 0)
-
-    def count(name):
-        def operation(pixels, side):
-            calls[name] += 1
-            return pixels
-
-        return operation
-
-    monkeypatch.setattr(augment, "OPERATIONS", {name: count(name) for name in OPERATIONS})
-    for seed in range(2000):
-        augment.rand_augment(picture(), np.random.default_rng(seed))
-    assert sum(calls.values()) / 2000 == pytest.approx(1.0, abs=0.05)
-    assert min(calls.values()) > 150 and max(calls.values()) < 250
-
-
-@pytest.mark.parametrize("name", OPERATIONS)
-@pytest.mark.parametrize("side", [1, -1])
-def test_every_operation_gives_bytes_of_the_same_shape(name, side):
-    pixels = picture(96, 32)
-    changed = OPERATIONS[name](pixels, side)
-    assert changed.shape == pixels.shape and changed.dtype == np.uint8
-    assert (name == "identity") == bool((changed == pixels).all())
-
-
-PILLOW = {
-    "autocontrast": ImageOps.autocontrast,
-    "equalize": ImageOps.equalize,
-    "brightness": lambda image: ImageEnhance.Brightness(image).enhance(augment.FACTOR),
-    "sharpness": lambda image: ImageEnhance.Sharpness(image).enhance(augment.FACTOR),
-}
-
-
-@pytest.mark.parametrize("name", PILLOW)
-def test_operations_are_pillows_to_the_bit(name):
-    draw = np.random.default_rng(5)
-    flat = [np.full((9, 8, 3), value, np.uint8) for value in (0, 7, 255)]
-    mixed = np.concatenate([np.full((40, 10, 3), 9, np.uint8), draw.integers(0, 256, (2, 10, 3), np.uint8)])
-    noise = [draw.integers(*span, (30, 16, 3), np.uint8) for span in ((0, 256), (100, 103), (0, 2), (254, 256))]
-    for pixels in (*flat, mixed, *noise, *(picture(96, 32, seed) for seed in range(20))):
-        theirs = np.asarray(PILLOW[name](Image.fromarray(pixels)))
-        assert (OPERATIONS[name](pixels, 1) == theirs).all()
-
-
-def test_geometry_moves_as_far_as_published_and_fills_with_grey():
-    pixels = picture(96, 64)
-    moved = OPERATIONS["translate_x"](pixels, 1)
-    assert (moved[:, :7] == 128).all() and (moved[:, 7:] == pixels[:, :-7]).all()
-    moved = OPERATIONS["translate_y"](pixels, -1)
-    assert (moved[-7:] == 128).all() and (moved[:-7] == pixels[7:]).all()
-    row = OPERATIONS["shear_x"](pixels, 1)[50]
-    assert (row[:10] == 128).all() and abs(row[12:].astype(int) - pixels[50, 2:-10]).max() < 40  # 50 x 0.21 = 10.5 to the right
-    upright = np.zeros((101, 101, 3), np.uint8)
-    upright[:, 48:53] = 255
-    turned = OPERATIONS["rotate"](upright, 1)
-    bright = np.argwhere(turned[20, :, 0] > 200)
-    assert bright.mean() == pytest.approx(50 - np.tan(np.radians(21)) * 30, abs=1.5)  # counter-clockwise
-
-
-def test_brightness_is_raised_by_36_percent():
-    pixels = np.full((4, 4, 3), 100, np.uint8)
-    assert abs(OPERATIONS["brightness"](pixels, 1).astype(int) - 136).max() <= 1
