@@ -27,7 +27,6 @@ from torch.nn.functional import pad
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.step import DTYPES, WIDTH, batch_of, settings, spent, vocabulary
-from pretrain.build import method_of
 from pretrain.evaluate import PAIRS, matched, text_states
 from pretrain.gallery import Gallery, slices
 from pretrain.method import Encoded, Text
@@ -108,7 +107,7 @@ def drawn(given: argparse.Namespace) -> tuple[Aptm, Noise, Tensor]:
         torch.set_num_threads(given.threads)
     device, config = torch.device(given.device), settings(given.preset, given.dtype)
     tokenizer = vocabulary(config.data.vocabulary)
-    method = method_of(config, tokenizer).to(device).eval()
+    method = Aptm.build(config, tokenizer).to(device).eval()
     height, width = method.swin.grid
     tokens = torch.randn(given.gallery, 1 + height * width, method.swin.width, generator=torch.Generator().manual_seed(0))
     method.swin = cast(Any, Tokens(tokens.to(device)))

@@ -37,7 +37,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from mals.attributes import load_space
 from mals.settings import check_kind
 from pretrain import losses, ranks
-from pretrain.build import method_of
 from pretrain.config import TRAINING, Training
 from pretrain.method import Batch, Text
 from pretrain.methods.aptm import Aptm, generator
@@ -186,7 +185,7 @@ def measured(given: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
     device = started(given)
     config = settings(given.preset, dtype, given.compile and way == "ours")
     tokenizer = vocabulary(config.data.vocabulary)
-    method = method_of(config, tokenizer).to(device)
+    method = Aptm.build(config, tokenizer).to(device)
     batch = batch_of(config, tokenizer, given.batch).to(device)
     trained = method if way == "ours" else Published(method)
     optimizer = (

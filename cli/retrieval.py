@@ -18,8 +18,12 @@ Checkpoint = Annotated[
 ]
 Split = Annotated[str, typer.Option("--split", help="Which split of packed data.")]
 Rerank = Annotated[
-    str,
-    typer.Option("--rerank", help="itm, published or none: how the best by cosine are ordered; published: attributes by matching alone."),
+    str | None,
+    typer.Option(
+        "--rerank",
+        help="itm, published or none: how the best by cosine are ordered; published: attributes by matching alone. "
+        "Where not given: itm if the method has a cross encoder.",
+    ),
 ]
 Best = Annotated[int, typer.Option("--k", min=1, help="Pictures of a text that the cross encoder looks at.")]
 Preset = Annotated[str | None, typer.Option("--preset", "-p", help="Whose sizes a file of weights has; aptm-paper where not given.")]
@@ -39,7 +43,7 @@ def evaluate(
     checkpoint: Checkpoint,
     data: Data,
     split: Split = "test",
-    rerank: Rerank = "itm",
+    rerank: Rerank = None,
     k: Best = 128,
     recognise: Annotated[bool | None, typer.Option("--attributes/--no-attributes", help="Where not given: if there are labels.")] = None,
     plain: Annotated[bool, typer.Option("--plain-captions", help="a-z and 0-9 alone, as published for ICFG and RSTP.")] = False,
@@ -58,6 +62,7 @@ def evaluate(
     mode = _mode(rerank)
     on_gpus(gpus)
     found = trained.read(checkpoint, sets or [], preset, ranks.start())
+    mode = evaluation.ordering(found.method, mode)
     gallery = evaluation.open_gallery(found, data, split, recognise, batch=batch, workers=workers, plain=plain)
     result = evaluation.evaluate(found, gallery, mode, k)
     result = {"checkpoint": checkpoint, "data": data, "split": split, "rerank": mode, "k": k, **result}
@@ -72,7 +77,7 @@ def zeroshot(
     checkpoint: Checkpoint,
     data: Annotated[list[str], typer.Option("--data", help="A benchmark that is packed, such as by `mals import`; again for each.")],
     split: Split = "test",
-    rerank: Rerank = "itm",
+    rerank: Rerank = None,
     k: Best = 128,
     plain: Annotated[
         bool, typer.Option("--plain-captions", help="a-z and 0-9 alone; with --rerank published so of ICFG and RSTP.")
@@ -87,12 +92,14 @@ def zeroshot(
     as_json: Json = False,
 ) -> None:
     """Every benchmark without fine-tuning, as one table: retrieval where there are captions, recognition where there are labels."""
+    from pretrain import evaluate as evaluation
     from pretrain import ranks, trained
     from pretrain import zeroshot as table
 
     mode = _mode(rerank)
     on_gpus(gpus)
     found = trained.read(checkpoint, sets or [], preset, ranks.start())
+    mode = evaluation.ordering(found.method, mode)
     result = table.zeroshot(found, data, split, mode, k, batch=batch, workers=workers, plain=plain, progress=_tell)
     result = {"checkpoint": checkpoint, **result}
     if ranks.is_main():
@@ -111,7 +118,7 @@ def search(
     data: Data,
     split: Split = "test",
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Pictures to show.")] = 10,
-    rerank: Rerank = "itm",
+    rerank: Rerank = None,
     k: Best = 128,
     to: Annotated[Path, typer.Option("--to", help="The contact sheet.")] = Path("search.jpg"),
     preset: Preset = None,
@@ -127,6 +134,7 @@ def search(
 
     mode = _mode(rerank)
     found = trained.read(checkpoint, sets or [], preset, ranks.start())
+    mode = evaluation.ordering(found.method, mode)
     gallery = evaluation.open_gallery(found, data, split, False, batch=batch, workers=workers)
     hits = searching.search(found, gallery, sentence, count, mode, k)
     to.write_bytes(searching.sheet(gallery, hits))
@@ -145,10 +153,10 @@ def _tell(name: str) -> None:
         print(f"{name} ...", file=sys.stderr, flush=True)
 
 
-def _mode(rerank: str) -> Any:
+def _mode(rerank: str | None) -> Any:
     from mals.errors import UserError
 
-    if rerank not in MODES:
+    if rerank is not None and rerank not in MODES:
         raise UserError(f"--rerank takes {', '.join(MODES[:-1])} or {MODES[-1]}, not {rerank}")
     return rerank
 

@@ -3,7 +3,6 @@
 A cell holds `id`, the columns that its stage adds, and `reject` and `error`. Nothing here knows what a stage does.
 """
 
-import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pyarrow as pa
 
 from mals.config import Config
 from mals.errors import ModelMissing, UserError
+from mals.imported import imported
 from mals.receipt import Receipt, fingerprint
 from mals.stage import Stage
 from mals.store import Store
@@ -31,14 +31,7 @@ class Damaged(UserError):
 
 def build(name: str, config: Config) -> Stage:
     """The stage called `name`: ours, or the one that `stages` in the settings puts in its place."""
-    target = config.stages.get(name, f"mals.{name}:stage")
-    module, colon, function = target.partition(":")
-    if not colon:
-        raise UserError(f"stages.{name} = {target!r} is not of the form my_package.my_module:my_function")
-    try:
-        make: Callable[[Config], Stage] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"stages.{name} = {target!r} cannot be imported: {error}") from None
+    make: Callable[[Config], Stage] = imported(config.stages.get(name, f"mals.{name}:stage"), f"stages.{name}")
     return make(config)
 
 

@@ -4,9 +4,9 @@ Sizes of a batch are those of the global one, whatever the number of processes. 
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mals.config import Count, Part, Share
 from mals.settings import Kind
@@ -119,7 +119,7 @@ class Selection(Part):
     on: Literal["val", "test"] = "val"  # test is what papers do, and optimistic
     every: Count = 1  # epochs
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the persons of train are taken out of it, and serve as val
-    rerank: Literal["itm", "published", "none"] = "itm"
+    rerank: Literal["itm", "published", "none"] = "itm"  # none where the method has no cross encoder
     k: Count = 128  # pictures of a text that the cross encoder looks at
     plain: bool = False  # captions as letters and digits alone, as published for ICFG-PEDES and RSTPReid
 
@@ -130,7 +130,7 @@ class Training(Part):
     preset: str = "aptm"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
     start: str | None = None  # weights of the whole method: the authors' checkpoint, or model.safetensors of a finished training
-    method: Literal["aptm"] = "aptm"
+    method: str = "aptm"  # or my_package.my_module:MyMethod, a subclass of pretrain.method.Method
     batch: Count = 600  # rows a step, of all processes together
     epochs: Count = 32
     steps: Count | None = None  # instead of epochs
@@ -142,9 +142,20 @@ class Training(Part):
     data: Data = Data()
     vision: Vision = Vision()
     words: Words = Words()
-    aptm: Aptm
+    aptm: Aptm | None = None  # of the method aptm, which needs it
+    own: dict[str, Any] = Field(default_factory=dict)  # of a method of your own
     optimizer: Optimizer = Optimizer()
     selection: Selection = Selection()  # of `mals finetune`
+
+    @model_validator(mode="after")
+    def _settings_of_the_method(self) -> "Training":
+        if self.method == "aptm" and self.aptm is None:
+            raise ValueError("the method aptm needs the settings aptm")
+        if self.method != "aptm" and self.aptm is not None:
+            raise ValueError(f"the method is {self.method}, and the settings aptm are not its; --preset own has none")
+        if ":" not in self.method and self.own:
+            raise ValueError(f"the settings own are for a method of your own, and the method is {self.method}")
+        return self
 
 
 TRAINING = Kind(Training, Path(__file__).parent / "presets")

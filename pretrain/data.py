@@ -29,7 +29,7 @@ from pretrain.augment import Augment, Changes
 from pretrain.chance import uniform
 from pretrain.eda import Synonyms, eda
 from pretrain.method import Batch, Text, Wants
-from pretrain.pairs import NEED, Decoder, Pairs
+from pretrain.pairs import Decoder, Pairs
 from pretrain.text import Tokenizer, exchange_sides, pre_caption
 
 __all__ = ["Loader", "Pairs", "order"]
@@ -71,21 +71,19 @@ class Loader:
         workers: int = 0,
         look: Augment = Augment(),
         exchange: bool = True,
-        count_padding: bool = False,
-        need: str = NEED,
         synonyms: Synonyms | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         """`batch` is the global one; `exchange` swaps left and right in captions of flipped pictures; `stop` is the step after the last.
 
-        `need` tells who wants labels, see `Pairs.open`; `synonyms` are EDA's; batches come to be on `device`.
+        `synonyms` are EDA's; batches come to be on `device`.
         """
-        _check(pairs, wants, batch, world, need)
+        _check(pairs, wants, batch, world)
         self.per_epoch = len(pairs) // batch  # steps
         self.unreadable: dict[int, str] = {}  # row -> why; rows of this process so far
         self._look, self._device = look, device
         self._steps = _Steps(step, stop)
-        parts = _Parts(pairs, tokenizer, wants, batch, seed, rank, world, look, exchange, count_padding, synonyms or {})
+        parts = _Parts(pairs, tokenizer, wants, batch, seed, rank, world, look, exchange, synonyms or {})
         self._loader: DataLoader[Any] = DataLoader(
             parts,  # type: ignore[arg-type]
             batch_size=None,
@@ -130,12 +128,12 @@ class Loader:
                 print(f"{why}; another row takes its place{more}", file=sys.stderr, flush=True)
 
 
-def _check(pairs: Pairs, wants: Wants, batch: int, world: int, need: str) -> None:
+def _check(pairs: Pairs, wants: Wants, batch: int, world: int) -> None:
     """UserError where the data cannot give what is wanted."""
     if wants.group != (1, 1):
         raise UserError("batches with several rows of a person come with fine-tuning")
     if wants.attributes and pairs.labels is None:
-        raise UserError(f"the data have no attribute labels, which {need}")
+        raise UserError(f"the data have no attribute labels, which {wants.need}")
     if batch > len(pairs):
         raise UserError(f"a batch of {batch:,} rows is more than the {len(pairs):,} rows of the data")
     if batch < 1 or batch % world:
@@ -166,7 +164,6 @@ class _Parts:
     world: int
     look: Augment
     exchange: bool
-    count_padding: bool
     synonyms: Synonyms
 
     def __post_init__(self) -> None:
@@ -217,7 +214,7 @@ class _Parts:
         found: dict[str, Any] = {"text": vars(text)}
         if self.wants.masked:
             chance = uniform((self.seed, epoch, WORDS), asked, self.tokenizer.numbers)
-            masked, found["targets"] = self.tokenizer.mask(text, chance, self.count_padding)
+            masked, found["targets"] = self.tokenizer.mask(text, chance, self.wants.padding)
             found["masked"] = vars(masked)
         if self.wants.other != "none":
             draws = [self._draws(epoch, row, OTHER) for row in asked]
@@ -232,7 +229,7 @@ class _Parts:
         return np.random.default_rng((self.seed, epoch, row, use))
 
     def _encode(self, captions: list[str]) -> Text:
-        return self.tokenizer.encode([pre_caption(text) for text in captions], self.tokenizer.max_tokens if self.count_padding else None)
+        return self.tokenizer.encode([pre_caption(text) for text in captions], self.tokenizer.max_tokens if self.wants.padding else None)
 
     def _readable(self, row: int, epoch: int, unreadable: dict[str, str]) -> tuple[int, NDArray[np.uint8]]:
         """The row and its pixels, or those of the first readable one that chance puts in its place."""

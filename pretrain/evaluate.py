@@ -17,9 +17,7 @@ from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import metrics, ranks
 from pretrain.gallery import SPACES, Gallery, encoded, opened
-from pretrain.method import Method, Text
-from pretrain.methods.aptm import CONTRAST, MATCH, Aptm
-from pretrain.models.bert import KeysValues
+from pretrain.method import PAIRS, Method, Text
 from pretrain.pairs import NoLabels, Place
 from pretrain.precision import cosines
 from pretrain.trained import Trained
@@ -27,7 +25,6 @@ from pretrain.trained import Trained
 Rerank = Literal["none", "itm", "published"]
 
 PUBLISHED = 8.0  # times the cosine beside the matching logit: what four processes of the authors' code come to (aptm.md 5.2)
-PAIRS = 256  # texts against pictures in one call of the cross encoder
 CELLS = 1 << 24  # scores in memory at once
 
 PROTOCOL = "text to picture; every caption is a query, all pictures of the split are the gallery; matches are pictures of the same person"
@@ -39,7 +36,6 @@ ORDER = {
 PLAIN = "; captions are read as letters a-z and digits alone"
 CLASSIFIER = "a plain classifier (space {space}) says yes where its logit is above 0"
 PROMPTS = "of an attribute's two prompts (space {space}) the one whose {score} is higher"
-SCORES = {("contrast",): "cosine", ("match",): "matching logit", ("contrast", "match"): "matching logit + cosine / temperature"}
 
 
 @dataclass
@@ -76,6 +72,14 @@ class Found:
         return min(low for low, _ in sides), max(high for _, high in sides)
 
 
+def ordering(method: Method, asked: Rerank | None) -> Rerank:
+    """How the best are ordered: as asked; where nothing was, by matching if the method can. UserError where it cannot."""
+    able = "match" in method.abilities
+    if asked in ("itm", "published") and not able:
+        raise UserError(f"--rerank {asked}: this method has no cross encoder to order by; leave --rerank out, or give none")
+    return asked or ("itm" if able else "none")
+
+
 @torch.inference_mode()
 def find(method: Method, gallery: Gallery, mode: Rerank = "none", k: int = 128) -> Found:
     """Embed a gallery and its queries; let the cross encoder look at the best k pictures of each text unless `mode` is none.
@@ -86,7 +90,6 @@ def find(method: Method, gallery: Gallery, mode: Rerank = "none", k: int = 128) 
     texts = embed_texts(method, gallery)
     found = Found(texts, images, torch.empty(len(texts), 0, dtype=torch.int64))
     if mode != "none":
-        assert isinstance(method, Aptm)
         found.best = torch.cat([block.topk(min(k, len(images)), dim=1).indices for block in found.cosines()])
         found.logits = matched(method, gallery, found.best)
     return found
@@ -122,7 +125,7 @@ def _whole(own: Tensor | None, rows: int, device: Any) -> Tensor:
 
 
 @torch.inference_mode()
-def matched(method: Aptm, gallery: Gallery, best: Tensor) -> Tensor:
+def matched(method: Method, gallery: Gallery, best: Tensor) -> Tensor:
     """The logits for "they belong together" of each text and its best pictures: [Q, K].
 
     Pictures come in chunks, whose keys and values are projected once; only those of one chunk are in memory.
@@ -133,7 +136,7 @@ def matched(method: Aptm, gallery: Gallery, best: Tensor) -> Tensor:
     order = best.flatten().argsort(stable=True)  # pairs by picture
     pictures = best.flatten()[order].contiguous()
     for numbers, images in gallery.images():
-        keys = method.bert.project(method.swin(images).tokens)
+        keys = method.keys(images)
         ends = torch.tensor([int(numbers[0]), int(numbers[-1]) + 1], device=pictures.device)
         first, last = torch.searchsorted(pictures, ends).tolist()
         pairs = order[first:last]
@@ -147,64 +150,35 @@ def matched(method: Aptm, gallery: Gallery, best: Tensor) -> Tensor:
     return ranks.total(logits)
 
 
-def text_states(method: Aptm, gallery: Gallery) -> tuple[Tensor, Tensor]:
+def text_states(method: Method, gallery: Gallery) -> tuple[Tensor, Tensor]:
     """States [Q, L, C] and mask [Q, L] of all captions; every rank reads them all, which costs little beside the cross encoder."""
-    parts = [(method.bert.text(text.ids, text.mask), text.mask) for _, text in gallery.texts(everyone=True)]
+    parts = [(method.states(text), text.mask) for _, text in gallery.texts(everyone=True)]
     wide = max(mask.shape[1] for _, mask in parts)
     states = [pad(state, (0, 0, 0, wide - state.shape[1])) for state, _ in parts]
     return torch.cat(states), torch.cat([pad(mask, (0, wide - mask.shape[1])) for _, mask in parts])
 
 
-def judges(method: Aptm, mode: Rerank = "itm") -> tuple[str, ...]:
-    """What is asked whether a prompt is true: what the method was trained with of contrast and match; "published" asks the match alone.
-
-    Both together are surer than each: mA 0.752, of the cosine 0.745, of the match 0.742 (a small APTM from scratch on the pedestrian
-    world, docs/log.md).
-    """
-    found = tuple(name for name, losses in {"contrast": CONTRAST, "match": MATCH}.items() if method.weighs(*losses))
-    return found if found and mode != "published" else ("match",)
-
-
-def prompt_logits(method: Aptm, prompts: Text, states: Tensor, images: Tensor, mode: Rerank = "itm") -> Tensor:
-    """How true prompts [2A, P], with states [2A, P, C], are of pictures [B, 3, H, W]: [B, 2A], the sum of what its `judges` say."""
-    tokens, asked = method.swin(images).tokens, judges(method, mode)
-    found = torch.zeros(len(images), len(states), device=states.device)
-    if "contrast" in asked:
-        found += cosines(method._image(tokens), method._text(states)) / method.temp
-    if "match" in asked:
-        keys = method.bert.project(tokens)
-        found += match_all(method, states, prompts.mask, keys, len(images)).T
-    return found
-
-
-def match_all(method: Aptm, states: Tensor, mask: Tensor, keys: KeysValues, pictures: int) -> Tensor:
-    """How true texts, states [R, L, C], are of all pictures, by keys and values of these: [R, pictures] float32."""
-    pairs = torch.cartesian_prod(torch.arange(len(states)), torch.arange(pictures)).to(states.device)
-    logits = [method.match(states[some[:, 0]], mask[some[:, 0]], keys, some[:, 1])[:, 1].float() for some in pairs.split(PAIRS)]
-    return torch.cat(logits).unflatten(0, (len(states), pictures))
-
-
 @torch.inference_mode()
-def recognised(method: Aptm, gallery: Gallery, prompts: Text, mode: Rerank = "itm") -> Tensor:
+def recognised(method: Method, gallery: Gallery, prompts: Text, mode: Rerank = "itm") -> Tensor:
     """[G, A] in {0, 1}: of an attribute's two prompts, of [2A, P], the one that is truer of a picture; ties are 0.
 
     Pictures that cannot be read are left out of the gallery from then on.
     """
-    states = method.bert.text(prompts.ids, prompts.mask)
+    states = method.states(prompts)
     found = torch.zeros(len(gallery), len(states) // 2, device=states.device)
     for numbers, images in gallery.images():
-        side = prompt_logits(method, prompts, states, images, mode)
+        side = method.believe(prompts, states, images, mode == "published")
         found[numbers] = (side[:, 1::2] > side[:, 0::2]).float()
     whole = ranks.total(found).long()
     return whole if gallery.settled else whole[gallery.leave_out().to(whole.device)]
 
 
 @torch.inference_mode()
-def classified(method: Aptm, gallery: Gallery) -> Tensor:
+def classified(method: Method, gallery: Gallery) -> Tensor:
     """[G, A] in {0, 1} as `recognised`, by the plain classifier."""
     found = torch.zeros(len(gallery), len(gallery.pairs.labels[0]) if gallery.pairs.labels is not None else 0, device=gallery.device)
     for numbers, images in gallery.images():
-        found[numbers] = method.classify(images).float()
+        found[numbers] = (method.classify(images) > 0).float()
     whole = ranks.total(found).long()
     return whole if gallery.settled else whole[gallery.leave_out().to(whole.device)]
 
@@ -230,15 +204,19 @@ def attributes(pred: Tensor, labels: Tensor, space: str, names: list[str], posit
 
 def evaluate(trained: Trained, gallery: Gallery, mode: Rerank = "itm", k: int = 128) -> dict[str, Any]:
     """Everything that can be told of a trained method on a split: retrieval where there are captions, attributes where there are labels."""
-    if gallery.space is None and (not gallery.captioned or trained.method.classifier is not None):
-        lacks = "neither captions nor attribute labels" if trained.method.classifier is None else "no attribute labels, all that it knows"
-        raise UserError(f"there is nothing to measure: {gallery.pairs.where(0)} and the others have {lacks}")
-    told: dict[str, Any] = {}
-    if gallery.captioned and trained.method.classifier is None:
-        told |= searched(trained, gallery, mode, k)
-    if gallery.space is not None:
-        told |= labelled(trained, gallery, mode)
-    return told
+    known = trained.method.abilities
+    asked = {"captions": "embed" in known, "attribute labels": bool({"recognise", "classify"} & known)}
+    there = {"captions": gallery.captioned, "attribute labels": gallery.space is not None}
+    if not any(asked[what] and there[what] for what in asked):
+        lacks = " nor ".join(what for what in asked if asked[what])
+        told = f"neither {lacks}" if all(asked.values()) else f"no {lacks}, all that it knows"
+        raise UserError(f"there is nothing to measure: {gallery.pairs.where(0)} and the others have {told}")
+    found: dict[str, Any] = {}
+    if gallery.captioned and asked["captions"]:
+        found |= searched(trained, gallery, mode, k)
+    if gallery.space is not None and asked["attribute labels"]:
+        found |= labelled(trained, gallery, mode)
+    return found
 
 
 def searched(trained: Trained, gallery: Gallery, mode: Rerank = "itm", k: int = 128) -> dict[str, Any]:
@@ -253,17 +231,17 @@ def labelled(trained: Trained, gallery: Gallery, mode: Rerank = "itm") -> dict[s
     assert gallery.space is not None
     space, method = load_space(gallery.space), trained.method
     positive = [values.index("yes") if "yes" in values else 1 for values in space.values]
-    if method.classifier is not None and gallery.space != trained.config.aptm.space:
-        raise UserError(f"the classifier knows the attributes of {trained.config.aptm.space}, and the labels are those of {gallery.space}")
+    classifies, own = "classify" in method.abilities, method.wants.space
+    if classifies and gallery.space != own:
+        raise UserError(f"the classifier knows the attributes of {own}, and the labels are those of {gallery.space}")
     with trained.precision():
-        if method.classifier is not None:
-            pred = classified(method, gallery)
+        if classifies:
+            pred, protocol = classified(method, gallery), CLASSIFIER.format(space=space.name)
         else:
             prompts = encoded(trained.tokenizer, [prompt for pair in space.prompts for prompt in pair], gallery.device)
             pred = recognised(method, gallery, prompts, mode)
+            protocol = PROMPTS.format(space=space.name, score=method.believed_by(mode == "published"))
     assert gallery.labels is not None
-    protocol = PROMPTS if method.classifier is None else CLASSIFIER
-    protocol = protocol.format(space=space.name, score=SCORES[judges(method, mode)])
     found = attributes(pred, gallery.labels, space.name, list(space.names), positive, protocol)
     return {"attributes": found, "unreadable": _unreadable(gallery)}
 
@@ -288,7 +266,8 @@ def open_gallery(
     They may be of the space that the method was trained with, or of any that ships with mals, since prompts are but texts.
     """
     try:
-        pairs, space = opened(data, split, None if recognise is False else [trained.config.aptm.space, *SPACES])
+        spaces = [space for space in (trained.method.wants.space, *SPACES) if space]
+        pairs, space = opened(data, split, None if recognise is False else spaces)
     except NoLabels:
         if recognise is not None:
             raise

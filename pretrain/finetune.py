@@ -7,12 +7,10 @@ from typing import Any
 from mals import settings
 from mals.create import read_settings
 from mals.errors import UserError
-from pretrain import trained
+from pretrain import methods, trained
 from pretrain.config import TRAINING, Training
 from pretrain.selection import Selecting
 from pretrain.train import train
-
-KEPT = ("vision", "words")  # settings that a checkpoint decides: the sizes of its towers; but not what these themselves started from
 
 
 def configured(
@@ -35,9 +33,8 @@ def inherited(init: str) -> dict[str, Any]:
         return {"start": source.weights}
     before = settings.check_kind(source.settings, init, TRAINING)
     assert isinstance(before, Training)
-    sizes = {part: {**getattr(before, part).model_dump(mode="json"), "start": None} for part in KEPT}
     data = {"height": before.data.height, "width": before.data.width, "tokenizer": str(source.tokenizer)}
-    return {**sizes, "start": source.weights, "data": data, "aptm": {"proj": before.aptm.proj}}
+    return {**methods.find(before.method).inherited(before), "start": source.weights, "data": data}
 
 
 def finetune(config: Training, data: Sequence[str], out: Path, device: str = "auto") -> dict[str, Any]:

@@ -16,13 +16,16 @@ from mals.attributes import Space, load_space
 from mals.errors import UserError
 from pretrain import augment
 from pretrain.augment import Pixels
-from pretrain.evaluate import match_all, prompt_logits
 from pretrain.gallery import TEXTS, encoded, slices
-from pretrain.method import Text
-from pretrain.methods.aptm import Aptm
+from pretrain.method import Ability, Method, Text
 from pretrain.trained import Trained, read
 
 Picture = str | Path | Image.Image | np.ndarray[Any, Any]  # a file, or an array [h, w, 3] of bytes, red first
+LACKS: dict[Ability, str] = {
+    "embed": "embeds nothing",
+    "match": "has no cross encoder to look at a text and a picture together",
+    "recognise": "knows no attributes",
+}
 Value = tuple[str, float]  # an attribute's value, and its share of the belief in the two: 0.5 ... 1
 
 
@@ -36,54 +39,61 @@ class Loaded:
     def embed_image(self, pictures: Picture | Sequence[Picture]) -> Tensor:
         """[B, D] of length 1; the dot product with a sentence's embedding says how well they fit."""
         with self.trained.precision():
-            return torch.cat([self._embeds().embed_image(images).float().cpu() for images in self._images(pictures)])
+            return torch.cat([self._able("embed").embed_image(images).float().cpu() for images in self._images(pictures)])
 
     @torch.inference_mode()
     def embed_text(self, sentences: str | Sequence[str]) -> Tensor:
         """[B, D] of length 1."""
         with self.trained.precision():
-            return torch.cat([self._embeds().embed_text(text).float().cpu() for text in self._texts(sentences)])
+            return torch.cat([self._able("embed").embed_text(text).float().cpu() for text in self._texts(sentences)])
 
     @torch.inference_mode()
     def rerank(self, sentences: str | Sequence[str], pictures: Picture | Sequence[Picture]) -> Tensor:
         """Logits [Q, G] of the cross encoder, which looks at each sentence and each picture together: the higher the likelier."""
-        method = self._embeds()
+        method = self._able("match")
         with self.trained.precision():
-            texts = [(method.bert.text(text.ids, text.mask), text.mask) for text in self._texts(sentences)]
+            texts = [(method.states(text), text.mask) for text in self._texts(sentences)]
             columns = []
             for images in self._images(pictures):
-                keys = method.bert.project(method.swin(images).tokens)
-                columns.append(torch.cat([match_all(method, states, mask, keys, len(images)).cpu() for states, mask in texts]))
+                keys = method.keys(images)
+                columns.append(torch.cat([method.match_all(states, mask, keys, len(images)).cpu() for states, mask in texts]))
         return torch.cat(columns, 1)
 
     @torch.inference_mode()
     def attributes(self, pictures: Picture | Sequence[Picture], space: str | None = None) -> list[dict[str, Value]]:
         """For each picture attribute -> value and score, by the prompts of an attribute space, that of the training where none is named."""
-        own, method = self.trained.config.aptm.space, self.trained.method
-        known = load_space(space or own)
-        if method.classifier is not None:
-            return _told(known, self._classified(pictures, space or own))
+        space = space or self.trained.method.wants.space
+        if space is None:
+            raise UserError("this method was trained without attributes: name their space")
+        known = load_space(space)
+        if "classify" in self.trained.method.abilities:
+            return _told(known, self._classified(pictures, space))
+        method = self._able("recognise")
         prompts = encoded(self.trained.tokenizer, [prompt for pair in known.prompts for prompt in pair], self.trained.device)
         with self.trained.precision():
-            states = method.bert.text(prompts.ids, prompts.mask)
-            logits = torch.cat([prompt_logits(method, prompts, states, images).cpu() for images in self._images(pictures)])
+            states = method.states(prompts)
+            logits = torch.cat([method.believe(prompts, states, images).cpu() for images in self._images(pictures)])
         return _told(known, logits.unflatten(1, (-1, 2)).float())
 
     def _classified(self, pictures: Picture | Sequence[Picture], space: str) -> Tensor:
         """Logits [B, A, 2] of a plain classifier, the first of each two 0; UserError where it knows another space."""
-        own, method = self.trained.config.aptm.space, self.trained.method
-        assert method.classifier is not None
+        method = self.trained.method
+        own = method.wants.space
         if space != own:
             raise UserError(f"this method is a plain classifier: it knows the attributes of {own} alone, not those of {space}")
         with self.trained.precision():
-            parts = [method.classifier(method.swin(images).tokens[:, 0]).float().cpu() for images in self._images(pictures)]
+            parts = [method.classify(images).float().cpu() for images in self._images(pictures)]
         logits = torch.cat(parts)
         return torch.stack([torch.zeros_like(logits), logits], 2)
 
-    def _embeds(self) -> Aptm:
-        """The method; UserError where it is a plain classifier."""
-        if self.trained.method.classifier is not None:
-            raise UserError("this method is a plain classifier: it knows attributes, and neither embeds nor compares")
+    def _able(self, ability: Ability) -> Method:
+        """The method; UserError where it cannot do that."""
+        known = self.trained.method.abilities
+        if ability not in known:
+            only = (
+                "is a plain classifier: it knows attributes, and neither embeds nor compares" if known == {"classify"} else LACKS[ability]
+            )
+            raise UserError(f"this method {only}")
         return self.trained.method
 
     def _images(self, pictures: Picture | Sequence[Picture]) -> Iterator[Tensor]:

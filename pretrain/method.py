@@ -4,11 +4,17 @@ Shapes everywhere: B rows of the batch, L tokens of the longest caption, A attri
 are dot products, N tokens of a picture.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Self
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from pretrain import weights
+
+PAIRS = 256  # texts against pictures in one call of `Method.match`
+NEED = "this training needs"
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,9 @@ class Wants:
     masked: bool = False  # masked captions and their targets
     other: Literal["none", "same_person", "eda"] = "none"  # where a second caption comes from
     attributes: bool = False  # labels
+    space: str | None = None  # whose attributes it knows; labels of these are wanted where `attributes`
+    need: str = NEED  # who wants labels, as `Pairs.open` tells it: "the loss iac needs"
+    padding: bool = False  # captions as wide as they may be, whose padding may be masked like words
     group: tuple[int, int] = (1, 1)  # fewest and most rows of one person that follow each other
 
 
@@ -73,20 +82,100 @@ class Rule:
     decay: float = 1.0
 
 
-class Method(Protocol):
-    """A torch module; all mathematics of one step is in `forward`, so that DistributedDataParallel sees it."""
+Ability = Literal["embed", "match", "recognise", "classify"]
 
-    wants: Wants
-    rules: tuple[Rule, ...]
+
+class Method(nn.Module):
+    """What is trained and asked. All mathematics of one step is in `forward`, so that DistributedDataParallel sees it.
+
+    A method of one's own is a subclass with `build` and `forward`, and, as its `abilities` say:
+
+    embed        `embed_image` and `embed_text`, whose dot product is the score of a picture and a text
+    match        `keys`, `states` and `match`, which looks at a text and a picture together
+    recognise    `believe`, which says how true the prompts of attributes are of pictures
+    classify     `classify`, which knows the attributes of one space without prompts
+    """
+
+    wants: Wants = Wants()
+    rules: tuple[Rule, ...] = ()
+    abilities: frozenset[Ability] = frozenset({"embed"})
+
+    @classmethod
+    def wanted(cls, config: Any) -> Wants:
+        """What a training with these settings, a `pretrain.config.Training`, needs from the data."""
+        return cls.wants
+
+    @classmethod
+    def texts(cls, config: Any) -> list[str]:
+        """Texts besides the captions whose words the vocabulary has to hold."""
+        return []
+
+    @classmethod
+    def build(cls, config: Any, tokenizer: Any) -> Self:
+        """The method with random weights, which follow from config.seed; UserError where the settings make none."""
+        raise NotImplementedError
+
+    @classmethod
+    def inherited(cls, config: Any) -> dict[str, Any]:
+        """The settings that weights of a training with these settings decide: those of a fine-tuning that starts from them."""
+        return {"method": config.method, "own": config.own}
+
+    @classmethod
+    def read(cls, source: str) -> dict[str, Tensor]:
+        """The weights in a file, a folder or at a hub id, under the names of `state_dict`."""
+        return weights.tensors(source)
+
+    def begin(self, config: Any, pairs: Any) -> None:
+        """Take the weights that the settings name, and what is to be known of the data, before the first step."""
+        if config.start:
+            weights.load(self, self.read(config.start), config.start)
+
+    def parts(self) -> dict[str, Sequence[nn.Module]]:
+        """The parts whose sizes a model card tells, by what they are."""
+        return {}
+
+    def starts(self, config: Any) -> dict[str, tuple[str | None, bool]]:
+        """Which parts, "The vision encoder", began with which weights (None: none), and whether these had seen photographs."""
+        return {}
 
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """The weighted losses of one step by name, scalars in float32; the loop minimises their sum."""
-        ...
+        raise NotImplementedError
 
     def embed_image(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, D]; the score of a picture and a text is the dot product of their embeddings."""
-        ...
+        raise NotImplementedError
 
     def embed_text(self, text: Text) -> Tensor:
         """[B, L] -> [B, D]."""
-        ...
+        raise NotImplementedError
+
+    def keys(self, images: Tensor) -> Any:
+        """What is kept of pictures [B, 3, H, W] that are to be matched with many texts."""
+        raise NotImplementedError
+
+    def states(self, text: Text) -> Tensor:
+        """What is kept of texts that are to be matched with many pictures: [B, L, C]."""
+        raise NotImplementedError
+
+    def match(self, states: Tensor, mask: Tensor, keys: Any, images: Tensor | None = None) -> Tensor:
+        """Whether texts [R, L, C] are true of pictures, by number [R] (None: each its own): logits [R, 2], the second for yes."""
+        raise NotImplementedError
+
+    def match_all(self, states: Tensor, mask: Tensor, keys: Any, pictures: int) -> Tensor:
+        """How true texts, states [R, L, C], are of all pictures, by their keys: [R, pictures] float32."""
+        pairs = torch.cartesian_prod(torch.arange(len(states)), torch.arange(pictures)).to(states.device)
+        logits = [self.match(states[some[:, 0]], mask[some[:, 0]], keys, some[:, 1])[:, 1].float() for some in pairs.split(PAIRS)]
+        return torch.cat(logits).unflatten(0, (len(states), pictures))
+
+    def believe(self, prompts: Text, states: Tensor, images: Tensor, published: bool = False) -> Tensor:
+        """How true prompts [2A, P], with `states` [2A, P, C], are of pictures [B, 3, H, W]: [B, 2A]; `published`: as its authors ask."""
+        raise NotImplementedError
+
+    def believed_by(self, published: bool = False) -> str:
+        """What `believe` tells, in words: "matching logit"."""
+        raise NotImplementedError
+
+    def classify(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> logits [B, A], above 0 for the second value of an attribute of `wants.space`."""
+        raise NotImplementedError

@@ -10,8 +10,8 @@ import yaml
 from mals.attributes import load_space
 from mals.card import template
 from pretrain import origins
-from pretrain.build import EMBEDDED
-from pretrain.methods.aptm import Aptm
+from pretrain.method import Method
+from pretrain.methods.aptm import EMBEDDED
 from pretrain.tables import Row, notes, table
 from pretrain.trained import Trained
 
@@ -37,17 +37,17 @@ def render(facts: Facts) -> str:
     """The card's whole text."""
     trained, config = facts.trained, facts.trained.config
     sets = origins.every(trained.origins)
-    space = load_space(config.aptm.space)
+    space = load_space(trained.method.wants.space) if trained.method.wants.space else None
     licence = facts.license or licence_of(sets)
     return template("model.md").render(
         front=front(facts, licence),
         name=facts.name,
         place=facts.place,
-        attribute=(space.names[0], space.values[0][0]),
+        attribute=(space.names[0], space.values[0][0]) if space else None,
         steps=list(_steps(trained.origins)),
         begun=list(_begun(trained)),
         synthetic=_synthetic(trained),
-        classifier=trained.method.classifier is not None,
+        classifier="classify" in trained.method.abilities,
         ended=facts.ended,
         unfinished=facts.unfinished,
         rows=facts.rows,
@@ -103,16 +103,11 @@ def measured(tree: Any, **known: Any) -> Iterator[Row]:
             yield from measured(part, **known)
 
 
-def sizes(method: Aptm) -> dict[str, int]:
+def sizes(method: Method) -> dict[str, int]:
     """Parameters of each part, and of all."""
-    parts = {
-        "vision encoder (Swin)": [method.swin],
-        "text encoder (BERT, first layers)": [method.bert.embeddings, *method.bert.layers[: method.bert.fusion]],
-        "cross encoder (BERT, last layers)": method.bert.cross_layers,
-    }
-    counts = {name: sum(one.numel() for part in some for one in part.parameters()) for name, some in parts.items()}
+    counts = {name: sum(one.numel() for part in some for one in part.parameters()) for name, some in method.parts().items()}
     whole = sum(one.numel() for one in method.parameters())
-    return counts | {"heads": whole - sum(counts.values()), "all": whole}
+    return counts | {"heads" if counts else "whole": whole - sum(counts.values()), "all": whole}
 
 
 def _results(row: Row) -> Iterator[dict[str, Any]]:
@@ -138,13 +133,14 @@ def _synthetic(trained: Trained) -> bool:
     while found is not None and found.get("before") is not None and all(one["synthetic"] for one in found["data"]):
         found = found["before"]
     begun = config.start is not None and (trained.origins or {}).get("before") is None
-    return found is not None and all(one["synthetic"] for one in found["data"]) and not begun and config.vision.start in (None, EMBEDDED)
+    photographs = any(known for _, known in trained.method.starts(config).values())
+    return found is not None and all(one["synthetic"] for one in found["data"]) and not begun and not photographs
 
 
 def _begun(trained: Trained) -> Iterator[str]:
     """With which weights the training began."""
     config = trained.config
-    towers = {"The vision encoder": config.vision.start, "The text encoder": config.words.start}
+    towers = {name: start for name, (start, _) in trained.method.starts(config).items()}
     for what, start in ({"The whole method": config.start} if config.start else towers).items():
         if start == EMBEDDED:
             yield f"{what} began with the one that comes with mals, trained on the parts of drawn people."

@@ -1,23 +1,19 @@
 """Weights that others have published, read into our towers: APTM's own, Swin from ImageNet-22k, BERT.
 
-A file may hold tensors and plain data; what would need code to be read is refused.
-
-A model that holds `swin`, `bert`, `vision_proj`, `text_proj`, `temp` and `itm_head` reads the authors' checkpoint whole. Nothing is
-loaded in part without saying so: what is missing, unexpected or of another shape is one UserError.
+A model that holds `swin`, `bert`, `vision_proj`, `text_proj`, `temp` and `itm_head` reads the authors' checkpoint whole.
 """
 
 import re
-from argparse import Namespace
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mals.errors import ModelMissing, UserError
+from mals.errors import UserError
 from pretrain.models.bert import Bert
 from pretrain.models.swin import Swin
+from pretrain.weights import listed, load, tensors
 
 BLOCK, LAYER = "vision_encoder.layers.#.blocks.#", "text_encoder.bert.encoder.layer.#"
 NAMES = {  # the authors' name of a module or parameter -> ours; # stands for a number
@@ -64,7 +60,6 @@ TIED = {  # stored twice by the authors: name -> what it has to equal
     "text_encoder.cls.predictions.decoder.weight": "text_encoder.bert.embeddings.word_embeddings.weight",
     "text_encoder.cls.predictions.decoder.bias": "text_encoder.cls.predictions.bias",
 }
-FILES = ("model.safetensors", "pytorch_model.bin")  # of a folder as transformers writes it
 
 
 def ours(name: str) -> str | None:
@@ -98,35 +93,16 @@ def from_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
             raise UserError(f"{source} holds a word head that is not tied to its word embeddings, which is another model")
     wanted = [name for name in state if name not in TIED and not REBUILT.fullmatch(name)]
     if unknown := [name for name in wanted if ours(name) is None]:
-        raise UserError(f"{source} is not a checkpoint of APTM: it has {_some(unknown)}")
+        raise UserError(f"{source} is not a checkpoint of APTM: it has {listed(unknown)}")
     return {str(ours(name)): state[name] for name in wanted}
 
 
 def to_theirs(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of ours as the authors' code reads it (which rebuilds the rest itself)."""
     if unknown := [name for name in state if theirs(name) is None]:
-        raise UserError(f"the authors' code has no place for {_some(unknown)}")
+        raise UserError(f"the authors' code has no place for {listed(unknown)}")
     named = {str(theirs(name)): value for name, value in state.items()}
     return {**named, **{copy: named[original] for copy, original in TIED.items() if original in named}}
-
-
-def load(model: nn.Module, state: Mapping[str, Tensor], source: str, optional: str | None = None) -> list[str]:
-    """Load all of a state dict; parameters whose names match `optional` may be missing, keep their values, and are returned."""
-    own = model.state_dict()
-    missing = [name for name in own if name not in state]
-    left = [name for name in missing if optional and re.match(optional, name)]
-    shapes = [f"{n} {_shape(state[n])} instead of {_shape(own[n])}" for n in own if n in state and state[n].shape != own[n].shape]
-    faults = {
-        "without": [name for name in missing if name not in left],
-        "with the unknown": [name for name in state if name not in own],
-        "of other shapes": shapes,
-    }
-    if any(faults.values()):
-        raise UserError(
-            f"{source} does not fit the model: " + "; ".join(f"{fault} {_some(names)}" for fault, names in faults.items() if names)
-        )
-    model.load_state_dict(state, strict=False)
-    return left
 
 
 def read_aptm(source: str) -> dict[str, Tensor]:
@@ -135,7 +111,7 @@ def read_aptm(source: str) -> dict[str, Tensor]:
     if any(name.startswith("vision_encoder.") for name in state):
         return from_theirs(state, source)
     if not any(name.startswith("swin.") for name in state):
-        raise UserError(f"{source} is not a checkpoint of APTM: it has {_some(state) or 'no tensor'}")
+        raise UserError(f"{source} is not a checkpoint of APTM: it has {listed(state) or 'no tensor'}")
     return state
 
 
@@ -189,65 +165,3 @@ def _ratio(terms: int, total: int) -> float:
         else:
             low = middle
     return middle
-
-
-def tensors(source: str) -> dict[str, Tensor]:
-    """The tensors of a file (safetensors, or a .pth that needs no code), a folder, or a hub id in the cache."""
-    file = _file(source)
-    if file.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(file)
-        except SafetensorError as error:
-            raise UserError(f"{source} is not a whole safetensors file: {error}") from None
-    try:
-        with torch.serialization.safe_globals([Namespace]):
-            read = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a torn file fails in many ways
-        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f" (it holds {foreign[1]})" if foreign else ", or not whole"
-        raise UserError(f"{source} does not hold tensors alone{what}; convert it to safetensors where you trust it") from None
-    for key in ("model", "state_dict"):
-        if isinstance(read, dict) and isinstance(read.get(key), dict):
-            read = read[key]
-    if not isinstance(read, dict) or not all(isinstance(value, Tensor) for value in read.values()):
-        raise UserError(f"{source} holds no state dict, bare or under 'model'")
-    return read
-
-
-def _file(source: str) -> Path:
-    """The file behind a source: itself, or the weights of a folder, of a hub-cache folder at main, of a hub id in the cache."""
-    path = Path(source).expanduser()
-    if path.is_file():
-        return path
-    if path.is_dir():
-        main = path / "refs" / "main"
-        folder = path / "snapshots" / main.read_text().strip() if main.is_file() else path
-        for name in FILES:
-            if (folder / name).is_file():
-                return folder / name
-        raise UserError(f"the folder {source} has neither {' nor '.join(FILES)}")
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        cached = [try_to_load_from_cache(source, name) for name in FILES]
-    except HFValidationError:
-        raise UserError(f"{source!r} is neither a file, a folder nor a hub id") from None
-    for found in cached:
-        if isinstance(found, str):
-            return Path(found)
-    raise ModelMissing(f"there is no file or folder {source}, and no weights of that name in the Hugging Face cache")
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "scalar"
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first few, and how many more."""
-    names = list(names)
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

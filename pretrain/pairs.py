@@ -26,12 +26,12 @@ from torch import Tensor
 
 from mals import captions as lists
 from mals.errors import UserError
+from pretrain.method import NEED
 from pretrain.places import Place, here
 from pretrain.spans import spans
 
 Classes = Mapping[str, Sequence[str]]  # attribute -> the names of its values 0 and 1
 
-NEED = "this training needs"
 OPEN = 128  # files that a worker holds open
 SAID = ["captions.list.element.text", "captions.list.element.source"]  # of the column captions
 

@@ -52,10 +52,10 @@ def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, m
 def looked_at(trained: Trained, gallery: Gallery, sentence: str, best: Tensor) -> Tensor:
     """The logits for "the sentence is true of it" of some pictures of a gallery, by number [K]: [K]."""
     text = encoded(trained.tokenizer, [sentence], gallery.device)
-    states = trained.method.bert.text(text.ids, text.mask)
+    states = trained.method.states(text)
     found = torch.zeros(len(best), device=gallery.device)
     for numbers, images in gallery.some(best.cpu()).images():
-        keys = trained.method.bert.project(trained.method.swin(images).tokens)
+        keys = trained.method.keys(images)
         wide = states.expand(len(images), -1, -1), text.mask.expand(len(images), -1)
         found[numbers] = trained.method.match(*wide, keys)[:, 1].float()
     return ranks.total(found)

@@ -20,12 +20,12 @@ from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import checkpoint, origins, ranks
 from pretrain.augment import Augment
-from pretrain.build import need
 from pretrain.config import Training
 from pretrain.evaluate import labelled, searched
 from pretrain.gallery import Gallery
 from pretrain.held import parted
-from pretrain.methods.aptm import Aptm
+from pretrain.method import Method
+from pretrain.methods import find
 from pretrain.pairs import NoSplit, Pairs, Place
 from pretrain.places import here as on_this_machine
 from pretrain.text import Tokenizer
@@ -54,7 +54,7 @@ class Selecting:
 
     def __init__(self, config: Training, data: Sequence[Place], out: Path) -> None:
         """Raises UserError where a split is not there, before anything is trained."""
-        self.config, self.data, self.out = config, list(data), out
+        self.config, self.data, self.out, self.wants = config, list(data), out, find(config.method).wanted(config)
         if config.optimizer.average:
             raise UserError("optimizer.average is for pretraining: a fine-tuning releases its best checkpoint; leave it at 0")
         if config.selection.held_out and config.selection.on == "test":
@@ -69,7 +69,7 @@ class Selecting:
         self.begun: _Begun | None = None
         self.told: list[dict[str, Any]] = []  # of the steps up to now
 
-    def begin(self, method: Aptm, tokenizer: Tokenizer, here: torch.device, per_epoch: int, start: int, steps: int) -> None:
+    def begin(self, method: Method, tokenizer: Tokenizer, here: torch.device, per_epoch: int, start: int, steps: int) -> None:
         shown = self.config.data
         trained = Trained(self.config, method, tokenizer, Augment(shown.height, shown.width, shown.mean, shown.std), here)
         self.begun = _Begun(trained, self._gallery(self.seen, trained), per_epoch, steps)
@@ -112,7 +112,7 @@ class Selecting:
         selected = next((line for line in self.told if line["step"] == step), {"step": step})
         gallery = self.begun.chosen_by if optimistic else self._gallery(self.test, self.begun.trained)
         found = self._told(gallery)
-        part = found["retrieval" if self.config.aptm.reads else "attributes"]
+        part = found["retrieval" if self.wants.captions else "attributes"]
         part["protocol"] += f"; {OPTIMISTIC if optimistic else f'the checkpoint was selected on {self.split}'}"
         result = {
             "name": " + ".join(origins.about(place)["name"] for place in self.data),
@@ -144,12 +144,12 @@ class Selecting:
 
     def _pairs(self, split: str) -> Pairs:
         """A row a caption for retrieval; a row a picture, with labels, for recognition."""
-        if self.config.aptm.reads:
+        if self.wants.captions or self.wants.space is None:
             return Pairs.open(self.data, split, every=True)
-        return Pairs.open(self.data, split, load_space(self.config.aptm.space).classes, need(self.config), captions=False)
+        return Pairs.open(self.data, split, load_space(self.wants.space).classes, self.wants.need, captions=False)
 
     def _gallery(self, pairs: Pairs, trained: Trained) -> Gallery:
-        space = None if self.config.aptm.reads else self.config.aptm.space
+        space = None if self.wants.captions else self.wants.space
         plain = self.config.selection.plain
         return Gallery(pairs, trained.tokenizer, trained.look, trained.device, BATCH, self.config.data.workers, plain, space)
 
@@ -160,8 +160,8 @@ class Selecting:
         before = trained.method.training
         trained.method.eval()
         try:
-            if self.config.aptm.reads:
-                return searched(trained, gallery, settings.rerank, settings.k)
+            if self.wants.captions:
+                return searched(trained, gallery, settings.rerank if "match" in trained.method.abilities else "none", settings.k)
             return labelled(trained, gallery, settings.rerank)
         finally:
             trained.method.train(before)
@@ -169,7 +169,7 @@ class Selecting:
     def _measured(self, gallery: Gallery) -> dict[str, float]:
         """The score that decides, first, and others that go with it."""
         found = self._told(gallery)
-        names, part = (RETRIEVAL, "retrieval") if self.config.aptm.reads else (ATTRIBUTES, "attributes")
+        names, part = (RETRIEVAL, "retrieval") if self.wants.captions else (ATTRIBUTES, "attributes")
         return {name: found[part][name] for name in names}
 
 

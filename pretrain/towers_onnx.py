@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from mals.errors import UserError
-from pretrain.methods.aptm import Aptm
+from pretrain.method import Method, Text
 from pretrain.trained import Trained
 
 IMAGE, TEXT = "image.onnx", "text.onnx"
@@ -26,23 +25,23 @@ NEAR = 1e-4  # the most that an element of an embedding of length 1 may differ
 class ImageTower(nn.Module):
     """[B, 3, H, W] float32, normalised -> [B, D] of length 1."""
 
-    def __init__(self, method: Aptm) -> None:
+    def __init__(self, method: Method) -> None:
         super().__init__()
-        self.swin, self.proj = method.swin, method.vision_proj
+        self.method = method
 
     def forward(self, images: Tensor) -> Tensor:
-        return normalize(self.proj(self.swin(images).tokens[:, 0]), dim=-1)
+        return self.method.embed_image(images)
 
 
 class TextTower(nn.Module):
     """Ids and mask [B, L] int64, the mask 1 for real tokens -> [B, D] of length 1."""
 
-    def __init__(self, method: Aptm) -> None:
+    def __init__(self, method: Method) -> None:
         super().__init__()
-        self.bert, self.proj = method.bert, method.text_proj
+        self.method = method
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return normalize(self.proj(self.bert.text(ids, mask)[:, 0]), dim=-1)
+        return self.method.embed_text(Text(ids, mask))
 
 
 def require() -> None:
@@ -54,7 +53,7 @@ def require() -> None:
 def export(trained: Trained, folder: Path) -> dict[str, float]:
     """Write both towers into a folder; the largest difference to PyTorch of each. UserError where one is above NEAR."""
     require()
-    if trained.method.classifier is not None:
+    if "embed" not in trained.method.abilities:
         raise UserError("a plain classifier embeds nothing: it has no towers for ONNX")
     method, data = trained.method.float().cpu().eval(), trained.config.data
     most = min(trained.config.words.positions, data.max_tokens)

@@ -23,7 +23,7 @@ from torch import nn
 from mals.errors import UserError
 from mals.settings import check_kind
 from pretrain import average, checkpoint, ranks
-from pretrain.build import need, prepare, synonyms_of
+from pretrain.build import prepare, synonyms_of
 from pretrain.config import TRAINING, Training
 from pretrain.data import Loader
 from pretrain.method import Batch, Rule
@@ -130,8 +130,6 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
         workers=config.data.workers,
         look=look,
         exchange=config.data.exchange_sides,
-        count_padding=config.aptm.count_padding,
-        need=need(config),
         synonyms=synonyms_of(config, pairs, out) if method.wants.other == "eda" else None,
         device=here,
     )
@@ -272,8 +270,9 @@ class Loop:
             with (self.out / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(self.last) + "\n")
             left = gone / max(1, self.rows) * (self.steps - done) * self.config.batch
-            told = f"loss {self.last['loss']:.3f}  {self.last['images_per_s']:.1f} images/s  {clock(left)} left"
-            print(f"step {done:,}/{self.steps:,}  {told}", file=sys.stderr, flush=True)
+            speed = f"{self.last['images_per_s']:.1f} images/s, {self.last['waited']:.0%} waiting for data, {self.last['peak_mb']:,} MB"
+            told = f"step {done:,}/{self.steps:,}  loss {self.last['loss']:.3f}  {speed}, {clock(left)} left"
+            print(told, file=sys.stderr, flush=True)
 
     def save(self, done: int) -> None:
         """A checkpoint, from the main process, while the others wait."""

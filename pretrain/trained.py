@@ -13,12 +13,13 @@ import torch
 
 from mals import settings
 from mals.errors import ModelMissing, UserError
-from pretrain import checkpoint, official, origins
+from pretrain import checkpoint, origins, weights
 from pretrain.augment import Augment
 from pretrain.benchmarks.layout import seen
-from pretrain.build import TOKENIZER, method_of
+from pretrain.build import TOKENIZER
 from pretrain.config import TRAINING, Training
-from pretrain.methods.aptm import Aptm
+from pretrain.method import Method
+from pretrain.methods import find
 from pretrain.precision import numbers
 from pretrain.text import Tokenizer
 
@@ -33,7 +34,7 @@ class Trained:
     """A method with its weights, ready to be asked, and what its input has to look like."""
 
     config: Training
-    method: Aptm
+    method: Method
     tokenizer: Tokenizer
     look: Augment
     device: torch.device
@@ -60,7 +61,6 @@ def read(place: str, sets: Sequence[str] = (), preset: str | None = None, device
     Of a file of weights `preset` and `sets` tell the sizes. UserError where there is no method, or where the weights are of other settings.
     """
     found = located(place)
-    weights = official.read_aptm(found.weights)
     if found.settings is None:
         given = settings.assign({"preset": preset or "aptm-paper"}, list(sets), TRAINING)
         words = given.get("data", {}).get("tokenizer", "bert-base-uncased")
@@ -71,9 +71,11 @@ def read(place: str, sets: Sequence[str] = (), preset: str | None = None, device
         words = str(found.tokenizer)
     config = settings.check_kind(given, place, TRAINING)
     assert isinstance(config, Training)
+    kind = find(config.method)
+    read_weights = kind.read(found.weights)
     tokenizer = Tokenizer.load(words, config.data.max_tokens)
-    method = method_of(config, tokenizer)
-    official.load(method, weights, place)
+    method = kind.build(config, tokenizer)
+    weights.load(method, read_weights, place)
     here = torch.device(device)
     shown = config.data
     look = Augment(shown.height, shown.width, shown.mean, shown.std)
@@ -122,7 +124,7 @@ def _settings_of(folder: Path) -> tuple[dict[str, Any], Path] | None:
         return latest.config, latest.folder
     if (folder / checkpoint.FOLDER).is_dir() or (folder / TOKENIZER).is_file():
         raise UserError(f"the training in {folder} has no checkpoint yet")
-    if not any((folder / name).is_file() for name in (*official.FILES, "refs/main")):
+    if not any((folder / name).is_file() for name in (*weights.FILES, "refs/main")):
         raise UserError(f"{folder} holds no trained method: {LOOKED}, and saw {seen(folder)}")
     return None
 

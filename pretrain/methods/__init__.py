@@ -1,1 +1,20 @@
-"""One paper, one file."""
+"""One paper, one file; a method of one's own is found as "my_package.my_module:MyMethod"."""
+
+from mals.errors import UserError
+from mals.imported import imported
+from pretrain.method import Method
+from pretrain.methods.aptm import Aptm
+
+METHODS: dict[str, type[Method]] = {"aptm": Aptm}
+
+
+def find(name: str) -> type[Method]:
+    """The method that the setting `method` names; UserError where there is none."""
+    if name in METHODS:
+        return METHODS[name]
+    if ":" not in name:
+        raise UserError(f"there is no method {name}; there are {', '.join(METHODS)}, and my_package.my_module:MyMethod for one of your own")
+    found = imported(name, "method")
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise UserError(f"method = {name!r} is no subclass of pretrain.method.Method")
+    return found

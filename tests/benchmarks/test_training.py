@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import loader, rerank, step
-from pretrain.build import method_of
+from pretrain.methods.aptm import Aptm
 
 
 def printed(monkeypatch, capsys, module, *words):
@@ -28,7 +28,7 @@ def threads():
 def test_both_ways_of_a_step_have_the_same_losses_and_gradients():
     config = step.settings("tiny", "fp32")
     tokenizer = step.vocabulary(300)
-    method = method_of(config, tokenizer)
+    method = Aptm.build(config, tokenizer)
     batch = step.batch_of(config, tokenizer, 6)
     found = []
     for way in (method, step.Published(method)):

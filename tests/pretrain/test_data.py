@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -179,7 +180,7 @@ def test_sides_change_places_when_a_picture_is_flipped(tmp_path):
 
 
 def test_as_published_captions_are_as_wide_as_they_may_be_and_padding_is_masked(load):
-    (batch,) = take(load(count_padding=True), 1)
+    (batch,) = take(load(replace(ALL, padding=True)), 1)
     asked = batch.targets != -100
     assert batch.text.ids.shape == (8, 56) and (asked.sum(1) == 10).all() and (asked & ~batch.text.mask).any()
 
@@ -284,7 +285,7 @@ def test_a_set_without_one_good_picture_ends_with_a_sentence(tmp_path, tokenizer
 def test_what_the_data_cannot_give_is_refused(folder, load, pairs):
     unlabelled = Pairs.open([folder])
     with pytest.raises(UserError, match="no attribute labels, which the loss iac needs"):
-        load(data=unlabelled, need="the loss iac needs")
+        load(replace(ALL, need="the loss iac needs"), data=unlabelled)
     with pytest.raises(UserError, match=rf"a batch of 1,000 rows is more than the {len(pairs)} rows"):
         load(batch=1000)
     with pytest.raises(UserError, match="cannot be divided among 3 processes"):

@@ -14,8 +14,8 @@ from mals.world.parts import PARTS, parts
 from mals.world.scene import picture
 from mals.world.train_swin import build
 from pretrain import official
-from pretrain.build import EMBEDDED, start_vision
 from pretrain.config import TRAINING, Training
+from pretrain.methods.aptm import EMBEDDED, start_vision
 from pretrain.models.swin import Swin
 
 SEED, ROWS, LEARNT = 77, 160, 120  # a world that it has not seen

@@ -20,12 +20,12 @@ from mals.errors import UserError
 from mals.settings import presets
 from mals.world.make import World, make
 from pretrain import checkpoint, trained
-from pretrain.build import late
 from pretrain.config import TRAINING
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.finetune import configured, finetune
 from pretrain.held import parted
 from pretrain.loaded import load
+from pretrain.methods.aptm import late
 from pretrain.pairs import Pairs
 from pretrain.release import release
 from tests.conftest import ROOT, environment
