@@ -40,10 +40,9 @@ def pretrain(
 
 def _settings(preset: str | None, file: Path | None, sets: list[str]) -> Any:
     from mals import settings
-    from mals.create import read_settings
-    from pretrain.config import TRAINING
+    from pretrain.config import TRAINING, read
 
-    given = read_settings(file) if file is not None else {}
+    given = read(file)
     if preset is not None:
         given = {**given, "preset": preset}
     given.setdefault("preset", "aptm")

@@ -2,7 +2,8 @@
 
 import copy
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,10 +16,11 @@ from mals.errors import UserError
 
 @dataclass(frozen=True)
 class Kind:
-    """Settings of one kind: their tree of types, and the folder of their presets."""
+    """Settings of one kind: their tree of types, the folder of their presets, and which parts are given whole or not at all, and why."""
 
     tree: type[BaseModel]
     folder: Path
+    whole: Mapping[str, str] = field(default_factory=dict)
 
 
 RUN = Kind(Config, Path(__file__).parent / "presets")
@@ -69,6 +71,7 @@ def assign(given: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict
         value = parse(f"value: {text}", f"--set {setting}")["value"]
         if keys == ["preset"]:
             preset(str(value), kind)
+        refuse_partial(value, f"--set {setting}", kind, keys)
         number = next((i for i, key in enumerate(keys) if key.isdigit()), None)
         if number is not None:  # a list is kept whole, so the change goes into a copy of it
             whole = _get(merge(preset(given.get("preset", "tiny"), kind), given), keys[:number])
@@ -77,6 +80,22 @@ def assign(given: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict
             _put(given, keys[:number], copy.deepcopy(whole), setting)
         _put(given, keys, value, setting)
     return given
+
+
+def refuse_partial(given: Any, source: str, kind: Kind, at: Sequence[str] = ()) -> None:
+    """UserError where `given`, what stands at `at` in the settings, leaves something out of a part that is given whole or not at all.
+
+    A preset would fill it in without a word.
+    """
+    for path, reason in kind.whole.items():
+        keys = path.split(".")
+        part = _get(given, keys[len(at) :]) if keys[: len(at)] == list(at) else None
+        if not isinstance(part, dict):
+            continue
+        known = _fields(keys, kind)
+        lacks = [name for name in known if known[name].is_required() and name not in part]
+        if lacks and part.keys() <= known.keys():  # one that is misspelt is told so by `check_kind`
+            raise UserError(f"{source}: the setting {path}.{lacks[0]} is needed; {reason}")
 
 
 def _get(tree: Any, keys: list[str]) -> Any:

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from mals import settings
 from mals.config import Count, Part, Share
+from mals.create import read_settings
 from mals.settings import Kind
 
 Rate = Annotated[float, Field(ge=0)]
@@ -158,4 +160,12 @@ class Training(Part):
         return self
 
 
-TRAINING = Kind(Training, Path(__file__).parent / "presets")
+WEIGHTS = "weights that are given name every loss of pretraining, and 0 leaves one out"
+TRAINING = Kind(Training, Path(__file__).parent / "presets", {"aptm.weights": WEIGHTS})
+
+
+def read(file: Path | None) -> dict[str, Any]:
+    """The settings in a YAML file, none where there is no file; UserError where it gives weights and leaves a loss out."""
+    found = read_settings(file) if file is not None else {}
+    settings.refuse_partial(found, str(file), TRAINING)
+    return found

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from mals import settings
-from mals.create import read_settings
 from mals.errors import UserError
 from pretrain import methods, trained
-from pretrain.config import TRAINING, Training
+from pretrain.config import TRAINING, Training, read
 from pretrain.selection import Selecting
 from pretrain.train import train
 
@@ -17,7 +16,7 @@ def configured(
     preset: str, file: Path | None, sets: Sequence[str], init: str | None, select: str | None = None, share: float | None = None
 ) -> Training:
     """The settings of a fine-tuning: those of the preset, over them the sizes of what it starts from, over these what was given."""
-    given = {**(read_settings(file) if file is not None else {}), "preset": preset}
+    given = {**read(file), "preset": preset}
     if init is not None:
         given = settings.merge(inherited(init), given)
     more = [f"selection.{name}={value}" for name, value in (("on", select), ("held_out", share)) if value is not None]
