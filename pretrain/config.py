@@ -6,14 +6,25 @@ Sizes of a batch are those of the global one, whatever the number of processes. 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from mals import settings
-from mals.config import Count, Part, Share
+from mals.attributes import load_space
+from mals.config import Count, Share
+from mals.config import Part as Strict
 from mals.create import read_settings
+from mals.errors import UserError
 from mals.settings import Kind
 
 Rate = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Less = Annotated[float, Field(ge=0, lt=1)]  # a share that is not all
+
+
+class Part(Strict):
+    """Settings whose numbers are finite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class Data(Part):
@@ -22,7 +33,7 @@ class Data(Part):
     height: Count = 384  # pixels
     width: Count = 128
     mean: tuple[float, float, float] = (0.4416847, 0.41812873, 0.4237452)  # of MALS, red first (aptm.md 1.7)
-    std: tuple[float, float, float] = (0.3088255, 0.29743394, 0.301009)
+    std: tuple[Positive, Positive, Positive] = (0.3088255, 0.29743394, 0.301009)
     max_tokens: Count = 56
     tokenizer: str = "bert-base-uncased"  # a hub id, a folder, tokenizer.json or vocab.txt; "train": a WordPiece of the captions themselves
     vocabulary: Count = 30522  # words of a trained tokenizer at most
@@ -40,10 +51,10 @@ class Vision(Part):
     """The Swin."""
 
     embed: Count = 128
-    depths: tuple[int, ...] = (2, 2, 18, 2)
-    heads: tuple[int, ...] = (4, 8, 16, 32)
+    depths: Annotated[tuple[Count, ...], Field(min_length=1)] = (2, 2, 18, 2)
+    heads: tuple[Count, ...] = (4, 8, 16, 32)
     window: Count = 8
-    drop_path: Share = 0.1
+    drop_path: Less = 0.1
     start: str | None = None  # swin_base_patch4_window7_224_22k.pth; "embedded": the small one of mals; None: from scratch
 
 
@@ -56,7 +67,7 @@ class Words(Part):
     heads: Count = 12
     inter: Count = 3072
     positions: Count = 512  # tokens of the longest text that it can ever read
-    dropout: Share = 0.1
+    dropout: Less = 0.1
     start: str | None = None  # bert-base-uncased: a hub id, folder or file; None: from scratch
 
 
@@ -78,7 +89,7 @@ class Aptm(Part):
 
     space: str = "market1501"  # whose prompts tell the attributes
     proj: Count = 256  # width in which scores are dot products
-    temperature: Annotated[float, Field(gt=0)] = 0.07
+    temperature: Positive = 0.07
     smoothing: Share = 0.4  # of the targets of iac and iam
     prompts: Count = 5  # of iam, a step
     weights: Weights
@@ -106,7 +117,7 @@ class Optimizer(Part):
     lr: Rate = 1e-4
     new_rate: Rate = 2.0  # times lr: parameters of the text encoder that words.start does not have, its cross layers
     late_rate: Rate = 1.0  # times lr: the last two stages of the Swin, the last two layers of either part of the BERT, and all heads
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Less, Less] = (0.9, 0.98)
     eps: Rate = 1e-8
     decay: Rate = 0.01
     clip: Rate | None = None  # norm of the gradient
@@ -120,7 +131,7 @@ class Selection(Part):
 
     on: Literal["val", "test"] = "val"  # test is what papers do, and optimistic
     every: Count = 1  # epochs
-    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the persons of train are taken out of it, and serve as val
+    held_out: Less = 0.0  # of the persons of train are taken out of it, and serve as val
     rerank: Literal["itm", "published", "none"] = "itm"  # none where the method has no cross encoder
     k: Count = 128  # pictures of a text that the cross encoder looks at
     plain: bool = False  # captions as letters and digits alone, as published for ICFG-PEDES and RSTPReid
@@ -158,6 +169,44 @@ class Training(Part):
         if ":" not in self.method and self.own:
             raise ValueError(f"the settings own are for a method of your own, and the method is {self.method}")
         return self
+
+    @model_validator(mode="after")
+    def _sizes_that_fit(self) -> "Training":
+        """Of the method aptm; what one of your own does with the sizes is its affair."""
+        if self.aptm is not None:
+            _check_vision(self.vision)
+            _check_words(self.words)
+            _check_prompts(self.aptm)
+        return self
+
+
+def _check_vision(vision: Vision) -> None:
+    depths, heads = list(vision.depths), list(vision.heads)
+    if len(depths) != len(heads):
+        raise ValueError(f"vision.heads = {heads} and vision.depths = {depths}: each stage of the Swin has one of both")
+    for stage, several in enumerate(heads):
+        if (width := vision.embed << stage) % several:
+            raise ValueError(
+                f"vision.heads = {heads}: stage {stage + 1} of the Swin has {width} channels, which do not divide into {several} heads"
+            )
+
+
+def _check_words(words: Words) -> None:
+    if words.fusion >= words.layers:
+        raise ValueError(
+            f"words.fusion = {words.fusion} of words.layers = {words.layers} read the text alone: none is left to read the picture too"
+        )
+    if words.hidden % words.heads:
+        raise ValueError(f"words.hidden = {words.hidden} does not divide into words.heads = {words.heads}")
+
+
+def _check_prompts(aptm: Aptm) -> None:
+    try:
+        prompts = 2 * len(load_space(aptm.space).names)
+    except UserError:  # which is told where the space is needed
+        return
+    if aptm.weights.iam and aptm.prompts > prompts:
+        raise ValueError(f"aptm.prompts = {aptm.prompts}: the attribute space {aptm.space} has {prompts} prompts")
 
 
 WEIGHTS = "weights that are given name every loss of pretraining, and 0 leaves one out"
