@@ -26,10 +26,11 @@ SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
 BLOCK = 32_768  # rows read at once
 
 
-def read(file: Path, pictures: bool = True) -> Iterator[pa.Table]:
+def read(file: Path, pictures: bool = True, captions: bool = True) -> Iterator[pa.Table]:
     """The rows of `file` in blocks, with the pictures of a JSON list as init_image if asked.
 
-    Raises UserError with the place of what is wrong, or where there is no row at all.
+    Raises UserError with the place of what is wrong, or where there is no row at all. Without `captions` a picture of a JSON list may have
+    none: its row has null.
     """
     kind = file.suffix.lower()
     if not file.is_file():
@@ -42,10 +43,11 @@ def read(file: Path, pictures: bool = True) -> Iterator[pa.Table]:
     try:
         if kind != ".parquet":
             _refuse_binary(file)
-        for block in KINDS[kind](file):
+        for block in _json(file, captions) if kind == ".json" else KINDS[kind](file):
             if kind == ".json" and not pictures:
                 block = block.set_column(COLUMNS.index("init_image"), "init_image", pa.nulls(len(block), pa.string()))
-            _refuse_empty_captions(file, block, rows)
+            if captions:
+                _refuse_empty_captions(file, block, rows)
             rows += len(block)
             yield block
     except UnicodeDecodeError as error:
@@ -188,7 +190,7 @@ def _require_caption(where: str, names: list[str]) -> None:
     raise UserError(f"{where} has no column caption, only {', '.join(map(str, names)) or 'none'}{hint}")
 
 
-def _json(file: Path) -> Iterator[pa.Table]:
+def _json(file: Path, captions: bool = True) -> Iterator[pa.Table]:
     try:
         entries = json.loads(file.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -199,24 +201,29 @@ def _json(file: Path) -> Iterator[pa.Table]:
         seen = f"an object with the keys {', '.join(entries)}" if isinstance(entries, dict) else f"a {type(entries).__name__}"
         seen = "a list of other things" if isinstance(entries, list) else seen
         raise UserError(f"{file} holds {seen}, not a list of objects as CUHK-PEDES, ICFG-PEDES, RSTPReid and MALS do")
-    rows = ((number, row) for number, entry in enumerate(entries, 1) for row in _entry(file, number, entry))
+    rows = ((number, row) for number, entry in enumerate(entries, 1) for row in _entry(file, number, entry, captions))
     while block := list(islice(rows, BLOCK)):
         numbers = [number for number, _ in block]
         columns = {name: [row.get(name) for _, row in block] for name in COLUMNS}
         yield _table(columns, f"{file}: object", numbers)
 
 
-def _entry(file: Path, number: int, entry: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    """One object of a public list as one row a caption."""
+def said(entry: Mapping[str, Any]) -> list[Any]:
+    """The captions of an object of a public list, a row each; of one that has none there is a row as well."""
+    found = entry.get("captions", entry.get("caption"))
+    return (found or [None]) if isinstance(found, list) else [found]
+
+
+def _entry(file: Path, number: int, entry: dict[str, Any], needed: bool) -> Iterable[dict[str, Any]]:
+    """One object of a public list as one row a caption; UserError where it is none, or has no caption where that is `needed`."""
     picture = next((entry[name] for name in ("file_path", "img_path", "image") if name in entry), None)
-    said = entry.get("captions", entry.get("caption"))
-    if picture is None or said is None:
+    if picture is None:
         raise UserError(f"{file}: object {number} has the keys {', '.join(entry)}, which none of the known data sets has")
     row = {"init_image": picture, "person": entry.get("id")}
     if "image_id" in entry:  # in MALS the picture's own name; in APTM's lists of real data sets the person
         row["id" if "label" in entry else "person"] = entry["image_id"]
-    captions = said if isinstance(said, list) else [said]
-    if not captions or not all(captions):
+    captions = said(entry)
+    if needed and not all(captions):
         raise UserError(f"{file}: object {number} has no caption")
     return [row | {"caption": caption} for caption in captions]
 

@@ -17,8 +17,9 @@ from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import metrics, ranks
 from pretrain.gallery import SPACES, Gallery, encoded, opened
+from pretrain.labels import NoLabels
 from pretrain.method import PAIRS, Method, Text
-from pretrain.pairs import NoLabels, Place
+from pretrain.places import Place
 from pretrain.precision import cosines
 from pretrain.trained import Trained
 

@@ -21,13 +21,16 @@ from mals.errors import UserError
 from pretrain import augment, ranks
 from pretrain.augment import Augment
 from pretrain.data import NAMED, in_workers
+from pretrain.labels import NoLabels
+from pretrain.memory import ran_out
 from pretrain.method import Text
-from pretrain.pairs import NoCaptions, NoLabels, Pairs, Place, decode
+from pretrain.pairs import NoCaptions, Pairs, decode, why
+from pretrain.places import Place
 from pretrain.text import Tokenizer, pre_caption
 
 TEXTS = 256  # encoded at once
 SPACES = ("market1501", "pa100k")  # whose attributes a data set may have
-NEED = "recognition is measured against"
+NEED, NEED_CAPTIONS = "recognition is measured against", "retrieval is measured with"
 
 
 class Gallery:
@@ -78,12 +81,12 @@ class Gallery:
         """This rank's pictures, their numbers [B] and what towers see [B, 3, H, W]; those that cannot be read are named and left out."""
         batches = Pictures(self.pairs, self.rows, self.look, shares(len(self), self.batch))
         for numbers, images, unreadable in DataLoader(batches, batch_size=None, **in_workers(self.workers)):
-            for row, why in unreadable.items():
+            for row, told in unreadable.items():
                 if self.settled:
-                    raise UserError(f"{why}, though it could be read before")
+                    raise UserError(f"{told}, though it could be read before")
                 if len(self.unreadable) < NAMED:
-                    print(f"{why}; it is left out", file=sys.stderr, flush=True)
-                self.unreadable[int(row)] = why
+                    print(f"{told}; it is left out", file=sys.stderr, flush=True)
+                self.unreadable[int(row)] = told
             if len(numbers):
                 yield numbers, images.to(self.device, non_blocking=True)
 
@@ -120,7 +123,7 @@ def opened(data: Sequence[Place], split: str, spaces: Iterable[str] | None, need
         classes = None if space is None else load_space(space).classes
         try:
             try:
-                return Pairs.open(data, split, classes, need, every=True), space
+                return Pairs.open(data, split, classes, need, every=True, need_captions=NEED_CAPTIONS), space
             except NoCaptions:
                 pairs = Pairs.open(data, split, classes, need, captions=False)
                 if any(pairs.captions()):
@@ -149,8 +152,9 @@ class Pictures(torch.utils.data.Dataset[Any]):
                 images.append(augment.test(decode(self.pairs.picture(row)), self.look))
                 numbers.append(number)
             except Exception as error:  # each kind of picture fails in its own way
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                unreadable[str(row)] = f"{self.pairs.where(row)}: the picture cannot be read ({reason})"
+                if ran_out(error):
+                    raise
+                unreadable[str(row)] = f"{self.pairs.where(row)}: the picture cannot be read ({why(error)})"
         return torch.tensor(numbers), torch.stack(images) if images else torch.empty(0), unreadable
 
 

@@ -69,6 +69,7 @@ class Wants:
     attributes: bool = False  # labels
     space: str | None = None  # whose attributes it knows; labels of these are wanted where `attributes`
     need: str = NEED  # who wants labels, as `Pairs.open` tells it: "the loss iac needs"
+    need_captions: str = NEED  # and who wants captions
     padding: bool = False  # captions as wide as they may be, whose padding may be masked like words
     group: tuple[int, int] = (1, 1)  # fewest and most rows of one person that follow each other
 

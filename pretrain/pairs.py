@@ -7,8 +7,8 @@ Shapes: N rows of all data sets together, A attributes.
 
 import hashlib
 import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,18 +26,25 @@ from torch import Tensor
 
 from mals import captions as lists
 from mals.errors import UserError
+from pretrain.labels import Classes, check_classes, column_labels, known_labels, list_labels
 from pretrain.method import NEED
 from pretrain.places import Place, here
 from pretrain.spans import spans
 
-Classes = Mapping[str, Sequence[str]]  # attribute -> the names of its values 0 and 1
-
 OPEN = 128  # files that a worker holds open
+ADDRESS = re.compile(r"\s*<\S+ object at 0x[0-9a-f]+>")
 SAID = ["captions.list.element.text", "captions.list.element.source"]  # of the column captions
 
 
-class NoLabels(UserError):
-    """The data have none of the attributes that were asked for."""
+@dataclass(frozen=True)
+class Asked:
+    """What rows have to have, and who wants it; see `Pairs.open`."""
+
+    classes: Classes | None
+    need: str
+    every: bool
+    captions: bool
+    need_captions: str
 
 
 class NoSplit(UserError):
@@ -119,16 +126,18 @@ class Pairs:
         need: str = NEED,
         every: bool = False,
         captions: bool = True,
+        need_captions: str = NEED,
     ) -> "Pairs":
         """The rows of a split of every place, JSON lists whole, with labels where `classes` are given.
 
         A packed picture is one row, with `every` one for each of its captions; a list has a row a caption anyway. UserError where there is
-        no row, no caption, or not these labels; `need` says then who wants them: "the loss iac needs". Without `captions` a packed picture
-        needs none, and one without has the caption "".
+        no row, no caption, or not these labels; `need` says then who wants labels, "the loss iac needs", and `need_captions` who wants
+        captions. Without `captions` a picture needs none, and one without has the caption "".
         """
         if not places:
             raise UserError("there is no data set to train on")
-        return cls([_opened(place, split, classes, need, every, captions) for place in places])
+        asked = Asked(classes, need, every, captions, need_captions)
+        return cls([_opened(place, split, asked) for place in places])
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -199,6 +208,12 @@ def decode(file: bytes) -> NDArray[np.uint8]:
         return np.asarray(picture.convert("RGB"))
 
 
+def why(error: BaseException) -> str:
+    """The first line of what an error says, without the addresses of objects, which tell a person nothing."""
+    said = ADDRESS.sub("", (str(error).splitlines() or [""])[0]).strip()
+    return said or type(error).__name__
+
+
 class Decoder:
     """`decode` for pictures that are done with before the next: all in the same memory, which takes a tenth less time."""
 
@@ -225,13 +240,13 @@ def _through(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat(found)
 
 
-def _opened(place: Place, split: str, classes: Classes | None, need: str, every: bool, captions: bool) -> tuple[Source, Columns]:
+def _opened(place: Place, split: str, asked: Asked) -> tuple[Source, Columns]:
     path, images = here(place)
     if path.suffix == ".json":
-        return _listed(path, images or path.parent, classes, need)
+        return _listed(path, images or path.parent, asked)
     if images:
         raise UserError(f"{path} is no JSON list: its pictures are in its own files, not in {images}")
-    return _packed(path, split, classes, need, every, captions)
+    return _packed(path, split, asked)
 
 
 class Packed:
@@ -302,8 +317,8 @@ def _said(captions: list[dict[str, str]] | None) -> list[str]:
     return [caption["text"] for caption in captions or () if caption["text"] and caption["source"] != "prompt"]
 
 
-def _packed(path: Path, split: str, classes: Classes | None, need: str, every: bool, captions: bool) -> tuple[Source, Columns]:
-    files, rows = _files(path, split), 0
+def _packed(path: Path, split: str, asked: Asked) -> tuple[Source, Columns]:
+    files, rows, classes = _files(path, split), 0, asked.classes
     groups: list[tuple[int, int, int]] = []
     said: list[pa.Array] = []
     persons: list[pa.Array] = []
@@ -311,22 +326,21 @@ def _packed(path: Path, split: str, classes: Classes | None, need: str, every: b
     for number, file in enumerate(files):
         try:
             opened = pq.ParquetFile(file, memory_map=True)
-            table = _table(opened, file, classes, need, captions)
+            table = _table(opened, file, asked)
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
         said += table["caption"].chunks
         persons += table["person"].chunks
         if classes is not None and len(table):
-            values = [pc.fill_null(pc.struct_field(table["attributes"], [name]), -1).to_numpy() for name in classes]
-            labels.append(_checked(np.stack(values, 1), file, classes))
+            labels.append(np.stack([column_labels(pc.struct_field(table["attributes"], [name]), name, file) for name in classes], 1))
         for group in range(opened.num_row_groups):
             groups.append((number, group, rows))
             rows += opened.metadata.row_group(group).num_rows
     if not rows:
         raise UserError(f"{path} is empty: its split {split} has no row")
-    known = None if classes is None else _known(np.concatenate(labels), path, need)
+    known = None if classes is None else known_labels(np.concatenate(labels), path, asked.need)
     found = Columns(Strings(pa.chunked_array(said)), _numbers(pa.chunked_array(persons)), known, torch.arange(rows))
-    return Packed(files, np.array(groups, np.int64)), _each(found, files) if every else found
+    return Packed(files, np.array(groups, np.int64)), _each(found, files) if asked.every else found
 
 
 def _each(columns: Columns, files: Sequence[Path]) -> Columns:
@@ -343,25 +357,53 @@ def _each(columns: Columns, files: Sequence[Path]) -> Columns:
     return Columns(Strings(texts), columns.persons[pictures], labels, pictures)
 
 
-def _table(opened: pq.ParquetFile, file: Path, classes: Classes | None, need: str, captions: bool) -> pa.Table:
-    """The columns caption, person and, where `classes` are given, attributes of a file; UserError where one is not as it should be."""
-    names = opened.schema_arrow.names
-    for name, what in (("image", "pictures"), *([("caption", "captions")] if captions else [])):
-        if name not in names:
-            lacks = NoCaptions if name == "caption" else UserError
-            raise lacks(f"{file} has no {what}: there is no column {name}, only {', '.join(names)}")
-    if classes is not None:
-        _check_classes(file, opened.schema_arrow, classes, need)
-    wanted = [name for name in ("caption", "person", *(["attributes"] if classes is not None else [])) if name in names]
+def _table(opened: pq.ParquetFile, file: Path, asked: Asked) -> pa.Table:
+    """The columns caption, person and, where labels are wanted, attributes of a file; UserError where one is not as it should be."""
+    schema = opened.schema_arrow
+    if "image" not in schema.names:
+        raise UserError(f"{file} has no pictures: there is no column image, only {', '.join(schema.names)}")
+    _check_kinds(file, schema)
+    if asked.classes is not None:
+        check_classes(file, schema, asked.classes, asked.need)
+    wanted = [name for name in ("caption", "person", *(["attributes"] if asked.classes is not None else [])) if name in schema.names]
     table, rows = opened.read(columns=wanted), opened.metadata.num_rows
     found = {name: table[name] for name in wanted}
     for name in ("caption", "person"):
         found[name] = found[name].cast(pa.large_string()) if name in wanted else pa.chunked_array([pa.nulls(rows, pa.large_string())])
-    said = pc.utf8_length(pc.utf8_trim_whitespace(found["caption"]))
-    empty = pc.sum(pc.fill_null(pc.equal(said, 0), True)).as_py()
-    if captions and empty:
-        raise (NoCaptions if empty == rows else UserError)(f"{file}: {empty:,} of {rows:,} rows have no caption")
-    return pa.table(found | {"caption": pc.fill_null(found["caption"], "")})
+    return pa.table(found | {"caption": _captions(found["caption"], file, asked)})
+
+
+def _captions(found: pa.ChunkedArray, file: Path, asked: Asked) -> pa.ChunkedArray:
+    """Captions, "" where there is none; UserError where each row has to have one."""
+    without = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(found)), 0), True)
+    empty, rows = pc.sum(without).as_py(), len(found)
+    if asked.captions and empty == rows > 0:
+        raise NoCaptions(f"{file} has no captions, which {asked.need_captions}")
+    if asked.captions and empty:
+        first = pc.index(without, True).as_py()
+        told = f"{empty:,} of {rows:,} rows have no caption (row {first} is the first)"
+        raise UserError(f"{file}: {told}, which {asked.need_captions}")
+    return pc.fill_null(found, "")
+
+
+def _check_kinds(file: Path, schema: pa.Schema) -> None:
+    """UserError where a column holds something that cannot be read as what its name says."""
+    text = (pa.types.is_nested, "not texts")
+    wrong = {
+        "image": (lambda kind: not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0, "not pictures with their bytes"),
+        "caption": text,
+        "person": text,
+        "captions": (lambda kind: not {"text", "source"} <= _parts(kind), "not texts with their source"),
+    }
+    for name, (is_wrong, wanted) in wrong.items():
+        if name in schema.names and is_wrong(schema.field(name).type):
+            raise UserError(f"{file}: the column {name} holds {schema.field(name).type}, {wanted}")
+
+
+def _parts(kind: pa.DataType) -> set[str]:
+    """What each element of a list of this type holds."""
+    inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else None
+    return {field.name for field in inner} if inner is not None and pa.types.is_struct(inner) else set()
 
 
 def _files(path: Path, split: str) -> list[Path]:
@@ -389,39 +431,6 @@ def _numbers(persons: pa.ChunkedArray) -> Tensor:
     return torch.from_numpy(found)
 
 
-def _check_classes(file: Path, schema: pa.Schema, classes: Classes, need: str) -> None:
-    """UserError where a file has not these attributes, or calls their values by other names."""
-    if "attributes" not in schema.names:
-        raise NoLabels(f"{file} has no attribute labels, which {need}")
-    kind = schema.field("attributes").type
-    has = [field.name for field in kind] if pa.types.is_struct(kind) else []
-    if lacks := [name for name in classes if name not in has]:
-        raise NoLabels(f"{file} has no labels of the attribute {lacks[0]}, which {need}")
-    told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {}).get("attributes", {})
-    for name, values in classes.items():
-        names = told.get(name, {}).get("names") if isinstance(told, dict) else None
-        if names is not None and list(names) != list(values):
-            raise UserError(f"{file}: the values of {name} are {' and '.join(map(str, names))}, where {' and '.join(values)} are wanted")
-        if not pa.types.is_integer(kind.field(name).type):
-            raise UserError(f"{file}: the attribute {name} holds {kind.field(name).type}, not the numbers -1, 0 and 1")
-
-
-def _checked(labels: NDArray[np.int64], file: Path, classes: Classes) -> NDArray[np.int8]:
-    """[n, A]; UserError where a value is none."""
-    off = np.argwhere((labels < -1) | (labels > 1))
-    if len(off):
-        row, attribute = (int(number) for number in off[0])
-        raise UserError(f"{file}: the label of {list(classes)[attribute]} in row {row} is {labels[row, attribute]}, not -1, 0 or 1")
-    return labels.astype(np.int8)
-
-
-def _known(labels: NDArray[np.int8], path: Path, need: str) -> Tensor:
-    """[n, A] int8; UserError where all are unknown."""
-    if not (labels >= 0).any():
-        raise NoLabels(f"{path} has no attribute label that is known, which {need}")
-    return torch.from_numpy(labels)
-
-
 class Listed:
     """The picture files of a JSON list, each once."""
 
@@ -441,28 +450,15 @@ class Listed:
         return self.paths[at]
 
 
-def _listed(file: Path, images: Path, classes: Classes | None, need: str) -> tuple[Source, Columns]:
+def _listed(file: Path, images: Path, asked: Asked) -> tuple[Source, Columns]:
     """A list of MALS, CUHK-PEDES, ICFG-PEDES or RSTPReid: a row a caption; without a person the picture is one."""
-    table = pa.concat_tables(lists.read(file))
+    table = pa.concat_tables(lists.read(file, captions=False))
+    said = _captions(table["caption"], file, asked)
     paths = table["init_image"].combine_chunks().dictionary_encode()
     source = Listed(images, Strings(pa.chunked_array([paths.dictionary])))
     if not Path(source.where(0)).is_file():
         raise UserError(f"the pictures of {file} are not in {images}: there is no {source.where(0)}; give the folder that they are in")
-    labels = None if classes is None else _known(_checked(_listed_labels(file, classes, need), file, classes), file, need)
+    labels = None if asked.classes is None else known_labels(list_labels(file, asked.classes, asked.need), file, asked.need)
     persons = pc.coalesce(table["person"], pc.binary_join_element_wise("picture", table["init_image"], " "))
     pictures = torch.from_numpy(paths.indices.to_numpy().astype(np.int64))
-    return source, Columns(Strings(table["caption"]), _numbers(persons), labels, pictures)
-
-
-def _listed_labels(file: Path, classes: Classes, need: str) -> NDArray[np.int64]:
-    """[n, A]: what a list says in `label`, a row a caption."""
-    found = []
-    for number, entry in enumerate(json.loads(file.read_text(encoding="utf-8-sig")), 1):
-        if "label" not in entry:
-            raise NoLabels(f"{file}: object {number} has no attribute labels, which {need}")
-        label = entry["label"]
-        if not isinstance(label, list) or len(label) != len(classes) or not all(type(value) is int for value in label):
-            raise NoLabels(f"{file}: the label of object {number} is not a list of {len(classes)} numbers")
-        said = entry.get("captions", entry.get("caption"))
-        found += [label] * (len(said) if isinstance(said, list) else 1)
-    return np.array(found, np.int64)
+    return source, Columns(Strings(said), _numbers(persons), labels, pictures)

@@ -145,7 +145,7 @@ class Selecting:
     def _pairs(self, split: str) -> Pairs:
         """A row a caption for retrieval; a row a picture, with labels, for recognition."""
         if self.wants.captions or self.wants.space is None:
-            return Pairs.open(self.data, split, every=True)
+            return Pairs.open(self.data, split, every=True, need_captions=self.wants.need_captions)
         return Pairs.open(self.data, split, load_space(self.wants.space).classes, self.wants.need, captions=False)
 
     def _gallery(self, pairs: Pairs, trained: Trained) -> Gallery:

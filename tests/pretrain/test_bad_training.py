@@ -64,7 +64,7 @@ def put(table: pa.Table, name: str, row: int, value: Any) -> pa.Table:
     [
         (lambda table: table.drop_columns(["attributes"]), r"has no attribute labels, which the losses iac, iam and mam need"),
         (lambda table: put(table, "attributes", 1, {"gender": 3}), r"the label of gender in row 1 is 3, not -1, 0 or 1"),
-        (lambda table: table.drop_columns(["caption"]), r"has no captions: there is no column caption"),
+        (lambda table: table.drop_columns(["caption"]), r"has no captions, which "),
         (lambda table: put(table, "caption", 1, " "), r"1 of \d+ rows have no caption"),
         (lambda table: table.slice(0, 0), r"is empty: its split train has no row"),
         (lambda table: table.slice(0, 5), r"a batch of 16 rows is more than the \d+ rows of the data"),

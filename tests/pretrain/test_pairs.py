@@ -1,6 +1,7 @@
 """What is trained on, read from every form it has; what cannot be trained on is refused with a sentence."""
 
 import io
+import json
 import pickle
 
 import cv2
@@ -14,7 +15,7 @@ from PIL import Image
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.pairs import Decoder, Pairs, Strings, decode
+from pretrain.pairs import Decoder, NoCaptions, Pairs, Strings, decode, why
 from tests.pretrain.packs import cuhk_list, mals_list, packed, pictures, rewritten, written
 
 CLASSES = load_space("market1501").classes
@@ -147,10 +148,90 @@ def test_a_set_without_captions_is_refused(own):
         texts = table["caption"].to_pylist()
         return table.set_column(at, "caption", pa.array([None, "  ", *texts[2:]], pa.string()))
 
-    with pytest.raises(UserError, match=r"2 of \d+ rows have no caption"):
-        Pairs.open([rewritten(own, silent)])
-    with pytest.raises(UserError, match="has no captions: there is no column caption"):
-        Pairs.open([rewritten(own, lambda table: table.drop_columns(["caption"]))])
+    need = "the losses itc, itm and mlm need"
+    with pytest.raises(UserError, match=rf"2 of \d+ rows have no caption \(row 0 is the first\), which {need}$"):
+        Pairs.open([rewritten(own, silent)], need_captions=need)
+    with pytest.raises(NoCaptions, match=rf"\.parquet has no captions, which {need}$"):
+        Pairs.open([rewritten(own, lambda table: emptied(table, len(table)))], need_captions=need)
+    with pytest.raises(NoCaptions, match=rf"\.parquet has no captions, which {need}$"):
+        Pairs.open([rewritten(own, lambda table: table.drop_columns(["caption"]))], need_captions=need)
+
+
+def emptied(table, rows):
+    """Without the first captions."""
+    at = table.schema.get_field_index("caption")
+    texts = table["caption"].to_pylist()
+    return table.set_column(at, "caption", pa.array([None] * rows + texts[rows:], pa.string()))
+
+
+def changed(file, change):
+    """A JSON list with its objects changed, or left out where the change gives None."""
+    return written(file, [change(number, entry) for number, entry in enumerate(json.loads(file.read_text()))])
+
+
+def test_a_list_without_captions_is_refused_only_where_they_are_wanted(tmp_path):
+    file, images = mals_list(tmp_path), tmp_path / "images"
+    need = "the losses itc, itm and mlm need"
+    changed(file, lambda number, entry: entry if number != 3 else entry | {"caption": " "})
+    with pytest.raises(UserError, match=rf"1 of 12 rows have no caption \(row 3 is the first\), which {need}$"):
+        Pairs.open([(file, images)], need_captions=need)
+    for change in (
+        lambda number, entry: {key: value for key, value in entry.items() if key != "caption"},
+        lambda number, entry: entry | {"caption": None},
+        lambda number, entry: entry | {"captions": []},
+    ):
+        changed(mals_list(tmp_path), change)
+        with pytest.raises(NoCaptions, match=rf"g_attrs\.json has no captions, which {need}$"):
+            Pairs.open([(file, images)], classes=CLASSES, need_captions=need)
+        pairs = Pairs.open([(file, images)], classes=CLASSES, captions=False)
+        assert len(pairs) == 12 == len(pairs.labels) and set(pairs.captions()) == {""} and decode(pairs.picture(3)).shape == (32, 16, 3)
+
+
+def test_a_list_of_other_things_is_no_list_without_captions(tmp_path):
+    with pytest.raises(UserError, match="object 1 has the keys foo, which none of the known data sets has"):
+        Pairs.open([written(tmp_path / "other.json", [{"foo": 1}])], captions=False)
+    with pytest.raises(UserError, match="holds no caption"):
+        Pairs.open([written(tmp_path / "empty.json", [])], captions=False)
+
+
+def replaced(name, make):
+    """A change of a table: a column made anew of its values."""
+    return lambda table: table.set_column(table.schema.get_field_index(name), name, make(table[name].to_pylist()))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "said"),
+    [
+        ("caption", lambda values: pa.array([{"a": 1}] * len(values)), r"the column caption holds struct<a: int64>, not texts$"),
+        ("person", lambda values: pa.array([[1]] * len(values)), r"the column person holds list<.*int64>, not texts$"),
+        ("image", lambda values: pa.array([value["bytes"] for value in values]), r"the column image holds binary, not pictures with their"),
+        (
+            "image",
+            lambda values: pa.array([{"path": "x"}] * len(values)),
+            r"the column image holds struct<path: string>, not pictures",
+        ),
+        ("captions", lambda values: pa.array([["a"]] * len(values)), r"the column captions holds list<.*string>, not texts with their"),
+    ],
+)
+def test_a_column_of_another_kind_is_refused(own, name, make, said):
+    with pytest.raises(UserError, match=rf"\.parquet: {said}"):
+        Pairs.open([rewritten(own, replaced(name, make))], every=True)
+
+
+@pytest.mark.parametrize("kind", [pa.uint8(), pa.uint64(), pa.int8()])
+def test_labels_are_read_from_whole_numbers_of_any_width(own, kind):
+    file = sorted((own / "data").iterdir())[0]
+
+    def labelled(first):
+        kinds = pa.struct([(name, kind) for name in CLASSES])
+        return replaced("attributes", lambda rows: pa.array([dict.fromkeys(CLASSES, 1 if at else first) for at in range(len(rows))], kinds))
+
+    rewritten(own, labelled(None))
+    assert Pairs.open([file], classes=CLASSES).labels[:3, 26].tolist() == [-1, 1, 1]
+    most = 2 ** (kind.bit_width - pa.types.is_signed_integer(kind)) - 1
+    rewritten(own, labelled(most))
+    with pytest.raises(UserError, match=rf"the label of gender in row 0 is {most}, not -1, 0 or 1"):
+        Pairs.open([file], classes=CLASSES)
 
 
 def test_a_set_without_labels_is_refused_only_where_they_are_wanted(own):
@@ -192,6 +273,10 @@ def test_a_list_with_other_labels_is_refused(tmp_path):
     images = tmp_path / "images"
     with pytest.raises(UserError, match="is not a list of 27 numbers"):
         Pairs.open([(mals_list(tmp_path, label=[1, 0]), images)], classes=CLASSES)
+    for large in (2, 10**30):
+        said = rf"g_attrs\.json: the label of gender in row 0 is {large}, not -1, 0 or 1"
+        with pytest.raises(UserError, match=said):
+            Pairs.open([(mals_list(tmp_path, label=[large, *[0] * 26]), images)], classes=CLASSES)
     with pytest.raises(UserError, match="is 2, not -1, 0 or 1"):
         Pairs.open([(mals_list(tmp_path, label=[2] * 27), images)], classes=CLASSES)
     with pytest.raises(UserError, match="object 1 has no attribute labels, which mlm needs"):
@@ -240,3 +325,10 @@ def test_pictures_are_decoded_into_the_same_memory_to_the_same_pixels() -> None:
         assert np.array_equal(decoder(ink.getvalue() + tail), decode(ink.getvalue() + tail))
     with pytest.raises(OSError):
         decoder(file[:100])
+
+
+def test_why_a_picture_cannot_be_read_is_told_without_addresses():
+    with pytest.raises(OSError, match="object at 0x") as caught:
+        decode(b"hello")
+    assert why(caught.value) == "cannot identify image file"
+    assert why(ValueError("first\nsecond")) == "first" and why(KeyError()) == "KeyError"

@@ -72,7 +72,7 @@ def test_pictures_that_cannot_be_read_are_left_out_of_recognition(trained: Train
 
 
 def test_some_captions_are_not_taken_for_none(trained: Trained, sets: dict[str, str]) -> None:
-    with pytest.raises(UserError, match="rows have no caption"):
+    with pytest.raises(UserError, match="has no captions, which retrieval is measured with"):
         open_gallery(trained, [sets["cuhk-pedes"], sets["market1501"]], "test", False)
 
 

@@ -122,7 +122,7 @@ def test_pairs_reads_captions_and_persons_of_what_was_packed(packed: dict[str, P
 @pytest.mark.parametrize("name", ["pa100k", "market1501"])
 def test_pairs_reads_attributes_where_there_are_no_captions(name: str, packed: dict[str, Path]) -> None:
     classes = load_space(name).classes
-    with pytest.raises(UserError, match="have no caption"):
+    with pytest.raises(UserError, match="has no captions"):
         Pairs.open([packed[name]], classes=classes)
     pairs = Pairs.open([packed[name]], classes=classes, captions=False)
     wanted = [[-1 if value is None else value for value in row["attributes"].values()] for row in rows(packed[name])]
