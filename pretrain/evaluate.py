@@ -53,6 +53,14 @@ class Found:
         for texts in self.texts.split(max(1, CELLS // len(self.images))):
             yield cosines(texts, self.images)
 
+    def nearest(self, k: int) -> Tensor:
+        """The best k pictures of each text by cosine, the first in the gallery first where cosines are equal: [Q, K] int64."""
+        found = torch.empty(len(self.texts), min(k, len(self.images)), dtype=torch.int64, device=self.images.device)
+        at = 0
+        for cosine in self.cosines():  # topk takes any of those that are equal at its end
+            found[at : (at := at + len(cosine))] = cosine.argsort(dim=1, descending=True, stable=True)[:, :k]
+        return found
+
     def scores(self, mode: Rerank = "none") -> Iterator[Tensor]:
         """Blocks of rows of [Q, G]: the best of a text above the others, those by cosine."""
         if mode == "none" or self.logits is None:
@@ -91,7 +99,7 @@ def find(method: Method, gallery: Gallery, mode: Rerank = "none", k: int = 128) 
     texts = embed_texts(method, gallery)
     found = Found(texts, images, torch.empty(len(texts), 0, dtype=torch.int64))
     if mode != "none":
-        found.best = torch.cat([block.topk(min(k, len(images)), dim=1).indices for block in found.cosines()])
+        found.best = found.nearest(k)
         found.logits = matched(method, gallery, found.best)
     return found
 

@@ -11,9 +11,8 @@ from torch import Tensor
 from mals.errors import UserError
 from mals.sheet import contact_sheet
 from pretrain import ranks
-from pretrain.evaluate import Rerank, embed_images
+from pretrain.evaluate import Found, Rerank, embed_images
 from pretrain.gallery import Gallery, encoded
-from pretrain.precision import cosines
 from pretrain.trained import Trained
 
 CELL = (128, 256)  # pixels of a picture on the sheet, width and height
@@ -25,26 +24,29 @@ class Hit:
     """A picture that fits."""
 
     id: str
-    score: float  # the cosine, or the logit of the cross encoder
+    score: float  # the cosine, the logit of the cross encoder, or as published both together
     caption: str  # the picture's own
     row: int  # of the gallery's pairs
 
 
 @torch.inference_mode()
 def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, mode: Rerank = "itm", k: int = 128) -> list[Hit]:
-    """The best `count` pictures of a gallery; unless `mode` is none, the best k by cosine are ordered by the cross encoder."""
+    """The best `count` pictures of a gallery; unless `mode` is none, the best k by cosine are ordered by the cross encoder.
+
+    Scores are those that `pretrain.evaluate` gives the sentence as its only query.
+    """
     if not sentence.strip():
         raise UserError("the sentence to search for is empty")
     text = encoded(trained.tokenizer, [sentence], gallery.device)
     with trained.precision():
         images = embed_images(trained.method, gallery)
-        scores = cosines(images, trained.method.embed_text(text))[:, 0]
-        best = scores.argsort(descending=True, stable=True)[: max(k, count) if mode != "none" else count]
-        scores = scores[best]
+        found = Found(trained.method.embed_text(text).float(), images, torch.empty(1, 0, dtype=torch.int64))
         if mode != "none":
-            scores = looked_at(trained, gallery, sentence, best)
-    order = scores.argsort(descending=True, stable=True)[:count].cpu()
-    rows, told = gallery.rows[best.cpu()[order]].tolist(), scores.cpu()[order].tolist()
+            found.best = found.nearest(max(k, count))
+            found.logits = looked_at(trained, gallery, sentence, found.best[0])[None]
+        (scores,) = torch.cat(list(found.scores(mode))).cpu()
+    best = scores.argsort(descending=True, stable=True)[:count]
+    rows, told = gallery.rows[best].tolist(), scores[best].tolist()
     pairs = gallery.pairs
     return [Hit(pairs.name(row), round(score, 4), pairs.caption(row), row) for row, score in zip(rows, told, strict=True)]
 

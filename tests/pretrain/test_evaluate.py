@@ -72,6 +72,29 @@ def test_the_best_are_ordered_by_the_cross_encoder_and_the_tail_by_the_cosine_be
         assert order[4:] == [g for g in cosine[query].argsort(descending=True, stable=True).tolist() if g not in best]
 
 
+@pytest.mark.parametrize("cells", [1 << 24, 7000, 100])
+def test_of_equal_cosines_the_first_pictures_are_looked_at_by_the_cross_encoder(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretrain.evaluate.CELLS", cells)
+    draw = torch.Generator().manual_seed(1)
+    texts, images = torch.randn(12, 4, generator=draw).sign(), torch.randn(3000, 4, generator=draw).sign()
+    found = Found(texts, images, torch.empty(12, 0))
+    for row, (cosine, best) in enumerate(zip(texts @ images.T, found.nearest(150), strict=True)):
+        wanted = sorted(range(3000), key=lambda picture, cosine=cosine: (-float(cosine[picture]), picture))  # type: ignore[misc]
+        assert best.tolist() == wanted[:150] and cosine[wanted[149]] == cosine[wanted[150]], row
+    assert found.nearest(5000).shape == (12, 3000)
+
+
+def test_copies_of_a_picture_are_looked_at_in_their_order(trained: Trained, tmp_path: Path) -> None:
+    def copied(table: pa.Table) -> pa.Table:
+        return pa.Table.from_pylist([row | {"image": table["image"][0].as_py()} for row in table.to_pylist()], schema=table.schema)
+
+    gallery = gallery_of(trained, rewritten(packed(tmp_path / "run", 12), copied))
+    found = find(trained.method, gallery, "itm", 3)
+    cosine = torch.cat(list(found.cosines()))
+    order = cosine.argsort(dim=1, descending=True, stable=True)
+    assert found.best.equal(order[:, :3]) and any((row[at[2]] == row[at[3]]).item() for row, at in zip(cosine, order, strict=True))
+
+
 def test_the_published_order_adds_eight_times_the_scaled_cosine() -> None:
     torch.manual_seed(0)
     texts, images = torch.nn.functional.normalize(torch.randn(5, 6), dim=1), torch.nn.functional.normalize(torch.randn(9, 6), dim=1)
