@@ -36,10 +36,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mals.attributes import load_space
 from mals.settings import check_kind
-from pretrain import losses, ranks
+from pretrain import losses
 from pretrain.config import TRAINING, Training
 from pretrain.method import Batch, Text
-from pretrain.methods.aptm import Aptm, generator
+from pretrain.methods.aptm import Aptm
 from pretrain.schedule import groups
 from pretrain.text import SPECIAL, Tokenizer, train_vocabulary
 from pretrain.train import Loop, optimizer_of, peak_memory
@@ -100,25 +100,25 @@ class Published(nn.Module):
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """See pretrain.method.Method."""
         method, bert = self.method, self.method.bert
-        weights, draws = method.settings.weights, generator(batch.images.device, method.seed, step, ranks.rank())
+        weights = method.settings.weights
         tokens = method.swin(batch.images).tokens
         image = method._image(tokens)
         text = padded(batch.text)
         states = bert.text(text.ids, text.mask)
         found = {"itc": method._itc(image, method._text(states), batch.persons)}
-        found["itm"] = self.itm(tokens, image, states, text.mask, batch.persons, draws)
+        found["itm"] = self.itm(tokens, image, states, text.mask, batch.persons, step)
         assert batch.masked is not None and batch.targets is not None and batch.labels is not None
         masked = padded(batch.masked)
         found["mlm"] = self.words(tokens, masked, pad(batch.targets, (0, WIDTH - batch.targets.shape[1]), value=-100))
         found |= self.attributes(batch.labels, tokens, image, step)
         return {name: getattr(weights, name) * loss for name, loss in found.items()}
 
-    def itm(self, tokens: Tensor, image: Tensor, states: Tensor, mask: Tensor, persons: Tensor, draws: torch.Generator) -> Tensor:
+    def itm(self, tokens: Tensor, image: Tensor, states: Tensor, mask: Tensor, persons: Tensor, step: int) -> Tensor:
         """True pairs in one call, hard ones in another."""
         own = torch.arange(len(states), device=states.device)
-        hard_image, hard_text = self.method._negatives(image, self.method._text(states), persons, draws)
+        rivals = self.method._rivals({"caption": self.method._text(states)}, image, persons, step)["caption"]
         true = self.match(states, mask, tokens)
-        wrong = torch.cat([states, states[hard_text]]), torch.cat([mask, mask[hard_text]]), tokens[torch.cat([hard_image, own])]
+        wrong = torch.cat([states, states[rivals.texts]]), torch.cat([mask, mask[rivals.texts]]), tokens[torch.cat([rivals.pictures, own])]
         return losses.matching(torch.cat([true, self.match(*wrong)]), (torch.arange(3 * len(own), device=own.device) < len(own)).long())
 
     def attributes(self, labels: Tensor, tokens: Tensor, image: Tensor, step: int) -> dict[str, Tensor]:

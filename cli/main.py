@@ -34,7 +34,7 @@ def register() -> None:
 
 def main() -> None:
     """Run one command; exit 2 with one sentence for what the user can mend, 1 for shards that failed, 130 and 143 when stopped."""
-    from mals.errors import UserError
+    from mals.errors import EveryonesError, UserError
 
     signal.signal(signal.SIGINT, _stop)  # Typer would end a KeyboardInterrupt without a word
     signal.signal(signal.SIGTERM, _stop)
@@ -43,6 +43,12 @@ def main() -> None:
     register()
     try:
         app()
+    except SystemExit as ended:
+        if ended.code:
+            _leave("", ended.code if isinstance(ended.code, int) else 1)
+        raise
+    except EveryonesError as error:
+        _leave(str(error) if os.environ.get("RANK", "0") == "0" else "", 2)
     except UserError as error:
         _leave(str(error), 2)
     except BrokenPipeError:
@@ -68,7 +74,12 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _leave(text: str, code: int) -> None:
-    print(text, file=sys.stderr)
+    if text:
+        print(text, file=sys.stderr)
+    if "RANK" in os.environ:  # the threads of its process group would abort the interpreter while it ends
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from mals.attributes import load_space
+from mals.errors import UserError
 from pretrain import origins, ranks, synonyms
 from pretrain.augment import Augment
 from pretrain.config import Training
@@ -24,33 +25,38 @@ def prepare(config: Training, data: Sequence[str], out: Path, begun: bool = Fals
 
     UserError where it was begun with other data.
     """
-    kind = find(config.method)
-    wants = kind.wanted(config)
-    classes = load_space(wants.space).classes if wants.attributes and wants.space else None
-    pairs = Pairs.open(data, "train", classes, wants.need, config.data.every, wants.captions)
-    if config.selection.held_out:
-        pairs = parted(pairs, config.selection.held_out, config.seed)[0]
-    if begun:
-        origins.refuse_other(out, pairs)
-    elif ranks.is_main():
-        for name in (TOKENIZER, SYNONYMS):  # of a start that came to nothing, perhaps with other captions
-            (out / name).unlink(missing_ok=True)
-        origins.note(out, data, pairs, config.start)
+    with ranks.together():
+        kind, pairs = find(config.method), rows_of(config, data)
+        if begun:
+            origins.refuse_other(out, pairs)
+        elif ranks.is_main():
+            for name in (TOKENIZER, SYNONYMS):  # of a start that came to nothing, perhaps with other captions
+                (out / name).unlink(missing_ok=True)
+            origins.note(out, data, pairs, config.start)
     tokenizer = tokenizer_of(config, pairs, out)
-    method = kind.build(config, tokenizer)
-    method.begin(config, pairs)
+    with ranks.together():
+        method = kind.build(config, tokenizer)
+        method.begin(config, pairs)
     shown = config.data
     look = Augment(shown.height, shown.width, shown.mean, shown.std, shown.flip, shown.augment, shown.erase, shown.shrink)
     return method, tokenizer, pairs, look
 
 
+def rows_of(config: Training, data: Sequence[str]) -> Pairs:
+    """What is trained on; UserError where it is not what the method wants."""
+    wants = find(config.method).wanted(config)
+    classes = load_space(wants.space).classes if wants.attributes and wants.space else None
+    pairs = Pairs.open(data, "train", classes, wants.need, config.data.every, wants.captions)
+    return parted(pairs, config.selection.held_out, config.seed)[0] if config.selection.held_out else pairs
+
+
 def synonyms_of(config: Training, pairs: Pairs, out: Path) -> dict[str, list[str]]:
     """The synonyms of the captions' words, which EDA takes; told once, and kept in `out`, since another machine may have others."""
     file = out / SYNONYMS
-    if not file.is_file() and ranks.is_main():
-        synonyms.write(file.with_name(f".{SYNONYMS}.part"), *synonyms.synonyms(pairs.captions(), config.data.synonyms))
-        file.with_name(f".{SYNONYMS}.part").replace(file)
-    ranks.barrier()
+    with ranks.together():
+        if not file.is_file() and ranks.is_main():
+            synonyms.write(file.with_name(f".{SYNONYMS}.part"), *synonyms.synonyms(pairs.captions(), config.data.synonyms))
+            file.with_name(f".{SYNONYMS}.part").replace(file)
     words, source = synonyms.read(file)
     if ranks.is_main():
         print(f"EDA takes its synonyms from {source}: {len(words):,} words have some", file=sys.stderr)
@@ -60,14 +66,31 @@ def synonyms_of(config: Training, pairs: Pairs, out: Path) -> dict[str, list[str
 def tokenizer_of(config: Training, pairs: Pairs, out: Path) -> Tokenizer:
     """The tokenizer that the settings name, or one trained on the captions; written into `out` by the main process."""
     file = out / TOKENIZER
-    if not file.is_file() and ranks.is_main():
-        most = config.data.max_tokens
-        if config.data.tokenizer == "train":
-            texts = chain(pairs.captions(), find(config.method).texts(config))
-            made = Tokenizer.of(train_vocabulary(texts, config.data.vocabulary), most)
-        else:
-            made = Tokenizer.load(config.data.tokenizer, most)
-        made.save(file.with_name(f".{TOKENIZER}.part"))
-        file.with_name(f".{TOKENIZER}.part").replace(file)
-    ranks.barrier()
-    return Tokenizer.load(file, config.data.max_tokens)
+    with ranks.together():
+        if not file.is_file() and ranks.is_main():
+            made(config, pairs).save(file.with_name(f".{TOKENIZER}.part"))
+            file.with_name(f".{TOKENIZER}.part").replace(file)
+    with ranks.together():
+        return Tokenizer.load(file, config.data.max_tokens)
+
+
+def made(config: Training, pairs: Pairs) -> Tokenizer:
+    """A tokenizer for a training; UserError where a new vocabulary would number the words anew that weights to start from know."""
+    most = config.data.max_tokens
+    if config.data.tokenizer != "train":
+        return Tokenizer.load(config.data.tokenizer, most)
+    if config.start and (own := beside(config.start)) is not None:
+        return Tokenizer.load(own, most)
+    if known := config.start or config.words.start:
+        raise UserError(
+            f"data.tokenizer=train numbers words otherwise than the weights of {known} do; give data.tokenizer, the one of theirs"
+        )
+    texts = chain(pairs.captions(), find(config.method).texts(config))
+    return Tokenizer.of(train_vocabulary(texts, config.data.vocabulary), most)
+
+
+def beside(weights: str) -> Path | None:
+    """The tokenizer beside the weights of a training or of one of its checkpoints."""
+    path = Path(weights).expanduser()
+    folder = path if path.is_dir() else path.parent
+    return next((place / TOKENIZER for place in (folder, folder.parent.parent) if (place / TOKENIZER).is_file()), None)

@@ -96,6 +96,7 @@ class Aptm(Part):
     balanced: bool = False  # True: both values of an attribute count half in iac and iam, as mA counts them, however rare one is
     prompts_per_image: bool = True  # False, as published: the same prompts for the whole batch
     count_padding: bool = False  # True, as published: padding may be masked and counts in mlm
+    negatives: Literal["all", "process"] = "all"  # of itm are of any process's rows; process, as published: of the same one's
     itc_gather: Literal["sum", "reference"] = "sum"  # reference, as published: the encoders' gradient of itc is 1/processes of it
     classifier: bool = False  # a plain classifier of attributes in place of all losses: the baseline that prompts are held against
 

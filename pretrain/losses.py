@@ -44,9 +44,13 @@ def itc(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor
 
 
 @_in_float32
-def matching(logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether pairs belong together: logits [R, 2], labels [R] with 1 for those that do."""
-    return F.cross_entropy(logits, labels)
+def matching(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> Tensor:
+    """Whether pairs belong together: logits [R, 2], labels [R] with 1 for those that do, -100 for pairs that do not count.
+
+    The mean over the pairs; `count` is their number as a mean over ranks, as in `masked_words`.
+    """
+    total = F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
+    return _per(total, (labels != -100).sum() if count is None else count)
 
 
 @_in_float32

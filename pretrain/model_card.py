@@ -11,7 +11,7 @@ from mals.attributes import load_space
 from mals.card import template
 from pretrain import origins
 from pretrain.method import Method
-from pretrain.methods.aptm import EMBEDDED
+from pretrain.methods.aptm_start import EMBEDDED
 from pretrain.tables import Row, notes, table
 from pretrain.trained import Trained
 

@@ -11,7 +11,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +22,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.parallel import DistributedDataParallel
+
+from mals.errors import EveryonesError, UserError
+
+LOOK = 0.5  # seconds between two looks whether the parent is there
+GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # of gloo
+PATIENCE = 600  # seconds that ranks have to write a checkpoint when they are asked to end
 
 
 def launched() -> bool:
@@ -31,14 +40,60 @@ def start(device: str = "auto") -> torch.device:
     local, processes = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     here = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
+    if launched():
+        end_with_parent()
     if kind == "cuda":
         if local >= torch.cuda.device_count():
-            raise ValueError(f"process {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}")
+            raise UserError(f"process {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}")
         torch.cuda.set_device(here)
     if processes > 1 and not dist.is_initialized():
         importlib.import_module("torch._dynamo")  # which `wrap` needs, and which, imported later, would hold the group for good
         dist.init_process_group("nccl" if kind == "cuda" else "gloo", device_id=here if kind == "cuda" else None)
     return here
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that launched it does, however that ends; it would train on, and hold its folder."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What one rank cannot do none goes on from: EveryonesError on all, with the sentence of the first that failed.
+
+    Nothing inside may wait for other ranks; all of them have done it when this ends.
+    """
+    fault = None
+    try:
+        yield
+    except UserError as error:
+        if world() == 1:
+            raise
+        fault = str(error)
+    if world() > 1:
+        told: list[str | None] = [None] * world()
+        dist.all_gather_object(told, fault)
+        first = next((one for one in told if one is not None), None)
+        if first is not None:
+            raise EveryonesError(first)
+
+
+@contextmanager
+def while_others_live() -> Iterator[None]:
+    """EveryonesError where this rank waits for one that has ended, which says itself why."""
+    try:
+        yield
+    except RuntimeError as error:
+        if world() > 1 and any(told in str(error) for told in GONE):
+            raise EveryonesError("another process of the training has ended; the same command goes on") from None
+        raise
 
 
 def stop() -> None:
@@ -125,7 +180,27 @@ def wrap(module: nn.Module) -> nn.Module:
     """
     if world() == 1:
         return module
-    return DistributedDataParallel(module, static_graph=False, find_unused_parameters=False, gradient_as_bucket_view=True)
+    found = DistributedDataParallel(
+        module, static_graph=False, find_unused_parameters=False, gradient_as_bucket_view=True, broadcast_buffers=False
+    )
+    if dist.get_backend() == "gloo":
+        found.register_comm_hook(None, _mean_in_order)
+    return found
+
+
+def _mean_in_order(state: None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    """The mean of the gradients of all ranks, added in the order of these.
+
+    Gloo adds each part of a bucket in an order of its own, and buckets change after the first step: a training that goes on would not
+    have the bits of one that was never stopped.
+    """
+    own = bucket.buffer()
+    first, *others = gather_ids(own).view(world(), -1)
+    for other in others:
+        first += other
+    found: torch.futures.Future[Tensor] = torch.futures.Future()
+    found.set_result(first / world())
+    return found
 
 
 def launch(gpus: int, argv: Sequence[str] | None = None) -> int:
@@ -135,7 +210,7 @@ def launch(gpus: int, argv: Sequence[str] | None = None) -> int:
     """
     if gpus < 1:
         raise ValueError(f"--gpus {gpus}: at least one")
-    torchrun = [sys.executable, "-m", __name__, "--standalone", "--nproc_per_node", str(gpus)]
+    torchrun = [sys.executable, "-m", "pretrain.ranks", "--standalone", "--nproc_per_node", str(gpus)]
     with subprocess.Popen([*torchrun, *(sys.argv if argv is None else argv)]) as process:
         # A terminal sends Ctrl-C to torchrun too, so that here it only has to be outlived; SIGTERM comes to this process alone.
         before = {
@@ -157,8 +232,10 @@ def torchrun(argv: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     logging.disable(logging.ERROR)
+    end_with_parent()
+    patience = ["--shutdown-timeout", str(PATIENCE)] if "--shutdown-timeout" in run.get_args_parser().format_help() else []
     try:
-        run.main(list(argv))
+        run.main([*patience, *argv])
     except SignalException as stopped:
         return 128 + int(stopped.sigval)
     except ChildFailedError as failed:

@@ -20,12 +20,13 @@ import yaml
 from filelock import FileLock, Timeout
 from torch import nn
 
-from mals.errors import UserError
+from mals.errors import EveryonesError, UserError
 from mals.settings import check_kind
 from pretrain import average, checkpoint, ranks
 from pretrain.build import prepare, synonyms_of
 from pretrain.config import TRAINING, Training
 from pretrain.data import Loader
+from pretrain.memory import enough
 from pretrain.method import Batch, Rule
 from pretrain.precision import numbers, same_bits
 from pretrain.schedule import SCHEDULES, groups, set_rate
@@ -33,7 +34,8 @@ from pretrain.text import Tokenizer
 
 METRICS, LOCK = "metrics.jsonl", ".lock"
 COMPILED = 64  # versions of a block, which differ in sizes and share of dropped pictures; beyond, torch runs them uncompiled
-NO_MEMORY = ("can't allocate memory", "ALLOC_FAILED")  # of torch on a CPU, and of cuBLAS and cuDNN
+ENDING = 3  # seconds that a training whose launcher was killed may need to end
+MILDER = "in another --out, lower optimizer.lr or set optimizer.clip"
 
 
 class Stopped(Exception):
@@ -60,22 +62,7 @@ class Watcher(Protocol):
         ...
 
 
-@contextmanager
-def enough() -> Iterator[None]:
-    """UserError where memory runs out, here or in a worker."""
-    try:
-        yield
-    except (MemoryError, RuntimeError, ConnectionError, EOFError) as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(told in str(error) for told in NO_MEMORY):
-            raise UserError("memory ran out; lower batch, or set checkpointing=true") from None
-        if isinstance(error, ConnectionError | EOFError) or str(error).startswith("DataLoader worker"):
-            raise UserError(
-                "a process that reads pictures was ended, most likely for want of memory; lower data.workers, or give more shared memory"
-            ) from None
-        raise
-
-
-@enough()
+@enough("lower batch, or set checkpointing=true")
 def train(config: Training, data: list[str], out: Path, device: str = "auto", watcher: Watcher | None = None) -> dict[str, Any]:
     """Train to the end, from the last checkpoint in `out` where there is one; returns the last line of metrics, and what the watcher adds.
 
@@ -84,7 +71,7 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto", wa
     here = ranks.start(device)
     same_bits(here)
     out.mkdir(parents=True, exist_ok=True)
-    with alone(out):
+    with ranks.while_others_live(), alone(out):
         return _train(config, data, out, here, watcher)
 
 
@@ -92,11 +79,12 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto", wa
 def alone(out: Path) -> Iterator[None]:
     """Hold the folder of a training, from the main process; UserError where another training holds it. It ends with this one."""
     lock = FileLock(out / LOCK)
-    if ranks.is_main():
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(f"{out} is being trained in by another process; wait for it, stop it, or give another --out") from None
+    with ranks.together():
+        if ranks.is_main():
+            try:
+                lock.acquire(timeout=ENDING)
+            except Timeout:
+                raise UserError(f"{out} is being trained in by another process; wait for it, stop it, or give another --out") from None
     try:
         yield
     finally:
@@ -106,13 +94,8 @@ def alone(out: Path) -> Iterator[None]:
 def _train(config: Training, data: list[str], out: Path, here: torch.device, watcher: Watcher | None) -> dict[str, Any]:
     """`train` on this device, in a folder of one's own."""
     told = config.model_dump(mode="json")
-    found = checkpoint.latest(out)
-    if found is not None:
-        refuse_other(check_kind(found.config, str(found.folder), TRAINING).model_dump(mode="json"), told)
-        if found.damaged and ranks.is_main():
-            print(f"{'; '.join(found.damaged)}: the training goes on from step {found.step:,}", file=sys.stderr)
-    elif (out / checkpoint.MODEL).is_file():
-        raise UserError(f"{out} holds a finished method, and none of the checkpoints that it came from; give another --out")
+    with ranks.together():
+        found = begun(out, told)
     method, tokenizer, pairs, look = prepare(config, data, out, found is not None)
     method.to(here)
     steps = config.steps or config.epochs * (len(pairs) // config.batch)
@@ -135,9 +118,10 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
     )
     if watcher is not None:
         watcher.begin(method, tokenizer, here, loader.per_epoch, start, steps)
-    optimizer = optimizer_of(config, method, method.rules, steps)
-    if found is not None:
-        checkpoint.restore(found, method, optimizer)
+    with ranks.together():
+        optimizer = optimizer_of(config, method, method.rules, steps)
+        if found is not None:
+            checkpoint.restore(found, method, optimizer)
     loop = Loop(config, method, optimizer, out, steps, here, watcher)
     if ranks.is_main():
         loop.last = kept(out / METRICS, start)
@@ -153,6 +137,18 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
     del loop  # with its wrapped method
     ranks.stop()
     return last
+
+
+def begun(out: Path, config: Mapping[str, Any]) -> checkpoint.Checkpoint | None:
+    """The last checkpoint in the folder of a training; UserError where it is of other settings, or where only what came of it is left."""
+    found = checkpoint.latest(out)
+    if found is not None:
+        refuse_other(check_kind(found.config, str(found.folder), TRAINING).model_dump(mode="json"), config)
+        if found.damaged and ranks.is_main():
+            print(f"{'; '.join(found.damaged)}: the training goes on from step {found.step:,}", file=sys.stderr)
+    elif (out / checkpoint.MODEL).is_file():
+        raise UserError(f"{out} holds a finished method, and none of the checkpoints that it came from; give another --out")
+    return found
 
 
 def optimizer_of(config: Training, method: nn.Module, rules: Iterable[Rule], steps: int) -> torch.optim.Optimizer:
@@ -240,9 +236,8 @@ class Loop:
         seen = ranks.average(torch.cat([values.detach().float(), torch.tensor(told, device=self.here).float()])).tolist()
         means = dict(zip(losses, seen, strict=False))
         if bad := [name for name, value in means.items() if not math.isfinite(value)]:
-            raise UserError(
-                f"the loss {', '.join(bad)} is not finite at step {step:,}; nothing was updated: lower optimizer.lr, or set optimizer.clip"
-            )
+            advice = "look at data.std, at the pictures, and at the weights that it starts from" if not step else MILDER
+            raise EveryonesError(f"the loss {', '.join(bad)} is not finite at step {step:,}; nothing was updated: {advice}")
         values.sum().backward()
         if settings.clip is not None:
             nn.utils.clip_grad_norm_(self.method.parameters(), settings.clip)
@@ -275,7 +270,9 @@ class Loop:
             print(told, file=sys.stderr, flush=True)
 
     def save(self, done: int) -> None:
-        """A checkpoint, from the main process, while the others wait."""
+        """A checkpoint, from the main process, while the others wait; UserError, before it, where the weights are no numbers any more."""
+        if not torch.stack([one.detach().isfinite().all() for one in self.method.parameters()]).all():
+            raise EveryonesError(f"the weights are not finite after step {done:,}; they are not kept: {MILDER}")
         if ranks.is_main():
             checkpoint.save(self.out, done, self.method, self.optimizer, self.config.model_dump(mode="json"))
         ranks.barrier()
@@ -295,7 +292,7 @@ def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     one, two = flat(before), flat(now)
     keys = [key for key in sorted({*one, *two}) if one.get(key) != two.get(key) and key not in free]
     if keys:
-        told = ", ".join(f"{key} ({one.get(key)} then, {two.get(key)} now)" for key in keys[:5])
+        told = ", ".join(f"{key} ({one.get(key)} then, {two.get(key)} now)" for key in keys)
         raise UserError(f"the checkpoint is of other settings: {told}; give those, or another --out")
 
 

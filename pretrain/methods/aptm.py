@@ -6,10 +6,10 @@ and masked prompts); keys and values of a picture are projected once a layer; on
 Pretraining wants ITC, ITM, MLM and the losses of attributes; fine-tuning for retrieval ITC and ITM of captions and of what EDA makes of
 them, and MLM; fine-tuning for recognition the losses of attributes, or a plain classifier instead (aptm.md 3).
 
-Of the losses only ITM depends on how many processes train: its hard negatives come from the rows of the same process, as the authors' do.
-Dropout, too, is drawn by each process for itself.
+No loss depends on how many processes train: what looks across rows looks across those of all, and the hard negatives of ITM are of any
+process (as published, with `negatives: process`, of the same one). Only dropout is drawn by each process for itself.
 
-Shapes: B rows, L tokens of a caption, A attributes, P tokens of a prompt, D width of the embeddings, C channels.
+Shapes: B rows, N rows of all processes, L tokens of a caption, A attributes, P tokens of a prompt, D width of the embeddings, C channels.
 """
 
 import re
@@ -23,12 +23,12 @@ from torch.nn.functional import normalize, pad
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from mals.models import find
 from pretrain import losses, official, ranks
 from pretrain.chance import uniform
 from pretrain.config import Aptm as Settings
 from pretrain.config import Training
 from pretrain.method import Batch, Method, Rule, Text, Wants
+from pretrain.methods.aptm_start import CLASSIFIER, EMBEDDED, late, start_vision
 from pretrain.methods.classifier import classifier
 from pretrain.models.bert import Bert, KeysValues, Texts
 from pretrain.models.swin import Swin
@@ -46,10 +46,17 @@ CROSSED = (*MATCH, *WORDS)  # losses behind the cross encoder
 SCORES = {("contrast",): "cosine", ("match",): "matching logit", ("contrast", "match"): "matching logit + cosine / temperature"}
 RAREST = 0.05  # the share of a value from which on it counts no more, so that no picture counts more than ten times
 PROMPTS = 0x9207  # sets the masks of the prompts apart from other random numbers
-EMBEDDED = "embedded"  # the Swin that comes with mals; `mals.world.train_swin` made it
 NEED = "the losses iac, iam and mam need (give their weights 0, or a data set with labels)"
-CLASSIFIER = r"classifier\."  # begins the names of what the baseline adds to APTM
-ASKED, SHOWN = 0xA54ED, 0x5403A  # set what all processes draw alike apart from what each draws for itself, by its number
+ASKED, SHOWN, RIVALS = 0xA54ED, 0x5403A, 0x41BA15  # what random numbers are for: one use does not move those of another
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Hard negatives of B rows, by their number among all N, or among the B where processes keep to their own."""
+
+    pictures: Tensor  # [B]: a picture for each text
+    texts: Tensor  # [B]: a text for each picture
+    none: Tensor  # [B], True where nobody else is there
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class Aptm(Method):
     def __init__(self, config: Training, vocabulary: int, prompts: Text, masked_prompts: Masked) -> None:
         super().__init__()
         vision, words, data = config.vision, config.words, config.data
-        self.settings, self.seed = settings_of(config), config.seed
+        self.settings, self.seed, self.longest = settings_of(config), config.seed, data.max_tokens
         self.swin = Swin(
             data.height, data.width, vision.embed, vision.depths, vision.heads, vision.window, vision.drop_path, config.checkpointing
         )
@@ -172,7 +179,6 @@ class Aptm(Method):
 
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """See pretrain.method.Method; which losses there are follows from the weights."""
-        draws = generator(batch.images.device, self.seed, step, ranks.rank())
         tokens = self.swin(batch.images).tokens
         if self.classifier is not None and batch.labels is not None:
             known = ranks.average((batch.labels >= 0).sum().float())
@@ -189,7 +195,9 @@ class Aptm(Method):
         if self.wants.captions:
             features = {name: self._text(read[name].given) for name in SAID if name in read}
             found |= self._contrast(features, image, batch.persons)
-            questions |= self._ask_captions(read, features, image, batch, draws)
+            rivals = self._rivals(features, image, batch.persons, step)
+            questions |= self._ask_captions(read, rivals, batch)
+            tokens = self._with_rivals(tokens, rivals)
         if self.wants.attributes:
             assert batch.labels is not None
             found |= self._contrast_prompts(read, image, batch.labels)
@@ -298,23 +306,61 @@ class Aptm(Method):
         weighed = {f"itc{SAID[name]}": text for name, text in features.items() if self.weighs(f"itc{SAID[name]}")}
         return {loss: self._itc(image, text, persons) for loss, text in weighed.items()}
 
-    def _ask_captions(
-        self, read: Mapping[str, Texts], features: Mapping[str, Tensor], image: Tensor, batch: Batch, draws: torch.Generator
-    ) -> dict[str, Question]:
+    @torch.no_grad()
+    def _rivals(self, features: Mapping[str, Tensor], image: Tensor, persons: Tensor, step: int) -> dict[str, Rivals]:
+        """For each text that ITM is about a picture, and for its picture a text, of another person, drawn by their likeness to it."""
+        asked = {name: text for name, text in features.items() if self.weighs(f"itm{SAID[name]}")}
+        collect = ranks.gather_ids if self._everywhere else Tensor.detach
+        images, everyone = collect(image), collect(persons)
+        same, found = persons[:, None] == everyone, {}
+        for number, (name, text) in enumerate(asked.items()):
+            chance = self._chance(len(persons), step, RIVALS + number, image.device)
+            pictures = draw(cosines(text, images) / self.temp, same, chance[:, 0])
+            texts = draw(cosines(image, collect(text)) / self.temp, same, chance[:, 1])
+            found[name] = Rivals(pictures, texts, same.all(1))
+        return found
+
+    @property
+    def _everywhere(self) -> bool:
+        """Whether negatives are of all processes, and there are several."""
+        return ranks.world() > 1 and self.settings.negatives == "all"
+
+    def _chance(self, rows: int, step: int, use: int, device: torch.device) -> Tensor:
+        """Two numbers for each row in [0, 1), [B, 2], which follow from its place in the whole batch."""
+        own = slice(ranks.rank() * rows, (ranks.rank() + 1) * rows)
+        draws = generator(device, self.seed, step, use)
+        return torch.rand(ranks.world() * rows, 2, generator=draws, device=device, dtype=torch.float64)[own]
+
+    def _with_rivals(self, tokens: Tensor, rivals: Mapping[str, Rivals]) -> Tensor:
+        """The tokens of all pictures that are looked at [I, N, C]: the own ones, and after them those of other processes' rivals."""
+        if not rivals or not self._everywhere:
+            return tokens
+        everyone = ranks.gather(tokens)
+        return torch.cat([tokens, *(everyone.index_select(0, one.pictures) for one in rivals.values())])
+
+    def _ask_captions(self, read: Mapping[str, Texts], rivals: Mapping[str, Rivals], batch: Batch) -> dict[str, Question]:
         """ITM of true pairs, hard pictures of texts and hard texts of pictures; MLM."""
-        found, own = {}, torch.arange(len(image), device=image.device)
-        wrong = torch.where((batch.persons[:, None] == batch.persons).all(1), -100, 0)  # nobody else there: no negative, not counted
-        true = torch.cat([torch.ones_like(wrong), wrong, wrong])
-        for name, text in features.items():
-            if self.weighs(f"itm{SAID[name]}"):
-                states, mask = read[name].given, read[name].mask
-                picture, other = self._negatives(image, text, batch.persons, draws)
-                masks = torch.cat([mask, mask, mask[other]])
-                pairs = Texts(torch.cat([states, states, states[other]]), masks, starts(masks), torch.cat([own, picture, own]))
-                found[f"itm{SAID[name]}"] = Question(pairs, lambda fused: losses.matching(self.itm_head(fused), true))
+        rows = len(batch.persons)
+        found, own = {}, torch.arange(rows, device=batch.persons.device)
+        for number, (name, one) in enumerate(rivals.items(), 1):
+            states, mask = read[name].given, read[name].mask
+            others, masks, pictures = states, mask, one.pictures
+            if self._everywhere:
+                wide = (0, self.longest - mask.shape[1])  # the same on every process
+                states, mask = pad(states, (0, 0, *wide)), pad(mask, wide)
+                others, masks, pictures = ranks.gather(states), ranks.gather_ids(mask), own + number * rows
+            masks = torch.cat([mask, mask, masks[one.texts]])
+            pairs = Texts(torch.cat([states, states, others[one.texts]]), masks, starts(masks), torch.cat([own, pictures, own]))
+            wrong = torch.where(one.none, -100, 0)
+            found[f"itm{SAID[name]}"] = Question(pairs, self._matched(torch.cat([torch.ones_like(wrong), wrong, wrong])))
         if "masked" in read:
             found["mlm"] = self._ask_words(read["masked"], batch.targets)
         return found
+
+    def _matched(self, true: Tensor) -> Callable[[Tensor], Tensor]:
+        """The loss of pairs that are true, false or not to be counted [R]."""
+        count = ranks.average((true != -100).sum().float()) if self._everywhere else None
+        return lambda fused: losses.matching(self.itm_head(fused), true, count)
 
     def _ask_words(self, texts: Texts, targets: Tensor | None) -> Question:
         """The words behind the masks of texts, targets [R, L]."""
@@ -333,13 +379,6 @@ class Aptm(Method):
             scores = self.bert.words(torch.cat([found[name] for name in words]))
             found |= zip(words, scores.split([len(found[name]) for name in words]), strict=True)
         return {name: one.loss(found[name]) for name, one in questions.items()}
-
-    @torch.no_grad()
-    def _negatives(self, image: Tensor, text: Tensor, persons: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A picture for each text and a text for each picture [B], of another person, drawn by their likeness to it."""
-        scores = image @ text.T / self.temp
-        same = persons[:, None] == persons
-        return draw(scores.T, same, draws), draw(scores, same, draws)
 
     def _contrast_prompts(self, read: Mapping[str, Texts], image: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """IAC."""
@@ -406,32 +445,15 @@ def settings_of(config: Training) -> Settings:
     return config.aptm
 
 
-def start_vision(swin: Swin, start: str) -> None:
-    """Put the weights of a file, or of the Swin that comes with mals, into the vision encoder."""
-    if start != EMBEDDED:
-        return official.start_swin(swin, start)
-    try:
-        official.start_swin(swin, find(EMBEDDED, part="swin").path)
-    except UserError as error:
-        raise UserError(
-            f"vision.start: embedded is a Swin of the preset tiny's sizes; for others --set vision.start=null ({error})"
-        ) from None
+def draw(scores: Tensor, same: Tensor, chance: Tensor) -> Tensor:
+    """For each row of scores [B, N] a column, likelier the higher the score, none of the same person where there are others.
 
-
-def late(config: Training) -> str:
-    """Matches the names of what learns at the late rate (aptm.md 4): last stages, last layers of either part of the BERT, and heads."""
-    stages, words = len(config.vision.depths), config.words
-    layers = (words.fusion - 2, words.fusion - 1, words.layers - 2, words.layers - 1)
-    some = f"swin\\.stages\\.({stages - 2}|{stages - 1})\\.|bert\\.layers\\.({'|'.join(map(str, layers))})\\."
-    return rf"^({some}|bert\.head\.|vision_proj\.|text_proj\.|itm_head\.|{CLASSIFIER})"
-
-
-def draw(scores: Tensor, same: Tensor, draws: torch.Generator) -> Tensor:
-    """For each row of scores [B, B] another one, likelier the higher the score, none of the same person where there are others."""
-    likely = scores.softmax(1).nan_to_num(0)  # scores that are no numbers are for the loop to tell, which sees the loss
+    `chance` [B] in [0, 1) picks it from their sums, and nothing is read back to the host.
+    """
+    likely = scores.double().softmax(1).nan_to_num(0)  # scores that are no numbers are for the loop to tell, which sees the loss
     likely = likely.add(1e-5).masked_fill(same, 0)  # the authors' constant: nothing is impossible
-    likely = torch.where(same.all(1, keepdim=True), 1.0, likely)
-    return torch.multinomial(likely, 1, generator=draws).squeeze(1)
+    sums = torch.where(same.all(1, keepdim=True), 1.0, likely).cumsum(1)
+    return (sums <= chance[:, None] * sums[:, -1:]).sum(1).clamp(max=scores.shape[1] - 1)
 
 
 def starts(mask: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class Texts:
     given: Tensor  # ids [R, L] for the text encoder, its states [R, L, hidden] for the cross encoder
     mask: Tensor  # [R, L], True (or 1) for real tokens
     wanted: Tensor | None = None  # [R, L], True for states that are asked for; None: all, padding too
-    images: Tensor | None = None  # [R], the number of each text's picture; None: its own
+    images: Tensor | None = None  # [R], the number of each text's picture; None: the first R, one each
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ class Bert(nn.Module):
             last = places.rows([one[..., None] for one in wanted]).squeeze(1).nonzero().squeeze(1), closed
         x = places.rows([one.given for one in texts])
         for layer, of_all in zip(self.cross_layers, keys_values, strict=True):
-            images = [of_all if one.images is None else _chosen(of_all, one.images) for one in texts]
+            images = [_chosen(of_all, one) for one in texts]
             x = self._through(layer, x, places, biases, images, last if layer is self.layers[-1] else None)
         return list(x.split([len(one) for one in last[1].each])) if last is not None else places.spread(x)
 
@@ -268,9 +268,12 @@ class Bert(nn.Module):
         return self.head(states_at_targets, self.embeddings.words.weight)
 
 
-def _chosen(of_all: Heads, images: Tensor) -> Heads:
-    """Keys and values [R, h, N, hidden / h] of pictures by number [R]."""
-    return of_all[0].index_select(0, images), of_all[1].index_select(0, images)
+def _chosen(of_all: Heads, texts: Texts) -> Heads:
+    """Keys and values [R, h, N, hidden / h] of the pictures of texts."""
+    keys, values = of_all
+    if texts.images is None:
+        return keys[: len(texts.mask)], values[: len(texts.mask)]
+    return keys.index_select(0, texts.images), values.index_select(0, texts.images)
 
 
 def _start(module: nn.Module, std: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from mals.errors import UserError
 from mals.settings import check_kind
@@ -14,7 +15,7 @@ from pretrain import losses, official
 from pretrain.config import TRAINING, Training
 from pretrain.method import Batch, Text
 from pretrain.methods import aptm
-from pretrain.methods.aptm import Aptm, draw, generator, own_slice
+from pretrain.methods.aptm import Aptm, draw, own_slice
 from pretrain.models.bert import Embeddings, Layer, WordHead
 from pretrain.train import compile_blocks
 from tests.pretrain.towers import GOLDEN, WEIGHTS, golden, near
@@ -184,9 +185,30 @@ def test_a_weight_that_is_missing_or_misspelt_is_refused() -> None:
 
 
 def test_negatives_are_of_other_persons_and_the_same_for_the_same_step() -> None:
-    scores, same = torch.randn(64, 64), torch.arange(64)[:, None] // 4 == torch.arange(64) // 4
-    one, again, other = (draw(scores, same, generator(torch.device("cpu"), 1, step, 0)) for step in (5, 5, 6))
-    assert not same[torch.arange(64), one].any() and torch.equal(one, again) and not torch.equal(one, other)
+    method, batch = small(aptm={"weights": ONES})
+    image, text = (normalize(torch.randn(8, 5), dim=1) for _ in range(2))
+    one, again, other = (method._rivals({"caption": text}, image, batch.persons, step)["caption"] for step in (5, 5, 6))
+    for mine, same, new in zip((one.pictures, one.texts), (again.pictures, again.texts), (other.pictures, other.texts), strict=True):
+        assert (batch.persons[mine] != batch.persons).all() and torch.equal(mine, same) and not torch.equal(mine, new)
+    assert not torch.equal(one.pictures, one.texts) and not one.none.any()
+
+
+def test_negatives_are_drawn_in_proportion_to_their_likeness() -> None:
+    scores = torch.tensor([[2.0, 1.0, 0.0, 5.0]]).expand(20_000, 4)
+    same = torch.tensor([[False, False, False, True]]).expand(20_000, 4)
+    chance = torch.rand(20_000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = draw(scores, same, chance).bincount(minlength=4) / 20_000
+    likely = scores[0].softmax(0)[:3]
+    torch.testing.assert_close(found, torch.cat([likely / likely.sum(), torch.zeros(1)]), atol=0.01, rtol=0)
+    edges = draw(scores[:2], same[:2], torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64))
+    assert edges.tolist() == [0, 2]  # never the masked one, whatever the number
+
+
+def test_the_first_and_the_last_that_may_be_drawn_are_no_one_of_the_same_person() -> None:
+    same = torch.tensor([[True, False, True], [False, True, True], [True, True, True]])
+    for value in (0.0, 0.5, 1 - 2**-53):
+        found = draw(torch.zeros(3, 3), same, torch.full((3,), value, dtype=torch.float64))
+        assert found[:2].tolist() == [1, 0] and 0 <= found[2] < 3
 
 
 def test_prompts_are_drawn_a_picture_unless_published() -> None:

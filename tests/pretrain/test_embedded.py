@@ -15,7 +15,7 @@ from mals.world.scene import picture
 from mals.world.train_swin import build
 from pretrain import official
 from pretrain.config import TRAINING, Training
-from pretrain.methods.aptm import EMBEDDED, start_vision
+from pretrain.methods.aptm_start import EMBEDDED, start_vision
 from pretrain.models.swin import Swin
 
 SEED, ROWS, LEARNT = 77, 160, 120  # a world that it has not seen

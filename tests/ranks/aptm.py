@@ -18,34 +18,35 @@ Trained = tuple[Tensor, dict[str, Tensor]]
 
 def uneven(batch: Batch) -> Batch:
     """Persons on several ranks, ranks without a masked word or a label, attributes that some ranks do not know at all."""
-    assert batch.labels is not None and batch.targets is not None
+    assert batch.labels is not None and batch.targets is not None and batch.masked is not None
     labels, targets = batch.labels.clone(), batch.targets.clone()
     labels[6:], labels[:4, :9], labels[2:, 9:13], labels[:, 13] = -1, -1, -1, -1
     targets[:2], targets[2, 3] = -100, -100
-    return replace(batch, persons=torch.tensor([0, 1, 2, 0, 3, 2, 2, 4]), labels=labels, targets=targets)
+    mask = torch.arange(batch.text.ids.shape[1]) < torch.tensor([7, 4, 5, 3, 9, 6, 4, 8])[:, None]
+    text, masked = Text(batch.text.ids, mask), Text(batch.masked.ids, mask)
+    targets[~mask] = -100
+    return replace(batch, text=text, masked=masked, persons=torch.tensor([0, 1, 2, 0, 3, 2, 2, 4]), labels=labels, targets=targets)
 
 
 def part(batch: Batch, rows: slice) -> Batch:
-    """Some rows of a batch."""
-    cut = {name: Text(value.ids[rows], value.mask[rows]) if isinstance(value, Text) else value for name, value in vars(batch).items()}
-    return Batch(**{name: value[rows] if isinstance(value, Tensor) else value for name, value in cut.items()})
-
-
-def neighbours(image: Tensor, *_: object) -> tuple[Tensor, Tensor]:
-    """Negatives that are in the same process, however many there are."""
-    other = torch.arange(len(image)) ^ 1
-    return other, other
+    """Some rows of a batch, as wide as the longest of their captions."""
+    assert batch.targets is not None
+    wide = int(batch.text.mask[rows].sum(1).max())
+    found = {name: value[rows] if isinstance(value, Tensor) else value for name, value in vars(batch).items()}
+    found |= {name: Text(value.ids[rows, :wide], value.mask[rows, :wide]) for name, value in found.items() if isinstance(value, Text)}
+    return Batch(**found | {"targets": batch.targets[rows, :wide]})
 
 
 def trained(name: str, rows: slice, **aptm: object) -> Trained:
-    """One loss over all ranks and its gradients by the names of the parameters; each rank has `rows` of the batch."""
-    method, batch = small(**CALM, aptm={"weights": {**dict.fromkeys(ONES, 0.0), name: 1.0}, **aptm})
-    method._negatives = neighbours  # type: ignore[method-assign]
+    """One loss (or the sum of `all`) over all ranks and its gradients by the names of the parameters; each rank has `rows` of the batch."""
+    weights = ONES if name == "all" else {**dict.fromkeys(ONES, 0.0), name: 1.0}
+    method, batch = small(**CALM, aptm={"weights": weights, **aptm})
     wrapped = ranks.wrap(method.train())
     found = wrapped(part(uneven(batch), rows), STEP)
-    found[name].backward()
+    loss = torch.stack(list(found.values())).sum()
+    loss.backward()
     wrapped(part(uneven(batch), rows), STEP)  # DistributedDataParallel tells now whether a parameter had no gradient
-    return ranks.average(found[name].detach()), gradients(method)
+    return ranks.average(loss.detach()), gradients(method)
 
 
 def gradients(method: Aptm) -> dict[str, Tensor]:
@@ -61,7 +62,7 @@ def same(many: Trained, alone: Trained) -> None:
 
 def main() -> None:
     everyone = slice(0, ROWS)
-    alone = {name: trained(name, everyone) for name in ONES}
+    alone = {name: trained(name, everyone) for name in (*ONES, "all")}
     shared = trained("iam", everyone, prompts_per_image=False)
     assert ranks.world() == 1
     ranks.start("cpu")
