@@ -9,6 +9,7 @@ import typer
 
 from cli.launch import Data, Gpus, on_gpus
 from cli.stages import Json, Sets
+from cli.targets import check_folder
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +39,7 @@ def finetune(
     from pretrain.selection import RESULT, line
     from pretrain.train import Stopped
 
+    check_folder(out, "--out")
     settings = configured(preset, config, sets or [], init, select, val_share)
     on_gpus(gpus)
     try:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import warnings
+from pathlib import Path
 from types import FrameType
 
 import typer
@@ -55,11 +56,30 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if (told := sentence(error)) is None:
             raise
-        _leave(f"no space is left for {error.filename or 'a file'}; free some and give the same command again, finished work is kept", 2)
+        _leave(told, 2)
     except Stopped as stopped:
         _leave("stopped; give the same command again to go on", 128 + stopped.signal)
+
+
+def sentence(error: OSError) -> str | None:
+    """What a person can put right of an error of the system, a full disk or a path; None for others."""
+    path, other = (os.fsdecode(name) if isinstance(name, str | bytes) else None for name in (error.filename, error.filename2))
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space is left for {path or 'a file'}; free some and give the same command again, finished work is kept"
+    if path is None:
+        return None
+    folder = Path(path).parent
+    told = {
+        errno.ENOENT: f"there is no folder {folder}" if not folder.is_dir() else f"there is no file or folder {path}",
+        errno.EEXIST: f"{path} is there already",
+        errno.EISDIR: f"{other or path} is a folder, not a file",
+        errno.ENOTDIR: f"{path}: a part of this path is a file, not a folder",
+        errno.EACCES: f"you may not read or write {path}",
+        errno.EPERM: f"you may not read or write {path}",
+    }
+    return told.get(error.errno or 0)
 
 
 class Stopped(BaseException):

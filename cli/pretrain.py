@@ -8,6 +8,7 @@ import typer
 
 from cli.launch import Data, Gpus, on_gpus
 from cli.stages import Sets
+from cli.targets import check_folder
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +27,7 @@ def pretrain(
     from pretrain import ranks
     from pretrain.train import Stopped, train
 
+    check_folder(out, "--out")
     settings = _settings(preset, config, sets or [])
     on_gpus(gpus)
     try:

@@ -9,6 +9,7 @@ import typer
 
 from cli.launch import Data, Gpus, on_gpus
 from cli.stages import Json, Sets
+from cli.targets import check_file
 
 Checkpoint = Annotated[
     str,
@@ -31,6 +32,7 @@ Batch = Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time."
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read pictures.")]
 
 MODES = ("itm", "published", "none")
+ADVICE = "lower --batch, or --workers"  # where memory runs out
 
 
 def register(app: typer.Typer) -> None:
@@ -58,13 +60,16 @@ def evaluate(
     """How well a trained method finds pictures by their captions, and attributes by their prompts, with the protocol in words."""
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained
+    from pretrain.memory import enough
 
     mode = _mode(rerank)
+    check_file(to, "--to")
     on_gpus(gpus)
-    found = trained.read(checkpoint, sets or [], preset, ranks.start())
-    mode = evaluation.ordering(found.method, mode)
-    gallery = evaluation.open_gallery(found, data, split, recognise, batch=batch, workers=workers, plain=plain)
-    result = evaluation.evaluate(found, gallery, mode, k)
+    with enough(ADVICE, "--workers"):
+        found = trained.read(checkpoint, sets or [], preset, ranks.start())
+        mode = evaluation.ordering(found.method, mode)
+        gallery = evaluation.open_gallery(found, data, split, recognise, batch=batch, workers=workers, plain=plain)
+        result = evaluation.evaluate(found, gallery, mode, k)
     result = {"checkpoint": checkpoint, "data": data, "split": split, "rerank": mode, "k": k, **result}
     if ranks.is_main():
         if to is not None:
@@ -95,12 +100,16 @@ def zeroshot(
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained
     from pretrain import zeroshot as table
+    from pretrain.memory import enough
 
     mode = _mode(rerank)
+    check_file(to, "--to")
+    check_file(markdown, "--markdown")
     on_gpus(gpus)
-    found = trained.read(checkpoint, sets or [], preset, ranks.start())
-    mode = evaluation.ordering(found.method, mode)
-    result = table.zeroshot(found, data, split, mode, k, batch=batch, workers=workers, plain=plain, progress=_tell)
+    with enough(ADVICE, "--workers"):
+        found = trained.read(checkpoint, sets or [], preset, ranks.start())
+        mode = evaluation.ordering(found.method, mode)
+        result = table.zeroshot(found, data, split, mode, k, batch=batch, workers=workers, plain=plain, progress=_tell)
     result = {"checkpoint": checkpoint, **result}
     if ranks.is_main():
         text = table.markdown(result)
@@ -131,12 +140,15 @@ def search(
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained
     from pretrain import search as searching
+    from pretrain.memory import enough
 
     mode = _mode(rerank)
-    found = trained.read(checkpoint, sets or [], preset, ranks.start())
-    mode = evaluation.ordering(found.method, mode)
-    gallery = evaluation.open_gallery(found, data, split, False, batch=batch, workers=workers)
-    hits = searching.search(found, gallery, sentence, count, mode, k)
+    check_file(to, "--to")
+    with enough(ADVICE, "--workers"):
+        found = trained.read(checkpoint, sets or [], preset, ranks.start())
+        mode = evaluation.ordering(found.method, mode)
+        gallery = evaluation.open_gallery(found, data, split, False, batch=batch, workers=workers)
+        hits = searching.search(found, gallery, sentence, count, mode, k)
     to.write_bytes(searching.sheet(gallery, hits))
     if as_json:
         print(json.dumps({"sheet": str(to), "hits": [{"id": hit.id, "score": hit.score, "caption": hit.caption} for hit in hits]}))
