@@ -81,10 +81,8 @@ def made(config: Training, pairs: Pairs) -> Tokenizer:
         return Tokenizer.load(config.data.tokenizer, most)
     if config.start and (own := beside(config.start)) is not None:
         return Tokenizer.load(own, most)
-    if known := config.start or config.words.start:
-        raise UserError(
-            f"data.tokenizer=train numbers words otherwise than the weights of {known} do; give data.tokenizer, the one of theirs"
-        )
+    if config.start:
+        raise UserError(f"data.tokenizer=train numbers words anew, and the weights of {config.start} know theirs; give data.tokenizer")
     texts = chain(pairs.captions(), find(config.method).texts(config))
     return Tokenizer.of(train_vocabulary(texts, config.data.vocabulary), most)
 

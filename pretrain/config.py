@@ -148,7 +148,7 @@ class Training(Part):
     batch: Count = 600  # rows a step, of all processes together
     epochs: Count = 32
     steps: Count | None = None  # instead of epochs
-    dtype: Literal["fp32", "bf16"] = "bf16"  # of the products; losses are fp32
+    dtype: Literal["fp32", "tf32", "bf16"] = "bf16"  # of the products; losses are fp32
     compile: bool = False
     checkpointing: bool = False  # of activations: less memory, a third more work
     save_every: Count = 1000  # steps

@@ -97,6 +97,7 @@ class Method(nn.Module):
     classify     `classify`, which knows the attributes of one space without prompts
     """
 
+    title: str = ""  # as a model card names it, with its paper
     wants: Wants = Wants()
     rules: tuple[Rule, ...] = ()
     abilities: frozenset[Ability] = frozenset({"embed"})

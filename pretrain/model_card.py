@@ -11,11 +11,12 @@ from mals.attributes import load_space
 from mals.card import template
 from pretrain import origins
 from pretrain.method import Method
+from pretrain.methods import METHODS
 from pretrain.methods.aptm_start import EMBEDDED
 from pretrain.tables import Row, notes, table
 from pretrain.trained import Trained
 
-TAGS = ["text-based-person-search", "person-retrieval", "attribute-recognition", "aptm", "mals"]
+TAGS = ["text-based-person-search", "person-retrieval", "attribute-recognition", "mals"]
 METRICS = ("R1", "R5", "R10", "mAP", "mINP")
 
 
@@ -36,18 +37,20 @@ class Facts:
 def render(facts: Facts) -> str:
     """The card's whole text."""
     trained, config = facts.trained, facts.trained.config
-    sets = origins.every(trained.origins)
+    sets, can = origins.every(trained.origins), trained.method.abilities
     space = load_space(trained.method.wants.space) if trained.method.wants.space else None
     licence = facts.license or licence_of(sets)
     return template("model.md").render(
         front=front(facts, licence),
         name=facts.name,
         place=facts.place,
-        attribute=(space.names[0], space.values[0][0]) if space else None,
+        attribute=(space.names[0], space.values[0][0]) if space and {"recognise", "classify"} & can else None,
         steps=list(_steps(trained.origins)),
         begun=list(_begun(trained)),
         synthetic=_synthetic(trained),
-        classifier="classify" in trained.method.abilities,
+        can=can,
+        title=trained.method.title or type(trained.method).__name__,
+        width=trained.width() if "embed" in can else None,
         ended=facts.ended,
         unfinished=facts.unfinished,
         rows=facts.rows,
@@ -66,13 +69,14 @@ def render(facts: Facts) -> str:
 def front(facts: Facts, licence: str) -> str:
     """The YAML by which the hub knows a model."""
     tree: dict[str, Any] = {"license": licence}
+    method = facts.trained.config.method
     if licence == "other":
         tree |= {"license_name": "see-data-licences", "license_link": "README.md"}
     tree |= {
         "language": ["en"],
         "library_name": "mals",
         "pipeline_tag": "feature-extraction",
-        "tags": [*TAGS, *(["onnx"] if facts.onnx else [])],
+        "tags": [*TAGS, *([method] if method in METHODS else []), *(["onnx"] if facts.onnx else [])],
         "metrics": ["recall", "mean_average_precision", "accuracy"],
     }
     if facts.rows:

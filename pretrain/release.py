@@ -115,7 +115,7 @@ def _copy(source: Source, folder: Path) -> None:
     """The files of a training, without the paths of the machine that trained; an attribute space of one's own comes along."""
     shutil.copyfile(source.weights, folder / checkpoint.MODEL)
     shutil.copyfile(source.run / TOKENIZER, folder / TOKENIZER)
-    config, space = source.config, source.config.get("aptm", {}).get("space")
+    config, space = source.config, (source.config.get("aptm") or {}).get("space")
     own = next((one for one in (source.run / trained.SPACE, Path(str(space))) if one.is_file()), None)
     if space is not None and not (SPACES / f"{space}.yaml").is_file() and own is not None:
         shutil.copyfile(own, folder / trained.SPACE)

@@ -18,7 +18,7 @@ from pretrain.augment import Augment
 from pretrain.benchmarks.layout import seen
 from pretrain.build import TOKENIZER
 from pretrain.config import TRAINING, Training
-from pretrain.method import Method
+from pretrain.method import Method, Text
 from pretrain.methods import find
 from pretrain.precision import numbers
 from pretrain.text import Tokenizer
@@ -39,6 +39,12 @@ class Trained:
     look: Augment
     device: torch.device
     origins: dict[str, Any] | None = None  # what it learnt from, as `pretrain.origins` notes it; None: nobody has noted it
+
+    def width(self) -> int:
+        """The numbers of an embedding."""
+        text = self.tokenizer.encode(["a person"])
+        with torch.inference_mode(), self.precision():
+            return self.method.embed_text(Text(text.ids.to(self.device), text.mask.to(self.device))).shape[1]
 
     def precision(self) -> torch.autocast:
         """The numbers in which to compute, those of the training."""

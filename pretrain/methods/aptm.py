@@ -27,7 +27,7 @@ from pretrain import losses, official, ranks
 from pretrain.chance import uniform
 from pretrain.config import Aptm as Settings
 from pretrain.config import Training
-from pretrain.method import Batch, Method, Rule, Text, Wants
+from pretrain.method import Ability, Batch, Method, Rule, Text, Wants
 from pretrain.methods.aptm_start import CLASSIFIER, EMBEDDED, late, start_vision
 from pretrain.methods.classifier import classifier
 from pretrain.models.bert import Bert, KeysValues, Texts
@@ -69,6 +69,8 @@ class Question:
 
 class Aptm(Method):
     """Swin, a BERT in two halves and three heads; names of the parameters are those that `pretrain.official` knows."""
+
+    title = "APTM (Yang et al., ACM MM 2023)"
 
     @classmethod
     def wanted(cls, config: Training) -> Wants:
@@ -138,7 +140,7 @@ class Aptm(Method):
         self.register_buffer("value_weights", torch.ones(len(prompts.ids) // 2, 2), persistent=False)
         self.classifier = classifier(width, len(prompts.ids) // 2) if self.settings.classifier else None
         self.wants = self.wanted(config)
-        self.abilities = frozenset({"classify"}) if self.settings.classifier else frozenset({"embed", "match", "recognise"})
+        self.abilities = self._learnt()
         if not self.settings.reads and not self.settings.recognises:
             raise UserError("aptm.weights are all 0: there is nothing to train")
         self._freeze_untrained()
@@ -208,6 +210,17 @@ class Aptm(Method):
     def weighs(self, *names: str) -> bool:
         """Whether one of these losses is trained."""
         return any(getattr(self.settings.weights, name) for name in names)
+
+    def _learnt(self) -> frozenset[Ability]:
+        """What the losses teach: by a matching head that never saw a caption nothing is ordered."""
+        if self.settings.classifier:
+            return frozenset({"classify"})
+        known: set[Ability] = {"embed"}
+        if self.weighs(*CONTRAST, *MATCH):
+            known.add("recognise")
+        if self.weighs("itm", "itm_eda"):
+            known.add("match")
+        return frozenset(known)
 
     def _freeze_untrained(self) -> None:
         """Only what a loss reaches is trained: DistributedDataParallel waits for the gradient of every parameter that is."""
@@ -290,8 +303,8 @@ class Aptm(Method):
             return found, None
         text, targets = self.masked_prompts(step)
         wide = ids.shape[1]
-        masked = pad(text.ids, (0, wide - text.ids.shape[1]))[:, :wide].to(ids.device)
-        targets = pad(targets, (0, wide - targets.shape[1]), value=-100).to(ids.device)
+        masked = pad(text.ids, (0, wide - text.ids.shape[1]))[:, :wide].to(ids.device, non_blocking=True)
+        targets = pad(targets, (0, wide - targets.shape[1]), value=-100).to(ids.device, non_blocking=True)
         return found | {"masked_prompt": Texts(masked, mask, targets != -100)}, targets
 
     def _itc(self, image: Tensor, text: Tensor, persons: Tensor) -> Tensor:

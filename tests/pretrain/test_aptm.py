@@ -283,3 +283,24 @@ def test_balanced_values_count_half_each_however_rare_one_is() -> None:
     known = labels[:, :2].repeat_interleave(2, 1) >= 0
     assert told is not None and told[known].equal(weighed[:, :2].repeat_interleave(2, 1)[known])
     assert reference(balanced=False)[0]._weighed(labels) is None
+
+
+def test_it_can_do_what_its_losses_taught_it() -> None:
+    """By a matching head that no caption has trained nothing is ordered."""
+    nothing = dict.fromkeys(ONES, 0.0)
+    for taught, able in {
+        "itc": {"embed", "recognise"},
+        "itm": {"embed", "match", "recognise"},
+        "iac": {"embed", "recognise"},
+        "mlm": {"embed"},
+    }.items():
+        assert small(aptm={"weights": {**nothing, taught: 1.0}})[0].abilities == able
+    assert small(aptm={"weights": ONES, "classifier": True})[0].abilities == {"classify"}
+
+
+def test_at_full_size_it_has_214_million_parameters() -> None:
+    prompts = Text(torch.zeros(54, 9, dtype=torch.int64), torch.ones(54, 9).bool())
+    for preset in ("aptm", "aptm-paper"):
+        with torch.device("meta"):
+            method = Aptm(settings(preset=preset), 30522, prompts, lambda step: (prompts, prompts.ids))
+        assert sum(one.numel() for one in method.parameters()) == 214_456_629

@@ -18,11 +18,12 @@ import torch
 from mals.errors import UserError
 from pretrain import checkpoint
 from pretrain.data import Loader, Pairs
+from pretrain.memory import enough
 from pretrain.method import Wants
 from pretrain.methods.aptm import Aptm
 from pretrain.schedule import groups
 from pretrain.text import Tokenizer, train_vocabulary
-from pretrain.train import Loop, enough
+from pretrain.train import Loop
 from tests.conftest import environment
 from tests.pretrain.packs import rewritten
 from tests.pretrain.test_aptm import settings, small
@@ -129,8 +130,15 @@ def test_a_rate_that_is_too_high_ends_with_the_step_and_the_loss(trainable: Path
     ended = run(trainable, tmp_path, "optimizer.lr=1e30", "dtype=fp32", "data.workers=1")
     told = [line for line in ended.stderr.splitlines() if not line.startswith("step ")]
     assert ended.returncode == 2 and len(told) == 1, ended.stderr
-    assert re.match(r"the loss .*itc.* is not finite at step \d+; nothing was updated: lower optimizer\.lr", told[0])
+    assert re.match(r"the loss .*itc.* is not finite at step \d+; nothing was updated: in another --out, lower optimizer\.lr", told[0])
     assert all(-1e30 < line["loss"] < 1e30 for line in lines(tmp_path))
+
+
+def test_weights_that_are_no_numbers_any_more_are_not_kept(trainable: Path, tmp_path: Path) -> None:
+    told = r"^the weights are not finite after step 1; they are not kept: in another --out, lower optimizer\.lr"
+    with pytest.raises(UserError, match=told):
+        here(trainable, tmp_path, "optimizer.lr=1e45", "optimizer.warmup=0", "dtype=fp32", "save_every=1")
+    assert not (tmp_path / "checkpoints").exists() and not (tmp_path / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize(
@@ -153,12 +161,12 @@ def test_memory_that_runs_out_is_told_with_what_to_lower(
 
 
 def test_memory_that_really_runs_out_is_told_so() -> None:
-    with pytest.raises(UserError, match="memory ran out"), enough():
+    with pytest.raises(UserError, match="memory ran out; take less"), enough("take less"):
         torch.empty(1 << 60)
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), enough():
+    with pytest.raises(RuntimeError, match="shapes"), enough("take less"):
         raise RuntimeError("shapes differ")
 
 
@@ -168,7 +176,7 @@ def test_a_worker_that_was_killed_is_told_so(at_once: bool, trainable: Path) -> 
     pairs = Pairs.open([trainable])
     loader = Loader(pairs, Tokenizer.of(train_vocabulary(pairs.captions(), 200)), Wants(), batch=8, seed=1, workers=1)
     said = r"^a process that reads pictures was ended, most likely for want of memory; lower data\.workers"
-    with pytest.raises(UserError, match=said), enough():
+    with pytest.raises(UserError, match=said), enough("take less"):
         for _ in loader:
             time.sleep(0 if at_once else 0.3)
             for worker in loader._loader._iterator._workers:  # type: ignore[union-attr]

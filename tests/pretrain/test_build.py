@@ -1,17 +1,20 @@
 """What a training starts from, and what of it learns faster."""
 
 import re
+import shutil
 from pathlib import Path
 
+import pytest
 from safetensors.torch import save_file
 from torch import Tensor
 
 from cli.pretrain import _settings
+from mals.errors import UserError
 from pretrain import official
 from pretrain.build import prepare
 from pretrain.methods.aptm import Aptm
 from pretrain.train import optimizer_of
-from tests.pretrain.trainings import SETS
+from tests.pretrain.trainings import SETS, here
 
 RATES = ["optimizer.lr=1e-3", "optimizer.new_rate=3"]
 
@@ -38,11 +41,30 @@ def test_only_what_the_text_encoders_checkpoint_lacks_learns_faster(trainable: P
     assert not faster
     save_file(bert(method, head=True), tmp_path / "bert.safetensors")
     save_file(bert(method, head=False), tmp_path / "bare.safetensors")
-    save_file({name: value.contiguous().clone() for name, value in method.state_dict().items()}, tmp_path / "whole.safetensors")
+    (tmp_path / "whole").mkdir()
+    save_file({name: value.contiguous().clone() for name, value in method.state_dict().items()}, tmp_path / "whole/model.safetensors")
+    shutil.copy(tmp_path / "tokenizer.json", tmp_path / "whole")
     cross = {name for name, _ in method.named_parameters() if re.match(r"bert\.layers\.[23]\.cross", name)}
     assert len(cross) == 20
     assert built(trainable, tmp_path, f"words.start={tmp_path}/bert.safetensors")[1] == cross
     head = {name for name, _ in method.named_parameters() if name.startswith("bert.head")}
     assert head and built(trainable, tmp_path, f"words.start={tmp_path}/bare.safetensors")[1] == cross | head
-    both = [f"words.start={tmp_path}/bert.safetensors", f"start={tmp_path}/whole.safetensors"]
+    both = [f"words.start={tmp_path}/bert.safetensors", f"start={tmp_path}/whole"]
     assert not built(trainable, tmp_path, both[1])[1] and not built(trainable, tmp_path, *both)[1]
+
+
+def test_a_training_that_starts_from_another_takes_its_vocabulary(trainable: Path, tmp_path: Path) -> None:
+    before = here(trainable, tmp_path / "before", "steps=2", "save_every=2", "data.vocabulary=60") and tmp_path / "before"
+    for number, start in enumerate((before / "model.safetensors", before, before / "checkpoints/00000002")):
+        out = tmp_path / f"after{number}"
+        here(trainable, out, "steps=1", f"start={start}", "data.vocabulary=300")
+        assert (out / "tokenizer.json").read_bytes() == (before / "tokenizer.json").read_bytes()
+
+
+def test_a_new_vocabulary_for_old_weights_is_refused(trainable: Path, tmp_path: Path) -> None:
+    here(trainable, tmp_path / "before", "steps=1")
+    lonely = tmp_path / "lonely/weights.safetensors"
+    lonely.parent.mkdir()
+    lonely.write_bytes((tmp_path / "before/model.safetensors").read_bytes())
+    with pytest.raises(UserError, match=r"^data\.tokenizer=train numbers words anew, and the weights of \S+ know theirs"):
+        here(trainable, tmp_path / "after", f"start={lonely}")
