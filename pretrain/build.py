@@ -46,7 +46,7 @@ def rows_of(config: Training, data: Sequence[str]) -> Pairs:
     """What is trained on; UserError where it is not what the method wants."""
     wants = find(config.method).wanted(config)
     classes = load_space(wants.space).classes if wants.attributes and wants.space else None
-    pairs = Pairs.open(data, "train", classes, wants.need, config.data.every, wants.captions)
+    pairs = Pairs.open(data, "train", classes, wants.need, config.data.every, wants.captions, wants.need_captions)
     return parted(pairs, config.selection.held_out, config.seed)[0] if config.selection.held_out else pairs
 
 

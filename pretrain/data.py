@@ -29,7 +29,7 @@ from pretrain.augment import Augment, Changes
 from pretrain.chance import uniform
 from pretrain.eda import Synonyms, eda
 from pretrain.method import Batch, Text, Wants
-from pretrain.pairs import Decoder, Pairs
+from pretrain.pairs import Decoder, Pairs, why
 from pretrain.text import Tokenizer, exchange_sides, pre_caption
 
 __all__ = ["Loader", "Pairs", "order"]
@@ -119,13 +119,13 @@ class Loader:
 
     def _tell(self, unreadable: dict[str, str]) -> None:
         """Count rows that could not be read, and name each once."""
-        for row, why in unreadable.items():
+        for row, told in unreadable.items():
             if int(row) in self.unreadable:
                 continue
-            self.unreadable[int(row)] = why
+            self.unreadable[int(row)] = told
             if len(self.unreadable) <= NAMED:
                 more = "; further ones are counted, not named" if len(self.unreadable) == NAMED else ""
-                print(f"{why}; another row takes its place{more}", file=sys.stderr, flush=True)
+                print(f"{told}; another row takes its place{more}", file=sys.stderr, flush=True)
 
 
 def _check(pairs: Pairs, wants: Wants, batch: int, world: int) -> None:
@@ -240,8 +240,7 @@ class _Parts:
             except MemoryError:
                 raise
             except Exception as error:  # each kind of picture fails in its own way
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                unreadable[str(row)] = f"{self.pairs.where(row)}: the picture cannot be read ({reason})"
+                unreadable[str(row)] = f"{self.pairs.where(row)}: the picture cannot be read ({why(error)})"
                 others = others or self._draws(epoch, row, INSTEAD)
                 row = int(others.integers(len(self.pairs)))
         raise UserError(f"none of {TRIES} pictures can be read, the last because {next(reversed(unreadable.values()))}")

@@ -46,6 +46,7 @@ CROSSED = (*MATCH, *WORDS)  # losses behind the cross encoder
 SCORES = {("contrast",): "cosine", ("match",): "matching logit", ("contrast", "match"): "matching logit + cosine / temperature"}
 RAREST = 0.05  # the share of a value from which on it counts no more, so that no picture counts more than ten times
 PROMPTS = 0x9207  # sets the masks of the prompts apart from other random numbers
+NEED_CAPTIONS = "the losses itc, itm and mlm need (give their weights 0, or a data set with captions)"
 NEED = "the losses iac, iam and mam need (give their weights 0, or a data set with labels)"
 ASKED, SHOWN, RIVALS = 0xA54ED, 0x5403A, 0x41BA15  # what random numbers are for: one use does not move those of another
 
@@ -82,6 +83,7 @@ class Aptm(Method):
             attributes=settings.recognises,
             space=settings.space,
             need="the classifier needs" if settings.classifier else NEED,
+            need_captions=NEED_CAPTIONS,
             padding=settings.count_padding,
         )
 
