@@ -10,6 +10,7 @@ import torch
 from mals.errors import UserError
 
 TOLD = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "bad_alloc", "alloc_failed")  # of torch
+CAUGHT = "memoryerror"  # of numpy in a worker: torch tells it as a RuntimeError, since it cannot make one anew
 DECODED = "insufficient memory"  # of OpenCV
 
 
@@ -17,10 +18,10 @@ def ran_out(error: BaseException) -> bool:
     """Whether an error says that there is no memory; each library has its own way to."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    said = str(error).lower()
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return (isinstance(error, RuntimeError) and any(told in said for told in TOLD)) or (isinstance(error, cv2.error) and DECODED in said)
+    told = (*TOLD, CAUGHT) if isinstance(error, RuntimeError) else (DECODED,) if isinstance(error, cv2.error) else ()
+    return any(one in str(error).lower() for one in told)
 
 
 @contextmanager

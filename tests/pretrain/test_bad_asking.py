@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from mals.errors import UserError
 from pretrain.evaluate import evaluate, open_gallery
@@ -62,6 +64,21 @@ def test_a_process_that_was_ended_is_told_by_the_name_that_the_command_has_for_i
     said = r"^a process that reads pictures was ended.*; lower --workers, or give more shared"
     with pytest.raises(UserError, match=said), enough("lower --batch", "--workers"):
         raise EOFError
+
+
+class Batches(torch.utils.data.Dataset[torch.Tensor]):
+    """One batch, which a worker has no memory for."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, at: int) -> torch.Tensor:
+        return torch.from_numpy(np.empty(1 << 55))
+
+
+def test_memory_that_numpy_lacks_in_a_worker_is_told_so() -> None:
+    with pytest.raises(UserError, match=r"^memory ran out; lower --batch$"), enough("lower --batch"):
+        next(iter(torch.utils.data.DataLoader(Batches(), batch_size=None, num_workers=1)))
 
 
 @pytest.mark.parametrize(
