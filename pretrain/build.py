@@ -15,6 +15,7 @@ from pretrain.held import parted
 from pretrain.method import Method
 from pretrain.methods import find
 from pretrain.text import Tokenizer, train_vocabulary
+from pretrain.weights import file_of
 
 TOKENIZER = "tokenizer.json"
 SYNONYMS = "synonyms.json"
@@ -79,16 +80,15 @@ def made(config: Training, pairs: Pairs) -> Tokenizer:
     most = config.data.max_tokens
     if config.data.tokenizer != "train":
         return Tokenizer.load(config.data.tokenizer, most)
-    if config.start and (own := beside(config.start)) is not None:
-        return Tokenizer.load(own, most)
     if config.start:
+        if (own := beside(file_of(config.start))) is not None:
+            return Tokenizer.load(own, most)
         raise UserError(f"data.tokenizer=train numbers words anew, and the weights of {config.start} know theirs; give data.tokenizer")
     texts = chain(pairs.captions(), find(config.method).texts(config))
     return Tokenizer.of(train_vocabulary(texts, config.data.vocabulary), most)
 
 
-def beside(weights: str) -> Path | None:
+def beside(weights: Path) -> Path | None:
     """The tokenizer beside the weights of a training or of one of its checkpoints."""
-    path = Path(weights).expanduser()
-    folder = path if path.is_dir() else path.parent
+    folder = weights.parent
     return next((place / TOKENIZER for place in (folder, folder.parent.parent) if (place / TOKENIZER).is_file()), None)

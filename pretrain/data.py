@@ -28,6 +28,7 @@ from pretrain import augment
 from pretrain.augment import Augment, Changes
 from pretrain.chance import uniform
 from pretrain.eda import Synonyms, eda
+from pretrain.memory import ran_out
 from pretrain.method import Batch, Text, Wants
 from pretrain.pairs import Decoder, Pairs, why
 from pretrain.text import Tokenizer, exchange_sides, pre_caption
@@ -237,9 +238,9 @@ class _Parts:
         for _ in range(TRIES):
             try:
                 return row, self.decode(self.pairs.picture(row))
-            except MemoryError:
-                raise
             except Exception as error:  # each kind of picture fails in its own way
+                if ran_out(error):
+                    raise
                 unreadable[str(row)] = f"{self.pairs.where(row)}: the picture cannot be read ({why(error)})"
                 others = others or self._draws(epoch, row, INSTEAD)
                 row = int(others.integers(len(self.pairs)))

@@ -37,7 +37,7 @@ def load(model: nn.Module, state: Mapping[str, Tensor], source: str, optional: s
 
 def tensors(source: str) -> dict[str, Tensor]:
     """The tensors of a file (safetensors, or a .pth that needs no code), a folder, or a hub id in the cache."""
-    file = _file(source)
+    file = file_of(source)
     if file.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -61,7 +61,7 @@ def tensors(source: str) -> dict[str, Tensor]:
     return read
 
 
-def _file(source: str) -> Path:
+def file_of(source: str) -> Path:
     """The file behind a source: itself, or the weights of a folder, of a hub-cache folder at main, of a hub id in the cache."""
     path = Path(source).expanduser()
     if path.is_file():
