@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -149,13 +150,21 @@ def search(
         mode = evaluation.ordering(found.method, mode)
         gallery = evaluation.open_gallery(found, data, split, False, batch=batch, workers=workers)
         hits = searching.search(found, gallery, sentence, count, mode, k)
-    to.write_bytes(searching.sheet(gallery, hits))
+    if ranks.is_main():
+        to.write_bytes(searching.sheet(gallery, hits))
+        for line in _hits(hits, to, as_json):
+            print(line)
+    ranks.stop()
+
+
+def _hits(hits: Sequence[Any], sheet: Path, as_json: bool) -> Iterator[str]:
+    """The table of a search."""
     if as_json:
-        print(json.dumps({"sheet": str(to), "hits": [{"id": hit.id, "score": hit.score, "caption": hit.caption} for hit in hits]}))
+        told = [{"id": hit.id, "score": hit.score, "caption": hit.caption} for hit in hits]
+        yield json.dumps({"sheet": str(sheet), "hits": told})
         return
-    for place, hit in enumerate(hits, 1):
-        print(f"{place:>3}  {hit.score:>8.4f}  {hit.id}  {hit.caption}".rstrip())
-    print(f"contact sheet: {to}")
+    yield from (f"{place:>3}  {hit.score:>8.4f}  {hit.id}  {hit.caption}".rstrip() for place, hit in enumerate(hits, 1))
+    yield f"contact sheet: {sheet}"
 
 
 def _tell(name: str) -> None:
