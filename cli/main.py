@@ -4,7 +4,9 @@ import errno
 import os
 import signal
 import sys
+import traceback
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -41,6 +43,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries talking to each other's authors
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # in worker processes too
+    sys.path.append(str(Path.cwd()))  # where stages and methods of one's own may be
     register()
     try:
         app()
@@ -49,9 +52,9 @@ def main() -> None:
             _leave("", ended.code if isinstance(ended.code, int) else 1)
         raise
     except EveryonesError as error:
-        _leave(str(error) if os.environ.get("RANK", "0") == "0" else "", 2)
+        _leave(str(error) if os.environ.get("RANK", "0") == "0" or not _launched() else "", 2)
     except UserError as error:
-        _leave(str(error), 2)
+        _leave("" if _launched() and not _in_group() and os.environ["LOCAL_RANK"] != "0" else str(error), 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -61,6 +64,11 @@ def main() -> None:
         _leave(told, 2)
     except Stopped as stopped:
         _leave("stopped; give the same command again to go on", 128 + stopped.signal)
+    except Exception:
+        if _launched():
+            traceback.print_exc()
+            _leave("", 1)
+        raise
 
 
 def sentence(error: OSError) -> str | None:
@@ -73,7 +81,7 @@ def sentence(error: OSError) -> str | None:
     folder = Path(path).parent
     told = {
         errno.ENOENT: f"there is no folder {folder}" if not folder.is_dir() else f"there is no file or folder {path}",
-        errno.EEXIST: f"{path} is there already",
+        errno.EEXIST: f"{other or path} is there already",
         errno.EISDIR: f"{other or path} is a folder, not a file",
         errno.ENOTDIR: f"{path}: a part of this path is a file, not a folder",
         errno.EACCES: f"you may not read or write {path}",
@@ -93,12 +101,23 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped(number)
 
 
+def _launched() -> bool:
+    """Whether torchrun started this process, as `pretrain.ranks.launched` tells, without torch."""
+    return "LOCAL_RANK" in os.environ
+
+
+def _in_group() -> bool:
+    """Whether it has met the others; before that all of a machine meet the same mistakes."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_initialized()
+
+
 def _leave(text: str, code: int) -> None:
     if text:
         print(text, file=sys.stderr)
-    if "RANK" in os.environ:  # the threads of its process group would abort the interpreter while it ends
-        sys.stdout.flush()
-        sys.stderr.flush()
+    if _launched():  # the threads of its process group would abort the interpreter while it ends
+        with suppress(OSError):
+            sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
 

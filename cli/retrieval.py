@@ -66,10 +66,12 @@ def evaluate(
     mode = _mode(rerank)
     check_file(to, "--to")
     on_gpus(gpus)
-    with enough(ADVICE, "--workers"):
-        found = trained.read(checkpoint, sets or [], preset, ranks.start())
-        mode = evaluation.ordering(found.method, mode)
-        gallery = evaluation.open_gallery(found, data, split, recognise, batch=batch, workers=workers, plain=plain)
+    with ranks.while_others_live(), enough(ADVICE, "--workers"):
+        here = ranks.start()
+        with ranks.together():
+            found = trained.read(checkpoint, sets or [], preset, here)
+            mode = evaluation.ordering(found.method, mode)
+            gallery = evaluation.open_gallery(found, data, split, recognise, batch=batch, workers=workers, plain=plain)
         result = evaluation.evaluate(found, gallery, mode, k)
     result = {"checkpoint": checkpoint, "data": data, "split": split, "rerank": mode, "k": k, **result}
     if ranks.is_main():
@@ -107,9 +109,11 @@ def zeroshot(
     check_file(to, "--to")
     check_file(markdown, "--markdown")
     on_gpus(gpus)
-    with enough(ADVICE, "--workers"):
-        found = trained.read(checkpoint, sets or [], preset, ranks.start())
-        mode = evaluation.ordering(found.method, mode)
+    with ranks.while_others_live(), enough(ADVICE, "--workers"):
+        here = ranks.start()
+        with ranks.together():
+            found = trained.read(checkpoint, sets or [], preset, here)
+            mode = evaluation.ordering(found.method, mode)
         result = table.zeroshot(found, data, split, mode, k, batch=batch, workers=workers, plain=plain, progress=_tell)
     result = {"checkpoint": checkpoint, **result}
     if ranks.is_main():
@@ -145,10 +149,12 @@ def search(
 
     mode = _mode(rerank)
     check_file(to, "--to")
-    with enough(ADVICE, "--workers"):
-        found = trained.read(checkpoint, sets or [], preset, ranks.start())
-        mode = evaluation.ordering(found.method, mode)
-        gallery = evaluation.open_gallery(found, data, split, False, batch=batch, workers=workers)
+    with ranks.while_others_live(), enough(ADVICE, "--workers"):
+        here = ranks.start()
+        with ranks.together():
+            found = trained.read(checkpoint, sets or [], preset, here)
+            mode = evaluation.ordering(found.method, mode)
+            gallery = evaluation.open_gallery(found, data, split, False, batch=batch, workers=workers)
         hits = searching.search(found, gallery, sentence, count, mode, k)
     if ranks.is_main():
         to.write_bytes(searching.sheet(gallery, hits))

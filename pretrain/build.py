@@ -9,6 +9,7 @@ from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import origins, ranks, synonyms
 from pretrain.augment import Augment
+from pretrain.checkpoint import BEST, FOLDER
 from pretrain.config import Training
 from pretrain.data import Pairs
 from pretrain.held import parted
@@ -91,4 +92,5 @@ def made(config: Training, pairs: Pairs) -> Tokenizer:
 def beside(weights: Path) -> Path | None:
     """The tokenizer beside the weights of a training or of one of its checkpoints."""
     folder = weights.parent
-    return next((place / TOKENIZER for place in (folder, folder.parent.parent) if (place / TOKENIZER).is_file()), None)
+    training = [folder.parent.parent] if folder.parent.name in (FOLDER, BEST) else []
+    return next((place / TOKENIZER for place in (folder, *training) if (place / TOKENIZER).is_file()), None)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 4  # numbers that Philox makes of one value of its counter
+OWN = 0xC4A9CE  # sets these streams apart: a seed sequence takes a key and the same one with zeros behind it for one
 
 
 def uniform(key: Sequence[int], rows: Sequence[int], count: int) -> NDArray[np.float64]:
@@ -13,7 +14,7 @@ def uniform(key: Sequence[int], rows: Sequence[int], count: int) -> NDArray[np.f
 
     Each row has a stretch of one stream; of raw bits, which no version of numpy draws otherwise.
     """
-    stream, blocks = np.random.Philox(np.random.SeedSequence(key)), -(-count // BLOCK)
+    stream, blocks = np.random.Philox(np.random.SeedSequence((*key, OWN))), -(-count // BLOCK)
     bits, here = np.empty((len(rows), blocks * BLOCK), np.uint64), 0
     for own, row in zip(bits, rows, strict=True):
         stream.advance(blocks * row - here)

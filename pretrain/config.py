@@ -35,7 +35,7 @@ class Data(Part):
     mean: tuple[float, float, float] = (0.4416847, 0.41812873, 0.4237452)  # of MALS, red first (aptm.md 1.7)
     std: tuple[Positive, Positive, Positive] = (0.3088255, 0.29743394, 0.301009)
     max_tokens: Count = 56
-    tokenizer: str = "bert-base-uncased"  # a hub id, a folder, tokenizer.json or vocab.txt; "train": a WordPiece of the captions themselves
+    tokenizer: str = "bert-base-uncased"  # a hub id, a folder, tokenizer.json or vocab.txt; "train": of the captions, or that of `start`
     vocabulary: Count = 30522  # words of a trained tokenizer at most
     flip: bool = True  # half of the pictures, "left" and "right" of their captions exchanged
     exchange_sides: bool = True

@@ -82,10 +82,13 @@ class Found:
 
 
 def ordering(method: Method, asked: Rerank | None) -> Rerank:
-    """How the best are ordered: as asked; where nothing was, by matching if the method can. UserError where it cannot."""
+    """How the best are ordered: as asked; where nothing was, by matching if the method learnt it. UserError where it cannot.
+
+    "published" is a way of recognising attributes too.
+    """
     able = "match" in method.abilities
-    if asked in ("itm", "published") and not able:
-        raise UserError(f"--rerank {asked}: this method has no cross encoder to order by; leave --rerank out, or give none")
+    if not able and (asked == "itm" or (asked == "published" and "recognise" not in method.abilities)):
+        raise UserError(f"--rerank {asked}: this method was not taught to match captions and pictures; leave --rerank out, or give none")
     return asked or ("itm" if able else "none")
 
 
@@ -216,6 +219,8 @@ def evaluate(trained: Trained, gallery: Gallery, mode: Rerank = "itm", k: int = 
     known = trained.method.abilities
     asked = {"captions": "embed" in known, "attribute labels": bool({"recognise", "classify"} & known)}
     there = {"captions": gallery.captioned, "attribute labels": gallery.space is not None}
+    if not any(asked.values()):
+        raise UserError("there is nothing to measure: no loss has taught this method to embed, or to tell attributes")
     if not any(asked[what] and there[what] for what in asked):
         lacks = " nor ".join(what for what in asked if asked[what])
         told = f"neither {lacks}" if all(asked.values()) else f"no {lacks}, all that it knows"
@@ -229,7 +234,8 @@ def evaluate(trained: Trained, gallery: Gallery, mode: Rerank = "itm", k: int = 
 
 
 def searched(trained: Trained, gallery: Gallery, mode: Rerank = "itm", k: int = 128) -> dict[str, Any]:
-    """Retrieval in a gallery with captions."""
+    """Retrieval in a gallery with captions, by cosine where the method was not taught to match."""
+    mode = mode if "match" in trained.method.abilities else "none"
     with trained.precision():
         told = retrieval(find(trained.method, gallery, mode, k), gallery, mode, k)
     return {"retrieval": told, "unreadable": _unreadable(gallery)}

@@ -89,11 +89,13 @@ Ability = Literal["embed", "match", "recognise", "classify"]
 class Method(nn.Module):
     """What is trained and asked. All mathematics of one step is in `forward`, so that DistributedDataParallel sees it.
 
-    A method of one's own is a subclass with `build` and `forward`, and, as its `abilities` say:
+    Every parameter that is trained needs a gradient in every step. Buffers are each process's own: what follows from the rows of one, such
+    as the running means of nn.BatchNorm, has to be averaged over the ranks by the method (`pretrain.ranks`). `build` and `begin` wait for
+    no other process. A method of one's own is a subclass with `build` and `forward`, and, as its `abilities` say:
 
     embed        `embed_image` and `embed_text`, whose dot product is the score of a picture and a text
     match        `keys`, `states` and `match`, which looks at a text and a picture together
-    recognise    `believe`, which says how true the prompts of attributes are of pictures
+    recognise    `states`, and `believe` and `believed_by`, which say how true the prompts of attributes are of pictures
     classify     `classify`, which knows the attributes of one space without prompts
     """
 
@@ -101,6 +103,7 @@ class Method(nn.Module):
     wants: Wants = Wants()
     rules: tuple[Rule, ...] = ()
     abilities: frozenset[Ability] = frozenset({"embed"})
+    positions: int | None = None  # tokens that a text may have; None: data.max_tokens
 
     @classmethod
     def wanted(cls, config: Any) -> Wants:
@@ -120,7 +123,7 @@ class Method(nn.Module):
     @classmethod
     def inherited(cls, config: Any) -> dict[str, Any]:
         """The settings that weights of a training with these settings decide: those of a fine-tuning that starts from them."""
-        return {"method": config.method, "own": config.own}
+        return {"method": config.method, "own": config.own, "data": {"max_tokens": config.data.max_tokens}}
 
     @classmethod
     def read(cls, source: str) -> dict[str, Tensor]:

@@ -9,11 +9,15 @@ Dtype = Literal["fp32", "tf32", "bf16"]  # of products; losses are fp32
 
 
 def numbers(device: torch.device, dtype: Dtype) -> torch.autocast:
-    """Products in `dtype`; tf32 has the ten binary places of NVIDIA's tensor cores on a GPU, and is fp32 on a CPU."""
+    """Products in bf16 where that is asked for."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bf16")
+
+
+def products(device: torch.device, dtype: Dtype) -> None:
+    """Let products of this whole process have the ten binary places of NVIDIA's tensor cores for tf32; on a CPU tf32 is fp32."""
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = dtype == "tf32"
-    return torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bf16")
 
 
 def same_bits(device: torch.device) -> None:

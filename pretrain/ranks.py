@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mals.errors import EveryonesError, UserError
 
+PARENT = "MALS_PARENT"  # the number of the process that started this one
 LOOK = 0.5  # seconds between two looks whether the parent is there
 GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # of gloo
 PATIENCE = 600  # seconds that ranks have to write a checkpoint when they are asked to end
@@ -40,7 +41,7 @@ def start(device: str = "auto") -> torch.device:
     local, processes = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     here = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
-    if launched():
+    if launched() and not any(one.name == PARENT for one in threading.enumerate()):
         end_with_parent()
     if kind == "cuda":
         if local >= torch.cuda.device_count():
@@ -54,14 +55,14 @@ def start(device: str = "auto") -> torch.device:
 
 def end_with_parent() -> None:
     """Let this process end when the one that launched it does, however that ends; it would train on, and hold its folder."""
-    parent = os.getppid()
+    parent = int(os.environ.get(PARENT, os.getppid()))  # what torchrun of somebody else does not tell
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(LOOK)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, daemon=True, name=PARENT).start()
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def while_others_live() -> Iterator[None]:
         yield
     except RuntimeError as error:
         if world() > 1 and any(told in str(error) for told in GONE):
-            raise EveryonesError("another process of the training has ended; the same command goes on") from None
+            raise EveryonesError("another process has ended before this one; give the same command again") from None
         raise
 
 
@@ -211,7 +212,8 @@ def launch(gpus: int, argv: Sequence[str] | None = None) -> int:
     if gpus < 1:
         raise ValueError(f"--gpus {gpus}: at least one")
     torchrun = [sys.executable, "-m", "pretrain.ranks", "--standalone", "--nproc_per_node", str(gpus)]
-    with subprocess.Popen([*torchrun, *(sys.argv if argv is None else argv)]) as process:
+    around = os.environ | {PARENT: str(os.getpid())}
+    with subprocess.Popen([*torchrun, *(sys.argv if argv is None else argv)], env=around) as process:
         # A terminal sends Ctrl-C to torchrun too, so that here it only has to be outlived; SIGTERM comes to this process alone.
         before = {
             signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
@@ -233,6 +235,7 @@ def torchrun(argv: Sequence[str]) -> int:
 
     logging.disable(logging.ERROR)
     end_with_parent()
+    os.environ[PARENT] = str(os.getpid())
     patience = ["--shutdown-timeout", str(PATIENCE)] if "--shutdown-timeout" in run.get_args_parser().format_help() else []
     try:
         run.main([*patience, *argv])

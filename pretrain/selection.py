@@ -64,6 +64,8 @@ class Selecting:
             raise UserError(
                 f"{whole[0]} has no splits, and fine-tuning needs a train and a test; `mals import` packs a data set with its own"
             )
+        if not self.wants.captions and self.wants.space is None:
+            raise UserError(f"the method {config.method} wants neither captions nor attributes: there is nothing to choose a checkpoint by")
         self.test = self._pairs("test")
         self.seen = self.test if config.selection.on == "test" else self._val()
         self.begun: _Begun | None = None
@@ -161,7 +163,7 @@ class Selecting:
         trained.method.eval()
         try:
             if self.wants.captions:
-                return searched(trained, gallery, settings.rerank if "match" in trained.method.abilities else "none", settings.k)
+                return searched(trained, gallery, settings.rerank, settings.k)
             return labelled(trained, gallery, settings.rerank)
         finally:
             trained.method.train(before)

@@ -56,8 +56,9 @@ def export(trained: Trained, folder: Path) -> dict[str, float]:
     if "embed" not in trained.method.abilities:
         raise UserError("a plain classifier embeds nothing: it has no towers for ONNX")
     method, data = trained.method.float().cpu().eval(), trained.config.data
-    most = min(trained.config.words.positions, data.max_tokens)
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=trained.config.words.positions)
+    positions = method.positions or data.max_tokens
+    most = min(positions, data.max_tokens)
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=positions)
     draws = torch.Generator().manual_seed(0)
 
     def images(count: int) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ from pretrain.config import TRAINING, Training
 from pretrain.data import Loader
 from pretrain.memory import enough
 from pretrain.method import Batch, Rule
-from pretrain.precision import numbers, same_bits
+from pretrain.precision import numbers, products, same_bits
 from pretrain.schedule import SCHEDULES, groups, set_rate
 from pretrain.text import Tokenizer
 
@@ -70,6 +70,7 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto", wa
     """
     here = ranks.start(device)
     same_bits(here)
+    products(here, config.dtype)
     out.mkdir(parents=True, exist_ok=True)
     with ranks.while_others_live(), alone(out):
         return _train(config, data, out, here, watcher)
@@ -100,22 +101,24 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
     method.to(here)
     steps = config.steps or config.epochs * (len(pairs) // config.batch)
     start = found.step if found is not None else 0
-    loader = Loader(
-        pairs,
-        tokenizer,
-        method.wants,
-        batch=config.batch,
-        seed=config.seed,
-        step=start,
-        stop=steps,
-        rank=ranks.rank(),
-        world=ranks.world(),
-        workers=config.data.workers,
-        look=look,
-        exchange=config.data.exchange_sides,
-        synonyms=synonyms_of(config, pairs, out) if method.wants.other == "eda" else None,
-        device=here,
-    )
+    others = synonyms_of(config, pairs, out) if method.wants.other == "eda" else None
+    with ranks.together():
+        loader = Loader(
+            pairs,
+            tokenizer,
+            method.wants,
+            batch=config.batch,
+            seed=config.seed,
+            step=start,
+            stop=steps,
+            rank=ranks.rank(),
+            world=ranks.world(),
+            workers=config.data.workers,
+            look=look,
+            exchange=config.data.exchange_sides,
+            synonyms=others,
+            device=here,
+        )
     if watcher is not None:
         watcher.begin(method, tokenizer, here, loader.per_epoch, start, steps)
     with ranks.together():

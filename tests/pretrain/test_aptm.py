@@ -290,11 +290,20 @@ def test_it_can_do_what_its_losses_taught_it() -> None:
     nothing = dict.fromkeys(ONES, 0.0)
     for taught, able in {
         "itc": {"embed", "recognise"},
-        "itm": {"embed", "match", "recognise"},
+        "itm": {"recognise"},
         "iac": {"embed", "recognise"},
-        "mlm": {"embed"},
+        "iam": {"recognise"},
+        "mlm": set(),
     }.items():
         assert small(aptm={"weights": {**nothing, taught: 1.0}})[0].abilities == able
+    assert small(aptm={"weights": {**nothing, "itc": 1.0, "itm": 1.0}})[0].abilities == {"embed", "match", "recognise"}
+    attributes = {**nothing, "iac": 1.0, "iam": 1.0}
+    for weights, asked, published in (
+        (attributes, "matching logit + cosine / temperature", "matching logit"),
+        ({**nothing, "iac": 1.0}, "cosine", "cosine"),
+    ):
+        method = small(aptm={"weights": weights})[0]
+        assert (method.believed_by(), method.believed_by(published=True)) == (asked, published)
     assert small(aptm={"weights": ONES, "classifier": True})[0].abilities == {"classify"}
 
 

@@ -15,8 +15,15 @@ def test_a_rows_numbers_do_not_depend_on_the_rows_beside_it():
 
 def test_another_key_has_other_numbers():
     one = uniform((1, 2, 0), range(20), 5)
-    for key in ((1, 2, 1), (1, 3, 0), (2, 2, 0)):
+    for key in ((1, 2, 1), (1, 3, 0), (2, 2, 0), (1, 2), (1, 2, 0, 0)):
         assert not np.isin(uniform(key, range(20), 5), one).any()
+
+
+def test_what_happens_to_rows_has_nothing_to_do_with_their_order() -> None:
+    """The order of an epoch is drawn of the key (seed, epoch)."""
+    order = np.random.Philox(np.random.SeedSequence((42, 7))).random_raw(2000)
+    for use in range(4):
+        assert not np.isin(uniform((42, 7, use), range(100), 20), (order >> np.uint64(11)) * 2.0**-53).any()
 
 
 def test_rows_far_away_have_numbers_too():

@@ -87,6 +87,6 @@ def test_a_rank_that_is_killed_is_told():
     assert (result.returncode, result.stderr) == (128 + signal.SIGKILL, "process 1 was ended by SIGKILL\n")
 
 
-def test_no_gpu_to_launch_on_is_refused():
+def test_no_process_to_launch_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         ranks.launch(0, ["x.py"])

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ import pytest
 from mals.errors import UserError
 from tests.conftest import environment
 from tests.pretrain.packs import rewritten
-from tests.pretrain.trainings import command, here, lines, run, same_weights, started
+from tests.pretrain.trainings import TORCHRUN, command, here, lines, run, same_weights, started
 
 STEPS = [*range(1, 25)]
 ALIKE = ["dtype=fp32", "words.dropout=0"]  # what does not depend on the number of processes
@@ -110,15 +111,30 @@ def test_four_processes_that_were_killed_end_with_the_same_weights(trainable: Pa
     ("change", "said"),
     [
         ("optimizer.warmup=30", "optimizer.warmup is 30 steps, and the training has 24; a share below 1 fits any number\n"),
-        ("data.tokenizer=nowhere.txt", None),
+        ("data.tokenizer=nowhere.txt", "there is no tokenizer nowhere.txt: no file or folder of that name"),
+        ("batch=5", "a batch of 5 rows cannot be divided among 2 processes\n"),
         ("aptm.weights.itc=1e38", "the loss itc is not finite at step 0"),
     ],
 )
-def test_several_processes_say_once_what_is_wrong(change: str, said: str | None, trainable: Path, tmp_path: Path) -> None:
+def test_several_processes_say_once_what_is_wrong(change: str, said: str, trainable: Path, tmp_path: Path) -> None:
     words = command(trainable, tmp_path / "out", change, processes=2)
     told = subprocess.run(words, env=environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=120)
     assert told.returncode == 2 and len(told.stderr.splitlines()) == 1, told.stderr
-    assert said is None or told.stderr.startswith(said)
+    assert told.stderr.startswith(said)
+
+
+@pytest.mark.slow
+def test_several_processes_that_evaluate_say_once_what_is_wrong(calm: Path, tmp_path: Path) -> None:
+    for asked, said in ((tmp_path / "nowhere", "is neither a file, a folder nor a hub id"), (calm, "there is no data set")):
+        words = [sys.executable, *TORCHRUN, "2", "-m", "cli.main", "evaluate", str(asked), "--data", str(tmp_path / "none")]
+        told = subprocess.run(words, env=environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=120)
+        assert told.returncode == 2 and len(told.stderr.splitlines()) == 1 and said in told.stderr, told.stderr
+
+
+def test_a_training_in_tf32_is_one_in_fp32_on_a_cpu(trainable: Path, tmp_path: Path) -> None:
+    for dtype in ("fp32", "tf32"):
+        here(trainable, tmp_path / dtype, "steps=3", f"dtype={dtype}")
+    assert same_weights(tmp_path / "fp32/model.safetensors", tmp_path / "tf32/model.safetensors")
 
 
 @pytest.mark.slow

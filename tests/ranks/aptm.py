@@ -74,6 +74,8 @@ def main() -> None:
     loss, gradient = alone["itc"]
     published = {name: value if name == "temp" else value / world for name, value in gradient.items()}
     same(trained("itc", mine, itc_gather="reference"), (loss, published))
+    kept = trained("itm", mine, negatives="process")[0]  # other pairs, of the rows of each process alone
+    assert world == 1 or not torch.isclose(kept, alone["itm"][0], rtol=1e-5)
     if ranks.is_main():
         sys.stdout.write(json.dumps({"world": world, "losses": {name: float(one[0]) for name, one in alone.items()}}) + "\n")
     ranks.stop()

@@ -5,6 +5,7 @@ import sys
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from mals.errors import EveryonesError, UserError
 from pretrain import ranks
 
 
@@ -24,6 +25,15 @@ def main() -> None:
     assert not ranks.gather_ids(own).requires_grad and not ranks.average(own).requires_grad
     assert ranks.average(torch.tensor(float(rank))) == (world - 1) / 2
     assert isinstance(ranks.wrap(torch.nn.Linear(2, 2)), DistributedDataParallel) == (world > 1)
+    for failing in range(world):
+        try:
+            with ranks.together():
+                if rank == failing:
+                    raise UserError(f"rank {rank} cannot")
+        except UserError as error:
+            assert str(error) == f"rank {failing} cannot" and isinstance(error, EveryonesError) == (world > 1)
+        else:
+            raise AssertionError
     ranks.barrier()
     ranks.stop()
     assert ranks.world() == 1
