@@ -110,7 +110,6 @@ def test_four_processes_that_were_killed_end_with_the_same_weights(trainable: Pa
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("optimizer.warmup=30", "optimizer.warmup is 30 steps, and the training has 24; a share below 1 fits any number\n"),
         ("data.tokenizer=nowhere.txt", "there is no tokenizer nowhere.txt: no file or folder of that name"),
         ("batch=5", "a batch of 5 rows cannot be divided among 2 processes\n"),
         ("aptm.weights.itc=1e38", "the loss itc is not finite at step 0"),
@@ -125,10 +124,9 @@ def test_several_processes_say_once_what_is_wrong(change: str, said: str, traina
 
 @pytest.mark.slow
 def test_several_processes_that_evaluate_say_once_what_is_wrong(calm: Path, tmp_path: Path) -> None:
-    for asked, said in ((tmp_path / "nowhere", "is neither a file, a folder nor a hub id"), (calm, "there is no data set")):
-        words = [sys.executable, *TORCHRUN, "2", "-m", "cli.main", "evaluate", str(asked), "--data", str(tmp_path / "none")]
-        told = subprocess.run(words, env=environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=120)
-        assert told.returncode == 2 and len(told.stderr.splitlines()) == 1 and said in told.stderr, told.stderr
+    words = [sys.executable, *TORCHRUN, "2", "-m", "cli.main", "evaluate", str(calm), "--data", str(tmp_path / "none")]
+    told = subprocess.run(words, env=environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=120)
+    assert told.returncode == 2 and told.stderr == f"there is no data set {tmp_path / 'none'}\n"
 
 
 def test_a_training_in_tf32_is_one_in_fp32_on_a_cpu(trainable: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from mals.generate import stage as generate
 from mals.world import train_swin
 from mals.world.corpus import draw_corpus, fault_of
 from mals.world.train import MINUTES, SHIPPED, install, train
-from pretrain import build
+from pretrain.methods.aptm_start import EMBEDDED, start_vision
 
 
 def test_a_corpus_is_drawn_once_and_knows_what_it_shows(tmp_path: Path) -> None:
@@ -40,4 +40,4 @@ def test_every_model_is_trained_for_a_moment_and_loads_as_embedded(tmp_path: Pat
     config = settings.check({"preset": "tiny"})
     for stage in (generate(config), crop(config), caption(config)):
         stage.setup()
-    build.start_vision(train_swin.build()[0], build.EMBEDDED)
+    start_vision(train_swin.build()[0], EMBEDDED)
