@@ -43,7 +43,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries talking to each other's authors
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # in worker processes too
-    sys.path.append(str(Path.cwd()))  # where stages and methods of one's own may be
+    sys.path.append("")  # the current folder, where stages and methods of one's own may be
     register()
     try:
         app()

@@ -63,7 +63,7 @@ def _equalize(pictures: Tensor, side: int) -> Tensor:
     levels, channels = _levels(pictures, torch.int64), len(pictures) * 3
     apart = (pictures.view(channels, -1) + LEVELS * torch.arange(channels, device=pictures.device)[:, None]).flatten()
     one = torch.ones(1, dtype=torch.int64, device=pictures.device).expand(len(apart))
-    counts = torch.zeros_like(one[:1]).repeat(LEVELS * channels).scatter_add_(0, apart, one).view(-1, 3, LEVELS)
+    counts = one.new_zeros(LEVELS * channels).scatter_add_(0, apart, one).view(-1, 3, LEVELS)
     last = counts.gather(2, (levels * (counts > 0)).amax(2, keepdim=True))
     step = (counts.sum(2, keepdim=True) - last) // (LEVELS - 1)
     before = step // 2 + counts.cumsum(2) - counts

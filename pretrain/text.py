@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mals.errors import ModelMissing, UserError
 from pretrain.method import Text
+from pretrain.weights import in_cache
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 FILES = ("tokenizer.json", "vocab.txt")
@@ -233,16 +234,8 @@ def _file(source: str) -> Path:
         if not found:
             raise UserError(f"the folder {source} has neither {' nor '.join(FILES)}")
         return found[0]
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        cached = [try_to_load_from_cache(source, name) for name in FILES]
-    except HFValidationError:
-        raise UserError(f"the tokenizer {source!r} is neither a file, a folder nor a hub id") from None
-    for file in cached:
-        if isinstance(file, str):
-            return Path(file)
+    if (cached := in_cache(source, FILES, "the tokenizer ")) is not None:
+        return cached
     raise ModelMissing(
         f"there is no tokenizer {source}: no file or folder of that name, and none in the Hugging Face cache; "
         f"`hf download {source} {FILES[0]}` fetches it, and data.tokenizer=train makes one of the captions"

@@ -16,9 +16,10 @@ from mals.errors import ModelMissing, UserError
 from pretrain import checkpoint, origins, weights
 from pretrain.augment import Augment
 from pretrain.benchmarks.layout import seen
-from pretrain.build import TOKENIZER
+from pretrain.build import TOKENIZER, beside
 from pretrain.config import TRAINING, Training
-from pretrain.method import Method, Text
+from pretrain.gallery import encoded
+from pretrain.method import Method
 from pretrain.methods import find
 from pretrain.precision import numbers
 from pretrain.text import Tokenizer
@@ -42,9 +43,8 @@ class Trained:
 
     def width(self) -> int:
         """The numbers of an embedding."""
-        text = self.tokenizer.encode(["a person"])
         with torch.inference_mode(), self.precision():
-            return self.method.embed_text(Text(text.ids.to(self.device), text.mask.to(self.device))).shape[1]
+            return self.method.embed_text(encoded(self.tokenizer, ["a person"], self.device)).shape[1]
 
     def precision(self) -> torch.autocast:
         """The numbers in which to compute, those of the training."""
@@ -145,8 +145,8 @@ def _state(file: Path) -> dict[str, Any]:
 
 
 def _tokenizer(folder: Path) -> Path:
-    """The tokenizer beside weights, or beside the checkpoints that they are among."""
-    for place in (folder, folder.parent.parent):
-        if (place / TOKENIZER).is_file():
-            return place / TOKENIZER
-    raise UserError(f"{folder} has lost its {TOKENIZER}")
+    """The tokenizer beside the weights in a folder, or beside the checkpoints that they are among."""
+    found = beside(folder / checkpoint.MODEL)
+    if found is None:
+        raise UserError(f"{folder} has lost its {TOKENIZER}")
+    return found

@@ -5,7 +5,7 @@ Nothing is loaded in part without saying so: what is missing, unexpected or of a
 
 import re
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -73,17 +73,21 @@ def file_of(source: str) -> Path:
             if (folder / name).is_file():
                 return folder / name
         raise UserError(f"the folder {source} has neither {' nor '.join(FILES)}")
+    if (found := in_cache(source, FILES)) is not None:
+        return found
+    raise ModelMissing(f"there is no file or folder {source}, and no weights of that name in the Hugging Face cache")
+
+
+def in_cache(source: str, names: Sequence[str], what: str = "") -> Path | None:
+    """The first of some files that the Hugging Face cache has of a hub id; UserError, which says `what` is looked for, where it is none."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        cached = [try_to_load_from_cache(source, name) for name in FILES]
+        cached = [try_to_load_from_cache(source, name) for name in names]
     except HFValidationError:
-        raise UserError(f"{source!r} is neither a file, a folder nor a hub id") from None
-    for found in cached:
-        if isinstance(found, str):
-            return Path(found)
-    raise ModelMissing(f"there is no file or folder {source}, and no weights of that name in the Hugging Face cache")
+        raise UserError(f"{what}{source!r} is neither a file, a folder nor a hub id") from None
+    return next((Path(found) for found in cached if isinstance(found, str)), None)
 
 
 def _shape(tensor: Tensor) -> str:
