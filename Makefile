@@ -32,4 +32,4 @@ clean-demo:
 
 # Trains the embedded models again: hours on two cores. Not part of setup or tests.
 world-models: setup
-	$(BIN)/python -m mals.world.train --work world-work
+	$(BIN)/python -m mals.world.training --work world-work

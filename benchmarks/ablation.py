@@ -90,7 +90,7 @@ def planned(told: argparse.Namespace, sets: list[str]) -> int:
     """The steps that the settings ask for."""
     from mals import settings
     from pretrain.config import TRAINING, Training
-    from pretrain.pairs import Pairs
+    from pretrain.data.rows import Pairs
 
     config = settings.check_kind(settings.assign({"preset": told.preset}, sets, TRAINING), "--set", TRAINING)
     assert isinstance(config, Training)

@@ -19,8 +19,8 @@ from PIL import Image
 
 from benchmarks.pictures import encoded, photograph
 from mals import settings
-from mals.filter import stage
-from mals.recode import native
+from mals.stages.filter import stage
+from mals.stages.recode import native
 
 ROUNDS = 15
 

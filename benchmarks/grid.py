@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 
 from benchmarks.pictures import encoded, photograph
 from mals.config import Config
-from mals.create import create
-from mals.grid import build
-from mals.run import Run, bring
-from mals.stage import Resources, Stage, answer
+from mals.grid.cells import build
+from mals.grid.run import Run, bring
+from mals.grid.stage import Resources, Stage, answer
+from mals.planning.create import create
 
 ROOT = Path(__file__).parent.parent
 PICTURE = encoded(photograph(0, 320, 160))  # about 30 kB
@@ -123,7 +123,7 @@ def memory(folder: Path) -> dict[str, Any]:
     found = {}
     for shards in (20, 200):
         run = planned(folder, shards * 128, "shard_rows=128")
-        code = f"from mals.run import Run, bring; bring(Run.open({str(run)!r}), 'crop', quiet=True)"
+        code = f"from mals.grid.run import Run, bring; bring(Run.open({str(run)!r}), 'crop', quiet=True)"
         code += "; import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
         found[f"peak_mib_{shards}_shards"] = round(int(printed) / 1024, 1)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from mals.label import Labeller
+from mals.labeller.labeller import Labeller
 
 BLOCK = 4096
 PERSONS = [

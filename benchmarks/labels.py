@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mals.label import Labeller, Labels
+from mals.labeller.labeller import Labeller, Labels
 
 GOLD = Path(__file__).parent.parent / "tests" / "gold"
 

@@ -42,14 +42,14 @@ import torch
 from PIL import Image
 
 from mals.attributes import load_space
-from mals.pack import write
+from mals.dataset.pack import write
 from mals.world.make import World, make
-from pretrain import augment
-from pretrain.augment import Augment
-from pretrain.data import AHEAD, Loader
+from pretrain.data import augment
+from pretrain.data.augment import Augment
+from pretrain.data.loader import AHEAD, Loader
+from pretrain.data.rows import Decoder, Pairs, decode
+from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
 from pretrain.method import Wants
-from pretrain.pairs import Decoder, Pairs, decode
-from pretrain.text import Tokenizer, train_vocabulary
 
 SPACE = load_space("market1501")
 VIEWS = 4  # pictures of a drawn person

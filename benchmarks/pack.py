@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from mals.config import Config
-from mals.features import Columns
-from mals.pack import columns_of, pack, write
-from mals.packed import Reader
-from mals.run import Run
+from mals.dataset.features import Columns
+from mals.dataset.pack import columns_of, pack, write
+from mals.dataset.rows import Reader
+from mals.grid.run import Run
 from tests.small import cells
 
 SIZES = (16, 64, 128, 256, 512, 1024, 2048, 4096)

@@ -30,7 +30,7 @@ from benchmarks.step import DTYPES, WIDTH, batch_of, settings, spent, vocabulary
 from pretrain.evaluate import PAIRS, matched, text_states
 from pretrain.gallery import Gallery, slices
 from pretrain.method import Encoded, Text
-from pretrain.methods.aptm import Aptm
+from pretrain.methods.aptm.method import Aptm
 from pretrain.precision import numbers
 
 CHUNK = 64  # pictures whose keys and values are in memory together, as in `mals evaluate`

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mals.crop import decode
-from mals.run import Run
+from mals.grid.run import Run
+from mals.stages.crop import decode
 from mals.world.scene import picture
 
 FOLDER = Path(__file__).parent.parent / "mals" / "world"

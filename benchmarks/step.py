@@ -38,10 +38,10 @@ from mals.attributes import load_space
 from mals.settings import check_kind
 from pretrain import losses
 from pretrain.config import TRAINING, Training
+from pretrain.data.tokenizers.wordpiece import SPECIAL, Tokenizer, train_vocabulary
 from pretrain.method import Batch, Text
-from pretrain.methods.aptm import Aptm
+from pretrain.methods.aptm.method import Aptm
 from pretrain.schedule import groups
-from pretrain.text import SPECIAL, Tokenizer, train_vocabulary
 from pretrain.train import Loop, optimizer_of, peak_memory
 
 WAYS, DTYPES = ("ours", "published"), ("fp32", "bf16")

@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mals import crop, settings
-from mals import filter as filters
+from mals import settings
 from mals.attributes import load_space
-from mals.caption import stage as caption_stage
-from mals.generate import jpeg
-from mals.label import Labeller
+from mals.grid.stage import Stage
+from mals.labeller.labeller import Labeller
 from mals.models import WEIGHTS
-from mals.pose import visible
-from mals.stage import Stage
+from mals.stages import crop
+from mals.stages import filter as filters
+from mals.stages.caption import stage as caption_stage
+from mals.stages.generate import jpeg
+from mals.stages.pose import visible
 from mals.world.person import COLORS
 from mals.world.scene import Picture, picture
 
@@ -137,12 +138,12 @@ def recovered(values: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
 
 def generated_part(count: int) -> dict[str, Any]:
     """What prompts of the grammar ask for against what generated pictures show: to captioner and labeller, and in their pixels."""
-    from mals.create import create
-    from mals.run import Run, bring
+    from mals.grid.run import Run, bring
+    from mals.planning.create import create
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
-        starter = Path(settings.__file__).parent / "starter" / "starter.yaml"
+        starter = Path(settings.__file__).parent / "planning" / "starter" / "starter.yaml"
         create(f"{folder}/run", count=count, file=starter, sets=["seed=77"])
         run = Run.open(f"{folder}/run")
         bring(run, "label", quiet=True)
@@ -161,7 +162,7 @@ def generated_part(count: int) -> dict[str, Any]:
 
 def probed(kept: list[dict[str, Any]], wanted: np.ndarray, half: str, points: tuple[int, ...]) -> float | None:
     """Share of the asked-for colours of one half that lie nearest to the pixels between the keypoints of its garment."""
-    from mals.crop import decode
+    from mals.stages.crop import decode
 
     group = SPACE.groups[f"{half}_color"]
     columns = {color: SPACE.names.index(name) for color, name in group.colors.items()}

@@ -17,8 +17,8 @@ def register(app: typer.Typer) -> None:
 
 def status(run: RunArgument, as_json: Json = False) -> None:
     """How far each stage is, what was refused and why, and the commonest errors."""
-    from mals import status as statuses
-    from mals.run import Run
+    from mals.grid import status as statuses
+    from mals.grid.run import Run
 
     found = statuses.status(Run.open(run))
     print(statuses.as_json(found) if as_json else "\n".join(statuses.lines(found)))
@@ -28,8 +28,8 @@ def report(run: RunArgument, as_json: Json = False) -> None:
     """The packed data set at a glance: the funnel, some captions with their labels, a contact sheet."""
     from dataclasses import asdict
 
-    from mals.report import report as look
-    from mals.run import Run
+    from mals.dataset.report import report as look
+    from mals.grid.run import Run
 
     found = look(Run.open(run))
     print(json.dumps(asdict(found), ensure_ascii=False) if as_json else found.text())
@@ -41,8 +41,8 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Hash every file of the run again and compare it with its receipt; exit 1 where something is off."""
-    from mals import verify as verification
-    from mals.run import Run
+    from mals.grid import verify as verification
+    from mals.grid.run import Run
 
     problems = verification.verify(Run.open(run), repair)
     texts = [problem.text for problem in problems]
@@ -61,7 +61,7 @@ def models(
 ) -> None:
     """The models that the run needs: revision, licence, size, where they are."""
     from mals import models as found
-    from mals.create import settings_of
+    from mals.planning.create import settings_of
 
     config = settings_of(run)
     if download:
@@ -77,8 +77,8 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Generate one picture again from its row and say how near it is to the stored one."""
-    from mals.replay import replay as again
-    from mals.run import Run
+    from mals.grid.replay import replay as again
+    from mals.grid.run import Run
 
     found = again(Run.open(run), row, to)
     print(json.dumps(found.dump()) if as_json else found.sentence())
@@ -86,9 +86,9 @@ def replay(
 
 def pack(run: RunArgument, as_json: Json = False) -> None:
     """Join the finished shards into RUN/dataset: Parquet, data card, Croissant, checksums."""
-    from mals.pack import pack as make
-    from mals.progress import packing
-    from mals.run import Run
+    from mals.dataset.pack import pack as make
+    from mals.grid.progress import packing
+    from mals.grid.run import Run
 
     summary = make(Run.open(run), progress=packing())
     print(json.dumps(summary) if as_json else f"{run}/dataset: {summary['kept']:,} kept, {summary['refused'] + summary['failed']:,} not")
@@ -101,9 +101,9 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Verify the packed data set, then copy or upload it; an upload that broke off goes on where it was."""
-    from mals.publish import publish as send
-    from mals.run import Run
-    from mals.verify import verify as check
+    from mals.dataset.publish import publish as send
+    from mals.grid.run import Run
+    from mals.grid.verify import verify as check
 
     opened = Run.open(run)
     result = send(opened, to, dry_run, [problem.text for problem in check(opened)])
@@ -122,8 +122,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the packed data set in another format."""
-    from mals.export import export as write
-    from mals.run import Run
+    from mals.dataset.export import export as write
+    from mals.grid.run import Run
 
     result = write(Run.open(run), to, format)
     print(json.dumps(result) if as_json else f"{result['rows']:,} rows are in {to}")

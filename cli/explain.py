@@ -19,8 +19,8 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show the attributes of a caption with the words that decided them, or label a file of captions line by line."""
-    from mals import explain as library
     from mals.errors import UserError
+    from mals.labeller import explain as library
 
     if library.is_file(caption):
         count = library.label_file(caption, output, space)

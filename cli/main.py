@@ -22,13 +22,13 @@ app = typer.Typer(
 
 def register() -> None:
     """Put the commands of each module under `mals`."""
-    from cli import benchmarks, dataset, explain, finetune, pretrain, release, retrieval, stages, world
+    from cli import dataset, datasets, explain, finetune, pretrain, release, retrieval, stages, world
 
     stages.register(app)
     dataset.register(app)
     explain.register(app)
     world.register(app)
-    benchmarks.register(app)
+    datasets.register(app)
     pretrain.register(app)
     finetune.register(app)
     retrieval.register(app)

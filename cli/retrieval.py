@@ -60,7 +60,7 @@ def evaluate(
 ) -> None:
     """How well a trained method finds pictures by their captions, and attributes by their prompts, with the protocol in words."""
     from pretrain import evaluate as evaluation
-    from pretrain import ranks, trained
+    from pretrain import ranks, trained_method
     from pretrain.memory import enough
 
     mode = _mode(rerank)
@@ -69,7 +69,7 @@ def evaluate(
     with ranks.while_others_live(), enough(ADVICE, "--workers"):
         here = ranks.start()
         with ranks.together():
-            found = trained.read(checkpoint, sets or [], preset, here)
+            found = trained_method.read(checkpoint, sets or [], preset, here)
             mode = evaluation.ordering(found.method, mode)
             gallery = evaluation.open_gallery(found, data, split, recognise, batch=batch, workers=workers, plain=plain)
         result = evaluation.evaluate(found, gallery, mode, k)
@@ -101,7 +101,7 @@ def zeroshot(
 ) -> None:
     """Every benchmark without fine-tuning, as one table: retrieval where there are captions, recognition where there are labels."""
     from pretrain import evaluate as evaluation
-    from pretrain import ranks, trained
+    from pretrain import ranks, trained_method
     from pretrain import zeroshot as table
     from pretrain.memory import enough
 
@@ -112,7 +112,7 @@ def zeroshot(
     with ranks.while_others_live(), enough(ADVICE, "--workers"):
         here = ranks.start()
         with ranks.together():
-            found = trained.read(checkpoint, sets or [], preset, here)
+            found = trained_method.read(checkpoint, sets or [], preset, here)
             mode = evaluation.ordering(found.method, mode)
         result = table.zeroshot(found, data, split, mode, k, batch=batch, workers=workers, plain=plain, progress=_tell)
     result = {"checkpoint": checkpoint, **result}
@@ -143,7 +143,7 @@ def search(
 ) -> None:
     """The pictures that fit a sentence best: a table of ids and scores, and a contact sheet."""
     from pretrain import evaluate as evaluation
-    from pretrain import ranks, trained
+    from pretrain import ranks, trained_method
     from pretrain import search as searching
     from pretrain.memory import enough
 
@@ -152,7 +152,7 @@ def search(
     with ranks.while_others_live(), enough(ADVICE, "--workers"):
         here = ranks.start()
         with ranks.together():
-            found = trained.read(checkpoint, sets or [], preset, here)
+            found = trained_method.read(checkpoint, sets or [], preset, here)
             mode = evaluation.ordering(found.method, mode)
             gallery = evaluation.open_gallery(found, data, split, False, batch=batch, workers=workers)
         hits = searching.search(found, gallery, sentence, count, mode, k)

@@ -50,7 +50,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Fix every sample of a new run, id, prompt and seed, before any model is loaded."""
-    from mals.create import create
+    from mals.planning.create import create
 
     receipt = create(run, captions=captions, count=count, images=images, preset=preset, file=config, sets=sets or [])
     if as_json:
@@ -74,7 +74,7 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Plan a first run from the captions and the distribution of attributes that ship with mals; then `mals run RUN`."""
-    from mals.create import init as start
+    from mals.planning.create import init as start
 
     receipt = start(run, preset, count)
     print(json.dumps(receipt) if as_json else f"{receipt['rows']:,} rows are planned in {run}, its settings are {run}/mals.yaml")
@@ -83,7 +83,7 @@ def init(
 def _bring(
     run: str, upto: str, sets: list[str] | None, part: str | None, rerun: str | None, retry: bool, quiet: bool, as_json: bool
 ) -> None:
-    from mals import run as runs
+    from mals.grid import run as runs
 
     opened = runs.Run.open(run, sets or [])
     try:
@@ -140,7 +140,7 @@ def filter_(
     if not preview:
         _bring(run, "filter", sets, part, rerun, retry, quiet, as_json)
         return
-    from mals.preview import preview_run
+    from mals.stages.filter_preview import preview_run
 
     counts, place = preview_run(run, sets or [])
     print(
@@ -162,8 +162,8 @@ def label(
     if not stats:
         _bring(run, "label", sets, part, rerun, retry, quiet, as_json)
         return
-    from mals.run import Run
-    from mals.stats import label_table, stats_of
+    from mals.grid.run import Run
+    from mals.stages.label_statistics import label_table, stats_of
 
     found = stats_of(Run.open(run, sets or []))
     print(json.dumps(found) if as_json else label_table(found))
@@ -179,9 +179,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Everything that is missing, to the packed data set; give it again to resume."""
-    from mals import run as runs
-    from mals.pack import pack
-    from mals.progress import packing
+    from mals.dataset.pack import pack
+    from mals.grid import run as runs
+    from mals.grid.progress import packing
 
     opened = runs.Run.open(run, sets or [])
     try:

@@ -32,7 +32,7 @@ def make(
     as_json: Json = False,
 ) -> None:
     """Draw a benchmark for text-based person search, packed as Parquet; the same arguments give the same bytes."""
-    from mals.progress import packing
+    from mals.grid.progress import packing
     from mals.world import make as making
 
     began = time.monotonic()

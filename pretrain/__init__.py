@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pretrain.loaded import Loaded
+    from pretrain.api import Loaded
 
 
 def load(place: str | Path, device: str = "cpu", batch: int = 64) -> "Loaded":
-    """A trained method to use: of a release, a training or hf://OWNER/NAME; see `pretrain.loaded.Loaded`."""
-    from pretrain import loaded
+    """A trained method to use: of a release, a training or hf://OWNER/NAME; see `pretrain.api.Loaded`."""
+    from pretrain import api
 
-    return loaded.load(place, device, batch)
+    return api.load(place, device, batch)

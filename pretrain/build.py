@@ -7,15 +7,16 @@ from pathlib import Path
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain import origins, ranks, synonyms
-from pretrain.augment import Augment
+from pretrain import provenance, ranks
 from pretrain.checkpoint import BEST, FOLDER
 from pretrain.config import Training
-from pretrain.data import Pairs
-from pretrain.held import parted
+from pretrain.data import synonyms
+from pretrain.data.augment import Augment
+from pretrain.data.holdout import parted
+from pretrain.data.loader import Pairs
+from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
 from pretrain.method import Method
 from pretrain.methods import find
-from pretrain.text import Tokenizer, train_vocabulary
 from pretrain.weights import file_of
 
 TOKENIZER = "tokenizer.json"
@@ -30,11 +31,11 @@ def prepare(config: Training, data: Sequence[str], out: Path, begun: bool = Fals
     with ranks.together():
         kind, pairs = find(config.method), rows_of(config, data)
         if begun:
-            origins.refuse_other(out, pairs)
+            provenance.refuse_other(out, pairs)
         elif ranks.is_main():
             for name in (TOKENIZER, SYNONYMS):  # of a start that came to nothing, perhaps with other captions
                 (out / name).unlink(missing_ok=True)
-            origins.note(out, data, pairs, config.start)
+            provenance.note(out, data, pairs, config.start)
     tokenizer = tokenizer_of(config, pairs, out)
     with ranks.together():
         method = kind.build(config, tokenizer)

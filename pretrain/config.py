@@ -12,8 +12,8 @@ from mals import settings
 from mals.attributes import load_space
 from mals.config import Count, Share
 from mals.config import Part as Strict
-from mals.create import read_settings
 from mals.errors import UserError
+from mals.planning.create import read_settings
 from mals.settings import Kind
 
 Rate = Annotated[float, Field(ge=0)]
@@ -28,7 +28,7 @@ class Part(Strict):
 
 
 class Data(Part):
-    """What is trained on, as `pretrain.data` reads it."""
+    """What is trained on, as `pretrain.data.loader` reads it."""
 
     height: Count = 384  # pixels
     width: Count = 128

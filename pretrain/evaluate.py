@@ -16,12 +16,12 @@ from torch.nn.functional import pad
 from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import metrics, ranks
+from pretrain.data.labels import NoLabels
+from pretrain.data.sources import Place
 from pretrain.gallery import SPACES, Gallery, encoded, opened
-from pretrain.labels import NoLabels
 from pretrain.method import PAIRS, Method, Text
-from pretrain.places import Place
 from pretrain.precision import cosines
-from pretrain.trained import Trained
+from pretrain.trained_method import Trained
 
 Rerank = Literal["none", "itm", "published"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mals import settings
 from mals.errors import UserError
-from pretrain import methods, trained
+from pretrain import methods, trained_method
 from pretrain.config import TRAINING, Training, read
 from pretrain.selection import Selecting
 from pretrain.train import train
@@ -27,7 +27,7 @@ def configured(
 
 def inherited(init: str) -> dict[str, Any]:
     """What a checkpoint decides: weights, sizes, tokenizer; of a file of weights alone it is the weights."""
-    source = trained.located(init)
+    source = trained_method.located(init)
     if source.settings is None:
         return {"start": source.weights}
     before = settings.check_kind(source.settings, init, TRAINING)

@@ -18,15 +18,16 @@ from torch.utils.data import DataLoader
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain import augment, ranks
-from pretrain.augment import Augment
-from pretrain.data import NAMED, in_workers
-from pretrain.labels import NoLabels
+from pretrain import ranks
+from pretrain.data import augment
+from pretrain.data.augment import Augment
+from pretrain.data.labels import NoLabels
+from pretrain.data.loader import NAMED, in_workers
+from pretrain.data.rows import NoCaptions, Pairs, decode, why
+from pretrain.data.sources import Place
+from pretrain.data.tokenizers.wordpiece import Tokenizer, pre_caption
 from pretrain.memory import ran_out
 from pretrain.method import Text
-from pretrain.pairs import NoCaptions, Pairs, decode, why
-from pretrain.places import Place
-from pretrain.text import Tokenizer, pre_caption
 
 TEXTS = 256  # encoded at once
 SPACES = ("market1501", "pa100k")  # whose attributes a data set may have

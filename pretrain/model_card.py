@@ -8,13 +8,13 @@ from typing import Any
 import yaml
 
 from mals.attributes import load_space
-from mals.card import template
-from pretrain import origins
+from mals.dataset.card import template
+from pretrain import provenance
 from pretrain.method import Method
 from pretrain.methods import METHODS
-from pretrain.methods.aptm_start import EMBEDDED
+from pretrain.methods.aptm.initial_weights import EMBEDDED
 from pretrain.tables import Row, notes, table
-from pretrain.trained import Trained
+from pretrain.trained_method import Trained
 
 TAGS = ["text-based-person-search", "person-retrieval", "attribute-recognition", "mals"]
 METRICS = ("R1", "R5", "R10", "mAP", "mINP")
@@ -37,7 +37,7 @@ class Facts:
 def render(facts: Facts) -> str:
     """The card's whole text."""
     trained, config = facts.trained, facts.trained.config
-    sets, can = origins.every(trained.origins), trained.method.abilities
+    sets, can = provenance.every(trained.origins), trained.method.abilities
     space = load_space(trained.method.wants.space) if trained.method.wants.space else None
     licence = facts.license or licence_of(sets)
     return template("model.md").render(
@@ -98,7 +98,7 @@ def measured(tree: Any, **known: Any) -> Iterator[Row]:
         if any(isinstance(tree.get(part), Mapping) and "protocol" in tree[part] for part in ("retrieval", "attributes")):
             data = known.get("data", "")
             places = [data] if isinstance(data, str) else list(map(str, data))
-            name = known.get("name") or " + ".join(origins.about(place)["name"] for place in places)
+            name = known.get("name") or " + ".join(provenance.about(place)["name"] for place in places)
             yield {**tree, "name": str(name), "split": str(known.get("split", "test"))}
             return
         tree = list(tree.values())

@@ -19,16 +19,16 @@ from typing import Any
 import yaml
 
 from mals.attributes import FOLDER as SPACES
-from mals.card import without_paths
+from mals.dataset.card import without_paths
+from mals.dataset.folder import SUMS
+from mals.dataset.pack import sums
+from mals.dataset.publish import MODEL, address, send
 from mals.errors import UserError
-from mals.making import SUMS
-from mals.pack import sums
-from mals.publish import MODEL, address, send
+from mals.grid.store import Store
 from mals.settings import merge, parse
-from mals.store import Store
-from pretrain import checkpoint, model_card, origins, towers_onnx, trained
-from pretrain.benchmarks.layout import seen
+from pretrain import checkpoint, model_card, provenance, towers_onnx, trained_method
 from pretrain.build import TOKENIZER
+from pretrain.datasets.layout import seen
 
 CONFIG, METRICS, RESULT, CARD = "config.yaml", "metrics.json", "result.json", "README.md"
 FINISHED = (checkpoint.MODEL, CONFIG, TOKENIZER, METRICS)  # what a finished training has
@@ -72,7 +72,7 @@ def release(
         towers_onnx.require()
     with _beside(None if dry_run else target) as folder:
         _copy(source, folder)
-        method = trained.read(str(folder))
+        method = trained_method.read(str(folder))
         near = towers_onnx.export(method, folder) if onnx else {}
         called = name or (repo or to.rstrip("/")).rsplit("/", 1)[-1]
         facts = model_card.Facts(called, to if repo else called, method, source.metrics, source.unfinished, measured, near, license)
@@ -116,13 +116,13 @@ def _copy(source: Source, folder: Path) -> None:
     shutil.copyfile(source.weights, folder / checkpoint.MODEL)
     shutil.copyfile(source.run / TOKENIZER, folder / TOKENIZER)
     config, space = source.config, (source.config.get("aptm") or {}).get("space")
-    own = next((one for one in (source.run / trained.SPACE, Path(str(space))) if one.is_file()), None)
+    own = next((one for one in (source.run / trained_method.SPACE, Path(str(space))) if one.is_file()), None)
     if space is not None and not (SPACES / f"{space}.yaml").is_file() and own is not None:
-        shutil.copyfile(own, folder / trained.SPACE)
-        config = merge(config, {"aptm": {"space": trained.SPACE}})
+        shutil.copyfile(own, folder / trained_method.SPACE)
+        config = merge(config, {"aptm": {"space": trained_method.SPACE}})
     (folder / CONFIG).write_text(yaml.safe_dump(without_paths(config), sort_keys=False), encoding="utf-8")
     (folder / METRICS).write_text(json.dumps(source.metrics, indent=2) + "\n", encoding="utf-8")
-    for file in (source.result, source.run / origins.FILE):
+    for file in (source.result, source.run / provenance.FILE):
         if file is not None and file.is_file():
             (folder / file.name).write_text(json.dumps(without_paths(_json(file)), indent=1) + "\n", encoding="utf-8")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mals.dataset.sheet import contact_sheet
 from mals.errors import UserError
-from mals.sheet import contact_sheet
 from pretrain import ranks
 from pretrain.evaluate import Found, Rerank, embed_images
 from pretrain.gallery import Gallery, encoded
-from pretrain.trained import Trained
+from pretrain.trained_method import Trained
 
 CELL = (128, 256)  # pixels of a picture on the sheet, width and height
 ACROSS = 8  # pictures a line

@@ -18,18 +18,18 @@ import torch
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain import checkpoint, origins, ranks
-from pretrain.augment import Augment
+from pretrain import checkpoint, provenance, ranks
 from pretrain.config import Training
+from pretrain.data.augment import Augment
+from pretrain.data.holdout import parted
+from pretrain.data.rows import NoSplit, Pairs, Place
+from pretrain.data.sources import here as on_this_machine
+from pretrain.data.tokenizers.wordpiece import Tokenizer
 from pretrain.evaluate import labelled, searched
 from pretrain.gallery import Gallery
-from pretrain.held import parted
 from pretrain.method import Method
 from pretrain.methods import find
-from pretrain.pairs import NoSplit, Pairs, Place
-from pretrain.places import here as on_this_machine
-from pretrain.text import Tokenizer
-from pretrain.trained import Trained
+from pretrain.trained_method import Trained
 
 EVALUATIONS, RESULT = "evaluations.jsonl", "result.json"
 RETRIEVAL, ATTRIBUTES = ("R1", "R5", "R10", "mAP"), ("mA", "accuracy", "f1")  # the first decides
@@ -117,7 +117,7 @@ class Selecting:
         part = found["retrieval" if self.wants.captions else "attributes"]
         part["protocol"] += f"; {OPTIMISTIC if optimistic else f'the checkpoint was selected on {self.split}'}"
         result = {
-            "name": " + ".join(origins.about(place)["name"] for place in self.data),
+            "name": " + ".join(provenance.about(place)["name"] for place in self.data),
             "data": [str(place) for place in self.data],
             "split": "test",
             "selected_on": OPTIMISTIC if optimistic else self.split,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mals.errors import UserError
 from pretrain.method import Method, Text
-from pretrain.trained import Trained
+from pretrain.trained_method import Trained
 
 IMAGE, TEXT = "image.onnx", "text.onnx"
 NEEDED = ("onnx", "onnxruntime", "onnxscript")  # the extra `onnx`

@@ -1,7 +1,7 @@
 """The training loop: it knows no method, and what it does at a step is a function of the settings, the data and the step.
 
 A killed training goes on from its last checkpoint and ends with the weights of one that was not, on a CPU and with as many
-threads to the bit; `pretrain.data` gives every step the same rows whatever the number of workers and processes.
+threads to the bit; `pretrain.data.loader` gives every step the same rows whatever the number of workers and processes.
 """
 
 import json
@@ -25,12 +25,12 @@ from mals.settings import check_kind
 from pretrain import average, checkpoint, ranks
 from pretrain.build import prepare, synonyms_of
 from pretrain.config import TRAINING, Training
-from pretrain.data import Loader
+from pretrain.data.loader import Loader
+from pretrain.data.tokenizers.wordpiece import Tokenizer
 from pretrain.memory import enough
 from pretrain.method import Batch, Rule
 from pretrain.precision import numbers, products, same_bits
 from pretrain.schedule import SCHEDULES, groups, set_rate
-from pretrain.text import Tokenizer
 
 METRICS, LOCK = "metrics.jsonl", ".lock"
 COMPILED = 64  # versions of a block, which differ in sizes and share of dropped pictures; beyond, torch runs them uncompiled

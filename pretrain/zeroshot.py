@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pretrain import origins
+from pretrain import provenance
 from pretrain.evaluate import Rerank, evaluate, open_gallery
 from pretrain.tables import notes, table
-from pretrain.trained import Trained
+from pretrain.trained_method import Trained
 
 PLAIN = ("icfg-pedes", "rstpreid")  # whose captions the authors' code strips at test, though not in training (aptm.md 1.5)
 
@@ -27,7 +27,7 @@ def zeroshot(
 
     All are opened before any is measured. As published, captions of ICFG-PEDES and RSTPReid are read as letters and digits alone.
     """
-    known = [origins.about(place) for place in data]
+    known = [provenance.about(place) for place in data]
     stripped = [plain or (mode == "published" and one["benchmark"] in PLAIN) for one in known]
     galleries = [
         open_gallery(trained, [place], split, batch=batch, workers=workers, plain=strip)
@@ -36,7 +36,7 @@ def zeroshot(
     sets = []
     for place, one, gallery in zip(data, known, galleries, strict=True):
         progress(one["name"])
-        learnt = origins.met(trained.origins, place)
+        learnt = provenance.met(trained.origins, place)
         told = {"name": one["name"], "data": place, "split": split, "learnt_from": learnt}
         sets.append(told | evaluate(trained, gallery, mode, k))
     return {"split": split, "rerank": mode, "k": k, "sets": sets}

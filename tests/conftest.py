@@ -44,7 +44,7 @@ def captions(tmp_path: Path) -> Path:
 @pytest.fixture
 def planned(tmp_path: Path, captions: Path) -> Callable[..., Path]:
     """Plan a run of 40 rows in shards of 8 that needs no model; `sets` come on top of the fast settings."""
-    from mals.create import create
+    from mals.planning.create import create
 
     def make(name: str = "run", *sets: str) -> Path:
         create(str(tmp_path / name), captions=captions, sets=[*FAST, *sets])

@@ -12,8 +12,8 @@ import pyarrow as pa
 from PIL import Image
 
 from mals.config import Config
-from mals.grid import build
-from mals.stage import Resources, Stage, answer, row_seed
+from mals.grid.cells import build
+from mals.grid.stage import Resources, Stage, answer, row_seed
 
 
 def jpeg(pixels: np.ndarray) -> bytes:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mals import croissant as described
 from mals.attributes import load_space
-from mals.card import front, percent, splits_of, template
-from mals.features import Columns
+from mals.dataset import croissant as described
+from mals.dataset.card import front, percent, splits_of, template
+from mals.dataset.features import Columns
 from mals.world.camera import CAMERAS
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """A benchmark from the world: persons seen by several cameras, with true captions, attributes and keypoints, packed as `mals pack` packs.
 
 Rows are in the order of persons and their views; the first persons are the first split, and so on. Everything is a function of the
-`World`: no time, path, host or number of workers is in the files. `mals.making` tells how a folder is made, `world.json` claims it; a make
-that was killed keeps its finished files and draws the others. Two at once in one folder do the work twice, with equal results.
+`World`: no time, path, host or number of workers is in the files. `mals.dataset.folder` tells how a folder is made, `world.json` claims
+it; a make that was killed keeps its finished files and draws the others. Two at once in one folder do the work twice, with equal results.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ import pyarrow as pa
 import simplejpeg
 
 from mals.attributes import load_space
+from mals.dataset.features import CAPTION, Column, Columns, Feature, label, several, value
+from mals.dataset.folder import ROWS_PER_FILE, SUMS, File, claim, files_of, finish, kept, made
+from mals.dataset.splits import quotas
+from mals.dataset.xmp import DRAWN, marked
 from mals.errors import UserError
-from mals.features import CAPTION, Column, Columns, Feature, label, several, value
-from mals.local import end_with
-from mals.making import ROWS_PER_FILE, SUMS, File, claim, files_of, finish, kept, made
-from mals.marking import DRAWN, marked
-from mals.receipt import canonical
-from mals.splits import quotas
-from mals.store import Store
+from mals.grid.local import end_with
+from mals.grid.receipt import canonical
+from mals.grid.store import Store
 from mals.world.camera import CAMERAS
 from mals.world.captions import tell
 from mals.world.scene import picture

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mals.pose import KEYPOINTS
+from mals.stages.pose import KEYPOINTS
 from mals.world.backdrop import PLACES, backdrop
 from mals.world.body import Body, Stance
 from mals.world.brush import Brush

@@ -1,9 +1,9 @@
 """One paper, one file; a method of one's own is found as "my_package.my_module:MyMethod"."""
 
 from mals.errors import UserError
-from mals.imported import imported
+from mals.plugins import imported
 from pretrain.method import Method
-from pretrain.methods.aptm import Aptm
+from pretrain.methods.aptm.method import Aptm
 
 METHODS: dict[str, type[Method]] = {"aptm": Aptm}
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import loader, rerank, step
-from pretrain.methods.aptm import Aptm
+from pretrain.methods.aptm.method import Aptm
 
 
 def printed(monkeypatch, capsys, module, *words):

@@ -7,7 +7,7 @@ import pytest
 
 from mals.attributes import load_space, plural
 from mals.errors import UserError
-from mals.label import Labeller
+from mals.labeller.labeller import Labeller
 
 SMALL = """\
 name: weather

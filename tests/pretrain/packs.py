@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from mals.pack import pack
+from mals.dataset.pack import pack
 from tests.small.cells import attribute_values, picture, small_run
 
 

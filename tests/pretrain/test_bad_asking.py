@@ -13,7 +13,7 @@ import torch
 from mals.errors import UserError
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.memory import enough
-from pretrain.trained import read
+from pretrain.trained_method import read
 from tests.conftest import Mals, environment
 from tests.pretrain.packs import mals_list, packed, rewritten
 from tests.pretrain.releases import SMALL, released

@@ -17,16 +17,16 @@ import torch
 
 from mals.errors import UserError
 from pretrain import checkpoint
-from pretrain.data import Loader, Pairs
+from pretrain.data.loader import Loader, Pairs
+from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
 from pretrain.memory import enough
 from pretrain.method import Wants
-from pretrain.methods.aptm import Aptm
+from pretrain.methods.aptm.method import Aptm
 from pretrain.schedule import groups
-from pretrain.text import Tokenizer, train_vocabulary
 from pretrain.train import Loop
 from tests.conftest import environment
+from tests.pretrain.methods.aptm.test_method import settings, small
 from tests.pretrain.packs import rewritten
-from tests.pretrain.test_aptm import settings, small
 from tests.pretrain.trainings import command, here, lines, run, same_weights
 
 FULL_DISK = """

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from cli.pretrain import _settings
 from mals.errors import UserError
-from pretrain import official
 from pretrain.build import prepare
-from pretrain.methods.aptm import Aptm
+from pretrain.methods.aptm import published_weights
+from pretrain.methods.aptm.method import Aptm
 from pretrain.train import optimizer_of
 from tests.pretrain.trainings import SETS, here
 
@@ -31,7 +31,7 @@ def built(data: Path, out: Path, *sets: str) -> tuple[Aptm, set[str]]:
 
 def bert(method: Aptm, head: bool) -> dict[str, Tensor]:
     """The text encoder's weights as a BERT that knows no pictures."""
-    state = official.to_theirs({f"bert.{name}": value for name, value in method.bert.state_dict().items()})
+    state = published_weights.to_theirs({f"bert.{name}": value for name, value in method.bert.state_dict().items()})
     named = {name.removeprefix("text_encoder."): value.contiguous().clone() for name, value in state.items()}
     return {name: value for name, value in named.items() if "crossattention" not in name and (head or not name.startswith("cls."))}
 

@@ -12,11 +12,11 @@ from mals.models import WEIGHTS
 from mals.settings import check_kind
 from mals.world.parts import PARTS, parts
 from mals.world.scene import picture
-from mals.world.train_swin import build
-from pretrain import official
+from mals.world.training.swin import build
 from pretrain.config import TRAINING, Training
-from pretrain.methods.aptm_start import EMBEDDED, start_vision
-from pretrain.models.swin import Swin
+from pretrain.methods.aptm import published_weights
+from pretrain.methods.aptm.initial_weights import EMBEDDED, start_vision
+from pretrain.towers.swin import Swin
 
 SEED, ROWS, LEARNT = 77, 160, 120  # a world that it has not seen
 
@@ -57,6 +57,6 @@ def test_tiny_starts_from_the_embedded_swin_and_other_sizes_say_how() -> None:
     start_vision(swin, EMBEDDED)
     file = load_file(WEIGHTS / "swin" / "model.safetensors")
     for name, value in swin.state_dict().items():
-        assert torch.equal(value, file[str(official.theirs(f"swin.{name}")).removeprefix("vision_encoder.")].float()), name
+        assert torch.equal(value, file[str(published_weights.theirs(f"swin.{name}")).removeprefix("vision_encoder.")].float()), name
     with pytest.raises(UserError, match=r"sizes; for others --set vision\.start=null"):
         start_vision(Swin(64, 32, 16, (2, 2, 2), (1, 2, 4), 4), EMBEDDED)

@@ -15,7 +15,7 @@ from mals.errors import UserError
 from pretrain.evaluate import Found, Rerank, attributes, evaluate, find, open_gallery, recognised, retrieval
 from pretrain.gallery import Gallery, encoded
 from pretrain.method import Text
-from pretrain.trained import Trained, read
+from pretrain.trained_method import Trained, read
 from tests.conftest import environment
 from tests.pretrain.packs import packed, rewritten
 from tests.pretrain.releases import released

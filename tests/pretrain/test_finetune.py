@@ -19,19 +19,19 @@ from PIL import Image
 from mals.errors import UserError
 from mals.settings import presets
 from mals.world.make import World, make
-from pretrain import checkpoint, trained
+from pretrain import checkpoint, trained_method
+from pretrain.api import load
 from pretrain.config import TRAINING
+from pretrain.data.holdout import parted
+from pretrain.data.rows import Pairs
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.finetune import configured, finetune
-from pretrain.held import parted
-from pretrain.loaded import load
-from pretrain.methods.aptm_start import late
-from pretrain.pairs import Pairs
+from pretrain.methods.aptm.initial_weights import late
 from pretrain.release import release
 from tests.conftest import ROOT, environment
 from tests.pretrain.packs import mals_list, packed, rewritten
 from tests.pretrain.releases import released
-from tests.pretrain.towers import full
+from tests.pretrain.towers.towers import full
 from tests.pretrain.trainings import SIZES, same_weights
 
 SMALL = ["batch=8", "epochs=2", "data.workers=0", "save_every=3", "log_every=1", "dtype=fp32", "selection.k=4", "optimizer.warmup=0.2"]
@@ -82,7 +82,7 @@ def test_every_epoch_is_measured_on_val_and_the_best_one_is_released_and_measure
     (kept,) = (calm / "best").iterdir()
     assert kept.name == f"{best['step']:08d}" and same_weights(kept / "model.safetensors", calm / "model.safetensors")
     for place in (calm, kept):
-        found = trained.read(str(place))
+        found = trained_method.read(str(place))
         again = evaluate(found, open_gallery(found, [str(world)], "test", False), "itm", 4)
         assert again["retrieval"]["R1"] == pytest.approx(result["retrieval"]["R1"]) and found.method.swin.width == 16 * 4
     assert (calm / "tokenizer.json").read_text() == (start / "tokenizer.json").read_text()
@@ -92,7 +92,7 @@ def test_every_epoch_is_measured_on_val_and_the_best_one_is_released_and_measure
 
 def test_a_fine_tuned_method_is_released_with_its_scores_and_finds_what_it_found(calm: Path, world: Path, tmp_path: Path) -> None:
     release(str(calm), str(tmp_path / "mine"))
-    result, found = json.loads((calm / "result.json").read_text()), trained.read(str(tmp_path / "mine"))
+    result, found = json.loads((calm / "result.json").read_text()), trained_method.read(str(tmp_path / "mine"))
     again = evaluate(found, open_gallery(found, [str(world)], "test", False), "itm", 4)["retrieval"]
     assert {name: again[name] for name in ("R1", "R5", "mAP")} == {name: result["retrieval"][name] for name in ("R1", "R5", "mAP")}
     assert f"| {100 * again['R1']:.2f} |" in (tmp_path / "mine/README.md").read_text()
@@ -208,7 +208,7 @@ def test_recognition_learns_from_labels_alone_by_prompts_or_by_a_plain_classifie
     names = {"classifier"} if classifier else {"iac", "iam", "mam"}
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert names == metrics.keys() & {"itc", "itm", "mlm", "iac", "iam", "mam", "classifier"}
-    found = trained.read(str(tmp_path / "out"))
+    found = trained_method.read(str(tmp_path / "out"))
     again = evaluate(found, open_gallery(found, [str(labelled)], "test"))
     assert again["attributes"]["mA"] == pytest.approx(result["attributes"]["mA"]) and "retrieval" not in again
 

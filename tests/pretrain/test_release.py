@@ -13,9 +13,9 @@ from huggingface_hub import ModelCard
 
 from mals import attributes
 from mals.errors import UserError
-from pretrain import checkpoint, origins
+from pretrain import checkpoint, provenance
 from pretrain.release import release
-from pretrain.trained import read
+from pretrain.trained_method import read
 from tests.conftest import Mals
 from tests.pretrain.releases import released
 from tests.pretrain.trainings import same_weights
@@ -70,7 +70,7 @@ def test_the_card_tells_data_licences_sizes_scores_and_how_to_use_it(out: Path, 
     assert scores["cuhk", "R1"] == 50 and scores["cuhk", "mAP"] == 43.21 and scores["cuhk", "mA"] == 62.5
     assert "| cuhk | test | 6,156 | 3,074 | 50.00 | 75.00 | 100.00 | 43.21 | 20.00 | 62.50 |" in card.text and "by text" in card.text
     assert "after step 1,200 with a loss of 2.500; the weights are those after step 800, selected on val." in card.text
-    name = origins.about(trainable)["name"]
+    name = provenance.about(trainable)["name"]
     assert f"| {name} | " in card.text and "| see-licence-chain | yes |" in card.text
     method = read(str(out)).method
     assert f"| all | {sum(one.numel() for one in method.parameters()):,} |" in card.text

@@ -12,7 +12,7 @@ from mals.errors import UserError
 from pretrain.evaluate import PUBLISHED, Found, Rerank, embed_images, find, open_gallery
 from pretrain.gallery import encoded
 from pretrain.search import search
-from pretrain.trained import read
+from pretrain.trained_method import read
 from tests.conftest import Mals
 from tests.pretrain.packs import packed
 from tests.pretrain.releases import released

@@ -8,12 +8,12 @@ import pytest
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.benchmarks.importing import bring
+from pretrain.datasets.importing import bring
 from pretrain.evaluate import evaluate, open_gallery
-from pretrain.trained import Trained, read
+from pretrain.trained_method import Trained, read
 from pretrain.zeroshot import markdown, zeroshot
 from tests.conftest import Mals
-from tests.pretrain.benchmarks import layouts
+from tests.pretrain.datasets import layouts
 from tests.pretrain.packs import rewritten
 from tests.pretrain.releases import released
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pretrain import ranks
 from pretrain.method import Batch, Text
-from pretrain.methods.aptm import Aptm
-from tests.pretrain.test_aptm import CALM, ONES, small
+from pretrain.methods.aptm.method import Aptm
+from tests.pretrain.methods.aptm.test_method import CALM, ONES, small
 
 ROWS, STEP = 8, 3
 Trained = tuple[Tensor, dict[str, Tensor]]

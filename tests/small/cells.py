@@ -19,11 +19,11 @@ from PIL import Image
 
 from mals import settings
 from mals.config import Config
-from mals.plan import PLAN, made_with
-from mals.run import Run, save_settings
-from mals.shard import Pace, run_shard
-from mals.stage import Resources, answer
-from mals.store import Store
+from mals.grid.run import Run, save_settings
+from mals.grid.shard import Pace, run_shard
+from mals.grid.stage import Resources, answer
+from mals.grid.store import Store
+from mals.planning.table import PLAN, made_with
 
 STAGES = ("generate", "safety", "filter", "crop", "caption", "label")
 KEYPOINTS = pa.list_(pa.list_(pa.float32(), 3), 17)

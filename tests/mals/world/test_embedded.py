@@ -23,7 +23,7 @@ def test_every_embedded_model_has_a_licence_and_the_facts_of_its_training(part: 
     found = find("embedded", part=part)
     assert licence(found) == "apache-2.0"
     for facts in json.loads((WEIGHTS / part / "training.json").read_text(encoding="utf-8")):
-        assert facts["steps"] > 0 and facts["seconds"] > 0 and "mals.world.train" in facts["command"] and isinstance(facts["seed"], int)
+        assert facts["steps"] > 0 and facts["seconds"] > 0 and "mals.world.training" in facts["command"] and isinstance(facts["seed"], int)
 
 
 def test_the_filter_refuses_what_it_should_as_often_as_recorded() -> None:

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from mals.attributes import load_space
+from mals.dataset.xmp import DRAWN
 from mals.errors import UserError
-from mals.marking import DRAWN
-from mals.store import Store
+from mals.grid.store import Store
 from mals.world.make import World, columns, make, shares_of, whole
 from mals.world.person import person
 from mals.world.scene import picture

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mals import filter as filters
 from mals.attributes import load_space
 from mals.config import Filter
-from mals.pose import KEYPOINTS
+from mals.stages import filter as filters
+from mals.stages.pose import KEYPOINTS
 from mals.world.camera import CAMERAS
 from mals.world.captions import tell
 from mals.world.person import COLORS, LOWER_COLORS, UPPER_COLORS, Person, person
@@ -190,7 +190,7 @@ def test_a_person_is_the_same_in_every_view_and_is_seen_by_several_cameras() -> 
 
 
 def numbers(drawn: Picture) -> dict[str, float]:
-    from mals.generate import jpeg
+    from mals.stages.generate import jpeg
 
     return dict(filters.measure(jpeg(drawn.pixels), Filter()))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mals.label import Labeller
+from mals.labeller.labeller import Labeller
 from mals.world.captions import MOST_WORDS, VOICES, Told, tell
 from mals.world.person import Garment, Person, person
 

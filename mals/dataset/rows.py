@@ -1,0 +1,147 @@
+"""From rows of the grid to rows of a packed data set: one table of one shard at a time, the pictures as they will be published."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mals.dataset.features import GENERATOR, HEAVY, SOURCE_CAPTION, Column, Columns, Feature, arrow
+from mals.dataset.xmp import marked
+from mals.grid.cells import Grid
+
+FOLDERS = re.compile(r"(?<![\w:/.])(?:/|[A-Za-z]:\\)(?:[^\s'\"/\\:]+[/\\])+(?=[^\s'\"/\\:])")
+
+
+class Reader:
+    """Reads shards of a run as packed rows of `columns`."""
+
+    def __init__(self, grid: Grid, columns: Columns):
+        self.grid, self.columns = grid, columns
+        added = {field.name for stage in grid.stages.values() for field in stage.adds}
+        sources = {column.source for column in columns.columns}
+        if "captions" in columns:
+            sources.add("prompt")
+        if "generator" in columns:
+            sources |= set(GENERATOR) & added
+        if "image" not in columns:
+            sources -= set(HEAVY)
+        self.sources = sorted(sources - {"id", SOURCE_CAPTION})
+        self.schema = columns.schema
+
+    def rows(self, shard: int, places: pa.Array) -> pa.Table:
+        """The rows at `places` [n] of one shard, packed."""
+        table = self.grid.table(shard, self.sources)
+        if SOURCE_CAPTION in self.columns:
+            table = table.append_column(SOURCE_CAPTION, self.grid.planned(shard, ["id", "caption"])["caption"])
+        table = table.take(places).combine_chunks()
+        pictures = [marked(crop) for crop in table["crop"].to_pylist()] if "image" in self.columns else []
+        arrays = [self._array(column, table, pictures) for column in self.columns.columns]
+        return pa.Table.from_arrays(arrays, schema=self.schema)
+
+    def _array(self, column: Column, table: pa.Table, pictures: list[bytes]) -> pa.Array:
+        name, feature = column.name, column.feature
+        make = MAKERS.get(name)
+        if make is not None:
+            return make(table, feature)
+        if name == "image":
+            paths = [f"{row}.jpg" for row in table["id"].to_pylist()]
+            return _struct({"bytes": pa.array(pictures, pa.binary()), "path": pa.array(paths, pa.string())})
+        if name == "image_sha256":
+            return pa.array([hashlib.sha256(picture).hexdigest() for picture in pictures], pa.string())
+        return _cast(table[column.source], arrow(feature))
+
+
+def _classes(table: pa.Table, name: str, feature: Feature) -> pa.Array:
+    """A list of values in {-1, 0, 1} as one class an attribute, null where it is -1 or the list is."""
+    values = _column(table, name)
+    fields = {}
+    for at, attribute in enumerate(feature):
+        picked = pc.cast(pc.list_element(values, at), pa.int64())
+        fields[attribute] = pc.if_else(pc.less(picked, 0), pa.scalar(None, pa.int64()), picked)
+    return _struct(fields)
+
+
+def _sources(table: pa.Table, feature: Feature) -> pa.Array:
+    values = _column(table, "attribute_source")
+    return _struct({attribute: pc.cast(pc.list_element(values, at), pa.string()) for at, attribute in enumerate(feature)})
+
+
+def _captions(table: pa.Table, feature: Feature) -> pa.Array:
+    """Every captioner's words, and the prompt last."""
+    found = []
+    for captions, prompt in zip(table["captions"].to_pylist(), table["prompt"].to_pylist(), strict=True):
+        row = [
+            {
+                "text": caption["text"],
+                "source": caption.get("model"),
+                "revision": caption.get("revision"),
+                "instruction": caption.get("prompt"),
+                "raw": caption.get("raw"),
+                "repetition": caption.get("repetition"),
+            }
+            for caption in captions or ()
+        ]
+        found.append([*row, {"text": prompt, "source": "prompt", "raw": prompt}])
+    return pa.array(found, arrow(feature))
+
+
+def _generator(table: pa.Table, feature: Feature) -> pa.Array:
+    return _struct({name: _cast(table[name], arrow(inner)) for name, inner in feature.items()})
+
+
+def _first_reason(table: pa.Table, feature: Feature) -> pa.Array:
+    return pa.array([reasons[0] if reasons else None for reasons in table["reject"].to_pylist()], pa.string())
+
+
+def _error(table: pa.Table, feature: Feature) -> pa.Array:
+    return pa.array([None if text is None else without_folders(text) for text in table["error"].to_pylist()], pa.string())
+
+
+def _init_image(table: pa.Table, feature: Feature) -> pa.Array:
+    return pa.array([None if path is None else file_name(path) for path in table["init_image"].to_pylist()], pa.string())
+
+
+def without_folders(text: str) -> str:
+    """A message whose absolute paths are cut down to their last part: where a machine keeps its files is nobody's business."""
+    return FOLDERS.sub("", text)
+
+
+def file_name(path: str) -> str:
+    """The last part of an absolute path or URL; a relative path as it is."""
+    return re.split(r"[/\\]", path)[-1] if re.match(r"/|[A-Za-z]:\\|\w+://", path) else path
+
+
+MAKERS: dict[str, Callable[[pa.Table, Feature], pa.Array]] = {
+    "attributes": lambda table, feature: _classes(table, "attributes", feature),
+    "wanted": lambda table, feature: _classes(table, "wanted", feature),
+    "attribute_source": _sources,
+    "captions": _captions,
+    "generator": _generator,
+    "init_image": _init_image,
+    "synthetic": lambda table, feature: pa.array([True] * len(table), pa.bool_()),
+    "reject_reason": _first_reason,
+    "reject_all": lambda table, feature: _cast(table["reject"], arrow(feature)),
+    "reject_stage": lambda table, feature: _cast(table["refused_by"], pa.string()),
+    "error": _error,
+    "error_stage": lambda table, feature: _cast(table["failed_in"], pa.string()),
+}
+
+
+def _column(table: pa.Table, name: str) -> pa.Array:
+    return table[name].combine_chunks()
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    array = column.combine_chunks()
+    if array.type == kind:
+        return array
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):  # pyarrow does not cast between all kinds of nested lists
+        return pa.array(array.to_pylist(), kind)
+    return array.cast(kind)
+
+
+def _struct(fields: dict[str, Any]) -> pa.Array:
+    return pa.StructArray.from_arrays(list(fields.values()), names=list(fields))

@@ -1,0 +1,156 @@
+"""What a person sees while a run works, and events.jsonl, which keeps it; nothing here is ever read for correctness."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from mals.grid.local import Failure
+from mals.grid.receipt import Receipt
+from mals.grid.store import Store
+
+EVENTS = "events.jsonl"
+
+
+class Progress:
+    """One line a stage on stderr: a live bar on a terminal, a plain line every ten seconds elsewhere."""
+
+    def __init__(self, store: Store, quiet: bool = False):
+        self.store, self.quiet = store, quiet
+        self.console = Console(stderr=True)
+        self.events: TextIO | None = None
+        self.pending: list[str] = []
+        self.bar: Bar | None = None
+        self.task: TaskID | None = None
+        self.stage, self.shards, self.done, self.rows, self.all_rows, self.kept, self.worked = "", 0, 0, 0, 0, 0, 0
+        self.began = self.told = 0.0
+
+    def __enter__(self) -> "Progress":
+        if self.store.folder is not None:
+            try:
+                self.events = (self.store.folder / EVENTS).open("a", encoding="utf-8")
+            except OSError as error:  # a full disk must be told by the work, not by its diary
+                self.console.print(f"{EVENTS} is not kept: {error}", highlight=False)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop_bar()
+        if kind is not None:
+            self.event("stopped", stage=self.stage, reason=f"{kind.__name__}: {error}")
+        if self.events is not None:
+            try:
+                self.events.close()
+            except OSError:
+                self.events = None
+        elif self.pending and self.store.folder is None:  # object stores cannot append
+            before = self.store.read(EVENTS) if self.store.size(EVENTS) else b""
+            self.store.commit(EVENTS, before + "".join(self.pending).encode())
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """Append one line to events.jsonl."""
+        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": kind, **facts}, ensure_ascii=False) + "\n"
+        if self.events is None:
+            self.pending.append(line)
+            return
+        try:
+            self.events.write(line)
+            self.events.flush()
+        except OSError:
+            self.events = None
+
+    def begin(self, stage: str, shards: int, rows: int, done: int) -> None:
+        """A stage starts with `shards` to make, `rows` in all; `done` were made before."""
+        self.stage, self.shards, self.all_rows = stage, shards, rows
+        self.done = self.rows = self.kept = self.worked = 0
+        self.began = self.told = time.monotonic()
+        self.event("begin", stage=stage, shards=shards, rows=rows, done=done)
+        if not self.quiet and self.console.is_terminal:
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description:9}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+            )
+            self.bar = Bar(*columns, TimeElapsedColumn(), console=self.console)
+            self.bar.start()
+            self.task = self.bar.add_task(stage, total=shards, rate="")
+
+    def finished(self, receipt: Receipt) -> None:
+        """One more cell is there."""
+        self.done += 1
+        self.rows += receipt.rows
+        self.worked += receipt.worked
+        self.kept += receipt.worked - sum(receipt.rejects.values()) - receipt.failed
+        facts = {
+            "rows": receipt.rows,
+            "worked": receipt.worked,
+            "rejects": receipt.rejects,
+            "failed": receipt.failed,
+            "seconds": receipt.seconds,
+        }
+        self.event("shard", stage=receipt.stage, shard=receipt.shard, attempt=receipt.attempt, batch=receipt.batch, **facts)
+        self._tell()
+
+    def failed(self, stage: str, failure: Failure) -> None:
+        """An attempt came to nothing."""
+        self.event("failed", stage=stage, shard=failure.shard, attempt=failure.attempt, errors=failure.errors, trace=failure.trace)
+        if not self.quiet:
+            self.console.print(f"{stage} shard {failure.shard}, attempt {failure.attempt}: {failure.top}", highlight=False, markup=False)
+
+    def end(self) -> None:
+        """The stage is through."""
+        self._tell(last=True)
+        self._stop_bar()
+        self.event("end", stage=self.stage, shards=self.done, seconds=round(time.monotonic() - self.began, 3))
+
+    def _tell(self, last: bool = False) -> None:
+        if self.quiet:
+            return
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=self.done, rate=self.rate())
+        elif last or time.monotonic() - self.told > 10:
+            self.told = time.monotonic()
+            print(f"{self.stage} {self.done}/{self.shards} shards, {self.rate()}", file=sys.stderr, flush=True)
+
+    def rate(self) -> str:
+        """ "6,144 rows, 3.2 rows/s, kept 91 %, 12 min left" """
+        seconds = max(time.monotonic() - self.began, 1e-6)
+        parts = [f"{self.rows:,} rows", f"{self.rows / seconds:.1f} rows/s"]
+        if self.worked:
+            parts.append(f"kept {100 * self.kept / self.worked:.0f} %")
+        if self.rows and self.done < self.shards:
+            parts.append(f"{_span((self.all_rows - self.rows) * seconds / self.rows)} left")
+        return ", ".join(parts)
+
+    def _stop_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def packing(verb: str = "pack", things: str = "files") -> Callable[[int, int], None]:
+    """Tells on stderr, every ten seconds, how many files (or other things) of the data set are written."""
+    told = time.monotonic()
+
+    def tell(done: int, files: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > 10:
+            told = time.monotonic()
+            print(f"{verb} {done}/{files} {things}", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _span(seconds: float) -> str:
+    """A time in the unit that a person would use."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,97 @@
+"""How far a run is, from its receipts."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mals.errors import ModelMissing
+from mals.grid.run import Run
+
+
+@dataclass
+class StageStatus:
+    """One stage of a run."""
+
+    stage: str
+    shards: int
+    done: int
+    stale: int
+    failed: int  # shards whose last attempt came to nothing
+    rows: int  # that reached the stage
+    kept: int
+    rejects: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)  # message -> rows, the commonest first
+    seconds: float = 0.0
+    out_of_memory: int = 0
+
+
+@dataclass
+class Status:
+    """A run as a whole."""
+
+    run: str
+    preset: str
+    planned: int
+    prompts_cut: int | None
+    packed: bool
+    note: str
+    stages: list[StageStatus]
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def status(run: Run) -> Status:
+    """The state of every stage of `run`; models need not be at hand."""
+    survey = run.grid.survey()
+    stages = []
+    for name in run.grid.stages:
+        states = Counter(survey.state(name, shard) for shard in range(run.grid.shards))
+        failures = run.grid.failures(name)
+        line = StageStatus(name, run.grid.shards, states["done"], states["stale"], len(failures), 0, 0)
+        rejects: Counter[str] = Counter()
+        errors: Counter[str] = Counter()
+        for receipt in survey.receipts[name].values():
+            rejects.update(receipt.rejects)
+            errors.update(receipt.errors)
+            line.rows += receipt.worked
+            line.kept += receipt.worked - receipt.failed - sum(receipt.rejects.values())
+            line.seconds += receipt.seconds
+            line.out_of_memory += receipt.batch.get("out_of_memory", 0)
+        for failure in failures.values():
+            errors.update(failure["errors"])
+        line.rejects, line.errors = dict(rejects.most_common()), dict(errors.most_common(5))
+        stages.append(line)
+    note = _missing_model(run)
+    packed = run.store.size("pack.json") is not None
+    return Status(run.store.url, run.config.preset, run.plan["rows"], run.plan.get("prompts_cut"), packed, note, stages)
+
+
+def _missing_model(run: Run) -> str:
+    try:
+        _ = run.grid.fingerprints
+    except ModelMissing as error:
+        return f"{error} (so settings could not be compared with what was made)"
+    return ""
+
+
+def lines(found: Status) -> list[str]:
+    """The status as a person reads it."""
+    cut = f", {found.prompts_cut:,} prompts longer than the text encoder takes" if found.prompts_cut else ""
+    told = [f"{found.run}: {found.planned:,} rows planned (preset {found.preset}){cut}{', packed' if found.packed else ''}"]
+    for stage in found.stages:
+        text = f"{stage.stage:9} {stage.done}/{stage.shards} shards"
+        if stage.rows:
+            text += f", {stage.rows:,} rows, kept {stage.kept:,} ({100 * stage.kept / stage.rows:.1f} %)"
+            text += f", {stage.rows / max(stage.seconds, 1e-3):.1f} rows/s a worker"
+        for count, word in ((stage.stale, "stale"), (stage.failed, "failed"), (stage.out_of_memory, "times out of memory")):
+            text += f", {count} {word}" if count else ""
+        told.append(text)
+        told += [f"{'':12}{count:>9,} refused: {reason}" for reason, count in stage.rejects.items()]
+        told += [f"{'':12}{count:>9,} errors: {message}" for message, count in stage.errors.items()]
+    return [*told, found.note] if found.note else told
+
+
+def as_json(found: Status) -> str:
+    return json.dumps(found.dump(), ensure_ascii=False)

@@ -1,0 +1,63 @@
+"""The stage `label`: the attributes of each image from all its captions."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from mals.attributes import load_space
+from mals.config import Config
+from mals.grid.stage import Resources, Stage, answer
+from mals.labeller.decision import SOURCES
+from mals.labeller.labeller import Labeller
+from mals.labeller.merge import agreement, agreement_with, merge
+
+
+class LabelStage:
+    """The attributes of each picture from all its captions."""
+
+    name: str = "label"
+    version: int = 1
+    needs: tuple[str, ...] = ("caption", "captions", "wanted")
+    adds = pa.schema(
+        [
+            ("attributes", pa.list_(pa.int8())),  # in the order of the space; -1: nobody can tell
+            ("attribute_source", pa.list_(pa.string())),  # explicit, implicit or unknown
+            ("agreement_captions", pa.float32()),
+            ("agreement_wanted", pa.float32()),
+        ]
+    )
+    resources = Resources()
+
+    def __init__(self, space: str = "market1501", batch: int = 256):
+        self.space, self.batch = space, batch
+        self.labeller: Labeller | None = None
+
+    def params(self) -> dict[str, Any]:
+        return {"space": self.space, "space_sha256": load_space(self.space).sha256}
+
+    def setup(self) -> None:
+        self.labeller = Labeller(self.space)
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self.labeller is None:
+            self.setup()
+        assert self.labeller is not None
+        texts = [
+            [said["text"] or "" for said in captions or ()] or [caption or ""]
+            for caption, captions in zip(batch["caption"].to_pylist(), batch["captions"].to_pylist(), strict=True)
+        ]
+        labels = self.labeller.label([text for row in texts for text in row])
+        columns: dict[str, list[Any]] = {field.name: [] for field in self.adds}
+        start = 0
+        for row, wanted in zip(texts, batch["wanted"].to_pylist(), strict=True):
+            mine = slice(start, start := start + len(row))
+            values, sources = merge(labels.values[mine], labels.codes[mine])
+            columns["attributes"].append(values)
+            columns["attribute_source"].append([SOURCES[source] for source in sources])
+            columns["agreement_captions"].append(agreement(labels.values[mine]))
+            columns["agreement_wanted"].append(agreement_with(wanted, values))
+        return answer(self.adds, columns)
+
+
+def stage(config: Config) -> Stage:
+    return LabelStage(config.label.space, config.label.batch)

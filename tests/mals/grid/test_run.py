@@ -1,0 +1,303 @@
+"""A run through the coordinator, with stages that need no model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mals.errors import UserError
+from mals.grid.cells import CHAIN
+from mals.grid.run import Run, RunFailed, bring
+from mals.grid.status import status
+from mals.grid.verify import verify
+from tests.conftest import environment
+
+
+def open_and_bring(folder, *sets, upto="label", **options):
+    run = Run.open(folder, sets)
+    return run, bring(run, upto, quiet=True, **options)
+
+
+def cells(folder):
+    """Every cell of a run with its bytes."""
+    return {str(p.relative_to(folder)): p.read_bytes() for stage in CHAIN for p in sorted((folder / stage).glob("*.parquet"))}
+
+
+def test_a_run_goes_to_the_end_and_then_has_nothing_to_do(planned):
+    folder = planned()
+    run, outcome = open_and_bring(folder)
+    assert outcome.made == dict.fromkeys(CHAIN, 5)
+    assert verify(run) == []
+    assert open_and_bring(folder)[1].made == {}
+
+
+def test_a_stage_does_the_missing_upstream_work_first(planned):
+    _, outcome = open_and_bring(planned(), upto="filter")
+    assert outcome.made == {"generate": 5, "safety": 5, "filter": 5}
+
+
+def test_cells_are_the_same_bytes_with_one_worker_two_workers_and_in_parts(planned):
+    one = planned("one")
+    open_and_bring(one)
+    two = planned("two")
+    open_and_bring(two, "run.workers=2")
+    parts = planned("parts")
+    for part in ((1, 2), (0, 2)):
+        open_and_bring(parts, part=part)
+    assert len(cells(one)) == 5 * len(CHAIN)
+    assert cells(one) == cells(two) == cells(parts)
+
+
+def test_a_part_makes_its_own_shards_and_no_others(planned):
+    folder = planned()
+    open_and_bring(folder, part=(1, 2), upto="generate")
+    assert sorted(p.name for p in (folder / "generate").glob("*.parquet")) == ["00001.parquet", "00003.parquet"]
+
+
+def test_a_changed_setting_is_refused_with_what_is_stale_and_how_to_go_on(planned):
+    folder = planned()
+    open_and_bring(folder)
+    with pytest.raises(UserError) as refusal:
+        open_and_bring(folder, "caption.captioners.0.beams=5")
+    assert "the settings of caption changed (beams: 1 -> 5)" in str(refusal.value)
+    assert "caption 5, label 5" in str(refusal.value)
+    assert "--rerun caption" in str(refusal.value)
+    assert open_and_bring(folder)[1].made == {}, "the refused setting must not have been kept"
+
+
+def test_rerun_caption_leaves_the_image_files_untouched(planned):
+    folder = planned()
+    open_and_bring(folder)
+    before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for s in ("generate", "crop") for p in (folder / s).iterdir()}
+    _, outcome = open_and_bring(folder, "caption.captioners.0.beams=5", rerun="caption")
+    assert outcome.made == {"caption": 5, "label": 5}
+    assert before == {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in before}
+    assert open_and_bring(folder)[1].made == {}, "the new setting is kept"
+
+
+def test_rerun_of_a_later_stage_than_the_stale_one_is_refused(planned):
+    folder = planned()
+    open_and_bring(folder)
+    with pytest.raises(UserError, match="settings of caption changed"):
+        open_and_bring(folder, "caption.captioners.0.beams=5", rerun="label")
+    with pytest.raises(UserError, match="no stage 'captoin' to rerun"):
+        open_and_bring(folder, rerun="captoin")
+
+
+def test_a_setting_that_changes_no_result_is_not_refused(planned):
+    folder = planned()
+    open_and_bring(folder)
+    assert open_and_bring(folder, "run.max_error_rate=0.5", "crop.batch=2")[1].made == {}
+
+
+def test_a_changed_plan_setting_is_refused(planned):
+    folder = planned()
+    with pytest.raises(UserError, match=r'plan\.prefix: "" -> "a photo of "'):
+        open_and_bring(folder, "plan.prefix='a photo of '")
+
+
+def test_a_truncated_shard_is_found_by_verify_and_redone_by_run(planned):
+    folder = planned()
+    run, _ = open_and_bring(folder)
+    whole = cells(folder)
+    cell = folder / "crop/00002.parquet"
+    cell.write_bytes(cell.read_bytes()[:-100])
+    problems = verify(run)
+    assert [problem.cell for problem in problems] == [("crop", 2)]
+    assert "crop/00002.parquet has" in problems[0].text
+    _, outcome = open_and_bring(folder)
+    assert outcome.made == {"crop": 1}
+    assert cells(folder) == whole
+
+
+def test_a_flipped_bit_is_found_by_verify_and_redone_after_repair(planned):
+    folder = planned()
+    run, _ = open_and_bring(folder)
+    whole = cells(folder)
+    cell = folder / "generate/00001.parquet"
+    data = bytearray(cell.read_bytes())
+    data[len(data) // 2] ^= 1
+    cell.write_bytes(data)
+    assert [problem.cell for problem in verify(run)] == [("generate", 1)]
+    assert [problem.cell for problem in verify(run, repair=True)] == [("generate", 1)]
+    assert open_and_bring(folder)[1].made == {"generate": 1}
+    assert cells(folder) == whole
+    assert verify(run) == []
+
+
+def test_a_missing_cell_and_a_torn_receipt_are_redone(planned):
+    folder = planned()
+    open_and_bring(folder)
+    whole = cells(folder)
+    (folder / "filter/00000.parquet").unlink()
+    (folder / "label/00004.json").write_text('{"stage": "label", "sh')
+    assert open_and_bring(folder)[1].made == {"filter": 1, "label": 1}
+    assert cells(folder) == whole
+
+
+def test_a_shard_of_which_most_rows_fail_is_not_done_and_status_shows_the_top_error(planned):
+    folder = planned("run", "stages.generate=tests.fakes:mostly_failing")
+    with pytest.raises(RunFailed, match="ValueError: the brush is dry"):
+        open_and_bring(folder)
+    found = status(Run.open(folder)).stages[0]
+    assert (found.done, found.failed) == (0, 5)
+    assert next(iter(found.errors)) == "ValueError: the brush is dry"
+    assert found.errors["ValueError: the brush is dry"] > 20
+
+
+def test_a_failed_shard_is_made_once_its_cause_is_mended(planned):
+    folder = planned("run", "stages.generate=tests.fakes:mostly_failing")
+    with pytest.raises(RunFailed):
+        open_and_bring(folder)
+    _, outcome = open_and_bring(folder, "stages.generate=tests.fakes:painter")
+    assert outcome.made == dict.fromkeys(CHAIN, 5)
+    assert status(Run.open(folder)).stages[0].failed == 0
+
+
+def test_other_shards_are_finished_when_one_fails(planned, captions):
+    captions.write_text("".join(f"a {'bad' if i < 8 else 'good'} person {i}\n" for i in range(40)))
+    folder = planned("run", "stages.generate=tests.fakes:one_bad_row")
+    with pytest.raises(RunFailed, match="generate: 1 of 5 shards are not done, first shard 0"):
+        open_and_bring(folder)
+    assert [stage.done for stage in status(Run.open(folder)).stages] == [4] * len(CHAIN)
+
+
+def test_a_bad_row_passes_through_later_stages_untouched(planned, captions):
+    captions.write_text("".join(f"a {'bad' if i == 3 else 'good'} person {i}\n" for i in range(40)))
+    folder = planned("run", "stages.generate=tests.fakes:one_bad_row")
+    run, _ = open_and_bring(folder)
+    table = run.grid.table(0, ["crop", "attributes"])
+    assert table["failed_in"].to_pylist() == [None] * 3 + ["generate"] + [None] * 4
+    assert table["error"].to_pylist()[3] == "ValueError: this row is bad"
+    assert table["attributes"].to_pylist()[3] is None
+    found = status(run).stages
+    assert [stage.rows for stage in found[:2]] == [40, 39]
+    _, outcome = open_and_bring(folder, retry_errors=True)
+    assert outcome.made == {"generate": 1}, "the row fails again with the same bytes, so nothing after it changes"
+
+
+def test_running_out_of_memory_above_four_rows_leaves_the_rows_unchanged(planned):
+    easy, hard = planned("easy"), planned("hard", "stages.generate=tests.fakes:short_of_memory")
+    open_and_bring(easy, upto="generate")
+    run, _ = open_and_bring(hard, upto="generate")
+    assert cells(hard) == cells(easy)
+    assert run.grid.receipt("generate", 0).batch == {"size": 8, "smallest": 4, "out_of_memory": 1}
+    assert status(run).stages[0].out_of_memory == 1, "the smaller batch is remembered for the next shards"
+
+
+def test_a_killed_worker_is_replaced_and_its_shard_made_again(planned):
+    folder = planned("run", "stages.caption=tests.fakes:slow_captioner", "run.workers=2")
+    process = subprocess.Popen([sys.executable, "-m", "cli.main", "run", str(folder)], env=environment(), stderr=subprocess.PIPE, text=True)
+    victim = _a_child_at_work(process.pid, folder / "caption")
+    os.kill(victim, signal.SIGKILL)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    assert "WorkerDied" in told
+    calm = planned("calm", "stages.caption=tests.fakes:slow_captioner")
+    open_and_bring(calm)
+    assert cells(folder) == cells(calm)
+
+
+def _a_child_at_work(parent: int, folder) -> int:
+    import psutil
+
+    for _ in range(600):
+        workers = [c for c in psutil.Process(parent).children() if "spawn_main" in " ".join(c.cmdline())]
+        if folder.exists() and any(folder.glob("*.json")) and workers:
+            return workers[0].pid
+        time.sleep(0.05)
+    raise AssertionError("no worker was seen at work")
+
+
+def test_workers_end_with_a_killed_coordinator(planned):
+    import psutil
+
+    folder = planned("run", "stages.caption=tests.fakes:slow_captioner", "run.workers=2")
+    process = subprocess.Popen([sys.executable, "-m", "cli.main", "run", str(folder)], env=environment(), stderr=subprocess.DEVNULL)
+    _a_child_at_work(process.pid, folder / "caption")
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert alive == []
+
+
+def test_a_second_coordinator_is_turned_away_and_the_first_goes_on(planned, mals):
+    folder = planned("run", "stages.caption=tests.fakes:slow_captioner")
+    first = subprocess.Popen([sys.executable, "-m", "cli.main", "run", str(folder)], env=environment(), stderr=subprocess.DEVNULL)
+    while not (folder / "generate").exists():
+        time.sleep(0.02)
+    for words in (("run", folder), ("run", folder, "--shards", "0/2"), ("plan", folder, "--captions", "captions.txt")):
+        second = mals(*words)
+        assert (second.returncode, second.stderr.count("\n")) == (2, 1), second.stderr
+        assert "is being worked on by another mals command" in second.stderr
+    assert first.wait(120) == 0
+
+
+def test_two_parts_of_one_division_may_run_at_once_and_of_two_divisions_not(tmp_path):
+    from mals.grid.lock import coordinator
+    from mals.grid.store import Store
+
+    store = Store(str(tmp_path))
+    with coordinator(store, (0, 2)):
+        with coordinator(store, (1, 2)):
+            pass
+        for part in ((0, 2), (1, 3), None):
+            with pytest.raises(UserError, match="--shards 0/2"), coordinator(store, part):
+                pass
+    with coordinator(store):
+        pass
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_run_that_resumes(planned, sent):
+    folder = planned("run", "stages.caption=tests.fakes:slow_captioner", "run.workers=2")
+    process = subprocess.Popen([sys.executable, "-m", "cli.main", "run", str(folder)], env=environment(), stderr=subprocess.PIPE, text=True)
+    _a_child_at_work(process.pid, folder / "caption")
+    process.send_signal(sent)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + sent
+    assert told.strip().splitlines()[-1] == "stopped; give the same command again to go on"
+    assert "Traceback" not in told
+    open_and_bring(folder)
+    assert verify(Run.open(folder)) == []
+
+
+def test_events_are_kept_for_people(planned):
+    folder = planned()
+    open_and_bring(folder)
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert [event["stage"] for event in events if event["event"] == "begin"] == list(CHAIN)
+    assert sum(event["event"] == "shard" for event in events) == 5 * len(CHAIN)
+
+
+def test_a_run_on_an_object_store_makes_the_same_cells(planned, tmp_path, captions):
+    from mals.planning.create import create
+    from tests.fakes import FAST
+
+    folder = planned()
+    open_and_bring(folder)
+    url = f"memory://{tmp_path.name}/run"
+    create(url, captions=captions, sets=FAST)
+    run, _ = open_and_bring(url)
+    for name, data in cells(folder).items():
+        assert run.store.read(name) == data
+    assert verify(run) == []
+    assert open_and_bring(url)[1].made == {}
+
+
+def test_a_stage_that_cannot_be_imported_is_told(planned):
+    for wrong in ("tests.fakes", "tests.fakes:nothing", "no_such_module:f"):
+        with pytest.raises(UserError, match=r"stages\.generate"):
+            Run.open(planned("run"), [f"stages.generate={wrong}"])
+    with pytest.raises(UserError, match="no stage 'genrate' to replace"):
+        Run.open(planned("run"), ["stages.genrate=tests.fakes:painter"])
+
+
+def test_a_folder_that_is_no_run_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"is not a run: it has no mals\.yaml"):
+        Run.open(tmp_path / "nothing")

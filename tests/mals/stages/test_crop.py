@@ -1,0 +1,383 @@
+import subprocess
+import sys
+from io import BytesIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mals import settings
+from mals.config import Config
+from mals.config import Crop as Settings
+from mals.errors import ModelMissing, UserError
+from mals.grid.stage import ERROR, REJECT
+from mals.stages.crop import Crop, crop_box, judge, stage
+from mals.stages.generate import jpeg
+from mals.stages.openpose import TO_COCO
+from mals.stages.pose import Person, visible
+from tests.fakes import painting
+from tests.small.pose import body_pose, rt_detr, standing
+from tests.small.untrained import pose as untrained
+
+RULES = Settings(model="any", score=0.3, min_side=50)
+PICTURE = (600, 400)  # height, width
+
+
+def person(score=0.9, at=(0, 0), shape=PICTURE, box=None):
+    """A whole standing body."""
+    points = standing(shape)[list(TO_COCO)] + at
+    return Person(np.column_stack([points, np.full(17, score)]).astype(np.float32), box, score)
+
+
+def without(one, *hidden):
+    """The same person with some keypoints under the threshold."""
+    keypoints = one.keypoints.copy()
+    keypoints[list(hidden), 2] = 0.29
+    return Person(keypoints, one.box, one.score)
+
+
+def judged(people, **rules):
+    return judge(people, PICTURE[1], PICTURE[0], RULES.model_copy(update=rules))
+
+
+def test_one_whole_person_passes_every_rule():
+    found = judged([person()])
+    assert (found.persons, found.reject) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("people", "rules", "reject"),
+    [
+        ([], {}, ["no_person"]),
+        ([without(person(), *range(3, 17))], {}, ["no_person"]),
+        ([person(), person()], {}, ["several_persons"]),
+        ([person(), person()], {"persons": 2}, []),
+        ([without(person(), *range(5, 15))], {"min_hip": 0}, ["few_keypoints"]),
+        ([without(person(), 0, 1, 2, 3, 4)], {}, ["few_keypoints"]),
+        ([without(person(), 0, 1, 2, 3, 4)], {"min_head": 0}, []),
+        ([without(person(), 11, 12)], {}, ["few_keypoints"]),
+        ([without(person(), 11)], {"min_hip": 2}, ["few_keypoints"]),
+        ([without(person(), 11, 12)], {"min_hip": 0}, []),
+        ([person()], {"min_side": 300}, ["small_crop"]),
+        ([person()], {"max_aspect": 1.5}, ["bad_aspect"]),
+        ([person()], {"min_aspect": 3}, ["bad_aspect"]),
+        (
+            [without(person(), 11, 12)] * 2,
+            {"min_side": 300, "max_aspect": 1.5},
+            ["several_persons", "few_keypoints", "small_crop", "bad_aspect"],
+        ),
+    ],
+)
+def test_every_rule_refuses_alone_and_all_that_fire_are_told_in_order(people, rules, reject):
+    assert judged(people, **rules).reject == reject
+
+
+def test_a_candidate_with_half_the_least_keypoints_counts_as_a_person_and_with_fewer_does_not():
+    four, three = without(person(), *range(4, 17)), without(person(), *range(3, 17))
+    assert judged([person(), four]).persons == 2
+    assert judged([person(), three]).reject == []
+    assert judged([person(), four], min_keypoints=9).reject == []
+
+
+def test_the_person_with_the_highest_sum_of_keypoint_scores_is_cut_out():
+    best = person(0.95)
+    assert judged([person(0.9), best, person(0.94)], persons=3).person is best
+
+
+def test_a_candidate_that_does_not_count_is_never_cut_out():
+    keypoints = np.column_stack([standing(PICTURE)[list(TO_COCO)], np.full(17, 0.29)]).astype(np.float32)
+    faint = Person(keypoints, None, 0.29)  # all points just under the threshold: a higher sum than four clear ones
+    four = without(person(), *range(4, 17))
+    four.keypoints[4:, 2] = 0
+    assert keypoints[:, 2].sum() > four.keypoints[:, 2].sum()
+    assert judged([faint, four]).person is four
+
+
+def test_a_point_that_was_not_found_is_not_visible_even_at_threshold_nought():
+    keypoints = person().keypoints.copy()
+    keypoints[3] = 0
+    assert visible(keypoints, 0).tolist() == [True] * 3 + [False] + [True] * 13
+
+
+def test_where_nobody_counts_the_best_candidate_is_still_told():
+    few = without(person(), *range(3, 17))
+    found = judged([few])
+    assert (found.persons, found.person, found.reject) == (0, few, ["no_person"])
+    assert found.crop_box is not None and found.person_box is not None
+
+
+def test_the_persons_box_is_the_detectors_or_lies_around_the_visible_points_within_the_picture():
+    assert judged([person(box=np.array([1, 2, 300, 400]))]).person_box == [1, 2, 300, 400]
+    outside = person()
+    outside.keypoints[15] = (500, 700, 0.9)
+    outside.keypoints[9] = (-90, -90, 0.1)  # not visible
+    points = outside.keypoints[np.arange(17) != 9, :2]
+    assert judged([outside]).person_box == [points[:, 0].min(), points[:, 1].min(), 399, 599]
+
+
+def points(*rows):
+    """[17, 3] with the named keypoints at full score: (index, x, y)."""
+    keypoints = np.zeros((17, 3), np.float32)
+    for at, x, y in rows:
+        keypoints[at] = (x, y, 1)
+    return keypoints
+
+
+def cut(keypoints, margin, width, height):
+    return crop_box(keypoints, keypoints[:, 2] > 0, margin, width, height)
+
+
+@pytest.mark.parametrize(
+    ("rows", "margin", "box"),
+    [
+        ([(5, 100, 100), (12, 150, 200)], 0, (100, 100, 151, 201)),  # shoulder and hip: nothing but the joints
+        ([(5, 100, 100), (12, 150, 200)], 0.1, (90, 90, 161, 211)),  # 10 of 100 pixels on every side
+        ([(5, 100.5, 100.25), (12, 150.5, 200.25)], 0, (100, 100, 152, 202)),  # whole pixels
+        ([(1, 120, 100), (15, 130, 200)], 0, (120, 92, 131, 206)),  # eye and ankle: 8 (7.1) for the crown, 5 (4.3) for the sole
+        ([(0, 120, 100), (9, 130, 95), (13, 130, 195)], 0, (120, 92, 131, 196)),  # a hand above the head does not move the crown
+        ([(0, 120, 100), (9, 130, 60), (13, 130, 160)], 0, (120, 60, 131, 161)),  # but a hand above the crown is in the picture
+        ([(0, 120, 5), (15, 130, 295)], 0.1, (91, 0, 160, 300)),  # clipped
+        ([(0, -40, 100), (15, 450, 200)], 0, (0, 92, 400, 206)),  # points outside count at the border
+        ([(7, 30, 40)], 0.1, (30, 40, 31, 41)),  # one point: one pixel
+    ],
+)
+def test_the_cut_is_what_the_joints_and_margins_say(rows, margin, box):
+    assert cut(points(*rows), margin, 400, 300) == box
+
+
+@st.composite
+def bodies(draw, low=-50, high=650):
+    """[17, 3] at quarter pixels and [17] bool: seventeen points anywhere, at least one of them seen."""
+    quarter = st.integers(4 * low, 4 * high).map(lambda value: value / 4)
+    keypoints = np.array(draw(st.lists(st.tuples(quarter, quarter), min_size=17, max_size=17)))
+    seen = np.array(draw(st.lists(st.booleans(), min_size=17, max_size=17)))
+    assume(seen.any())
+    return np.column_stack([keypoints, seen]), seen
+
+
+sides = st.integers(1, 600)
+margins = st.floats(0, 1)
+
+
+@hypothesis_settings(deadline=None, max_examples=200)
+@given(bodies(), margins, sides, sides)
+def test_the_cut_lies_in_the_picture_and_holds_every_visible_point_of_it(body, margin, width, height):
+    keypoints, seen = body
+    x0, y0, x1, y1 = crop_box(keypoints, seen, margin, width, height)
+    assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height
+    inside = np.clip(keypoints[seen, :2], 0, (width - 1, height - 1))
+    assert ((x0, y0) <= inside).all() and (inside <= (x1 - 1, y1 - 1)).all()
+
+
+@hypothesis_settings(deadline=None, max_examples=200)
+@given(bodies(300, 500), margins, st.integers(0, 900), st.integers(0, 900))
+def test_the_cut_moves_with_the_points(body, margin, right, down):
+    keypoints, seen = body
+    x0, y0, x1, y1 = crop_box(keypoints, seen, margin, 2000, 2000)
+    moved = crop_box(keypoints + np.array([right, down, 0]), seen, margin, 2000, 2000)
+    assert moved == (x0 + right, y0 + down, x1 + right, y1 + down)
+
+
+@hypothesis_settings(deadline=None, max_examples=200)
+@given(bodies(), margins, sides, sides)
+def test_the_mirrored_picture_has_the_mirrored_cut(body, margin, width, height):
+    keypoints, seen = body
+    x0, y0, x1, y1 = crop_box(keypoints, seen, margin, width, height)
+    mirrored = np.column_stack([width - 1 - keypoints[:, 0], keypoints[:, 1:]])
+    assert crop_box(mirrored, seen, margin, width, height) == (width - x1, y0, width - x0, y1)
+
+
+@hypothesis_settings(deadline=None, max_examples=100)
+@given(bodies(), margins, margins)
+def test_more_margin_never_cuts_more_away_and_hidden_points_say_nothing(body, one, other):
+    keypoints, seen = body
+    small = crop_box(keypoints, seen, min(one, other), 500, 600)
+    large = crop_box(keypoints, seen, max(one, other), 500, 600)
+    assert all(a >= b for a, b in zip(small[:2], large[:2], strict=True)) and all(a <= b for a, b in zip(small[2:], large[2:], strict=True))
+    elsewhere = np.where(seen[:, None], keypoints, 7)
+    assert crop_box(elsewhere, seen, one, 500, 600) == crop_box(keypoints, seen, one, 500, 600)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """The embedded stand-in, from its seed."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("crop") / "untrained"
+    untrained.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory):
+    return rt_detr(tmp_path_factory.mktemp("crop") / "detector")
+
+
+def made(model, **chosen):
+    """The stage on a small model, with rules that let everything through but for what is given."""
+    config = Config(**settings.preset("tiny"))
+    loose = {"model": str(model), "min_side": 1, "min_aspect": 0.01, "max_aspect": 100.0, **chosen}
+    ready = stage(config.model_copy(update={"crop": Settings(**loose)}))
+    ready.setup()
+    return ready
+
+
+def png(pixels):
+    sink = BytesIO()
+    Image.fromarray(pixels).save(sink, "PNG")
+    return sink.getvalue()
+
+
+def images(*content):
+    return pa.record_batch({"image": pa.array(content, pa.binary())})
+
+
+def test_the_crop_is_the_pictures_own_pixels(model):
+    pixels = painting(1, 128, 64)
+    (row,) = made(model, score=0.615, min_keypoints=1, min_head=0, min_hip=0, margin=0)(images(png(pixels))).to_pylist()
+    x0, y0, x1, y1 = row["crop_box"]
+    assert (x1 - x0, y1 - y0) != (64, 128)
+    assert (row["crop_width"], row["crop_height"]) == (x1 - x0, y1 - y0)
+    assert row["crop"] == jpeg(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
+    with Image.open(BytesIO(row["crop"])) as crop:
+        assert crop.size == (x1 - x0, y1 - y0)
+        assert max(table[0] for table in crop.quantization.values()) <= 2  # quality 95
+        assert [layer[1:3] for layer in crop.layer] == [(1, 1)] * 3  # 4:4:4
+
+
+def test_the_columns_are_those_declared_and_refused_rows_keep_their_numbers_without_a_crop(model, tmp_path):
+    batch = made(model, min_side=1000)(images(png(painting(1, 128, 64)), b"no picture"))
+    assert batch.schema == pa.schema([*Crop.adds, REJECT, ERROR])
+    pq.write_table(pa.Table.from_batches([batch]), tmp_path / "cell.parquet")
+    refused, failed = pq.read_table(tmp_path / "cell.parquet").to_pylist()
+    assert (refused["reject"], refused["error"], refused["crop"]) == (["small_crop"], None, None)
+    assert refused["persons"] == 1 and len(refused["keypoints"]) == 17 and len(refused["crop_box"]) == len(refused["person_box"]) == 4
+    assert refused["crop_width"] == refused["crop_box"][2] - refused["crop_box"][0]
+    assert failed["error"] == "UnidentifiedImageError: cannot read the picture"
+    assert all(value is None for name, value in failed.items() if name != "error")
+
+
+def test_a_truncated_picture_is_an_error_of_its_row_and_of_no_other(model):
+    whole = jpeg(painting(1, 128, 64))
+    ready = made(model)
+    good, bad = ready(images(whole, whole[: len(whole) // 2])).to_pylist()
+    assert bad["error"] == "OSError: cannot read the picture"
+    assert good["keypoints"] == pytest.approx(np.array(ready(images(whole)).to_pylist()[0]["keypoints"]), abs=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "1"])
+def test_pictures_of_every_mode_are_worked_on_in_colour(model, mode):
+    sink = BytesIO()
+    Image.fromarray(painting(1, 128, 64)).convert(mode).save(sink, "TIFF")
+    (row,) = made(model)(images(sink.getvalue())).to_pylist()
+    with Image.open(BytesIO(row["crop"])) as crop:
+        assert crop.mode == "RGB"
+
+
+def test_a_detectors_boxes_are_counted_and_stored(model, detector):
+    ready = made(model, detector=str(detector), detector_score=0, min_keypoints=1, min_head=0, min_hip=0)
+    (row,) = ready(images(png(painting(1, 128, 64)))).to_pylist()
+    assert (row["persons"], row["reject"]) == (6, ["several_persons"])
+    assert 0 <= row["person_box"][0] < row["person_box"][2] <= 64
+
+
+def test_openpose_without_anybody_is_no_person(tmp_path):
+    ready = made(body_pose(tmp_path / "openpose"), backend="openpose")
+    (row,) = ready(images(png(painting(1, 128, 64)))).to_pylist()
+    assert (row["persons"], row["reject"], row["keypoints"], row["crop_box"]) == (0, ["no_person"], None, None)
+
+
+def test_the_same_rows_give_the_same_bytes(model):
+    batch = images(*(jpeg(painting(seed, 128, 64)) for seed in range(3)))
+    assert made(model)(batch).equals(made(model)(batch))
+
+
+GOLDEN = {  # version of the stage -> what the stand-in sees in one painting: x, y of the visible points, and the cut
+    1: (
+        {2: (63.9, 67.9), 3: (45.8, 76.5), 7: (62.7, 23.3), 10: (3.5, 28.5), 15: (4.6, 97.5)},
+        (0, 15, 64, 111),
+    ),
+}
+
+
+def test_a_change_of_results_needs_a_new_version(model):
+    ready = made(model, score=0.615, min_keypoints=4, min_head=0, min_hip=0)
+    (row,) = ready(images(png(painting(0, 128, 64)))).to_pylist()
+    keypoints, box = GOLDEN[Crop.version]
+    found = {at: (x, y) for at, (x, y, score) in enumerate(row["keypoints"]) if score >= 0.615}
+    assert found.keys() == keypoints.keys()
+    assert np.array([found[at] for at in keypoints]) == pytest.approx(np.array([*keypoints.values()]), abs=1)
+    assert row["crop_box"] == pytest.approx(box, abs=1)
+
+
+def test_the_stand_in_is_the_same_bytes_each_time_and_small(model, tmp_path):
+    before = torch.random.get_rng_state()
+    untrained.build(tmp_path)
+    assert torch.equal(before, torch.random.get_rng_state())
+    files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert files == {file.name: file.read_bytes() for file in model.iterdir()}
+    assert sum(map(len, files.values())) < 1_000_000
+
+
+OTHERS = {
+    "backend": "openpose",
+    "detector_score": 0.6,
+    "dtype": "bf16",
+    "persons": 2,
+    "score": 0.1,
+    "min_keypoints": 9,
+    "min_head": 2,
+    "min_hip": 2,
+    "margin": 0.2,
+    "min_side": 17,
+    "min_aspect": 0.3,
+    "max_aspect": 9.0,
+}
+
+
+def test_whatever_changes_results_is_in_the_params(model, detector, tmp_path):
+    def params(**changed):
+        return Crop(Settings(**{"model": str(model), **changed})).params()
+
+    base = params()
+    for name, value in OTHERS.items():
+        assert {key for key, was in base.items() if params(**{name: value})[key] != was} == {name}
+    assert params(batch=3) == base
+    assert {*OTHERS, "model", "revision", "detector", "detector_revision"} == {*Settings.model_fields} - {"batch"}
+    assert base["revision"].startswith("sha256:") and base["detector_revision"] is None
+    assert params(detector=str(detector))["detector_revision"].startswith("sha256:")
+    other = rt_detr(tmp_path / "detector", seed=1)
+    assert params(detector=str(detector))["detector_revision"] != params(detector=str(other))["detector_revision"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"backend": "openpose", "detector": "some/detector"}, "crop.detector = some/detector is of no use"),
+        ({"min_aspect": 3.0, "max_aspect": 2.0}, "crop.min_aspect = 3 is over crop.max_aspect = 2"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused_before_anything_runs(chosen, message):
+    config = Config(**settings.preset("tiny"))
+    with pytest.raises(UserError, match=message):
+        stage(config.model_copy(update={"crop": Settings(model="any", **chosen)}))
+
+
+def test_a_model_that_is_not_here_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("mals.models.hub_cache", lambda: str(tmp_path))
+    with pytest.raises(ModelMissing, match="some/detector"):
+        Crop(Settings(model="embedded", detector="some/detector")).params()
+
+
+def test_the_stage_is_built_without_loading_anything_heavy():
+    code = (
+        "import sys; from mals import settings; from mals.config import Config; from mals.stages.crop import stage;"
+        "stage(Config(**settings.preset('tiny')));"
+        "print([name for name in ('torch', 'transformers', 'diffusers', 'cv2', 'controlnet_aux') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

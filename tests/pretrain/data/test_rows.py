@@ -1,0 +1,334 @@
+"""What is trained on, read from every form it has; what cannot be trained on is refused with a sentence."""
+
+import io
+import json
+import pickle
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from mals.attributes import load_space
+from mals.errors import UserError
+from pretrain.data.rows import Decoder, NoCaptions, Pairs, Strings, decode, why
+from tests.pretrain.packs import cuhk_list, mals_list, packed, pictures, rewritten, written
+
+CLASSES = load_space("market1501").classes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return packed(tmp_path_factory.mktemp("packed") / "run")
+
+
+@pytest.fixture
+def own(tmp_path):
+    return packed(tmp_path / "run", 20)
+
+
+def table_of(folder):
+    return pa.concat_tables([pq.read_table(file) for file in sorted((folder / "data").glob("train-*.parquet"))])
+
+
+def test_a_packed_data_set_is_read_row_by_row(folder):
+    pairs, table = Pairs.open([folder], classes=CLASSES), table_of(folder)
+    assert len(pairs) == len(table) > 32 and len(list((folder / "data").iterdir())) > 1
+    assert list(pairs.captions()) == table["caption"].to_pylist()
+    for row in np.random.default_rng(0).permutation(len(pairs)).tolist():
+        assert pairs.picture(row) == table["image"][row].as_py()["bytes"]
+        assert pairs.caption(row) == table["caption"][row].as_py()
+        assert pairs.others(row) == ["a person"]
+        values = table["attributes"][row].as_py()
+        assert pairs.labels[row].tolist() == [-1 if values[name] is None else values[name] for name in CLASSES]
+    assert pairs.where(0).endswith(".parquet, row 0") and pairs.where(40) != pairs.where(8)
+
+
+def test_rows_of_one_person_have_one_number_and_rows_without_have_their_own(folder):
+    pairs, names = Pairs.open([folder]), table_of(folder)["person"].to_pylist()
+    numbers = pairs.persons.tolist()
+    assert None in names and len(set(numbers)) == len({name for name in names if name}) + names.count(None)
+    for name in {name for name in names if name}:
+        assert len({number for number, other in zip(numbers, names, strict=True) if other == name}) == 1
+
+
+def test_the_folder_of_a_run_and_a_single_file_are_data_sets_too(folder):
+    assert len(Pairs.open([folder.parent])) == len(Pairs.open([folder]))
+    file = sorted((folder / "data").iterdir())[0]
+    assert len(Pairs.open([file])) == pq.read_metadata(file).num_rows
+
+
+def test_several_data_sets_are_numbered_through(folder, tmp_path):
+    names = cuhk_list(tmp_path)
+    pairs, first = Pairs.open([folder, (names, tmp_path / "images")]), Pairs.open([folder])
+    assert len(pairs) == len(first) + 8 and pairs.labels is None
+    assert pairs.caption(len(first)) == "caption 0 of picture 0" and pairs.caption(len(first) - 1) == first.caption(len(first) - 1)
+    assert pairs.persons[: len(first)].equal(first.persons) and pairs.persons[len(first) :].min() > first.persons.max()
+
+
+def test_labels_go_by_name_and_in_the_order_that_is_asked_for(folder):
+    some = {name: CLASSES[name] for name in reversed(list(CLASSES)[:3])}
+    assert Pairs.open([folder], classes=some).labels.equal(Pairs.open([folder], classes=CLASSES).labels[:, [2, 1, 0]])
+
+
+def test_a_list_of_mals_has_labels_and_every_row_is_a_person(tmp_path):
+    pairs = Pairs.open([(mals_list(tmp_path), tmp_path / "images")], classes=CLASSES)
+    assert len(pairs) == 12 == len(set(pairs.persons.tolist()))
+    assert pairs.labels.shape == (12, 27) and set(pairs.labels.flatten().tolist()) == {-1, 0, 1}
+    assert decode(pairs.picture(3)).shape == (32, 16, 3) and pairs.others(3) == []
+
+
+def test_a_list_of_cuhk_has_a_row_a_caption_and_persons(tmp_path):
+    pairs = Pairs.open([(cuhk_list(tmp_path), tmp_path / "images")])
+    assert pairs.persons.tolist() == [0] * 4 + [1] * 4
+    assert pairs.picture(0) == pairs.picture(1) and pairs.caption(1) == "caption 1 of picture 0"
+
+
+def test_pictures_lie_beside_a_list_unless_told(tmp_path):
+    pictures(tmp_path, 1)
+    entries = [{"file_path": "images/0.jpg", "captions": ["one", "two"], "id": 7}]
+    assert len(Pairs.open([written(tmp_path / "list.json", entries)])) == 2
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P"])
+def test_a_picture_of_any_mode_becomes_red_green_blue(mode):
+    file = io.BytesIO()
+    Image.new("RGB", (4, 6), (200, 10, 10)).convert(mode).save(file, "TIFF" if mode == "CMYK" else "PNG")
+    assert decode(file.getvalue()).shape == (6, 4, 3)
+
+
+def test_texts_in_tensors_are_the_texts():
+    texts = ["näh", "", "“a”", "b" * 100]
+    chunks = pa.chunked_array([pa.array(["x", *texts[:2]]).slice(1), pa.array(texts[2:])])
+    strings = Strings(chunks)
+    assert [strings[at] for at in range(len(strings))] == texts
+    assert len(Strings(pa.chunked_array([], pa.string()))) == 0
+
+
+def test_a_data_set_travels_to_another_process(folder):
+    pairs = Pairs.open([folder], classes=CLASSES)
+    before = pairs.picture(5)
+    other = pickle.loads(pickle.dumps(pairs))
+    assert other.picture(5) == before and other.caption(5) == pairs.caption(5) and torch.equal(other.labels, pairs.labels)
+
+
+def test_what_is_not_there_is_refused(folder, tmp_path):
+    with pytest.raises(UserError, match="no data set to train on"):
+        Pairs.open([])
+    with pytest.raises(UserError, match="there is no data set"):
+        Pairs.open([tmp_path / "nowhere"])
+    (tmp_path / "data").mkdir()
+    with pytest.raises(UserError, match="holds no packed data set"):
+        Pairs.open([tmp_path])
+    with pytest.raises(UserError, match="has no split val, only train"):
+        Pairs.open([folder], split="val")
+    with pytest.raises(UserError, match="is no JSON list"):
+        Pairs.open([(folder, tmp_path)])
+    with pytest.raises(UserError, match="holds no caption"):
+        Pairs.open([written(tmp_path / "empty.json", [])])
+    with pytest.raises(UserError, match="give the folder that they are in"):
+        Pairs.open([(mals_list(tmp_path), tmp_path)])
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(UserError, match="not a readable Parquet file"):
+        Pairs.open([tmp_path / "bad.parquet"])
+
+
+def test_a_set_without_rows_is_refused(own):
+    with pytest.raises(UserError, match="is empty: its split train has no row"):
+        Pairs.open([rewritten(own, lambda table: table.slice(0, 0))])
+
+
+def test_a_set_without_captions_is_refused(own):
+    def silent(table):
+        at = table.schema.get_field_index("caption")
+        texts = table["caption"].to_pylist()
+        return table.set_column(at, "caption", pa.array([None, "  ", *texts[2:]], pa.string()))
+
+    need = "the losses itc, itm and mlm need"
+    with pytest.raises(UserError, match=rf"2 of \d+ rows have no caption \(row 0 is the first\), which {need}$"):
+        Pairs.open([rewritten(own, silent)], need_captions=need)
+    with pytest.raises(NoCaptions, match=rf"\.parquet has no captions, which {need}$"):
+        Pairs.open([rewritten(own, lambda table: emptied(table, len(table)))], need_captions=need)
+    with pytest.raises(NoCaptions, match=rf"\.parquet has no captions, which {need}$"):
+        Pairs.open([rewritten(own, lambda table: table.drop_columns(["caption"]))], need_captions=need)
+
+
+def emptied(table, rows):
+    """Without the first captions."""
+    at = table.schema.get_field_index("caption")
+    texts = table["caption"].to_pylist()
+    return table.set_column(at, "caption", pa.array([None] * rows + texts[rows:], pa.string()))
+
+
+def changed(file, change):
+    """A JSON list with its objects changed, or left out where the change gives None."""
+    return written(file, [change(number, entry) for number, entry in enumerate(json.loads(file.read_text()))])
+
+
+def test_a_list_without_captions_is_refused_only_where_they_are_wanted(tmp_path):
+    file, images = mals_list(tmp_path), tmp_path / "images"
+    need = "the losses itc, itm and mlm need"
+    changed(file, lambda number, entry: entry if number != 3 else entry | {"caption": " "})
+    with pytest.raises(UserError, match=rf"1 of 12 rows have no caption \(row 3 is the first\), which {need}$"):
+        Pairs.open([(file, images)], need_captions=need)
+    for change in (
+        lambda number, entry: {key: value for key, value in entry.items() if key != "caption"},
+        lambda number, entry: entry | {"caption": None},
+        lambda number, entry: entry | {"captions": []},
+    ):
+        changed(mals_list(tmp_path), change)
+        with pytest.raises(NoCaptions, match=rf"g_attrs\.json has no captions, which {need}$"):
+            Pairs.open([(file, images)], classes=CLASSES, need_captions=need)
+        pairs = Pairs.open([(file, images)], classes=CLASSES, captions=False)
+        assert len(pairs) == 12 == len(pairs.labels) and set(pairs.captions()) == {""} and decode(pairs.picture(3)).shape == (32, 16, 3)
+
+
+def test_a_list_of_other_things_is_no_list_without_captions(tmp_path):
+    with pytest.raises(UserError, match="object 1 has the keys foo, which none of the known data sets has"):
+        Pairs.open([written(tmp_path / "other.json", [{"foo": 1}])], captions=False)
+    with pytest.raises(UserError, match="holds no caption"):
+        Pairs.open([written(tmp_path / "empty.json", [])], captions=False)
+
+
+def replaced(name, make):
+    """A change of a table: a column made anew of its values."""
+    return lambda table: table.set_column(table.schema.get_field_index(name), name, make(table[name].to_pylist()))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "said"),
+    [
+        ("caption", lambda values: pa.array([{"a": 1}] * len(values)), r"the column caption holds struct<a: int64>, not texts$"),
+        ("person", lambda values: pa.array([[1]] * len(values)), r"the column person holds list<.*int64>, not texts$"),
+        ("image", lambda values: pa.array([value["bytes"] for value in values]), r"the column image holds binary, not pictures with their"),
+        (
+            "image",
+            lambda values: pa.array([{"path": "x"}] * len(values)),
+            r"the column image holds struct<path: string>, not pictures",
+        ),
+        ("captions", lambda values: pa.array([["a"]] * len(values)), r"the column captions holds list<.*string>, not texts with their"),
+    ],
+)
+def test_a_column_of_another_kind_is_refused(own, name, make, said):
+    with pytest.raises(UserError, match=rf"\.parquet: {said}"):
+        Pairs.open([rewritten(own, replaced(name, make))], every=True)
+
+
+@pytest.mark.parametrize("kind", [pa.uint8(), pa.uint64(), pa.int8()])
+def test_labels_are_read_from_whole_numbers_of_any_width(own, kind):
+    file = sorted((own / "data").iterdir())[0]
+
+    def labelled(first):
+        kinds = pa.struct([(name, kind) for name in CLASSES])
+        return replaced("attributes", lambda rows: pa.array([dict.fromkeys(CLASSES, 1 if at else first) for at in range(len(rows))], kinds))
+
+    rewritten(own, labelled(None))
+    assert Pairs.open([file], classes=CLASSES).labels[:3, 26].tolist() == [-1, 1, 1]
+    most = 2 ** (kind.bit_width - pa.types.is_signed_integer(kind)) - 1
+    rewritten(own, labelled(most))
+    with pytest.raises(UserError, match=rf"the label of gender in row 0 is {most}, not -1, 0 or 1"):
+        Pairs.open([file], classes=CLASSES)
+
+
+def test_a_set_without_labels_is_refused_only_where_they_are_wanted(own):
+    need = "the losses iac, iam and mam need"
+
+    def changed(make):
+        def change(table):
+            at = table.schema.get_field_index("attributes")
+            values = table["attributes"].combine_chunks()
+            fields = {name: make(name, pc.struct_field(values, [name])) for name in CLASSES}
+            fields = {name: field for name, field in fields.items() if field is not None}
+            return table.set_column(at, "attributes", pa.StructArray.from_arrays(list(fields.values()), list(fields)))
+
+        return change
+
+    keep = pq.read_table(sorted((own / "data").iterdir())[0])
+    for make, sentence in (
+        (lambda name, field: None if name == "hat" else field, f"has no labels of the attribute hat, which {need}"),
+        (lambda name, field: field.cast(pa.string()), "holds string, not the numbers"),
+        (lambda name, field: pa.nulls(len(field), pa.int64()), f"no attribute label that is known, which {need}"),
+        (lambda name, field: pa.array([5] * len(field)), r"is 5, not -1, 0 or 1"),
+    ):
+        rewritten(own, lambda table, make=make: changed(make)(keep))
+        with pytest.raises(UserError, match=sentence):
+            Pairs.open([own], classes=CLASSES, need=need)
+    rewritten(own, lambda table: keep.drop_columns(["attributes"]))
+    with pytest.raises(UserError, match=f"has no attribute labels, which {need}"):
+        Pairs.open([own], classes=CLASSES, need=need)
+    assert Pairs.open([own]).labels is None
+
+
+def test_labels_whose_values_are_named_otherwise_are_refused(folder):
+    inverted = {name: values[::-1] for name, values in CLASSES.items()}
+    with pytest.raises(UserError, match=r"the values of \w+ are .* are wanted"):
+        Pairs.open([folder], classes=inverted)
+
+
+def test_a_list_with_other_labels_is_refused(tmp_path):
+    images = tmp_path / "images"
+    with pytest.raises(UserError, match="is not a list of 27 numbers"):
+        Pairs.open([(mals_list(tmp_path, label=[1, 0]), images)], classes=CLASSES)
+    for large in (2, 10**30):
+        said = rf"g_attrs\.json: the label of gender in row 0 is {large}, not -1, 0 or 1"
+        with pytest.raises(UserError, match=said):
+            Pairs.open([(mals_list(tmp_path, label=[large, *[0] * 26]), images)], classes=CLASSES)
+    with pytest.raises(UserError, match="is 2, not -1, 0 or 1"):
+        Pairs.open([(mals_list(tmp_path, label=[2] * 27), images)], classes=CLASSES)
+    with pytest.raises(UserError, match="object 1 has no attribute labels, which mlm needs"):
+        Pairs.open([(cuhk_list(tmp_path), images)], classes=CLASSES, need="mlm needs")
+
+
+def test_every_caption_is_a_row_where_that_is_asked_and_pictures_tell_which_rows_show_the_same(tmp_path):
+    folder = packed(tmp_path / "run")
+    once, every = Pairs.open([folder], classes=CLASSES), Pairs.open([folder], classes=CLASSES, every=True)
+    assert once.pictures.tolist() == list(range(len(once)))
+    said = [list(dict.fromkeys([once.caption(row), *once.others(row)])) for row in range(len(once))]
+    assert [every.caption(row) for row in range(len(every))] == [text for texts in said for text in texts] and len(every) > len(once)
+    at = every.pictures
+    assert every.persons.equal(once.persons[at]) and every.labels.equal(once.labels[at])
+    assert every.picture(len(every) - 1) == once.picture(len(once) - 1) and every.where(0) == once.where(0)
+    listed = Pairs.open([(cuhk_list(tmp_path), tmp_path / "images"), folder], every=True)
+    assert listed.pictures[:10].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] and listed.where(3).endswith("1.jpg")
+
+
+def test_a_method_that_needs_no_captions_reads_pictures_without(own):
+    def silent(table):
+        at = table.schema.get_field_index("caption")
+        return table.set_column(at, "caption", pa.array([None, *table["caption"].to_pylist()[1:]], pa.string()))
+
+    folder = rewritten(own, silent)
+    pairs = Pairs.open([folder], classes=CLASSES, captions=False)
+    assert pairs.caption(0) == "" and pairs.caption(1) and len(pairs.labels) == len(pairs)
+    rewritten(folder, lambda table: table.drop_columns(["caption", "captions", "person"]))
+    pairs = Pairs.open([folder], captions=False)
+    assert set(pairs.captions()) == {""} and pairs.others(0) == [] and len(set(pairs.persons.tolist())) == len(pairs)
+    with pytest.raises(UserError, match="has no captions"):
+        Pairs.open([folder])
+
+
+def test_pictures_are_decoded_into_the_same_memory_to_the_same_pixels() -> None:
+    decoder, draw = Decoder(), np.random.default_rng(4)
+    for side in (16, 48, 24, 48, 32):
+        pixels = draw.integers(0, 256, (side, 24, 3), np.uint8)
+        for ending in (".jpg", ".png", ".jpg"):
+            file = cv2.imencode(ending, pixels)[1].tobytes()
+            assert np.array_equal(decoder(file), decode(file))
+    assert decoder(file).base is not None and len(decoder.room) == 48 * 24 * 3
+    ink = io.BytesIO()
+    Image.fromarray(draw.integers(0, 256, (16, 16, 4), np.uint8), "CMYK").save(ink, "JPEG")
+    for tail in (b"", b"\0"):  # with something after its end it is Pillow's, however much room there is
+        assert np.array_equal(decoder(ink.getvalue() + tail), decode(ink.getvalue() + tail))
+    with pytest.raises(OSError):
+        decoder(file[:100])
+
+
+def test_why_a_picture_cannot_be_read_is_told_without_addresses():
+    with pytest.raises(OSError, match="object at 0x") as caught:
+        decode(b"hello")
+    assert why(caught.value) == "cannot identify image file"
+    assert why(ValueError("first\nsecond")) == "first" and why(KeyError()) == "KeyError"

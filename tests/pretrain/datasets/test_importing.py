@@ -1,0 +1,370 @@
+"""Imported benchmarks: what is packed, that others load it, that it repeats byte for byte, and what is told of a data set with gaps."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from mals.attributes import load_space
+from mals.dataset.export import export
+from mals.dataset.pack import pack
+from mals.errors import UserError
+from mals.grid.store import Store
+from pretrain.data.rows import Pairs
+from pretrain.datasets import READERS
+from pretrain.datasets.importing import bring
+from tests.conftest import Mals, environment
+from tests.pretrain.datasets import layouts
+from tests.small.cells import attribute_values, small_run
+
+MADE = {
+    "cuhk-pedes": layouts.cuhk,
+    "icfg-pedes": layouts.icfg,
+    "rstpreid": layouts.rstp,
+    "pa100k": layouts.pa100k,
+    "market1501": layouts.market,
+    "mals-json": layouts.mals,
+}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A miniature of each data set that no test changes."""
+    return {name: make(tmp_path_factory.mktemp(name)) for name, make in MADE.items()}
+
+
+@pytest.fixture(scope="module")
+def packed(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each of them imported."""
+    folders = {name: tmp_path_factory.mktemp("packed") / name for name in sources}
+    for name, folder in folders.items():
+        bring(name, sources[name], str(folder))
+    return folders
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def rows(folder: Path, split: str = "train") -> list[dict]:
+    return [row for path in sorted((folder / "data").glob(f"{split}-*")) for row in pq.read_table(path).to_pylist()]
+
+
+def test_a_picture_is_a_row_with_all_its_captions_person_and_its_file_as_it_is(packed: dict[str, Path], sources: dict[str, Path]) -> None:
+    first, second, third = rows(packed["cuhk-pedes"])
+    assert first["caption"] == "A man in red." and [caption["text"] for caption in second["captions"]] == [
+        *("A man with a bag.", "Red coat, black bag.", "Someone in red.")
+    ]
+    assert {caption["source"] for row in (first, second, third) for caption in row["captions"]} == {"annotator"}
+    assert [row["person"] for row in (first, second, third)] == [1, 1, 2] and "camera" not in first and "attributes" not in first
+    data = (sources["cuhk-pedes"] / "imgs" / "CUHK01/0363004.jpg").read_bytes()
+    assert first["image"] == {"bytes": data, "path": "CUHK01/0363004.jpg"} and first["id"] == "CUHK01/0363004.jpg"
+    assert (first["width"], first["height"], first["synthetic"]) == (16, 32, False)
+    assert first["image_sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_cameras_are_packed_where_names_tell_them(packed: dict[str, Path]) -> None:
+    assert [row["camera"] for row in rows(packed["rstpreid"])] == [14, 3, 14, 3]
+    assert [row["camera"] for row in rows(packed["icfg-pedes"])] == [1, 5, 1]
+    assert [row["camera"] for row in rows(packed["market1501"])] == [1, 3, 2]
+
+
+def test_data_sets_without_captions_have_null_captions_and_all_attributes(packed: dict[str, Path]) -> None:
+    for name, space in (("pa100k", "pa100k"), ("market1501", "market1501")):
+        for row in rows(packed[name]):
+            assert row["caption"] is None and row["captions"] == []
+            assert tuple(row["attributes"]) == load_space(space).names
+    assert [list(row["attributes"].values()) for row in rows(packed["pa100k"])] == [layouts.pa100k_values(at) for at in range(5)]
+    assert [row["age"] for row in rows(packed["market1501"])] == [1, 1, 2]
+    (nobody,) = rows(packed["market1501"], "distractors")
+    assert nobody["person"] is None and nobody["attributes"] is None and nobody["age"] is None
+
+
+def test_mals_is_packed_with_its_labels_unknown_ones_null(packed: dict[str, Path]) -> None:
+    found = rows(packed["mals-json"])
+    assert [row["id"] for row in found] == [f"c_g_a_{number}_{at}" for number in (2, 10) for at in range(4)]
+    values = [[-1 if value is None else value for value in row["attributes"].values()] for row in found]
+    assert values == [attribute_values(at) for at in range(4)] * 2 and found[0]["synthetic"] is True
+
+
+def test_load_dataset_gives_pictures_and_classes(packed: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    found = datasets.load_dataset(str(packed["market1501"]), cache_dir=str(tmp_path))
+    assert {split: len(part) for split, part in found.items()} == {"train": 3, "query": 2, "test": 2, "distractors": 1}
+    features, row = found["train"].features, found["train"][0]
+    assert isinstance(row["image"], Image.Image) and row["image"].size == (16, 32)
+    assert features["attributes"]["hat"].int2str(row["attributes"]["hat"]) == "no" and features["age"].int2str(row["age"]) == "teenager"
+    found = datasets.load_dataset(str(packed["cuhk-pedes"]), cache_dir=str(tmp_path))
+    assert found["test"][0]["captions"][1]["text"] == "Her bag is blue." and found["test"].num_rows == 1
+
+
+def test_pairs_reads_captions_and_persons_of_what_was_packed(packed: dict[str, Path]) -> None:
+    pairs = Pairs.open([packed["cuhk-pedes"]], every=True)
+    assert len(pairs) == 6 and len(set(pairs.persons.tolist())) == 2
+    assert pairs.others(0) == ["He wears a red coat."]
+    pairs = Pairs.open([packed["mals-json"]], classes=load_space("market1501").classes)
+    assert pairs.labels is not None and pairs.labels[1].tolist() == attribute_values(1)
+    assert len(Pairs.open([packed["rstpreid"]], "val")) == 2
+
+
+@pytest.mark.parametrize("name", ["pa100k", "market1501"])
+def test_pairs_reads_attributes_where_there_are_no_captions(name: str, packed: dict[str, Path]) -> None:
+    classes = load_space(name).classes
+    with pytest.raises(UserError, match="has no captions"):
+        Pairs.open([packed[name]], classes=classes)
+    pairs = Pairs.open([packed[name]], classes=classes, captions=False)
+    wanted = [[-1 if value is None else value for value in row["attributes"].values()] for row in rows(packed[name])]
+    assert pairs.labels is not None and pairs.labels.tolist() == wanted and pairs.caption(0) == "" and pairs.picture(1)
+
+
+def test_the_table_tells_what_was_found_beside_what_is_expected(sources: dict[str, Path], tmp_path: Path) -> None:
+    told = bring("cuhk-pedes", sources["cuhk-pedes"], str(tmp_path / "out"))
+    assert told["splits"]["train"] == {
+        "images": {"found": 3, "expected": 34_054},
+        "persons": {"found": 2, "expected": 11_003},
+        "captions": {"found": 6, "expected": 68_126},
+        "missing": 0,
+        "unreadable": 0,
+        "without_caption": 0,
+    }
+    assert "val: 1 persons, where 1,000 are expected" in told["warnings"] and told["rows"] == told["packed"] == 5
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| train | 3 of 34,054 | 2 of 11,003 | 6 of 68,126 |" in card and '"a of b": a was found' in card
+
+
+def test_the_expected_sizes_are_the_known_ones() -> None:
+    sizes = {name: {split: (s.images, s.persons, s.captions) for split, s in about.sizes.items()} for name, (about, _) in READERS.items()}
+    assert sizes["icfg-pedes"] == {"train": (34_674, 3_102, 34_674), "test": (19_848, 1_000, 19_848)}
+    assert sizes["rstpreid"] == {"train": (18_505, 3_701, 37_010), "val": (1_000, 200, 2_000), "test": (1_000, 200, 2_000)}
+    assert {split: images for split, (images, *_) in sizes["pa100k"].items()} == {"train": 80_000, "val": 10_000, "test": 10_000}
+    assert sum(images for images, *_ in sizes["cuhk-pedes"].values()) == 40_206
+    assert sum(captions or 0 for *_, captions in sizes["cuhk-pedes"].values()) == 80_440
+    assert sizes["market1501"]["train"] == (12_936, 751, None) and sizes["mals-json"]["train"][0] == 1_510_330
+
+
+@pytest.mark.parametrize("name", list(MADE))
+def test_the_card_names_source_terms_and_columns_and_the_sums_hold(name: str, packed: dict[str, Path]) -> None:
+    found, about = files(packed[name]), READERS[name][0]
+    card = found["README.md"].decode()
+    assert "license: other\nlicense_name: research-only\n" in card and about.terms in card and about.citation in card and about.url in card
+    assert ("people in it are real" in card) is not about.synthetic
+    assert ("There are no captions" in card) is (about.captions is None) and ("## Attributes" in card) is (about.space is not None)
+    listed = dict(reversed(line.split("  ")) for line in found["SHA256SUMS"].decode().splitlines())
+    wanted = {path: data for path, data in found.items() if path != "SHA256SUMS" and not path.startswith(".made/")}
+    assert listed == {path: hashlib.sha256(data).hexdigest() for path, data in wanted.items()}
+
+
+def test_an_import_repeats_byte_for_byte_wherever_the_data_set_lies(packed: dict[str, Path], tmp_path: Path) -> None:
+    for name, make in MADE.items():
+        bring(name, make(tmp_path / "elsewhere" / name), str(tmp_path / "again" / name))
+        assert files(tmp_path / "again" / name) == files(packed[name])
+        assert str(tmp_path).encode() not in b"".join(files(packed[name]).values())
+
+
+def test_rows_are_cut_into_files_and_row_groups(sources: dict[str, Path], tmp_path: Path) -> None:
+    bring("rstpreid", sources["rstpreid"], str(tmp_path / "out"), rows_per_file=3)
+    names = sorted(path.name for path in (tmp_path / "out" / "data").glob("train-*"))
+    assert names == ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
+    assert [pq.read_metadata(tmp_path / "out" / "data" / name).num_rows for name in names] == [3, 1]
+    assert [row["person"] for row in rows(tmp_path / "out")] == [0, 0, 1, 1]
+
+
+def test_missing_and_unreadable_pictures_are_left_out_counted_and_named(tmp_path: Path) -> None:
+    source = layouts.rstp(tmp_path / "rstp")
+    (source / "imgs" / "0000_c14_0000.jpg").unlink()
+    torn = source / "imgs" / "0001_c3_0001.jpg"
+    torn.write_bytes(torn.read_bytes()[:-40])
+    (source / "imgs" / "3701_c3_0001.jpg").write_bytes(b"")
+    told = bring("rstpreid", source, str(tmp_path / "out"))
+    assert told["missing"] == ["0000_c14_0000.jpg"] and [name.split(" (")[0] for name in told["unreadable"]] == [
+        *("0001_c3_0001.jpg", "3701_c3_0001.jpg")
+    ]
+    train, val = told["splits"]["train"], told["splits"]["val"]
+    assert (train["missing"], train["unreadable"], train["images"]["found"], train["persons"]["found"]) == (1, 1, 2, 2)
+    assert (val["missing"], val["unreadable"], val["images"]["found"]) == (0, 1, 1)
+    assert "pictures left out as missing: 1, such as 0000_c14_0000.jpg" in told["notes"]
+    assert [row["id"] for row in rows(tmp_path / "out")] == ["0000_c3_0001.jpg", "0001_c14_0000.jpg"]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| split | images | persons | captions | missing | unreadable |" in card and len(Pairs.open([tmp_path / "out"])) == 2
+
+
+def test_only_the_first_twenty_missing_pictures_are_named(tmp_path: Path) -> None:
+    source = layouts.mals(tmp_path / "mals", 40)
+    for at in range(30):
+        (source / "images" / "MALS" / "gene_crop" / "c_g_a_10" / f"{at}.jpg").unlink()
+    told = bring("mals-json", source, str(tmp_path / "out"))
+    assert told["splits"]["train"]["missing"] == 30 and told["missing"] == [f"gene_crop/c_g_a_10/{at}.jpg" for at in range(20)]
+
+
+def test_a_picture_without_a_caption_is_left_out_where_there_should_be_one(tmp_path: Path) -> None:
+    source = layouts.cuhk(tmp_path / "cuhk")
+    found = json.loads((source / "reid_raw.json").read_text())
+    found[0]["captions"] = ["", " "]
+    layouts.written(source / "reid_raw.json", found)
+    told = bring("cuhk-pedes", source, str(tmp_path / "out"))
+    assert told["splits"]["train"]["without_caption"] == 1 and told["splits"]["train"]["images"]["found"] == 2
+
+
+def test_a_split_without_any_picture_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    source = layouts.rstp(tmp_path / "rstp")
+    for path in (source / "imgs").glob("3901_*"):
+        path.unlink()
+    with pytest.raises(
+        UserError, match=r"the split test of RSTPReid would be empty: none of its 2 pictures is in .*imgs, such as 3901_c14"
+    ):
+        bring("rstpreid", source, str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_of_which_no_picture_can_be_read_is_refused(tmp_path: Path) -> None:
+    source = layouts.rstp(tmp_path / "rstp")
+    for path in (source / "imgs").glob("3701_*"):
+        path.write_bytes(b"not a picture")
+    with pytest.raises(UserError, match="none of the 2 pictures of the split val of RSTPReid can be read"):
+        bring("rstpreid", source, str(tmp_path / "out"))
+    assert not (tmp_path / "out" / "SHA256SUMS").exists()
+
+
+def test_a_list_that_is_missing_is_told_as_a_split_of_nothing(tmp_path: Path) -> None:
+    source = layouts.cuhk_lists(tmp_path / "aptm")
+    (source / "data" / "finetune" / "cuhk_val.json").unlink()
+    told = bring("cuhk-pedes", source, str(tmp_path / "out"))
+    assert told["splits"]["val"]["images"] == {"found": 0, "expected": 3_078}
+    assert "val: 0 images, where 3,078 are expected" in told["warnings"]
+
+
+def test_pictures_that_came_later_are_packed_by_the_same_command(tmp_path: Path) -> None:
+    source, whole = layouts.rstp(tmp_path / "rstp"), layouts.rstp(tmp_path / "whole")
+    late = sorted((source / "imgs").glob("000?_*"))[:3]
+    kept = [path.read_bytes() for path in late]
+    for path in late:
+        path.unlink()
+    bring("rstpreid", source, str(tmp_path / "out"), rows_per_file=3)
+    for path, data in zip(late, kept, strict=True):
+        path.write_bytes(data)
+    told = bring("rstpreid", source, str(tmp_path / "out"), rows_per_file=3)
+    assert told["packed"] == 4 and told["splits"]["train"]["missing"] == 0  # those of val and test are kept
+    bring("rstpreid", whole, str(tmp_path / "once"), rows_per_file=3)
+    assert files(tmp_path / "out") == files(tmp_path / "once")
+    (source / "imgs" / "0000_c14_0000.jpg").unlink()
+    (source / "imgs" / "0000_c3_0001.jpg").unlink()
+    bring("rstpreid", source, str(tmp_path / "out"), rows_per_file=3)
+    assert sorted(path.name for path in (tmp_path / "out" / "data").glob("train-*")) == ["train-00000-of-00001.parquet"]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@contextmanager
+def killed_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Stop in the middle of the writing of the given file."""
+    writer, count = Store.writer, 0
+
+    @contextmanager
+    def stopping(store: Store, name: str) -> Iterator[Path]:
+        nonlocal count
+        count += 1
+        with writer(store, name) as path:
+            yield path
+            if count - 1 == moment:
+                raise Killed(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "writer", stopping)
+        yield
+
+
+@pytest.mark.parametrize("moment", range(11))
+def test_an_import_that_stopped_while_it_wrote_any_file_completes_to_the_same_bytes(
+    moment: int, sources: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, source = str(tmp_path / "killed"), sources["rstpreid"]
+    with killed_at(moment, monkeypatch), pytest.raises(Killed):
+        bring("rstpreid", source, folder, rows_per_file=3)
+    assert not (tmp_path / "killed" / "SHA256SUMS").exists()
+    again = bring("rstpreid", source, folder, rows_per_file=3)
+    bring("rstpreid", source, str(tmp_path / "whole"), rows_per_file=3)
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+    assert again["packed"] == [8, 8, 8, 5, 5, 4, 4, 2, 2, 0, 0][moment]
+
+
+def test_a_killed_import_completes_to_the_same_bytes(tmp_path: Path) -> None:
+    source = layouts.mals(tmp_path / "mals", 400)
+    words = ("mals-json", source, tmp_path / "killed")
+    script = f"from pretrain.datasets.importing import bring\nbring({words[0]!r}, {str(source)!r}, {str(words[2])!r}, rows_per_file=40)\n"
+    process = subprocess.Popen([sys.executable, "-c", script], env=environment(), start_new_session=True)
+    while not list((tmp_path / "killed").glob(".made/*.json")):
+        assert process.poll() is None
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "SHA256SUMS").exists()
+    again = bring("mals-json", source, str(tmp_path / "killed"), rows_per_file=40)
+    bring("mals-json", source, str(tmp_path / "whole"), rows_per_file=40)
+    assert 0 < again["packed"] < 800 and files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def test_a_finished_import_is_left_as_it_is_and_a_spoilt_file_is_made_again(sources: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    bring("cuhk-pedes", sources["cuhk-pedes"], str(folder))
+    before, times = files(folder), {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert bring("cuhk-pedes", sources["cuhk-pedes"], str(folder))["packed"] == 0
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    spoilt = folder / "data/test-00000-of-00001.parquet"
+    spoilt.write_bytes(spoilt.read_bytes()[:-1] + b"?")
+    assert bring("cuhk-pedes", sources["cuhk-pedes"], str(folder))["packed"] == 1 and files(folder) == before
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_left_alone(
+    packed: dict[str, Path], sources: dict[str, Path], tmp_path: Path
+) -> None:
+    before = files(packed["rstpreid"])
+    with pytest.raises(UserError, match=r"holds another data set \(it differs in benchmark\)"):
+        bring("cuhk-pedes", sources["cuhk-pedes"], str(packed["rstpreid"]))
+    with pytest.raises(UserError, match="holds something else already"):
+        bring("cuhk-pedes", sources["cuhk-pedes"], str(sources["rstpreid"]))
+    assert files(packed["rstpreid"]) == before
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="is not a folder"):
+        bring("cuhk-pedes", sources["cuhk-pedes"], str(tmp_path / "file"))
+
+
+def test_what_mals_exports_comes_back(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", 60, split={"train": 0.7, "test": 0.3})
+    pack(run)
+    export(run, str(tmp_path / "json"), "mals-json")
+    bring("mals-json", tmp_path / "json", str(tmp_path / "out"))
+    for split in ("train", "test"):
+        wanted, found = rows(tmp_path / "run" / "dataset", split), rows(tmp_path / "out", split)
+        assert len(found) > 0
+        for name in ("id", "caption", "attributes", "width", "height", "image_sha256"):
+            assert [row[name] for row in found] == [row[name] for row in wanted]
+
+
+def test_the_command_prints_the_table_and_refuses_with_exit_code_two(mals: Mals, tmp_path: Path) -> None:
+    source = layouts.rstp(tmp_path / "rstp")
+    found = mals("import", "rstpreid", source, "--to", "out", "--json")
+    assert found.returncode == 0, found.stderr
+    told = json.loads(found.stdout)
+    assert told["splits"]["test"]["captions"] == {"found": 4, "expected": 2_000} and told["packed"] == 8
+    found = mals("import", "rstpreid", source, "--to", "out")
+    lines = [line.split() for line in found.stdout.splitlines()]
+    assert found.returncode == 0 and lines[0] == ["split", "images", "persons", "captions"]
+    assert lines[1] == ["train", "4", "of", "18,505", "2", "of", "3,701", "8", "of", "37,010"]
+    for words in (("cuhk-pedes", source), ("coco", source), ("rstpreid", tmp_path / "nowhere")):
+        refused = mals("import", *words, "--to", "other")
+        assert refused.returncode == 2 and refused.stdout == "" and len(refused.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,315 @@
+"""APTM's losses: those of the authors' code, and what they should do besides."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from mals.errors import UserError
+from mals.settings import check_kind
+from pretrain import losses
+from pretrain.config import TRAINING, Training
+from pretrain.method import Batch, Text
+from pretrain.methods.aptm import published_weights
+from pretrain.methods.aptm.method import Aptm, draw, own_slice
+from pretrain.towers.bert import Embeddings, Layer, WordHead
+from pretrain.train import compile_blocks
+from tests.pretrain.towers.towers import GOLDEN, WEIGHTS, golden, near
+
+ONCE = (nn.Linear, Layer, Embeddings, WordHead)
+ONES = dict.fromkeys(("itc", "itm", "mlm", "iac", "iam", "mam"), 1.0)
+
+
+def settings(**given: Any) -> Training:
+    found = check_kind({"preset": "tiny", **given}, "test", TRAINING)
+    assert isinstance(found, Training)
+    return found
+
+
+def reference(**method: Any) -> tuple[Aptm, dict[str, Tensor]]:
+    """The golden model as our method, evaluating, with its inputs."""
+    c = json.loads((GOLDEN / "config.json").read_text())
+    vectors = golden()[1]
+    config = settings(
+        data={"height": c["h"], "width": c["w"]},
+        vision={"embed": c["embed_dim"], "depths": c["depths"], "heads": c["heads"], "window": c["window"]},
+        words={name: c[name] for name in ("hidden", "layers", "fusion", "inter")} | {"heads": c["bheads"], "positions": c["max_pos"]},
+        aptm={"proj": c["proj"], "weights": ONES, "prompts_per_image": False, **method},
+    )
+    prompts = Text(vectors["in.attr_ids"], vectors["in.attr_mask"].bool())
+    masked = Text(vectors["in.attr_ids_masked"], prompts.mask)
+    targets = slots(prompts.ids.shape, vectors["in.attr_masked_pos"], vectors["in.attr_masked_ids"])
+    method_ = Aptm(config, c["vocab"], prompts, lambda step: (masked, targets)).eval()
+    published_weights.load(method_, published_weights.read_aptm(WEIGHTS), WEIGHTS)
+    return method_, vectors
+
+
+def slots(shape: torch.Size, places: Tensor, words: Tensor) -> Tensor:
+    """Targets [R, L] from the authors' slots: places [R, M] and words [R, M], -100 where a slot is empty."""
+    found = torch.full(shape, -100)
+    for row, (at, word) in enumerate(zip(places.tolist(), words.tolist(), strict=True)):
+        for place, target in zip(at, word, strict=True):
+            if target != -100:
+                found[row, place] = target
+    return found
+
+
+def batch_of(vectors: dict[str, Tensor], unique: bool = False) -> Batch:
+    text = Text(vectors["in.text_ids"], vectors["in.text_mask"].bool())
+    rows = torch.arange(len(text.ids))
+    return Batch(
+        rows=rows,
+        persons=rows if unique else vectors["in.idx"],
+        images=vectors["in.image"],
+        text=text,
+        masked=Text(vectors["in.text_ids_masked"], text.mask),
+        targets=slots(text.ids.shape, vectors["in.masked_pos"], vectors["in.masked_ids"]),
+        labels=vectors["in.label"],
+    )
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("smoothing", [0.0, 0.4])
+def test_the_six_losses_are_those_of_the_authors_code(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, vectors = reference(smoothing=smoothing)
+    monkeypatch.setattr(method, "draw", lambda scores, same, draws: scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1))
+    monkeypatch.setattr(method, "_asked", lambda rows, step: vectors["in.iam_prompts"][None].expand(rows, -1))
+    first = [[row for row, true in enumerate(column) if true == 1][:1] for column in losses.prompt_labels(vectors["in.label"]).T.tolist()]
+    shown = [(prompt, rows[0]) for prompt, rows in enumerate(first) if rows]
+    monkeypatch.setattr(method, "_shown", lambda true, step: tuple(torch.tensor(column) for column in zip(*shown, strict=True)))
+    with torch.no_grad():
+        found = method(batch_of(vectors), 0)
+        unique = method(batch_of(vectors, unique=True), 0)
+    ending = f"_smooth{smoothing:g}" if smoothing else ""
+    expected = {
+        "itc": "itc_idx",
+        "itm": "itm_hardest",
+        "mlm": "mlm",
+        "iac": f"iac{ending}",
+        "iam": f"iam{ending}",
+        "mam": "mam_first_match",
+    }
+    for name, theirs in expected.items():
+        near(found[name], vectors[f"out.loss_{theirs}"])
+    near(unique["itc"], vectors["out.loss_itc_unique"])
+
+
+def small(seed: int = 0, **given: Any) -> tuple[Aptm, Batch]:
+    """A small method and a random batch of eight rows, all that any loss wants."""
+    given = {
+        "data": {"height": 64, "width": 32},
+        "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4},
+        "words": {"hidden": 32, "inter": 64},
+    } | given
+    config = settings(**given)
+    torch.manual_seed(seed)
+    ids = torch.randint(5, 90, (54, 7))
+    prompts = Text(ids, torch.ones_like(ids).bool())
+    targets = torch.full_like(ids, -100)
+    targets[:, 2] = ids[:, 2]
+    method = Aptm(config, 100, prompts, lambda step: (Text(ids.index_fill(1, torch.tensor([2]), 4), prompts.mask), targets))
+    captions = torch.randint(5, 90, (8, 12))
+    words = torch.full_like(captions, -100)
+    words[:, 3:5] = captions[:, 3:5]
+    batch = Batch(
+        rows=torch.arange(8),
+        persons=torch.arange(8) // 2,
+        images=torch.randn(8, 3, 64, 32),
+        text=Text(captions, torch.ones_like(captions).bool()),
+        masked=Text(captions.index_fill(1, torch.tensor([3, 4]), 4), torch.ones_like(captions).bool()),
+        targets=words,
+        labels=torch.randint(-1, 2, (8, 27)),
+    )
+    return method, batch
+
+
+def test_each_of_the_six_losses_falls_on_a_batch_repeated_fifty_times() -> None:
+    method, batch = small()
+    optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
+    seen = []
+    for _ in range(50):
+        found = method(batch, 0)
+        optimizer.zero_grad()
+        torch.stack(list(found.values())).sum().backward()
+        optimizer.step()
+        seen.append({name: float(loss.detach()) for name, loss in found.items()})
+    assert set(seen[0]) == set(ONES)
+    for name in ONES:
+        assert sum(one[name] for one in seen[-5:]) / 5 < seen[0][name], name
+
+
+def test_every_layer_is_computed_once_a_step() -> None:
+    method, batch = small(aptm={"weights": ONES | {"itc_eda": 1.0, "itm_eda": 1.0}})
+    towers = {"swin": method.swin, "bert": method.bert}
+    parts = {f"{name}.{at}": part for name, tower in towers.items() for at, part in tower.named_modules() if isinstance(part, ONCE)}
+    calls = dict.fromkeys(parts, 0)
+    for name, part in parts.items():
+        part.register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
+    found = method(replace(batch, other=batch.text), 0)
+    assert len(found) == 8 and len(calls) > 60 and set(calls.values()) == {1}
+
+
+@pytest.mark.parametrize("labels", [torch.full((8, 27), -1), torch.full((8, 27), -1).index_fill(0, torch.tensor([0]), 1)])
+def test_unknown_attributes_and_a_whole_unknown_batch_give_no_nan(labels: Tensor) -> None:
+    method, batch = small()
+    found = method(Batch(**{**vars(batch), "labels": labels}), 3)
+    torch.stack(list(found.values())).sum().backward()
+    assert all(torch.isfinite(loss) for loss in found.values())
+    assert all(torch.isfinite(one.grad).all() for one in method.parameters() if one.grad is not None)
+
+
+def test_a_batch_of_one_person_gives_no_negatives_and_no_nan() -> None:
+    method, batch = small()
+    assert torch.isfinite(method(Batch(**{**vars(batch), "persons": torch.zeros(8, dtype=torch.int64)}), 0)["itm"])
+
+
+@pytest.mark.parametrize("name", list(ONES))
+def test_a_loss_of_weight_0_is_not_computed_and_the_others_stay(name: str) -> None:
+    method, batch = small(aptm={"weights": {**ONES, name: 0.0}})
+    assert set(method.eval()(batch, 0)) == set(ONES) - {name}
+
+
+def test_a_weight_that_is_missing_or_misspelt_is_refused() -> None:
+    weights = dict(ONES)
+    with pytest.raises(UserError, match=r"there is no setting aptm\.weights\.mml; did you mean aptm\.weights\.mlm\?"):
+        settings(aptm={"weights": {**weights, "mml": 1.0}})
+    bare = {"preset": "tiny", "aptm": {"weights": weights}}
+    config = check_kind(bare, "test", TRAINING).model_dump()
+    del config["aptm"]["weights"]["mlm"]
+    with pytest.raises(ValueError, match="mlm"):
+        Training.model_validate(config)
+
+
+def test_negatives_are_of_other_persons_and_the_same_for_the_same_step() -> None:
+    method, batch = small(aptm={"weights": ONES})
+    image, text = (normalize(torch.randn(8, 5), dim=1) for _ in range(2))
+    one, again, other = (method._rivals({"caption": text}, image, batch.persons, step)["caption"] for step in (5, 5, 6))
+    for mine, same, new in zip((one.pictures, one.texts), (again.pictures, again.texts), (other.pictures, other.texts), strict=True):
+        assert (batch.persons[mine] != batch.persons).all() and torch.equal(mine, same) and not torch.equal(mine, new)
+    assert not torch.equal(one.pictures, one.texts) and not one.none.any()
+
+
+def test_negatives_are_drawn_in_proportion_to_their_likeness() -> None:
+    scores = torch.tensor([[2.0, 1.0, 0.0, 5.0]]).expand(20_000, 4)
+    same = torch.tensor([[False, False, False, True]]).expand(20_000, 4)
+    chance = torch.rand(20_000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = draw(scores, same, chance).bincount(minlength=4) / 20_000
+    likely = scores[0].softmax(0)[:3]
+    torch.testing.assert_close(found, torch.cat([likely / likely.sum(), torch.zeros(1)]), atol=0.01, rtol=0)
+    edges = draw(scores[:2], same[:2], torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64))
+    assert edges.tolist() == [0, 2]  # never the masked one, whatever the number
+
+
+def test_the_first_and_the_last_that_may_be_drawn_are_no_one_of_the_same_person() -> None:
+    same = torch.tensor([[True, False, True], [False, True, True], [True, True, True]])
+    for value in (0.0, 0.5, 1 - 2**-53):
+        found = draw(torch.zeros(3, 3), same, torch.full((3,), value, dtype=torch.float64))
+        assert found[:2].tolist() == [1, 0] and 0 <= found[2] < 3
+
+
+def test_prompts_are_drawn_a_picture_unless_published() -> None:
+    method, _ = small(aptm={"weights": ONES, "prompts": 5})
+    asked = method._asked(8, 1)
+    assert asked.shape == (8, 5) and len({tuple(row) for row in asked.tolist()}) > 1 and all(len(set(row)) == 5 for row in asked.tolist())
+    method, _ = small(aptm={"weights": ONES, "prompts_per_image": False})
+    assert len({tuple(row) for row in method._asked(8, 1).tolist()}) == 1
+
+
+DROPS = {"words": {"hidden": 32, "inter": 64, "dropout": 0.2}, "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4, "drop_path": 0.3}}
+CALM = {"words": {"hidden": 32, "inter": 64, "dropout": 0.0}, "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4, "drop_path": 0.0}}
+
+
+def steps(method: Aptm, batch: Batch, count: int) -> list[dict[str, float]]:
+    """The losses of some steps, each seeded as the loop does it."""
+    optimizer, told = torch.optim.SGD(method.parameters(), lr=0.1), []
+    for step in range(count):
+        torch.manual_seed(step)
+        found = method(batch, step)
+        optimizer.zero_grad()
+        torch.stack(list(found.values())).sum().backward()
+        optimizer.step()
+        told.append({name: float(loss.detach()) for name, loss in found.items()})
+    return told
+
+
+def test_checkpointing_changes_neither_losses_nor_gradients() -> None:
+    plain, batch = small(**DROPS)
+    spared, _ = small(**DROPS, checkpointing=True)
+    assert spared.swin.checkpointing and spared.bert.checkpointing and not plain.swin.checkpointing and not plain.bert.checkpointing
+    for one, other in zip(steps(plain, batch, 3), steps(spared, batch, 3), strict=True):
+        assert other == pytest.approx(one, rel=1e-5)
+    for one, other in zip(plain.parameters(), spared.parameters(), strict=True):
+        assert one.grad is not None and other.grad is not None
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_losses_under_the_same_names() -> None:
+    """What torch makes of them, short of the C++ or Triton that it would write, which takes it a minute."""
+    plain, batch = small(**CALM)
+    compiled, _ = small(**CALM)
+    names = set(compiled.state_dict())
+    compile_blocks(compiled, "aot_eager")
+    for one, other in zip(steps(plain, batch, 2), steps(compiled, batch, 2), strict=True):
+        assert other == pytest.approx(one, abs=1e-3)
+    assert set(compiled.state_dict()) == names and all(block._compiled_call_impl for block in compiled.bert.layers)
+
+
+def test_the_published_gather_of_one_process_is_the_features_themselves() -> None:
+    own = torch.randn(4, 3, requires_grad=True)
+    assert own_slice(own) is own
+
+
+def test_balanced_values_count_half_each_however_rare_one_is() -> None:
+    method, _ = reference(balanced=True)
+    attributes = len(method.get_buffer("value_weights"))
+    labels = torch.randint(-1, 2, (50, attributes), generator=torch.Generator().manual_seed(0))
+    labels[:, 0] = torch.tensor([1] * 10 + [0] * 39 + [-1])
+    labels[:, 1] = torch.tensor([0] * 49 + [1])  # one in fifty counts ten times, not fifty
+    assert method._weighed(labels) is not None and bool((method._weighed(labels) == 1).all())
+    method.balance(labels)
+    weighed = method._weighed(labels)
+    assert weighed is not None
+    for value in (0, 1):
+        assert float(weighed[:, 0][labels[:, 0] == value].sum()) == pytest.approx(49 / 2)
+    assert float(weighed[49, 1]) == 10
+    asked = torch.tensor([[0, 1, 2, 3]]).expand(50, -1)  # "it is 0" and "it is 1" of two attributes: each answer tells the value
+    answers = losses.prompt_labels(labels).gather(1, asked)
+    told = method._weighed(answers, asked)
+    known = labels[:, :2].repeat_interleave(2, 1) >= 0
+    assert told is not None and told[known].equal(weighed[:, :2].repeat_interleave(2, 1)[known])
+    assert reference(balanced=False)[0]._weighed(labels) is None
+
+
+def test_it_can_do_what_its_losses_taught_it() -> None:
+    """By a matching head that no caption has trained nothing is ordered."""
+    nothing = dict.fromkeys(ONES, 0.0)
+    for taught, able in {
+        "itc": {"embed", "recognise"},
+        "itm": {"recognise"},
+        "iac": {"embed", "recognise"},
+        "iam": {"recognise"},
+        "mlm": set(),
+    }.items():
+        assert small(aptm={"weights": {**nothing, taught: 1.0}})[0].abilities == able
+    assert small(aptm={"weights": {**nothing, "itc": 1.0, "itm": 1.0}})[0].abilities == {"embed", "match", "recognise"}
+    attributes = {**nothing, "iac": 1.0, "iam": 1.0}
+    for weights, asked, published in (
+        (attributes, "matching logit + cosine / temperature", "matching logit"),
+        ({**nothing, "iac": 1.0}, "cosine", "cosine"),
+    ):
+        method = small(aptm={"weights": weights})[0]
+        assert (method.believed_by(), method.believed_by(published=True)) == (asked, published)
+    assert small(aptm={"weights": ONES, "classifier": True})[0].abilities == {"classify"}
+
+
+def test_at_full_size_it_has_214_million_parameters() -> None:
+    prompts = Text(torch.zeros(54, 9, dtype=torch.int64), torch.ones(54, 9).bool())
+    for preset in ("aptm", "aptm-paper"):
+        with torch.device("meta"):
+            method = Aptm(settings(preset=preset), 30522, prompts, lambda step: (prompts, prompts.ids))
+        assert sum(one.numel() for one in method.parameters()) == 214_456_629

@@ -1,0 +1,130 @@
+"""The vision tower: equal to the authors', and its windows where they are said to be."""
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from mals.errors import UserError
+from pretrain.towers.swin import APART, Block, Swin, join, relative_index, shift_mask, split
+from tests.pretrain.towers.towers import count, full, golden, near
+
+
+def tiny(**extra) -> Swin:
+    torch.manual_seed(0)
+    return Swin(64, 32, embed_dim=8, depths=(2, 2), heads=(1, 2), window=4, **extra)
+
+
+@pytest.mark.golden
+def test_tokens_and_features_are_the_authors():
+    towers, vectors = golden()
+    with torch.no_grad():
+        seen = towers.swin(vectors["in.image"])
+        features = normalize(towers.vision_proj(seen.pooled), dim=-1)
+    near(seen.tokens, vectors["out.image_embeds"])
+    near(features, vectors["out.image_feat"])
+    assert seen.grid == (6, 2)
+
+
+def test_full_size():
+    swin = full().swin
+    assert count(swin) == 86_753_016 and swin.grid == (12, 4) and swin.width == 1024
+    geometry = [[(block.window, block.shift) for block in stage.blocks] for stage in swin.stages]
+    assert geometry == [[(8, 0), (8, 4)], [(8, 0), (8, 4)], [(8, 0)] * 18, [(4, 0)] * 2]
+    assert [tuple(stage.blocks[0].attention.bias_table.shape) for stage in swin.stages] == [(225, 4), (225, 8), (225, 16), (49, 32)]
+
+
+def test_drop_path_grows_linearly():
+    drops = [block.drop for stage in full().swin.stages for block in stage.blocks]
+    torch.testing.assert_close(torch.tensor(drops), torch.linspace(0, 0.1, 24))
+
+
+def test_global_token_is_the_mean_of_the_others():
+    seen = tiny().eval()(torch.randn(2, 3, 64, 32))
+    assert seen.tokens.shape == (2, 1 + 8 * 4, 16) and seen.grid == (8, 4)
+    torch.testing.assert_close(seen.tokens[:, 0], seen.tokens[:, 1:].mean(1))
+    torch.testing.assert_close(seen.tokens[:, 0], seen.pooled)
+
+
+def test_join_undoes_split_and_windows_are_squares():
+    x = torch.arange(2 * 8 * 4 * 3.0).view(2, 8, 4, 3)
+    windows = split(x, 4)
+    assert windows.shape == (2, 2, 16, 3)
+    torch.testing.assert_close(windows[1, 1].view(4, 4, 3), x[1, 4:, :])
+    torch.testing.assert_close(join(windows, 4, (8, 4)), x)
+
+
+def test_relative_index_numbers_offsets():
+    index = relative_index(3)
+    for a in range(9):
+        for b in range(9):
+            dy, dx = a // 3 - b // 3, a % 3 - b % 3
+            assert index[a, b] == (dy + 2) * 5 + dx + 2
+
+
+def test_shifted_windows_see_only_true_neighbours():
+    height, width, window, shift = 12, 8, 4, 2
+    place = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), -1)
+    rolled = split(place.roll((-shift, -shift), (0, 1))[None], window)[0]  # where each token of a window comes from
+    plain = split(place[None], window)[0]
+    apart = (rolled[:, :, None] - rolled[:, None]) != (plain[:, :, None] - plain[:, None])
+    mask = shift_mask((height, width), window, shift)
+    assert torch.equal(mask == APART, apart.any(-1)) and set(mask.unique().tolist()) == {APART, 0.0}
+
+
+def reach(block: Block, grid: tuple[int, int]) -> torch.Tensor:
+    """Which places of the map the token in its middle hears of."""
+    x = torch.randn(1, *grid, 8, requires_grad=True)
+    block(x)[0, grid[0] // 2, grid[1] // 2].sum().backward()
+    return x.grad.abs().sum(-1)[0] > 0
+
+
+def test_a_clipped_window_never_shifts_and_hears_of_no_other():
+    swin = Swin(96, 32, embed_dim=8, depths=(2,), heads=(1,), window=8)
+    for block in swin.eval().stages[0].blocks:
+        heard = reach(block, (24, 8))
+        assert heard[8:16].all() and heard.sum() == 64
+
+
+def test_shifted_windows_cross_the_borders_of_plain_ones():
+    plain, shifted = tiny().eval().stages[0].blocks
+    assert reach(plain, (16, 8)).nonzero().amin(0).tolist() == [8, 4]
+    assert reach(shifted, (16, 8)).nonzero().amin(0).tolist() == [6, 2]
+
+
+def test_a_dropped_branch_is_nothing_or_more():
+    block = tiny(drop_path=0.5).train().stages[1].blocks[1]
+    assert block.drop == 0.5
+    factors = block.dropped(torch.ones(4000, 1, 1, 1)).flatten()
+    assert set(factors.tolist()) == {0.0, 2.0} and 0.95 < factors.mean() < 1.05
+    assert torch.equal(block.eval().dropped(torch.ones(9, 1, 1, 1)), torch.ones(9, 1, 1, 1))
+
+
+def test_checkpointing_changes_no_number():
+    images, results = torch.randn(4, 3, 64, 32), []
+    for checkpointing in (False, True):
+        swin = tiny(drop_path=0.5, checkpointing=checkpointing).train()
+        torch.manual_seed(1)
+        tokens = swin(images).tokens
+        tokens.square().sum().backward()
+        results.append([tokens.detach(), *(p.grad for p in swin.parameters())])
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_every_parameter_learns():
+    swin = tiny(drop_path=0.0).train()
+    swin(torch.randn(2, 3, 64, 32)).tokens.square().mul(torch.rand(16)).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in swin.parameters())
+
+
+def test_half_precision_is_near():
+    swin, images = tiny().eval(), torch.randn(2, 3, 64, 32)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        half = swin(images).tokens.float()
+    assert (half - swin(images).tokens).abs().max() < 0.1
+
+
+@pytest.mark.parametrize(("sizes", "said"), [((62, 32), "patches"), ((64, 40), "windows"), ((40, 20), "halved")])
+def test_sizes_that_do_not_divide_are_refused(sizes, said):
+    with pytest.raises(UserError, match=said):
+        Swin(*sizes, embed_dim=8, depths=(1, 1), heads=(1, 1), window=4 if said != "halved" else 5)
