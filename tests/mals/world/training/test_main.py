@@ -10,7 +10,8 @@ from mals import models, settings
 from mals.stages.caption import stage as caption
 from mals.stages.crop import stage as crop
 from mals.stages.generate import stage as generate
-from mals.world.training import MINUTES, SHIPPED, install, swin, train
+from mals.world.training import swin
+from mals.world.training.__main__ import MINUTES, SHIPPED, install, train
 from mals.world.training.corpus import draw_corpus, fault_of
 from pretrain.methods.aptm.initial_weights import EMBEDDED, start_vision
 
