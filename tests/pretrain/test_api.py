@@ -98,7 +98,7 @@ def test_attributes_are_those_that_evaluation_recognises_with_a_score(method: Lo
         (lambda method: method.embed_text([]), "there is no sentence to read"),
         (lambda method: method.embed_text(["a man", " "]), "has no word"),
         (lambda method: method.embed_image("no/such.jpg"), r"no/such.jpg cannot be read as a picture"),
-        (lambda method: method.embed_image(Path(__file__)), r"test_loaded.py cannot be read as a picture"),
+        (lambda method: method.embed_image(Path(__file__)), r"test_api.py cannot be read as a picture"),
         (lambda method: method.embed_image(np.zeros((4, 4))), r"picture 0 is an array \(4, 4\) of float64"),
         (lambda method: method.attributes(np.zeros((2, 4, 4, 3))), r"picture 0 is an array \(4, 4, 3\) of float64"),
         (lambda method: method.attributes(Image.new("RGB", (4, 8)), "nowhere"), "there is no attribute space nowhere"),

@@ -20,7 +20,7 @@ from tests.pretrain.releases import SMALL, released
 
 SMALL_MEMORY = """
 import resource, sys
-import cli.main, pretrain.evaluate, pretrain.search, pretrain.zeroshot, pretrain.trained, torch._dynamo
+import cli.main, pretrain.evaluate, pretrain.search, pretrain.zeroshot, pretrain.trained_method, torch._dynamo
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 500_000_000, resource.RLIM_INFINITY))
 cli.main.main()

@@ -275,12 +275,12 @@ def planned(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 def test_a_plan_of_attributes_keeps_what_was_wanted(tmp_path, planned):
     receipt = planned(text="{shares: {hat: {yes: 0.25, no: 0.75}}}")
-    table = pq.read_table(tmp_path / "run/plan/00000.parquet")
-    assert table.schema == table.PLAN
-    assert (receipt["rows"], len(table)) == (200, 200)
-    assert Counter(row[AT["hat"]] for row in table["wanted"].to_pylist()) == {0: 50, 1: 150}
-    assert table["prompt"].to_pylist() == table["caption"].to_pylist()
-    assert len(set(table["caption"].to_pylist())) > 190
+    rows = pq.read_table(tmp_path / "run/plan/00000.parquet")
+    assert rows.schema == table.PLAN
+    assert (receipt["rows"], len(rows)) == (200, 200)
+    assert Counter(row[AT["hat"]] for row in rows["wanted"].to_pylist()) == {0: 50, 1: 150}
+    assert rows["prompt"].to_pylist() == rows["caption"].to_pylist()
+    assert len(set(rows["caption"].to_pylist())) > 190
 
 
 def test_a_joint_table_that_has_changed_makes_another_plan(tmp_path, planned):

@@ -334,7 +334,7 @@ def test_building_the_stage_loads_no_library() -> None:
     import sys
 
     code = (
-        "import sys; from mals import settings; from mals.stages.generate import stage; from mals import safety; "
+        "import sys; from mals import settings; from mals.stages.generate import stage; from mals.stages import safety; "
         "c = settings.check({}); stage(c); safety.stage(c); print([m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -28,9 +28,9 @@ ORDER = [[0, 1, 4, 17, 10], [7, 13, 17, 3, 12]]  # of seed 42: what old checkpoi
 
 TRAINER = """
 import sys, time, psutil
-from pretrain.data import Loader, Pairs
+from pretrain.data.loader import Loader, Pairs
 from pretrain.method import Wants
-from pretrain.text import Tokenizer, train_vocabulary
+from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
 pairs = Pairs.open(sys.argv[1:])
 loader = Loader(pairs, Tokenizer.of(train_vocabulary(pairs.captions(), 100)), Wants(), batch=4, seed=1, workers=2)
 next(iter(loader))

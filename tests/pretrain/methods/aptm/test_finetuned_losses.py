@@ -20,7 +20,9 @@ RECOGNITION = {"itc": 0.0, "itm": 0.0, "mlm": 0.0, "iac": 1.0, "iam": 1.0, "mam"
 @pytest.mark.golden
 def test_the_losses_of_an_unchanged_eda_caption_are_those_of_the_caption_times_0_8(monkeypatch: pytest.MonkeyPatch) -> None:
     method, vectors = reference(weights=RETRIEVAL)
-    monkeypatch.setattr(method, "draw", lambda scores, same, draws: scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1))
+    monkeypatch.setattr(
+        "pretrain.methods.aptm.method.draw", lambda scores, same, draws: scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1)
+    )
     batch = batch_of(vectors)
     wider = Text(*(torch.nn.functional.pad(one, (0, 3)) for one in (batch.text.ids, batch.text.mask)))  # padding changes nothing
     with torch.no_grad():

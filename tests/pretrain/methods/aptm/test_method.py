@@ -76,7 +76,9 @@ def batch_of(vectors: dict[str, Tensor], unique: bool = False) -> Batch:
 @pytest.mark.parametrize("smoothing", [0.0, 0.4])
 def test_the_six_losses_are_those_of_the_authors_code(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
     method, vectors = reference(smoothing=smoothing)
-    monkeypatch.setattr(method, "draw", lambda scores, same, draws: scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1))
+    monkeypatch.setattr(
+        "pretrain.methods.aptm.method.draw", lambda scores, same, draws: scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1)
+    )
     monkeypatch.setattr(method, "_asked", lambda rows, step: vectors["in.iam_prompts"][None].expand(rows, -1))
     first = [[row for row, true in enumerate(column) if true == 1][:1] for column in losses.prompt_labels(vectors["in.label"]).T.tolist()]
     shown = [(prompt, rows[0]) for prompt, rows in enumerate(first) if rows]
