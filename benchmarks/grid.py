@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from benchmarks.pictures import encoded, photograph
 from mals.config import Config
 from mals.grid.cells import build
-from mals.grid.run import Run, bring
+from mals.grid.run import Run, run_stages
 from mals.grid.stage import Resources, Stage, answer
 from mals.planning.create import create
 
@@ -92,13 +92,13 @@ def planned(folder: Path, rows: int, *sets: str) -> Path:
 def overhead(folder: Path) -> dict[str, Any]:
     """The identity stage through run_shard, against reading and writing the same columns with pyarrow alone, in turn."""
     run = Run.open(planned(folder, 2048, "shard_rows=512"))
-    bring(run, "filter", quiet=True)
+    run_stages(run, "filter", quiet=True)
     grid_s, bare_s = [], []
     for _ in range(5):
         for shard in range(4):
             run.store.remove(run.grid.receipt_name("crop", shard))
         clock = time.perf_counter()
-        bring(run, "crop", quiet=True)
+        run_stages(run, "crop", quiet=True)
         grid_s.append(time.perf_counter() - clock)
         clock = time.perf_counter()
         for shard in range(4):
@@ -123,7 +123,7 @@ def memory(folder: Path) -> dict[str, Any]:
     found = {}
     for shards in (20, 200):
         run = planned(folder, shards * 128, "shard_rows=128")
-        code = f"from mals.grid.run import Run, bring; bring(Run.open({str(run)!r}), 'crop', quiet=True)"
+        code = f"from mals.grid.run import Run, run_stages; run_stages(Run.open({str(run)!r}), 'crop', quiet=True)"
         code += "; import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
         found[f"peak_mib_{shards}_shards"] = round(int(printed) / 1024, 1)

@@ -138,7 +138,7 @@ def recovered(values: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
 
 def generated_part(count: int) -> dict[str, Any]:
     """What prompts of the grammar ask for against what generated pictures show: to captioner and labeller, and in their pixels."""
-    from mals.grid.run import Run, bring
+    from mals.grid.run import Run, run_stages
     from mals.planning.create import create
 
     with tempfile.TemporaryDirectory() as folder:
@@ -146,7 +146,7 @@ def generated_part(count: int) -> dict[str, Any]:
         starter = Path(settings.__file__).parent / "planning" / "starter" / "starter.yaml"
         create(f"{folder}/run", count=count, file=starter, sets=["seed=77"])
         run = Run.open(f"{folder}/run")
-        bring(run, "label", quiet=True)
+        run_stages(run, "label", quiet=True)
         grid = run.grid
         names = ["wanted", "image", "keypoints", "caption", "attributes"]
         rows = [row for shard in range(grid.shards) for row in grid.table(shard, names).to_pylist()]

@@ -1,6 +1,7 @@
 """`mals`: every command, and the one place where a mistake becomes a sentence and an exit code."""
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 import typer
+
+LOGGERS = ("mals", "pretrain")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,13 +40,14 @@ def register() -> None:
 
 def main() -> None:
     """Run one command; exit 2 with one sentence for what the user can mend, 1 for shards that failed, 130 and 143 when stopped."""
-    from mals.errors import EveryonesError, UserError
+    from mals.errors import CollectiveError, UserError
 
     signal.signal(signal.SIGINT, _stop)  # Typer would end a KeyboardInterrupt without a word
     signal.signal(signal.SIGTERM, _stop)
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries talking to each other's authors
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # in worker processes too
     sys.path.append("")  # the current folder, where stages and methods of one's own may be
+    configure_logging()
     register()
     try:
         app()
@@ -51,7 +55,7 @@ def main() -> None:
         if ended.code:
             _leave("", ended.code if isinstance(ended.code, int) else 1)
         raise
-    except EveryonesError as error:
+    except CollectiveError as error:
         _leave(str(error) if os.environ.get("RANK", "0") == "0" or not _launched() else "", 2)
     except UserError as error:
         _leave("" if _launched() and not _in_group() and os.environ["LOCAL_RANK"] != "0" else str(error), 2)
@@ -69,6 +73,24 @@ def main() -> None:
             traceback.print_exc()
             _leave("", 1)
         raise
+
+
+def configure_logging() -> None:
+    """Print what the packages log, INFO and up, on stderr: the message and nothing else."""
+    handler = StderrHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for name in LOGGERS:
+        log = logging.getLogger(name)
+        log.setLevel(logging.INFO)
+        log.addHandler(handler)
+        log.propagate = False
+
+
+class StderrHandler(logging.Handler):
+    """Writes to what is sys.stderr at that moment, which a progress bar may have replaced so as to stay below the messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 def sentence(error: OSError) -> str | None:

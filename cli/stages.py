@@ -80,14 +80,14 @@ def init(
     print(json.dumps(receipt) if as_json else f"{receipt['rows']:,} rows are planned in {run}, its settings are {run}/mals.yaml")
 
 
-def _bring(
+def _run_stages(
     run: str, upto: str, sets: list[str] | None, part: str | None, rerun: str | None, retry: bool, quiet: bool, as_json: bool
 ) -> None:
     from mals.grid import run as runs
 
     opened = runs.Run.open(run, sets or [])
     try:
-        outcome = runs.bring(opened, upto, part=parse_part(part), rerun=rerun, retry_errors=retry, quiet=quiet)
+        outcome = runs.run_stages(opened, upto, part=parse_part(part), rerun=rerun, retry_errors=retry, quiet=quiet)
     except runs.RunFailed as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
@@ -119,7 +119,7 @@ def _stage_command(name: str):
         quiet: Quiet = False,
         as_json: Json = False,
     ) -> None:
-        _bring(run, name, sets, part, rerun, retry, quiet, as_json)
+        _run_stages(run, name, sets, part, rerun, retry, quiet, as_json)
 
     return command
 
@@ -138,7 +138,7 @@ def filter_(
 ) -> None:
     """Measure every picture and refuse the small, grey and blurred, after everything before; --preview shows the thresholds first."""
     if not preview:
-        _bring(run, "filter", sets, part, rerun, retry, quiet, as_json)
+        _run_stages(run, "filter", sets, part, rerun, retry, quiet, as_json)
         return
     from mals.stages.filter_preview import preview_run
 
@@ -160,7 +160,7 @@ def label(
 ) -> None:
     """Attributes from the captions, and everything before; --stats counts them."""
     if not stats:
-        _bring(run, "label", sets, part, rerun, retry, quiet, as_json)
+        _run_stages(run, "label", sets, part, rerun, retry, quiet, as_json)
         return
     from mals.grid.run import Run
     from mals.stages.label_statistics import label_table, stats_of
@@ -185,7 +185,7 @@ def run(
 
     opened = runs.Run.open(run, sets or [])
     try:
-        outcome = runs.bring(opened, "label", part=parse_part(part), rerun=rerun, retry_errors=retry, quiet=quiet)
+        outcome = runs.run_stages(opened, "label", part=parse_part(part), rerun=rerun, retry_errors=retry, quiet=quiet)
     except runs.RunFailed as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None

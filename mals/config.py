@@ -13,11 +13,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Grammar(Part):
+class Grammar(Section):
     """Prompts phrased from attributes that are drawn from a distribution, so that a set is balanced by design."""
 
     space: str = "market1501"  # an attribute space by name, or a YAML file
@@ -39,21 +39,21 @@ class Grammar(Part):
         return {name: spelled(given) for name, given in shares.items()} if isinstance(shares, dict) else shares
 
 
-class Plan(Part):
+class Plan(Section):
     prefix: str = ""  # before every prompt
     suffix: str = ""  # after every prompt
     negative_prompt: str = ""  # where the captions file gives none
     attributes: Grammar | None = None
 
 
-class Lora(Part):
+class Lora(Section):
     model: str  # hub id or folder
     revision: str | None = None
     weight_name: str | None = None
     scale: float = 1.0
 
 
-class Generate(Part):
+class Generate(Section):
     model: str  # hub id, folder, or "embedded"
     revision: str | None = None  # a branch, a tag or, best, a commit
     variant: str | None = None  # "fp16" for weights saved so
@@ -68,7 +68,7 @@ class Generate(Part):
     lora: Lora | None = None
 
 
-class Safety(Part):
+class Safety(Section):
     model: str | None = None  # a safety checker of diffusers, or an image classifier; none: nothing is checked, and the card says so
     revision: str | None = None
     label: str = "nsfw"  # the classifier's label whose probability is the score
@@ -76,7 +76,7 @@ class Safety(Part):
     batch: Count = 16  # no results (rounding)
 
 
-class Filter(Part):
+class Filter(Section):
     reference_quality: Annotated[int, Field(ge=1, le=100)] = 75  # JPEG quality at which ref_bytes is counted
     min_bytes: Annotated[int, Field(ge=0)] | None = 24_000  # MALS (ACM MM 2023) removed files under 24 kB
     min_bits_per_pixel: Annotated[float, Field(ge=0)] | None = None  # 0.732 is 24,000 bytes at 512 x 512
@@ -88,7 +88,7 @@ class Filter(Part):
     batch: Count = 32  # no results
 
 
-class Crop(Part):
+class Crop(Section):
     backend: Literal["vitpose", "openpose"] = "vitpose"
     model: str
     revision: str | None = None
@@ -108,7 +108,7 @@ class Crop(Part):
     batch: Count = 16  # no results (rounding)
 
 
-class Captioner(Part):
+class Captioner(Section):
     backend: Literal["blip", "vlm"] = "blip"
     model: str
     revision: str | None = None
@@ -123,17 +123,17 @@ class Captioner(Part):
     batch: Count = 16  # no results (rounding)
 
 
-class Caption(Part):
+class Caption(Section):
     captioners: Annotated[list[Captioner], Field(min_length=1)]
     collapse: bool = True  # "with his hands on his hips and his hands on his hips" once; the raw text stays
 
 
-class Label(Part):
+class Label(Section):
     space: str = "market1501"  # an attribute space by name, or a YAML file
     batch: Count = 256  # no results
 
 
-class Pack(Part):
+class Pack(Section):
     name: str = "persons"  # of the data set, in the card
     split: dict[str, Share] = {"train": 1.0}  # shares; they sum to 1
     split_by: Literal["share", "person"] = "share"  # person: all pictures of one person fall into one split
@@ -150,7 +150,7 @@ class Pack(Part):
         return self
 
 
-class Execution(Part):
+class Execution(Section):
     """How a run is worked off; nothing here changes a result but `threads`, by rounding."""
 
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = (
@@ -161,7 +161,7 @@ class Execution(Part):
     attempts: Count = 2  # at a shard that failed
 
 
-class Config(Part):
+class Config(Section):
     preset: str = "tiny"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     shard_rows: Count = 512  # rows a shard: what a kill can cost

@@ -1,13 +1,13 @@
-"""Mistakes that a person can mend: one sentence on stderr, exit code 2, no traceback."""
+"""Mistakes that the user can correct: the command line prints them as one sentence and ends with exit code 2, without a traceback."""
 
 
 class UserError(Exception):
-    """Something that the person at the keyboard can put right; its text is the whole message."""
+    """A mistake that the user can correct; its text is the whole message."""
 
 
-class EveryonesError(UserError):
-    """A mistake that all processes of a training have met; one of them tells it."""
+class CollectiveError(UserError):
+    """A mistake that all processes of a distributed training know of; the main process reports it."""
 
 
 class ModelMissing(UserError):
-    """A model is neither in the cache nor reachable."""
+    """A model that is neither in the cache nor reachable."""

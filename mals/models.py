@@ -39,7 +39,7 @@ _revisions: dict[str, tuple[Any, str]] = {}  # folder -> (sizes and times when i
 
 
 @dataclass(frozen=True)
-class Found:
+class ResolvedModel:
     """A model on this disk."""
 
     name: str  # hub id, "embedded", or the folder's own name: what goes into a data set, so no path
@@ -59,7 +59,7 @@ class Need:
     weight_name: str | None = None
 
 
-def find(model: str, revision: str | None = None, part: str = "") -> Found:
+def find(model: str, revision: str | None = None, part: str = "") -> ResolvedModel:
     """The model on this disk; ModelMissing where it is not, UserError for a folder that is no model."""
     if model == "embedded":
         return _embedded(part)
@@ -67,7 +67,7 @@ def find(model: str, revision: str | None = None, part: str = "") -> Found:
     if folder.is_dir():
         if lacks := _lacks(folder):
             raise UserError(f"the folder {model} is not a model: it has no {lacks}")
-        return Found(folder.resolve().name, str(folder.resolve()), _content(folder.resolve()))
+        return ResolvedModel(folder.resolve().name, str(folder.resolve()), _content(folder.resolve()))
     if folder.is_file():
         raise UserError(f"{model} is a file; a model is a folder as save_pretrained writes it, or a hub id")
     if not HUB_ID.fullmatch(model):
@@ -161,7 +161,7 @@ def hub_cache() -> str:
     return str(constants.HF_HUB_CACHE)
 
 
-def _cached(model: str, revision: str | None, part: str) -> Found:
+def _cached(model: str, revision: str | None, part: str) -> ResolvedModel:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
@@ -178,7 +178,7 @@ def _cached(model: str, revision: str | None, part: str) -> Found:
         ) from None
     if lacks := _lacks(path):
         raise ModelMissing(f"the model {model} is in the cache {hub_cache()} only in part: it has no {lacks}; {_ways(part)}")
-    return Found(model, str(path), path.name)
+    return ResolvedModel(model, str(path), path.name)
 
 
 def _snapshots(model: str) -> list[str]:
@@ -252,12 +252,12 @@ def _content(folder: Path) -> str:
     return revision
 
 
-def _embedded(part: str) -> Found:
+def _embedded(part: str) -> ResolvedModel:
     """The trained weights that ship with the package."""
     if part not in EMBEDDED:
         known = ", ".join(SETTING[name] for name in EMBEDDED)
         raise UserError(f"there is no embedded model for {SETTING.get(part, part)}; there is one for {known}")
-    return Found("embedded", str(WEIGHTS / part), _content(WEIGHTS / part))
+    return ResolvedModel("embedded", str(WEIGHTS / part), _content(WEIGHTS / part))
 
 
 def _row(need: Need) -> dict[str, Any]:
@@ -280,7 +280,7 @@ def _row(need: Need) -> dict[str, Any]:
     return row | {"resolved": found.revision, "licence": licence(found), "bytes": size, "where": found.path}
 
 
-def licence(found: Found) -> str | None:
+def licence(found: ResolvedModel) -> str | None:
     """The licence in the front matter of the model's card; None where the card is missing or silent."""
     card = Path(found.path) / "README.md"
     if (Path(found.path) / OPENPOSE).is_file():

@@ -1,4 +1,4 @@
-"""What people put in the place of ours, named in the settings: "my_package.my_module:my_function"."""
+"""Objects that settings name by import path, such as a stage or a training method of your own: "my_package.my_module:my_function"."""
 
 import importlib
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from mals.errors import UserError
 
 
-def imported(target: str, setting: str) -> Any:
-    """What a setting names; UserError where it cannot be imported."""
+def load_object(target: str, setting: str) -> Any:
+    """The object that `target` ("module:name") names; UserError, which names the `setting`, where it cannot be imported."""
     module, colon, name = target.partition(":")
     if not colon:
         raise UserError(f"{setting} = {target!r} is not of the form my_package.my_module:my_name")

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 from mals import settings
 from mals.attributes import load_space
 from mals.config import Count, Share
-from mals.config import Part as Strict
+from mals.config import Section as Strict
 from mals.errors import UserError
 from mals.planning.create import read_settings
 from mals.settings import Kind

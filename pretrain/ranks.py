@@ -11,8 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,10 +21,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.parallel import DistributedDataParallel
 
-from mals.errors import EveryonesError, UserError
+from mals.errors import CollectiveError, UserError
+from mals.processes import end_with_parent
 
 PARENT = "MALS_PARENT"  # the number of the process that started this one
-LOOK = 0.5  # seconds between two looks whether the parent is there
 GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # of gloo
 PATIENCE = 600  # seconds that ranks have to write a checkpoint when they are asked to end
 
@@ -41,8 +39,8 @@ def start(device: str = "auto") -> torch.device:
     local, processes = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     here = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
-    if launched() and not any(one.name == PARENT for one in threading.enumerate()):
-        end_with_parent()
+    if launched():
+        end_with_parent(_parent())
     if kind == "cuda":
         if local >= torch.cuda.device_count():
             raise UserError(f"process {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}")
@@ -53,21 +51,14 @@ def start(device: str = "auto") -> torch.device:
     return here
 
 
-def end_with_parent() -> None:
-    """Let this process end when the one that launched it does, however that ends; it would train on, and hold its folder."""
-    parent = int(os.environ.get(PARENT, os.getppid()))  # what torchrun of somebody else does not tell
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(LOOK)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name=PARENT).start()
+def _parent() -> int:
+    """The process whose end must end this one, or it would train on and hold its folder; other launchers than ours do not name it."""
+    return int(os.environ.get(PARENT, os.getppid()))
 
 
 @contextmanager
 def together() -> Iterator[None]:
-    """What one rank cannot do none goes on from: EveryonesError on all, with the sentence of the first that failed.
+    """What one rank cannot do none goes on from: CollectiveError on all, with the sentence of the first that failed.
 
     Nothing inside may wait for other ranks; all of them have done it when this ends.
     """
@@ -83,17 +74,17 @@ def together() -> Iterator[None]:
         dist.all_gather_object(told, fault)
         first = next((one for one in told if one is not None), None)
         if first is not None:
-            raise EveryonesError(first)
+            raise CollectiveError(first)
 
 
 @contextmanager
 def while_others_live() -> Iterator[None]:
-    """EveryonesError where this rank waits for one that has ended, which says itself why."""
+    """CollectiveError where this rank waits for one that has ended, which says itself why."""
     try:
         yield
     except RuntimeError as error:
         if world() > 1 and any(told in str(error) for told in GONE):
-            raise EveryonesError("another process has ended before this one; give the same command again") from None
+            raise CollectiveError("another process has ended before this one; give the same command again") from None
         raise
 
 
@@ -234,7 +225,7 @@ def torchrun(argv: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     logging.disable(logging.ERROR)
-    end_with_parent()
+    end_with_parent(_parent())
     os.environ[PARENT] = str(os.getpid())
     patience = ["--shutdown-timeout", str(PATIENCE)] if "--shutdown-timeout" in run.get_args_parser().format_help() else []
     try:

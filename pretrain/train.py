@@ -20,7 +20,7 @@ import yaml
 from filelock import FileLock, Timeout
 from torch import nn
 
-from mals.errors import EveryonesError, UserError
+from mals.errors import CollectiveError, UserError
 from mals.settings import check_kind
 from pretrain import average, checkpoint, ranks
 from pretrain.build import prepare, synonyms_of
@@ -240,7 +240,7 @@ class Loop:
         means = dict(zip(losses, seen, strict=False))
         if bad := [name for name, value in means.items() if not math.isfinite(value)]:
             advice = "look at data.std, at the pictures, and at the weights that it starts from" if not step else MILDER
-            raise EveryonesError(f"the loss {', '.join(bad)} is not finite at step {step:,}; nothing was updated: {advice}")
+            raise CollectiveError(f"the loss {', '.join(bad)} is not finite at step {step:,}; nothing was updated: {advice}")
         values.sum().backward()
         if settings.clip is not None:
             nn.utils.clip_grad_norm_(self.method.parameters(), settings.clip)
@@ -275,7 +275,7 @@ class Loop:
     def save(self, done: int) -> None:
         """A checkpoint, from the main process, while the others wait; UserError, before it, where the weights are no numbers any more."""
         if not torch.stack([one.detach().isfinite().all() for one in self.method.parameters()]).all():
-            raise EveryonesError(f"the weights are not finite after step {done:,}; they are not kept: {MILDER}")
+            raise CollectiveError(f"the weights are not finite after step {done:,}; they are not kept: {MILDER}")
         if ranks.is_main():
             checkpoint.save(self.out, done, self.method, self.optimizer, self.config.model_dump(mode="json"))
         ranks.barrier()

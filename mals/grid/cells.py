@@ -16,7 +16,7 @@ from mals.errors import ModelMissing, UserError
 from mals.grid.receipt import Receipt, fingerprint
 from mals.grid.stage import Stage
 from mals.grid.store import Store
-from mals.plugins import imported
+from mals.plugins import load_object
 
 CHAIN = ("generate", "safety", "filter", "crop", "caption", "label")
 State = Literal["done", "missing", "stale", "damaged", "outdated"]
@@ -31,7 +31,7 @@ class Damaged(UserError):
 
 def build(name: str, config: Config) -> Stage:
     """The stage called `name`: ours, or the one that `stages` in the settings puts in its place."""
-    make: Callable[[Config], Stage] = imported(config.stages.get(name, f"mals.stages.{name}:stage"), f"stages.{name}")
+    make: Callable[[Config], Stage] = load_object(config.stages.get(name, f"mals.stages.{name}:stage"), f"stages.{name}")
     return make(config)
 
 
@@ -131,16 +131,16 @@ class Grid:
         planned = [name for name in columns if name not in owner and name != "id"]
         table = self.planned(shard, ["id", *planned])
         found = {name: table[name] for name in table.column_names}
-        verdict = Verdict(len(table))
+        statuses = RowStatus(len(table))
         for name in stages:
             wanted = [column for column in columns if owner.get(column) == name]
             cell = self._read(name, shard, ["id", *wanted, "reject", "error"])
             if not cell["id"].equals(table["id"]):
                 raise Damaged(f"{self.cell(name, shard)} holds other ids than the plan")
             found |= {column: cell[column] for column in wanted}
-            verdict.add(name, cell["reject"], cell["error"])
+            statuses.add(name, cell["reject"], cell["error"])
         ordered = {"id": found["id"], **{name: found[name] for name in columns}}
-        return pa.table({**ordered, **verdict.columns()})
+        return pa.table({**ordered, **statuses.columns()})
 
     def _read(self, stage: str, shard: int, columns: list[str]) -> pa.Table:
         try:
@@ -186,7 +186,7 @@ class Survey:
         return sum(self.state(stage, shard) == state for shard in range(self.shards))
 
 
-class Verdict:
+class RowStatus:
     """The first refusal and the first failure of each row of a shard."""
 
     def __init__(self, rows: int):

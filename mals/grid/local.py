@@ -8,8 +8,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -25,6 +23,7 @@ from mals.grid.receipt import Receipt
 from mals.grid.shard import Pace, ShardFailed, free_memory, run_shard
 from mals.grid.stage import Stage, describe
 from mals.grid.store import Store
+from mals.processes import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,7 @@ def _start(url: str, given: dict[str, Any], slots: Any, parent: int) -> None:
     global _WORKER
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    end_with_parent(parent)
     slot = slots.get()
     if slot is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = _visible(slot)
@@ -193,13 +192,6 @@ def _visible(slot: int) -> str:
     """The device of one worker, within those that this machine's owner left visible."""
     allowed = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device.strip()]
     return allowed[slot] if allowed else str(slot)
-
-
-def end_with(parent: int) -> None:
-    """End this process when the coordinator is gone: a killed coordinator leaves no workers behind."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 def _work(stage: str, shard: int, attempt: int) -> Receipt | Failure:

@@ -125,7 +125,7 @@ class Outcome:
     failed: dict[str, dict[int, Failure]] = field(default_factory=dict)  # stage -> shard -> the last failure
 
 
-def bring(
+def run_stages(
     run: Run, upto: str, *, part: tuple[int, int] | None = None, rerun: str | None = None, retry_errors: bool = False, quiet: bool = False
 ) -> Outcome:
     """Bring every shard (of part i of n) up to the stage `upto`, doing what is missing before it; what is done stays.

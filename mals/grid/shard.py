@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mals.errors import UserError
+from mals.files import DISK_FULL
 from mals.grid.cells import Damaged, Grid
 from mals.grid.receipt import Receipt
 from mals.grid.stage import ERROR, REJECT, Stage, describe
-from mals.grid.store import FULL
 
 GROW_AFTER = 16  # full batches without trouble before a halved batch is doubled again
 
@@ -185,7 +185,7 @@ def _failed_row(schema: pa.Schema, error: Exception) -> pa.RecordBatch:
 
 def _raise_if_hopeless(error: Exception) -> None:
     """What is no fault of a row goes up: a full disk, a mistake in the settings, a stage that breaks its contract."""
-    if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in (*FULL, errno.EMFILE)):
+    if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EMFILE)):
         raise error
 
 

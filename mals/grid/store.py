@@ -4,7 +4,6 @@ Local: written beside, synced, renamed, the folder synced. Object store: built l
 the host and the process that owns it, so that `sweep` removes only what a dead process left.
 """
 
-import errno
 import hashlib
 import os
 import socket
@@ -18,9 +17,9 @@ import fsspec
 import pyarrow.parquet as pq
 
 from mals.errors import UserError
+from mals.files import DISK_FULL, replacing
 
 HOST = "".join(c if c.isalnum() else "-" for c in socket.gethostname())[:40] or "host"
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Store:
@@ -60,13 +59,10 @@ class Store:
         temporary = target.parent / f".{target.name}.{HOST}.{os.getpid()}.tmp"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            _sync(temporary)
-            temporary.replace(target)
-            _sync(target.parent, folder=True)
-        except BaseException as error:
-            temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno in FULL:
+            with replacing(target, temporary):
+                yield temporary
+        except OSError as error:
+            if error.errno in DISK_FULL:
                 raise disk_full(target) from None
             raise
 
@@ -158,18 +154,6 @@ class Store:
 def disk_full(path: Any) -> UserError:
     """What to say when a disk has no room left."""
     return UserError(f"no space is left for {path}; free some and give the same command again, finished work is kept")
-
-
-def _sync(path: Path, folder: bool = False) -> None:
-    """Force `path` to the disk; some network file systems refuse this for folders."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if not folder or error.errno in FULL:
-            raise
-    finally:
-        os.close(handle)
 
 
 def _alive(pid: int) -> bool:

@@ -15,7 +15,7 @@ from mals.config import Captioner, Config
 from mals.device import hush
 from mals.errors import UserError
 from mals.grid.stage import Resources, Stage, answer, describe, row_seed
-from mals.models import Found, find
+from mals.models import ResolvedModel, find
 from mals.stages.captioners import Speaker, load
 from mals.stages.repetition import collapse, repetition
 
@@ -54,7 +54,7 @@ class Caption:
         self.batch = max(captioner.batch for captioner in settings.captioners)
         self.speakers: list[Speaker] = []
 
-    def found(self) -> list[Found]:
+    def found(self) -> list[ResolvedModel]:
         """The captioners on this disk; raises ModelMissing, and UserError where a model's own files say that it is of another class."""
         models = [find(captioner.model, captioner.revision, "captioner") for captioner in self.settings.captioners]
         for captioner, model in zip(self.settings.captioners, models, strict=True):
@@ -110,7 +110,7 @@ class Caption:
         }
 
 
-def refuse_other_class(captioner: Captioner, model: Found) -> None:
+def refuse_other_class(captioner: Captioner, model: ResolvedModel) -> None:
     """UserError where the files of a model name a class that its backend does not take; no weights are read."""
     folder = Path(model.path)
     config = _json(folder / "config.json")
@@ -136,7 +136,7 @@ def _json(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def _params(captioner: Captioner, found: Found) -> dict[str, Any]:
+def _params(captioner: Captioner, found: ResolvedModel) -> dict[str, Any]:
     """What one captioner's texts depend on; how it draws words does not matter while it draws none."""
     idle = {"batch", "model", "revision"} | (set() if captioner.sample else {"temperature", "top_p"})
     return captioner.model_dump(mode="json", exclude=idle) | {"model": found.name, "revision": found.revision}

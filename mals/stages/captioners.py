@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from mals.config import Captioner as Settings
 from mals.device import device, dtype
 from mals.errors import UserError
-from mals.models import Found
+from mals.models import ResolvedModel
 
 OURS: Any = {"local_files_only": True, "trust_remote_code": False}  # left out, a model's own code would be offered to the terminal
 
@@ -22,7 +22,7 @@ class Speaker(Protocol):
     def say(self, pictures: Sequence[Any], seeds: Sequence[int]) -> list[str]: ...
 
 
-def load(settings: Settings, found: Found) -> Speaker:
+def load(settings: Settings, found: ResolvedModel) -> Speaker:
     """The captioner that the settings name; raises UserError where the model is of another class."""
     return Blip(settings, found) if settings.backend == "blip" else Vlm(settings, found)
 
@@ -30,7 +30,7 @@ def load(settings: Settings, found: Found) -> Speaker:
 class Blip:
     """BLIP (Li et al., ICML 2022); `prompt` is what its caption begins with."""
 
-    def __init__(self, settings: Settings, found: Found):
+    def __init__(self, settings: Settings, found: ResolvedModel):
         from transformers import AutoProcessor, BlipForConditionalGeneration
 
         self.settings = settings
@@ -60,7 +60,7 @@ class Blip:
 class Vlm:
     """Any model that AutoModelForImageTextToText loads and that has a chat template; `prompt` is the question."""
 
-    def __init__(self, settings: Settings, found: Found):
+    def __init__(self, settings: Settings, found: ResolvedModel):
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         if not settings.prompt:

@@ -118,10 +118,10 @@ class Crop:
                 row["crop"] = jpeg(np.ascontiguousarray(picture[y0:y1, x0:x1]))
         return row
 
-    def _pose(self) -> models.Found:
+    def _pose(self) -> models.ResolvedModel:
         return models.find(self.config.model, self.config.revision, "pose")
 
-    def _detector(self) -> models.Found | None:
+    def _detector(self) -> models.ResolvedModel | None:
         if self.config.backend == "openpose" or self.config.detector == "none":
             return None
         return models.find(self.config.detector, self.config.detector_revision, "detector")

@@ -112,10 +112,10 @@ class Generate:
         columns: dict[str, Sequence[Any]] = {field.name: [row.get(field.name) for row in made] for field in self.adds}
         return answer(self.adds, columns, [row.get("reject") for row in made], errors)
 
-    def _found(self) -> models.Found:
+    def _found(self) -> models.ResolvedModel:
         return models.find(self.config.model, self.config.revision, "generator")
 
-    def _adapter(self) -> models.Found | None:
+    def _adapter(self) -> models.ResolvedModel | None:
         lora = self.config.lora
         return models.find(lora.model, lora.revision, "lora") if lora else None
 
@@ -227,7 +227,7 @@ def read(url: str, width: int, height: int) -> Image.Image:
         return ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (width, height), Image.Resampling.LANCZOS)
 
 
-def load(found: models.Found, precision: settings.Dtype, variant: str | None) -> Any:
+def load(found: models.ResolvedModel, precision: settings.Dtype, variant: str | None) -> Any:
     """The text-to-image pipeline of a folder, on the GPU where there is one, without a safety checker: that is a stage of its own."""
     from diffusers import AutoPipelineForText2Image
 
@@ -267,7 +267,7 @@ def _flows(scheduler: Any) -> bool:
     return "Flow" in type(scheduler).__name__ or bool(scheduler.config.get("use_flow_sigmas"))
 
 
-def fuse(pipeline: Any, adapter: models.Found, lora: settings.Lora) -> None:
+def fuse(pipeline: Any, adapter: models.ResolvedModel, lora: settings.Lora) -> None:
     """Add a LoRA to the pipeline's own weights."""
     name = {"weight_name": lora.weight_name} if lora.weight_name else {}
     try:

@@ -13,7 +13,7 @@ import numpy as np
 from mals.config import Crop as Settings
 from mals.device import device, dtype
 from mals.errors import UserError
-from mals.models import OPENPOSE, Found
+from mals.models import OPENPOSE, ResolvedModel
 from mals.stages.pose import KEYPOINTS, Person
 
 # COCO's keypoints among OpenPose's eighteen: nose, neck (which COCO has not), right arm, left arm, right leg, left leg, eyes, ears
@@ -23,7 +23,7 @@ TO_COCO = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
 class OpenPose:
     """The body estimator with its weights."""
 
-    def __init__(self, settings: Settings, found: Found):
+    def __init__(self, settings: Settings, found: ResolvedModel):
         self.body = load(Path(found.path), found.name)
         kind = dtype(settings.dtype)
         self.body.model.to(device(), kind)

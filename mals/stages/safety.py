@@ -64,7 +64,7 @@ class Safety:
         reject = [["unsafe"] if score is not None and score > self.config.threshold else None for score in kept]
         return answer(self.adds, {"nsfw_score": kept}, reject, errors)
 
-    def _found(self) -> models.Found | None:
+    def _found(self) -> models.ResolvedModel | None:
         return models.find(self.config.model, self.config.revision, "safety") if self.config.model else None
 
 
@@ -73,7 +73,7 @@ def stage(config: Config) -> Safety:
     return Safety(config.safety)
 
 
-def load(found: models.Found, label: str) -> Score:
+def load(found: models.ResolvedModel, label: str) -> Score:
     """The scorer of a model folder, by what its config.json says it is."""
     facts = json.loads((Path(found.path) / "config.json").read_text(encoding="utf-8"))
     if "StableDiffusionSafetyChecker" in (facts.get("architectures") or []):
@@ -83,7 +83,7 @@ def load(found: models.Found, label: str) -> Score:
     raise UserError(f"safety.model = {found.name} is neither a StableDiffusionSafetyChecker nor an image classifier")
 
 
-def checker(found: models.Found) -> Score:
+def checker(found: models.ResolvedModel) -> Score:
     """Scores by the safety checker of Stable Diffusion, decided as its own forward decides, which would blank pictures."""
     import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
@@ -113,7 +113,7 @@ def checker(found: models.Found) -> Score:
     return score
 
 
-def classifier(found: models.Found, label: str) -> Score:
+def classifier(found: models.ResolvedModel, label: str) -> Score:
     """Scores by an image classifier: the probability of `label`, in any case."""
     import torch
     from transformers import AutoImageProcessor, AutoModelForImageClassification
@@ -135,7 +135,7 @@ def classifier(found: models.Found, label: str) -> Score:
     return score
 
 
-def _placed(kind: Any, found: models.Found) -> Any:
+def _placed(kind: Any, found: models.ResolvedModel) -> Any:
     """The weights in fp32, on the GPU where there is one."""
     import torch
     from transformers.utils import logging

@@ -11,7 +11,7 @@ import numpy as np
 from mals.config import Crop as Settings
 from mals.device import device, dtype, hush
 from mals.errors import UserError
-from mals.models import Found
+from mals.models import ResolvedModel
 from mals.stages.pose import KEYPOINTS, Person
 
 OVERLAP = 0.65  # two boxes whose intersection is a larger share of their union hold one person: detectors without suppression repeat some
@@ -21,7 +21,7 @@ COCO = 0  # the expert of a mixture (ViTPose++) that was trained on COCO's keypo
 class VitPose:
     """ViTPose, and with `detector` an object detector in front of it."""
 
-    def __init__(self, settings: Settings, found: Found, detector: Found | None):
+    def __init__(self, settings: Settings, found: ResolvedModel, detector: ResolvedModel | None):
         from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
 
         hush("transformers")
@@ -83,7 +83,7 @@ class VitPose:
 class Detector:
     """The people in pictures, by any object detector of transformers that knows the label "person"."""
 
-    def __init__(self, settings: Settings, found: Found, device: str, dtype: Any):
+    def __init__(self, settings: Settings, found: ResolvedModel, device: str, dtype: Any):
         from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
         self.settings, self.device, self.dtype = settings, device, dtype
@@ -126,14 +126,14 @@ def _whole(image: np.ndarray) -> np.ndarray:
     return np.array([[0, 0, width, height, 1]], np.float32)
 
 
-def _load(kind: Any, found: Found, setting: str, **more: Any) -> Any:
+def _load(kind: Any, found: ResolvedModel, setting: str, **more: Any) -> Any:
     try:
         return kind.from_pretrained(found.path, local_files_only=True, **more)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"cannot load {setting} = {found.name}: {str(error).strip().splitlines()[0]}") from error
 
 
-def _check_kind(found: Found) -> None:
+def _check_kind(found: ResolvedModel) -> None:
     """UserError where the folder holds another model: transformers would fill ViTPose with random weights."""
     from transformers import AutoConfig
 

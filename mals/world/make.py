@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -31,9 +30,9 @@ from mals.dataset.folder import ROWS_PER_FILE, SUMS, File, claim, files_of, fini
 from mals.dataset.splits import quotas
 from mals.dataset.xmp import DRAWN, marked
 from mals.errors import UserError
-from mals.grid.local import end_with
 from mals.grid.receipt import canonical
 from mals.grid.store import Store
+from mals.processes import end_with_parent
 from mals.world.camera import CAMERAS
 from mals.world.captions import tell
 from mals.world.scene import picture
@@ -192,7 +191,7 @@ def drawn(world: World, chunks: Iterator[tuple[int, int]], workers: int) -> Iter
 def _start(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    end_with_parent(parent)
     cv2.setNumThreads(1)
     pa.set_cpu_count(1)
 

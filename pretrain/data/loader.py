@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, get_worker_info
 
 from mals.errors import UserError
+from mals.processes import end_with_parent
 from pretrain.data import augment
 from pretrain.data.augment import Augment, Changes
 from pretrain.data.eda import Synonyms, eda
@@ -294,7 +295,7 @@ def _alone(worker: int) -> None:
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    threading.Thread(target=_end_with_trainer, daemon=True).start()
+    end_with_parent()  # torch watches the fork server, which waits for this process
 
 
 def _end_when_told() -> None:
@@ -303,11 +304,3 @@ def _end_when_told() -> None:
     while trainer is not None and signal.sigwaitinfo({signal.SIGTERM}).si_pid != trainer.pid:
         pass
     os._exit(128 + signal.SIGTERM)
-
-
-def _end_with_trainer() -> None:
-    """End this worker when the trainer is gone; torch watches the parent process, here the forkserver, which waits for it."""
-    trainer = multiprocessing.parent_process()
-    if trainer is not None:
-        trainer.join()
-        os._exit(1)

@@ -57,7 +57,7 @@ def cached(cache: Path, model: str, files: dict[str, str], commit: str = COMMIT,
 def test_a_cached_model_is_found_by_branch_and_by_commit_with_its_full_commit(cache: Path) -> None:
     snapshot = cached(cache, "someone/vit", FOUND)
     cached(cache, "someone/vit", {**FOUND, "model.safetensors": "new"}, OTHER, "v2")
-    expected = models.Found("someone/vit", str(snapshot), COMMIT)
+    expected = models.ResolvedModel("someone/vit", str(snapshot), COMMIT)
     assert models.find("someone/vit") == models.find("someone/vit", "main") == models.find("someone/vit", COMMIT) == expected
     assert models.find("someone/vit", "v2").revision == OTHER
 

@@ -5,7 +5,7 @@ import sys
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from mals.errors import EveryonesError, UserError
+from mals.errors import CollectiveError, UserError
 from pretrain import ranks
 
 
@@ -31,7 +31,7 @@ def main() -> None:
                 if rank == failing:
                     raise UserError(f"rank {rank} cannot")
         except UserError as error:
-            assert str(error) == f"rank {failing} cannot" and isinstance(error, EveryonesError) == (world > 1)
+            assert str(error) == f"rank {failing} cannot" and isinstance(error, CollectiveError) == (world > 1)
         else:
             raise AssertionError
     ranks.barrier()

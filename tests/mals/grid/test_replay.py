@@ -13,7 +13,7 @@ from PIL import Image
 
 from mals.errors import UserError
 from mals.grid.replay import replay
-from mals.grid.run import Run, bring
+from mals.grid.run import Run, run_stages
 from tests.conftest import Mals
 
 Planned = Callable[..., Path]
@@ -40,7 +40,7 @@ def generated(tmp_path: Path) -> Path:
 
     (tmp_path / "ten.txt").write_text("".join(f"a person number {number} in a red coat\n" for number in range(10)))
     create(str(tmp_path / "run"), captions=tmp_path / "ten.txt", sets=SETS)
-    bring(Run.open(str(tmp_path / "run")), "generate", quiet=True)
+    run_stages(Run.open(str(tmp_path / "run")), "generate", quiet=True)
     return tmp_path / "run"
 
 
@@ -114,13 +114,13 @@ def test_what_cannot_be_replayed_is_said_in_one_sentence(generated: Path) -> Non
 
 def test_a_stage_of_ones_own_is_replayed_too(planned: Planned) -> None:
     path = planned("run", "stages.label=tests.fakes:captioner")
-    bring(Run.open(str(path)), "generate", quiet=True)
+    run_stages(Run.open(str(path)), "generate", quiet=True)
     assert replay(Run.open(str(path)), ids(path)[11]).identical
 
 
 def test_the_command_prints_the_sentence_and_refuses_an_unknown_row(mals: Mals, planned: Planned) -> None:
     path = planned("run", "stages.label=tests.fakes:captioner")
-    bring(Run.open(str(path)), "generate", quiet=True)
+    run_stages(Run.open(str(path)), "generate", quiet=True)
     row = ids(path)[0]
     done = mals("replay", path, row, "--to", "both")
     assert (done.returncode, done.stdout.strip()) == (0, f"{row}: the same bytes again"), done.stderr

@@ -11,15 +11,15 @@ import pytest
 
 from mals.errors import UserError
 from mals.grid.cells import CHAIN
-from mals.grid.run import Run, RunFailed, bring
+from mals.grid.run import Run, RunFailed, run_stages
 from mals.grid.status import status
 from mals.grid.verify import verify
 from tests.conftest import environment
 
 
-def open_and_bring(folder, *sets, upto="label", **options):
+def open_and_run(folder, *sets, upto="label", **options):
     run = Run.open(folder, sets)
-    return run, bring(run, upto, quiet=True, **options)
+    return run, run_stages(run, upto, quiet=True, **options)
 
 
 def cells(folder):
@@ -29,94 +29,94 @@ def cells(folder):
 
 def test_a_run_goes_to_the_end_and_then_has_nothing_to_do(planned):
     folder = planned()
-    run, outcome = open_and_bring(folder)
+    run, outcome = open_and_run(folder)
     assert outcome.made == dict.fromkeys(CHAIN, 5)
     assert verify(run) == []
-    assert open_and_bring(folder)[1].made == {}
+    assert open_and_run(folder)[1].made == {}
 
 
 def test_a_stage_does_the_missing_upstream_work_first(planned):
-    _, outcome = open_and_bring(planned(), upto="filter")
+    _, outcome = open_and_run(planned(), upto="filter")
     assert outcome.made == {"generate": 5, "safety": 5, "filter": 5}
 
 
 def test_cells_are_the_same_bytes_with_one_worker_two_workers_and_in_parts(planned):
     one = planned("one")
-    open_and_bring(one)
+    open_and_run(one)
     two = planned("two")
-    open_and_bring(two, "run.workers=2")
+    open_and_run(two, "run.workers=2")
     parts = planned("parts")
     for part in ((1, 2), (0, 2)):
-        open_and_bring(parts, part=part)
+        open_and_run(parts, part=part)
     assert len(cells(one)) == 5 * len(CHAIN)
     assert cells(one) == cells(two) == cells(parts)
 
 
 def test_a_part_makes_its_own_shards_and_no_others(planned):
     folder = planned()
-    open_and_bring(folder, part=(1, 2), upto="generate")
+    open_and_run(folder, part=(1, 2), upto="generate")
     assert sorted(p.name for p in (folder / "generate").glob("*.parquet")) == ["00001.parquet", "00003.parquet"]
 
 
 def test_a_changed_setting_is_refused_with_what_is_stale_and_how_to_go_on(planned):
     folder = planned()
-    open_and_bring(folder)
+    open_and_run(folder)
     with pytest.raises(UserError) as refusal:
-        open_and_bring(folder, "caption.captioners.0.beams=5")
+        open_and_run(folder, "caption.captioners.0.beams=5")
     assert "the settings of caption changed (beams: 1 -> 5)" in str(refusal.value)
     assert "caption 5, label 5" in str(refusal.value)
     assert "--rerun caption" in str(refusal.value)
-    assert open_and_bring(folder)[1].made == {}, "the refused setting must not have been kept"
+    assert open_and_run(folder)[1].made == {}, "the refused setting must not have been kept"
 
 
 def test_rerun_caption_leaves_the_image_files_untouched(planned):
     folder = planned()
-    open_and_bring(folder)
+    open_and_run(folder)
     before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for s in ("generate", "crop") for p in (folder / s).iterdir()}
-    _, outcome = open_and_bring(folder, "caption.captioners.0.beams=5", rerun="caption")
+    _, outcome = open_and_run(folder, "caption.captioners.0.beams=5", rerun="caption")
     assert outcome.made == {"caption": 5, "label": 5}
     assert before == {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in before}
-    assert open_and_bring(folder)[1].made == {}, "the new setting is kept"
+    assert open_and_run(folder)[1].made == {}, "the new setting is kept"
 
 
 def test_rerun_of_a_later_stage_than_the_stale_one_is_refused(planned):
     folder = planned()
-    open_and_bring(folder)
+    open_and_run(folder)
     with pytest.raises(UserError, match="settings of caption changed"):
-        open_and_bring(folder, "caption.captioners.0.beams=5", rerun="label")
+        open_and_run(folder, "caption.captioners.0.beams=5", rerun="label")
     with pytest.raises(UserError, match="no stage 'captoin' to rerun"):
-        open_and_bring(folder, rerun="captoin")
+        open_and_run(folder, rerun="captoin")
 
 
 def test_a_setting_that_changes_no_result_is_not_refused(planned):
     folder = planned()
-    open_and_bring(folder)
-    assert open_and_bring(folder, "run.max_error_rate=0.5", "crop.batch=2")[1].made == {}
+    open_and_run(folder)
+    assert open_and_run(folder, "run.max_error_rate=0.5", "crop.batch=2")[1].made == {}
 
 
 def test_a_changed_plan_setting_is_refused(planned):
     folder = planned()
     with pytest.raises(UserError, match=r'plan\.prefix: "" -> "a photo of "'):
-        open_and_bring(folder, "plan.prefix='a photo of '")
+        open_and_run(folder, "plan.prefix='a photo of '")
 
 
 def test_a_truncated_shard_is_found_by_verify_and_redone_by_run(planned):
     folder = planned()
-    run, _ = open_and_bring(folder)
+    run, _ = open_and_run(folder)
     whole = cells(folder)
     cell = folder / "crop/00002.parquet"
     cell.write_bytes(cell.read_bytes()[:-100])
     problems = verify(run)
     assert [problem.cell for problem in problems] == [("crop", 2)]
     assert "crop/00002.parquet has" in problems[0].text
-    _, outcome = open_and_bring(folder)
+    _, outcome = open_and_run(folder)
     assert outcome.made == {"crop": 1}
     assert cells(folder) == whole
 
 
 def test_a_flipped_bit_is_found_by_verify_and_redone_after_repair(planned):
     folder = planned()
-    run, _ = open_and_bring(folder)
+    run, _ = open_and_run(folder)
     whole = cells(folder)
     cell = folder / "generate/00001.parquet"
     data = bytearray(cell.read_bytes())
@@ -124,25 +124,25 @@ def test_a_flipped_bit_is_found_by_verify_and_redone_after_repair(planned):
     cell.write_bytes(data)
     assert [problem.cell for problem in verify(run)] == [("generate", 1)]
     assert [problem.cell for problem in verify(run, repair=True)] == [("generate", 1)]
-    assert open_and_bring(folder)[1].made == {"generate": 1}
+    assert open_and_run(folder)[1].made == {"generate": 1}
     assert cells(folder) == whole
     assert verify(run) == []
 
 
 def test_a_missing_cell_and_a_torn_receipt_are_redone(planned):
     folder = planned()
-    open_and_bring(folder)
+    open_and_run(folder)
     whole = cells(folder)
     (folder / "filter/00000.parquet").unlink()
     (folder / "label/00004.json").write_text('{"stage": "label", "sh')
-    assert open_and_bring(folder)[1].made == {"filter": 1, "label": 1}
+    assert open_and_run(folder)[1].made == {"filter": 1, "label": 1}
     assert cells(folder) == whole
 
 
 def test_a_shard_of_which_most_rows_fail_is_not_done_and_status_shows_the_top_error(planned):
     folder = planned("run", "stages.generate=tests.fakes:mostly_failing")
     with pytest.raises(RunFailed, match="ValueError: the brush is dry"):
-        open_and_bring(folder)
+        open_and_run(folder)
     found = status(Run.open(folder)).stages[0]
     assert (found.done, found.failed) == (0, 5)
     assert next(iter(found.errors)) == "ValueError: the brush is dry"
@@ -152,8 +152,8 @@ def test_a_shard_of_which_most_rows_fail_is_not_done_and_status_shows_the_top_er
 def test_a_failed_shard_is_made_once_its_cause_is_mended(planned):
     folder = planned("run", "stages.generate=tests.fakes:mostly_failing")
     with pytest.raises(RunFailed):
-        open_and_bring(folder)
-    _, outcome = open_and_bring(folder, "stages.generate=tests.fakes:painter")
+        open_and_run(folder)
+    _, outcome = open_and_run(folder, "stages.generate=tests.fakes:painter")
     assert outcome.made == dict.fromkeys(CHAIN, 5)
     assert status(Run.open(folder)).stages[0].failed == 0
 
@@ -162,28 +162,28 @@ def test_other_shards_are_finished_when_one_fails(planned, captions):
     captions.write_text("".join(f"a {'bad' if i < 8 else 'good'} person {i}\n" for i in range(40)))
     folder = planned("run", "stages.generate=tests.fakes:one_bad_row")
     with pytest.raises(RunFailed, match="generate: 1 of 5 shards are not done, first shard 0"):
-        open_and_bring(folder)
+        open_and_run(folder)
     assert [stage.done for stage in status(Run.open(folder)).stages] == [4] * len(CHAIN)
 
 
 def test_a_bad_row_passes_through_later_stages_untouched(planned, captions):
     captions.write_text("".join(f"a {'bad' if i == 3 else 'good'} person {i}\n" for i in range(40)))
     folder = planned("run", "stages.generate=tests.fakes:one_bad_row")
-    run, _ = open_and_bring(folder)
+    run, _ = open_and_run(folder)
     table = run.grid.table(0, ["crop", "attributes"])
     assert table["failed_in"].to_pylist() == [None] * 3 + ["generate"] + [None] * 4
     assert table["error"].to_pylist()[3] == "ValueError: this row is bad"
     assert table["attributes"].to_pylist()[3] is None
     found = status(run).stages
     assert [stage.rows for stage in found[:2]] == [40, 39]
-    _, outcome = open_and_bring(folder, retry_errors=True)
+    _, outcome = open_and_run(folder, retry_errors=True)
     assert outcome.made == {"generate": 1}, "the row fails again with the same bytes, so nothing after it changes"
 
 
 def test_running_out_of_memory_above_four_rows_leaves_the_rows_unchanged(planned):
     easy, hard = planned("easy"), planned("hard", "stages.generate=tests.fakes:short_of_memory")
-    open_and_bring(easy, upto="generate")
-    run, _ = open_and_bring(hard, upto="generate")
+    open_and_run(easy, upto="generate")
+    run, _ = open_and_run(hard, upto="generate")
     assert cells(hard) == cells(easy)
     assert run.grid.receipt("generate", 0).batch == {"size": 8, "smallest": 4, "out_of_memory": 1}
     assert status(run).stages[0].out_of_memory == 1, "the smaller batch is remembered for the next shards"
@@ -198,7 +198,7 @@ def test_a_killed_worker_is_replaced_and_its_shard_made_again(planned):
     assert process.returncode == 0, told
     assert "WorkerDied" in told
     calm = planned("calm", "stages.caption=tests.fakes:slow_captioner")
-    open_and_bring(calm)
+    open_and_run(calm)
     assert cells(folder) == cells(calm)
 
 
@@ -263,13 +263,13 @@ def test_ctrl_c_leaves_a_run_that_resumes(planned, sent):
     assert process.returncode == 128 + sent
     assert told.strip().splitlines()[-1] == "stopped; give the same command again to go on"
     assert "Traceback" not in told
-    open_and_bring(folder)
+    open_and_run(folder)
     assert verify(Run.open(folder)) == []
 
 
 def test_events_are_kept_for_people(planned):
     folder = planned()
-    open_and_bring(folder)
+    open_and_run(folder)
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     assert [event["stage"] for event in events if event["event"] == "begin"] == list(CHAIN)
     assert sum(event["event"] == "shard" for event in events) == 5 * len(CHAIN)
@@ -280,14 +280,14 @@ def test_a_run_on_an_object_store_makes_the_same_cells(planned, tmp_path, captio
     from tests.fakes import FAST
 
     folder = planned()
-    open_and_bring(folder)
+    open_and_run(folder)
     url = f"memory://{tmp_path.name}/run"
     create(url, captions=captions, sets=FAST)
-    run, _ = open_and_bring(url)
+    run, _ = open_and_run(url)
     for name, data in cells(folder).items():
         assert run.store.read(name) == data
     assert verify(run) == []
-    assert open_and_bring(url)[1].made == {}
+    assert open_and_run(url)[1].made == {}
 
 
 def test_a_stage_that_cannot_be_imported_is_told(planned):

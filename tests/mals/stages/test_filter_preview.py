@@ -8,7 +8,7 @@ from PIL import Image
 from benchmarks.pictures import encoded, photograph
 from mals.config import Filter as Settings
 from mals.errors import UserError
-from mals.grid.run import Run, bring
+from mals.grid.run import Run, run_stages
 from mals.stages.filter_preview import _shares, preview, preview_run, sample
 
 RULES = Settings(min_bytes=1000, min_channel_variance=50.0, min_sharpness=5.0)
@@ -82,7 +82,7 @@ def test_a_run_is_previewed_before_it_is_filtered_and_its_state_stays_as_it_was(
     run = planned()
     with pytest.raises(UserError, match="no generated pictures"):
         preview_run(str(run))
-    bring(Run.open(run), "generate")
+    run_stages(Run.open(run), "generate")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     counts, place = preview_run(str(run), ["filter.min_bytes=1500"])
     assert place == f"{run}/report/filter-preview/index.html"
@@ -94,7 +94,7 @@ def test_a_run_is_previewed_before_it_is_filtered_and_its_state_stays_as_it_was(
 
 def test_files_of_an_earlier_preview_go(planned):
     run = planned()
-    bring(Run.open(run), "generate")
+    run_stages(Run.open(run), "generate")
     preview_run(str(run), ["filter.min_bytes=1000000"])
     assert (run / "report/filter-preview/sheet-small_file.jpg").exists()
     preview_run(str(run), ["filter.min_bytes=null"])
@@ -103,7 +103,7 @@ def test_files_of_an_earlier_preview_go(planned):
 
 def test_a_sample_is_the_same_each_time_and_no_larger_than_asked_for(planned):
     run = planned()
-    bring(Run.open(run), "generate")
+    run_stages(Run.open(run), "generate")
     takes = [[name for names, _ in sample(Run.open(run), 12, 3) for name in names] for _ in range(2)]
     assert takes[0] == takes[1]
     assert len(takes[0]) == len(set(takes[0])) == 12
@@ -114,7 +114,7 @@ def test_a_sample_is_the_same_each_time_and_no_larger_than_asked_for(planned):
 
 def test_the_command_tells_where_the_page_is(mals, planned):
     run = planned()
-    bring(Run.open(run), "generate")
+    run_stages(Run.open(run), "generate")
     told = mals("filter", run, "--preview", "--json")
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout)["pictures"] == 40
