@@ -1,4 +1,4 @@
-"""Local files and folders that appear whole or not at all: written beside their place, forced to the disk, renamed, the folder forced too."""
+"""Local files and folders that appear whole or not at all: written beside their place, forced to the disk, and renamed."""
 
 import errno
 import os

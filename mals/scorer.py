@@ -38,8 +38,8 @@ class Scorer(Protocol):
 def load_scorer(target: str | Path, loader: str = LOADER, *, device: str = "auto", setting: str = "scorer") -> Scorer:
     """The scorer of a trained method: `target` is what its loader reads, a folder of a training or release, or a hub id.
 
-    `loader` names a function `(target, device=...) -> Scorer` as "my_package.my_module:my_function", and `setting` the option that held this
-    name, for messages. `device` is "cpu", "cuda", or "auto" for a GPU where there is one. Raises UserError where the loader cannot be
+    `loader` names a function `(target, device=...) -> Scorer` as "my_package.my_module:my_function", and `setting` the option that held
+    this name, for messages. `device` is "cpu", "cuda", or "auto" for a GPU where there is one. Raises UserError where the loader cannot be
     imported, returns something else than a Scorer, or refuses the target.
     """
     load: Callable[..., object] = load_object(loader, setting)

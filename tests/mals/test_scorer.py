@@ -41,7 +41,7 @@ def test_a_scorer_is_loaded_by_name_and_matches_texts_with_images() -> None:
 
 
 def test_a_loader_that_is_missing_or_returns_no_scorer_is_refused() -> None:
-    with pytest.raises(UserError, match="search.scorer = 'no_such:thing' cannot be imported"):
+    with pytest.raises(UserError, match=r"search\.scorer = 'no_such:thing' cannot be imported"):
         load_scorer("colors", "no_such:thing", setting="search.scorer")
-    with pytest.raises(UserError, match="returned a NoneType, which has not the methods of mals.scorer.Scorer"):
+    with pytest.raises(UserError, match="returned a NoneType"):
         load_scorer("colors", "tests.mals.test_scorer:load_nothing")
