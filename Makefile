@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.mals-setup
 
-.PHONY: setup test lint demo clean-demo world-models
+.PHONY: setup test lint docs demo clean-demo world-models
 
 setup: $(STAMP)
 
@@ -18,7 +18,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+test: lint docs
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 demo: setup

@@ -1,7 +1,7 @@
-"""The settings of a run: one tree of types, whose comments are the manual.
+"""The settings of a run: one tree of types. The comment beside a setting is its meaning in docs/, where none may lack it.
 
-A run keeps what its owner gave (a preset and what differs from it) in mals.yaml; this tree is what comes out of it. Unknown keys are
-refused. Fields marked "no results" never change a row, or change it by rounding only, and stay out of the fingerprints.
+A run keeps a preset's name and what differs from it in mals.yaml; this tree is the result of both. Unknown keys are refused. Settings
+marked "no results" never change a row, or change it by rounding only, and stay out of the fingerprints.
 """
 
 from typing import Annotated, Any, Literal
@@ -14,6 +14,8 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
+    """Settings under one name."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -23,7 +25,7 @@ class Grammar(Section):
     space: str = "market1501"  # an attribute space by name, or a YAML file
     shares: dict[str, dict[str, float]] = {}  # attribute or group -> value, "other" colour or "unknown" -> share; uniform where not named
     joint: str | None = None  # a .csv or .parquet table: one column an attribute or group, and `weight`
-    templates: list[str] = []  # sentences with {fields}, [left out] where a field is empty; none: those of mals/phrases.py
+    templates: list[str] = []  # sentences with {fields}, [left out] where a field is empty; none: those of mals/planning/phrases.py
 
     @field_validator("shares", mode="before")
     @classmethod
@@ -31,15 +33,17 @@ class Grammar(Section):
         """YAML reads yes and no as true and false, which are values of attributes here."""
         words = {True: "yes", False: "no"}
 
-        def spelled(given: Any) -> Any:
-            return (
-                {words[key] if isinstance(key, bool) else key: share for key, share in given.items()} if isinstance(given, dict) else given
-            )
+        def spelled(values: Any) -> Any:
+            if not isinstance(values, dict):
+                return values
+            return {words[key] if isinstance(key, bool) else key: share for key, share in values.items()}
 
         return {name: spelled(given) for name, given in shares.items()} if isinstance(shares, dict) else shares
 
 
 class Plan(Section):
+    """What is put around the captions to make prompts."""
+
     prefix: str = ""  # before every prompt
     suffix: str = ""  # after every prompt
     negative_prompt: str = ""  # where the captions file gives none
@@ -47,41 +51,49 @@ class Plan(Section):
 
 
 class Lora(Section):
+    """A LoRA adapter of the generator."""
+
     model: str  # hub id or folder
-    revision: str | None = None
-    weight_name: str | None = None
-    scale: float = 1.0
+    revision: str | None = None  # of the adapter, at the hub
+    weight_name: str | None = None  # the file, where the repository holds several
+    scale: float = 1.0  # how much of the adapter is added
 
 
 class Generate(Section):
+    """Images from prompts, by a diffusers pipeline."""
+
     model: str  # hub id, folder, or "embedded"
     revision: str | None = None  # a branch, a tag or, best, a commit
     variant: str | None = None  # "fp16" for weights saved so
-    dtype: Dtype = "bf16"
+    dtype: Dtype = "bf16"  # of the weights and products
     scheduler: str | None = None  # a diffusers class; none: the model's own
-    steps: Count = 30
-    guidance: Annotated[float, Field(ge=0)] = 7.5
-    strength: Annotated[float, Field(gt=0, le=1)] = 0.6  # of an image-to-image run; 1 ignores the picture
+    steps: Count = 30  # denoising steps
+    guidance: Annotated[float, Field(ge=0)] = 7.5  # classifier-free guidance scale; 0 or 1: none
+    strength: Annotated[float, Field(gt=0, le=1)] = 0.6  # of an image-to-image run; 1 ignores the image
     height: Annotated[int, Field(ge=8, multiple_of=8)] = 512  # pixels
-    width: Annotated[int, Field(ge=8, multiple_of=8)] = 512
+    width: Annotated[int, Field(ge=8, multiple_of=8)] = 512  # pixels of the generated image
     batch: Count = 8  # no results (rounding)
     lora: Lora | None = None
 
 
 class Safety(Section):
+    """A score for each image from a safety checker; pixels are never blanked."""
+
     model: str | None = None  # a safety checker of diffusers, or an image classifier; none: nothing is checked, and the card says so
-    revision: str | None = None
+    revision: str | None = None  # a branch, a tag or, best, a commit
     label: str = "nsfw"  # the classifier's label whose probability is the score
-    threshold: float = 0.5  # a score above it refuses the picture
+    threshold: float = 0.5  # a score above it refuses the image
     batch: Count = 16  # no results (rounding)
 
 
 class Filter(Section):
+    """Numbers of each image, and the thresholds under which it is refused."""
+
     reference_quality: Annotated[int, Field(ge=1, le=100)] = 75  # JPEG quality at which ref_bytes is counted
     min_bytes: Annotated[int, Field(ge=0)] | None = 24_000  # MALS (ACM MM 2023) removed files under 24 kB
     min_bits_per_pixel: Annotated[float, Field(ge=0)] | None = None  # 0.732 is 24,000 bytes at 512 x 512
     min_channel_variance: Annotated[float, Field(ge=0)] | None = (
-        50.0  # near-grey pictures are under it; the paper keeps its number to itself
+        50.0  # near-grey images are under it; the paper does not publish its number
     )
     min_sharpness: Annotated[float, Field(ge=0)] | None = None  # variance of the Laplacian at sharpness_side
     sharpness_side: Annotated[int, Field(ge=32)] = 256  # pixels of the longer side at which sharpness is measured
@@ -89,58 +101,68 @@ class Filter(Section):
 
 
 class Crop(Section):
-    backend: Literal["vitpose", "openpose"] = "vitpose"
-    model: str
-    revision: str | None = None
-    detector: str = "none"  # person boxes for vitpose: an object detector of transformers; none: the whole picture
-    detector_revision: str | None = None
-    detector_score: Share = 0.5
-    dtype: Dtype = "fp32"
-    persons: Annotated[int, Field(ge=1)] = 1  # allowed in a picture; the one with the best keypoints is cut out
+    """Keypoints, the number of persons, and the crop."""
+
+    backend: Literal["vitpose", "openpose"] = "vitpose"  # the estimator of keypoints
+    model: str  # hub id, folder, or "embedded"
+    revision: str | None = None  # a branch, a tag or, best, a commit
+    detector: str = "none"  # person boxes for vitpose: an object detector of transformers; none: the whole image
+    detector_revision: str | None = None  # of the detector, at the hub
+    detector_score: Share = 0.5  # a person box under it is dropped
+    dtype: Dtype = "fp32"  # of the weights and products
+    persons: Annotated[int, Field(ge=1)] = 1  # allowed in a image; the one with the best keypoints is cut out
     score: Share = 0.3  # a keypoint under it is not visible
-    min_keypoints: Annotated[int, Field(ge=1, le=17)] = 8
+    min_keypoints: Annotated[int, Field(ge=1, le=17)] = 8  # visible ones of the 17, at least
     min_head: Annotated[int, Field(ge=0, le=5)] = 1  # of nose, eyes, ears
-    min_hip: Annotated[int, Field(ge=0, le=2)] = 1
+    min_hip: Annotated[int, Field(ge=0, le=2)] = 1  # visible ones of the two hips, at least
     margin: Annotated[float, Field(ge=0, le=1)] = 0.1  # of the box's height, on every side
     min_side: Annotated[int, Field(ge=1)] = 90  # pixels of the crop's shorter side
     min_aspect: Annotated[float, Field(gt=0)] = 1.0  # height / width
-    max_aspect: Annotated[float, Field(gt=0)] = 5.0
+    max_aspect: Annotated[float, Field(gt=0)] = 5.0  # height / width of the crop, at most
     batch: Count = 16  # no results (rounding)
 
 
 class Captioner(Section):
-    backend: Literal["blip", "vlm"] = "blip"
-    model: str
-    revision: str | None = None
-    dtype: Dtype = "fp32"
+    """One captioning model."""
+
+    backend: Literal["blip", "vlm"] = "blip"  # blip, or vlm: a vision-language model with a chat template
+    model: str  # hub id, folder, or "embedded"
+    revision: str | None = None  # a branch, a tag or, best, a commit
+    dtype: Dtype = "fp32"  # of the weights and products
     prompt: str = ""  # blip: what the caption begins with; vlm: the question
-    beams: Count = 3
+    beams: Count = 3  # of the beam search; 1: greedy
     sample: bool = False  # draw words instead of taking the likeliest
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
-    min_tokens: Annotated[int, Field(ge=0)] = 5
-    max_tokens: Count = 60
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # of drawn words
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9  # words are drawn from the likeliest whose probabilities sum to this
+    min_tokens: Annotated[int, Field(ge=0)] = 5  # of a caption, at least
+    max_tokens: Count = 60  # of a caption, at most
     batch: Count = 16  # no results (rounding)
 
 
 class Caption(Section):
+    """Captions of the crops."""
+
     captioners: Annotated[list[Captioner], Field(min_length=1)]
     collapse: bool = True  # "with his hands on his hips and his hands on his hips" once; the raw text stays
 
 
 class Label(Section):
+    """Attribute labels from the captions."""
+
     space: str = "market1501"  # an attribute space by name, or a YAML file
     batch: Count = 256  # no results
 
 
 class Pack(Section):
+    """The packed data set."""
+
     name: str = "persons"  # of the data set, in the card
     split: dict[str, Share] = {"train": 1.0}  # shares; they sum to 1
-    split_by: Literal["share", "person"] = "share"  # person: all pictures of one person fall into one split
-    rows_per_file: Count = 4096
+    split_by: Literal["share", "person"] = "share"  # person: all images of one person fall into one split
+    rows_per_file: Count = 4096  # rows of one Parquet file, at most
     rows_per_group: Count = 128  # of 28 kB: a row at random takes 1.3 ms (512: 4.0 ms, 16: 0.9 ms), for files 0.8 % larger than with 512
-    license: str = "other"
-    contact: str = ""
+    license: str = "other"  # of the packed set, for the card
+    contact: str = ""  # whom to write to, for the card
     language: str = "en"  # of the captions, for the card
 
     @model_validator(mode="after")
@@ -162,8 +184,10 @@ class Execution(Section):
 
 
 class Config(Section):
-    preset: str = "tiny"
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """The settings of a run."""
+
+    preset: str = "tiny"  # the settings that these differ from: tiny, mals or modern
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of every random number of the run
     shard_rows: Count = 512  # rows a shard: what a kill can cost
     stages: dict[str, str] = {}  # a stage of your own in place of ours: "generate: my_package.my_module:my_function"
     plan: Plan = Plan()

@@ -1,4 +1,6 @@
-"""The settings of a training: one tree of types, whose comments are the manual; presets in pretrain/presets.
+"""The settings of a training: one tree of types; presets in pretrain/presets.
+
+The comment beside a setting is its meaning in docs/, where none may lack it.
 
 Sizes of a batch are those of the global one, whatever the number of processes. Unknown keys and losses without a weight are refused.
 """
@@ -31,18 +33,18 @@ class Data(Part):
     """What is trained on, as `pretrain.data.loader` reads it."""
 
     height: Count = 384  # pixels
-    width: Count = 128
-    mean: tuple[float, float, float] = (0.4416847, 0.41812873, 0.4237452)  # of MALS, red first (aptm.md 1.7)
-    std: tuple[Positive, Positive, Positive] = (0.3088255, 0.29743394, 0.301009)
-    max_tokens: Count = 56
+    width: Count = 128  # pixels
+    mean: tuple[float, float, float] = (0.4416847, 0.41812873, 0.4237452)  # of MALS, red first (docs/papers/aptm.md 1.7)
+    std: tuple[Positive, Positive, Positive] = (0.3088255, 0.29743394, 0.301009)  # of MALS
+    max_tokens: Count = 56  # of a caption, with the one that begins it
     tokenizer: str = "bert-base-uncased"  # a hub id, a folder, tokenizer.json or vocab.txt; "train": of the captions, or that of `start`
     vocabulary: Count = 30522  # words of a trained tokenizer at most
-    flip: bool = True  # half of the pictures, "left" and "right" of their captions exchanged
-    exchange_sides: bool = True
+    flip: bool = True  # half of the images, "left" and "right" of their captions exchanged
+    exchange_sides: bool = True  # "left" and "right" of a flipped image's caption are exchanged
     augment: bool = True  # RandAugment
-    erase: Share = 0.6  # of the pictures
-    shrink: Share = 0.0  # each side of a picture by up to this share: for people who will be smaller in their pictures than these are
-    every: bool = False  # a row for each caption of a picture, as fine-tuning has it; False: for its first one
+    erase: Share = 0.6  # of the images
+    shrink: Share = 0.0  # each side of a image by up to this share: for people who will be smaller in their images than these are
+    every: bool = False  # a row for each caption of a image, as fine-tuning has it; False: for its first one
     synonyms: str = "auto"  # of EDA: wordnet, own (our table), a folder of WordNet or a file like our table; auto: wordnet if it is here
     workers: Annotated[int, Field(ge=0)] = 4  # a process; no results
 
@@ -50,46 +52,46 @@ class Data(Part):
 class Vision(Part):
     """The Swin."""
 
-    embed: Count = 128
-    depths: Annotated[tuple[Count, ...], Field(min_length=1)] = (2, 2, 18, 2)
-    heads: tuple[Count, ...] = (4, 8, 16, 32)
-    window: Count = 8
-    drop_path: Less = 0.1
+    embed: Count = 128  # channels of the first stage; each later stage has twice as many
+    depths: Annotated[tuple[Count, ...], Field(min_length=1)] = (2, 2, 18, 2)  # blocks of each stage
+    heads: tuple[Count, ...] = (4, 8, 16, 32)  # attention heads of each stage
+    window: Count = 8  # side of the attention window, in tokens
+    drop_path: Less = 0.1  # chance that a row skips the last block; the others less, linearly
     start: str | None = None  # swin_base_patch4_window7_224_22k.pth; "embedded": the small one of mals; None: from scratch
 
 
 class Words(Part):
     """The BERT, split into text layers and cross layers."""
 
-    hidden: Count = 768
-    layers: Count = 12
-    fusion: Count = 6  # of them read the text alone, the rest the picture too
-    heads: Count = 12
-    inter: Count = 3072
+    hidden: Count = 768  # channels of a token
+    layers: Count = 12  # in all
+    fusion: Count = 6  # of them read the text alone, the rest the image too
+    heads: Count = 12  # attention heads of a layer
+    inter: Count = 3072  # channels inside a layer's feed-forward part
     positions: Count = 512  # tokens of the longest text that it can ever read
-    dropout: Less = 0.1
+    dropout: Less = 0.1  # chance that a channel is left out
     start: str | None = None  # bert-base-uncased: a hub id, folder or file; None: from scratch
 
 
 class Weights(Part):
     """What each loss counts in the sum, in the order of the log; 0 leaves it out, and all of pretraining have to be named."""
 
-    itc: Rate
+    itc: Rate  # contrast of image and text
     itc_eda: Rate = 0.0  # of fine-tuning, with a caption that EDA has changed
-    itm: Rate
-    itm_eda: Rate = 0.0
-    mlm: Rate
-    iac: Rate
-    iam: Rate
-    mam: Rate
+    itm: Rate  # match of image and text, with hard negatives
+    itm_eda: Rate = 0.0  # match, with the caption that EDA has changed
+    mlm: Rate  # masked words of captions
+    iac: Rate  # contrast of image and attribute prompts
+    iam: Rate  # match of image and attribute prompts
+    mam: Rate  # masked words of attribute prompts
 
 
 class Aptm(Part):
-    """The method (aptm.md)."""
+    """The method APTM (docs/papers/aptm.md)."""
 
     space: str = "market1501"  # whose prompts tell the attributes
     proj: Count = 256  # width in which scores are dot products
-    temperature: Positive = 0.07
+    temperature: Positive = 0.07  # start value of the contrast's learnt temperature
     smoothing: Share = 0.4  # of the targets of iac and iam
     prompts: Count = 5  # of iam, a step
     weights: Weights
@@ -115,14 +117,14 @@ class Aptm(Part):
 class Optimizer(Part):
     """AdamW and its schedule."""
 
-    lr: Rate = 1e-4
+    lr: Rate = 1e-4  # learning rate at its peak
     new_rate: Rate = 2.0  # times lr: parameters of the text encoder that words.start does not have, its cross layers
     late_rate: Rate = 1.0  # times lr: the last two stages of the Swin, the last two layers of either part of the BERT, and all heads
-    betas: tuple[Less, Less] = (0.9, 0.98)
-    eps: Rate = 1e-8
-    decay: Rate = 0.01
+    betas: tuple[Less, Less] = (0.9, 0.98)  # decay of AdamW's two running means
+    eps: Rate = 1e-8  # AdamW's term against division by zero
+    decay: Rate = 0.01  # weight decay
     clip: Rate | None = None  # norm of the gradient
-    schedule: Literal["linear", "step"] = "linear"
+    schedule: Literal["linear", "step"] = "linear"  # after the warm-up: linear to 0, or by steps
     warmup: Rate = 2600  # steps; below 1 a share of all
     average: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of all steps, the last, whose mean weights are released; 0: the last weights
 
@@ -134,25 +136,25 @@ class Selection(Part):
     every: Count = 1  # epochs
     held_out: Less = 0.0  # of the persons of train are taken out of it, and serve as val
     rerank: Literal["itm", "published", "none"] = "itm"  # none where the method has no cross encoder
-    k: Count = 128  # pictures of a text that the cross encoder looks at
+    k: Count = 128  # images of a text that the cross encoder looks at
     plain: bool = False  # captions as letters and digits alone, as published for ICFG-PEDES and RSTPReid
 
 
 class Training(Part):
     """One training."""
 
-    preset: str = "aptm"
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
+    preset: str = "aptm"  # the settings that these differ from
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 42  # of every random number of the training
     start: str | None = None  # weights of the whole method: the authors' checkpoint, or model.safetensors of a finished training
     method: str = "aptm"  # or my_package.my_module:MyMethod, a subclass of pretrain.method.Method
     batch: Count = 600  # rows a step, of all processes together
-    epochs: Count = 32
+    epochs: Count = 32  # passes over the rows
     steps: Count | None = None  # instead of epochs
     dtype: Literal["fp32", "tf32", "bf16"] = "bf16"  # of the products; losses are fp32
-    compile: bool = False
+    compile: bool = False  # torch.compile of the encoders
     checkpointing: bool = False  # of activations: less memory, a third more work
     save_every: Count = 1000  # steps
-    log_every: Count = 50
+    log_every: Count = 50  # steps
     data: Data = Data()
     vision: Vision = Vision()
     words: Words = Words()

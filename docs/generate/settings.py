@@ -149,8 +149,9 @@ def page() -> Iterator[str]:
 
 HEAD = """# Settings
 
-Generated from the classes in `mals/config.py`, `pretrain/config.py` and the methods. A file of settings is YAML: a `preset`, and what differs from
-it; `--set a.b=c` changes one value. Unknown keys are refused with the nearest known key. "needed": a preset gives it, or you do. Settings whose
-meaning says "no results" never change a row, or by rounding only, and are no part of the fingerprints.
+Generated from the classes of settings in `mals/config.py`, `pretrain/config.py` and the methods. A file of settings is YAML:
+a `preset`, and what differs from it; `--set a.b=c` changes one value. Unknown keys are refused, with the nearest known key.
+"needed": a preset gives the value, or you do. A setting whose meaning says "no results" changes no row, or only by rounding,
+and is no part of the fingerprints.
 
 """
