@@ -40,7 +40,7 @@ def write_file(target: Path, content: bytes | str | Callable[[Path], object]) ->
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
     """A new, empty folder beside `target` to fill: it replaces `target` with all its files on a clean exit, and is removed on any other."""
-    folder = target.with_name(TEMPORARY.format(name=target.name))
+    folder, old = target.with_name(TEMPORARY.format(name=target.name)), target.with_name(f".{target.name}.old")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -48,9 +48,12 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         for path in folder.rglob("*"):
             if path.is_file():
                 sync(path)
-        shutil.rmtree(target, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        if target.exists():
+            target.rename(old)
         folder.rename(target)
         sync(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

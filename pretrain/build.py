@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mals.attributes import load_space
 from mals.errors import UserError
+from mals.files import write_file
 from pretrain import provenance, ranks
 from pretrain.checkpoint import BEST, FOLDER
 from pretrain.config import Training
@@ -58,8 +59,8 @@ def synonyms_of(config: Training, pairs: Pairs, out: Path) -> dict[str, list[str
     file = out / SYNONYMS
     with ranks.together():
         if not file.is_file() and ranks.is_main():
-            synonyms.write(file.with_name(f".{SYNONYMS}.part"), *synonyms.synonyms(pairs.captions(), config.data.synonyms))
-            file.with_name(f".{SYNONYMS}.part").replace(file)
+            table = synonyms.synonyms(pairs.captions(), config.data.synonyms)
+            write_file(file, lambda path: synonyms.write(path, *table))
     words, source = synonyms.read(file)
     if ranks.is_main():
         print(f"EDA takes its synonyms from {source}: {len(words):,} words have some", file=sys.stderr)
@@ -71,8 +72,7 @@ def tokenizer_of(config: Training, pairs: Pairs, out: Path) -> Tokenizer:
     file = out / TOKENIZER
     with ranks.together():
         if not file.is_file() and ranks.is_main():
-            made(config, pairs).save(file.with_name(f".{TOKENIZER}.part"))
-            file.with_name(f".{TOKENIZER}.part").replace(file)
+            write_file(file, made(config, pairs).save)
     with ranks.together():
         return Tokenizer.load(file, config.data.max_tokens)
 

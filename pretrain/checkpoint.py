@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mals.errors import UserError
+from mals.files import replacing_folder, write_file
 from pretrain.average import MEAN
 
 FOLDER, BEST, MODEL, OPTIMIZER = "checkpoints", "best", "model.safetensors", "optimizer.safetensors"
@@ -116,31 +117,17 @@ def restore(found: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimize
 
 def release(out: Path, model: nn.Module, config: str, metrics: Mapping[str, Any]) -> None:
     """Write what others load: weights, settings as YAML, and the last metrics, each file whole."""
-    files = {"config.yaml": config.encode(), "metrics.json": json.dumps(metrics, indent=2).encode()}
-    _write(plain(model.state_dict()), out / ".model.part")
-    _sync(out / ".model.part")
-    (out / ".model.part").replace(out / MODEL)
-    for name, data in files.items():
-        (out / f".{name}.part").write_bytes(data)
-        (out / f".{name}.part").replace(out / name)
+    write_file(out / MODEL, lambda path: _write(plain(model.state_dict()), path))
+    write_file(out / "config.yaml", config)
+    write_file(out / "metrics.json", json.dumps(metrics, indent=2))
 
 
 def _appear(place: Path, making: Mapping[str, Callable[[], Mapping[str, Tensor]]], state: Mapping[str, Any]) -> None:
-    """Write a folder beside its place and rename it; only one file's tensors are copied at a time."""
-    beside = place.with_name(f".{place.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
+    """Write the folder of a checkpoint, whole or not at all; only one file's tensors are copied at a time."""
+    with replacing_folder(place) as folder:
         for name, make in making.items():
-            _write(make(), beside / name)
-        (beside / "state.json").write_text(json.dumps(state), encoding="utf-8")
-        for file in beside.iterdir():
-            _sync(file)
-        shutil.rmtree(place, ignore_errors=True)
-        beside.rename(place)
-        _sync(place.parent)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            _write(make(), folder / name)
+        (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
 
 def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -171,12 +158,3 @@ def _folders(out: Path, name: str = FOLDER) -> list[Path]:
     """Checkpoints, oldest first."""
     place = out / name
     return sorted(one for one in place.iterdir() if one.name.isdigit()) if place.is_dir() else []
-
-
-def _sync(path: Path) -> None:
-    """To the disk, not only to the system's memory."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

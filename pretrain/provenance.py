@@ -8,6 +8,7 @@ from typing import Any
 
 from mals.dataset.folder import SUMS
 from mals.errors import UserError
+from mals.files import write_file
 from mals.models import card_facts, licence_of
 from pretrain.data.rows import Pairs, Place
 from pretrain.datasets.importing import CLAIM
@@ -36,8 +37,7 @@ def note(out: Path, data: Sequence[Place], pairs: Pairs, start: str | None = Non
     """Write of a training into `out` what it learns from, a row a caption, and what the weights that it starts from had learnt from."""
     sets = [about(place) | rows(pairs, number) for number, place in enumerate(data)]
     text = json.dumps({"v": 1, "data": sets, "before": read(Path(start).expanduser()) if start else None}, indent=1)
-    (out / f".{FILE}.part").write_text(text + "\n", encoding="utf-8")
-    (out / f".{FILE}.part").replace(out / FILE)
+    write_file(out / FILE, text + "\n")
 
 
 def rows(pairs: Pairs, number: int) -> dict[str, Any]:

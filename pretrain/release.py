@@ -24,6 +24,7 @@ from mals.dataset.folder import SUMS
 from mals.dataset.pack import sums
 from mals.dataset.publish import MODEL, address, send
 from mals.errors import UserError
+from mals.files import replacing_folder
 from mals.grid.store import Store
 from mals.settings import merge, parse
 from pretrain import checkpoint, model_card, provenance, towers_onnx, trained_method
@@ -80,8 +81,6 @@ def release(
         files = _summed(folder)
         if target is None:
             return send(Store(str(folder)), to, files, MODEL, dry_run) | {"onnx": near}
-        if not dry_run:
-            _appear(folder, target)
     listed = sorted(files, key=lambda file: (file["path"] == SUMS, file["path"]))
     report = {"to": to, "files": listed, "bytes": sum(file["bytes"] for file in files), "dry_run": dry_run}
     return report | {"sent": 0 if dry_run else len(files), "onnx": near}
@@ -159,18 +158,13 @@ def _file(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _beside(target: Path | None) -> Iterator[Path]:
-    """A folder to build a release in, which is gone afterwards unless it was renamed; beside where it will be, so that it can be."""
+    """A folder to build a release in: it becomes `target` on a clean exit, or vanishes where there is no target."""
     if target is None:
         with tempfile.TemporaryDirectory(prefix="mals-") as scratch:
             yield Path(scratch)
         return
-    folder = target.with_name(f".{target.name}.part")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
+    with replacing_folder(target) as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse_other(target: Path, run: Path) -> None:
@@ -186,13 +180,3 @@ def _refuse_other(target: Path, run: Path) -> None:
     if there and (there - known or checkpoint.MODEL not in known):
         some = ", ".join(sorted(there - known or there)[:3])
         raise UserError(f"{target} holds something else already ({some}); give a new or empty folder")
-
-
-def _appear(folder: Path, target: Path) -> None:
-    """Rename a release to its place; an earlier one goes."""
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    folder.rename(target)
-    shutil.rmtree(old, ignore_errors=True)

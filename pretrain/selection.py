@@ -18,6 +18,7 @@ import torch
 
 from mals.attributes import load_space
 from mals.errors import UserError
+from mals.files import write_file
 from pretrain import checkpoint, provenance, ranks
 from pretrain.config import Training
 from pretrain.data.augment import Augment
@@ -80,7 +81,7 @@ class Selecting:
         if ranks.is_main():
             if not start:  # what was the best of another beginning
                 shutil.rmtree(self.out / checkpoint.BEST, ignore_errors=True)
-            _write(self.out / EVALUATIONS, "".join(json.dumps(line) + "\n" for line in self.told))
+            write_file(self.out / EVALUATIONS, "".join(json.dumps(line) + "\n" for line in self.told))
 
     def after(self, step: int) -> None:
         assert self.begun is not None
@@ -126,7 +127,7 @@ class Selecting:
             **found,
         }
         if ranks.is_main():
-            _write(self.out / RESULT, json.dumps(result, indent=2) + "\n")
+            write_file(self.out / RESULT, json.dumps(result, indent=2) + "\n")
         ranks.barrier()
         return {"selected": selected, "selected_on": result["selected_on"]}
 
@@ -191,9 +192,3 @@ def _lines(file: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return found
-
-
-def _write(file: Path, text: str) -> None:
-    beside = file.with_name(f".{file.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(file)

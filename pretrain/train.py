@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from mals.errors import CollectiveError, UserError
+from mals.files import write_file
 from mals.settings import check_kind
 from pretrain import average, checkpoint, ranks
 from pretrain.build import prepare, synonyms_of
@@ -171,9 +172,7 @@ def kept(file: Path, start: int) -> dict[str, Any]:
             found.append(json.loads(line))
     found = [one for one in found if one["step"] <= start]
     if len(found) < len(lines):
-        beside = file.with_name(f".{file.name}.part")
-        beside.write_text("".join(json.dumps(one) + "\n" for one in found), encoding="utf-8")
-        beside.replace(file)
+        write_file(file, "".join(json.dumps(one) + "\n" for one in found))
     return found[-1] if found else {}
 
 

@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mals.errors import UserError
+from mals.files import replacing
 from mals.labeller.labeller import Labeller
 
 BLOCK = 4096  # captions labelled at once: what memory a file of any length takes
@@ -98,17 +98,6 @@ def blocks(captions: Iterable[str]) -> Iterator[list[str]]:
     source = iter(captions)
     while block := list(islice(source, BLOCK)):
         yield block
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A file beside `target` that takes its place at the end, and is removed where there was an error."""
-    beside = target.with_name(f".{target.name}.part")
-    try:
-        yield beside
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _table(labeller: Labeller, block: list[str]) -> pa.Table:
