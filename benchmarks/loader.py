@@ -43,7 +43,8 @@ from PIL import Image
 
 from mals.attributes import load_space
 from mals.dataset.pack import write
-from mals.world.make import World, make
+from mals.world.make import make
+from mals.world.settings import WorldSettings
 from pretrain.data import augment
 from pretrain.data.augment import Augment
 from pretrain.data.loader import AHEAD, Loader
@@ -62,7 +63,7 @@ GROUP = 128  # rows of a row group, as `mals pack` writes
 
 def drawn(folder: Path, pictures: int, height: int) -> Path:
     """A world of one split."""
-    make(str(folder), World.checked(max(1, pictures // VIEWS), VIEWS, "train=1", 2, height))
+    make(str(folder), WorldSettings.checked(persons=max(1, pictures // VIEWS), views=VIEWS, split="train=1", seed=2, height=height))
     return folder
 
 

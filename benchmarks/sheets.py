@@ -11,7 +11,7 @@ from PIL import Image
 
 from mals.grid.run import Run
 from mals.stages.crop import decode
-from mals.world.scene import picture
+from mals.world.scene import draw_image
 
 FOLDER = Path(__file__).parent.parent / "mals" / "world"
 COLUMNS, ROWS, HEIGHT = 16, 3, 192
@@ -28,7 +28,7 @@ def sheet(pictures: list[np.ndarray], to: Path) -> None:
 
 
 def main() -> None:
-    sheet([picture(SEED, number, number % 7, 256).pixels for number in range(COLUMNS * ROWS)], FOLDER / "drawn.jpg")
+    sheet([draw_image(SEED, number, number % 7, 256).pixels for number in range(COLUMNS * ROWS)], FOLDER / "drawn.jpg")
     if len(sys.argv) > 1:
         grid = Run.open(sys.argv[1]).grid
         rows = [row for shard in range(grid.shards) for row in grid.table(shard, ["image"]).to_pylist()]

@@ -29,7 +29,7 @@ from mals.stages.caption import stage as caption_stage
 from mals.stages.generate import jpeg
 from mals.stages.pose import visible
 from mals.world.person import COLORS
-from mals.world.scene import Picture, picture
+from mals.world.scene import DrawnImage, draw_image
 
 SEED = 77  # of a world that no training saw
 SPACE = load_space("market1501")
@@ -55,12 +55,12 @@ def answers(stage: Stage, columns: dict[str, pa.Array]) -> list[dict[str, Any]]:
     return found
 
 
-def images(drawn: list[Picture]) -> dict[str, pa.Array]:
+def images(drawn: list[DrawnImage]) -> dict[str, pa.Array]:
     return {"image": pa.array([jpeg(one.pixels) for one in drawn], pa.binary())}
 
 
-def drawn(count: int, fault: str | None = None) -> list[Picture]:
-    return [picture(SEED, number, number % 7, 128, fault) for number in range(count)]
+def drawn(count: int, fault: str | None = None) -> list[DrawnImage]:
+    return [draw_image(SEED, number, number % 7, 128, fault) for number in range(count)]
 
 
 def filter_part(count: int) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def pose_part(count: int) -> dict[str, Any]:
     """PCK on sound pictures, and what the crop stage refuses of each kind."""
     stage = ready(crop.stage(CONFIG))
     found: dict[str, Any] = {}
-    for fault in (None, "nobody", "two_persons", "cut", "tiny"):
+    for fault in (None, "no_person", "two_persons", "cut", "tiny"):
         truths = drawn(count, fault)
         rows = answers(stage, images(truths))
         refused = [set(row["reject"] or ()) for row in rows]
@@ -89,7 +89,7 @@ def pose_part(count: int) -> dict[str, Any]:
     return found
 
 
-def pck(truths: list[Picture], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def pck(truths: list[DrawnImage], rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Share of the true keypoints that were found within NEAR of the person's height: of all in the picture, and of the visible ones."""
     right: list[np.ndarray] = []
     for truth, row in zip(truths, rows, strict=True):

@@ -1,4 +1,4 @@
-"""The commands about the pedestrian world: make a benchmark from it."""
+"""The commands about the pedestrian world: `mals world make` draws a data set from it."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import typer
 
 from cli.stages import Json
 
-group = typer.Typer(no_args_is_help=True, help="The procedural world of pedestrians: benchmarks of which everything is known.")
+group = typer.Typer(no_args_is_help=True, help="The procedural world of pedestrians: drawn images with their whole ground truth.")
 
 
 def register(app: typer.Typer) -> None:
@@ -17,30 +17,31 @@ def register(app: typer.Typer) -> None:
 
 @group.callback()
 def world() -> None:
-    """The procedural world of pedestrians: benchmarks of which everything is known."""
+    """The procedural world of pedestrians: drawn images with their whole ground truth."""
 
 
 @group.command()
 def make(
-    to: Annotated[str, typer.Option("--to", help="The folder (or URL) to write, new or empty, or one to finish.")],
-    persons: Annotated[int, typer.Option("--persons", "-n", help="Identities, in all splits together.")] = 1000,
-    views: Annotated[int, typer.Option("--views", help="Pictures of each; view v is of camera v mod 6.")] = 4,
+    to: Annotated[str, typer.Option("--to", help="The folder (or URL) to write: a new or empty one, or one to finish.")],
+    persons: Annotated[int, typer.Option("--persons", "-n", help="Identities in all splits together.")] = 1000,
+    views: Annotated[int, typer.Option("--views", help="Images of each person; camera v mod 6 takes view v.")] = 4,
     split: Annotated[str, typer.Option("--split", help="Splits and their shares of the persons.")] = "train=0.7,val=0.1,test=0.2",
-    seed: Annotated[int, typer.Option("--seed", help="Of the world; the embedded models were trained on the world 1.")] = 2,
-    height: Annotated[int, typer.Option("--height", help="Of the pictures, which are half as wide.")] = 256,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes that draw; all cores where not given.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the world; the embedded models were trained on seed 1.")] = 2,
+    height: Annotated[int, typer.Option("--height", help="Height of the images in pixels; they are half as wide.")] = 256,
+    workers: Annotated[int | None, typer.Option("--workers", help="Processes that draw; default: one for each core.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw a benchmark for text-based person search, packed as Parquet; the same arguments give the same bytes."""
+    """Draw a data set for text-based person search, packed as Parquet; the same arguments give the same bytes."""
     from mals.grid.progress import packing
-    from mals.world import make as making
+    from mals.world.make import make as make_data_set
+    from mals.world.settings import WorldSettings
 
-    began = time.monotonic()
-    asked = making.World.checked(persons, views, split, seed, height)
-    made = making.make(to, asked, workers, packing("make", "rows"))
-    seconds = time.monotonic() - began
+    started = time.monotonic()
+    settings = WorldSettings.checked(persons=persons, views=views, split=split, seed=seed, height=height)
+    summary = make_data_set(to, settings, workers, packing("make", "rows"))
+    seconds = time.monotonic() - started
     if as_json:
-        print(json.dumps(made | {"seconds": round(seconds, 3), "rows_per_second": round(made["drawn"] / seconds, 1)}))
+        print(json.dumps(summary | {"seconds": round(seconds, 3), "rows_per_second": round(summary["drawn"] / seconds, 1)}))
     else:
-        parts = ", ".join(f"{name} {rows:,}" for name, rows in made["splits"].items())
-        print(f"{to}: {made['rows']:,} pictures of {persons:,} persons ({parts}), {made['drawn']:,} of them drawn now")
+        splits = ", ".join(f"{name} {rows:,}" for name, rows in summary["splits"].items())
+        print(f"{to}: {summary['rows']:,} images of {persons:,} persons ({splits}); this call drew {summary['drawn']:,} of them")

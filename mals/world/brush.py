@@ -1,4 +1,4 @@
-"""Smooth shapes on a small canvas: OpenCV's anti-aliased fills in sixteenths of a pixel, and the extent of all that was drawn."""
+"""Draws smooth shapes on a small canvas with OpenCV's anti-aliased fills, and keeps the extent of all that was drawn."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ import numpy as np
 
 from mals.world.person import RGB
 
-SHIFT = 4  # binary digits after the point of a coordinate, OpenCV's most for fills that smooth their edge is 16; 4 are enough to see
+SHIFT = 4  # fractional bits of a coordinate; OpenCV allows 16, and sixteenths of a pixel are fine enough to see
 
 
 class Brush:
     """Draws on `canvas` [H, W, 3] uint8; `extent` is the box x0, y0, x1, y1 of everything drawn so far, None before the first stroke.
 
-    Not `smooth`, no pixel is of any colour but those that were asked for.
+    Without `smooth` edges every pixel that is drawn has exactly the colour of its shape.
     """
 
     def __init__(self, canvas: np.ndarray, smooth: bool = True):
@@ -24,9 +24,9 @@ class Brush:
 
     def shape(self, points: Sequence[Sequence[float]] | np.ndarray, color: RGB) -> None:
         """A filled polygon [N, 2]."""
-        found = np.asarray(points, np.float64)
-        self._grow(found, 0.0)
-        cv2.fillPoly(self.canvas, [_fixed(found)], color, self.edge, SHIFT)
+        vertices = np.asarray(points, np.float64)
+        self._grow(vertices, 0.0)
+        cv2.fillPoly(self.canvas, [_fixed(vertices)], color, self.edge, SHIFT)
 
     def limb(self, start: Sequence[float], end: Sequence[float], first: float, last: float, color: RGB) -> None:
         """A tapered bone with round ends: radius `first` at `start`, `last` at `end`."""
@@ -60,14 +60,14 @@ class Brush:
         self.shape(np.column_stack([centre[0] + x * cos - y * sin, centre[1] + x * sin + y * cos]), color)
 
     def line(self, points: Sequence[Sequence[float]] | np.ndarray, width: float, color: RGB) -> None:
-        """A line through all points, `width` pixels wide."""
-        found = np.asarray(points, np.float64)
+        """A line through points [N, 2], `width` pixels wide."""
+        vertices = np.asarray(points, np.float64)
         if width > 1.5:
-            for start, end in itertools.pairwise(found):
+            for start, end in itertools.pairwise(vertices):
                 self.limb(start, end, width / 2, width / 2, color)
             return
-        self._grow(found, width / 2)
-        cv2.polylines(self.canvas, [_fixed(found)], False, color, 1, self.edge, SHIFT)
+        self._grow(vertices, width / 2)
+        cv2.polylines(self.canvas, [_fixed(vertices)], False, color, 1, self.edge, SHIFT)
 
     def _grow(self, points: np.ndarray, radius: float) -> None:
         rows = points.tolist()
@@ -82,7 +82,7 @@ class Brush:
 
 
 def darker(color: RGB, by: float) -> RGB:
-    """A colour times 1 - by; by < 0 brightens."""
+    """A colour times 1 - by; a negative `by` brightens."""
     if by < 0:
         red, green, blue = (round(value + (255 - value) * -by) for value in color)
     else:

@@ -1,7 +1,7 @@
-"""What people would write about a person of the world, and what each of these texts tells by the labelling policy.
+"""Captions of people of the world, as annotators and captioning models write them, each with the attribute labels that its text says.
 
-`tell` arranges in one of four voices what a `Telling` has chosen to say. The words are those on whose reading the policy is settled. Hats
-and bags are always said, since silence denies them.
+`write_caption` arranges the phrases of `CaptionFacts` in one of four styles. It uses only words whose reading the labelling policy
+settles. Hats and bags are always mentioned: the policy reads a caption without them as "no hat" and "no bag".
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,13 +11,13 @@ from functools import lru_cache
 import numpy as np
 
 from mals.attributes import load_space
+from mals.world.caption_facts import CaptionFacts, add_article, remove_article
 from mals.world.person import Person
-from mals.world.telling import Telling, a, bare
 
-VOICES = ("short", "annotator", "long", "terse")
-MOST_WORDS = 40
+STYLES = ("short", "annotator", "long", "terse")
+MAX_WORDS = 40
 
-PLACES = {  # how somebody walks, and is, there; the place itself for {}
+PLACE_PHRASES = {  # place -> phrases for a person who walks there, and for one who stands there; {} is the place
     "street": (("down a {}", "down the {}", "along a {}", "on the {}"), ("on a {}", "on the {}", "in a {}")),
     "park": (("through a {}", "in a {}", "in the {}"), ("in a {}", "in the {}")),
     "plaza": (("across a {}", "through a {}", "on a {}"), ("on a {}", "in a {}")),
@@ -25,58 +25,62 @@ PLACES = {  # how somebody walks, and is, there; the place itself for {}
     "station": (("through a {}", "in a {}"), ("in a {}", "at a {}")),
     "room": (("through a {}", "in a {}"), ("in a {}",)),
 }
-ANYWHERE = (("through a {}", "in a {}"), ("in a {}",))
+OTHER_PLACE_PHRASES = (("through a {}", "in a {}"), ("in a {}",))
 
 
 @dataclass(frozen=True)
-class Told:
-    """A caption, how it is written, and what the labelling policy reads in exactly this text."""
+class Caption:
+    """A caption, and what the labelling policy reads in exactly this text."""
 
     text: str
-    voice: str  # of VOICES
-    said: list[int]  # [27] in {-1, 0, 1}: -1 where the text does not tell
+    style: str  # of STYLES
+    labels: list[int]  # [27] in {-1, 0, 1}: -1 if the text does not mention the attribute
 
 
-def tell(
+def write_caption(
     person: Person,
     rng: np.random.Generator,
-    voice: str | None = None,
-    full: bool = False,
-    scene: str | None = None,
+    style: str | None = None,
+    complete: bool = False,
+    place: str | None = None,
     walking: bool | None = None,
-) -> Told:
-    """A caption of `person`: in any voice for None; `full` leaves no attribute open; `scene` is a noun such as "street"."""
-    if voice is None:
-        voice = VOICES[int(rng.random() * len(VOICES))]
-    write = {"short": _short, "annotator": _annotator, "long": _long, "terse": _terse}[voice]
-    trim = 0
-    while True:  # what is too long is told anew with fewer words
-        told = Telling(person, rng, full, trim)
-        if trim < 3:
-            _be(told, scene, walking)
-        text = write(told)
-        if text.count(" ") < MOST_WORDS:
-            return Told(text, voice, _said(person, told.silent))
-        trim += 1
+) -> Caption:
+    """A caption of `person`, in a random style if `style` is None.
+
+    `complete` mentions every attribute. `place` is a noun such as "street"; None for `place` or `walking` leaves it out.
+    """
+    if style is None:
+        style = STYLES[int(rng.random() * len(STYLES))]
+    write = {"short": _short, "annotator": _annotator, "long": _long, "terse": _terse}[style]
+    brevity = 0
+    while True:  # a text that is too long is written again with fewer words
+        facts = CaptionFacts(person, rng, complete, brevity)
+        if brevity < 3:
+            _choose_setting(facts, place, walking)
+        text = write(facts)
+        if text.count(" ") < MAX_WORDS:
+            return Caption(text, style, _labels(person, facts.omitted))
+        brevity += 1
 
 
 @lru_cache(1)
-def _columns() -> dict[str, list[int]]:
-    """Where the attributes are of which a text speaks together."""
+def _attribute_columns() -> dict[str, list[int]]:
+    """Attribute or colour group -> its columns in the attribute space."""
     space = load_space("market1501")
     groups = {name: [space.names.index(column) for column in group.colors.values()] for name, group in space.groups.items()}
-    return {name: [at] for at, name in enumerate(space.names)} | groups
+    return {name: [column] for column, name in enumerate(space.names)} | groups
 
 
-def _said(person: Person, silent: Iterable[str]) -> list[int]:
+def _labels(person: Person, omitted: Iterable[str]) -> list[int]:
     values = person.attributes()
-    for name in silent:
-        for at in _columns()[name]:
-            values[at] = -1
+    for name in omitted:
+        for column in _attribute_columns()[name]:
+            values[column] = -1
     return values
 
 
-def _list(parts: Sequence[str]) -> str:
+def _join(parts: Sequence[str]) -> str:
+    """ "a, b and c"."""
     return " and ".join((", ".join(parts[:-1]), parts[-1])) if len(parts) > 1 else "".join(parts)
 
 
@@ -84,129 +88,139 @@ def _sentence(words: str) -> str:
     return words[0].upper() + words[1:] + "."
 
 
-def _be(told: Telling, scene: str | None, walking: bool | None) -> None:
-    """Set what somebody does and where: "walking down a street", "in a park", "standing", or nothing."""
-    moving, staying = PLACES.get((scene or "").split(" ")[-1], ANYWHERE)
-    does = "" if walking is None else "walking" if walking else told.one(("standing", "standing", "waiting"))
-    where = told.one(moving if walking else staying).replace("a {}", a(scene)).replace("{}", scene) if scene else ""
-    told.place, told.place_words = f"{does} {where}".strip(), [does, scene or ""]
+def _choose_setting(facts: CaptionFacts, place: str | None, walking: bool | None) -> None:
+    """Set what the person does and where: "walking down a street", "in a park", "standing", or nothing."""
+    walking_phrases, standing_phrases = PLACE_PHRASES.get((place or "").split(" ")[-1], OTHER_PLACE_PHRASES)
+    verb = "" if walking is None else "walking" if walking else facts.choose(("standing", "standing", "waiting"))
+    phrases = walking_phrases if walking else standing_phrases
+    where = facts.choose(phrases).replace("a {}", add_article(place)).replace("{}", place) if place else ""
+    facts.setting, facts.setting_words = f"{verb} {where}".strip(), [verb, place or ""]
 
 
-def _clothes(told: Telling, hat: bool) -> str:
-    """What is worn, listed in a natural order."""
-    worn = [told.upper.whole] + ([told.lower.whole] if told.lower else [])
-    if told.chance(12):
+def _clothes(facts: CaptionFacts, hat: bool) -> str:
+    """The clothes, and the hat if `hat`, as a list in a natural order."""
+    worn = [facts.upper.with_article] + ([facts.lower.with_article] if facts.lower else [])
+    if facts.happens(12):
         worn.reverse()
-    worn += [told.shoes.whole] if told.shoes else []
-    if hat and told.hat:
-        worn.insert(0 if told.chance(20) else len(worn), told.hat)
-    if len(worn) == 2 and " with " not in worn[0] and told.chance(20):
+    worn += [facts.shoes.with_article] if facts.shoes else []
+    if hat and facts.hat:
+        worn.insert(0 if facts.happens(20) else len(worn), facts.hat)
+    if len(worn) == 2 and " with " not in worn[0] and facts.happens(20):
         return f"{worn[0]} with {worn[1]}"
-    return _list(worn)
+    return _join(worn)
 
 
-def _looks(told: Telling) -> list[str]:
-    """Hair and beard, to be put after "with"."""
-    return ([told.hair] if told.hair else []) + (["a beard"] if told.beard else [])
+def _looks(facts: CaptionFacts) -> list[str]:
+    """Hair and beard, phrases to follow "with"."""
+    return ([facts.hair] if facts.hair else []) + (["a beard"] if facts.beard else [])
 
 
-def _short(told: Telling) -> str:
+def _short(facts: CaptionFacts) -> str:
     """One noun phrase or sentence without a capital, as a small captioning model writes it."""
-    hat_with, clothes_first = told.chance(35), told.chance(70)
-    looks = _looks(told) + ([told.hat] if hat_with and told.hat else [])
-    who = a(told.noun) + (f" with {_list(looks)}" if looks else "")
-    clothes = _clothes(told, not hat_with)
-    wear = told.one(("in", "in", "wearing", "wearing", "dressed in"))
-    things = _list(told.things)
-    place = f" {told.place}" if told.place else ""
-    if told.place and told.chance(25):
-        carry = f" {told.one(('with', 'carrying', 'and carrying'))} {things}" if things else ""
-        return f"{who}{place} {told.one(('wearing', 'dressed in'))} {clothes}{carry}"
-    if told.place and told.chance(20):
-        return f"{who} {wear} {clothes} is{place}" + (f" with {things}" if things else "")
-    if not things:
-        return f"{who} {wear} {clothes}{place}"
+    hat_with_looks, clothes_first = facts.happens(35), facts.happens(70)
+    looks = _looks(facts) + ([facts.hat] if hat_with_looks and facts.hat else [])
+    subject = add_article(facts.noun) + (f" with {_join(looks)}" if looks else "")
+    clothes = _clothes(facts, not hat_with_looks)
+    wear = facts.choose(("in", "in", "wearing", "wearing", "dressed in"))
+    items = _join(facts.items)
+    setting = f" {facts.setting}" if facts.setting else ""
+    if facts.setting and facts.happens(25):
+        carry = f" {facts.choose(('with', 'carrying', 'and carrying'))} {items}" if items else ""
+        return f"{subject}{setting} {facts.choose(('wearing', 'dressed in'))} {clothes}{carry}"
+    if facts.setting and facts.happens(20):
+        return f"{subject} {wear} {clothes} is{setting}" + (f" with {items}" if items else "")
+    if not items:
+        return f"{subject} {wear} {clothes}{setting}"
     if clothes_first:
-        return f"{who} {wear} {clothes} {told.one(('with', 'carrying', 'and carrying'))} {things}{place}"
-    return f"{who} carrying {things} and wearing {clothes}{place}"
+        return f"{subject} {wear} {clothes} {facts.choose(('with', 'carrying', 'and carrying'))} {items}{setting}"
+    return f"{subject} carrying {items} and wearing {clothes}{setting}"
 
 
-def _annotator(told: Telling) -> str:
-    """Plain sentences about looks, clothes and things, as people write who describe pedestrians for pay."""
-    the = told.one(("the", "the", "the", "a", "this"))
-    who = a(told.noun) if the == "a" else f"{the} {told.noun}"
-    looks, hat_worn, place = _looks(told), told.chance(60), told.place
-    facts: list[str] = []
-    if looks and told.chance(30):
-        who, looks = f"{who} with {_list(looks)}", []
-    wears = told.one(("is wearing", "is wearing", "wears", "is dressed in", "has on"))
-    first = f"{who} {wears} {_clothes(told, hat_worn)}"
-    if place and told.chance(40):
-        first, place = f"{who} is {place}, {told.one(('wearing', 'dressed in'))} {_clothes(told, hat_worn)}", ""
-    if told.things:
-        facts.append(f"{told.one(('carries', 'is carrying', 'has'))} {_list(told.things)}")
+def _annotator(facts: CaptionFacts) -> str:
+    """Plain sentences about looks, clothes and carried items, as paid annotators describe pedestrians."""
+    determiner = facts.choose(("the", "the", "the", "a", "this"))
+    subject = add_article(facts.noun) if determiner == "a" else f"{determiner} {facts.noun}"
+    looks, hat_in_clothes, setting = _looks(facts), facts.happens(60), facts.setting
+    predicates: list[str] = []
+    if looks and facts.happens(30):
+        subject, looks = f"{subject} with {_join(looks)}", []
+    wears = facts.choose(("is wearing", "is wearing", "wears", "is dressed in", "has on"))
+    first = f"{subject} {wears} {_clothes(facts, hat_in_clothes)}"
+    if setting and facts.happens(40):
+        first = f"{subject} is {setting}, {facts.choose(('wearing', 'dressed in'))} {_clothes(facts, hat_in_clothes)}"
+        setting = ""
+    if facts.items:
+        predicates.append(f"{facts.choose(('carries', 'is carrying', 'has'))} {_join(facts.items)}")
     if looks:
-        facts.append(f"has {_list(looks)}")
-    if told.hat and not hat_worn:
-        facts.append(f"{told.one(('wears', 'is wearing', 'has on'))} {told.hat}")
-    if place:
-        facts.append(f"is {place}")
-    facts.sort(key=lambda _: told.random())
-    he = told.pronoun
+        predicates.append(f"has {_join(looks)}")
+    if facts.hat and not hat_in_clothes:
+        predicates.append(f"{facts.choose(('wears', 'is wearing', 'has on'))} {facts.hat}")
+    if setting:
+        predicates.append(f"is {setting}")
+    predicates.sort(key=lambda _: facts.random())
     sentences = [first]
-    while facts:
-        taken = 2 if len(facts) > 1 and told.chance(60) else 1
-        does = " and ".join(facts[:taken])
-        sentences.append(f"{he} {does.replace(' and has ', ' and ') if does.startswith('has ') else does}")
-        facts = facts[taken:]
-    if len(sentences) > 1 and not place and told.chance(10) and the != "a":  # the looks first
-        sentences = [f"{who} {sentences[1].removeprefix(he).strip()}", f"{he} {wears} {_clothes(told, hat_worn)}", *sentences[2:]]
+    while predicates:
+        count = 2 if len(predicates) > 1 and facts.happens(60) else 1
+        predicate = " and ".join(predicates[:count])
+        sentences.append(f"{facts.pronoun} {predicate.replace(' and has ', ' and ') if predicate.startswith('has ') else predicate}")
+        predicates = predicates[count:]
+    if len(sentences) > 1 and not setting and facts.happens(10) and determiner != "a":  # the looks before the clothes
+        second = sentences[1].removeprefix(facts.pronoun).strip()
+        sentences = [f"{subject} {second}", f"{facts.pronoun} {wears} {_clothes(facts, hat_in_clothes)}", *sentences[2:]]
     return " ".join(_sentence(words) for words in sentences)
 
 
-def _long(told: Telling) -> str:
-    """Two or three full sentences: who and where, what they wear, and what they have with them."""
-    looks, he, place = _looks(told), told.pronoun, told.place
-    who = a(told.noun) + (f" with {_list(looks)}" if looks else "")
-    shown = told.one(("there is {}", "the picture shows {}", "this is {}", "here we see {}", "we can see {}")).format(who)
-    belongings = _belongings(told)
-    pieces = [piece for piece in (told.upper, told.lower) if piece]
-    if all(piece.color for piece in pieces) and told.chance(25):
-        sentences = [f"{who} is {place}" if place else shown, _list([piece.copula(told.their) for piece in pieces])]
-    elif not belongings or told.chance(50):
-        wears = told.one(("wears", "is wearing", "is dressed in", "has on"))
-        sentences = [f"{who} is {place}" if place else shown, f"{he} {wears} {_clothes(told, False)}"]
-    elif place:
-        sentences = [f"{who} {told.one(('in', 'wearing', 'dressed in'))} {_clothes(told, False)} is {place}"]
+def _long(facts: CaptionFacts) -> str:
+    """Two or three full sentences: who and where, what they wear, and what they carry."""
+    looks, pronoun, setting = _looks(facts), facts.pronoun, facts.setting
+    subject = add_article(facts.noun) + (f" with {_join(looks)}" if looks else "")
+    openings = ("there is {}", "the picture shows {}", "this is {}", "here we see {}", "we can see {}")
+    opening = facts.choose(openings).format(subject)
+    belongings = _belongings(facts)
+    garments = [garment for garment in (facts.upper, facts.lower) if garment]
+    if all(garment.color for garment in garments) and facts.happens(25):
+        clauses = _join([garment.color_clause(facts.possessive) for garment in garments])
+        sentences = [f"{subject} is {setting}" if setting else opening, clauses]
+    elif not belongings or facts.happens(50):
+        wears = facts.choose(("wears", "is wearing", "is dressed in", "has on"))
+        sentences = [f"{subject} is {setting}" if setting else opening, f"{pronoun} {wears} {_clothes(facts, False)}"]
+    elif setting:
+        sentences = [f"{subject} {facts.choose(('in', 'wearing', 'dressed in'))} {_clothes(facts, False)} is {setting}"]
     else:
-        sentences = [f"{shown}, {told.one(('dressed in', 'wearing'))} {_clothes(told, False)}"]
+        sentences = [f"{opening}, {facts.choose(('dressed in', 'wearing'))} {_clothes(facts, False)}"]
     return " ".join(_sentence(words) for words in sentences + belongings)
 
 
-def _belongings(told: Telling) -> list[str]:
-    """Sentences about hat and things, none where there is nothing to say."""
-    their, he = told.their, told.pronoun
-    if (told.hat or told.things) and told.chance(35):
-        return [f"{he} {told.one(('has', 'is seen with'))} {_list([*told.things, *([told.hat] if told.hat else [])])}"]
-    on_head = [f"{told.hat} is on {their} head" if told.chance(40) else f"{he} wears {told.hat} on {their} head"] if told.hat else []
-    carried = [f"{he} {told.one(('carries', 'is carrying', 'has'))} {_list(told.things)}"] if told.things else []
+def _belongings(facts: CaptionFacts) -> list[str]:
+    """Sentences about hat and carried items, none for a person without any."""
+    possessive, pronoun = facts.possessive, facts.pronoun
+    if (facts.hat or facts.items) and facts.happens(35):
+        return [f"{pronoun} {facts.choose(('has', 'is seen with'))} {_join([*facts.items, *([facts.hat] if facts.hat else [])])}"]
+    on_head: list[str] = []
+    if facts.hat:
+        short = facts.happens(40)
+        on_head = [f"{facts.hat} is on {possessive} head" if short else f"{pronoun} wears {facts.hat} on {possessive} head"]
+    carried = [f"{pronoun} {facts.choose(('carries', 'is carrying', 'has'))} {_join(facts.items)}"] if facts.items else []
     return [" and ".join(on_head + carried)] if on_head or carried else []
 
 
-def _terse(told: Telling) -> str:
+def _terse(facts: CaptionFacts) -> str:
     """Phrases between commas, as prompts are written."""
-    above = told.upper.whole if "upper_color" in told.silent else told.upper.bare  # a colour ends at an article
-    below = [told.lower.whole if "lower_color" in told.silent else told.lower.bare] if told.lower else []
-    clothes = [above, *below]
-    if told.chance(15):
+    # A garment without a colour keeps its article: the labeller does not carry the colour before it past an article.
+    upper = facts.upper.with_article if "upper_color" in facts.omitted else facts.upper.words
+    lower = [facts.lower.with_article if "lower_color" in facts.omitted else facts.lower.words] if facts.lower else []
+    clothes = [upper, *lower]
+    if facts.happens(15):
         clothes.reverse()
-    shoes = [told.shoes.bare] if told.shoes else []
-    things = [bare(thing) for thing in ([told.hat] if told.hat else []) + told.things]
-    looks = [bare(look) for look in _looks(told)]
-    groups = [clothes + shoes, things]
-    if told.chance(25):
+    shoes = [facts.shoes.words] if facts.shoes else []
+    items = [remove_article(item) for item in ([facts.hat] if facts.hat else []) + facts.items]
+    looks = [remove_article(look) for look in _looks(facts)]
+    groups = [clothes + shoes, items]
+    if facts.happens(25):
         groups.reverse()
-    groups.insert(0 if told.chance(70) else 1 + int(told.chance(50)), looks)
-    who = f"{told.one(('photo of', 'a photo of', 'portrait of'))} {a(told.noun)}" if told.chance(20) else told.noun
-    place = told.place_words if told.chance(60) else [told.place]
-    return ", ".join(part for group in ([who], *groups, place) for part in group if part)
+    groups.insert(0 if facts.happens(70) else 1 + int(facts.happens(50)), looks)
+    subject = facts.noun
+    if facts.happens(20):
+        subject = f"{facts.choose(('photo of', 'a photo of', 'portrait of'))} {add_article(facts.noun)}"
+    setting = facts.setting_words if facts.happens(60) else [facts.setting]
+    return ", ".join(part for group in ([subject], *groups, setting) for part in group if part)

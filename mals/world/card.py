@@ -1,26 +1,25 @@
-"""The README.md and croissant.json of a benchmark from the world: every number in them follows from the world or was counted on the way."""
+"""README.md and croissant.json of a data set drawn from the world; every number follows from the settings or was counted in the rows."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mals.attributes import load_space
-from mals.dataset import croissant as described
+from mals.dataset import croissant as croissant_json
 from mals.dataset.card import front, percent, splits_of, template
 from mals.dataset.features import Columns
 from mals.world.camera import CAMERAS
+from mals.world.rows import CAPTIONS, SPACE
+from mals.world.settings import WorldSettings
 
-if TYPE_CHECKING:
-    from mals.world.make import World
-
-LICENSE = "apache-2.0"  # as the program that draws it
+LICENSE = "apache-2.0"  # as the program that draws the images
 TAGS = ["synthetic", "person-retrieval", "person-re-identification", "attribute-recognition", "procedural", "mals", "croissant"]
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What both are made from."""
+class WorldCardFacts:
+    """What README.md and croissant.json are written from."""
 
-    world: "World"
+    world: WorldSettings
     columns: Columns
     files: list[dict[str, Any]]  # receipts of the Parquet files
 
@@ -29,20 +28,21 @@ class Facts:
         return f"World {self.world.seed}: {self.world.persons:,} drawn pedestrians"
 
     def total(self, count: str) -> int:
+        """The sum of one count over all files."""
         return sum(file["counts"][count] for file in self.files)
 
     def attributes(self) -> list[dict[str, Any]]:
-        """One line an attribute: its values and their shares in percent."""
+        """Name, values and shares of the values in percent, of each attribute."""
         rows = []
-        for name, values in load_space("market1501").classes.items():
+        for name, values in load_space(SPACE).classes.items():
             first = sum(file["counts"]["first"][name] for file in self.files)
             shares = [percent(first, self.world.rows), percent(self.world.rows - first, self.world.rows)]
             rows.append({"name": name, "values": values, "shares": shares})
         return rows
 
 
-def render(facts: Facts) -> str:
-    """The card's whole text."""
+def render(facts: WorldCardFacts) -> str:
+    """The text of README.md."""
     world = facts.world
     splits = [split | {"persons": world.split[split["name"]]} for split in splits_of(facts.files, "default")]
     return template("world.md").render(
@@ -53,32 +53,32 @@ def render(facts: Facts) -> str:
         splits=splits,
         cameras=min(world.views, CAMERAS),
         all_cameras=CAMERAS,
-        captions=2 * world.rows,
-        words=facts.total("words") / (2 * world.rows),
+        captions=CAPTIONS * world.rows,
+        words=facts.total("words") / (CAPTIONS * world.rows),
         walking=facts.total("walking"),
         attributes=facts.attributes(),
     )
 
 
-def croissant(facts: Facts) -> str:
-    """croissant.json."""
+def croissant(facts: WorldCardFacts) -> str:
+    """The text of croissant.json."""
     world = facts.world
     metadata = {
         "name": facts.name,
-        "description": f"{world.rows:,} drawn pictures of {world.persons:,} invented persons, with captions, 27 attributes and keypoints.",
+        "description": f"{world.rows:,} drawn images of {world.persons:,} invented persons, with captions, 27 attributes and keypoints.",
         "license": [LICENSE],
         "keywords": TAGS,
         "in_language": ["en"],
-        "data_collection": f"{world.rows:,} pictures were drawn by a program from the seed {world.seed}; no camera took any.",
+        "data_collection": f"{world.rows:,} images were drawn by a program from the seed {world.seed}; no camera took any of them.",
         "data_collection_type": ["Software Collection"],
-        "data_annotation_protocol": ["Captions, attributes, keypoints and boxes are known to the program that draws; nothing is guessed."],
+        "data_annotation_protocol": ["Captions, attributes, keypoints and boxes are known to the program that draws; none is an estimate."],
         "annotations_per_item": "two captions, one set of attributes, keypoints and a box",
         "machine_annotation_tools": ["mals.world"],
-        "data_biases": ["Shares of attributes are those that the program draws with; the card's attribute table tells them."],
-        "data_limitations": ["Drawn people look like no photograph; a score here says little of scores on photographs."],
-        "data_use_cases": ["Tests and comparisons of text-based person search and attribute recognition where no photographs are at hand."],
-        "data_social_impact": "Nobody in it exists. It must not be used to identify or to search for real people.",
+        "data_biases": ["Shares of attributes are those that the program draws with; they are in the attribute table of README.md."],
+        "data_limitations": ["Drawn people do not look like photographs; a score here says little about scores on photographs."],
+        "data_use_cases": ["Tests and comparisons of text-based person search and attribute recognition without photographs."],
+        "data_social_impact": "The persons do not exist. The data set must not be used to identify or to search for real people.",
         "personal_sensitive_information": ["None: the persons are drawn from random numbers."],
-        "data_release_maintenance_plan": "The same command makes the same bytes; another version of the program is another data set.",
+        "data_release_maintenance_plan": "The same command makes the same bytes; another version of the program makes another data set.",
     }
-    return described.text(metadata, {"default": facts.columns}, facts.files)
+    return croissant_json.text(metadata, {"default": facts.columns}, facts.files)

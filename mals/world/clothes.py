@@ -1,4 +1,4 @@
-"""Clothes on a body: legs, skirts and dresses, the trunk with its garment, arms with their sleeves. Shapes tell the kind of garment."""
+"""Draws the clothed body: legs, skirts and dresses, the trunk and the arms. The kind of a garment decides its shape."""
 
 import itertools
 
@@ -8,16 +8,16 @@ from mals.world.body import Body
 from mals.world.brush import Brush, darker
 from mals.world.person import DRESSES, RGB, SKIRTS, Garment
 
-HEMS = {"coat": 0.12, "jacket": 0.045, "hoodie": 0.03, "sweater": 0.025, "tank top": 0.01}  # below the hip joint; shirts 0.02
+HEMS = {"coat": 0.12, "jacket": 0.045, "hoodie": 0.03, "sweater": 0.025, "tank top": 0.01}  # below the hip joint, in statures; shirts 0.02
 OUTLINE = 0.3  # how much darker the line around a garment is than the garment
 
 
-def leg(brush: Brush, body: Body, side: str) -> None:
-    """One leg with its shoe: skin, and what trousers or shorts cover of it."""
+def draw_leg(brush: Brush, body: Body, side: str) -> None:
+    """One leg with its shoe: skin, and trousers or shorts over it."""
     p = body.person
     hip, knee, ankle, toe = (body.point(f"{side}_{joint}") for joint in ("hip", "knee", "ankle", "toe"))
     s = body.size * (0.6 + 0.4 * p.girth)
-    dim = 0.0 if side == body.near else 0.1
+    dim = 0.0 if side == body.near_side else 0.1
     skin = darker(p.skin, dim)
     foot = darker(p.shoes.rgb, dim)
     heel = (ankle[0], ankle[1] + 0.012 * s)
@@ -40,30 +40,30 @@ def leg(brush: Brush, body: Body, side: str) -> None:
         if garment.kind == "jeans":
             brush.line([_between(hip, knee, 0.3), knee, low], 0.006 * s, darker(color, 0.25))
             brush.line([(low[0] - 0.026 * s, low[1]), (low[0] + 0.026 * s, low[1])], 0.014 * s, darker(color, -0.35))
-    _along(brush, garment, [hip, knee, end] if garment.kind != "shorts" else [hip, end], 0.045 * s, dim)
+    _stripes_across(brush, garment, [hip, knee, end] if garment.kind != "shorts" else [hip, end], 0.045 * s, dim)
 
 
-def dress_or_skirt(brush: Brush, body: Body) -> None:
+def draw_dress_or_skirt(brush: Brush, body: Body) -> None:
     """From the waist to the hem, wide enough for the legs."""
     p = body.person
     garment = p.lower or p.upper
     if garment.kind not in (*SKIRTS, *DRESSES):
         return
-    long = garment.kind.startswith("long")
+    is_long = garment.kind.startswith("long")
     b = body.build
-    waist_up, hem_up = b.hip + 0.075, 0.1 if long else b.hip * 0.66
-    waist = body.wide(b.waist_wide * 1.02, b.deep)
-    hips = body.wide(b.hip_wide * 1.12, b.deep * 1.15)
+    waist_up, hem_up = b.hip + 0.075, 0.1 if is_long else b.hip * 0.66
+    waist = body.half_width(b.waist_width * 1.02, b.depth)
+    hips = body.half_width(b.hip_width * 1.12, b.depth * 1.15)
     center = body.at(0, waist_up, 0)[0]
     reach = [
-        body.point(f"{side}_{joint}")[0] - center for side in ("left", "right") for joint in (("knee", "ankle") if long else ("knee",))
+        body.point(f"{side}_{joint}")[0] - center for side in ("left", "right") for joint in (("knee", "ankle") if is_long else ("knee",))
     ]
-    flare = hips * (1.35 if long else 1.3)
-    left = min(-flare, min(reach) * (0.95 if long else 0.9) - 0.03 * body.size)
-    right = max(flare, max(reach) * (0.95 if long else 0.9) + 0.03 * body.size)
+    flare = hips * (1.35 if is_long else 1.3)
+    left = min(-flare, min(reach) * (0.95 if is_long else 0.9) - 0.03 * body.size)
+    right = max(flare, max(reach) * (0.95 if is_long else 0.9) + 0.03 * body.size)
     rows = [(waist_up, -waist, waist), (b.hip, -hips, hips), (hem_up, left, right)]
-    outline = [(center + one, body.at(0, up, 0)[1]) for up, one, _ in rows] + [
-        (center + one, body.at(0, up, 0)[1]) for up, _, one in rows[::-1]
+    outline = [(center + left_x, body.at(0, up, 0)[1]) for up, left_x, _ in rows] + [
+        (center + right_x, body.at(0, up, 0)[1]) for up, _, right_x in rows[::-1]
     ]
     sag = body.at(0, hem_up - 0.012, 0)[1]
     outline.insert(3, (center + (left + right) / 2, sag))
@@ -75,7 +75,7 @@ def dress_or_skirt(brush: Brush, body: Body) -> None:
             0.006 * body.size,
             darker(garment.rgb, 0.18),
         )
-    steps = 7 if long else 4
+    steps = 7 if is_long else 4
     if garment.pattern == "striped" and garment.second_rgb:
         for step in range(steps):
             share = (step + 0.5) / steps
@@ -90,33 +90,36 @@ def dress_or_skirt(brush: Brush, body: Body) -> None:
     )
 
 
-def trunk(brush: Brush, body: Body) -> None:
-    """Neck, shoulders to hips in skin, and the garment of the upper body over it."""
+def draw_trunk(brush: Brush, body: Body) -> None:
+    """Neck and trunk in skin, and the garment of the upper body over it."""
     p, b, s = body.person, body.build, body.size
     neck, up = body.point("neck"), body.at(0, b.neck + 0.035, 0)
     brush.limb(neck, up, 0.032 * s, 0.03 * s, darker(p.skin, 0.08))
     garment = p.upper
     hem = -0.0 if garment.kind in DRESSES else HEMS.get(garment.kind, 0.02)
-    bare = garment.kind == "tank top"
-    rows = _rows(body, hem)
-    if bare:
-        brush.shape(_outline(body, _rows(body, 0.0)), p.skin)
+    bare_shoulders = garment.kind == "tank top"
+    rows = _slices(body, hem)
+    if bare_shoulders:
+        brush.shape(_outline(body, _slices(body, 0.0)), p.skin)
         rows = [(up, across * (0.62 if up > b.shoulder - 0.03 else 0.97)) for up, across in rows]
     if p.lower is not None and p.lower.kind not in SKIRTS:  # the seat of trousers, below a short hem
-        seat = [(b.hip + 0.07, body.wide(b.waist_wide, b.deep)), (b.hip - 0.045, body.wide(b.hip_wide * 1.02, b.deep * 1.1))]
+        seat = [
+            (b.hip + 0.07, body.half_width(b.waist_width, b.depth)),
+            (b.hip - 0.045, body.half_width(b.hip_width * 1.02, b.depth * 1.1)),
+        ]
         brush.shape(_outline(body, seat), p.lower.rgb)
     shape = _outline(body, rows)
     _filled(brush, shape, garment.rgb, darker(garment.rgb, OUTLINE), 0.007 * s)
     _trunk_pattern(brush, body, garment, rows)
-    _front(brush, body, garment, rows[-1][0])
+    _details(brush, body, garment, rows[-1][0])
 
 
-def arm(brush: Brush, body: Body, side: str) -> None:
+def draw_arm(brush: Brush, body: Body, side: str) -> None:
     """One arm: skin, hand and the sleeve."""
     p = body.person
     shoulder, elbow, wrist = (body.point(f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist"))
     s = body.size * (0.6 + 0.4 * p.girth)
-    dim = 0.0 if side == body.near else 0.08
+    dim = 0.0 if side == body.near_side else 0.08
     skin = darker(p.skin, dim)
     hand = _beyond(elbow, wrist, 0.02 * body.size)
     for radius, tone in ((0.007 * s, darker(skin, OUTLINE)), (0.0, skin)):
@@ -130,28 +133,28 @@ def arm(brush: Brush, body: Body, side: str) -> None:
     if p.sleeves == "short":
         end = _between(shoulder, elbow, 0.66)
         _tube(brush, [(shoulder, 0.042 * s), (end, 0.042 * s)], color, edge, 0.007 * s)
-        _along(brush, garment, [shoulder, end], 0.034 * s, dim)
+        _stripes_across(brush, garment, [shoulder, end], 0.034 * s, dim)
         return
     thick = {"coat": 0.008, "jacket": 0.008, "hoodie": 0.007, "sweater": 0.004}.get(garment.kind, 0.0)
     low = _between(elbow, wrist, 0.97)
     _tube(brush, [(shoulder, (0.042 + thick) * s), (elbow, (0.032 + thick) * s), (low, (0.025 + thick) * s)], color, edge, 0.007 * s)
-    _along(brush, garment, [shoulder, elbow, low], 0.03 * s, dim)
+    _stripes_across(brush, garment, [shoulder, elbow, low], 0.03 * s, dim)
     if garment.kind in ("sweater", "hoodie"):
         brush.line([low, _between(elbow, wrist, 0.88)], 0.05 * s, darker(color, 0.15))
 
 
-def _rows(body: Body, hem: float) -> list[tuple[float, float]]:
-    """Height and half width in pixels of the trunk's slices, from the neck down to `hem` below the hip joint."""
+def _slices(body: Body, hem: float) -> list[tuple[float, float]]:
+    """Slices of the trunk from the neck down to `hem` below the hip joint: height in statures and half width in pixels."""
     b = body.build
     low = b.hip - hem
     return [
-        (b.neck + 0.004, body.wide(0.036, 0.036)),
-        (b.shoulder + 0.012, body.wide(b.chest_wide * 0.86, b.deep * 0.8)),
-        (b.shoulder - 0.03, body.wide(b.chest_wide, b.deep)),
-        (b.shoulder - 0.11, body.wide(b.chest_wide * 0.92, b.deep * (1.12 if body.person.gender == "woman" else 1.02))),
-        (b.hip + 0.095, body.wide(b.waist_wide, b.deep * 0.92)),
-        (max(low, b.hip), body.wide(b.hip_wide * 1.06, b.deep * 1.12)),
-        (low - 0.004, body.wide(b.hip_wide * (1.1 if hem > 0.1 else 1.06), b.deep * 1.15)),
+        (b.neck + 0.004, body.half_width(0.036, 0.036)),
+        (b.shoulder + 0.012, body.half_width(b.chest_width * 0.86, b.depth * 0.8)),
+        (b.shoulder - 0.03, body.half_width(b.chest_width, b.depth)),
+        (b.shoulder - 0.11, body.half_width(b.chest_width * 0.92, b.depth * (1.12 if body.person.gender == "woman" else 1.02))),
+        (b.hip + 0.095, body.half_width(b.waist_width, b.depth * 0.92)),
+        (max(low, b.hip), body.half_width(b.hip_width * 1.06, b.depth * 1.12)),
+        (low - 0.004, body.half_width(b.hip_width * (1.1 if hem > 0.1 else 1.06), b.depth * 1.15)),
     ]
 
 
@@ -179,52 +182,56 @@ def _trunk_pattern(brush: Brush, body: Body, garment: Garment, rows: list[tuple[
             half = float(np.interp(up, ups, halves)) * 0.8
             for share in (-0.75, -0.25, 0.25, 0.75) if row % 2 else (-0.5, 0.0, 0.5):
                 brush.disc((x + half * share, body.at(0, up, 0)[1]), 0.008 * s, tone)
-    if garment.pattern == "printed" and body.front:
+    if garment.pattern == "printed" and body.shows_front:
         tone = darker(garment.rgb, 0.4) if sum(garment.rgb) > 300 else darker(garment.rgb, -0.55)
-        brush.oval(body.at(0, (top + low) / 2 + 0.05, body.build.deep), 0.04 * s * body.cos, 0.03 * s, tone)
+        brush.oval(body.at(0, (top + low) / 2 + 0.05, body.build.depth), 0.04 * s * body.cos, 0.03 * s, tone)
 
 
-def _front(brush: Brush, body: Body, garment: Garment, low: float) -> None:
-    """Collars, zips, hoods and buttons, where they are seen."""
+def _details(brush: Brush, body: Body, garment: Garment, low: float) -> None:
+    """Collar, zip, hood, belt, pocket and buttons, as far as they are visible."""
     b, s, kind = body.build, body.size, garment.kind
     edge = darker(garment.rgb, 0.4) if sum(garment.rgb) > 200 else darker(garment.rgb, -0.25)
     if kind == "hoodie":
         back = body.at(0, b.neck - 0.005, -0.03)
-        brush.oval(back, body.wide(0.075, 0.05), 0.032 * s, darker(garment.rgb, 0.15))
+        brush.oval(back, body.half_width(0.075, 0.05), 0.032 * s, darker(garment.rgb, 0.15))
     if kind in DRESSES:
         belt = body.at(0, b.hip + 0.085, 0)
-        half = body.wide(b.waist_wide * 0.98, b.deep * 0.9)
+        half = body.half_width(b.waist_width * 0.98, b.depth * 0.9)
         brush.line([(belt[0] - half, belt[1]), (belt[0] + half, belt[1])], 0.014 * s, darker(garment.rgb, 0.3))
-    if body.back:
+    if body.shows_back:
         return
-    neck = body.at(0, b.neck - 0.002, b.deep * 0.6)
-    if kind in ("t-shirt", "tank top", "long-sleeved shirt", *DRESSES) and body.front:
+    neck = body.at(0, b.neck - 0.002, b.depth * 0.6)
+    if kind in ("t-shirt", "tank top", "long-sleeved shirt", *DRESSES) and body.shows_front:
         drop = 0.05 if kind in ("tank top", *DRESSES) else 0.022
         brush.oval(neck, 0.034 * s * body.cos, drop * s, body.person.skin)
-    deep = b.deep * 1.05
+    front = b.depth * 1.05
     if kind in ("jacket", "coat"):
-        brush.line([body.at(0, b.neck - 0.02, deep), body.at(0, low + 0.01, deep)], 0.009 * s, edge)
+        brush.line([body.at(0, b.neck - 0.02, front), body.at(0, low + 0.01, front)], 0.009 * s, edge)
     if kind == "coat":
         for up in np.linspace(b.shoulder - 0.06, b.hip - 0.06, 4):
-            brush.disc(body.at(-0.022, float(up), deep), 0.008 * s, edge)
+            brush.disc(body.at(-0.022, float(up), front), 0.008 * s, edge)
     if kind in ("jacket", "coat", "polo shirt"):
         for sign in (1, -1):
             brush.shape(
-                [body.at(0, b.neck - 0.03, deep), body.at(sign * 0.05, b.neck + 0.01, 0), body.at(sign * 0.04, b.neck - 0.05, deep * 0.9)],
+                [
+                    body.at(0, b.neck - 0.03, front),
+                    body.at(sign * 0.05, b.neck + 0.01, 0),
+                    body.at(sign * 0.04, b.neck - 0.05, front * 0.9),
+                ],
                 edge,
             )
     if kind == "polo shirt":
-        brush.line([body.at(0, b.neck - 0.03, deep), body.at(0, b.neck - 0.1, deep)], 0.008 * s, edge)
-    if kind == "hoodie" and body.front:
+        brush.line([body.at(0, b.neck - 0.03, front), body.at(0, b.neck - 0.1, front)], 0.008 * s, edge)
+    if kind == "hoodie" and body.shows_front:
         pocket = [
-            body.at(side, up, deep)
+            body.at(side, up, front)
             for side, up in ((-0.035, b.hip + 0.09), (0.035, b.hip + 0.09), (0.06, b.hip + 0.02), (-0.06, b.hip + 0.02))
         ]
         brush.line([*pocket, pocket[0]], 0.006 * s, edge)
 
 
 def _tube(brush: Brush, rings: list[tuple[tuple[float, float], float]], color: RGB, edge: RGB, line: float) -> None:
-    """A sleeve or a leg through rings of a centre and a radius, with a dark edge `line` wide."""
+    """A sleeve or trouser leg through rings of a centre and a radius, with a dark edge `line` pixels wide."""
     for more, tone in ((line, edge), (0.0, color)):
         for (start, first), (end, last) in itertools.pairwise(rings):
             brush.limb(start, end, first + more, last + more, tone)
@@ -236,18 +243,18 @@ def _filled(brush: Brush, outline: np.ndarray | list[tuple[float, float]], color
     brush.line(np.vstack([points, points[:1]]), min(line, 1.5), edge)
 
 
-def _along(brush: Brush, garment: Garment, joints: list[tuple[float, float]], radius: float, dim: float) -> None:
+def _stripes_across(brush: Brush, garment: Garment, joints: list[tuple[float, float]], radius: float, dim: float) -> None:
     """Stripes across a sleeve or a leg of a striped garment."""
     if garment.pattern != "striped" or garment.second_rgb is None:
         return
     for start, end in itertools.pairwise(joints):
-        one, two = np.array(start), np.array(end)
-        length = float(np.hypot(*(two - one)))
+        first, last = np.array(start), np.array(end)
+        length = float(np.hypot(*(last - first)))
         if length < 1:
             continue
-        across = np.array([-(two - one)[1], (two - one)[0]]) / length * radius * 0.7
+        across = np.array([-(last - first)[1], (last - first)[0]]) / length * radius * 0.7
         for share in (0.3, 0.75):
-            middle = one + (two - one) * share
+            middle = first + (last - first) * share
             brush.line([middle - across, middle + across], radius * 0.65, darker(garment.second_rgb, dim))
 
 

@@ -1,100 +1,98 @@
-"""Pictures of the world: `picture(seed, person, view)` is a pure function of what it is given, and knows everything about what it shows."""
+"""Images of the world: `draw_image(seed, number, view)` is a pure function that returns an image with its whole ground truth."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mals.stages.pose import KEYPOINTS
-from mals.world.backdrop import PLACES, backdrop
+from mals.world.backdrop import PLACES, draw_backdrop
 from mals.world.body import Body, Stance
 from mals.world.brush import Brush
-from mals.world.camera import CAMERAS, Camera, Shot, expose
-from mals.world.figure import figure, shadow
-from mals.world.person import Person, person
+from mals.world.camera import CAMERAS, Camera, Exposure, expose
+from mals.world.figure import draw_figure, draw_shadow
+from mals.world.person import Person, create_person
 
-CANVAS = 256  # rows that everything is drawn on, twice as many as columns
-FAULTS = ("blurred", "grey", "nobody", "two_persons", "cut", "tiny", "solid")
-FACE = slice(0, 3)  # nose and eyes
+CANVAS = 256  # rows of the canvas that everything is drawn on; it has half as many columns
+FAULTS = ("blurred", "grey", "no_person", "two_persons", "cut", "tiny", "solid")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture and its truth; coordinates are pixels of the picture, a whole number being the middle of a pixel."""
+class DrawnImage:
+    """An image and its ground truth. Coordinates are in pixels of the image; an integer is the centre of a pixel."""
 
-    pixels: np.ndarray  # [H, H / 2, 3] uint8, red first
-    keypoints: np.ndarray  # [17, 3] float32: x, y, and 0 outside the picture or nobody there, 1 hidden, 2 visible
-    box: tuple[float, float, float, float] | None  # x0, y0, x1, y1 of what is drawn of the person, within the picture; None for nobody
-    mask: np.ndarray  # [H, H / 2] bool: where the person is
-    attributes: list[int] | None  # see Person.attributes; None for nobody
+    pixels: np.ndarray  # [H, H / 2, 3] uint8, RGB
+    keypoints: np.ndarray  # [17, 3] float32, COCO order: x, y, and 0 outside the image or no person, 1 hidden, 2 visible
+    box: tuple[float, float, float, float] | None  # x0, y0, x1, y1 of the person, within the image; None if there is no person
+    mask: np.ndarray  # [H, H / 2] bool: the pixels of the person
+    attributes: list[int] | None  # see Person.attributes; None if there is no person
     person: Person | None
-    others: tuple[tuple[float, float, float, float], ...]  # boxes of anybody else
+    others: tuple[tuple[float, float, float, float], ...]  # boxes of other people
     camera: int
     place: str
     walking: bool
-    fault: str | None
+    fault: str | None  # of FAULTS
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture is taken of, and how."""
+    """What an image shows, before it is drawn."""
 
     camera: Camera
-    shot: Shot
-    shown: Person
+    exposure: Exposure
+    subject: Person  # whom the image is about
     stance: Stance
-    bodies: list[Body]  # the one whom the picture is about is the last, drawn in front of anybody else; none for nobody
-    rng: np.random.Generator  # for what the camera adds
+    bodies: list[Body]  # the subject is the last and drawn in front of other people; empty if there is no person
+    rng: np.random.Generator  # for the noise of the camera
 
 
-def staged(seed: int, number: int, view: int, fault: str | None = None, who: Person | None = None) -> Scene:
-    """What `picture` shows for the same arguments."""
+def arrange_scene(seed: int, number: int, view: int, fault: str | None = None, person: Person | None = None) -> Scene:
+    """What `draw_image` shows for the same arguments."""
     rng = np.random.default_rng((seed, 0x51E3, number, view))
-    shown = who or person(seed, number)
+    subject = person or create_person(seed, number)
     camera = Camera.numbered(seed, view % CAMERAS, PLACES)
-    if rng.random() < 0.5 or fault == "two_persons":  # the place varies: a camera that turns, and pictures that are of no camera network
-        camera = replace(camera, place=PLACES[int(rng.integers(len(PLACES)))], scene=int(rng.integers(1 << 30)))
-    stance = _stance(shown, camera, rng, fault)
-    shot = _shot(rng, fault)
-    bodies = [] if fault in ("nobody", "solid") else [Body(shown, stance)]
+    if rng.random() < 0.5 or fault == "two_persons":  # half of the images show another place, as if the camera had moved
+        camera = replace(camera, place=PLACES[int(rng.integers(len(PLACES)))], place_seed=int(rng.integers(1 << 30)))
+    stance = _stance(subject, camera, rng, fault)
+    exposure = _exposure(rng, fault)
+    bodies = [] if fault in ("no_person", "solid") else [Body(subject, stance)]
     if fault == "two_persons":
-        bodies = _pair(bodies[0], person(seed + 1, number), rng)
-    return Scene(camera, shot, shown, stance, bodies, rng)
+        bodies = _pair(bodies[0], create_person(seed + 1, number), rng)
+    return Scene(camera, exposure, subject, stance, bodies, rng)
 
 
-def picture(seed: int, number: int, view: int, height: int = 128, fault: str | None = None, who: Person | None = None) -> Picture:
-    """View `view` of person `number` in the world `seed`; `who` is drawn in their place where given. View v is taken by camera v % 6.
+def draw_image(seed: int, number: int, view: int, height: int = 128, fault: str | None = None, person: Person | None = None) -> DrawnImage:
+    """View `view` of person `number` in the world `seed`, or of `person` in their place. Camera v % 6 takes view v.
 
-    `fault` spoils the picture in a known way: one of FAULTS.
+    `fault`, one of FAULTS, spoils the image in a known way.
     """
-    scene = staged(seed, number, view, fault, who)
+    scene = arrange_scene(seed, number, view, fault, person)
     camera, bodies, rng = scene.camera, scene.bodies, scene.rng
     canvas = np.empty((CANVAS, CANVAS // 2, 3), np.uint8)
-    ground = backdrop(canvas, camera.place, camera.horizon * CANVAS, np.random.default_rng(camera.scene))
-    nobody = not bodies
+    ground = draw_backdrop(canvas, camera.place, camera.horizon * CANVAS, np.random.default_rng(camera.place_seed))
     extents: list[tuple[float, float, float, float] | None] = []
-    empty = canvas.copy()
+    without_person = canvas.copy()
     for body in bodies:
         brush = Brush(canvas)
-        shadow(brush, body, ground)
+        draw_shadow(brush, body, ground)
         if body is bodies[-1]:
-            empty = canvas.copy()
+            without_person = canvas.copy()
         brush.extent = None
-        figure(brush, body)
+        draw_figure(brush, body)
         extents.append(brush.extent)
-    mask = (canvas != empty).max(2)
-    pixels = expose(_spoil(canvas, fault, rng), camera, scene.shot, height, rng)
+    mask = (canvas != without_person).max(2)
+    pixels = expose(_flatten_contrast(canvas, fault, rng), camera, scene.exposure, height, rng)
     if fault == "solid":
         pixels[:] = np.array(pixels.reshape(-1, 3).mean(0), np.uint8)
     scale = height / CANVAS
-    small = mask[:: round(1 / scale), :: round(1 / scale)] if scale < 1 else mask
+    image_mask = mask[:: round(1 / scale), :: round(1 / scale)] if scale < 1 else mask
     boxes = [_box(extent, height, scale) for extent in extents if extent]
-    return Picture(
+    return DrawnImage(
         pixels=pixels,
-        keypoints=np.zeros((17, 3), np.float32) if nobody else _keypoints(bodies[-1], height, scale),
+        keypoints=_keypoints(bodies[-1], height, scale) if bodies else np.zeros((17, 3), np.float32),
         box=boxes[-1] if boxes else None,
-        mask=small,
-        attributes=None if nobody else scene.shown.attributes(),
-        person=None if nobody else scene.shown,
+        mask=image_mask,
+        attributes=scene.subject.attributes() if bodies else None,
+        person=scene.subject if bodies else None,
         others=tuple(boxes[:-1]),
         camera=camera.number,
         place=camera.place,
@@ -103,55 +101,55 @@ def picture(seed: int, number: int, view: int, height: int = 128, fault: str | N
     )
 
 
-def _stance(shown: Person, camera: Camera, rng: np.random.Generator, fault: str | None) -> Stance:
+def _stance(subject: Person, camera: Camera, rng: np.random.Generator, fault: str | None) -> Stance:
     quarter = float(rng.choice([0, 0, 0, 180, 180, 90, -90]))
-    tall = CANVAS * float(rng.uniform(0.74, 0.9)) * camera.squat
-    if shown.age == "child":
-        tall *= float(rng.uniform(1.0, 1.25))
+    pixels_per_stature = CANVAS * float(rng.uniform(0.74, 0.9)) * camera.foreshortening
+    if subject.age == "child":
+        pixels_per_stature *= float(rng.uniform(1.0, 1.25))
     x, y = CANVAS / 4 + float(rng.uniform(-8, 8)), CANVAS * float(rng.uniform(0.915, 0.965))
     if fault == "tiny":
-        tall, y = CANVAS * float(rng.uniform(0.1, 0.15)) / shown.stature, CANVAS * float(rng.uniform(0.6, 0.9))
-    if fault == "cut":  # the waist is at the lower border, or the picture begins at the hips
-        tall = CANVAS * float(rng.uniform(1.15, 1.5)) / shown.stature
-        y = CANVAS + tall * shown.stature * float(rng.uniform(0.5, 0.58))
+        pixels_per_stature, y = CANVAS * float(rng.uniform(0.1, 0.15)) / subject.stature, CANVAS * float(rng.uniform(0.6, 0.9))
+    if fault == "cut":  # the lower border cuts the waist, or the image begins at the hips
+        pixels_per_stature = CANVAS * float(rng.uniform(1.15, 1.5)) / subject.stature
+        y = CANVAS + pixels_per_stature * subject.stature * float(rng.uniform(0.5, 0.58))
         if rng.random() < 0.5:
-            y = tall * shown.stature * float(rng.uniform(0.44, 0.5))
+            y = pixels_per_stature * subject.stature * float(rng.uniform(0.44, 0.5))
     return Stance(
         yaw=quarter + float(rng.uniform(-28, 28)),
         walking=bool(rng.random() < 0.6),
         phase=float(rng.uniform(0, 2 * np.pi)),
         swing=float(rng.uniform(0.5, 1.0)),
         spread=float(rng.uniform(0, 1)),
-        tall=tall,
+        pixels_per_stature=pixels_per_stature,
         foot=(x, y),
     )
 
 
 def _pair(body: Body, other: Person, rng: np.random.Generator) -> list[Body]:
-    """Two people side by side, the one behind first."""
+    """Two people side by side: `other` behind, then the person of `body`, both smaller than `body`."""
     shift = float(rng.uniform(24, 34)) * (1 if rng.random() < 0.5 else -1)
-    small = float(rng.uniform(0.72, 0.9))
+    factor = float(rng.uniform(0.72, 0.9))
     x, y = CANVAS / 4, body.stance.foot[1]
-    first = Body(body.person, replace(body.stance, tall=body.stance.tall * small, foot=(x + shift, y)))
-    turned = replace(
-        first.stance, yaw=float(rng.uniform(-180, 180)), phase=float(rng.uniform(0, 6)), foot=(x - shift, y - float(rng.uniform(0, 12)))
+    subject = Body(body.person, replace(body.stance, pixels_per_stature=body.stance.pixels_per_stature * factor, foot=(x + shift, y)))
+    other_stance = replace(
+        subject.stance, yaw=float(rng.uniform(-180, 180)), phase=float(rng.uniform(0, 6)), foot=(x - shift, y - float(rng.uniform(0, 12)))
     )
-    return [Body(other, turned), first]
+    return [Body(other, other_stance), subject]
 
 
-def _shot(rng: np.random.Generator, fault: str | None) -> Shot:
+def _exposure(rng: np.random.Generator, fault: str | None) -> Exposure:
     blur = float(rng.uniform(0, 0.9))
-    return Shot(
+    return Exposure(
         light=float(rng.uniform(0.84, 1.14)),
-        side=float(rng.uniform(-1, 1)),
+        light_slope=float(rng.uniform(-1, 1)),
         blur=float(rng.uniform(7, 12)) if fault == "blurred" else blur,
         noise=0.0 if fault == "blurred" else float(rng.uniform(0, 4)),
         quality=int(rng.integers(78, 97)),
     )
 
 
-def _spoil(canvas: np.ndarray, fault: str | None, rng: np.random.Generator) -> np.ndarray:
-    """Near-grey: the contrast all but gone, as under a failed exposure."""
+def _flatten_contrast(canvas: np.ndarray, fault: str | None, rng: np.random.Generator) -> np.ndarray:
+    """For the fault "grey": almost no contrast and no colour, as after a failed exposure."""
     if fault != "grey":
         return canvas
     level, keep = float(rng.uniform(90, 170)), float(rng.uniform(0.03, 0.08))
@@ -160,23 +158,24 @@ def _spoil(canvas: np.ndarray, fault: str | None, rng: np.random.Generator) -> n
 
 
 def _keypoints(body: Body, height: int, scale: float) -> np.ndarray:
-    """[17, 3]: joints in pixels of the picture, and how they are seen."""
-    found = np.zeros((17, 3), np.float32)
-    for at, name in enumerate(KEYPOINTS):
+    """[17, 3]: x, y and visibility of each joint, see `DrawnImage.keypoints`."""
+    keypoints = np.zeros((17, 3), np.float32)
+    for row, name in enumerate(KEYPOINTS):
         x, y = body.point(name)
         x, y = (x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5
         if -0.5 <= x <= height / 2 - 0.5 and -0.5 <= y <= height - 0.5:
-            found[at] = (x, y, 2 if _seen(body, name) else 1)
-    return found
+            keypoints[row] = (x, y, 2 if _is_visible(body, name) else 1)
+    return keypoints
 
 
-def _seen(body: Body, name: str) -> bool:
-    """Whether a joint lies on the viewer's side of the body: the face from behind and the far side of a profile do not."""
+def _is_visible(body: Body, name: str) -> bool:
+    """Whether a joint lies on the viewer's side of the body; a face from behind and the far side of a profile do not."""
     if name == "nose":
         return body.cos > -0.3
     if name.endswith(("eye", "ear")):
         return body.depth(name) > (0.01 if name.endswith("eye") else -0.02)
-    return not (abs(body.cos) < 0.6 and not name.startswith(body.near) and name.split("_")[1] in ("shoulder", "elbow", "wrist", "hip"))
+    in_profile = abs(body.cos) < 0.6 and name.split("_")[1] in ("shoulder", "elbow", "wrist", "hip")
+    return name.startswith(body.near_side) or not in_profile
 
 
 def _box(extent: tuple[float, float, float, float], height: int, scale: float) -> tuple[float, float, float, float]:

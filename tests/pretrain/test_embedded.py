@@ -10,8 +10,8 @@ from torch import Tensor
 from mals.errors import UserError
 from mals.models import WEIGHTS
 from mals.settings import check_kind
-from mals.world.parts import PARTS, parts
-from mals.world.scene import picture
+from mals.world.parts import PARTS, part_map
+from mals.world.scene import draw_image
 from mals.world.training.swin import build
 from pretrain.config import TRAINING, Training
 from pretrain.methods.aptm import published_weights
@@ -23,7 +23,7 @@ SEED, ROWS, LEARNT = 77, 160, 120  # a world that it has not seen
 
 def shares(number: int, side: int) -> np.ndarray:
     """[side², parts]: how much of each token's patch shows what."""
-    shown = np.eye(len(PARTS), dtype=np.float32)[parts(SEED, number, number % 6)]
+    shown = np.eye(len(PARTS), dtype=np.float32)[part_map(SEED, number, number % 6)]
     patches = np.stack([cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in np.moveaxis(shown, 2, 0)], 2)
     return patches.reshape(side * side, -1)
 
@@ -43,7 +43,7 @@ def test_the_embedded_swin_tells_the_parts_of_people() -> None:
     (swin, mean, deviation), untrained = build(), build()[0]
     start_vision(swin, EMBEDDED)
     side = swin.grid[0]
-    shown = [cv2.resize(picture(SEED, n, n % 6).pixels, (side * 16, side * 16), interpolation=cv2.INTER_AREA) for n in range(ROWS)]
+    shown = [cv2.resize(draw_image(SEED, n, n % 6).pixels, (side * 16, side * 16), interpolation=cv2.INTER_AREA) for n in range(ROWS)]
     pictures = (torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).float() / 255 - mean) / deviation
     wanted = torch.from_numpy(np.stack([shares(n, side) for n in range(ROWS)]))
     found, before = error(swin, pictures, wanted), error(untrained, pictures, wanted)

@@ -18,7 +18,8 @@ from PIL import Image
 
 from mals.errors import UserError
 from mals.settings import presets
-from mals.world.make import World, make
+from mals.world.make import make
+from mals.world.settings import WorldSettings
 from pretrain import checkpoint, trained_method
 from pretrain.api import load
 from pretrain.config import TRAINING
@@ -43,7 +44,8 @@ KILLED = "import sys; from cli.main import main; main()"
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A benchmark of 20 persons, two pictures each: 12 in train, 4 in val, 4 in test."""
     folder = tmp_path_factory.mktemp("world") / "made"
-    make(str(folder), World.checked(20, 2, "train=0.6,val=0.2,test=0.2", 5, 64, rows_per_file=12), workers=1)
+    settings = WorldSettings.checked(persons=20, views=2, split="train=0.6,val=0.2,test=0.2", seed=5, height=64, rows_per_file=12)
+    make(str(folder), settings, workers=1)
     return folder
 
 

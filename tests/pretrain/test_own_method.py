@@ -13,7 +13,8 @@ import torch
 
 import pretrain
 from mals.errors import UserError
-from mals.world.make import World, make
+from mals.world.make import make
+from mals.world.settings import WorldSettings
 from pretrain import methods
 from pretrain.method import Method
 from pretrain.release import release
@@ -32,7 +33,8 @@ def words(data: Path, out: Path, *sets: str, command: str = "pretrain") -> list[
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own") / "world"
-    make(str(folder), World.checked(20, 2, "train=0.6,val=0.2,test=0.2", 5, 64, rows_per_file=12), workers=1)
+    settings = WorldSettings.checked(persons=20, views=2, split="train=0.6,val=0.2,test=0.2", seed=5, height=64, rows_per_file=12)
+    make(str(folder), settings, workers=1)
     return folder
 
 

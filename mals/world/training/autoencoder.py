@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mals.world.training.corpus import HEIGHT, WIDTH, Corpus
+from mals.world.training.drawn_dataset import HEIGHT, WIDTH, DrawnDataset
 from mals.world.training.optimization import half, optimize
 
 CHANNELS = 8  # of a latent
@@ -28,7 +28,7 @@ def build(deepest: int = 160) -> Any:
     )
 
 
-def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
     """Train for so many minutes and save into `work`/autoencoder, with a scaling factor that gives latents of deviation 1."""
     import torch
     from diffusers import AutoencoderKL
@@ -36,11 +36,11 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
     torch.manual_seed(seed + go_on)  # other pictures than those of the first steps
     rng = np.random.default_rng(seed + go_on)
     model = AutoencoderKL.from_pretrained(work / "autoencoder") if go_on else build()
-    rows = corpus.sound
+    rows = dataset.sound
 
     def loss_of(step: int, gone: float) -> Any:
         chosen = np.sort(rng.choice(rows, BATCH, replace=False))
-        pictures, weight = levels(corpus.pixels[chosen]), inside(corpus.boxes[chosen, 0])
+        pictures, weight = levels(dataset.pixels[chosen]), inside(dataset.boxes[chosen, 0])
         with half():
             latent = model.encode(pictures).latent_dist
             made = model.decode(latent.sample()).sample.float()
@@ -48,18 +48,18 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
         return distance(made, pictures, weight) + 1e-4 * (kept.pow(2).mean() + latent.var.float().mean() - latent.logvar.float().mean())
 
     facts = optimize("autoencoder", model.parameters(), loss_of, minutes, 1.5e-3)
-    psnr, deviation = quality(model.eval(), corpus)
+    psnr, deviation = quality(model.eval(), dataset)
     model.register_to_config(scaling_factor=1 / deviation)
     model.save_pretrained(work / "autoencoder")
     return facts | {"psnr": psnr, "scaling_factor": round(1 / deviation, 4)}
 
 
-def quality(model: Any, corpus: Corpus) -> tuple[float, float]:
+def quality(model: Any, dataset: DrawnDataset) -> tuple[float, float]:
     """The mean PSNR in dB of pictures that went through, and the deviation of their latents."""
     import torch
 
     with torch.inference_mode():
-        sample = levels(corpus.pixels[corpus.sound[:512]])
+        sample = levels(dataset.pixels[dataset.sound[:512]])
         latents = torch.cat([model.encode(part).latent_dist.mean for part in sample.split(64)])
         back = torch.cat([model.decode(part).sample for part in latents.split(64)]).clamp(-1, 1)
     error = ((back - sample) / 2).pow(2).mean((1, 2, 3))

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from mals.world.captions import tell
-from mals.world.training.corpus import HEIGHT, WIDTH, Corpus
+from mals.world.captions import write_caption
+from mals.world.training.drawn_dataset import HEIGHT, WIDTH, DrawnDataset
 from mals.world.training.optimization import Average, half, optimize
 from mals.world.training.pose import cut
-from mals.world.training.words import bert_tokenizer, vocabulary
+from mals.world.training.vocabulary import bert_tokenizer, vocabulary
 
 BATCH = 48
 SIDE, PATCH = 96, 12  # pixels of the square that a crop is resized to
@@ -21,7 +21,7 @@ WIDE = 160
 TEXTS = 3  # captions a picture
 MOST = 56  # tokens of a caption
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's, BLIP's processor's own
-VOICES = ("short", "short", "annotator")
+STYLES = ("short", "short", "annotator")
 
 
 def build(tokenizer: Any) -> Any:
@@ -56,16 +56,16 @@ def build(tokenizer: Any) -> Any:
     return BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=vision))
 
 
-def crops(corpus: Corpus, rows: np.ndarray, rng: np.random.Generator) -> Any:
+def crops(dataset: DrawnDataset, rows: np.ndarray, rng: np.random.Generator) -> Any:
     """[B, 3, SIDE, SIDE]: what a crop stage would cut out, give and take some, as the processor gives it to the model."""
     import torch
 
-    boxes = corpus.boxes[rows, 0].astype(np.float32)
+    boxes = dataset.boxes[rows, 0].astype(np.float32)
     sides = boxes[:, 2:] - boxes[:, :2]
     boxes += rng.normal(0, 0.04, boxes.shape).astype(np.float32) * np.tile(sides, 2)
     boxes += np.abs(rng.normal(0, 0.06, boxes.shape).astype(np.float32)) * np.tile(sides, 2) * np.array([-1, -1, 1, 1], np.float32)
     low, high = np.maximum(boxes[:, :2], 0), np.minimum(boxes[:, 2:], [WIDTH, HEIGHT])
-    pictures = torch.from_numpy(np.ascontiguousarray(corpus.pixels[rows])).permute(0, 3, 1, 2).float() / 255
+    pictures = torch.from_numpy(np.ascontiguousarray(dataset.pixels[rows])).permute(0, 3, 1, 2).float() / 255
     found = cut(pictures, ((low + high) / 2).astype(np.float32) - 0.5, (high - low).astype(np.float32), SIDE, SIDE)
     if rng.random() < 0.5:
         found = found.flip(3)
@@ -73,19 +73,19 @@ def crops(corpus: Corpus, rows: np.ndarray, rng: np.random.Generator) -> Any:
     return (found.clamp(0, 1) - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
-def told(corpus: Corpus, tokenizer: Any, start: int, seed: int) -> np.ndarray:
+def told(dataset: DrawnDataset, tokenizer: Any, start: int, seed: int) -> np.ndarray:
     """[S, TEXTS, MOST] int16: token ids of captions of the sound rows, from the start token to the end token, padded."""
     rng = np.random.default_rng((seed, 0x70D))
-    found = np.full((len(corpus.sound), TEXTS, MOST), tokenizer.pad_token_id, np.int16)
-    for at, row in enumerate(corpus.sound.tolist()):
-        one, place, walking = corpus.person(row), corpus.place(row), corpus.walking(row)
-        texts = [tell(one, rng, VOICES[int(rng.integers(len(VOICES)))], True, place, walking).text for _ in range(TEXTS)]
+    found = np.full((len(dataset.sound), TEXTS, MOST), tokenizer.pad_token_id, np.int16)
+    for at, row in enumerate(dataset.sound.tolist()):
+        one, place, walking = dataset.person(row), dataset.place(row), dataset.walking(row)
+        texts = [write_caption(one, rng, STYLES[int(rng.integers(len(STYLES)))], True, place, walking).text for _ in range(TEXTS)]
         for turn, ids in enumerate(tokenizer(texts, truncation=True, max_length=MOST).input_ids):
             found[at, turn, : len(ids)] = [start, *ids[1:]]
     return found
 
 
-def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
     """Train for so many minutes and save model and processor into `work`/captioner."""
     import torch
     from transformers import BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
@@ -95,15 +95,15 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
     tokenizer = bert_tokenizer(vocabulary(seed))
     to = work / "captioner"
     model: Any = BlipForConditionalGeneration.from_pretrained(to, dtype=torch.float32) if go_on else build(tokenizer)
-    texts = told(corpus, tokenizer, model.config.text_config.bos_token_id, seed)
-    rows = corpus.sound
-    attributes = np.array([corpus.person(row).attributes() for row in rows.tolist()], np.float32)
+    texts = told(dataset, tokenizer, model.config.text_config.bos_token_id, seed)
+    rows = dataset.sound
+    attributes = np.array([dataset.person(row).attributes() for row in rows.tolist()], np.float32)
     tells = torch.nn.Linear(WIDE, attributes.shape[1])
     average = Average(model, 0.999)
 
     def loss_of(step: int, gone: float) -> Any:
         at = np.sort(rng.choice(len(rows), BATCH, replace=False))
-        pictures = crops(corpus, rows[at], rng)
+        pictures = crops(dataset, rows[at], rng)
         ids = torch.from_numpy(texts[at, rng.integers(0, TEXTS, BATCH)].astype(np.int64))
         ids = ids[:, : int((ids != tokenizer.pad_token_id).sum(1).max())]
         mask = (ids != tokenizer.pad_token_id).long()

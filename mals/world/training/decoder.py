@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from mals.world.training.autoencoder import BATCH, distance, inside, levels, quality
-from mals.world.training.corpus import Corpus
+from mals.world.training.drawn_dataset import DrawnDataset
 from mals.world.training.generator import encoded
 from mals.world.training.optimization import half, optimize
 
 NOISE = 0.1  # deviation, of latents of deviation 1
 
 
-def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
     """Train for so many minutes and save the autoencoder, its encoder unchanged, into `work`/autoencoder."""
     import torch
     from diffusers import AutoencoderKL
@@ -24,14 +24,14 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
     torch.manual_seed(seed + go_on)  # other pictures than those of the first steps
     rng = np.random.default_rng(seed + go_on)
     model: Any = AutoencoderKL.from_pretrained(work / "autoencoder")
-    latents = encoded(corpus, model, work / "latents.npy")
-    rows = corpus.sound
+    latents = encoded(dataset, model, work / "latents.npy")
+    rows = dataset.sound
     model.encoder.requires_grad_(False)
     model.quant_conv.requires_grad_(False)
 
     def loss_of(step: int, gone: float) -> Any:
         at = np.sort(rng.choice(len(rows), BATCH, replace=False))
-        pictures, weight = levels(corpus.pixels[rows[at]]), inside(corpus.boxes[rows[at], 0])
+        pictures, weight = levels(dataset.pixels[rows[at]]), inside(dataset.boxes[rows[at], 0])
         mirror = int(rng.integers(2))
         if mirror:
             pictures, weight = pictures.flip(3), weight.flip(3)
@@ -42,4 +42,4 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
 
     facts = optimize("decoder", model.parameters(), loss_of, minutes, 1e-3)
     model.eval().save_pretrained(work / "autoencoder")
-    return facts | {"psnr": quality(model, corpus)[0]}
+    return facts | {"psnr": quality(model, dataset)[0]}

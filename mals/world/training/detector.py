@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mals.world.training.corpus import HEIGHT, WIDTH, Corpus
+from mals.world.training.drawn_dataset import HEIGHT, WIDTH, DrawnDataset
 from mals.world.training.optimization import Average, half, optimize
 from mals.world.training.pose import MEAN, STD
 
@@ -54,7 +54,7 @@ def targets(boxes: np.ndarray) -> tuple[Any, Any]:
     return torch.from_numpy(classes), torch.from_numpy(places)
 
 
-def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
     """Train for so many minutes and save model and processor into `work`/detector."""
     import torch
     from torchvision.ops import box_convert, generalized_box_iou_loss
@@ -68,12 +68,12 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
     mean, deviation = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
 
     def loss_of(step: int, gone: float) -> Any:
-        rows = np.sort(rng.integers(0, corpus.count, BATCH))
-        pictures = torch.from_numpy(np.ascontiguousarray(corpus.pixels[rows])).permute(0, 3, 1, 2).float() / 255
-        classes, places = targets(corpus.boxes[rows])
+        rows = np.sort(rng.integers(0, dataset.count, BATCH))
+        pictures = torch.from_numpy(np.ascontiguousarray(dataset.pixels[rows])).permute(0, 3, 1, 2).float() / 255
+        classes, places = targets(dataset.boxes[rows])
         if rng.random() < 0.5:  # a mirrored batch: tokens swap by themselves, since the order is made after
             pictures = pictures.flip(3)
-            mirrored = corpus.boxes[rows].copy()
+            mirrored = dataset.boxes[rows].copy()
             there = mirrored.any(2)
             mirrored[..., [0, 2]] = WIDTH - mirrored[..., [2, 0]]
             classes, places = targets(mirrored * there[..., None])

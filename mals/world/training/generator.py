@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from mals.world.captions import tell
+from mals.world.captions import write_caption
 from mals.world.training.autoencoder import CHANNELS, levels
-from mals.world.training.corpus import Corpus
+from mals.world.training.drawn_dataset import DrawnDataset
 from mals.world.training.optimization import Average, half, optimize
-from mals.world.training.words import TOKENS, clip_tokenizer, prompts, vocabulary
+from mals.world.training.vocabulary import TOKENS, clip_tokenizer, prompts, vocabulary
 
 BATCH = 64
 TEXTS = 6  # prompts a picture: half from the captions' voices, half from the grammar
@@ -65,18 +65,18 @@ def scheduler() -> Any:
     )
 
 
-def encoded(corpus: Corpus, vae: Any, file: Path) -> np.ndarray:
+def encoded(dataset: DrawnDataset, vae: Any, file: Path) -> np.ndarray:
     """[2, S, C, 16, 8] float16: scaled latents of the sound pictures and of their mirror images, kept in `file`."""
     import torch
 
-    rows = corpus.sound
+    rows = dataset.sound
     scale = np.float32(vae.config.scaling_factor)  # another encoder has another
     known = file.with_suffix(".scale")
     if not known.is_file() or known.read_text(encoding="utf-8") != str(scale):
         found = np.zeros((2, len(rows), CHANNELS, 16, 8), np.float16)
         with torch.inference_mode():
             for start in range(0, len(rows), 128):
-                pictures = levels(corpus.pixels[rows[start : start + 128]])
+                pictures = levels(dataset.pixels[rows[start : start + 128]])
                 for mirror, shown in enumerate((pictures, pictures.flip(3))):
                     latents = vae.encode(shown).latent_dist.mean * vae.config.scaling_factor
                     found[mirror, start : start + 128] = latents.numpy()
@@ -85,30 +85,30 @@ def encoded(corpus: Corpus, vae: Any, file: Path) -> np.ndarray:
     return np.load(file)
 
 
-def texts(corpus: Corpus, seed: int) -> tuple[list[list[str]], np.ndarray]:
+def texts(dataset: DrawnDataset, seed: int) -> tuple[list[list[str]], np.ndarray]:
     """TEXTS prompts a sound row, and [S, 27] its attributes."""
     rng = np.random.default_rng((seed, 0x7E87))
-    people = [corpus.person(row) for row in corpus.sound.tolist()]
+    people = [dataset.person(row) for row in dataset.sound.tolist()]
     told: list[list[str]] = [[] for _ in people]
     for turn in range(TEXTS):
         if turn % 2:
             said = prompts(people, rng)
         else:
-            facts = [(corpus.place(row), corpus.walking(row)) for row in corpus.sound.tolist()]
-            said = [tell(one, rng, scene=place, walking=walk).text for one, (place, walk) in zip(people, facts, strict=True)]
+            facts = [(dataset.place(row), dataset.walking(row)) for row in dataset.sound.tolist()]
+            said = [write_caption(one, rng, place=place, walking=walk).text for one, (place, walk) in zip(people, facts, strict=True)]
         for row, text in zip(told, said, strict=True):
             row.append(text)
     return told, np.array([one.attributes() for one in people], np.int8)
 
 
-def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
     """Train for so many minutes and save the pipeline into `work`/generator."""
     import torch
 
     torch.manual_seed(seed + go_on)  # other pictures than those of the first steps
     tokenizer = clip_tokenizer(vocabulary(seed))
     parts = trained(work / "generator") if go_on else build(tokenizer)
-    return fit("generator", corpus, work, minutes, seed + go_on, tokenizer, parts, 1e-3)
+    return fit("generator", dataset, work, minutes, seed + go_on, tokenizer, parts, 1e-3)
 
 
 def trained(folder: Path) -> tuple[Any, Any]:
@@ -123,7 +123,7 @@ def trained(folder: Path) -> tuple[Any, Any]:
 
 def fit(
     name: str,
-    corpus: Corpus,
+    dataset: DrawnDataset,
     work: Path,
     minutes: float,
     seed: int,
@@ -138,8 +138,8 @@ def fit(
 
     rng = np.random.default_rng(seed)
     vae = AutoencoderKL.from_pretrained(work / "autoencoder").eval()
-    latents = encoded(corpus, vae, work / "latents.npy")
-    told, attributes = texts(corpus, seed)
+    latents = encoded(dataset, vae, work / "latents.npy")
+    told, attributes = texts(dataset, seed)
     ids = np.stack([np.array(tokenizer(row, padding="max_length", truncation=True).input_ids, np.int16) for row in told])
     empty = np.array(tokenizer("", padding="max_length").input_ids, np.int16)
     text_encoder, unet = parts

@@ -6,12 +6,12 @@ The prompts are read as before: the text encoder stays as it is.
 from pathlib import Path
 from typing import Any
 
-from mals.world.training.corpus import Corpus
+from mals.world.training.drawn_dataset import DrawnDataset
 from mals.world.training.generator import fit, trained
-from mals.world.training.words import clip_tokenizer, vocabulary
+from mals.world.training.vocabulary import clip_tokenizer, vocabulary
 
 
-def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
     """Train for so many minutes and save the pipeline into `work`/light."""
     import torch
 
@@ -19,7 +19,7 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
     text_encoder, unet = trained(work / ("light" if go_on else "generator"))
     text_encoder.requires_grad_(False)
     light = unet if go_on else without_middle(unet)
-    return fit("light", corpus, work, minutes, seed + 1 + go_on, clip_tokenizer(vocabulary(seed)), (text_encoder, light), 6e-4, 0.998)
+    return fit("light", dataset, work, minutes, seed + 1 + go_on, clip_tokenizer(vocabulary(seed)), (text_encoder, light), 6e-4, 0.998)
 
 
 def without_middle(unet: Any) -> Any:

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from mals.world.training.autoencoder import BATCH, build, distance, inside, levels, quality
-from mals.world.training.corpus import Corpus
 from mals.world.training.decoder import NOISE
+from mals.world.training.drawn_dataset import DrawnDataset
 from mals.world.training.generator import encoded
 from mals.world.training.optimization import half, optimize
 
 WIDE, KEPT, GROUPS = 160, 112, 8  # channels of the deepest level before and after, and of both the groups that are normed together
 
 
-def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
     """Train for so many minutes and save the narrow autoencoder into `work`/narrow."""
     import torch
     from diffusers import AutoencoderKL
@@ -25,13 +25,13 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
     torch.manual_seed(seed + go_on)
     rng = np.random.default_rng(seed + go_on)
     teacher: Any = AutoencoderKL.from_pretrained(work / "autoencoder")
-    latents = encoded(corpus, teacher, work / "latents.npy")
+    latents = encoded(dataset, teacher, work / "latents.npy")
     model: Any = AutoencoderKL.from_pretrained(work / "narrow") if go_on else narrowed(teacher)
-    rows, scale = corpus.sound, teacher.config.scaling_factor
+    rows, scale = dataset.sound, teacher.config.scaling_factor
 
     def loss_of(step: int, gone: float) -> Any:
         at = np.sort(rng.choice(len(rows), BATCH, replace=False))
-        pictures, weight = levels(corpus.pixels[rows[at]]), inside(corpus.boxes[rows[at], 0])
+        pictures, weight = levels(dataset.pixels[rows[at]]), inside(dataset.boxes[rows[at], 0])
         mirror = int(rng.integers(2))
         if mirror:
             pictures, weight = pictures.flip(3), weight.flip(3)
@@ -45,7 +45,7 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
 
     facts = optimize("narrow", model.parameters(), loss_of, minutes, 1e-3)
     model.eval().save_pretrained(work / "narrow")
-    return facts | {"psnr": quality(model, corpus)[0]}
+    return facts | {"psnr": quality(model, dataset)[0]}
 
 
 def narrowed(teacher: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mals.world.training.corpus import HEIGHT, WIDTH, Corpus
+from mals.world.training.drawn_dataset import HEIGHT, WIDTH, DrawnDataset
 from mals.world.training.optimization import Average, half, optimize, widened
 
 BATCH = 48
@@ -36,21 +36,21 @@ def build() -> Any:
     return model
 
 
-def batch(corpus: Corpus, rows: np.ndarray, rng: np.random.Generator) -> tuple[Any, Any]:
+def batch(dataset: DrawnDataset, rows: np.ndarray, rng: np.random.Generator) -> tuple[Any, Any]:
     """Inputs [B, 3, 128, 64] cut around jittered boxes as the processor cuts them, and heat maps [B, 17, 32, 16]."""
     import torch
 
-    boxes = corpus.boxes[rows, 0].astype(np.float32)
+    boxes = dataset.boxes[rows, 0].astype(np.float32)
     whole = (rng.random(len(rows)) < 0.2) | ~boxes.any(1)
     boxes[whole] = (0, 0, WIDTH, HEIGHT)
     jitter = rng.normal(0, 0.06, boxes.shape).astype(np.float32) * ~whole[:, None]
     sides = boxes[:, 2:] - boxes[:, :2]
     boxes += jitter * np.tile(sides, 2)
     centre, scale = widened(boxes, WIDTH / HEIGHT, PADDING)
-    pictures = torch.from_numpy(np.ascontiguousarray(corpus.pixels[rows])).permute(0, 3, 1, 2).float() / 255
+    pictures = torch.from_numpy(np.ascontiguousarray(dataset.pixels[rows])).permute(0, 3, 1, 2).float() / 255
     inputs = cut(pictures, centre, scale, HEIGHT, WIDTH)
     inputs = (inputs - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
-    points = corpus.keypoints[rows]
+    points = dataset.keypoints[rows]
     cells = np.array([WIDTH // STRIDE, HEIGHT // STRIDE], np.float32)
     at = (points[..., :2] - centre[:, None]) / scale[:, None] * (cells - 1) + (cells - 1) / 2
     x = np.exp(-((np.arange(cells[0]) - at[..., :1]) ** 2) / (2 * SIGMA**2))
@@ -71,7 +71,7 @@ def cut(pictures: Any, centre: np.ndarray, scale: np.ndarray, height: int, width
     return torch.nn.functional.grid_sample(pictures, grid, align_corners=True)
 
 
-def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
     """Train for so many minutes and save model and processor into `work`/pose."""
     import torch
     from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
@@ -83,7 +83,7 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
     average = Average(model, 0.999)
 
     def loss_of(step: int, gone: float) -> Any:
-        inputs, heat = batch(corpus, np.sort(rng.integers(0, corpus.count, BATCH)), rng)
+        inputs, heat = batch(dataset, np.sort(rng.integers(0, dataset.count, BATCH)), rng)
         with half():
             made = model(pixel_values=inputs).heatmaps.float()
         return ((made - heat).pow(2) * (1 + 8 * heat)).mean() * 100  # a cell of the background counts less: there are many

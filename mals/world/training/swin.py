@@ -16,7 +16,7 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, grid_sample,
 
 from mals import settings
 from mals.world.parts import PARTS
-from mals.world.training.corpus import Corpus
+from mals.world.training.drawn_dataset import DrawnDataset
 from mals.world.training.optimization import Average, optimize
 
 BATCH = 48
@@ -60,14 +60,14 @@ def build() -> Any:
     return swin, *(torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
 
 
-def batch(corpus: Corpus, rows: np.ndarray, rng: Generator, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def batch(dataset: DrawnDataset, rows: np.ndarray, rng: Generator, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Pictures [B, 3, H, W] in 0 ... 1, mirrored, moved and resized by chance, and the parts [B, H / 2, W / 2] that they show."""
     count, (height, width) = len(rows), grid
     zoom = rng.uniform(1 - LARGER, 1 / (1 - SMALLER), (count, 2)).astype(np.float32)  # of the window looked at; above 1 it sees grey around
     shift = rng.uniform(-1, 1, (count, 2)).astype(np.float32) * np.abs(zoom - 1)
     zoom[:, 0] *= np.where(rng.random(count) < 0.5, -1, 1)
-    pictures = torch.from_numpy(np.ascontiguousarray(corpus.pixels[rows])).permute(0, 3, 1, 2).float() / 255
-    parts = torch.from_numpy(np.ascontiguousarray(corpus.parts[rows])).unsqueeze(1).float()
+    pictures = torch.from_numpy(np.ascontiguousarray(dataset.pixels[rows])).permute(0, 3, 1, 2).float() / 255
+    parts = torch.from_numpy(np.ascontiguousarray(dataset.parts[rows])).unsqueeze(1).float()
     shown = grid_sample(pictures - 0.5, _window(zoom, shift, height * PATCH, width * PATCH), align_corners=False)
     told = grid_sample(parts, _window(zoom, shift, height * PLACES, width * PLACES), mode="nearest", align_corners=False)
     contrast = torch.from_numpy(1 + rng.uniform(-LIGHT, LIGHT, (count, 3, 1, 1)).astype(np.float32))
@@ -82,7 +82,7 @@ def _window(zoom: np.ndarray, shift: np.ndarray, height: int, width: int) -> Ten
     return torch.from_numpy(np.stack(np.broadcast_arrays(across[:, None, :], down[:, :, None]), 3))
 
 
-def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
     """Train for so many minutes and save into `work`/swin, under the names of Microsoft's Swin, which `vision.start` reads."""
     from pretrain.methods.aptm import published_weights
 
@@ -92,11 +92,11 @@ def train(corpus: Corpus, work: Path, minutes: float, seed: int, go_on: bool) ->
     swin, mean, deviation = build()
     if go_on:
         published_weights.start_swin(swin, str(to))
-    teller, known = Teller(swin), corpus.own  # nobody of whom a benchmark of the next world asks
+    teller, known = Teller(swin), dataset.own  # nobody of whom a benchmark of the next world asks
     average = Average(swin, 0.999)
 
     def loss_of(step: int, gone: float) -> Tensor:
-        pictures, parts = batch(corpus, np.sort(rng.choice(known, BATCH)), rng, swin.grid)
+        pictures, parts = batch(dataset, np.sort(rng.choice(known, BATCH)), rng, swin.grid)
         told, tones = teller((pictures - mean) / deviation)
         named = cross_entropy(told, parts, ignore_index=PARTS.index("background"))
         return named + COLOUR_LOSS * mse_loss(tones, adaptive_avg_pool2d(pictures, tones.shape[2:]))

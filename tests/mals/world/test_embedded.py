@@ -37,7 +37,7 @@ def test_the_filter_refuses_what_it_should_as_often_as_recorded() -> None:
 def test_keypoints_and_refusals_are_as_good_as_recorded() -> None:
     found = world.pose_part(48)
     assert found["pck"]["all"] == pytest.approx(SCORES["pose"]["pck"]["all"], abs=0.05)
-    for fault in ("sound", "nobody", "two_persons"):
+    for fault in ("sound", "no_person", "two_persons"):
         assert found[fault]["refused"] == pytest.approx(SCORES["pose"][fault]["refused"], abs=0.12)
 
 

@@ -21,13 +21,15 @@ from mals.attributes import load_space
 from mals.dataset.xmp import DRAWN
 from mals.errors import UserError
 from mals.grid.store import Store
-from mals.world.make import World, columns, make, shares_of, whole
-from mals.world.person import person
-from mals.world.scene import picture
+from mals.world.make import make
+from mals.world.person import create_person
+from mals.world.rows import columns
+from mals.world.scene import draw_image
+from mals.world.settings import WorldSettings, parse_shares, persons_per_split
 from tests.conftest import Mals, environment
 
 SPLIT = "train=0.5,val=0.2,test=0.3"
-SMALL = World.checked(6, 3, SPLIT, 5, 64, rows_per_file=6)
+SMALL = WorldSettings.checked(persons=6, views=3, split=SPLIT, seed=5, height=64, rows_per_file=6)
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +70,9 @@ def test_each_person_is_seen_by_two_cameras_or_more(made: Path) -> None:
 def test_a_row_is_the_picture_of_the_world_and_says_what_is_true(made: Path) -> None:
     found = {row["id"]: row for row in rows(made)}
     assert len(found) == 18
-    row, drawn = found["p00004-v002"], picture(5, 4, 2, 64)
+    row, drawn = found["p00004-v002"], draw_image(5, 4, 2, 64)
     assert (row["person"], row["camera"], row["place"], row["walking"]) == (4, drawn.camera, drawn.place, drawn.walking)
-    assert list(row["attributes"].values()) == drawn.attributes == person(5, 4).attributes()
+    assert list(row["attributes"].values()) == drawn.attributes == create_person(5, 4).attributes()
     assert tuple(row["attributes"]) == load_space("market1501").names
     assert np.array_equal(np.array(row["keypoints"], np.float32), drawn.keypoints)
     assert row["person_box"] == pytest.approx(drawn.box)
@@ -98,7 +100,7 @@ def test_load_dataset_gives_pictures_and_labels(made: Path, tmp_path: Path, monk
     features, row = found["test"].features, found["test"][1]
     assert isinstance(row["image"], Image.Image) and row["image"].size == (32, 64)
     assert isinstance(features["attributes"]["hat"], datasets.ClassLabel) and features["attributes"]["gender"].names == ["woman", "man"]
-    assert features["attributes"]["gender"].int2str(row["attributes"]["gender"]) == person(5, row["person"]).gender
+    assert features["attributes"]["gender"].int2str(row["attributes"]["gender"]) == create_person(5, row["person"]).gender
     assert datasets.Features.from_arrow_schema(columns().schema) == features
 
 
@@ -175,11 +177,13 @@ def test_a_make_that_stopped_while_it_wrote_any_file_completes_to_the_same_bytes
 
 
 def test_a_killed_make_completes_to_the_same_bytes_and_leaves_no_worker(tmp_path: Path) -> None:
-    folder, world = tmp_path / "killed", World.checked(100, 4, SPLIT, 5, 64, rows_per_file=40)
+    folder, world = tmp_path / "killed", WorldSettings.checked(persons=100, views=4, split=SPLIT, seed=5, height=64, rows_per_file=40)
     script = (
-        "from mals.world.make import World, make\n"
+        "from mals.world.make import make\n"
+        "from mals.world.settings import WorldSettings\n"
         "if __name__ == '__main__':\n"
-        f"    make({str(folder)!r}, World.checked(100, 4, {SPLIT!r}, 5, 64, rows_per_file=40), workers=2)\n"
+        f"    settings = WorldSettings.checked(persons=100, views=4, split={SPLIT!r}, seed=5, height=64, rows_per_file=40)\n"
+        f"    make({str(folder)!r}, settings, workers=2)\n"
     )
     (tmp_path / "killed.py").write_text(script)
     process = subprocess.Popen([sys.executable, str(tmp_path / "killed.py")], env=environment(), start_new_session=True)
@@ -219,7 +223,7 @@ def test_a_killed_make_completes_to_the_same_bytes_and_leaves_no_worker(tmp_path
 )
 def test_what_cannot_be_made_is_refused_in_a_sentence(change: dict, words: str) -> None:
     with pytest.raises(UserError, match=words) as told:
-        World.checked(**{"persons": 6, "views": 3, "split": SPLIT, "seed": 0, "height": 64} | change)
+        WorldSettings.checked(**{"persons": 6, "views": 3, "split": SPLIT, "seed": 0, "height": 64} | change)
     assert "\n" not in str(told.value)
 
 
@@ -233,7 +237,7 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(made: Path
         make(str(tmp_path / "mine" / "letter.txt"), SMALL, workers=1)
     before = files(made)
     with pytest.raises(UserError, match=r"another world \(it differs in seed\)"):
-        make(str(made), World.checked(6, 3, SPLIT, 6, 64, rows_per_file=6), workers=1)
+        make(str(made), WorldSettings.checked(persons=6, views=3, split=SPLIT, seed=6, height=64, rows_per_file=6), workers=1)
     with pytest.raises(UserError, match="--workers"):
         make(str(tmp_path / "new"), SMALL, workers=0)
     assert files(made) == before and not (tmp_path / "new").exists()
@@ -241,9 +245,9 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(made: Path
 
 def test_every_split_has_a_person_and_together_they_have_all() -> None:
     for persons in range(3, 40):
-        found = whole(persons, shares_of("train=0.98,val=0.01,test=0.01"))
+        found = persons_per_split(persons, parse_shares("train=0.98,val=0.01,test=0.01"))
         assert sum(found.values()) == persons and min(found.values()) >= 1
-    assert whole(1000, shares_of("train=.7,val=.1,test=.2")) == {"train": 700, "val": 100, "test": 200}
+    assert persons_per_split(1000, parse_shares("train=.7,val=.1,test=.2")) == {"train": 700, "val": 100, "test": 200}
 
 
 def test_the_command_makes_a_benchmark_and_refuses_with_exit_code_two(mals: Mals, tmp_path: Path) -> None:

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from mals.world.parts import PARTS, parts
-from mals.world.person import SKIRTS, person
-from mals.world.scene import picture
+from mals.world.parts import PARTS, part_map
+from mals.world.person import SKIRTS, create_person
+from mals.world.scene import draw_image
 
 SEED = 11
 
 
 @pytest.mark.parametrize("number", range(12))
 def test_parts_are_where_the_person_is(number: int) -> None:
-    drawn, found = picture(SEED, number, number % 6), parts(SEED, number, number % 6)
+    drawn, found = draw_image(SEED, number, number % 6), part_map(SEED, number, number % 6)
     assert found.shape == drawn.mask.shape
     both, either = (drawn.mask & (found > 0)).sum(), (drawn.mask | (found > 0)).sum()
     assert both / either > 0.85  # the mask has the smooth edges too
@@ -20,7 +20,7 @@ def test_parts_are_where_the_person_is(number: int) -> None:
 
 def test_parts_tell_what_a_person_wears() -> None:
     for number in range(60):
-        who, found = person(SEED, number), parts(SEED, number, number % 6)
+        who, found = create_person(SEED, number), part_map(SEED, number, number % 6)
         shown = {PARTS[one] for one in np.unique(found)}
         assert {"background", "shoes"} < shown
         assert ("hat" in shown) == (who.hat is not None) and ("handbag" in shown) == (who.handbag is not None)
@@ -35,7 +35,7 @@ def test_parts_tell_what_a_person_wears() -> None:
 
 def test_parts_have_the_colours_of_their_things() -> None:
     for number in range(20):
-        who, drawn, found = person(SEED, number), picture(SEED, number, 0), parts(SEED, number, 0)
+        who, drawn, found = create_person(SEED, number), draw_image(SEED, number, 0), part_map(SEED, number, 0)
         if who.lower is None or who.lower.pattern != "plain" or who.lower.kind == "jeans":
             continue
         pixels = drawn.pixels[found == PARTS.index("skirt" if who.lower.kind.endswith("skirt") else "trousers")]
@@ -43,8 +43,8 @@ def test_parts_have_the_colours_of_their_things() -> None:
 
 
 def test_parts_show_everybody_and_nobody() -> None:
-    assert not parts(SEED, 3, 1, fault="nobody").any()
-    drawn, found = picture(SEED, 3, 1, fault="two_persons"), parts(SEED, 3, 1, fault="two_persons")
+    assert not part_map(SEED, 3, 1, fault="no_person").any()
+    drawn, found = draw_image(SEED, 3, 1, fault="two_persons"), part_map(SEED, 3, 1, fault="two_persons")
     assert drawn.box is not None
     for x0, y0, x1, y1 in (drawn.box, *drawn.others):
         assert (found[int(y0) : int(y1) + 1, int(x0) : int(x1) + 1] > 0).mean() > 0.2

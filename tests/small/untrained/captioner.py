@@ -6,7 +6,7 @@ Its tokenizer knows the words that people are described with. Tokens that are no
 from pathlib import Path
 from typing import Any
 
-from mals.world.training.words import WORDS, bert_tokenizer
+from mals.world.training.vocabulary import WORDS, bert_tokenizer
 
 VERSION = 1
 SEED = 1502

@@ -6,7 +6,7 @@ Its tokenizer knows the words that people are described with, so that a caption 
 from pathlib import Path
 from typing import Any
 
-from mals.world.training.words import TOKENS, WORDS, clip_tokenizer
+from mals.world.training.vocabulary import TOKENS, WORDS, clip_tokenizer
 
 VERSION = 1
 SEED = 1501

@@ -10,9 +10,9 @@ from mals.config import Filter
 from mals.stages import filter as filters
 from mals.stages.pose import KEYPOINTS
 from mals.world.camera import CAMERAS
-from mals.world.captions import tell
-from mals.world.person import COLORS, LOWER_COLORS, UPPER_COLORS, Person, person
-from mals.world.scene import FAULTS, Picture, picture
+from mals.world.captions import write_caption
+from mals.world.person import COLORS, LOWER_COLORS, UPPER_COLORS, Person, create_person
+from mals.world.scene import FAULTS, DrawnImage, draw_image
 
 SPACE = load_space("market1501")
 LEVEL = 12  # of 255: what noise and JPEG change less than a drawn thing does
@@ -29,7 +29,7 @@ PLAIN = {
 HEAD, UPPER, LOWER = slice(0, 5), slice(5, 11), slice(11, 17)
 
 
-def places(drawn: Picture, points: slice, margin: float = 0.05) -> tuple[slice, slice]:
+def places(drawn: DrawnImage, points: slice, margin: float = 0.05) -> tuple[slice, slice]:
     """Rows and columns around these keypoints, widened by a share of the body's height."""
     assert drawn.box is not None
     wide = margin * (drawn.box[3] - drawn.box[1])
@@ -38,7 +38,7 @@ def places(drawn: Picture, points: slice, margin: float = 0.05) -> tuple[slice, 
     return slice(max(0, int(y0)), int(y1) + 2), slice(max(0, int(x0)), int(x1) + 2)
 
 
-def changed(one: Picture, other: Picture) -> np.ndarray:
+def changed(one: DrawnImage, other: DrawnImage) -> np.ndarray:
     """[H, W]: where two pictures differ by more than noise."""
     return np.abs(one.pixels.astype(int) - other.pixels.astype(int)).max(2) > LEVEL
 
@@ -46,7 +46,7 @@ def changed(one: Picture, other: Picture) -> np.ndarray:
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**31), st.integers(0, 2**31), st.integers(0, 40), st.sampled_from([None, *FAULTS]))
 def test_a_picture_is_a_function_of_seed_person_and_view(seed: int, number: int, view: int, fault: str | None) -> None:
-    one, again = (picture(seed, number, view, 64, fault) for _ in range(2))
+    one, again = (draw_image(seed, number, view, 64, fault) for _ in range(2))
     assert (one.pixels == again.pixels).all() and (one.keypoints == again.keypoints).all()
     assert (one.box, one.attributes, one.person, one.camera) == (again.box, again.attributes, again.person, again.camera)
 
@@ -54,7 +54,7 @@ def test_a_picture_is_a_function_of_seed_person_and_view(seed: int, number: int,
 @pytest.mark.parametrize("height", [64, 128, 256])
 def test_keypoints_lie_in_the_box_and_on_the_drawn_body(height: int) -> None:
     for number in range(40):
-        drawn = picture(2, number, number % 9, height)
+        drawn = draw_image(2, number, number % 9, height)
         assert drawn.box is not None and drawn.pixels.shape == (height, height // 2, 3)
         x0, y0, x1, y1 = drawn.box
         for name, (x, y, seen) in zip(KEYPOINTS, drawn.keypoints, strict=True):
@@ -68,7 +68,7 @@ def test_keypoints_lie_in_the_box_and_on_the_drawn_body(height: int) -> None:
 
 
 def test_the_face_is_hidden_from_behind_and_seen_from_the_front() -> None:
-    noses = [int(picture(3, number, 0).keypoints[0, 2]) for number in range(80)]
+    noses = [int(draw_image(3, number, 0).keypoints[0, 2]) for number in range(80)]
     assert noses.count(1) >= 15 and noses.count(2) >= 40
 
 
@@ -77,7 +77,8 @@ def test_the_color_of_the_upper_body_is_in_its_pixels_and_nowhere_below(color: s
     other = "green" if color != "green" else "blue"
     for number in range(4):
         one, two = (
-            picture(4, number, 1, who=person(4, number, **PLAIN | {"upper_color": c, "lower_color": "gray"})) for c in (color, other)
+            draw_image(4, number, 1, person=create_person(4, number, **PLAIN | {"upper_color": c, "lower_color": "gray"}))
+            for c in (color, other)
         )
         shows = changed(one, two)
         rows, columns = places(one, UPPER)
@@ -91,7 +92,8 @@ def test_the_color_of_the_lower_body_is_in_its_pixels_and_nowhere_above(color: s
     other = "green" if color != "green" else "blue"
     for number in range(4):
         one, two = (
-            picture(5, number, 1, who=person(5, number, **PLAIN | {"upper_color": "white", "lower_color": c})) for c in (color, other)
+            draw_image(5, number, 1, person=create_person(5, number, **PLAIN | {"upper_color": "white", "lower_color": c}))
+            for c in (color, other)
         )
         shows = changed(one, two)
         rows, columns = places(one, LOWER)
@@ -103,7 +105,7 @@ def test_the_color_of_the_lower_body_is_in_its_pixels_and_nowhere_above(color: s
 def test_colors_are_those_that_people_would_name(half: str) -> None:
     right = total = 0
     for number in range(150):
-        drawn = picture(4, number, number % 5, who=person(4, number, **PLAIN))
+        drawn = draw_image(4, number, number % 5, person=create_person(4, number, **PLAIN))
         shown = drawn.person
         assert shown is not None and shown.lower is not None
         if abs(drawn.keypoints[5, 0] - drawn.keypoints[6, 0]) > 8:  # from the side an arm is before the chest
@@ -113,7 +115,7 @@ def test_colors_are_those_that_people_would_name(half: str) -> None:
     assert total > 50 and right / total >= 0.85
 
 
-def nearest(drawn: Picture, at: np.ndarray) -> str:
+def nearest(drawn: DrawnImage, at: np.ndarray) -> str:
     """The colour's name that is nearest to the pixels around a place, the camera's light and cast being what they are."""
     x, y = (round(float(value)) for value in at)
     mean = np.median(drawn.pixels[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3), 0)
@@ -136,7 +138,7 @@ def test_an_attribute_changes_the_pixels_where_it_should(which: str, one: str, t
     fixed = PLAIN | {"upper_color": "white", "lower_color": "black"}
     for number in range(12):
         for view in range(3):
-            pair = [picture(6, number, view, who=person(6, number, **fixed | {which: value})) for value in (one, two)]
+            pair = [draw_image(6, number, view, person=create_person(6, number, **fixed | {which: value})) for value in (one, two)]
             rows, columns = places(pair[0], points, 0.12)
             shows = changed(*pair)
             assert shows[rows, columns].sum() >= 8, (number, view)
@@ -147,21 +149,24 @@ def test_an_attribute_changes_the_pixels_where_it_should(which: str, one: str, t
 
 def test_age_hair_and_skirts_change_the_drawn_body() -> None:
     for number in range(12):
-        tall = [picture(7, number, 0, who=person(7, number, age=age)).box for age in ("adult", "child")]
+        tall = [draw_image(7, number, 0, person=create_person(7, number, age=age)).box for age in ("adult", "child")]
         heights = [box[3] - box[1] for box in tall if box]
         assert heights[0] > heights[1] * 1.05
         for fixed in (
             {"hair": ("long", "short"), "haircut": ("loose", "short")},
             {"form": ("skirt", "pants"), "lower": ("long skirt", "shorts")},
         ):
-            pair = [picture(7, number, 0, who=person(7, number, **{name: values[at] for name, values in fixed.items()})) for at in (0, 1)]
+            pair = [
+                draw_image(7, number, 0, person=create_person(7, number, **{name: values[at] for name, values in fixed.items()}))
+                for at in (0, 1)
+            ]
             assert changed(*pair).sum() > 40
 
 
 def test_what_is_fixed_leaves_everything_else_of_a_person_as_it_was() -> None:
     for number in range(30):
-        plain = person(8, number)
-        dressed = person(8, number, hat="red")
+        plain = create_person(8, number)
+        dressed = create_person(8, number, hat="red")
         assert dressed.hat is not None and dressed.hat.color == "red"
         assert {name for name in Person.__dataclass_fields__ if getattr(plain, name) != getattr(dressed, name)} <= {"hat"}
 
@@ -174,22 +179,25 @@ def test_a_caption_changes_with_the_attributes_that_it_mentions() -> None:
         "upper_color": ("red", "blue"),
     }.items():
         for number in range(10):
-            texts = [tell(person(9, number, **{name: value}), np.random.default_rng(number), full=True).text for value in values]
+            texts = [
+                write_caption(create_person(9, number, **{name: value}), np.random.default_rng(number), complete=True).text
+                for value in values
+            ]
             assert texts[0] != texts[1]
 
 
 def test_every_value_of_every_attribute_is_in_the_world() -> None:
-    values = np.array([person(10, number).attributes() for number in range(600)])
+    values = np.array([create_person(10, number).attributes() for number in range(600)])
     assert ((values == 0).sum(0) >= 10).all() and ((values == 1).sum(0) >= 10).all() and values.shape == (600, len(SPACE.names))
 
 
 def test_a_person_is_the_same_in_every_view_and_is_seen_by_several_cameras() -> None:
-    views = [picture(11, 3, view) for view in range(8)]
-    assert {view.person for view in views} == {person(11, 3)} and len({view.camera for view in views}) == CAMERAS
+    views = [draw_image(11, 3, view) for view in range(8)]
+    assert {view.person for view in views} == {create_person(11, 3)} and len({view.camera for view in views}) == CAMERAS
     assert len({view.pixels.tobytes() for view in views}) == 8
 
 
-def numbers(drawn: Picture) -> dict[str, float]:
+def numbers(drawn: DrawnImage) -> dict[str, float]:
     from mals.stages.generate import jpeg
 
     return dict(filters.measure(jpeg(drawn.pixels), Filter()))
@@ -197,8 +205,8 @@ def numbers(drawn: Picture) -> dict[str, float]:
 
 def test_every_fault_is_what_it_says() -> None:
     for number in range(20):
-        sound = numbers(picture(12, number, number % 6))
-        blurred, grey, solid = (numbers(picture(12, number, number % 6, 128, fault)) for fault in ("blurred", "grey", "solid"))
+        sound = numbers(draw_image(12, number, number % 6))
+        blurred, grey, solid = (numbers(draw_image(12, number, number % 6, 128, fault)) for fault in ("blurred", "grey", "solid"))
         assert blurred["sharpness"] < 0.3 * sound["sharpness"]
         assert grey["channel_variance"] < 10 < sound["channel_variance"]
         assert solid["sharpness"] < 1 and solid["channel_variance"] < 1
@@ -206,12 +214,12 @@ def test_every_fault_is_what_it_says() -> None:
 
 def test_nobody_two_persons_cut_and_tiny_are_known() -> None:
     for number in range(20):
-        nobody = picture(13, number, 0, fault="nobody")
+        nobody = draw_image(13, number, 0, fault="no_person")
         assert nobody.box is None and nobody.attributes is None and not nobody.mask.any() and not nobody.keypoints.any()
-        two = picture(13, number, 0, fault="two_persons")
+        two = draw_image(13, number, 0, fault="two_persons")
         assert two.box is not None and len(two.others) == 1 and abs(two.box[0] - two.others[0][0]) > 8
-        cut = picture(13, number, 0, fault="cut")
+        cut = draw_image(13, number, 0, fault="cut")
         missing = [cut.keypoints[points, 2].any() for points in (HEAD, slice(15, 17))]
         assert cut.box is not None and missing.count(False) == 1
-        tiny = picture(13, number, 0, fault="tiny")
+        tiny = draw_image(13, number, 0, fault="tiny")
         assert tiny.box is not None and tiny.box[3] - tiny.box[1] < 25

@@ -14,8 +14,8 @@ import numpy as np
 from mals.attributes import load_space
 from mals.planning.balance import CHOICES
 from mals.planning.phrases import Phrases
-from mals.world.captions import tell
-from mals.world.person import Person, person
+from mals.world.captions import write_caption
+from mals.world.person import Person, create_person
 
 TOKENS = 77  # of a prompt, as CLIP's text encoder takes
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -73,8 +73,8 @@ def phrases() -> Phrases:
 def vocabulary(seed: int) -> list[str]:
     """Every word of many captions, lower case, sorted; hyphens and commas part words as CLIP's and BERT's tokenizers part them."""
     rng = np.random.default_rng((seed, 0x70CA))
-    people = [person(seed, 1_000_000 + number) for number in range(SAMPLE)]
-    texts = prompts(people, rng) + [tell(one, rng, scene="street").text for one in people]
+    people = [create_person(seed, 1_000_000 + number) for number in range(SAMPLE)]
+    texts = prompts(people, rng) + [write_caption(one, rng, place="street").text for one in people]
     texts += ["park plaza shop station room walking standing"]
     counts: Counter[str] = Counter()
     for text in texts:

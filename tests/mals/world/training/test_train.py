@@ -11,27 +11,27 @@ from mals.stages.caption import stage as caption
 from mals.stages.crop import stage as crop
 from mals.stages.generate import stage as generate
 from mals.world.training import swin
-from mals.world.training.__main__ import MINUTES, SHIPPED, install, train
-from mals.world.training.corpus import draw_corpus, fault_of
+from mals.world.training.drawn_dataset import draw_dataset, fault_of
+from mals.world.training.train import MINUTES, SHIPPED, install, train
 from pretrain.methods.aptm.initial_weights import EMBEDDED, start_vision
 
 
 def test_a_corpus_is_drawn_once_and_knows_what_it_shows(tmp_path: Path) -> None:
-    corpus = draw_corpus(tmp_path, 3, 20, workers=1)
+    dataset = draw_dataset(tmp_path, 3, 20, workers=1)
     made = (tmp_path / "pixels.npy").stat().st_mtime_ns
-    assert draw_corpus(tmp_path, 3, 20).count == 20 and (tmp_path / "pixels.npy").stat().st_mtime_ns == made
-    assert [fault_of(row) for row in range(5)] == ["nobody", "two_persons", "two_persons", "cut", None]
-    assert corpus.boxes.any(2).sum(1).tolist()[:5] == [0, 2, 2, 1, 1] and list(corpus.sound[:3]) == [4, 5, 6]
-    assert list(corpus.own[:4]) == [0, 3, 4, 5]
+    assert draw_dataset(tmp_path, 3, 20).count == 20 and (tmp_path / "pixels.npy").stat().st_mtime_ns == made
+    assert [fault_of(row) for row in range(5)] == ["no_person", "two_persons", "two_persons", "cut", None]
+    assert dataset.boxes.any(2).sum(1).tolist()[:5] == [0, 2, 2, 1, 1] and list(dataset.sound[:3]) == [4, 5, 6]
+    assert list(dataset.own[:4]) == [0, 3, 4, 5]
 
 
 @pytest.mark.slow
 def test_every_model_is_trained_for_a_moment_and_loads_as_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    corpus = draw_corpus(tmp_path / "corpus", 3, 100, workers=1)
+    dataset = draw_dataset(tmp_path / "dataset", 3, 100, workers=1)
     for name in MINUTES:
-        train(name, corpus, tmp_path, 0.005, 1, False)
-    train("pose", corpus, tmp_path, 0.005, 1, True)
+        train(name, dataset, tmp_path, 0.005, 1, False)
+    train("pose", dataset, tmp_path, 0.005, 1, True)
     install(tmp_path, tmp_path / "weights")
     monkeypatch.setattr(models, "WEIGHTS", tmp_path / "weights")
     assert {path.name for path in (tmp_path / "weights").iterdir()} == set(SHIPPED)
