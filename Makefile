@@ -1,4 +1,4 @@
-# Every target makes .venv by itself; setup is redone only when pyproject.toml or the C source changes.
+# Every target makes .venv by itself; setup is redone only when pyproject.toml changes.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.mals-setup
@@ -7,7 +7,7 @@ STAMP := .venv/.mals-setup
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml $(wildcard mals/jpeg/*)
+$(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("mals needs Python 3.11 or newer; give one with make PYTHON=...") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'

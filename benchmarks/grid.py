@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.pictures import encoded, photograph
+from benchmarks.images import encoded, photograph
 from mals.config import Config
 from mals.grid.cells import build
 from mals.grid.run import Run, run_stages

@@ -144,9 +144,9 @@ def _params(captioner: Captioner, found: ResolvedModel) -> dict[str, Any]:
 
 def _read(crop: pa.BinaryScalar) -> tuple[Any, str | None]:
     """The crop [H, W, 3] uint8, or why it cannot be read."""
-    from mals.stages.filter import decode
+    from mals.stages.measures import decode
 
     try:
-        return decode(crop.as_buffer())[:, :, ::-1].copy(), None
+        return decode(crop.as_buffer()), None
     except (OSError, ValueError, SyntaxError) as error:
         return None, describe(error, "cannot read the crop")

@@ -18,7 +18,8 @@ from mals.config import Filter as Settings
 from mals.errors import UserError
 from mals.grid.run import Run
 from mals.grid.stage import describe
-from mals.stages import filter as rules
+from mals.stages.filter import RULES, refusals
+from mals.stages.measures import decode, measure
 
 PLACE = "report/filter-preview"
 SAMPLE = 2000  # pictures measured at most
@@ -114,13 +115,13 @@ def preview(pictures: Pictures, settings: Settings, to: Path) -> dict[str, int]:
     for names, images in pictures:
         for name, image in zip(names, images, strict=True):
             try:
-                numbers = rules.measure(image, settings)
-                shown.append(Shown(name, numbers, rules.refusals(numbers, settings), _thumbnail(image)))
+                numbers = measure(image, settings)
+                shown.append(Shown(name, numbers, refusals(numbers, settings), _thumbnail(image)))
             except (OSError, ValueError, SyntaxError) as error:
                 unreadable.append(f"{name}: {describe(error)}")
     refused = Counter(reason for one in shown for reason in one.refused)
     kept = [one for one in shown if not one.refused]
-    counts = {"pictures": len(shown) + len(unreadable), "kept": len(kept), **{reason: refused[reason] for reason in rules.RULES}}
+    counts = {"pictures": len(shown) + len(unreadable), "kept": len(kept), **{reason: refused[reason] for reason in RULES}}
     counts["unreadable"] = len(unreadable)
     if shown:
         _write(shown, kept, settings, to)
@@ -129,7 +130,7 @@ def preview(pictures: Pictures, settings: Settings, to: Path) -> dict[str, int]:
 
 
 def _write(shown: list[Shown], kept: list[Shown], settings: Settings, to: Path) -> None:
-    for reason, (number, setting) in rules.RULES.items():
+    for reason, (number, setting) in RULES.items():
         least = getattr(settings, setting)
         _histogram([one.numbers[number] for one in shown], number, least, to / f"histogram-{number}.png")
         if bad := [one for one in shown if reason in one.refused]:
@@ -141,7 +142,7 @@ def _write(shown: list[Shown], kept: list[Shown], settings: Settings, to: Path) 
 def _thumbnail(image: bytes) -> bytes:
     from PIL import Image
 
-    pixels = Image.fromarray(rules.decode(image)[:, :, ::-1])
+    pixels = Image.fromarray(decode(image))
     pixels.thumbnail((THUMBNAIL, THUMBNAIL))
     sink = BytesIO()
     pixels.save(sink, "JPEG", quality=85)
@@ -208,7 +209,7 @@ def _page(shown: list[Shown], counts: dict[str, int], unreadable: list[str], set
         f"({counts['kept'] / total:.1%}) would be kept. Nothing has been refused yet.</p>",
         _overlap(shown, counts),
     ]
-    for reason, (number, setting) in rules.RULES.items():
+    for reason, (number, setting) in RULES.items():
         least = getattr(settings, setting)
         rule = "off" if least is None else f"{number} &lt; {least:g} refuses {counts[reason]:,} ({counts[reason] / total:.1%})"
         parts.append(f"<h2>{reason}</h2><p><code>filter.{setting}</code>: {rule}</p>")
@@ -226,7 +227,7 @@ def _page(shown: list[Shown], counts: dict[str, int], unreadable: list[str], set
 
 def _overlap(shown: list[Shown], counts: dict[str, int]) -> str:
     """A table: how many pictures two rules refuse together; on the diagonal each rule, and beside it what it alone refuses."""
-    names = list(rules.RULES)
+    names = list(RULES)
     both = Counter((a, b) for one in shown for a in one.refused for b in one.refused)
     alone = Counter(one.refused[0] for one in shown if len(one.refused) == 1)
     head = "".join(f"<th>{name}" for name in ["rule", *names, "no other"])

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from benchmarks.pictures import encoded, photograph
+from benchmarks.images import encoded, photograph
 from mals import settings
 from mals.config import Caption as Settings
 from mals.config import Captioner

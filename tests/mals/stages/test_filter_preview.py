@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.pictures import encoded, photograph
+from benchmarks.images import encoded, photograph
 from mals.config import Filter as Settings
 from mals.errors import UserError
 from mals.grid.run import Run, run_stages

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mals.attributes import load_space
 from mals.config import Filter
-from mals.stages import filter as filters
+from mals.stages.measures import measure
 from mals.stages.pose import KEYPOINTS
 from mals.world.camera import CAMERAS
 from mals.world.captions import write_caption
@@ -200,7 +200,7 @@ def test_a_person_is_the_same_in_every_view_and_is_seen_by_several_cameras() -> 
 def numbers(drawn: DrawnImage) -> dict[str, float]:
     from mals.stages.generate import jpeg
 
-    return dict(filters.measure(jpeg(drawn.pixels), Filter()))
+    return dict(measure(jpeg(drawn.pixels), Filter()))
 
 
 def test_every_fault_is_what_it_says() -> None:

@@ -1,4 +1,4 @@
-"""Pictures with the statistics of photographs, made without any."""
+"""Synthetic images with the statistics of photographs."""
 
 from io import BytesIO
 
@@ -22,7 +22,7 @@ def photograph(seed: int, height: int = 512, width: int = 512) -> np.ndarray:
 
 
 def encoded(pixels: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
-    """The picture as a file; a JPEG as generate writes it, unless told otherwise."""
+    """The image as a file; by default a JPEG as the generate stage writes it."""
     sink = BytesIO()
     settings = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
     Image.fromarray(pixels).save(sink, kind, **(settings | options))

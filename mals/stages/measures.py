@@ -1,0 +1,122 @@
+"""The measures of an image by which the filter stage refuses: size as a JPEG, colour, sharpness, and a perceptual hash.
+
+    ref_bytes          size in bytes of the image as a JPEG of the reference quality, 4:2:0, standard Huffman tables. A file's own size
+                       depends on its encoder (the same image: 54 kB at quality 75, 116 kB at 95), so a rule in bytes needs one encoding
+    bits_per_pixel     8 ref_bytes / pixels: the same rule for images of any size
+    channel_variance   mean over (R-G, G-B, B-R) of the variance of that difference over the pixels, on the 8-bit scale, in [0, 16256.25];
+                       0 for grey images and for images of one colour
+    sharpness          variance of the Laplacian of the luma, after the longer side is reduced to a fixed number of pixels (never enlarged)
+    phash              imagehash's 64-bit perceptual hash of that luma, reduced by area averaging
+
+Sums are sums of integers, so no measure depends on the order of addition. Floats are rounded to 32 bits, as they are stored.
+"""
+
+from ctypes import c_float
+from io import BytesIO
+from typing import Any, Literal
+
+from mals.config import Filter as Settings
+
+
+def measure(image: Any, settings: Settings) -> dict[str, Any]:
+    """The measures of one encoded image (any bytes-like object); raises OSError, ValueError or SyntaxError if it cannot be read."""
+    import cv2
+
+    rgbx = decode(memoryview(image).cast("B"), "RGBX")  # cast: Arrow's buffers are signed
+    bgr = cv2.cvtColor(rgbx, cv2.COLOR_RGBA2BGR)
+    size = reference_bytes(bgr, settings.reference_quality)
+    small = reduced(luma(rgbx), settings.sharpness_side)
+    return {
+        "ref_bytes": size,
+        "bits_per_pixel": c_float(8 * size / (bgr.shape[0] * bgr.shape[1])).value,
+        "channel_variance": c_float(channel_variance(bgr)).value,
+        "sharpness": c_float(sharpness(small)).value,
+        "phash": perceptual_hash(small),
+    }
+
+
+def decode(image: Any, channels: Literal["RGB", "RGBX"] = "RGB") -> Any:
+    """An encoded image as a writable [H, W, 3] uint8, or as [H, W, 4] with an unused last channel.
+
+    Transparency is dropped, 16 bits are scaled to 8. Raises OSError, ValueError or SyntaxError if the image cannot be read.
+    """
+    import cv2
+    import numpy as np
+    import simplejpeg
+    from PIL import Image
+
+    if bytes(image[:2]) == b"\xff\xd8":
+        try:
+            return simplejpeg.decode_jpeg(image, channels)
+        except ValueError:
+            pass  # CMYK, or broken: Pillow reads the one, and says what is wrong with the other
+    with Image.open(BytesIO(image)) as opened:
+        if opened.mode.startswith("I"):  # 16-bit grey, which Pillow would clip
+            grey = np.asarray(opened).astype(np.float64)
+            rgb = np.repeat(np.clip(grey / 257 + 0.5, 0, 255).astype(np.uint8)[:, :, None], 3, 2)
+        else:
+            rgb = np.array(opened.convert("RGB"))
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA) if channels == "RGBX" else rgb
+
+
+def luma(rgbx: Any) -> Any:
+    """[H, W, 4] uint8 to [H, W] uint8, as Pillow's mode L and JPEG define it; OpenCV's grey differs by one level in some pixels."""
+    import numpy as np
+    from PIL import Image
+
+    height, width = rgbx.shape[:2]
+    return np.asarray(Image.frombuffer("RGBX", (width, height), rgbx, "raw", "RGBX", 0, 1).convert("L"))  # without copying rgbx
+
+
+def reference_bytes(bgr: Any, quality: int) -> int:
+    """Size of [H, W, 3] uint8 as a JPEG, to the byte what Pillow writes (simplejpeg's encoder uses a less exact transform)."""
+    import cv2
+
+    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+    return len(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])[1])
+
+
+def channel_variance(bgr: Any) -> float:
+    """Mean over the three channel pairs of the variance of their difference, [0, 16256.25], from [H, W, 3] uint8."""
+    import cv2
+
+    channels = cv2.split(bgr)
+    blue, green, red = (int(total) for total in cv2.sumElems(bgr)[:3])
+    # rounded: OpenCV takes a root and squares it again
+    squares = sum(round(cv2.norm(channels[a], channels[b], cv2.NORM_L2SQR)) for a, b in ((2, 1), (1, 0), (0, 2)))
+    pixels = bgr.shape[0] * bgr.shape[1]
+    totals = (red - green) ** 2 + (green - blue) ** 2 + (blue - red) ** 2
+    return (pixels * squares - totals) / (3 * pixels * pixels)
+
+
+def reduced(luma: Any, side: int) -> Any:
+    """[H, W] uint8 by area averaging to a longer side of `side` pixels; smaller images stay as they are."""
+    import cv2
+
+    height, width = luma.shape
+    if (longer := max(height, width)) <= side:
+        return luma
+    size = (max(1, round(width * side / longer)), max(1, round(height * side / longer)))
+    return cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
+
+
+def sharpness(luma: Any) -> float:
+    """Variance of the Laplacian of [H, W] uint8."""
+    import cv2
+
+    edges = cv2.Laplacian(luma, cv2.CV_16S)
+    squares, total, n = round(cv2.norm(edges, cv2.NORM_L2SQR)), int(cv2.sumElems(edges)[0]), edges.size
+    return (n * squares - total * total) / (n * n)
+
+
+def perceptual_hash(luma: Any) -> int:
+    """The 64 bits of imagehash.phash on [H, W] uint8 reduced to 32 x 32, as one number; several times as fast as the library."""
+    import cv2
+    import numpy as np
+
+    small = cv2.resize(luma, (32, 32), interpolation=cv2.INTER_AREA)
+    waves = cv2.dct(small.astype(np.float64))[:8, :8]
+    waves[0] *= 2**0.5  # OpenCV scales the constant waves down; imagehash's transform does not
+    waves[:, 0] *= 2**0.5
+    ordered = np.sort(waves, axis=None)
+    return int.from_bytes(np.packbits(waves > (ordered[31] + ordered[32]) / 2).tobytes(), "big")
