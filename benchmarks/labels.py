@@ -48,7 +48,7 @@ def show(file: Path, rows: list[dict[str, Any]], labels: Labels, truth: np.ndarr
     """The wrong captions and the attributes that are not always right."""
     names = labels.labeller.space.names
     for at in np.flatnonzero(~right.all(1)):
-        caption, spans = rows[at]["caption"], labels.evidence[at]
+        caption, spans = rows[at]["caption"], labels.evidence[int(at)]
         print(f"{file.name} {rows[at].get('id', at)} ({rows[at]['style']}): {caption}")
         for a in np.flatnonzero(~right[at]):
             words = ", ".join(caption[start:end] for start, end in spans[a]) or "nothing"

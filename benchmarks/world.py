@@ -126,7 +126,7 @@ def recovered(values: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     right = (values == truth) & known
     found: dict[str, Any] = {"values": share(int(right.sum()), int(known.sum()))}
     at = {name: number for number, name in enumerate(SPACE.names)}
-    for name, group in SPACE.groups.items():
+    for name, group in SPACE.color_groups.items():
         columns = [at[member] for member in group.colors.values()]
         asked = known[:, columns].all(1)
         found[name] = share(int(right[asked][:, columns].all(1).sum()), int(asked.sum()))
@@ -164,7 +164,7 @@ def probed(kept: list[dict[str, Any]], wanted: np.ndarray, half: str, points: tu
     """Share of the asked-for colours of one half that lie nearest to the pixels between the keypoints of its garment."""
     from mals.stages.crop import decode
 
-    group = SPACE.groups[f"{half}_color"]
+    group = SPACE.color_groups[f"{half}_color"]
     columns = {color: SPACE.names.index(name) for color, name in group.colors.items()}
     right = asked = 0
     for row, values in zip(kept, wanted, strict=True):

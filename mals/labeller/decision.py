@@ -1,137 +1,155 @@
-"""What a reading says in an attribute space: explicit values by the lexicon, then the implicit ones."""
+"""The values of the attributes, from what a caption says: explicit values by the words of an attribute space, then the implicit ones."""
 
-from mals.labeller.noun_phrases import Nouns
-from mals.labeller.reading import Reading, Worn
-from mals.labeller.tags import Vocabulary
+from mals.labeller.noun_phrases import PhraseAnalyser
+from mals.labeller.reading import ClothingItem, Reading
+from mals.labeller.vocabulary import Vocabulary
 
 SOURCES = ("unknown", "explicit", "implicit")
-UNKNOWN, EXPLICIT, IMPLICIT = range(3)
-HALVES = {"upper": ("upper",), "lower": ("lower",), "whole": ("upper", "lower"), "apart": ()}
-Trace = dict[int, list[int]]  # attribute -> the places of the words that decided
+UNKNOWN, EXPLICIT, IMPLICIT = range(3)  # indices into SOURCES
+HALVES = {"upper": ("upper",), "lower": ("lower",), "full_body": ("upper", "lower"), "accessory": ()}  # by coverage
+Evidence = dict[int, list[int]]  # attribute -> the positions of the words that decided its value
 
 
-class Judge:
-    """The tables of one attribute space, by numbers."""
+class Decider:
+    """Decides the values of one attribute space; holds its tables by attribute index."""
 
-    def __init__(self, vocabulary: Vocabulary, nouns: Nouns):
+    def __init__(self, vocabulary: Vocabulary, analyser: PhraseAnalyser):
         space = vocabulary.space
-        self.space, self.nouns = space, nouns
-        self.count = len(space.names)
-        names = {name: at for at, name in enumerate(space.names)}
-        self.silent = [space.silence(at) for at in range(self.count)]
-        self.prefer = {names[name]: space.values[names[name]].index(value) for name, value in space.prefer.items()}
-        self.groups = [(group.half, {color: names[name] for color, name in group.colors.items()}) for group in space.groups.values()]
-        self.sleeves: dict[str, dict[int, int]] = {
-            words: {a: v for _, a, v in said} for words, said in vocabulary.says.get("sleeves", {}).items()
+        self.space, self.analyser = space, analyser
+        self.attributes = len(space.names)
+        index = {name: at for at, name in enumerate(space.names)}
+        self.not_mentioned = [space.value_if_not_mentioned(at) for at in range(self.attributes)]  # -1: unknown
+        self.preferred = {index[name]: space.values[index[name]].index(value) for name, value in space.preferred.items()}
+        self.color_groups = [
+            (group.half, {color: index[name] for color, name in group.colors.items()}) for group in space.color_groups.values()
+        ]
+        self.sleeves: dict[str, dict[int, int]] = {  # word -> attribute -> value
+            words: {attribute: value for _, attribute, value in meanings}
+            for words, meanings in vocabulary.meanings.get("sleeves", {}).items()
         }
-        self.hair = {words: [(a, v) for _, a, v in said] for words, said in vocabulary.says.get("hair", {}).items()}
-        self.pronouns = {words: [(a, v) for _, a, v in said] for words, said in vocabulary.says.get("pronoun", {}).items()}
+        self.hair = _values_of(vocabulary, "hair")
+        self.pronouns = _values_of(vocabulary, "pronoun")
 
-    def decide(self, reading: Reading, words: list[str], trace: Trace | None = None) -> tuple[list[int], list[int]]:
-        """The values plus one (0 is unknown) and the sources, as indices into SOURCES, of one reading; fills `trace` where given."""
-        verdict = Verdict(self, words, trace)
-        for attribute, value, at in reading.said:
-            verdict.say(attribute, value, at)
+    def decide(self, reading: Reading, words: list[str], evidence: Evidence | None = None) -> tuple[list[int], list[int]]:
+        """Values and sources of one caption, [A] each: a value is its number plus one, or 0 if unknown; a source is an index into SOURCES.
+
+        Adds to `evidence`, if given, the positions of the words that decided each value.
+        """
+        decision = Decision(self, evidence)
+        for attribute, value, at in reading.values:
+            decision.set(attribute, value, at)
         for at in reading.pronouns:
             for attribute, value in self.pronouns.get(words[at].split("'")[0], ()):
-                if not verdict.sources[attribute]:
-                    verdict.say(attribute, value, at)
-        for quality, at in reading.hair:
-            for attribute, value in self.hair.get(quality, ()):
-                verdict.say(attribute, value, at)
-        for quality, at in reading.sleeves:
-            for attribute, value in self.sleeves.get(quality, {}).items():
-                verdict.say(attribute, value, at)
-        for worn in reading.worn:
-            if not worn.lost:
-                verdict.wear(worn)
-        verdict.color(reading.colors)
-        verdict.extend()
-        return verdict.values, verdict.sources
+                if not decision.sources[attribute]:
+                    decision.set(attribute, value, at)
+        for word, at in reading.hair:
+            for attribute, value in self.hair.get(word, ()):
+                decision.set(attribute, value, at)
+        for word, at in reading.sleeves:
+            for attribute, value in self.sleeves.get(word, {}).items():
+                decision.set(attribute, value, at)
+        for item in reading.items:
+            if not item.ignored:
+                decision.add_item(item)
+        decision.set_colors(reading.colors)
+        decision.extend_implicitly()
+        return decision.values, decision.sources
 
 
-class Verdict:
+def _values_of(vocabulary: Vocabulary, role: str) -> dict[str, list[tuple[int, int]]]:
+    """Words of a role -> the pairs (attribute, value) that they mean."""
+    return {
+        words: [(attribute, value) for _, attribute, value in meanings] for words, meanings in vocabulary.meanings.get(role, {}).items()
+    }
+
+
+class Decision:
     """The values of one caption while they are decided; values are plus one, so that 0 is unknown."""
 
-    __slots__ = ("defaults", "judge", "painted", "sources", "trace", "values", "words")
+    __slots__ = ("colors", "decider", "default_colors", "evidence", "sources", "values")
 
-    def __init__(self, judge: "Judge", words: list[str], trace: Trace | None):
-        self.judge, self.words, self.trace = judge, words, trace
-        self.values = [0] * judge.count
-        self.sources = [UNKNOWN] * judge.count
-        self.painted: dict[str, list[tuple[str, int]]] = {"upper": [], "lower": []}
-        self.defaults: dict[str, list[tuple[str, int]]] = {"upper": [], "lower": []}
+    def __init__(self, decider: Decider, evidence: Evidence | None):
+        self.decider, self.evidence = decider, evidence
+        self.values = [0] * decider.attributes
+        self.sources = [UNKNOWN] * decider.attributes
+        self.colors: dict[str, list[tuple[str, int]]] = {"upper": [], "lower": []}
+        self.default_colors: dict[str, list[tuple[str, int]]] = {"upper": [], "lower": []}
 
-    def say(self, attribute: int, value: int, at: int, source: int = EXPLICIT) -> None:
-        """The first to say something counts, unless the space prefers a value."""
-        known = self.values[attribute]
-        if known and known != value + 1 and self.judge.prefer.get(attribute) != value:
+    def set(self, attribute: int, value: int, at: int, source: int = EXPLICIT) -> None:
+        """Set a value because of the word at this position, unless another value is set that is not to be replaced.
+
+        The first value stays, unless the space prefers another.
+        """
+        before = self.values[attribute]
+        if before and before != value + 1 and self.decider.preferred.get(attribute) != value:
             return
-        if known != value + 1 and self.trace is not None:
-            self.trace[attribute] = []
+        if before != value + 1 and self.evidence is not None:
+            self.evidence[attribute] = []
         self.values[attribute], self.sources[attribute] = value + 1, source
-        if self.trace is not None:
-            self.trace.setdefault(attribute, []).append(at)
+        if self.evidence is not None:
+            self.evidence.setdefault(attribute, []).append(at)
 
-    def wear(self, worn: Worn) -> None:
-        noun, at = worn.noun, worn.at + worn.noun.at
-        if worn.denied >= 0:
-            for attribute, _ in noun.says:
-                silent = self.judge.silent[attribute]
-                if silent >= 0 and not self.values[attribute]:
-                    self.say(attribute, silent, worn.denied)
-                    self.cite(attribute, at)
+    def add_item(self, item: ClothingItem) -> None:
+        phrase, at = item.phrase, item.start + item.phrase.head_position
+        if item.negation >= 0:
+            self._add_negated_item(item, at)
             return
-        said = noun.says
-        if worn.words:
-            added = noun.words.union(word for word, _ in worn.words)
-            said = self.judge.nouns.garment_says(noun.head, noun.part, added)
-        if worn.sleeves is not None and noun.part in ("upper", "whole"):
-            of_sleeves = self.judge.sleeves.get(worn.sleeves[0], {})
-            for attribute, value in of_sleeves.items():
-                self.say(attribute, value, worn.sleeves[1])
-            said = [(attribute, value) for attribute, value in said if attribute not in of_sleeves]
-        for attribute, value in said:
-            silent = self.judge.silent[attribute]
-            if silent >= 0 and silent != value and self.values[attribute] == silent + 1:
-                self.values[attribute] = 0  # "no hat … a cap": what is there outweighs what is not
-            self.say(attribute, value, at)
-        for half in HALVES[noun.part]:
-            if worn.colors:
-                self.painted[half] += worn.colors
-            elif noun.default:
-                self.defaults[half].append((noun.default, at))
+        meanings = phrase.meanings
+        if item.later_words:
+            modifiers = phrase.modifiers.union(word for word, _ in item.later_words)
+            meanings = self.decider.analyser.clothing_meanings(phrase.head, phrase.coverage, modifiers)
+        if item.sleeves is not None and phrase.coverage in ("upper", "full_body"):
+            word, word_position = item.sleeves
+            sleeves = self.decider.sleeves.get(word, {})
+            for attribute, value in sleeves.items():
+                self.set(attribute, value, word_position)
+            meanings = [(attribute, value) for attribute, value in meanings if attribute not in sleeves]
+        for attribute, value in meanings:
+            absent = self.decider.not_mentioned[attribute]
+            if absent >= 0 and absent != value and self.values[attribute] == absent + 1:
+                self.values[attribute] = 0  # "no hat … a cap": presence has priority over absence
+            self.set(attribute, value, at)
+        for half in HALVES[phrase.coverage]:
+            if item.colors:
+                self.colors[half] += item.colors
+            elif phrase.default_color:
+                self.default_colors[half].append((phrase.default_color, at))
 
-    def cite(self, attribute: int, at: int) -> None:
-        if self.trace is not None:
-            self.trace.setdefault(attribute, []).append(at)
+    def _add_negated_item(self, item: ClothingItem, at: int) -> None:
+        for attribute, _ in item.phrase.meanings:
+            absent = self.decider.not_mentioned[attribute]
+            if absent >= 0 and not self.values[attribute]:
+                self.set(attribute, absent, item.negation)
+                if self.evidence is not None:
+                    self.evidence[attribute].append(at)
 
-    def color(self, of_person: list[tuple[str, int]]) -> None:
-        """Groups of colours: those that are said, and then the others of the group."""
-        for half, members in self.judge.groups:
-            painted = [*self.painted[half], *of_person]
-            colors = [*((c, at, EXPLICIT) for c, at in painted), *((c, at, IMPLICIT) for c, at in self.defaults[half])]
+    def set_colors(self, person_colors: list[tuple[str, int]]) -> None:
+        """Colour groups: the colours that are named, then the other attributes of the group."""
+        for half, attribute_of in self.decider.color_groups:
+            named = [*self.colors[half], *person_colors]
+            colors = [(color, at, EXPLICIT) for color, at in named]
+            colors += [(color, at, IMPLICIT) for color, at in self.default_colors[half]]
             if not colors:
                 continue
             for color, at, source in colors:
-                if color in members:
-                    self.say(members[color], 0, at, source)
-            for attribute in members.values():
+                if color in attribute_of:
+                    self.set(attribute_of[color], 0, at, source)
+            for attribute in attribute_of.values():
                 if not self.values[attribute]:
                     self.values[attribute], self.sources[attribute] = 2, IMPLICIT
-                    if self.trace is not None:
-                        self.trace[attribute] = [at for _, at, _ in colors]
+                    if self.evidence is not None:
+                        self.evidence[attribute] = [at for _, at, _ in colors]
 
-    def extend(self) -> None:
-        """What silence and other attributes say."""
-        judge = self.judge
-        for rule in judge.space.implicit:
-            if all(self.values[a] == v + 1 for a, v in rule.when):
+    def extend_implicitly(self) -> None:
+        """The implicit extension: values that follow from other attributes, or from what the caption does not mention."""
+        decider, values, evidence = self.decider, self.values, self.evidence
+        for rule in decider.space.implicit_rules:
+            if all(values[attribute] == value + 1 for attribute, value in rule.when):
                 for attribute, value in rule.then:
-                    if not self.values[attribute]:
-                        self.values[attribute], self.sources[attribute] = value + 1, IMPLICIT
-                        if self.trace is not None:
-                            self.trace[attribute] = [at for a, _ in rule.when for at in self.trace.get(a, ())]
-        for attribute, silent in enumerate(judge.silent):
-            if silent >= 0 and not self.values[attribute]:
-                self.values[attribute], self.sources[attribute] = silent + 1, IMPLICIT
+                    if not values[attribute]:
+                        values[attribute], self.sources[attribute] = value + 1, IMPLICIT
+                        if evidence is not None:
+                            evidence[attribute] = [at for other, _ in rule.when for at in evidence.get(other, ())]
+        for attribute, value in enumerate(decider.not_mentioned):
+            if value >= 0 and not values[attribute]:
+                values[attribute], self.sources[attribute] = value + 1, IMPLICIT

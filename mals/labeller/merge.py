@@ -1,4 +1,4 @@
-"""The labels of one image from those of its several captions, and how far the captions agree."""
+"""The labels of one image from those of its captions, and how far captions and plan agree."""
 
 from collections.abc import Sequence
 
@@ -7,31 +7,32 @@ import numpy as np
 from mals.labeller.decision import EXPLICIT
 
 
-def merge(values: np.ndarray, codes: np.ndarray) -> tuple[list[int], list[int]]:
-    """One picture's labels from those of its k captions, [k, A] each.
+def merge(values: np.ndarray, source_codes: np.ndarray) -> tuple[list[int], list[int]]:
+    """Merge the labels of the k captions of one image, [k, A] each, into one list of values and one of source codes, [A].
 
-    Explicit beats implicit beats unknown; where the captions of the strongest source differ, the majority decides, then the first.
+    Explicit values have priority over implicit ones, and these over unknown. Among the captions of the strongest source the most frequent
+    value wins; of equally frequent ones the first.
     """
-    merged, sources = [], []
-    for said, code in zip(values.T.tolist(), codes.T.tolist(), strict=True):
-        source = EXPLICIT if EXPLICIT in code else max(code)
-        heard = [value for value, its in zip(said, code, strict=True) if its == source]
-        merged.append(max(heard, key=heard.count))  # of equals, max takes the first
-        sources.append(source)
-    return merged, sources
+    merged_values, merged_codes = [], []
+    for attribute_values, codes in zip(values.T.tolist(), source_codes.T.tolist(), strict=True):
+        strongest = EXPLICIT if EXPLICIT in codes else max(codes)
+        candidates = [value for value, code in zip(attribute_values, codes, strict=True) if code == strongest]
+        merged_values.append(max(candidates, key=candidates.count))  # max takes the first of equals
+        merged_codes.append(strongest)
+    return merged_values, merged_codes
 
 
 def agreement(values: np.ndarray) -> float | None:
-    """Of the attributes that two or more of the k captions [k, A] know, the share on which all of them agree; None where there is none."""
+    """The share of attributes on which all of the k captions [k, A] agree, among those that two or more know; None if there is none."""
     known = values >= 0
-    several = known.sum(0) >= 2
-    if not several.any():
+    comparable = known.sum(0) >= 2
+    if not comparable.any():
         return None
     least, most = np.where(known, values, 127).min(0), values.max(0)
-    return float((least == most)[several].mean())
+    return float((least == most)[comparable].mean())
 
 
-def agreement_with(wanted: Sequence[int] | None, values: Sequence[int]) -> float | None:
-    """Of the attributes known to both, the share that is as wanted; None where there is none."""
-    both = [(w, v) for w, v in zip(wanted or (), values, strict=False) if w is not None and w >= 0 and v >= 0]
-    return sum(w == v for w, v in both) / len(both) if both else None
+def agreement_with(planned: Sequence[int] | None, values: Sequence[int]) -> float | None:
+    """The share of attributes with the planned value, among those known in both; None if there is none."""
+    pairs = [(plan, value) for plan, value in zip(planned or (), values, strict=False) if plan is not None and plan >= 0 and value >= 0]
+    return sum(plan == value for plan, value in pairs) / len(pairs) if pairs else None

@@ -1,171 +1,176 @@
-"""Noun phrases: which words of a phrase is its head, and what the others say of it."""
+"""Noun phrases: which word of a phrase is its head, and what the other words say about it."""
 
-import re
 from dataclasses import dataclass, field
 
-from mals.labeller import lexicon
-from mals.labeller.tags import Vocabulary, listed
+from mals.labeller import tags
+from mals.labeller.lexicon import adjectives, function_words, nouns
+from mals.labeller.tags import CLOTHING, COLOR, DETERMINER, GARMENT_PART, MODIFIER, OTHER_NOUN, PERSON, POSSESSIVE, UNKNOWN_WORD
+from mals.labeller.vocabulary import Vocabulary, split_list
 
-WORN, HAIR, PART, PERSON, FIGURE, THING, COLOR, QUALITY = "GHTPANCa"
-INDEFINITE = frozenset(lexicon.INDEFINITE.split())
-OTHERS = frozenset(lexicon.OTHERS.split())
-SHADES = frozenset(lexicon.SHADES.split())
-COLOURED_PARTS = frozenset(listed(lexicon.COLOURED_PARTS))
-ANIMALS = frozenset(listed(lexicon.ANIMALS))
-COLLECTIVE = frozenset(lexicon.COLLECTIVE.split())
-NAME = re.compile("^[^C]*C[NUT]G$")
+QUALITY = "a"  # the kind of a phrase of adjectives alone; all other kinds are tags
+HEAD_TAGS = CLOTHING + tags.HAIR + GARMENT_PART + PERSON + tags.NON_PERSON + OTHER_NOUN + UNKNOWN_WORD
+ADJECTIVE_TAGS = MODIFIER + tags.QUALIFIER + tags.ING_FORM + GARMENT_PART  # that are no colour
+INDEFINITE_DETERMINERS = frozenset(function_words.INDEFINITE_DETERMINERS.split())
+BYSTANDER_ADJECTIVES = frozenset(adjectives.BYSTANDER_ADJECTIVES.split())
+SHADES = frozenset(adjectives.SHADES.split())
+COLORED_PARTS = frozenset(split_list(nouns.COLORED_PARTS))
+ANIMALS = frozenset(split_list(nouns.ANIMALS))
+COLLECTIVE_PERSONS = frozenset(nouns.COLLECTIVE_PERSONS.split())
+BAND_NAME = tags.compile_pattern(f"^[^{COLOR}]*<color><other_noun unknown_word garment_part><clothing>$")
 MATCHING = frozenset(("matching", "coordinating"))
 
 
 @dataclass(slots=True)
-class Noun:
-    """One noun phrase, or colours or qualities that stand alone; positions count words from the phrase's first."""
+class NounPhrase:
+    """One noun phrase, or colours or adjectives without a noun; positions count words from the first of the phrase."""
 
-    kind: str
-    head: str = ""  # singular
-    at: int = 0  # of the head
+    kind: str  # the tag of the head; COLOR or QUALITY without a noun
+    head: str = ""  # singular; empty without a noun
+    head_position: int = 0
     plural: bool = False
-    article: str = ""  # "a", "the", "his" (any possessive) or none
-    owner: str = ""  # his, her, the woman's
-    colors: tuple[tuple[str, int], ...] = ()
-    words: frozenset[str] = frozenset()  # all but the head
-    qualified: bool = False  # has an adjective that is no colour
-    matching: bool = False
-    other: bool = False  # "another man"
-    part: str = ""  # of the body that a garment is worn on
-    sex: str = ""  # of a person
-    says: list[tuple[int, int]] = field(default_factory=list)  # (attribute, value) of a person or garment
-    sleeves: str = ""
-    default: str = ""  # the colour that a garment has where none is said
-    carried: bool = False  # counts when it is held, too
+    article: str = ""  # "a" (indefinite), "the", "his" (any possessive) or none
+    possessor: str = ""  # his, her, the woman's
+    colors: tuple[tuple[str, int], ...] = ()  # with their positions
+    modifiers: frozenset[str] = frozenset()  # all words before the head
+    has_adjective: bool = False  # one that is no colour
+    matching: bool = False  # "matching trousers" have the colour of the garment before them
+    bystander: bool = False  # "another man" is not the subject
+    coverage: str = ""  # of clothing: upper, lower, full_body or accessory
+    gender: str = ""  # of a person: woman or man
+    meanings: list[tuple[int, int]] = field(default_factory=list)  # (attribute, value) of a person or of clothing
+    sleeves: str = ""  # the word of the space that describes the sleeves
+    default_color: str = ""  # of clothing without a named colour
+    counts_if_held: bool = False  # a bag does, a hat does not
 
 
-class Nouns:
-    """Analyses phrases, each spelling once."""
+class PhraseAnalyser:
+    """Analyses noun phrases; remembers each spelling."""
 
-    MOST = 200_000  # phrases remembered: memory stays flat on any input
+    MAX_PHRASES = 200_000  # that are remembered: bounds the memory for any input
 
     def __init__(self, vocabulary: Vocabulary):
         self.vocabulary = vocabulary
-        self.known: dict[str, Noun] = {}
+        self.phrases: dict[str, NounPhrase] = {}
 
-    def __call__(self, words: list[str], tags: str) -> Noun:
+    def analyse(self, words: list[str], word_tags: str) -> NounPhrase:
+        """The phrase that these words form; callers must not change it."""
         key = " ".join(words)
-        noun = self.known.get(key)
-        if noun is None:
-            if len(self.known) >= self.MOST:
-                self.known.clear()
-            self.known[key] = noun = self._read(words, tags)
-        return noun
+        phrase = self.phrases.get(key)
+        if phrase is None:
+            if len(self.phrases) >= self.MAX_PHRASES:
+                self.phrases.clear()
+            self.phrases[key] = phrase = self._analyse(words, word_tags)
+        return phrase
 
-    def _read(self, words: list[str], tags: str) -> Noun:
+    def _analyse(self, words: list[str], word_tags: str) -> NounPhrase:
         vocabulary = self.vocabulary
         head = len(words) - 1
-        kind = tags[head]
-        if kind not in "GHTPANU":
-            kind = COLOR if "C" in tags else QUALITY
+        kind = word_tags[head]
+        if kind not in HEAD_TAGS:
+            kind = COLOR if COLOR in word_tags else QUALITY
             head = len(words)
-        elif kind == "U":
-            kind = THING
+        elif kind == UNKNOWN_WORD:
+            kind = OTHER_NOUN
         word = words[head] if head < len(words) else ""
-        noun = Noun(kind, vocabulary.base.get(word, word), head, colors=self._colors(words[:head], tags[:head]))
-        noun.plural = word != noun.head or (word.endswith("s") and not word.endswith("ss"))
-        noun.words = frozenset(words[:head])
-        self._article(noun, words, tags[:head])
-        noun.matching = not MATCHING.isdisjoint(noun.words)
-        noun.other = not OTHERS.isdisjoint(noun.words)
-        noun.qualified = any(tag in "MQIT" for tag in tags[:head])
-        noun.sleeves = next((vocabulary.sleeves[word] for word in words if word in vocabulary.sleeves), "")
-        if kind == WORN:
-            self._garment(noun, words, tags)
+        phrase = NounPhrase(kind, vocabulary.singular_of.get(word, word), head, colors=self._colors(words[:head], word_tags[:head]))
+        phrase.plural = word != phrase.head or (word.endswith("s") and not word.endswith("ss"))
+        phrase.modifiers = frozenset(words[:head])
+        self._set_article(phrase, words, word_tags[:head])
+        phrase.matching = not MATCHING.isdisjoint(phrase.modifiers)
+        phrase.bystander = not BYSTANDER_ADJECTIVES.isdisjoint(phrase.modifiers)
+        phrase.has_adjective = any(tag in ADJECTIVE_TAGS for tag in word_tags[:head])
+        phrase.sleeves = next((vocabulary.sleeves[word] for word in words if word in vocabulary.sleeves), "")
+        if kind == CLOTHING:
+            self._analyse_clothing(phrase, words, word_tags)
         elif kind == PERSON:
-            self._person(noun, words, tags)
-        elif kind == PART:
-            self._part(noun, words, tags)
-        return noun
+            self._analyse_person(phrase, words, word_tags)
+        elif kind == GARMENT_PART:
+            self._analyse_part(phrase, words, word_tags)
+        return phrase
 
-    def _article(self, noun: Noun, words: list[str], tags: str) -> None:
-        for word, tag in zip(words, tags, strict=False):
-            if tag == "S":
-                noun.article, noun.owner = noun.article if noun.article == "a" else "his", word
+    def _set_article(self, phrase: NounPhrase, words: list[str], word_tags: str) -> None:
+        for word, tag in zip(words, word_tags, strict=False):
+            if tag == POSSESSIVE:
+                phrase.article, phrase.possessor = phrase.article if phrase.article == "a" else "his", word
                 return
-            if tag == "D" and not noun.article:
-                noun.article = "a" if word in INDEFINITE or " of" in word or word[0].isdigit() else "the"
+            if tag == DETERMINER and not phrase.article:
+                phrase.article = "a" if word in INDEFINITE_DETERMINERS or " of" in word or word[0].isdigit() else "the"
 
-    def _colors(self, words: list[str], tags: str) -> tuple[tuple[str, int], ...]:
-        """Colours with their places; a shade right before a colour only narrows it down."""
-        found = []
-        for at, tag in enumerate(tags):
-            if tag == "C" and not (words[at] in SHADES and tags[at + 1 : at + 2] == "C" and words[at + 1] != words[at]):
-                found.append((self.vocabulary.color[words[at]], at))
-        return tuple(found)
+    def _colors(self, words: list[str], word_tags: str) -> tuple[tuple[str, int], ...]:
+        """The colours and their positions; a shade directly before another colour only refines that colour."""
+        colors = []
+        for at, tag in enumerate(word_tags):
+            if tag == COLOR and not (words[at] in SHADES and word_tags[at + 1 : at + 2] == COLOR and words[at + 1] != words[at]):
+                colors.append((self.vocabulary.color_of[words[at]], at))
+        return tuple(colors)
 
-    def _garment(self, noun: Noun, words: list[str], tags: str) -> None:
+    def _analyse_clothing(self, phrase: NounPhrase, words: list[str], word_tags: str) -> None:
         vocabulary = self.vocabulary
-        noun.part = vocabulary.part[noun.head]
-        if NAME.search(tags[: noun.at + 1]) and words[noun.at - 1].endswith("s"):  # "a White Stripes t-shirt"
-            noun.colors = ()
-        noun.carried = noun.head in vocabulary.carried
-        noun.says = self.garment_says(noun.head, noun.part, noun.words)
-        if not noun.says and noun.part == "lower" and " " in noun.head:  # "dress pants" are pants
-            noun.says = self.garment_says(noun.head.rsplit(" ", 1)[1], "lower", noun.words)
-        said = {attribute for attribute, _ in noun.says}
-        alone = noun.part != "lower" or not said  # a jean skirt is no jeans
-        for word, tag in zip(words[: noun.at], tags, strict=False):
-            base = vocabulary.base.get(word, word)
-            if tag == "G" and vocabulary.part[base] == noun.part and alone:  # "hoodie sweatshirt", "jean shorts"
-                noun.says += [(a, v) for a, v in self.garment_says(base, noun.part, noun.words) if a not in said]
-        defaults = vocabulary.space.default_colors
-        noun.default = next((defaults[word] for word in (noun.head, *words[: noun.at]) if word in defaults), "")
+        phrase.coverage = vocabulary.coverage_of[phrase.head]
+        if BAND_NAME.search(word_tags[: phrase.head_position + 1]) and words[phrase.head_position - 1].endswith("s"):
+            phrase.colors = ()  # "a White Stripes t-shirt"
+        phrase.counts_if_held = phrase.head in vocabulary.items
+        phrase.meanings = self.clothing_meanings(phrase.head, phrase.coverage, phrase.modifiers)
+        if not phrase.meanings and phrase.coverage == "lower" and " " in phrase.head:  # "dress pants" are pants
+            phrase.meanings = self.clothing_meanings(phrase.head.rsplit(" ", 1)[1], "lower", phrase.modifiers)
+        known = {attribute for attribute, _ in phrase.meanings}
+        if phrase.coverage != "lower" or not known:  # a jean skirt is no jeans
+            for word, tag in zip(words[: phrase.head_position], word_tags, strict=False):
+                garment = vocabulary.singular_of.get(word, word)
+                if tag == CLOTHING and vocabulary.coverage_of[garment] == phrase.coverage:  # "hoodie sweatshirt", "jean shorts"
+                    meanings = self.clothing_meanings(garment, phrase.coverage, phrase.modifiers)
+                    phrase.meanings += [(attribute, value) for attribute, value in meanings if attribute not in known]
+        colors = vocabulary.space.default_colors
+        phrase.default_color = next((colors[word] for word in (phrase.head, *words[: phrase.head_position]) if word in colors), "")
 
-    def garment_says(self, head: str, part: str, words: frozenset[str]) -> list[tuple[int, int]]:
-        """What a garment says with these words said of it: an entry with a quality outweighs one without."""
-        vocabulary = self.vocabulary
-        found: dict[int, int] = {}
-        roles = ("worn", "thing") if part == "apart" else (part,)
-        for quality in (True, False):
+    def clothing_meanings(self, head: str, coverage: str, modifiers: frozenset[str]) -> list[tuple[int, int]]:
+        """The pairs (attribute, value) that clothing with these modifiers means; a lexicon entry with a quality has priority."""
+        all_meanings = self.vocabulary.meanings
+        value_of: dict[int, int] = {}
+        roles = ("accessory", "item") if coverage == "accessory" else (coverage,)
+        for with_quality in (True, False):
             for role in roles:
-                for needed, attribute, value in vocabulary.says.get(role, {}).get(head, ()):
-                    if bool(needed) == quality and (not needed or needed in words):
-                        found.setdefault(attribute, value)
-        for role in {"upper": ("on_upper",), "lower": ("on_lower",), "whole": ("on_upper", "on_lower")}.get(part, ()):
-            said = vocabulary.says.get(role)
-            for word in words if said else ():
-                for _, attribute, value in said.get(word, ()):  # type: ignore[union-attr]
-                    found.setdefault(attribute, value)
-        return list(found.items())
+                for quality, attribute, value in all_meanings.get(role, {}).get(head, ()):
+                    if bool(quality) == with_quality and (not quality or quality in modifiers):
+                        value_of.setdefault(attribute, value)
+        for half in {"upper": ("upper",), "lower": ("lower",), "full_body": ("upper", "lower")}.get(coverage, ()):
+            details = all_meanings.get(f"{half}_detail", {})
+            for word in modifiers if details else ():
+                for _, attribute, value in details.get(word, ()):
+                    value_of.setdefault(attribute, value)
+        return list(value_of.items())
 
-    def _person(self, noun: Noun, words: list[str], tags: str) -> None:
+    def _analyse_person(self, phrase: NounPhrase, words: list[str], word_tags: str) -> None:
         vocabulary = self.vocabulary
-        nouns, adjectives = vocabulary.says.get("person", {}), vocabulary.about
-        found: dict[int, list[int]] = {}
-        for word, tag in zip(words, tags, strict=True):
-            if tag in "PS":
-                base = vocabulary.base.get(word, word)
-                for _, attribute, value in nouns.get(base, ()):
-                    found.setdefault(attribute, []).append(value)
-        for word in words[: noun.at]:
-            for _, attribute, value in adjectives.get(word, ()):
-                found.setdefault(attribute, []).append(value)
-        sexes = [vocabulary.sex[base] for word in words[::-1] if (base := vocabulary.base.get(word, word)) in vocabulary.sex]
-        noun.sex = sexes[0] if sexes else ""
-        noun.says = [(attribute, self.chosen(attribute, values)) for attribute, values in found.items()]
+        person_nouns = vocabulary.meanings.get("person", {})
+        values_of: dict[int, list[int]] = {}
+        for word, tag in zip(words, word_tags, strict=True):
+            if tag in (PERSON, POSSESSIVE):
+                for _, attribute, value in person_nouns.get(vocabulary.singular_of.get(word, word), ()):
+                    values_of.setdefault(attribute, []).append(value)
+        for word in words[: phrase.head_position]:
+            for _, attribute, value in vocabulary.adjectives.get(word, ()):
+                values_of.setdefault(attribute, []).append(value)
+        singulars = (vocabulary.singular_of.get(word, word) for word in words[::-1])
+        phrase.gender = next((vocabulary.gender_of[word] for word in singulars if word in vocabulary.gender_of), "")
+        phrase.meanings = [(attribute, self._choose(attribute, values)) for attribute, values in values_of.items()]
 
-    def chosen(self, attribute: int, values: list[int]) -> int:
-        """Of what the words of one mention say the preferred, or else the last, which is the head's or nearest to it."""
+    def _choose(self, attribute: int, values: list[int]) -> int:
+        """Of the values that the words of one phrase express: the one that the space prefers, else the last, which is next to the head."""
         space = self.vocabulary.space
-        wins = space.prefer.get(space.names[attribute])
-        best = space.values[attribute].index(wins) if wins else values[-1]
-        return best if best in values else values[-1]
+        name = space.names[attribute]
+        if name in space.preferred and (preferred := space.values[attribute].index(space.preferred[name])) in values:
+            return preferred
+        return values[-1]
 
-    def _part(self, noun: Noun, words: list[str], tags: str) -> None:
-        """Sleeves; and the strap of a bag, which is a bag."""
+    def _analyse_part(self, phrase: NounPhrase, words: list[str], word_tags: str) -> None:
+        """Sleeves have a length; the strap of a bag counts as the bag."""
         vocabulary = self.vocabulary
-        sleeves = vocabulary.says.get("sleeves", {})
-        if noun.head == "sleeve":
-            noun.sleeves = next((word for word in words[: noun.at] if word in sleeves), "")
-        for word, tag in zip(words[: noun.at], tags, strict=False):
-            base = vocabulary.base.get(word, word)
-            if tag == "G" and vocabulary.part[base] == "apart":
-                noun.kind, noun.head, noun.part, noun.carried = WORN, base, "apart", True
-                noun.says = self.garment_says(base, "apart", frozenset())
+        if phrase.head == "sleeve":
+            sleeves = vocabulary.meanings.get("sleeves", {})
+            phrase.sleeves = next((word for word in words[: phrase.head_position] if word in sleeves), "")
+        for word, tag in zip(words[: phrase.head_position], word_tags, strict=False):
+            garment = vocabulary.singular_of.get(word, word)
+            if tag == CLOTHING and vocabulary.coverage_of[garment] == "accessory":
+                phrase.kind, phrase.head, phrase.coverage, phrase.counts_if_held = CLOTHING, garment, "accessory", True
+                phrase.meanings = self.clothing_meanings(garment, "accessory", frozenset())

@@ -1,189 +1,180 @@
-"""Who a caption speaks of: its subject, other persons, and animals and figures that wear something of their own."""
+"""Whom a caption describes: its subject, bystanders, and non-persons (animals, mannequins, posters) with clothes of their own."""
 
-from mals.labeller import lexicon
-from mals.labeller.noun_phrases import ANIMALS, COLLECTIVE, Noun, Nouns
-from mals.labeller.reading import Reading, Worn
-from mals.labeller.tags import listed
+from mals.labeller.lexicon import function_words
+from mals.labeller.noun_phrases import ANIMALS, COLLECTIVE_PERSONS, NounPhrase
+from mals.labeller.reading import Reading
+from mals.labeller.state import BYSTANDER, NON_PERSON, SUBJECT, CaptionState
+from mals.labeller.tags import AND, BEING, COMMA, DETERMINER, HAVING, OF, PATH, PERSON, PRONOUN, STOP, SUBORDINATOR, VERB
+from mals.labeller.vocabulary import split_list
 
-SUBJECT, OTHER, FIGURE = 0, 1, 2
-NOMINATIVE = frozenset(lexicon.NOMINATIVE.split())
-ANIMAL_WEAR = frozenset(
-    listed("sweater, coat, jacket, vest, hat, shirt, t shirt, costume, outfit, hoodie, raincoat, cap, life vest, jersey")
+SUBJECT_PRONOUNS = frozenset(function_words.SUBJECT_PRONOUNS.split())
+ANIMAL_CLOTHES = frozenset(
+    split_list("sweater, coat, jacket, vest, hat, shirt, t shirt, costume, outfit, hoodie, raincoat, cap, life vest, jersey")
 )
+PERSON_TAGS = PERSON + PRONOUN
+CLAUSE_BOUNDARIES = SUBORDINATOR + STOP
+NAME_BOUNDARIES = STOP + AND + COMMA + SUBORDINATOR  # after which "the woman's" can begin a statement about the subject
+INVERTED_VERBS = BEING + VERB + HAVING  # before the pronoun in "nor is he", "nor does he", "nor has he"
+SUBJECT_GOVERNORS = ("", BEING, SUBORDINATOR, OF, PATH)  # after which "the man" can be the subject
 
 
-class Cast:
-    """The state of one caption while it is read, and whose its next words are."""
+def read_person(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:
+    """A noun phrase for a person: the subject, the subject again, or a bystander."""
+    if phrase.possessor:
+        read_possessor(state, phrase.possessor, start, phrase.article)
+    if state.negation >= 0 and not state.negation_used:  # "no other people"
+        state.negation_used = True
+        return
+    state.negation = -1
+    subject = state.subject
+    if subject is None:
+        name_subject(state, phrase, start)
+    elif state.previous == OF and state.before_previous == PERSON:  # "a group of women"
+        if state.owner == SUBJECT:
+            state.subject = phrase
+            name_subject(state, phrase, start)
+    elif _is_one_of_several(state, phrase, subject):
+        state.reading = Reading()
+        state.subject = None
+        name_subject(state, phrase, start)
+    elif _is_subject(state, phrase, subject):
+        state.owner = SUBJECT
+        name_subject(state, phrase, start)
+    elif not (state.owner == BYSTANDER and state.previous == COMMA and state.before_previous == PERSON):  # "his mother, a woman …"
+        state.owns_clause = (
+            state.clause_is_empty
+            or phrase.possessor == "whose"
+            or state.previous in CLAUSE_BOUNDARIES
+            or (state.previous == COMMA and not state.verb_seen and not state.group)
+        )
+        state.owner, state.bystander = BYSTANDER, phrase
+        state.bystander_names.add(phrase.head)
+        state.in_relative_clause = state.bystander_acted = False
+    state.group, state.topic, state.predicate_target, state.last_item, state.last_object = [], [], None, None, None
 
-    __slots__ = (
-        "before", "clausal", "clause", "denial", "denied", "fig_worn", "figure", "finite", "group", "hung", "idle", "last", "lead",
-        "list_kind", "list_via", "nouns", "other", "others", "owner", "previous", "reading", "relative", "saved", "stirred",
-        "subject", "tags", "target", "thing", "verbs", "via", "words",
-    )  # fmt: skip
 
-    def __init__(self, nouns: Nouns, words: list[str], tags: str):
-        self.nouns, self.words, self.tags = nouns, words, tags
-        self.reading = Reading()
-        self.subject: Noun | None = None
-        self.owner = SUBJECT  # of what comes now
-        self.other: Noun | None = None
-        self.others: set[str] = set()  # what other persons were called
-        self.clausal = False  # the other person is what its clause is about
-        self.relative = False  # "… a man who": its verbs are his
-        self.stirred = False  # the other person has done something
-        self.figure: Noun | None = None
-        self.fig_worn: list[Worn] = []
-        self.saved = SUBJECT  # the owner before the figure
-        self.previous, self.before = ".", "."  # the last two phrases or words, by kind
-        self.list_via = self.list_kind = ""  # what led to the last noun phrase, and its kind
-        self.finite = False  # the subject has done something in this sentence
-        self.begin()
+def name_subject(state: CaptionState, phrase: NounPhrase, start: int) -> None:
+    """Take over what this phrase says about the subject; earlier phrases have priority."""
+    if state.subject is None or not state.subject.head:
+        state.subject = phrase
+    known = {attribute for attribute, _, _ in state.reading.values}
+    position = start + phrase.head_position
+    state.reading.values += [(attribute, value, position) for attribute, value in phrase.meanings if attribute not in known]
+    if phrase.gender and not state.subject.gender:
+        state.reading.pronoun_gender = state.reading.pronoun_gender or phrase.gender
 
-    def begin(self) -> None:
-        """A clause begins."""
-        self.via = ""  # what leads to the next phrase
-        self.clause = True  # nothing has been named in this clause yet
-        self.denial, self.denied = -1, False  # the place of "no", and whether it has denied something yet
-        self.group: list[Worn | None] = []  # the last garments that were named together; None for hair
-        self.lead: list[Worn | None] = []  # those that the clause is about
-        self.target: list[Worn | None] | Noun | None = None  # what "is" says something of
-        self.last: Worn | None = None
-        self.thing: Noun | None = None
-        self.verbs = self.hung = False  # since the last garment: any verb, one of hanging
-        self.idle: list[Worn] = []  # what "lies" or "hangs" somewhere
 
-    def person(self, noun: Noun, start: int, end: int) -> None:
-        if noun.owner:
-            self.own(noun.owner, start, noun.article)
-        if self.denial >= 0 and not self.denied:  # "no other people"
-            self.denied = True
-            return
-        self.denial = -1
-        subject = self.subject
-        if subject is None:
-            self.name(noun, start)
-        elif self.previous == "O" and self.before == "P":  # "a group of women"
-            if self.owner == SUBJECT:
-                self.subject = noun
-                self.name(noun, start)
-        elif subject.head in COLLECTIVE and self.owner == SUBJECT and not noun.plural and noun.head not in COLLECTIVE and not noun.owner:
-            self.reading = Reading()
-            self.subject = None
-            self.name(noun, start)
-        elif self.is_subject(noun, subject):
-            self.owner = SUBJECT
-            self.name(noun, start)
-        elif not (self.owner == OTHER and self.previous == "," and self.before == "P"):  # "his mother, a woman …"
-            self.clausal = (
-                self.clause
-                or noun.owner == "whose"
-                or self.previous in "J."
-                or (self.previous == "," and not self.verbs and not self.group)
-            )
-            self.owner, self.other = OTHER, noun
-            self.others.add(noun.head)
-            self.relative = self.stirred = False
-        self.group, self.lead, self.target, self.last, self.thing = [], [], None, None, None
+def subject_gender(state: CaptionState) -> str:
+    """woman, man, or empty if it is not known yet."""
+    return (state.subject.gender if state.subject is not None else "") or state.reading.pronoun_gender
 
-    def name(self, noun: Noun, start: int) -> None:
-        """The subject is called this; what it was called first counts."""
-        if self.subject is None or not self.subject.head:
-            self.subject = noun
-        said = {attribute for attribute, _, _ in self.reading.said}
-        self.reading.said += [(attribute, value, start + noun.at) for attribute, value in noun.says if attribute not in said]
-        if noun.sex and not self.subject.sex:
-            self.reading.sex = self.reading.sex or noun.sex
 
-    def sex(self) -> str:
-        """Of the subject, as far as it is known."""
-        return (self.subject.sex if self.subject is not None else "") or self.reading.sex
+def _is_one_of_several(state: CaptionState, phrase: NounPhrase, subject: NounPhrase) -> bool:
+    """Whether the subject was a group of which the caption now describes one person: "people watch a man"."""
+    return (
+        subject.head in COLLECTIVE_PERSONS
+        and state.owner == SUBJECT
+        and not phrase.plural
+        and phrase.head not in COLLECTIVE_PERSONS
+        and not phrase.possessor
+    )
 
-    def is_subject(self, noun: Noun, subject: Noun) -> bool:
-        """Whether a further mention of a person can only be the subject's."""
-        sex = self.sex()
-        if noun.other or (noun.sex and sex and noun.sex != sex):
-            return False
-        if noun.article in ("a", ""):  # "he is a tall man", "the subject, a man in …"
-            linked = self.previous == "B" or (self.previous == "," and self.before in "Pp")
-            return self.owner == SUBJECT and linked and not noun.plural
-        if noun.article != "the" or noun.plural != subject.plural or (noun.head in self.others and noun.head != subject.head):
-            return False
-        return noun.head == subject.head or self.via in ("", "B", "J", "O", "o")
 
-    def pronoun(self, at: int) -> None:
-        word = self.words[at].split("'")[0]
-        if word in ("it", "there", "that"):
-            return
-        sex = self.nouns.vocabulary.sex.get(word, "")
-        if word not in NOMINATIVE:
-            if sex and (self.owner == SUBJECT or (self.other is not None and self.other.sex not in ("", sex))):
-                self.call(sex, at)
-            return
-        if self.owner == FIGURE:
-            self.leave_figure()
-        if self.subject is None:
-            self.subject = Noun("P")
-        known = self.sex()
-        if sex and known and sex != known:
-            self.owner, self.clausal, self.relative = OTHER, True, False
-        elif sex or self.other is None or not self.other.plural:
-            self.owner = SUBJECT
-            self.call(sex, at)
-        self.begin()
-        if self.previous in "BVF" and self.before == "&" and self.words[at - 2] == "nor":  # "nor is he wearing a hat"
-            self.denial = at - 2
-        if "'" in self.words[at]:  # "she's"
-            self.target, self.via, self.verbs = self.subject, "B", True
+def _is_subject(state: CaptionState, phrase: NounPhrase, subject: NounPhrase) -> bool:
+    """Whether another mention of a person can only be the subject."""
+    gender = subject_gender(state)
+    if phrase.bystander or (phrase.gender and gender and phrase.gender != gender):
+        return False
+    if phrase.article in ("a", ""):  # "he is a tall man", "the subject, a man in …"
+        linked = state.previous == BEING or (state.previous == COMMA and state.before_previous in PERSON_TAGS)
+        return state.owner == SUBJECT and linked and not phrase.plural
+    if phrase.article != "the" or phrase.plural != subject.plural:
+        return False
+    if phrase.head in state.bystander_names and phrase.head != subject.head:
+        return False
+    return phrase.head == subject.head or state.governor in SUBJECT_GOVERNORS
 
-    def call(self, sex: str, at: int) -> None:
-        """A pronoun for the subject."""
-        if sex and self.sex() in ("", sex):
-            self.reading.sex = sex
-            self.reading.pronouns.append(at)
 
-    def own(self, owner: str, at: int, article: str = "") -> None:
-        """ "his", "her" or "the woman's" before a noun: whose it is."""
-        vocabulary = self.nouns.vocabulary
-        if owner.endswith("'s"):
-            if article != "a" or self.subject is None:  # "a man's jacket" is a kind of jacket
-                self.own_by_name(owner[:-2])
-            return
-        sex = vocabulary.sex.get(owner, "")
-        if not sex:
-            return
-        known = self.sex()
-        if self.owner == OTHER:
-            theirs = self.other.sex if self.other is not None else ""
-            if sex not in (theirs, "") and (known == sex or (not known and theirs)):
-                self.owner = SUBJECT
-        elif self.owner == SUBJECT and known and known != sex and self.others:
-            self.owner, self.clausal = OTHER, True
-        if self.owner == SUBJECT:
-            self.call(sex, at)
+def read_pronoun(state: CaptionState, at: int) -> None:
+    """A personal pronoun: "he" can return to the subject, "him" only confirms a gender."""
+    word = state.words[at].split("'")[0]
+    if word in ("it", "there", "that"):
+        return
+    gender = state.analyser.vocabulary.gender_of.get(word, "")
+    if word not in SUBJECT_PRONOUNS:
+        bystander_differs = state.bystander is not None and state.bystander.gender not in ("", gender)
+        if gender and (state.owner == SUBJECT or bystander_differs):
+            _add_pronoun(state, gender, at)
+        return
+    if state.owner == NON_PERSON:
+        leave_non_person(state)
+    if state.subject is None:
+        state.subject = NounPhrase(PERSON)
+    known = subject_gender(state)
+    if gender and known and gender != known:
+        state.owner, state.owns_clause, state.in_relative_clause = BYSTANDER, True, False
+    elif gender or state.bystander is None or not state.bystander.plural:
+        state.owner = SUBJECT
+        _add_pronoun(state, gender, at)
+    state.start_clause()
+    if state.previous in INVERTED_VERBS and state.before_previous == AND and state.words[at - 2] == "nor":  # "nor is he wearing a hat"
+        state.negation = at - 2
+    if "'" in state.words[at]:  # "she's"
+        state.predicate_target, state.governor, state.verb_seen = state.subject, BEING, True
 
-    def own_by_name(self, name: str) -> None:
-        vocabulary = self.nouns.vocabulary
-        if vocabulary.tag.get(name) != "P":
-            return
-        noun = self.nouns(["the", name], "DP")
-        if self.subject is None:
-            self.name(noun, 0)
-        elif noun.sex and self.sex() and noun.sex != self.sex():
-            self.owner, self.clausal = OTHER, True
-        elif self.previous in ".&,J" or name == self.subject.head:
-            self.owner = SUBJECT
 
-    def of_figure(self, noun: Noun, start: int, end: int) -> None:
-        """A dog or a mannequin: what it directly wears is its own."""
-        if noun.owner:
-            self.own(noun.owner, start, noun.article)
-        self.saved, self.owner, self.figure, self.fig_worn = self.owner, FIGURE, noun, []
-        self.group, self.last, self.thing = [], None, noun
+def _add_pronoun(state: CaptionState, gender: str, at: int) -> None:
+    """A pronoun of the subject, unless its gender contradicts what is known."""
+    if gender and subject_gender(state) in ("", gender):
+        state.reading.pronoun_gender = gender
+        state.reading.pronouns.append(at)
 
-    def leave_figure(self) -> None:
-        """Back to whom it was about; what no dog wears was the person's."""
-        self.owner = self.saved
-        animal = self.figure is not None and self.figure.head in ANIMALS
-        if self.owner == SUBJECT and animal and any(worn.noun.head not in ANIMAL_WEAR for worn in self.fig_worn):
-            self.reading.worn += self.fig_worn
-        self.fig_worn, self.figure = [], None
+
+def read_possessor(state: CaptionState, possessor: str, at: int, article: str = "") -> None:
+    """ "his", "her" or "the woman's" before a noun: the noun is the subject's or a bystander's."""
+    if possessor.endswith("'s"):
+        if article != "a" or state.subject is None:  # "a man's jacket" is a kind of jacket
+            _read_named_possessor(state, possessor[:-2])
+        return
+    gender = state.analyser.vocabulary.gender_of.get(possessor, "")
+    if not gender:
+        return
+    known = subject_gender(state)
+    if state.owner == BYSTANDER:
+        bystander_gender = state.bystander.gender if state.bystander is not None else ""
+        if gender not in (bystander_gender, "") and (known == gender or (not known and bystander_gender)):
+            state.owner = SUBJECT
+    elif state.owner == SUBJECT and known and known != gender and state.bystander_names:
+        state.owner, state.owns_clause = BYSTANDER, True
+    if state.owner == SUBJECT:
+        _add_pronoun(state, gender, at)
+
+
+def _read_named_possessor(state: CaptionState, name: str) -> None:
+    if state.analyser.vocabulary.tag_of.get(name) != PERSON:
+        return
+    phrase = state.analyser.analyse(["the", name], DETERMINER + PERSON)
+    gender = subject_gender(state)
+    if state.subject is None:
+        name_subject(state, phrase, 0)
+    elif phrase.gender and gender and phrase.gender != gender:
+        state.owner, state.owns_clause = BYSTANDER, True
+    elif state.previous in NAME_BOUNDARIES or name == state.subject.head:
+        state.owner = SUBJECT
+
+
+def read_non_person(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:
+    """A dog or a mannequin: what it directly wears is its own."""
+    if phrase.possessor:
+        read_possessor(state, phrase.possessor, start, phrase.article)
+    state.owner_before_non_person, state.owner, state.non_person, state.non_person_items = state.owner, NON_PERSON, phrase, []
+    state.group, state.last_item, state.last_object = [], None, phrase
+
+
+def leave_non_person(state: CaptionState) -> None:
+    """The owner before is the owner again; clothes that no animal wears were the subject's."""
+    state.owner = state.owner_before_non_person
+    animal = state.non_person is not None and state.non_person.head in ANIMALS
+    if state.owner == SUBJECT and animal and any(item.phrase.head not in ANIMAL_CLOTHES for item in state.non_person_items):
+        state.reading.items += state.non_person_items
+    state.non_person_items, state.non_person = [], None

@@ -1,32 +1,32 @@
-"""What a caption says about its subject, before an attribute space decides what that means."""
+"""What a caption says about its subject, before an attribute space turns it into values. Positions count the words of the caption."""
 
 from dataclasses import dataclass, field
 
-from mals.labeller.noun_phrases import Noun
+from mals.labeller.noun_phrases import NounPhrase
 
 
 @dataclass(slots=True)
-class Worn:
-    """A garment or thing of the subject; places count the words of the caption."""
+class ClothingItem:
+    """Something that the subject wears or carries, or that a negation says it does not."""
 
-    noun: Noun
-    at: int  # of the phrase
-    end: int
-    colors: list[tuple[str, int]]
-    denied: int = -1  # the place of the word that denies it
-    lost: bool = False  # held, on a hanger or somebody else's: it says nothing
-    words: list[tuple[str, int]] = field(default_factory=list)  # said of it later: "her skirt is long"
-    sleeves: tuple[str, int] | None = None
+    phrase: NounPhrase
+    start: int  # position of the first word of the phrase
+    end: int  # position after its last word
+    colors: list[tuple[str, int]]  # with their positions
+    negation: int = -1  # position of the word that negates it
+    ignored: bool = False  # held, on a hanger or someone else's: it decides nothing
+    later_words: list[tuple[str, int]] = field(default_factory=list)  # that describe it after its phrase: "her skirt is long"
+    sleeves: tuple[str, int] | None = None  # the word that describes its sleeves
 
 
 @dataclass(slots=True)
 class Reading:
     """What a caption says about its subject."""
 
-    worn: list[Worn] = field(default_factory=list)
-    hair: list[tuple[str, int]] = field(default_factory=list)  # qualities with their places
-    said: list[tuple[int, int, int]] = field(default_factory=list)  # (attribute, value, place) of the person
-    pronouns: list[int] = field(default_factory=list)  # places
-    sex: str = ""  # as pronouns tell
+    items: list[ClothingItem] = field(default_factory=list)
+    hair: list[tuple[str, int]] = field(default_factory=list)  # words that describe the hair
+    values: list[tuple[int, int, int]] = field(default_factory=list)  # (attribute, value, position) from nouns and adjectives of the person
+    pronouns: list[int] = field(default_factory=list)  # positions
+    pronoun_gender: str = ""
     colors: list[tuple[str, int]] = field(default_factory=list)  # of a person "in red"
-    sleeves: list[tuple[str, int]] = field(default_factory=list)
+    sleeves: list[tuple[str, int]] = field(default_factory=list)  # words that describe sleeves without a garment

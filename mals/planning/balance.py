@@ -81,7 +81,7 @@ def draw(grammar: Grammar, space: Space, count: int, seed: int) -> tuple[np.ndar
 
 def _refuse_contradictions(space: Space, wanted: np.ndarray) -> None:
     """Raise UserError where values are asked for together of which, by the space's implicit rules, one denies the other."""
-    for rule in space.implicit:
+    for rule in space.implicit_rules:
         held = np.logical_and.reduce([wanted[:, at] == value for at, value in rule.when])
         for at, value in rule.then:
             if rows := int((held & (wanted[:, at] == 1 - value)).sum()):
@@ -96,7 +96,7 @@ def factors_of(space: Space) -> dict[str, Factor]:
     """Every group and every attribute, those of groups included, by name."""
     at = {name: number for number, name in enumerate(space.names)}
     found = {}
-    for name, group in space.groups.items():
+    for name, group in space.color_groups.items():
         members = tuple(at[member] for member in group.colors.values())
         vectors = np.ones((len(members) + 2, len(members)), np.int8)
         np.fill_diagonal(vectors, 0)
@@ -116,7 +116,7 @@ def apportion(shares: np.ndarray, count: int, rng: np.random.Generator) -> np.nd
 
 def _shares(grammar: Grammar, space: Space, factors: dict[str, Factor], tied: set[str]) -> dict[str, np.ndarray]:
     """The share of each value of each factor that is drawn by itself: as given, else uniform over all but "unknown"."""
-    group_of = {member: name for name, group in space.groups.items() for member in group.colors.values()}
+    group_of = {member: name for name, group in space.color_groups.items() for member in group.colors.values()}
     free = [name for name in factors if name not in group_of]
     for name in grammar.shares:
         where = f"plan.attributes.shares.{name}"

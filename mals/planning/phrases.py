@@ -139,11 +139,11 @@ class Phrases:
         self.at = {name: at for at, name in enumerate(space.names)}
         self.colors: dict[str, dict[str, str]] = {half: {} for half in HALVES}  # half -> colour -> attribute
         self.half_of: dict[str, str] = {}  # group, or attribute of one -> half
-        for name, group in space.groups.items():
+        for name, group in space.color_groups.items():
             half = f"{group.half}_color"
             self.colors[half].update(group.colors)
             self.half_of.update(dict.fromkeys((name, *group.colors.values()), half))
-        self.classes, self.silent = space.classes, space.silent
+        self.classes, self.silent = space.classes, space.not_mentioned
         self.roles = [name for name, values in VALUES.items() if tuple(space.classes.get(name, ())) == values]
         worded = {*self.roles, *self.half_of}
         self.rest = {name: tuple(space.prompts[at]) for name, at in self.at.items() if name not in worded}

@@ -51,7 +51,7 @@ class LabelStage:
         start = 0
         for row, wanted in zip(texts, batch["wanted"].to_pylist(), strict=True):
             mine = slice(start, start := start + len(row))
-            values, sources = merge(labels.values[mine], labels.codes[mine])
+            values, sources = merge(labels.values[mine], labels.source_codes[mine])
             columns["attributes"].append(values)
             columns["attribute_source"].append([SOURCES[source] for source in sources])
             columns["agreement_captions"].append(agreement(labels.values[mine]))

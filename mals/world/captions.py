@@ -67,7 +67,7 @@ def write_caption(
 def _attribute_columns() -> dict[str, list[int]]:
     """Attribute or colour group -> its columns in the attribute space."""
     space = load_space("market1501")
-    groups = {name: [space.names.index(column) for column in group.colors.values()] for name, group in space.groups.items()}
+    groups = {name: [space.names.index(column) for column in group.colors.values()] for name, group in space.color_groups.items()}
     return {name: [column] for column, name in enumerate(space.names)} | groups
 
 

@@ -111,7 +111,7 @@ class Person:
             "lower_type": self.lower_type,
         }
         values |= {name: "yes" if getattr(self, name) else "no" for name in ("hat", "backpack", "handbag", "bag")}
-        for name, group in space.groups.items():
+        for name, group in space.color_groups.items():
             colors = self.upper.colors if name == "upper_color" else lower_colors
             values |= {attribute: "yes" if color in colors else "no" for color, attribute in group.colors.items()}
         return [space.values[column].index(values[name]) for column, name in enumerate(space.names)]

@@ -15,24 +15,24 @@ attributes:
   coat:
     values: ["yes", "no"]
     prompts: [the person wears a coat, the person wears no coat]
-    silent: "no"
-    says:
+    not_mentioned: "no"
+    words:
       "yes":
         upper: [coat, parka]
   boots:
     values: [dry, wet]
     prompts: [dry feet, wet feet]
-    says:
-      dry: {worn: [rubber boot, galoshes]}
-      wet: {worn: [sandal]}
-groups:
+    words:
+      dry: {accessory: [rubber boot, galoshes]}
+      wet: {accessory: [sandal]}
+  upper_red:
+    values: [red, not red]
+    prompts: [the person wears red, the person does not wear red]
+color_groups:
   upper:
     half: upper
     colors: {red: upper_red}
 """
-SMALL = SMALL.replace(
-    "groups:", "  upper_red:\n    values: [red, not red]\n    prompts: [the person wears red, the person does not wear red]\ngroups:"
-)
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -97,7 +97,7 @@ def test_classes_are_the_values_by_name() -> None:
     assert classes["gender"] == ("woman", "man") and classes["upper_red"] == ("yes", "no")
 
 
-def test_a_file_of_ones_own_works_in_the_labeller(tmp_path: Path) -> None:
+def test_a_custom_file_works_in_the_labeller(tmp_path: Path) -> None:
     labels = Labeller(write(tmp_path, SMALL)).label(["a woman in a red coat and sandals", "a man in galoshes and a blue shirt", "a dog"])
     assert labels.values.tolist() == [[0, 1, 0], [1, 0, 1], [1, -1, -1]]
 
@@ -108,8 +108,8 @@ def test_the_digest_changes_with_the_file(tmp_path: Path) -> None:
 
 
 def test_an_unknown_key_is_refused_with_its_line_and_the_nearest_key(tmp_path: Path) -> None:
-    text = SMALL.replace("    silent:", "    silence:")
-    assert refused(tmp_path, text) == f"{line_of(text, 'silence')}: coat has no key silence; did you mean silent?"
+    text = SMALL.replace("    not_mentioned:", "    not_mentionned:")
+    assert refused(tmp_path, text) == f"{line_of(text, 'not_mentionned')}: coat has no key not_mentionned; did you mean not_mentioned?"
 
 
 def test_two_attributes_with_one_name_are_refused(tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def test_a_missing_prompt_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path, SMALL.replace("    prompts: [dry feet, wet feet]\n", "")) == "10: boots has no prompts"
 
 
-def test_a_word_claimed_by_two_values_is_refused(tmp_path: Path) -> None:
+def test_a_word_listed_for_two_values_is_refused(tmp_path: Path) -> None:
     text = SMALL.replace("[sandal]", "[sandal, Rubber-Boot]")
-    assert refused(tmp_path, text) == "15: 'Rubber-Boot' is claimed by two values of boots: dry (line 14) and wet"
+    assert refused(tmp_path, text) == "15: 'Rubber-Boot' is listed for two values of boots: dry (line 14) and wet"
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,10 @@ def test_a_word_claimed_by_two_values_is_refused(tmp_path: Path) -> None:
         ("half: upper", "half: middle", "half of upper is middle, neither upper nor lower"),
         ("{red: upper_red}", "{red: upper_blue}", "red of upper is upper_blue, which is no attribute"),
         ("{red: upper_red}", "{red: upper_red, blue: upper_red}", "upper_red is both red of upper and blue of upper"),
-        ('silent: "no"', "silent: maybe", "coat has no value maybe, only yes and no"),
+        ('not_mentioned: "no"', "not_mentioned: maybe", "coat has no value maybe, only yes and no"),
         ("upper: [coat", "uper: [coat", "coat: yes has no key uper; did you mean upper?"),
         ("[coat, parka]", "[coat, {a: b}]", "an entry of upper of coat: yes is not a text"),
-        ("[coat, parka]", "[coat, + parka]", "'+ parka' is no entry: it is a word, a phrase, or a quality + a word"),
+        ("[coat, parka]", "[coat, + parka]", "'+ parka' is no entry: write a word, a phrase, or a quality + a word"),
         ("name: weather\n", "", "the attribute space has no name"),
     ],
 )
@@ -145,12 +145,12 @@ def test_mistakes_are_refused_with_their_reason(tmp_path: Path, old: str, new: s
     assert re.sub(r"^\d+: ", "", refused(tmp_path, SMALL.replace(old, new))) == message
 
 
-def test_an_implicit_rule_about_nothing_known_is_refused(tmp_path: Path) -> None:
+def test_an_implicit_rule_about_an_unknown_attribute_is_refused(tmp_path: Path) -> None:
     text = SMALL + 'implicit:\n  - when: {coat: "yes"}\n    then: {bots: dry}\n'
     assert refused(tmp_path, text) == f"{len(text.splitlines())}: then has no key bots; did you mean boots?"
 
 
-def test_what_is_no_yaml_or_no_file_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_no_yaml_is_refused(tmp_path: Path) -> None:
     assert re.match(r"\d: not YAML: ", refused(tmp_path, "name: [unclosed"))
     with pytest.raises(UserError, match="neither one of market1501, pa100k nor a YAML file"):
         load_space("market1502")

@@ -56,7 +56,7 @@ def prompts(people: list[Person], rng: np.random.Generator) -> list[str]:
 def hidden(wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """[N, 27] with some attributes unknown, those of a colour group together; half of the rows keep all."""
     space = load_space("market1501")
-    groups = {member: name for name, group in space.groups.items() for member in group.colors.values()}
+    groups = {member: name for name, group in space.color_groups.items() for member in group.colors.values()}
     units = list(dict.fromkeys(groups.get(name, name) for name in space.names))
     hide = (rng.random((len(wanted), len(units))) < 0.12) & (rng.random((len(wanted), 1)) < 0.5)
     found = wanted.copy()

@@ -36,7 +36,7 @@ def said(caption: str) -> dict[str, str]:
         value = int(labels.values[0, at])
         if value < 0 or (value == 1 and name.startswith(("upper_", "lower_")) and name not in ("lower_length", "lower_type")):
             continue
-        if not (value == 1 and name in LABELLER.space.silent and labels.sources[0, at] == "implicit"):
+        if not (value == 1 and name in LABELLER.space.not_mentioned and labels.sources[0, at] == "implicit"):
             found[name] = LABELLER.space.values[at][value]
     return found
 
@@ -355,7 +355,7 @@ def test_the_golden_labels_of_this_version() -> None:
     from hashlib import sha256
 
     labels = LABELLER.label([*CAPTIONS, *(row["caption"] for row in rows("own.jsonl"))])
-    digest = sha256(labels.values.tobytes() + labels.codes.tobytes()).hexdigest()[:16]
+    digest = sha256(labels.values.tobytes() + labels.source_codes.tobytes()).hexdigest()[:16]
     assert (LabelStage.version, digest) == (1, "3b42d153432ced91")
 
 

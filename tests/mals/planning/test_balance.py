@@ -187,7 +187,7 @@ attributes:
   gender: {values: [man, woman], prompts: [the person is a man, the person is a woman]}
   boots: {values: ["no", "yes"], prompts: [the person does not wear boots, the person wears boots]}
   logo: {values: ["no", "yes"], prompts: [there is no logo on the upper clothes, there is a logo on the upper clothes]}
-  glasses: {values: ["no", "yes"], prompts: [a person without glasses, a person with glasses], silent: "no"}
+  glasses: {values: ["no", "yes"], prompts: [a person without glasses, a person with glasses], not_mentioned: "no"}
 """
 
 

@@ -1,0 +1,124 @@
+"""Verbs, prepositions, conjunctions, negations and stops: what they say about the phrases that follow."""
+
+from mals.labeller import tags
+from mals.labeller.noun_phrases import NounPhrase
+from mals.labeller.objects import describe_background
+from mals.labeller.people import PERSON_TAGS, leave_non_person, read_pronoun
+from mals.labeller.state import BYSTANDER, NON_PERSON, SUBJECT, CaptionState
+from mals.labeller.tags import AND, BEING, BESIDE, CLOTHING, COMMA, HAVING, IN, OTHER_NOUN, PERSON, RELATIVE, STOP, VERB, WEARING, WITH
+
+HANGING = frozenset(["hanging", "hang", "hangs", "hung", "draped", "displayed", "drying", "folded", "lies", "laid"])
+WEARING_VERBS = WEARING + BEING + HAVING
+WEARING_PREPOSITIONS = IN + WITH
+AFTER_NON_PERSON = tags.NON_PERSON + RELATIVE + BEING + HAVING  # where "wearing" is what a dog wears
+PHRASE_ENDS = ("", COMMA, STOP, AND)
+FINITE_FORMS = ("wore", "had", "was", "were")
+
+
+def read_being(state: CaptionState, at: int) -> None:
+    """ "is" and its like: the next adjectives and colours describe what stands before it."""
+    after_relative = state.previous == RELATIVE
+    previous = state.list_kind if after_relative else state.previous
+    if not after_relative and state.topic:
+        state.predicate_target = state.topic
+    elif previous in CLOTHING + tags.HAIR:
+        state.predicate_target = state.group
+    elif previous in PERSON_TAGS or (state.last_object is not None and state.last_object.head == "head"):
+        state.predicate_target = state.subject
+    else:
+        state.predicate_target = None
+    read_verb(state, at)
+    state.governor = BEING
+
+
+def read_verb(state: CaptionState, at: int) -> None:
+    word, tag = state.words[at], state.tags[at]
+    _end_negation(state)
+    if state.owner == NON_PERSON and not (tag in WEARING_VERBS and state.previous in AFTER_NON_PERSON):
+        leave_non_person(state)
+    is_finite = word.endswith("s") or word in FINITE_FORMS
+    if state.owner == BYSTANDER and not state.owns_clause and not state.in_relative_clause:
+        if _returns_to_subject(state, word, tag, is_finite):
+            state.owner = SUBJECT
+        else:
+            state.bystander_acted = True
+    if state.owner == SUBJECT and is_finite:
+        state.subject_acted = True
+    if word in HANGING:
+        state.hanging_verb_seen = True
+        items = state.topic or [state.last_item]
+        state.possibly_unworn = [item for item in items if item is not None] if word.endswith("s") else []
+    state.verb_seen = True
+    state.governor = VERB if tag == tags.ING_FORM else tag
+
+
+def _returns_to_subject(state: CaptionState, word: str, tag: str, is_finite: bool) -> bool:
+    """Whether the subject of this verb is the caption's subject and not the bystander that was just named."""
+    is_participle = word.endswith(("ing", "ed")) or word.startswith(("dressed", "clad"))
+    if is_finite and not state.subject_acted:  # "a girl beside a boy in red wears …"
+        return True
+    if tag == WEARING and is_participle and state.previous == OTHER_NOUN and not state.group:  # "… a child in a park wearing"
+        return True
+    return state.previous == COMMA or (state.previous == AND and not (is_participle and state.bystander_acted))
+
+
+def read_preposition(state: CaptionState, at: int) -> None:
+    tag, last = state.tags[at], state.last_item
+    _end_negation(state)
+    if state.owner == NON_PERSON and not (tag in WEARING_PREPOSITIONS and state.previous in tags.NON_PERSON + WEARING):
+        leave_non_person(state)
+    is_aside = state.owner == BYSTANDER and not state.owns_clause and not state.in_relative_clause
+    if is_aside and state.previous == COMMA and tag in WEARING_PREPOSITIONS:
+        state.owner = SUBJECT
+    if state.words[at] == "off" and state.previous == CLOTHING and state.tags[at + 1 : at + 2] in PHRASE_ENDS and last is not None:
+        last.ignored = True  # "with his hat off"
+    if tag == BESIDE and state.previous == STOP and state.words[at].startswith("in the ") and state.subject is not None:
+        describe_background(state)  # "in the background"
+    state.governor = tag
+
+
+def _end_negation(state: CaptionState) -> None:
+    """A negation that has negated something ends at the next verb or preposition."""
+    if state.negation_used:
+        state.negation, state.negation_used = -1, False
+
+
+def read_negation(state: CaptionState, at: int) -> None:
+    if state.words[at].startswith(("is", "are", "was", "were")):
+        read_being(state, at)
+    state.negation, state.negation_used = at, False
+
+
+def read_restriction(state: CaptionState, at: int) -> None:
+    """ "only" and "but" end a negation."""
+    state.negation = -1
+
+
+def read_relative(state: CaptionState, at: int) -> None:
+    """ "who": the next verbs belong to the person just named."""
+    state.in_relative_clause = state.owner == BYSTANDER
+    state.governor = ""
+
+
+def read_subordinator(state: CaptionState, at: int) -> None:
+    """ "while" and "as" start a clause, which describes the subject unless it names someone else."""
+    if state.owner == NON_PERSON:
+        leave_non_person(state)
+    state.owner = SUBJECT
+    state.start_clause()
+
+
+def read_stop(state: CaptionState, at: int) -> None:
+    """The end of a sentence."""
+    if state.subject is None and any(item.negation < 0 and not item.ignored for item in state.reading.items):
+        state.subject = NounPhrase(PERSON)
+    read_subordinator(state, at)
+    state.owns_clause = state.in_relative_clause = False
+    state.list_governor = ""
+    state.subject_acted = False
+
+
+def read_lone_possessive(state: CaptionState, at: int) -> None:
+    """ "her" without a noun is an object."""
+    if state.words[at] == "her":
+        read_pronoun(state, at)

@@ -1,0 +1,170 @@
+"""Noun phrases for clothing, hair and parts of garments: whose they are, whether they are worn or negated, and which colours they share."""
+
+from mals.labeller import tags
+from mals.labeller.lexicon import nouns
+from mals.labeller.noun_phrases import COLORED_PARTS, NounPhrase
+from mals.labeller.people import read_possessor
+from mals.labeller.reading import ClothingItem
+from mals.labeller.state import NON_PERSON, SUBJECT, CaptionState
+from mals.labeller.tags import AND, BESIDE, CLOTHING, COMMA, HAVING, HOLDING, IN, LOOKING, OF, WITH
+from mals.labeller.vocabulary import split_list
+
+MAX_LIST = 60  # items or words of a list that are looked at together: reading takes linear time on any input
+LIST_SEPARATORS = AND + COMMA
+ELSEWHERE = (BESIDE, LOOKING)  # what follows "next to" or "looks at" is not worn
+LIST_TAGS = (
+    LIST_SEPARATORS
+    + tags.DETERMINER
+    + tags.POSSESSIVE
+    + tags.COLOR
+    + tags.QUALIFIER
+    + tags.MODIFIER
+    + tags.ADVERB
+    + tags.GARMENT_PART
+    + tags.OTHER_NOUN
+    + CLOTHING
+    + tags.HAIR
+    + tags.UNKNOWN_WORD
+)
+PLAIN_LIST = tags.compile_pattern("<clothing> (?:<comma><clothing>){0,8} <comma>? <and> <clothing>")
+STORAGE = frozenset(split_list(nouns.STORAGE))
+HOOD_UP = frozenset(["up", "raised", "over"])
+HOOD_DOWN = frozenset(["down", "back", "off", "lowered", ",", ".", ";"])
+
+
+def read_clothing(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:
+    """A noun phrase for something that is worn or carried."""
+    if phrase.possessor:
+        read_possessor(state, phrase.possessor, start, phrase.article)
+    item = ClothingItem(phrase, start, end, [(color, start + at) for color, at in phrase.colors])
+    if phrase.sleeves:
+        item.sleeves = (phrase.sleeves, start)
+    joined = state.previous in LIST_SEPARATORS and bool(state.group) and not state.verb_seen
+    if state.negation >= 0:
+        _negate(state, item)
+    if not item.colors and item.negation < 0:
+        before = state.group[-1] if joined else state.last_item if phrase.matching else None
+        if before is not None and (phrase.matching or _shares_color(state, phrase, start)):
+            item.colors = list(before.colors)
+    governor = state.governor
+    item.ignored = _is_stored(state, phrase, joined) or governor in ELSEWHERE or (governor == HOLDING and not phrase.counts_if_held)
+    if state.owner == SUBJECT:
+        state.reading.items.append(item)
+    elif state.owner == NON_PERSON:
+        state.non_person_items.append(item)
+    is_topic = (
+        state.clause_is_empty
+        or (joined and state.topic is state.group)
+        or (not joined and state.previous in LIST_SEPARATORS and phrase.article in ("his", "the"))
+    )
+    state.group = [*state.group[-MAX_LIST:], item] if joined else [item]
+    if is_topic:
+        state.topic = state.group
+    state.last_item, state.last_object, state.verb_seen, state.hanging_verb_seen = item, None, False, False
+
+
+def _is_stored(state: CaptionState, phrase: NounPhrase, joined: bool) -> bool:
+    """Whether clothes are on a rack or in a shop: "a rack of coats", "a window with dresses and hats"."""
+    place, governor = state.last_object, state.governor
+    if place is not None and place.head in STORAGE and (governor == OF or (governor == WITH and phrase.plural and not phrase.article)):
+        return True
+    if not joined or phrase.article or governor not in (OF, WITH):
+        return False
+    before = state.group[-1]
+    return before is not None and before.ignored
+
+
+def _shares_color(state: CaptionState, phrase: NounPhrase, start: int) -> bool:
+    """Whether a garment has the colours of the one before it: "a black shirt and pants", but not "a black shirt, pants"."""
+    if phrase.article or phrase.has_adjective or phrase.default_color:
+        return False
+    after_and = state.words[start - 1] == "and"
+    if not phrase.plural or (after_and and state.before_previous != COMMA):
+        return True
+    before = state.group[-1] if state.group else None
+    if after_and and before is not None and not before.phrase.article and not before.phrase.colors:
+        return True
+    return bool(PLAIN_LIST.match(state.tags, start))
+
+
+def _negate(state: CaptionState, item: ClothingItem) -> None:
+    """ "no", "without" and "not" negate the next item, and the list that it begins: "no hat or bag"."""
+    phrase, start = item.phrase, item.start
+    if state.negation_used:
+        bare_accessory = not item.colors and phrase.coverage == "accessory"
+        if state.previous == AND:
+            continues = state.words[start - 1] in ("or", "nor") or bare_accessory or not (phrase.article or item.colors)
+        else:
+            continues = state.previous == COMMA and ((bare_accessory and not phrase.article) or _list_reaches_or(state, item.end))
+        if not continues:
+            state.negation = -1
+            return
+    item.negation = state.negation
+    state.negation_used = True
+
+
+def _list_reaches_or(state: CaptionState, at: int) -> bool:
+    """Whether the list that goes on here has an "or"."""
+    end = min(len(state.tags), at + MAX_LIST)
+    while at < end and state.tags[at] in LIST_TAGS:
+        if state.words[at] in ("or", "nor"):
+            return True
+        at += 1
+    return False
+
+
+def read_hair(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:
+    if phrase.possessor:
+        read_possessor(state, phrase.possessor, start, phrase.article)
+    if state.owner == SUBJECT and state.governor not in ELSEWHERE:
+        if state.negation >= 0:
+            state.reading.hair.append(("no", start))
+        else:
+            state.reading.hair += [(state.words[at], at) for at in range(start, end)]
+    state.negation_used = True
+    is_topic = state.clause_is_empty or (state.previous in LIST_SEPARATORS and phrase.article in ("his", "the"))
+    state.group = [None]
+    if is_topic:
+        state.topic = state.group
+    state.last_item, state.last_object, state.verb_seen = None, None, False
+
+
+def read_part(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:
+    """A part of a garment: sleeves have a length, a hood can be up, and stripes add their colours."""
+    if phrase.possessor:
+        read_possessor(state, phrase.possessor, start, phrase.article)
+    item = state.group[-1] if state.group else None
+    of_subject = state.owner == SUBJECT and state.governor not in ELSEWHERE
+    of_item = item if state.governor in (WITH, HAVING) and state.negation < 0 else None  # "a shirt with white stripes"
+    if phrase.head == "sleeve" or phrase.sleeves:
+        length = "no" if state.negation >= 0 else phrase.sleeves
+        if length and item is not None and item.phrase.coverage in ("upper", "full_body"):
+            item.sleeves = (length, start)
+        elif length and of_subject:
+            state.reading.sleeves.append((length, start))
+    elif phrase.head == "hood" and of_subject and _hood_is_up(state, end):
+        hood = state.analyser.analyse(["hood up"], CLOTHING)
+        state.reading.items.append(ClothingItem(hood, start, end, []))
+    if phrase.colors and phrase.head in COLORED_PARTS and of_item is not None:
+        colors = [(color, start + at) for color, at in phrase.colors]
+        if phrase.head == "sleeve" and of_item.phrase.coverage == "full_body" and of_subject:  # sleeves do not colour the skirt
+            state.reading.items.append(ClothingItem(NounPhrase(CLOTHING, coverage="upper"), start, end, colors))
+        else:
+            of_item.colors += colors
+    last = state.last_item
+    if phrase.head == "pocket" and state.governor == IN and last is not None and last.phrase.coverage == "accessory":
+        last.ignored = last.ignored or not last.phrase.counts_if_held  # a cap in a pocket
+    if of_item is not None:
+        of_item.later_words.append((phrase.head, start + phrase.head_position))
+    state.negation_used = True
+    state.last_object = None
+
+
+def _hood_is_up(state: CaptionState, at: int) -> bool:
+    """Whether the next words say that a hood is up."""
+    for word in state.words[at : at + 8]:
+        if word in HOOD_DOWN:
+            return False
+        if word in HOOD_UP:
+            return True
+    return False

@@ -1,0 +1,96 @@
+"""Colours and adjectives without a noun: which person, garment or hair they describe."""
+
+from mals.labeller.lexicon import nouns
+from mals.labeller.noun_phrases import NounPhrase
+from mals.labeller.reading import ClothingItem
+from mals.labeller.state import SUBJECT, CaptionState
+from mals.labeller.tags import (
+    AND,
+    BEING,
+    CLOTHING,
+    COMMA,
+    HAIR,
+    HOLDING,
+    IN,
+    ING_FORM,
+    OF,
+    OTHER_NOUN,
+    PERSON,
+    PRONOUN,
+    STOP,
+    VERB,
+    WEARING,
+)
+from mals.labeller.vocabulary import split_list
+
+PLACES = frozenset(split_list(nouns.PLACES))
+PHRASE_ENDS = ("", COMMA, STOP, AND)
+AFTER_PERSON = PERSON + COMMA + PRONOUN
+AFTER_HAIR = VERB + HOLDING + WEARING + HAIR + ING_FORM + COMMA + AND
+
+
+def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:
+    """Colours alone: of the subject of "is", of a garment, or of a person "in" them."""
+    if state.negation >= 0:
+        state.negation = -1
+        return
+    governor, previous, last = state.governor, state.previous, state.last_item
+    colors = [(color, start + at) for color, at in phrase.colors]
+    follows_item = previous == CLOTHING and last is not None and not last.colors and not phrase.article
+    if follows_item and state.tags[end : end + 1] in PHRASE_ENDS:
+        _add_colors([last], colors)  # "his trousers gray, …"
+    elif previous == COMMA and state.words[start] in ("both", "all"):  # "a top and a skirt, both red"
+        _add_colors(state.group, colors)
+    elif governor == OF and state.before_previous == CLOTHING and not phrase.article:  # "a jacket of blue denim"
+        _add_colors(state.group[-1:], colors)
+    elif governor == BEING:
+        _add_colors(state.predicate_target if isinstance(state.predicate_target, list) else [], colors)
+    elif governor == IN and previous == IN and state.before_previous == CLOTHING:
+        _add_colors(state.group, colors)
+    elif governor in (IN, WEARING) and phrase.article not in ("a", "the") and state.owner == SUBJECT:
+        in_place = state.last_object is not None and state.last_object.head in PLACES  # "on a street in red", not "a wall in red"
+        if governor == WEARING or state.before_previous != OTHER_NOUN or in_place:
+            state.reading.colors += colors
+
+
+def _add_colors(items: list[ClothingItem | None], colors: list[tuple[str, int]]) -> None:
+    for item in items:
+        if item is not None:
+            item.colors += colors
+
+
+def read_quality(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:
+    """Adjectives alone: of the subject of "is", of the person just named, or of hair."""
+    adjectives = [(state.words[at], at) for at in range(start, end)]
+    last = state.last_item
+    if phrase.bystander and phrase.article and state.previous == IN and last is not None and not last.phrase.counts_if_held:
+        last.ignored = True  # "a coat in the other"
+    if state.negation >= 0:
+        state.negation = -1 if state.governor == BEING else state.negation
+        return
+    target = state.predicate_target if state.governor == BEING else None
+    if isinstance(target, list):
+        for item in target:
+            if item is not None:
+                _describe_item(state, item, adjectives)
+            elif state.owner == SUBJECT:
+                state.reading.hair += adjectives
+    elif state.owner == SUBJECT:
+        if isinstance(target, NounPhrase) or state.previous in AFTER_PERSON:
+            _describe_person(state, adjectives)
+        if state.group == [None] and state.previous in AFTER_HAIR:
+            state.reading.hair += adjectives
+
+
+def _describe_item(state: CaptionState, item: ClothingItem, adjectives: list[tuple[str, int]]) -> None:
+    sleeves = state.analyser.vocabulary.sleeves
+    item.later_words += adjectives
+    item.sleeves = next(((sleeves[word], at) for word, at in adjectives if word in sleeves), item.sleeves)
+
+
+def _describe_person(state: CaptionState, adjectives: list[tuple[str, int]]) -> None:
+    meanings = state.analyser.vocabulary.adjectives
+    known = {attribute for attribute, _, _ in state.reading.values}
+    state.reading.values += [
+        (attribute, value, at) for word, at in adjectives for _, attribute, value in meanings.get(word, ()) if attribute not in known
+    ]

@@ -1,0 +1,1 @@
+"""English words, by what they are in a sentence about a person."""
