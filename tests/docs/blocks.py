@@ -1,0 +1,29 @@
+"""The code in README.md and docs/."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[tuple[int, str]]:
+    """The blocks of one language with the number of their first line."""
+    text = page.read_text(encoding="utf-8")
+    return [(text[: match.start(2)].count("\n") + 1, match[2]) for match in FENCE.finditer(text) if match[1] == language]
+
+
+def commands(page: Path) -> Iterator[tuple[int, list[str]]]:
+    """The words of every `mals ...` in the page's shell blocks, by line."""
+    for first, text in blocks(page, "sh"):
+        joined = re.sub(r"\\\n\s*", lambda match: " " * len(match[0]), text)  # a command over several lines
+        for number, line in enumerate(joined.split("\n")):
+            for part in re.split(r"&&|\|\|?|;", line.split(" #")[0]) if "'" not in line and '"' not in line else [line.split(" #")[0]]:
+                words = shlex.split(part)
+                if "mals" in words:
+                    yield first + number, words[words.index("mals") + 1 :]
+                elif "cli.main" in words:  # under torchrun
+                    yield first + number, words[words.index("cli.main") + 1 :]

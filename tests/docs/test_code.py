@@ -1,0 +1,49 @@
+"""The code that README.md and docs/ show works: Python runs, shell commands exist with their options."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+
+from tests.docs.blocks import PAGES, ROOT, blocks, commands
+from tests.docs.folders import folders
+
+
+def names(language: str) -> list[str]:
+    return [str(page.relative_to(ROOT)) for page in PAGES if blocks(page, language)]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folders(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.mark.parametrize("page", names("python"))
+def test_the_python_of_a_page_runs_in_its_order(page, prepared, tmp_path, monkeypatch):
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    namespace: dict[str, object] = {"__name__": "page"}
+    for line, text in blocks(ROOT / page, "python"):
+        exec(compile("\n" * (line - 1) + text, str(ROOT / page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", names("sh"))
+def test_the_commands_of_a_page_exist_with_their_options(page):
+    from cli import main
+
+    if not main.app.registered_commands:
+        main.register()
+    command = typer.main.get_command(main.app)
+    for line, words in commands(ROOT / page):
+        inner, rest = command, list(words)
+        while hasattr(inner, "commands") and rest and not rest[0].startswith("-"):
+            assert rest[0] in inner.commands, f"{page}:{line}: there is no command mals {' '.join(words)}"
+            inner = inner.commands[rest.pop(0)]
+        if not hasattr(inner, "commands"):
+            options = {name: parameter for parameter in inner.params for name in (*parameter.opts, *parameter.secondary_opts)}
+            unknown = [word for word in rest if re.match(r"--?[a-z]", word) and word.split("=")[0] not in {*options, "--help"}]
+            assert not unknown, f"{page}:{line}: mals {' '.join(words)} has no {', '.join(unknown)}"
