@@ -90,11 +90,11 @@ def planned(told: argparse.Namespace, sets: list[str]) -> int:
     """The steps that the settings ask for."""
     from mals import settings
     from pretrain.config import TRAINING, Training
-    from pretrain.data.rows import Pairs
+    from pretrain.data.rows import ImageTextPairs
 
     config = settings.check_kind(settings.assign({"preset": told.preset}, sets, TRAINING), "--set", TRAINING)
     assert isinstance(config, Training)
-    return config.steps or config.epochs * (len(Pairs.open([told.data])) // config.batch)
+    return config.steps or config.epochs * (len(ImageTextPairs.open([told.data])) // config.batch)
 
 
 def keep(out: Path) -> None:

@@ -46,11 +46,11 @@ from mals.dataset.pack import write
 from mals.world.make import make
 from mals.world.settings import WorldSettings
 from pretrain.data import augment
-from pretrain.data.augment import Augment
+from pretrain.data.augment import ImageTransform
 from pretrain.data.loader import AHEAD, Loader
-from pretrain.data.rows import Decoder, Pairs, decode
+from pretrain.data.rows import Decoder, ImageTextPairs, decode_image
 from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
-from pretrain.method import Wants
+from pretrain.method import DataNeeds
 
 SPACE = load_space("market1501")
 VIEWS = 4  # pictures of a drawn person
@@ -67,14 +67,14 @@ def drawn(folder: Path, pictures: int, height: int) -> Path:
     return folder
 
 
-def stored(folder: Path, data: Path, look: Augment) -> Path:
+def stored(folder: Path, data: Path, look: ImageTransform) -> Path:
     """The same rows with pictures of another size."""
     (folder / "data").mkdir(parents=True)
     for file in sorted((data / "data").glob("train-*.parquet")):
         table = pq.read_table(file)
         rows = table["image"].to_pylist()
         for row in rows:
-            pixels = np.ascontiguousarray(augment.resized(decode(row["bytes"]), look))
+            pixels = np.ascontiguousarray(augment.resize(decode_image(row["bytes"]), look))
             row["bytes"] = simplejpeg.encode_jpeg(pixels, 95, "RGB", "444")
         place = table.schema.get_field_index("image")
         table = table.set_column(place, table.schema.field("image"), pa.array(rows, table.schema.field("image").type))
@@ -85,12 +85,12 @@ def stored(folder: Path, data: Path, look: Augment) -> Path:
 class Measured:
     """One data set, what is done with it once, and how long each took: seconds of the wall and of the processor, for a row."""
 
-    def __init__(self, data: Path, look: Augment, batch: int, batches: int) -> None:
-        self.pairs = Pairs.open([data], "train", SPACE.classes)
+    def __init__(self, data: Path, look: ImageTransform, batch: int, batches: int) -> None:
+        self.pairs = ImageTextPairs.open([data], "train", SPACE.classes)
         self.tokenizer = Tokenizer.of(train_vocabulary(self.pairs.captions(), 30522))
         self.look, self.batch, self.batches = look, batch, batches
         rows = np.random.default_rng(0).permutation(len(self.pairs))[:SAMPLE].tolist()
-        self.files = [self.pairs.picture(row) for row in rows]
+        self.files = [self.pairs.image_bytes(row) for row in rows]
         self.taken: dict[str, tuple[float, float]] = {}
 
     def round(self) -> None:
@@ -98,19 +98,19 @@ class Measured:
         for name, decoder in {"pillow": pillow, "simplejpeg": simplejpeg.decode_jpeg}.items():
             self.note(name, len(self.files), lambda decoder=decoder: deque(map(decoder, self.files), 0))  # type: ignore[misc]
         self.note("work", len(self.files), self.work)
-        self.load("pictures", Wants(captions=False))
-        self.load("captions", Wants())
-        self.load("all", Wants(masked=True, attributes=True))
-        self.load("finished", Wants(masked=True, attributes=True), finished=True)
-        self.load("worker", Wants(masked=True, attributes=True), 1)
+        self.load("pictures", DataNeeds(captions=False))
+        self.load("captions", DataNeeds())
+        self.load("all", DataNeeds(masked=True, attributes=True))
+        self.load("finished", DataNeeds(masked=True, attributes=True), finished=True)
+        self.load("worker", DataNeeds(masked=True, attributes=True), 1)
 
     def work(self) -> None:
         """What is done to each picture, without a loader."""
         decoder = Decoder()
         for file in self.files:
-            augment.resized(decoder(file), self.look)
+            augment.resize(decoder(file), self.look)
 
-    def load(self, name: str, wants: Wants, workers: int = 0, finished: bool = False) -> None:
+    def load(self, name: str, wants: DataNeeds, workers: int = 0, finished: bool = False) -> None:
         """Batches of a loader, after those that a worker has ready before the first is asked for."""
         ready = AHEAD + 2 if workers else 1
         loader = Loader(
@@ -158,7 +158,7 @@ def on_one_core() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def measured(data: Path, look: Augment, batch: int, batches: int) -> dict[str, tuple[float, float]]:
+def measured(data: Path, look: ImageTransform, batch: int, batches: int) -> dict[str, tuple[float, float]]:
     """One round over a data set."""
     on_one_core()
     found = Measured(data, look, batch, batches)
@@ -169,9 +169,9 @@ def measured(data: Path, look: Augment, batch: int, batches: int) -> dict[str, t
 def told(data: Path, rounds: list[dict[str, tuple[float, float]]], batch: int) -> Iterator[dict[str, Any]]:
     """Decoding, the parts, and the whole loader beside them."""
     wall, core = ({name: statistics.median(one[name][at] for one in rounds) for name in rounds[0]} for at in (0, 1))
-    pairs = Pairs.open([data], "train", SPACE.classes)
-    files = [pairs.picture(row) for row in range(min(SAMPLE, len(pairs)))]
-    facts = {"picture": list(decode(files[0]).shape[:2]), "bytes": round(statistics.mean(map(len, files)))}
+    pairs = ImageTextPairs.open([data], "train", SPACE.classes)
+    files = [pairs.image_bytes(row) for row in range(min(SAMPLE, len(pairs)))]
+    facts = {"picture": list(decode_image(files[0]).shape[:2]), "bytes": round(statistics.mean(map(len, files)))}
     yield {"benchmark": "loader.alone", **facts, "core_ms": {name: spread([one[name][1] for one in rounds]) for name in ALONE}}
     yield {"benchmark": "loader.parts", **facts, "core_ms_up_to": {name: ms(core[name]) for name in ("pictures", "captions", "all")}}
     for name in WHOLE:
@@ -189,10 +189,10 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
-    look = Augment(given.height, given.height // 3)
+    look = ImageTransform(given.height, given.height // 3)
     with tempfile.TemporaryDirectory(prefix="mals-bench-") as scratch:
         data = given.data or drawn(Path(scratch) / "drawn", given.pictures, given.height)
-        alike = [stored(Path(scratch) / f"{one.height}x{one.width}", data, one) for one in (look, Augment(*MALS))]
+        alike = [stored(Path(scratch) / f"{one.height}x{one.width}", data, one) for one in (look, ImageTransform(*MALS))]
         for one in (data, *alike):
             rounds = []
             for _ in range(given.rounds):

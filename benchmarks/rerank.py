@@ -31,7 +31,7 @@ from pretrain.evaluate import PAIRS, matched, text_states
 from pretrain.gallery import Gallery, slices
 from pretrain.method import Encoded, Text
 from pretrain.methods.aptm.method import Aptm
-from pretrain.precision import numbers
+from pretrain.precision import autocast
 
 CHUNK = 64  # pictures whose keys and values are in memory together, as in `mals evaluate`
 
@@ -132,7 +132,7 @@ def lines(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
             method.bert.project(method.swin(images).tokens)
 
     for name, way in WAYS.items():
-        with numbers(gallery.device, given.dtype):
+        with autocast(gallery.device, given.dtype):
             once = measured(project, gallery.device) if name == "cached" else (0.0, 0.0, 0.0)
             whole = measured(lambda way=way: way(method, some, asked), gallery.device)  # type: ignore[misc]
         seconds, cores, tflop = (fixed + (both - fixed) * times for fixed, both in zip(once, whole, strict=True))

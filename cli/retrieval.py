@@ -61,14 +61,14 @@ def evaluate(
     """How well a trained method finds pictures by their captions, and attributes by their prompts, with the protocol in words."""
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained_method
-    from pretrain.memory import enough
+    from pretrain.memory import explain_out_of_memory
 
     mode = _mode(rerank)
     check_file(to, "--to")
     on_gpus(gpus)
-    with ranks.while_others_live(), enough(ADVICE, "--workers"):
+    with ranks.explain_lost_peer(), explain_out_of_memory(ADVICE, "--workers"):
         here = ranks.start()
-        with ranks.together():
+        with ranks.raise_on_all_ranks():
             found = trained_method.read(checkpoint, sets or [], preset, here)
             mode = evaluation.ordering(found.method, mode)
             gallery = evaluation.open_gallery(found, data, split, recognise, batch=batch, workers=workers, plain=plain)
@@ -103,15 +103,15 @@ def zeroshot(
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained_method
     from pretrain import zeroshot as table
-    from pretrain.memory import enough
+    from pretrain.memory import explain_out_of_memory
 
     mode = _mode(rerank)
     check_file(to, "--to")
     check_file(markdown, "--markdown")
     on_gpus(gpus)
-    with ranks.while_others_live(), enough(ADVICE, "--workers"):
+    with ranks.explain_lost_peer(), explain_out_of_memory(ADVICE, "--workers"):
         here = ranks.start()
-        with ranks.together():
+        with ranks.raise_on_all_ranks():
             found = trained_method.read(checkpoint, sets or [], preset, here)
             mode = evaluation.ordering(found.method, mode)
         result = table.zeroshot(found, data, split, mode, k, batch=batch, workers=workers, plain=plain, progress=_tell)
@@ -145,13 +145,13 @@ def search(
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained_method
     from pretrain import search as searching
-    from pretrain.memory import enough
+    from pretrain.memory import explain_out_of_memory
 
     mode = _mode(rerank)
     check_file(to, "--to")
-    with ranks.while_others_live(), enough(ADVICE, "--workers"):
+    with ranks.explain_lost_peer(), explain_out_of_memory(ADVICE, "--workers"):
         here = ranks.start()
-        with ranks.together():
+        with ranks.raise_on_all_ranks():
             found = trained_method.read(checkpoint, sets or [], preset, here)
             mode = evaluation.ordering(found.method, mode)
             gallery = evaluation.open_gallery(found, data, split, False, batch=batch, workers=workers)

@@ -62,7 +62,7 @@ class Loaded:
     @torch.inference_mode()
     def attributes(self, pictures: Picture | Sequence[Picture], space: str | None = None) -> list[dict[str, Value]]:
         """For each picture attribute -> value and score, by the prompts of an attribute space, that of the training where none is named."""
-        space = space or self.trained.method.wants.space
+        space = space or self.trained.method.needs.space
         if space is None:
             raise UserError("this method was trained without attributes: name their space")
         known = load_space(space)
@@ -72,13 +72,13 @@ class Loaded:
         prompts = encoded(self.trained.tokenizer, [prompt for pair in known.prompts for prompt in pair], self.trained.device)
         with self.trained.precision():
             states = method.states(prompts)
-            logits = torch.cat([method.believe(prompts, states, images).cpu() for images in self._images(pictures)])
+            logits = torch.cat([method.score_prompts(prompts, states, images).cpu() for images in self._images(pictures)])
         return _told(known, logits.unflatten(1, (-1, 2)).float())
 
     def _classified(self, pictures: Picture | Sequence[Picture], space: str) -> Tensor:
         """Logits [B, A, 2] of a plain classifier, the first of each two 0; UserError where it knows another space."""
         method = self.trained.method
-        own = method.wants.space
+        own = method.needs.space
         if space != own:
             raise UserError(f"this method is a plain classifier: it knows the attributes of {own} alone, not those of {space}")
         with self.trained.precision():
@@ -104,7 +104,7 @@ class Loaded:
         if not found:
             raise UserError("there is no picture to look at")
         for some in slices(len(found), self.batch):
-            shown = [augment.test(_pixels(one, number), self.trained.look) for number, one in enumerate(found[some], some.start)]
+            shown = [augment.test_image(_pixels(one, number), self.trained.look) for number, one in enumerate(found[some], some.start)]
             yield torch.stack(shown).to(self.trained.device)
 
     def _texts(self, sentences: str | Sequence[str]) -> Iterator[Text]:

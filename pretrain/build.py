@@ -12,25 +12,27 @@ from pretrain import provenance, ranks
 from pretrain.checkpoint import BEST, FOLDER
 from pretrain.config import Training
 from pretrain.data import synonyms
-from pretrain.data.augment import Augment
+from pretrain.data.augment import ImageTransform
 from pretrain.data.holdout import parted
-from pretrain.data.loader import Pairs
+from pretrain.data.loader import ImageTextPairs
 from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
 from pretrain.method import Method
 from pretrain.methods import find
-from pretrain.weights import file_of
+from pretrain.weights import locate_file
 
 TOKENIZER = "tokenizer.json"
 SYNONYMS = "synonyms.json"
 
 
-def prepare(config: Training, data: Sequence[str], out: Path, begun: bool = False) -> tuple[Method, Tokenizer, Pairs, Augment]:
+def prepare(
+    config: Training, data: Sequence[str], out: Path, begun: bool = False
+) -> tuple[Method, Tokenizer, ImageTextPairs, ImageTransform]:
     """Everything that a training needs; the tokenizer is kept in `out`, and taken from there where it has begun.
 
     UserError where it was begun with other data.
     """
-    with ranks.together():
-        kind, pairs = find(config.method), rows_of(config, data)
+    with ranks.raise_on_all_ranks():
+        kind, pairs = find(config.method), open_pairs(config, data)
         if begun:
             provenance.refuse_other(out, pairs)
         elif ranks.is_main():
@@ -38,26 +40,26 @@ def prepare(config: Training, data: Sequence[str], out: Path, begun: bool = Fals
                 (out / name).unlink(missing_ok=True)
             provenance.note(out, data, pairs, config.start)
     tokenizer = tokenizer_of(config, pairs, out)
-    with ranks.together():
+    with ranks.raise_on_all_ranks():
         method = kind.build(config, tokenizer)
-        method.begin(config, pairs)
+        method.load_initial_weights(config, pairs)
     shown = config.data
-    look = Augment(shown.height, shown.width, shown.mean, shown.std, shown.flip, shown.augment, shown.erase, shown.shrink)
+    look = ImageTransform(shown.height, shown.width, shown.mean, shown.std, shown.flip, shown.augment, shown.erase, shown.shrink)
     return method, tokenizer, pairs, look
 
 
-def rows_of(config: Training, data: Sequence[str]) -> Pairs:
+def open_pairs(config: Training, data: Sequence[str]) -> ImageTextPairs:
     """What is trained on; UserError where it is not what the method wants."""
-    wants = find(config.method).wanted(config)
+    wants = find(config.method).data_needs(config)
     classes = load_space(wants.space).classes if wants.attributes and wants.space else None
-    pairs = Pairs.open(data, "train", classes, wants.need, config.data.every, wants.captions, wants.need_captions)
+    pairs = ImageTextPairs.open(data, "train", classes, wants.need, config.data.every, wants.captions, wants.need_captions)
     return parted(pairs, config.selection.held_out, config.seed)[0] if config.selection.held_out else pairs
 
 
-def synonyms_of(config: Training, pairs: Pairs, out: Path) -> dict[str, list[str]]:
+def synonyms_of(config: Training, pairs: ImageTextPairs, out: Path) -> dict[str, list[str]]:
     """The synonyms of the captions' words, which EDA takes; told once, and kept in `out`, since another machine may have others."""
     file = out / SYNONYMS
-    with ranks.together():
+    with ranks.raise_on_all_ranks():
         if not file.is_file() and ranks.is_main():
             table = synonyms.synonyms(pairs.captions(), config.data.synonyms)
             write_file(file, lambda path: synonyms.write(path, *table))
@@ -67,30 +69,30 @@ def synonyms_of(config: Training, pairs: Pairs, out: Path) -> dict[str, list[str
     return words
 
 
-def tokenizer_of(config: Training, pairs: Pairs, out: Path) -> Tokenizer:
+def tokenizer_of(config: Training, pairs: ImageTextPairs, out: Path) -> Tokenizer:
     """The tokenizer that the settings name, or one trained on the captions; written into `out` by the main process."""
     file = out / TOKENIZER
-    with ranks.together():
+    with ranks.raise_on_all_ranks():
         if not file.is_file() and ranks.is_main():
-            write_file(file, made(config, pairs).save)
-    with ranks.together():
+            write_file(file, make_tokenizer(config, pairs).save)
+    with ranks.raise_on_all_ranks():
         return Tokenizer.load(file, config.data.max_tokens)
 
 
-def made(config: Training, pairs: Pairs) -> Tokenizer:
+def make_tokenizer(config: Training, pairs: ImageTextPairs) -> Tokenizer:
     """A tokenizer for a training; UserError where a new vocabulary would number the words anew that weights to start from know."""
     most = config.data.max_tokens
     if config.data.tokenizer != "train":
         return Tokenizer.load(config.data.tokenizer, most)
     if config.start:
-        if (own := beside(file_of(config.start))) is not None:
+        if (own := tokenizer_beside(locate_file(config.start))) is not None:
             return Tokenizer.load(own, most)
         raise UserError(f"data.tokenizer=train numbers words anew, and the weights of {config.start} know theirs; give data.tokenizer")
-    texts = chain(pairs.captions(), find(config.method).texts(config))
+    texts = chain(pairs.captions(), find(config.method).vocabulary_texts(config))
     return Tokenizer.of(train_vocabulary(texts, config.data.vocabulary), most)
 
 
-def beside(weights: Path) -> Path | None:
+def tokenizer_beside(weights: Path) -> Path | None:
     """The tokenizer beside the weights of a training or of one of its checkpoints."""
     folder = weights.parent
     training = [folder.parent.parent] if folder.parent.name in (FOLDER, BEST) else []

@@ -73,7 +73,7 @@ def best(out: Path) -> tuple[Path, int, float] | None:
     return folder, -step, score
 
 
-def put_back(folder: Path, model: nn.Module) -> None:
+def load_weights(folder: Path, model: nn.Module) -> None:
     """Put the weights of a folder into a model; UserError where they cannot be read."""
     try:
         model.load_state_dict(load_file(folder / MODEL))

@@ -132,8 +132,8 @@ def embed_texts(method: Method, gallery: Gallery) -> Tensor:
 def _whole(own: Tensor | None, rows: int, device: Any) -> Tensor:
     """Rows of all ranks [rows, D]; a rank without any has None."""
     width = torch.tensor(0 if own is None else own.shape[1], device=device)
-    most = int(ranks.gather_ids(width[None]).max())
-    return ranks.total(torch.zeros(rows, most, device=device) if own is None else own)
+    most = int(ranks.gather_detached(width[None]).max())
+    return ranks.sum_over_ranks(torch.zeros(rows, most, device=device) if own is None else own)
 
 
 @torch.inference_mode()
@@ -159,7 +159,7 @@ def matched(method: Method, gallery: Gallery, best: Tensor) -> Tensor:
             rows, image = some // best.shape[1], place[best.flatten()[some]]
             wide = int(lengths[rows].max())
             logits.view(-1)[some] = method.match(states[rows, :wide], mask[rows, :wide], keys, image)[:, 1].float()
-    return ranks.total(logits)
+    return ranks.sum_over_ranks(logits)
 
 
 def text_states(method: Method, gallery: Gallery) -> tuple[Tensor, Tensor]:
@@ -179,9 +179,9 @@ def recognised(method: Method, gallery: Gallery, prompts: Text, mode: Rerank = "
     states = method.states(prompts)
     found = torch.zeros(len(gallery), len(states) // 2, device=states.device)
     for numbers, images in gallery.images():
-        side = method.believe(prompts, states, images, mode == "published")
+        side = method.score_prompts(prompts, states, images, mode == "published")
         found[numbers] = (side[:, 1::2] > side[:, 0::2]).float()
-    whole = ranks.total(found).long()
+    whole = ranks.sum_over_ranks(found).long()
     return whole if gallery.settled else whole[gallery.leave_out().to(whole.device)]
 
 
@@ -191,7 +191,7 @@ def classified(method: Method, gallery: Gallery) -> Tensor:
     found = torch.zeros(len(gallery), len(gallery.pairs.labels[0]) if gallery.pairs.labels is not None else 0, device=gallery.device)
     for numbers, images in gallery.images():
         found[numbers] = (method.classify(images) > 0).float()
-    whole = ranks.total(found).long()
+    whole = ranks.sum_over_ranks(found).long()
     return whole if gallery.settled else whole[gallery.leave_out().to(whole.device)]
 
 
@@ -224,7 +224,7 @@ def evaluate(trained: Trained, gallery: Gallery, mode: Rerank = "itm", k: int = 
     if not any(asked[what] and there[what] for what in asked):
         lacks = " nor ".join(what for what in asked if asked[what])
         told = f"neither {lacks}" if all(asked.values()) else f"no {lacks}, all that it knows"
-        raise UserError(f"there is nothing to measure: {gallery.pairs.where(0)} and the others have {told}")
+        raise UserError(f"there is nothing to measure: {gallery.pairs.location(0)} and the others have {told}")
     found: dict[str, Any] = {}
     if gallery.captioned and asked["captions"]:
         found |= searched(trained, gallery, mode, k)
@@ -246,7 +246,7 @@ def labelled(trained: Trained, gallery: Gallery, mode: Rerank = "itm") -> dict[s
     assert gallery.space is not None
     space, method = load_space(gallery.space), trained.method
     positive = [values.index("yes") if "yes" in values else 1 for values in space.values]
-    classifies, own = "classify" in method.abilities, method.wants.space
+    classifies, own = "classify" in method.abilities, method.needs.space
     if classifies and gallery.space != own:
         raise UserError(f"the classifier knows the attributes of {own}, and the labels are those of {gallery.space}")
     with trained.precision():
@@ -255,7 +255,7 @@ def labelled(trained: Trained, gallery: Gallery, mode: Rerank = "itm") -> dict[s
         else:
             prompts = encoded(trained.tokenizer, [prompt for pair in space.prompts for prompt in pair], gallery.device)
             pred = recognised(method, gallery, prompts, mode)
-            protocol = PROMPTS.format(space=space.name, score=method.believed_by(mode == "published"))
+            protocol = PROMPTS.format(space=space.name, score=method.score_name(mode == "published"))
     assert gallery.labels is not None
     found = attributes(pred, gallery.labels, space.name, list(space.names), positive, protocol)
     return {"attributes": found, "unreadable": _unreadable(gallery)}
@@ -263,7 +263,7 @@ def labelled(trained: Trained, gallery: Gallery, mode: Rerank = "itm") -> dict[s
 
 def _unreadable(gallery: Gallery) -> int:
     """Pictures, on all ranks."""
-    return int(ranks.total(torch.tensor(float(len(gallery.unreadable)), device=gallery.device)))
+    return int(ranks.sum_over_ranks(torch.tensor(float(len(gallery.unreadable)), device=gallery.device)))
 
 
 def open_gallery(
@@ -281,7 +281,7 @@ def open_gallery(
     They may be of the space that the method was trained with, or of any that ships with mals, since prompts are but texts.
     """
     try:
-        spaces = [space for space in (trained.method.wants.space, *SPACES) if space]
+        spaces = [space for space in (trained.method.needs.space, *SPACES) if space]
         pairs, space = opened(data, split, None if recognise is False else spaces)
     except NoLabels:
         if recognise is not None:

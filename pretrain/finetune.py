@@ -33,7 +33,7 @@ def inherited(init: str) -> dict[str, Any]:
     before = settings.check_kind(source.settings, init, TRAINING)
     assert isinstance(before, Training)
     data = {"height": before.data.height, "width": before.data.width, "tokenizer": str(source.tokenizer)}
-    return settings.merge({"start": source.weights, "data": data}, methods.find(before.method).inherited(before))
+    return settings.merge({"start": source.weights, "data": data}, methods.find(before.method).inherited_settings(before))
 
 
 def finetune(config: Training, data: Sequence[str], out: Path, device: str = "auto") -> dict[str, Any]:

@@ -20,12 +20,12 @@ from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import ranks
 from pretrain.data import augment
-from pretrain.data.augment import Augment
+from pretrain.data.augment import ImageTransform
 from pretrain.data.labels import NoLabels
 from pretrain.data.loader import NAMED, in_workers
-from pretrain.data.rows import NoCaptions, Pairs, decode, why
+from pretrain.data.rows import ImageTextPairs, NoCaptions, decode_image, first_line
 from pretrain.data.sources import Place
-from pretrain.data.tokenizers.wordpiece import Tokenizer, pre_caption
+from pretrain.data.tokenizers.wordpiece import Tokenizer, clean_caption
 from pretrain.memory import ran_out
 from pretrain.method import Text
 
@@ -42,9 +42,9 @@ class Gallery:
 
     def __init__(
         self,
-        pairs: Pairs,
+        pairs: ImageTextPairs,
         tokenizer: Tokenizer,
-        look: Augment,
+        look: ImageTransform,
         device: Any = "cpu",
         batch: int = 64,
         workers: int = 0,
@@ -54,10 +54,10 @@ class Gallery:
         self.pairs, self.tokenizer, self.look, self.device = pairs, tokenizer, look, device
         self.batch, self.workers, self.plain, self.space = batch, workers, plain, space
         self.captioned = any(pairs.captions())
-        first = torch.full((int(pairs.pictures.max()) + 1,), len(pairs))
-        self.rows = first.scatter_reduce(0, pairs.pictures, torch.arange(len(pairs)), "amin")  # [G] int64: a row that shows the picture
+        first = torch.full((int(pairs.images.max()) + 1,), len(pairs))
+        self.rows = first.scatter_reduce(0, pairs.images, torch.arange(len(pairs)), "amin")  # [G] int64: a row that shows the picture
         self.queries = torch.arange(len(pairs) if self.captioned else 0)  # [Q] int64: rows
-        self.unreadable: dict[int, str] = {}  # row -> why, of this rank's pictures
+        self.unreadable: dict[int, str] = {}  # row -> first_line, of this rank's pictures
         self.settled = False  # whether it is known which pictures can be read
 
     def __len__(self) -> int:
@@ -106,15 +106,15 @@ class Gallery:
     def leave_out(self) -> Tensor:
         """Go on without the pictures that a rank could not read, and their captions; which of the pictures [G] stay. UserError for none."""
         lost = torch.isin(self.rows, torch.tensor(list(self.unreadable), dtype=torch.int64))
-        read = ranks.total(lost.float().to(self.device)).cpu() == 0
+        read = ranks.sum_over_ranks(lost.float().to(self.device)).cpu() == 0
         if not read.any():
-            raise UserError(f"no picture can be read; {next(iter(self.unreadable.values()), 'another process says why')}")
-        self.queries = self.queries[torch.isin(self.pairs.pictures[self.queries], self.pairs.pictures[self.rows[read]])]
+            raise UserError(f"no picture can be read; {next(iter(self.unreadable.values()), 'another process says first_line')}")
+        self.queries = self.queries[torch.isin(self.pairs.images[self.queries], self.pairs.images[self.rows[read]])]
         self.rows, self.settled = self.rows[read], True
         return read
 
 
-def opened(data: Sequence[Place], split: str, spaces: Iterable[str] | None, need: str = NEED) -> tuple[Pairs, str | None]:
+def opened(data: Sequence[Place], split: str, spaces: Iterable[str] | None, need: str = NEED) -> tuple[ImageTextPairs, str | None]:
     """The rows of a split, with the labels of the first of `spaces` that the data have, and its name; None: no labels.
 
     A row is a caption, or a picture where none has a caption; UserError where some have and others have not, NoLabels where no space fits.
@@ -124,9 +124,9 @@ def opened(data: Sequence[Place], split: str, spaces: Iterable[str] | None, need
         classes = None if space is None else load_space(space).classes
         try:
             try:
-                return Pairs.open(data, split, classes, need, every=True, need_captions=NEED_CAPTIONS), space
+                return ImageTextPairs.open(data, split, classes, need, every=True, need_captions=NEED_CAPTIONS), space
             except NoCaptions:
-                pairs = Pairs.open(data, split, classes, need, captions=False)
+                pairs = ImageTextPairs.open(data, split, classes, need, captions=False)
                 if any(pairs.captions()):
                     raise
                 return pairs, space
@@ -139,7 +139,7 @@ def opened(data: Sequence[Place], split: str, spaces: Iterable[str] | None, need
 class Pictures(torch.utils.data.Dataset[Any]):
     """Batches of pictures by their place in `shares`: numbers, images, and which rows could not be read."""
 
-    def __init__(self, pairs: Pairs, rows: Tensor, look: Augment, shares: Sequence[slice]) -> None:
+    def __init__(self, pairs: ImageTextPairs, rows: Tensor, look: ImageTransform, shares: Sequence[slice]) -> None:
         self.pairs, self.rows, self.look, self.shares = pairs, rows, look, shares
 
     def __len__(self) -> int:
@@ -150,12 +150,12 @@ class Pictures(torch.utils.data.Dataset[Any]):
         numbers, images = [], []
         for number, row in enumerate(self.rows[share].tolist(), share.start):
             try:
-                images.append(augment.test(decode(self.pairs.picture(row)), self.look))
+                images.append(augment.test_image(decode_image(self.pairs.image_bytes(row)), self.look))
                 numbers.append(number)
             except Exception as error:  # each kind of picture fails in its own way
                 if ran_out(error):
                     raise
-                unreadable[str(row)] = f"{self.pairs.where(row)}: the picture cannot be read ({why(error)})"
+                unreadable[str(row)] = f"{self.pairs.location(row)}: the picture cannot be read ({first_line(error)})"
         return torch.tensor(numbers), torch.stack(images) if images else torch.empty(0), unreadable
 
 
@@ -166,10 +166,10 @@ def slices(count: int, size: int) -> list[slice]:
 
 def shares(count: int, size: int) -> list[slice]:
     """This rank's batches of `count` rows: every W-th."""
-    return slices(count, size)[ranks.rank() :: ranks.world()]
+    return slices(count, size)[ranks.rank() :: ranks.world_size()]
 
 
 def encoded(tokenizer: Tokenizer, captions: Sequence[str], device: Any = "cpu", plain: bool = False) -> Text:
     """Captions as a tower reads them, on a device."""
-    text = tokenizer.encode([pre_caption(caption, plain=plain) for caption in captions])
+    text = tokenizer.encode([clean_caption(caption, plain=plain) for caption in captions])
     return Text(text.ids.to(device), text.mask.to(device))

@@ -25,7 +25,7 @@ def ran_out(error: BaseException) -> bool:
 
 
 @contextmanager
-def enough(advice: str, workers: str = "data.workers") -> Iterator[None]:
+def explain_out_of_memory(advice: str, workers: str = "data.workers") -> Iterator[None]:
     """UserError with `advice` where memory runs out, here or in a worker; `workers` is the setting that says how many of these there are.
 
     As a decorator, or around what needs the memory.

@@ -35,7 +35,7 @@ class Batch:
     text: Text  # [B, 0] where no captions are wanted
     masked: Text | None = None  # the same captions with some tokens replaced
     targets: Tensor | None = None  # [B, L] int64: the tokens that were replaced, -100 elsewhere
-    other: Text | None = None  # a second caption of the row
+    second_text: Text | None = None  # a second caption of the row
     labels: Tensor | None = None  # [B, A] int64 in {-1, 0, 1}: attribute values, -1 unknown
 
     def to(self, device: Any) -> "Batch":
@@ -60,22 +60,22 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Wants:
+class DataNeeds:
     """What a method needs from the data."""
 
     captions: bool = True
     masked: bool = False  # masked captions and their targets
-    other: Literal["none", "same_person", "eda"] = "none"  # where a second caption comes from
+    second_caption: Literal["none", "same_person", "eda"] = "none"  # where a second caption comes from
     attributes: bool = False  # labels
     space: str | None = None  # whose attributes it knows; labels of these are wanted where `attributes`
-    need: str = NEED  # who wants labels, as `Pairs.open` tells it: "the loss iac needs"
+    need: str = NEED  # who wants labels, as `ImageTextPairs.open` tells it: "the loss iac needs"
     need_captions: str = NEED  # and who wants captions
     padding: bool = False  # captions as wide as they may be, whose padding may be masked like words
     group: tuple[int, int] = (1, 1)  # fewest and most rows of one person that follow each other
 
 
 @dataclass(frozen=True)
-class Rule:
+class ParameterRule:
     """Learning-rate and weight-decay factors of the parameters whose names match a regular expression; the last rule that matches holds."""
 
     pattern: str
@@ -89,29 +89,30 @@ Ability = Literal["embed", "match", "recognise", "classify"]
 class Method(nn.Module):
     """What is trained and asked. All mathematics of one step is in `forward`, so that DistributedDataParallel sees it.
 
-    Every parameter that is trained needs a gradient in every step. Buffers are each process's own: what follows from the rows of one, such
-    as the running means of nn.BatchNorm, has to be averaged over the ranks by the method (`pretrain.ranks`). `build` and `begin` wait for
-    no other process. A method of one's own is a subclass with `build` and `forward`, and, as its `abilities` say:
+    Every parameter that is trained needs a gradient in every step. Buffers are each process's own: what follows from the rows of one,
+    such as the running means of nn.BatchNorm, has to be averaged over the ranks by the method (`pretrain.ranks`). `build` and
+    `load_initial_weights` wait for no other process. A method of one's own is a subclass with `build` and `forward`, and, as its
+    `abilities` say:
 
     embed        `embed_image` and `embed_text`, whose dot product is the score of a picture and a text
     match        `keys`, `states` and `match`, which looks at a text and a picture together
-    recognise    `states`, and `believe` and `believed_by`, which say how true the prompts of attributes are of pictures
+    recognise    `states`, and `score_prompts` and `score_name`, which say how true the prompts of attributes are of pictures
     classify     `classify`, which knows the attributes of one space without prompts
     """
 
     title: str = ""  # as a model card names it, with its paper
-    wants: Wants = Wants()
-    rules: tuple[Rule, ...] = ()
+    needs: DataNeeds = DataNeeds()
+    rules: tuple[ParameterRule, ...] = ()
     abilities: frozenset[Ability] = frozenset({"embed"})
     positions: int | None = None  # tokens that a text may have; None: data.max_tokens
 
     @classmethod
-    def wanted(cls, config: Any) -> Wants:
+    def data_needs(cls, config: Any) -> DataNeeds:
         """What a training with these settings, a `pretrain.config.Training`, needs from the data."""
-        return cls.wants
+        return cls.needs
 
     @classmethod
-    def texts(cls, config: Any) -> list[str]:
+    def vocabulary_texts(cls, config: Any) -> list[str]:
         """Texts besides the captions whose words the vocabulary has to hold."""
         return []
 
@@ -121,25 +122,25 @@ class Method(nn.Module):
         raise NotImplementedError
 
     @classmethod
-    def inherited(cls, config: Any) -> dict[str, Any]:
+    def inherited_settings(cls, config: Any) -> dict[str, Any]:
         """The settings that weights of a training with these settings decide: those of a fine-tuning that starts from them."""
         return {"method": config.method, "own": config.own, "data": {"max_tokens": config.data.max_tokens}}
 
     @classmethod
-    def read(cls, source: str) -> dict[str, Tensor]:
+    def read_weights(cls, source: str) -> dict[str, Tensor]:
         """The weights in a file, a folder or at a hub id, under the names of `state_dict`."""
-        return weights.tensors(source)
+        return weights.read_tensors(source)
 
-    def begin(self, config: Any, pairs: Any) -> None:
+    def load_initial_weights(self, config: Any, pairs: Any) -> None:
         """Take the weights that the settings name, and what is to be known of the data, before the first step."""
         if config.start:
-            weights.load(self, self.read(config.start), config.start)
+            weights.load_state(self, self.read_weights(config.start), config.start)
 
     def parts(self) -> dict[str, Sequence[nn.Module]]:
         """The parts whose sizes a model card tells, by what they are."""
         return {}
 
-    def starts(self, config: Any) -> dict[str, tuple[str | None, bool]]:
+    def initial_weights(self, config: Any) -> dict[str, tuple[str | None, bool]]:
         """Which parts, "The vision encoder", began with which weights (None: none), and whether these had seen photographs."""
         return {}
 
@@ -173,12 +174,12 @@ class Method(nn.Module):
         logits = [self.match(states[some[:, 0]], mask[some[:, 0]], keys, some[:, 1])[:, 1].float() for some in pairs.split(PAIRS)]
         return torch.cat(logits).unflatten(0, (len(states), pictures))
 
-    def believe(self, prompts: Text, states: Tensor, images: Tensor, published: bool = False) -> Tensor:
+    def score_prompts(self, prompts: Text, states: Tensor, images: Tensor, published: bool = False) -> Tensor:
         """How true prompts [2A, P], with `states` [2A, P, C], are of pictures [B, 3, H, W]: [B, 2A]; `published`: as its authors ask."""
         raise NotImplementedError
 
-    def believed_by(self, published: bool = False) -> str:
-        """What `believe` tells, in words: "matching logit"."""
+    def score_name(self, published: bool = False) -> str:
+        """What `score_prompts` tells, in words: "matching logit"."""
         raise NotImplementedError
 
     def classify(self, images: Tensor) -> Tensor:

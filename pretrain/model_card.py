@@ -38,7 +38,7 @@ def render(facts: Facts) -> str:
     """The card's whole text."""
     trained, config = facts.trained, facts.trained.config
     sets, can = provenance.every(trained.origins), trained.method.abilities
-    space = load_space(trained.method.wants.space) if trained.method.wants.space else None
+    space = load_space(trained.method.needs.space) if trained.method.needs.space else None
     licence = facts.license or licence_of(sets)
     return template("model.md").render(
         front=front(facts, licence),
@@ -137,14 +137,14 @@ def _synthetic(trained: Trained) -> bool:
     while found is not None and found.get("before") is not None and all(one["synthetic"] for one in found["data"]):
         found = found["before"]
     begun = config.start is not None and (trained.origins or {}).get("before") is None
-    photographs = any(known for _, known in trained.method.starts(config).values())
+    photographs = any(known for _, known in trained.method.initial_weights(config).values())
     return found is not None and all(one["synthetic"] for one in found["data"]) and not begun and not photographs
 
 
 def _begun(trained: Trained) -> Iterator[str]:
     """With which weights the training began."""
     config = trained.config
-    towers = {name: start for name, (start, _) in trained.method.starts(config).items()}
+    towers = {name: start for name, (start, _) in trained.method.initial_weights(config).items()}
     for what, start in ({"The whole method": config.start} if config.start else towers).items():
         if start == EMBEDDED:
             yield f"{what} began with the one that comes with mals, trained on the parts of drawn people."

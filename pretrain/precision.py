@@ -8,19 +8,19 @@ from torch import Tensor
 Dtype = Literal["fp32", "tf32", "bf16"]  # of products; losses are fp32
 
 
-def numbers(device: torch.device, dtype: Dtype) -> torch.autocast:
+def autocast(device: torch.device, dtype: Dtype) -> torch.autocast:
     """Products in bf16 where that is asked for."""
     return torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bf16")
 
 
-def products(device: torch.device, dtype: Dtype) -> None:
+def set_product_precision(device: torch.device, dtype: Dtype) -> None:
     """Let products of this whole process have the ten binary places of NVIDIA's tensor cores for tf32; on a CPU tf32 is fp32."""
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = dtype == "tf32"
 
 
-def same_bits(device: torch.device) -> None:
+def use_deterministic_algorithms(device: torch.device) -> None:
     """Let a CPU give the same bits for the same step with several threads too, which else add to shared places in any order."""
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)

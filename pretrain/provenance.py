@@ -10,7 +10,7 @@ from mals.dataset.folder import SUMS
 from mals.errors import UserError
 from mals.files import write_file
 from mals.models import card_facts, licence_of
-from pretrain.data.rows import Pairs, Place
+from pretrain.data.rows import ImageTextPairs, Place
 from pretrain.datasets.importing import CLAIM
 
 FILE = "origins.json"
@@ -33,19 +33,19 @@ def about(place: Place) -> dict[str, Any]:
     }
 
 
-def note(out: Path, data: Sequence[Place], pairs: Pairs, start: str | None = None) -> None:
+def note(out: Path, data: Sequence[Place], pairs: ImageTextPairs, start: str | None = None) -> None:
     """Write of a training into `out` what it learns from, a row a caption, and what the weights that it starts from had learnt from."""
     sets = [about(place) | rows(pairs, number) for number, place in enumerate(data)]
     text = json.dumps({"v": 1, "data": sets, "before": read(Path(start).expanduser()) if start else None}, indent=1)
     write_file(out / FILE, text + "\n")
 
 
-def rows(pairs: Pairs, number: int) -> dict[str, Any]:
+def rows(pairs: ImageTextPairs, number: int) -> dict[str, Any]:
     """How many rows of a data set are trained on, and a hash of them."""
     return {"rows": len(pairs.columns[number].captions), "digest": pairs.digest(number)}
 
 
-def refuse_other(out: Path, pairs: Pairs) -> None:
+def refuse_other(out: Path, pairs: ImageTextPairs) -> None:
     """UserError where the training in `out` was begun with other rows than these."""
     before = [{name: one.get(name) for name in ("rows", "digest")} for one in (_noted(out) or {}).get("data", ())]
     now = [rows(pairs, number) for number in range(len(pairs.columns))]

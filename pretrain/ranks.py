@@ -57,7 +57,7 @@ def _parent() -> int:
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def raise_on_all_ranks() -> Iterator[None]:
     """What one rank cannot do none goes on from: CollectiveError on all, with the sentence of the first that failed.
 
     Nothing inside may wait for other ranks; all of them have done it when this ends.
@@ -66,11 +66,11 @@ def together() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if world() == 1:
+        if world_size() == 1:
             raise
         fault = str(error)
-    if world() > 1:
-        told: list[str | None] = [None] * world()
+    if world_size() > 1:
+        told: list[str | None] = [None] * world_size()
         dist.all_gather_object(told, fault)
         first = next((one for one in told if one is not None), None)
         if first is not None:
@@ -78,12 +78,12 @@ def together() -> Iterator[None]:
 
 
 @contextmanager
-def while_others_live() -> Iterator[None]:
+def explain_lost_peer() -> Iterator[None]:
     """CollectiveError where this rank waits for one that has ended, which says itself why."""
     try:
         yield
     except RuntimeError as error:
-        if world() > 1 and any(told in str(error) for told in GONE):
+        if world_size() > 1 and any(told in str(error) for told in GONE):
             raise CollectiveError("another process has ended before this one; give the same command again") from None
         raise
 
@@ -104,7 +104,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world() -> int:
+def world_size() -> int:
     """How many processes train."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -125,44 +125,44 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:
-        return gather_ids(own)
+        return gather_detached(own)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        own = grad.new_empty(len(grad) // world(), *grad.shape[1:])
+        own = grad.new_empty(len(grad) // world_size(), *grad.shape[1:])
         dist.reduce_scatter_tensor(own, grad.contiguous())
         return own
 
 
 def gather(own: Tensor) -> Tensor:
     """[B, ...] -> [W * B, ...], the rows of all ranks in their order, with gradient; B is the same on every rank."""
-    return _Gather.apply(own) if world() > 1 else own
+    return _Gather.apply(own) if world_size() > 1 else own
 
 
 @torch.no_grad()
-def gather_ids(own: Tensor) -> Tensor:
+def gather_detached(own: Tensor) -> Tensor:
     """[B, ...] -> [W * B, ...] as `gather`, without gradient."""
-    if world() == 1:
+    if world_size() == 1:
         return own.detach()
-    rows = own.new_empty(world() * len(own), *own.shape[1:])
+    rows = own.new_empty(world_size() * len(own), *own.shape[1:])
     dist.all_gather_into_tensor(rows, own.contiguous())
     return rows
 
 
 @torch.no_grad()
-def total(own: Tensor) -> Tensor:
+def sum_over_ranks(own: Tensor) -> Tensor:
     """The sum over the ranks of a tensor of one shape, without gradient."""
-    if world() == 1:
+    if world_size() == 1:
         return own.detach()
     found = own.clone()
     dist.all_reduce(found)
     return found
 
 
-def average(own: Tensor) -> Tensor:
+def mean_over_ranks(own: Tensor) -> Tensor:
     """The mean over the ranks of a tensor of one shape, without gradient."""
-    return total(own) / world() if world() > 1 else own.detach()
+    return sum_over_ranks(own) / world_size() if world_size() > 1 else own.detach()
 
 
 def wrap(module: nn.Module) -> nn.Module:
@@ -170,7 +170,7 @@ def wrap(module: nn.Module) -> nn.Module:
 
     Keep it until backward is done: the gradients are averaged by its hooks.
     """
-    if world() == 1:
+    if world_size() == 1:
         return module
     found = DistributedDataParallel(
         module, static_graph=False, find_unused_parameters=False, gradient_as_bucket_view=True, broadcast_buffers=False
@@ -187,11 +187,11 @@ def _mean_in_order(state: None, bucket: dist.GradBucket) -> torch.futures.Future
     have the bits of one that was never stopped.
     """
     own = bucket.buffer()
-    first, *others = gather_ids(own).view(world(), -1)
+    first, *others = gather_detached(own).view(world_size(), -1)
     for other in others:
         first += other
     found: torch.futures.Future[Tensor] = torch.futures.Future()
-    found.set_result(first / world())
+    found.set_result(first / world_size())
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn, optim
 
-from pretrain.method import Rule
+from pretrain.method import ParameterRule
 
 Schedule = Callable[[int, int, float], float]
 
@@ -41,7 +41,9 @@ def _rise(total: int, warmup: float) -> int:
 SCHEDULES: dict[str, Schedule] = {"linear": linear, "step": stairs}
 
 
-def groups(module: nn.Module, rules: Iterable[Rule], *, rate: float, decay: float, undecayed: str = UNDECAYED) -> list[dict[str, Any]]:
+def groups(
+    module: nn.Module, rules: Iterable[ParameterRule], *, rate: float, decay: float, undecayed: str = UNDECAYED
+) -> list[dict[str, Any]]:
     """Groups for AdamW of a module's trainable parameters: by the last rule that matches a name, no decay where `undecayed` matches.
 
     Each group's `peak` is its rate at the factor 1, see `set_rate`; their order is that of the parameters.
@@ -51,7 +53,7 @@ def groups(module: nn.Module, rules: Iterable[Rule], *, rate: float, decay: floa
     last_first = list(rules)[::-1]
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            rule = next((rule for rule in last_first if re.search(rule.pattern, name)), Rule(""))
+            rule = next((rule for rule in last_first if re.search(rule.pattern, name)), ParameterRule(""))
             shrink = 0.0 if re.search(undecayed, name) else decay * rule.decay
             found.setdefault((rate * rule.rate, shrink), []).append(parameter)
     return [{"params": some, "lr": peak, "peak": peak, "weight_decay": shrink} for (peak, shrink), some in found.items()]

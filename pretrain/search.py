@@ -48,7 +48,7 @@ def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, m
     best = scores.argsort(descending=True, stable=True)[:count]
     rows, told = gallery.rows[best].tolist(), scores[best].tolist()
     pairs = gallery.pairs
-    return [Hit(pairs.name(row), round(score, 4), pairs.caption(row), row) for row, score in zip(rows, told, strict=True)]
+    return [Hit(pairs.image_id(row), round(score, 4), pairs.caption(row), row) for row, score in zip(rows, told, strict=True)]
 
 
 def looked_at(trained: Trained, gallery: Gallery, sentence: str, best: Tensor) -> Tensor:
@@ -60,9 +60,9 @@ def looked_at(trained: Trained, gallery: Gallery, sentence: str, best: Tensor) -
         keys = trained.method.keys(images)
         wide = states.expand(len(images), -1, -1), text.mask.expand(len(images), -1)
         found[numbers] = trained.method.match(*wide, keys)[:, 1].float()
-    return ranks.total(found)
+    return ranks.sum_over_ranks(found)
 
 
 def sheet(gallery: Gallery, hits: list[Hit]) -> bytes:
     """A JPEG of the pictures, the best first."""
-    return contact_sheet([gallery.pairs.picture(hit.row) for hit in hits], ACROSS, CELL)
+    return contact_sheet([gallery.pairs.image_bytes(hit.row) for hit in hits], ACROSS, CELL)

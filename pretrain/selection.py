@@ -21,10 +21,10 @@ from mals.errors import UserError
 from mals.files import write_file
 from pretrain import checkpoint, provenance, ranks
 from pretrain.config import Training
-from pretrain.data.augment import Augment
+from pretrain.data.augment import ImageTransform
 from pretrain.data.holdout import parted
-from pretrain.data.rows import NoSplit, Pairs, Place
-from pretrain.data.sources import here as on_this_machine
+from pretrain.data.rows import ImageTextPairs, NoSplit, Place
+from pretrain.data.sources import local_path
 from pretrain.data.tokenizers.wordpiece import Tokenizer
 from pretrain.evaluate import labelled, searched
 from pretrain.gallery import Gallery
@@ -55,17 +55,17 @@ class Selecting:
 
     def __init__(self, config: Training, data: Sequence[Place], out: Path) -> None:
         """Raises UserError where a split is not there, before anything is trained."""
-        self.config, self.data, self.out, self.wants = config, list(data), out, find(config.method).wanted(config)
+        self.config, self.data, self.out, self.needs = config, list(data), out, find(config.method).data_needs(config)
         if config.optimizer.average:
             raise UserError("optimizer.average is for pretraining: a fine-tuning releases its best checkpoint; leave it at 0")
         if config.selection.held_out and config.selection.on == "test":
             raise UserError("--select test needs nobody held out: leave one of --select test and --val-share out")
-        whole = [place for place in data if on_this_machine(place)[0].suffix in (".json", ".parquet")]
+        whole = [place for place in data if local_path(place)[0].suffix in (".json", ".parquet")]
         if whole:
             raise UserError(
                 f"{whole[0]} has no splits, and fine-tuning needs a train and a test; `mals import` packs a data set with its own"
             )
-        if not self.wants.captions and self.wants.space is None:
+        if not self.needs.captions and self.needs.space is None:
             raise UserError(f"the method {config.method} wants neither captions nor attributes: there is nothing to choose a checkpoint by")
         self.test = self._pairs("test")
         self.seen = self.test if config.selection.on == "test" else self._val()
@@ -74,7 +74,7 @@ class Selecting:
 
     def begin(self, method: Method, tokenizer: Tokenizer, here: torch.device, per_epoch: int, start: int, steps: int) -> None:
         shown = self.config.data
-        trained = Trained(self.config, method, tokenizer, Augment(shown.height, shown.width, shown.mean, shown.std), here)
+        trained = Trained(self.config, method, tokenizer, ImageTransform(shown.height, shown.width, shown.mean, shown.std), here)
         self.begun = _Begun(trained, self._gallery(self.seen, trained), per_epoch, steps)
         self.told = [line for line in _lines(self.out / EVALUATIONS) if line["step"] <= start]
         ranks.barrier()
@@ -110,12 +110,12 @@ class Selecting:
         if best is None:
             raise UserError(f"{self.out / checkpoint.BEST} is gone, and the weights that were best with it; begin anew in another --out")
         folder, step, _ = best
-        checkpoint.put_back(folder, self.begun.trained.method)
+        checkpoint.load_weights(folder, self.begun.trained.method)
         optimistic = self.config.selection.on == "test"
         selected = next((line for line in self.told if line["step"] == step), {"step": step})
         gallery = self.begun.chosen_by if optimistic else self._gallery(self.test, self.begun.trained)
         found = self._told(gallery)
-        part = found["retrieval" if self.wants.captions else "attributes"]
+        part = found["retrieval" if self.needs.captions else "attributes"]
         part["protocol"] += f"; {OPTIMISTIC if optimistic else f'the checkpoint was selected on {self.split}'}"
         result = {
             "name": " + ".join(provenance.about(place)["name"] for place in self.data),
@@ -136,7 +136,7 @@ class Selecting:
         """By which the choice is made."""
         return HELD if self.config.selection.held_out else self.config.selection.on
 
-    def _val(self) -> Pairs:
+    def _val(self) -> ImageTextPairs:
         share = self.config.selection.held_out
         if share:
             return parted(self._pairs("train"), share, self.config.seed)[1]
@@ -145,14 +145,14 @@ class Selecting:
         except NoSplit as error:
             raise UserError(f"{error}: no val to choose a checkpoint by; {WAYS}") from None
 
-    def _pairs(self, split: str) -> Pairs:
+    def _pairs(self, split: str) -> ImageTextPairs:
         """A row a caption for retrieval; a row a picture, with labels, for recognition."""
-        if self.wants.captions or self.wants.space is None:
-            return Pairs.open(self.data, split, every=True, need_captions=self.wants.need_captions)
-        return Pairs.open(self.data, split, load_space(self.wants.space).classes, self.wants.need, captions=False)
+        if self.needs.captions or self.needs.space is None:
+            return ImageTextPairs.open(self.data, split, every=True, need_captions=self.needs.need_captions)
+        return ImageTextPairs.open(self.data, split, load_space(self.needs.space).classes, self.needs.need, captions=False)
 
-    def _gallery(self, pairs: Pairs, trained: Trained) -> Gallery:
-        space = None if self.wants.captions else self.wants.space
+    def _gallery(self, pairs: ImageTextPairs, trained: Trained) -> Gallery:
+        space = None if self.needs.captions else self.needs.space
         plain = self.config.selection.plain
         return Gallery(pairs, trained.tokenizer, trained.look, trained.device, BATCH, self.config.data.workers, plain, space)
 
@@ -163,7 +163,7 @@ class Selecting:
         before = trained.method.training
         trained.method.eval()
         try:
-            if self.wants.captions:
+            if self.needs.captions:
                 return searched(trained, gallery, settings.rerank, settings.k)
             return labelled(trained, gallery, settings.rerank)
         finally:
@@ -172,7 +172,7 @@ class Selecting:
     def _measured(self, gallery: Gallery) -> dict[str, float]:
         """The score that decides, first, and others that go with it."""
         found = self._told(gallery)
-        names, part = (RETRIEVAL, "retrieval") if self.wants.captions else (ATTRIBUTES, "attributes")
+        names, part = (RETRIEVAL, "retrieval") if self.needs.captions else (ATTRIBUTES, "attributes")
         return {name: found[part][name] for name in names}
 
 

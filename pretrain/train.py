@@ -28,9 +28,9 @@ from pretrain.build import prepare, synonyms_of
 from pretrain.config import TRAINING, Training
 from pretrain.data.loader import Loader
 from pretrain.data.tokenizers.wordpiece import Tokenizer
-from pretrain.memory import enough
-from pretrain.method import Batch, Rule
-from pretrain.precision import numbers, products, same_bits
+from pretrain.memory import explain_out_of_memory
+from pretrain.method import Batch, ParameterRule
+from pretrain.precision import autocast, set_product_precision, use_deterministic_algorithms
 from pretrain.schedule import SCHEDULES, groups, set_rate
 
 METRICS, LOCK = "metrics.jsonl", ".lock"
@@ -63,17 +63,17 @@ class Watcher(Protocol):
         ...
 
 
-@enough("lower batch, or set checkpointing=true")
+@explain_out_of_memory("lower batch, or set checkpointing=true")
 def train(config: Training, data: list[str], out: Path, device: str = "auto", watcher: Watcher | None = None) -> dict[str, Any]:
     """Train to the end, from the last checkpoint in `out` where there is one; returns the last line of metrics, and what the watcher adds.
 
     Raises UserError for what a person can mend, Stopped after SIGTERM and SIGINT.
     """
     here = ranks.start(device)
-    same_bits(here)
-    products(here, config.dtype)
+    use_deterministic_algorithms(here)
+    set_product_precision(here, config.dtype)
     out.mkdir(parents=True, exist_ok=True)
-    with ranks.while_others_live(), alone(out):
+    with ranks.explain_lost_peer(), alone(out):
         return _train(config, data, out, here, watcher)
 
 
@@ -81,7 +81,7 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto", wa
 def alone(out: Path) -> Iterator[None]:
     """Hold the folder of a training, from the main process; UserError where another training holds it. It ends with this one."""
     lock = FileLock(out / LOCK)
-    with ranks.together():
+    with ranks.raise_on_all_ranks():
         if ranks.is_main():
             try:
                 lock.acquire(timeout=ENDING)
@@ -96,24 +96,24 @@ def alone(out: Path) -> Iterator[None]:
 def _train(config: Training, data: list[str], out: Path, here: torch.device, watcher: Watcher | None) -> dict[str, Any]:
     """`train` on this device, in a folder of one's own."""
     told = config.model_dump(mode="json")
-    with ranks.together():
+    with ranks.raise_on_all_ranks():
         found = begun(out, told)
     method, tokenizer, pairs, look = prepare(config, data, out, found is not None)
     method.to(here)
     steps = config.steps or config.epochs * (len(pairs) // config.batch)
     start = found.step if found is not None else 0
-    others = synonyms_of(config, pairs, out) if method.wants.other == "eda" else None
-    with ranks.together():
+    others = synonyms_of(config, pairs, out) if method.needs.second_caption == "eda" else None
+    with ranks.raise_on_all_ranks():
         loader = Loader(
             pairs,
             tokenizer,
-            method.wants,
+            method.needs,
             batch=config.batch,
             seed=config.seed,
             step=start,
             stop=steps,
             rank=ranks.rank(),
-            world=ranks.world(),
+            world=ranks.world_size(),
             workers=config.data.workers,
             look=look,
             exchange=config.data.exchange_sides,
@@ -122,7 +122,7 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
         )
     if watcher is not None:
         watcher.begin(method, tokenizer, here, loader.per_epoch, start, steps)
-    with ranks.together():
+    with ranks.raise_on_all_ranks():
         optimizer = optimizer_of(config, method, method.rules, steps)
         if found is not None:
             checkpoint.restore(found, method, optimizer)
@@ -155,7 +155,7 @@ def begun(out: Path, config: Mapping[str, Any]) -> checkpoint.Checkpoint | None:
     return found
 
 
-def optimizer_of(config: Training, method: nn.Module, rules: Iterable[Rule], steps: int) -> torch.optim.Optimizer:
+def optimizer_of(config: Training, method: nn.Module, rules: Iterable[ParameterRule], steps: int) -> torch.optim.Optimizer:
     """AdamW over the method's parameters; UserError where the warm-up is longer than the training."""
     settings = config.optimizer
     if settings.warmup > steps:
@@ -232,10 +232,10 @@ class Loop:
         settings = self.config.optimizer
         set_rate(self.optimizer, SCHEDULES[settings.schedule](step, self.steps, settings.warmup))
         self.optimizer.zero_grad(set_to_none=True)  # before the forward pass, so that in one process what that keeps has their room
-        with numbers(self.here, self.config.dtype):
+        with autocast(self.here, self.config.dtype):
             losses = self.wrapped(batch, step)
         values = torch.stack(list(losses.values()))
-        seen = ranks.average(torch.cat([values.detach().float(), torch.tensor(told, device=self.here).float()])).tolist()
+        seen = ranks.mean_over_ranks(torch.cat([values.detach().float(), torch.tensor(told, device=self.here).float()])).tolist()
         means = dict(zip(losses, seen, strict=False))
         if bad := [name for name, value in means.items() if not math.isfinite(value)]:
             advice = "look at data.std, at the pictures, and at the weights that it starts from" if not step else MILDER
@@ -246,8 +246,8 @@ class Loop:
         self.optimizer.step()
         if (before := step - average.first(settings.average, self.steps)) >= 0:
             average.add(self.optimizer, before)
-        self.rows += len(batch.rows) * ranks.world()
-        return means, [round(value * ranks.world()) for value in seen[len(means) :]]
+        self.rows += len(batch.rows) * ranks.world_size()
+        return means, [round(value * ranks.world_size()) for value in seen[len(means) :]]
 
     def log(self, done: int, losses: Mapping[str, float], unreadable: int) -> None:
         """A line in metrics.jsonl and one for a person, from the main process."""

@@ -14,15 +14,15 @@ import torch
 from mals import settings
 from mals.errors import ModelMissing, UserError
 from pretrain import checkpoint, provenance, weights
-from pretrain.build import TOKENIZER, beside
+from pretrain.build import TOKENIZER, tokenizer_beside
 from pretrain.config import TRAINING, Training
-from pretrain.data.augment import Augment
+from pretrain.data.augment import ImageTransform
 from pretrain.data.tokenizers.wordpiece import Tokenizer
 from pretrain.datasets.layout import seen
 from pretrain.gallery import encoded
 from pretrain.method import Method
 from pretrain.methods import find
-from pretrain.precision import numbers
+from pretrain.precision import autocast
 
 HUB = "hf://"
 SPACE = "space.yaml"  # in a release: the attribute space, where it is none that ships with mals
@@ -37,7 +37,7 @@ class Trained:
     config: Training
     method: Method
     tokenizer: Tokenizer
-    look: Augment
+    look: ImageTransform
     device: torch.device
     origins: dict[str, Any] | None = None  # what it learnt from, as `pretrain.provenance` notes it; None: nobody has noted it
 
@@ -48,7 +48,7 @@ class Trained:
 
     def precision(self) -> torch.autocast:
         """The numbers in which to compute, those of the training."""
-        return numbers(self.device, self.config.dtype)
+        return autocast(self.device, self.config.dtype)
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,13 @@ def read(place: str, sets: Sequence[str] = (), preset: str | None = None, device
     config = settings.check_kind(given, place, TRAINING)
     assert isinstance(config, Training)
     kind = find(config.method)
-    read_weights = kind.read(found.weights)
+    read_weights = kind.read_weights(found.weights)
     tokenizer = Tokenizer.load(words, config.data.max_tokens)
     method = kind.build(config, tokenizer)
-    weights.load(method, read_weights, place)
+    weights.load_state(method, read_weights, place)
     here = torch.device(device)
     shown = config.data
-    look = Augment(shown.height, shown.width, shown.mean, shown.std)
+    look = ImageTransform(shown.height, shown.width, shown.mean, shown.std)
     return Trained(config, method.eval().to(here), tokenizer, look, here, provenance.read(found.folder))
 
 
@@ -146,7 +146,7 @@ def _state(file: Path) -> dict[str, Any]:
 
 def _tokenizer(folder: Path) -> Path:
     """The tokenizer beside the weights in a folder, or beside the checkpoints that they are among."""
-    found = beside(folder / checkpoint.MODEL)
+    found = tokenizer_beside(folder / checkpoint.MODEL)
     if found is None:
         raise UserError(f"{folder} has lost its {TOKENIZER}")
     return found

@@ -16,7 +16,7 @@ from mals.errors import ModelMissing, UserError
 FILES = ("model.safetensors", "pytorch_model.bin")  # of a folder as transformers writes it
 
 
-def load(model: nn.Module, state: Mapping[str, Tensor], source: str, optional: str | None = None) -> list[str]:
+def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str, optional: str | None = None) -> list[str]:
     """Load all of a state dict; parameters whose names match `optional` may be missing, keep their values, and are returned."""
     own = model.state_dict()
     missing = [name for name in own if name not in state]
@@ -29,15 +29,15 @@ def load(model: nn.Module, state: Mapping[str, Tensor], source: str, optional: s
     }
     if any(faults.values()):
         raise UserError(
-            f"{source} does not fit the model: " + "; ".join(f"{fault} {listed(names)}" for fault, names in faults.items() if names)
+            f"{source} does not fit the model: " + "; ".join(f"{fault} {first_names(names)}" for fault, names in faults.items() if names)
         )
     model.load_state_dict(state, strict=False)
     return left
 
 
-def tensors(source: str) -> dict[str, Tensor]:
+def read_tensors(source: str) -> dict[str, Tensor]:
     """The tensors of a file (safetensors, or a .pth that needs no code), a folder, or a hub id in the cache."""
-    file = file_of(source)
+    file = locate_file(source)
     if file.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -61,7 +61,7 @@ def tensors(source: str) -> dict[str, Tensor]:
     return read
 
 
-def file_of(source: str) -> Path:
+def locate_file(source: str) -> Path:
     """The file behind a source: itself, or the weights of a folder, of a hub-cache folder at main, of a hub id in the cache."""
     path = Path(source).expanduser()
     if path.is_file():
@@ -73,12 +73,12 @@ def file_of(source: str) -> Path:
             if (folder / name).is_file():
                 return folder / name
         raise UserError(f"the folder {source} has neither {' nor '.join(FILES)}")
-    if (found := in_cache(source, FILES)) is not None:
+    if (found := find_in_cache(source, FILES)) is not None:
         return found
     raise ModelMissing(f"there is no file or folder {source}, and no weights of that name in the Hugging Face cache")
 
 
-def in_cache(source: str, names: Sequence[str], what: str = "") -> Path | None:
+def find_in_cache(source: str, names: Sequence[str], what: str = "") -> Path | None:
     """The first of some files that the Hugging Face cache has of a hub id; UserError, which says `what` is looked for, where it is none."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
@@ -94,7 +94,7 @@ def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
 
 
-def listed(names: Iterable[str]) -> str:
+def first_names(names: Iterable[str]) -> str:
     """The first few, and how many more."""
     names = list(names)
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -26,7 +26,7 @@ NUMBERS = sum(CHANCES)
 
 
 @dataclass(frozen=True)
-class Augment:
+class ImageTransform:
     """What is done to a picture in training; mean and std are those of MALS by default."""
 
     height: int = 384  # pixels
@@ -49,7 +49,7 @@ class Changes:
     erased: NDArray[np.int32]  # [B, 4]: top, left, height and width in pixels of what is to be the mean colour
 
 
-def changes(settings: Augment, chance: NDArray[np.float64]) -> Changes:
+def draw_changes(settings: ImageTransform, chance: NDArray[np.float64]) -> Changes:
     """What numbers in [0, 1), [B, NUMBERS], do to pictures: each kind has numbers of its own, so that none moves the others."""
     flip, shrink, ops, erase = np.split(chance, np.cumsum(CHANCES)[:-1], axis=1)
     scale = 1 - settings.shrink * shrink[:, :2]
@@ -58,7 +58,7 @@ def changes(settings: Augment, chance: NDArray[np.float64]) -> Changes:
     return Changes(np.concatenate([scale, shrink[:, 2:]], 1), (flip[:, 0] < FLIP) & settings.flip, applied, boxes.astype(np.int32))
 
 
-def _boxes(settings: Augment, chance: NDArray[np.float64]) -> NDArray[np.int64]:
+def _boxes(settings: ImageTransform, chance: NDArray[np.float64]) -> NDArray[np.int64]:
     """Of tries [B, TRIES, 4] the first rectangle that fits [B, 4]; an empty one where none does."""
     (least, most), (flat, tall) = AREA, ASPECT
     area = (least + (most - least) * chance[..., 0]) * settings.height * settings.width
@@ -70,28 +70,28 @@ def _boxes(settings: Augment, chance: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.where(fits.any(axis=1, keepdims=True), found, 0).astype(np.int64)
 
 
-def fitted(picture: Pixels, settings: Augment, shrink: NDArray[np.float64]) -> Pixels:
+def fit(picture: Pixels, settings: ImageTransform, shrink: NDArray[np.float64]) -> Pixels:
     """A picture [h, w, 3] at the size of the batch, made smaller in it as `Changes` says of it: [H, W, 3]."""
-    pixels = resized(picture, settings)
-    return shrunk(pixels, shrink) if settings.shrink else pixels
+    pixels = resize(picture, settings)
+    return shrink_image(pixels, shrink) if settings.shrink else pixels
 
 
-def varied(pictures: Tensor, done: Changes, settings: Augment) -> Tensor:
+def apply_changes(pictures: Tensor, done: Changes, settings: ImageTransform) -> Tensor:
     """Bytes [B, H, W, 3] as they are shown in training, as float32 [B, 3, H, W], on the device where they are."""
     device, planes = pictures.device, pictures.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
     flipped = torch.from_numpy(done.flipped.nonzero()[0]).to(device, non_blocking=True)
     planes[flipped] = planes[flipped].flip(3)
     erased = torch.from_numpy(done.erased).to(device, non_blocking=True)
-    return normalised(rand_augment(planes, done.operations), settings, erased)
+    return normalize(rand_augment(planes, done.operations), settings, erased)
 
 
-def test(picture: Pixels, settings: Augment) -> Tensor:
+def test_image(picture: Pixels, settings: ImageTransform) -> Tensor:
     """A picture [h, w, 3] as [3, H, W], nothing left to chance."""
-    planes = torch.from_numpy(np.ascontiguousarray(resized(picture, settings).transpose(2, 0, 1)))
-    return normalised(planes[None], settings)[0]
+    planes = torch.from_numpy(np.ascontiguousarray(resize(picture, settings).transpose(2, 0, 1)))
+    return normalize(planes[None], settings)[0]
 
 
-def normalised(pictures: Tensor, settings: Augment, erased: Tensor | None = None) -> Tensor:
+def normalize(pictures: Tensor, settings: ImageTransform, erased: Tensor | None = None) -> Tensor:
     """Bytes [B, 3, H, W] as float32 of mean 0 and deviation 1 over the data set, 0 in boxes [B, 4]."""
     mean, std = _scale(settings.mean, settings.std, pictures.device)
     found = pictures.float().div_(255).sub_(mean).div_(std)
@@ -111,7 +111,7 @@ def _scale(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
     return first, second
 
 
-def resized(picture: Pixels, settings: Augment) -> Pixels:
+def resize(picture: Pixels, settings: ImageTransform) -> Pixels:
     """[h, w, 3] -> [H, W, 3], bicubic, whatever its aspect: Pillow's within one level of 255, in a fifth of the time."""
     size = (settings.height, settings.width)
     if picture.shape[:2] == size:
@@ -120,7 +120,7 @@ def resized(picture: Pixels, settings: Augment) -> Pixels:
     return np.ascontiguousarray(interpolate(channels_last, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy())
 
 
-def shrunk(pixels: Pixels, shrink: NDArray[np.float64]) -> Pixels:
+def shrink_image(pixels: Pixels, shrink: NDArray[np.float64]) -> Pixels:
     """Both sides made smaller, each by a share of its own, and put somewhere, see `Changes`; the edges are repeated around.
 
     With a fourth channel, which OpenCV moves, to the same bytes, in half the time of three.

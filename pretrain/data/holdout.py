@@ -4,12 +4,12 @@ import numpy as np
 import torch
 
 from mals.errors import UserError
-from pretrain.data.rows import Pairs
+from pretrain.data.rows import ImageTextPairs
 
 HELD = 0x4E1D  # sets the choice of persons apart from other random numbers
 
 
-def parted(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
+def parted(pairs: ImageTextPairs, share: float, seed: int) -> tuple[ImageTextPairs, ImageTextPairs]:
     """The rows that are trained on, and those of a share of the persons, the same for the same seed; UserError where none is left."""
     persons = pairs.persons.unique()
     count = round(share * len(persons))
@@ -17,4 +17,4 @@ def parted(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
         raise UserError(f"a share of {share:g} of {len(persons):,} persons is {count:,}; some have to be trained on, and some held out")
     chosen = torch.from_numpy(np.random.default_rng((seed, HELD)).permutation(len(persons))[:count])
     held = torch.isin(pairs.persons, persons[chosen])
-    return pairs.only(~held), pairs.only(held)
+    return pairs.subset(~held), pairs.subset(held)

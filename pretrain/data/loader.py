@@ -26,15 +26,15 @@ from torch.utils.data import DataLoader, get_worker_info
 from mals.errors import UserError
 from mals.processes import end_with_parent
 from pretrain.data import augment
-from pretrain.data.augment import Augment, Changes
+from pretrain.data.augment import Changes, ImageTransform
 from pretrain.data.eda import Synonyms, eda
 from pretrain.data.random_numbers import uniform
-from pretrain.data.rows import Decoder, Pairs, why
-from pretrain.data.tokenizers.wordpiece import Tokenizer, exchange_sides, pre_caption
+from pretrain.data.rows import Decoder, ImageTextPairs, first_line
+from pretrain.data.tokenizers.wordpiece import Tokenizer, clean_caption, exchange_sides
 from pretrain.memory import ran_out
-from pretrain.method import Batch, Text, Wants
+from pretrain.method import Batch, DataNeeds, Text
 
-__all__ = ["Loader", "Pairs", "order"]
+__all__ = ["ImageTextPairs", "Loader", "order"]
 
 PICTURE, WORDS, INSTEAD, OTHER = range(4)  # what a row's random numbers are for: one use does not move those of another
 TRIES = 20  # rows that may take an unreadable one's place
@@ -60,9 +60,9 @@ class Loader:
 
     def __init__(
         self,
-        pairs: Pairs,
+        pairs: ImageTextPairs,
         tokenizer: Tokenizer,
-        wants: Wants,
+        needs: DataNeeds,
         *,
         batch: int,
         seed: int,
@@ -71,7 +71,7 @@ class Loader:
         rank: int = 0,
         world: int = 1,
         workers: int = 0,
-        look: Augment = Augment(),
+        look: ImageTransform = ImageTransform(),
         exchange: bool = True,
         synonyms: Synonyms | None = None,
         device: torch.device | str = "cpu",
@@ -80,12 +80,12 @@ class Loader:
 
         `synonyms` are EDA's; batches come to be on `device`.
         """
-        _check(pairs, wants, batch, world)
+        _check(pairs, needs, batch, world)
         self.per_epoch = len(pairs) // batch  # steps
         self.unreadable: dict[int, str] = {}  # row -> why; rows of this process so far
         self._look, self._device = look, device
         self._steps = _Steps(step, stop)
-        parts = _Parts(pairs, tokenizer, wants, batch, seed, rank, world, look, exchange, synonyms or {})
+        parts = _Parts(pairs, tokenizer, needs, batch, seed, rank, world, look, exchange, synonyms or {})
         self._loader: DataLoader[Any] = DataLoader(
             parts,  # type: ignore[arg-type]
             batch_size=None,
@@ -103,7 +103,7 @@ class Loader:
         """Batches from `step` on, up to `stop` or without end."""
         for batch, changes in self.unfinished():
             moved = batch.to(self._device)
-            yield replace(moved, images=augment.varied(moved.images, changes, self._look))
+            yield replace(moved, images=augment.apply_changes(moved.images, changes, self._look))
 
     def unfinished(self) -> Iterator[tuple[Batch, Changes]]:
         """What the device gets and finishes: batches whose pictures are bytes [B, H, W, 3], and what chance does to these.
@@ -130,12 +130,12 @@ class Loader:
                 print(f"{told}; another row takes its place{more}", file=sys.stderr, flush=True)
 
 
-def _check(pairs: Pairs, wants: Wants, batch: int, world: int) -> None:
+def _check(pairs: ImageTextPairs, needs: DataNeeds, batch: int, world: int) -> None:
     """UserError where the data cannot give what is wanted."""
-    if wants.group != (1, 1):
+    if needs.group != (1, 1):
         raise UserError("batches with several rows of a person come with fine-tuning")
-    if wants.attributes and pairs.labels is None:
-        raise UserError(f"the data have no attribute labels, which {wants.need}")
+    if needs.attributes and pairs.labels is None:
+        raise UserError(f"the data have no attribute labels, which {needs.need}")
     if batch > len(pairs):
         raise UserError(f"a batch of {batch:,} rows is more than the {len(pairs):,} rows of the data")
     if batch < 1 or batch % world:
@@ -157,14 +157,14 @@ class _Steps:
 class _Parts:
     """Step -> one process's part of its batch, as what goes from worker to trainer: tensors by the names of `Batch`."""
 
-    pairs: Pairs
+    pairs: ImageTextPairs
     tokenizer: Tokenizer
-    wants: Wants
+    needs: DataNeeds
     batch: int
     seed: int
     rank: int
     world: int
-    look: Augment
+    look: ImageTransform
     exchange: bool
     synonyms: Synonyms
 
@@ -173,7 +173,7 @@ class _Parts:
         self.decode = Decoder()
         self.room: NDArray[np.uint8] | None = None
         self.mine = slice(size * self.rank, size * (self.rank + 1))
-        if self.wants.other == "same_person":
+        if self.needs.second_caption == "same_person":
             self.by_person = self.pairs.persons.argsort(stable=True)
             self.ends = self.pairs.persons.bincount().cumsum(0)
 
@@ -187,18 +187,18 @@ class _Parts:
         epoch = step // (len(self.pairs) // self.batch)
         asked = order(self.seed, len(self.pairs), step, self.batch)[self.mine].tolist()
         unreadable: dict[str, str] = {}
-        changes = augment.changes(self.look, uniform((self.seed, epoch, PICTURE), asked, augment.NUMBERS))
+        changes = augment.draw_changes(self.look, uniform((self.seed, epoch, PICTURE), asked, augment.NUMBERS))
         images, rows = self._room(len(asked)), []
         for row, image, shrink in zip(asked, images, changes.shrunk, strict=True):
             taken, pixels = self._readable(row, epoch, unreadable)
-            image[:] = augment.fitted(pixels, self.look, shrink)
+            image[:] = augment.fit(pixels, self.look, shrink)
             rows.append(taken)
         numbers = torch.tensor(rows)
         part: dict[str, Any] = {"rows": numbers, "persons": self.pairs.persons[numbers], "unreadable": unreadable}
         part |= {"images": torch.from_numpy(images), "changes": changes}
         flips = (changes.flipped & self.exchange).tolist()
-        part |= self._texts(rows, flips, epoch, asked) if self.wants.captions else {"text": _none(len(rows))}
-        if self.wants.attributes:
+        part |= self._texts(rows, flips, epoch, asked) if self.needs.captions else {"text": _none(len(rows))}
+        if self.needs.attributes:
             assert self.pairs.labels is not None
             part["labels"] = self.pairs.labels[numbers].long()
         return part
@@ -214,35 +214,35 @@ class _Parts:
         said = _mirrored([self.pairs.caption(row) for row in rows], flips)
         text = self._encode(said)
         found: dict[str, Any] = {"text": vars(text)}
-        if self.wants.masked:
+        if self.needs.masked:
             chance = uniform((self.seed, epoch, WORDS), asked, self.tokenizer.numbers)
-            masked, found["targets"] = self.tokenizer.mask(text, chance, self.wants.padding)
+            masked, found["targets"] = self.tokenizer.mask(text, chance, self.needs.padding)
             found["masked"] = vars(masked)
-        if self.wants.other != "none":
+        if self.needs.second_caption != "none":
             draws = [self._draws(epoch, row, OTHER) for row in asked]
-            if self.wants.other == "eda":
+            if self.needs.second_caption == "eda":
                 others = [eda(one, draw, self.synonyms) for one, draw in zip(said, draws, strict=True)]
             else:
                 others = _mirrored([self._other(row, draw) for row, draw in zip(rows, draws, strict=True)], flips)
-            found["other"] = vars(self._encode(others))
+            found["second_text"] = vars(self._encode(others))
         return found
 
     def _draws(self, epoch: int, row: int, use: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, epoch, row, use))
 
     def _encode(self, captions: list[str]) -> Text:
-        return self.tokenizer.encode([pre_caption(text) for text in captions], self.tokenizer.max_tokens if self.wants.padding else None)
+        return self.tokenizer.encode([clean_caption(text) for text in captions], self.tokenizer.max_tokens if self.needs.padding else None)
 
     def _readable(self, row: int, epoch: int, unreadable: dict[str, str]) -> tuple[int, NDArray[np.uint8]]:
         """The row and its pixels, or those of the first readable one that chance puts in its place."""
         others = None
         for _ in range(TRIES):
             try:
-                return row, self.decode(self.pairs.picture(row))
+                return row, self.decode(self.pairs.image_bytes(row))
             except Exception as error:  # each kind of picture fails in its own way
                 if ran_out(error):
                     raise
-                unreadable[str(row)] = f"{self.pairs.where(row)}: the picture cannot be read ({why(error)})"
+                unreadable[str(row)] = f"{self.pairs.location(row)}: the picture cannot be read ({first_line(error)})"
                 others = others or self._draws(epoch, row, INSTEAD)
                 row = int(others.integers(len(self.pairs)))
         raise UserError(f"none of {TRIES} pictures can be read, the last because {next(reversed(unreadable.values()))}")
@@ -255,7 +255,7 @@ class _Parts:
         others = rows[rows != row]
         if len(others):
             return self.pairs.caption(int(others[draw.integers(len(others))]))
-        said = self.pairs.others(row)
+        said = self.pairs.other_captions(row)
         return said[draw.integers(len(said))] if said else self.pairs.caption(row)
 
 
@@ -285,7 +285,7 @@ def in_workers(workers: int) -> dict[str, Any]:
 def _alone(worker: int) -> None:
     """A worker is one thread, since there are as many of them as there are to be; it ends with the trainer, and not before.
 
-    A signal to end comes to all processes of a terminal or a job, and the trainer wants its data until it has written its checkpoint.
+    A signal to end comes to all processes of a terminal or a job, and the trainer needs its data until it has written its checkpoint.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS

@@ -27,7 +27,7 @@ from torch import Tensor
 from mals.errors import UserError
 from mals.planning import caption_files as lists
 from pretrain.data.labels import Classes, check_classes, column_labels, known_labels, list_labels
-from pretrain.data.sources import Place, here
+from pretrain.data.sources import Place, local_path
 from pretrain.data.spans import spans
 from pretrain.method import NEED
 
@@ -38,7 +38,7 @@ SAID = ["captions.list.element.text", "captions.list.element.source"]  # of the 
 
 @dataclass(frozen=True)
 class Asked:
-    """What rows have to have, and who wants it; see `Pairs.open`."""
+    """What rows have to have, and who wants it; see `ImageTextPairs.open`."""
 
     classes: Classes | None
     need: str
@@ -80,30 +80,30 @@ class Columns:
     captions: Strings
     persons: Tensor  # [n] int64, from 0 on; a row without a person is a person of its own
     labels: Tensor | None  # [n, A] int8
-    pictures: Tensor  # [n] int64, from 0 on: the row's picture in its source
+    images: Tensor  # [n] int64, from 0 on: the row's picture in its source
 
 
 class Source(Protocol):
     """Pictures of one data set."""
 
-    def picture(self, at: int) -> bytes:
+    def image_bytes(self, at: int) -> bytes:
         """A whole picture file."""
         ...
 
-    def others(self, at: int) -> list[str]:
+    def other_captions(self, at: int) -> list[str]:
         """All captions of a picture."""
         ...
 
-    def where(self, at: int) -> str:
+    def location(self, at: int) -> str:
         """The picture's place, for people."""
         ...
 
-    def name(self, at: int) -> str:
+    def image_id(self, at: int) -> str:
         """The picture's id, or its path where it has none."""
         ...
 
 
-class Pairs:
+class ImageTextPairs:
     """Rows of one or several data sets, numbered through; persons of different ones are different."""
 
     def __init__(self, parts: Sequence[tuple[Source, Columns]]) -> None:
@@ -111,7 +111,7 @@ class Pairs:
         self.columns = [columns for _, columns in parts]
         self.starts = np.cumsum([0, *(len(columns.captions) for columns in self.columns)])
         self.persons = _through([columns.persons for columns in self.columns])  # [N] int64
-        self.pictures = _through([columns.pictures for columns in self.columns])  # [N] int64: rows of one number show one picture
+        self.images = _through([columns.images for columns in self.columns])  # [N] int64: rows of one number show one picture
         labels = [columns.labels for columns in self.columns if columns.labels is not None]
         self.labels = torch.cat(labels) if len(labels) == len(parts) else None  # [N, A] int8
         for columns in self.columns:
@@ -127,7 +127,7 @@ class Pairs:
         every: bool = False,
         captions: bool = True,
         need_captions: str = NEED,
-    ) -> "Pairs":
+    ) -> "ImageTextPairs":
         """The rows of a split of every place, JSON lists whole, with labels where `classes` are given.
 
         A packed picture is one row, with `every` one for each of its captions; a list has a row a caption anyway. UserError where there is
@@ -142,30 +142,30 @@ class Pairs:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def picture(self, row: int) -> bytes:
+    def image_bytes(self, row: int) -> bytes:
         """A whole picture file; raises what reading it raises."""
         number, at = self._place(row)
-        return self.sources[number].picture(int(self.columns[number].pictures[at]))
+        return self.sources[number].image_bytes(int(self.columns[number].images[at]))
 
     def caption(self, row: int) -> str:
         number, at = self._place(row)
         return self.columns[number].captions[at]
 
-    def others(self, row: int) -> list[str]:
+    def other_captions(self, row: int) -> list[str]:
         """Further captions of the same picture, by other captioners."""
         number, at = self._place(row)
         said = self.columns[number].captions[at]
-        return [text for text in self.sources[number].others(int(self.columns[number].pictures[at])) if text != said]
+        return [text for text in self.sources[number].other_captions(int(self.columns[number].images[at])) if text != said]
 
-    def where(self, row: int) -> str:
+    def location(self, row: int) -> str:
         """The place of the row's picture, for people."""
         number, at = self._place(row)
-        return self.sources[number].where(int(self.columns[number].pictures[at]))
+        return self.sources[number].location(int(self.columns[number].images[at]))
 
-    def name(self, row: int) -> str:
+    def image_id(self, row: int) -> str:
         """The id of the row's picture."""
         number, at = self._place(row)
-        return self.sources[number].name(int(self.columns[number].pictures[at]))
+        return self.sources[number].image_id(int(self.columns[number].images[at]))
 
     def captions(self) -> Iterator[str]:
         """All captions in the order of the rows."""
@@ -177,20 +177,20 @@ class Pairs:
         columns, first = self.columns[number], int(self.starts[number])
         labels = [] if self.labels is None else [self.labels[first : first + len(columns.captions)]]
         found = hashlib.sha256()
-        for tensor in (columns.captions.data, columns.captions.ends, columns.persons, columns.pictures, *labels):
+        for tensor in (columns.captions.data, columns.captions.ends, columns.persons, columns.images, *labels):
             found.update(tensor.contiguous().numpy().data)
         return found.hexdigest()
 
-    def only(self, chosen: Tensor) -> "Pairs":
+    def subset(self, chosen: Tensor) -> "ImageTextPairs":
         """The rows of which `chosen` [N] is True, some of every data set."""
         parts: list[tuple[Source, Columns]] = []
         for source, columns, first in zip(self.sources, self.columns, self.starts.tolist(), strict=False):
             (own,) = chosen[first : first + len(columns.captions)].nonzero(as_tuple=True)
             said = pa.array([columns.captions[at] for at in own.tolist()], pa.large_string())
             labels = None if self.labels is None else self.labels[first + own]
-            parts.append((source, Columns(Strings(pa.chunked_array([said])), columns.persons[own], labels, columns.pictures[own])))
-        found = Pairs(parts)
-        found.pictures = found.pictures.unique(return_inverse=True)[1]
+            parts.append((source, Columns(Strings(pa.chunked_array([said])), columns.persons[own], labels, columns.images[own])))
+        found = ImageTextPairs(parts)
+        found.images = found.images.unique(return_inverse=True)[1]
         return found
 
     def _place(self, row: int) -> tuple[int, int]:
@@ -199,7 +199,7 @@ class Pairs:
         return number, row - int(self.starts[number])
 
 
-def decode(file: bytes) -> NDArray[np.uint8]:
+def decode_image(file: bytes) -> NDArray[np.uint8]:
     """A picture file as pixels [h, w, 3], red first; a JPEG by the faster library, which gives the same bits and leaves faulty ones."""
     if simplejpeg.is_jpeg(file):
         with suppress(ValueError):
@@ -208,14 +208,14 @@ def decode(file: bytes) -> NDArray[np.uint8]:
         return np.asarray(picture.convert("RGB"))
 
 
-def why(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what an error says, without the addresses of objects, which tell a person nothing."""
     said = ADDRESS.sub("", (str(error).splitlines() or [""])[0]).strip()
     return said or type(error).__name__
 
 
 class Decoder:
-    """`decode` for pictures that are done with before the next: all in the same memory, which takes a tenth less time."""
+    """`decode_image` for pictures that are done with before the next: all in the same memory, which takes a tenth less time."""
 
     def __init__(self) -> None:
         self.room = bytearray(1)
@@ -225,7 +225,7 @@ class Decoder:
         if simplejpeg.is_jpeg(file):
             with suppress(ValueError):  # a faulty one, or one that wants more room
                 return simplejpeg.decode_jpeg(file, buffer=self.room)
-        pixels = decode(file)
+        pixels = decode_image(file)
         if pixels.nbytes > len(self.room):
             self.room = bytearray(pixels.nbytes)
         return pixels
@@ -241,7 +241,7 @@ def _through(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _opened(place: Place, split: str, asked: Asked) -> tuple[Source, Columns]:
-    path, images = here(place)
+    path, images = local_path(place)
     if path.suffix == ".json":
         return _listed(path, images or path.parent, asked)
     if images:
@@ -261,7 +261,7 @@ class Packed:
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_opened": {}, "_spans": {}}
 
-    def picture(self, at: int) -> bytes:
+    def image_bytes(self, at: int) -> bytes:
         group = self._group(at)
         number, of_file, first = (int(number) for number in self.groups[group])
         if group not in self._spans:
@@ -279,21 +279,21 @@ class Packed:
             raise ValueError("there is none")
         return data
 
-    def others(self, at: int) -> list[str]:
+    def other_captions(self, at: int) -> list[str]:
         file = self._file(int(self.groups[self._group(at), 0]))
         if "captions" not in file.schema_arrow.names:
             return []
         (found,) = self._read(at, SAID, "captions")
         return _said(found)
 
-    def where(self, at: int) -> str:
+    def location(self, at: int) -> str:
         number = int(self.groups[self._group(at), 0])
         first = int(self.groups[np.searchsorted(self.groups[:, 0], number), 2])
         return f"{self.files[number]}, row {at - first}"
 
-    def name(self, at: int) -> str:
+    def image_id(self, at: int) -> str:
         file = self._file(int(self.groups[self._group(at), 0]))
-        return str(self._read(at, ["id"], "id")[0]) if "id" in file.schema_arrow.names else self.where(at)
+        return str(self._read(at, ["id"], "id")[0]) if "id" in file.schema_arrow.names else self.location(at)
 
     def _group(self, at: int) -> int:
         return int(np.searchsorted(self.firsts, at, side="right")) - 1
@@ -351,7 +351,7 @@ def _each(columns: Columns, files: Sequence[Path]) -> Columns:
         several = "captions" in opened.schema_arrow.names
         more = opened.read(columns=SAID)["captions"].to_pylist() if several else [None] * opened.metadata.num_rows
         said += [list(dict.fromkeys([columns.captions[len(said) + at], *_said(found)])) for at, found in enumerate(more)]
-    pictures = columns.pictures.repeat_interleave(torch.tensor([len(texts) for texts in said]))
+    pictures = columns.images.repeat_interleave(torch.tensor([len(texts) for texts in said]))
     texts = pa.chunked_array([pa.array([text for texts in said for text in texts], pa.large_string())])
     labels = None if columns.labels is None else columns.labels[pictures]
     return Columns(Strings(texts), columns.persons[pictures], labels, pictures)
@@ -437,16 +437,16 @@ class Listed:
     def __init__(self, images: Path, paths: Strings) -> None:
         self.images, self.paths = images, paths
 
-    def picture(self, at: int) -> bytes:
+    def image_bytes(self, at: int) -> bytes:
         return (self.images / self.paths[at]).read_bytes()
 
-    def others(self, at: int) -> list[str]:
+    def other_captions(self, at: int) -> list[str]:
         return []
 
-    def where(self, at: int) -> str:
+    def location(self, at: int) -> str:
         return str(self.images / self.paths[at])
 
-    def name(self, at: int) -> str:
+    def image_id(self, at: int) -> str:
         return self.paths[at]
 
 
@@ -456,8 +456,8 @@ def _listed(file: Path, images: Path, asked: Asked) -> tuple[Source, Columns]:
     said = _captions(table["caption"], file, asked)
     paths = table["init_image"].combine_chunks().dictionary_encode()
     source = Listed(images, Strings(pa.chunked_array([paths.dictionary])))
-    if not Path(source.where(0)).is_file():
-        raise UserError(f"the pictures of {file} are not in {images}: there is no {source.where(0)}; give the folder that they are in")
+    if not Path(source.location(0)).is_file():
+        raise UserError(f"the pictures of {file} are not in {images}: there is no {source.location(0)}; give the folder that they are in")
     labels = None if asked.classes is None else known_labels(list_labels(file, asked.classes, asked.need), file, asked.need)
     persons = pc.coalesce(table["person"], pc.binary_join_element_wise("picture", table["init_image"], " "))
     pictures = torch.from_numpy(paths.indices.to_numpy().astype(np.int64))

@@ -16,7 +16,7 @@ WANTED = ["data/*.parquet", "README.md"]  # of a packed set
 Place = str | Path | tuple[str | Path, str | Path]  # one of the above, or a list and the folder of its pictures
 
 
-def here(place: Place) -> tuple[Path, Path | None]:
+def local_path(place: Place) -> tuple[Path, Path | None]:
     """A path on this machine, and the folder of a list's pictures where it is told; UserError for a hub id that cannot be had."""
     if isinstance(place, tuple):
         path, images = place

@@ -83,7 +83,7 @@ def test_attributes_are_those_that_evaluation_recognises_with_a_score(method: Lo
     space = load_space("market1501")
     prompts = encoded(method.trained.tokenizer, [prompt for pair in space.prompts for prompt in pair])
     wanted = recognised(method.trained.method, gallery, prompts).tolist()
-    files = [np.asarray(Image.open(io.BytesIO(gallery.pairs.picture(int(row)))).convert("RGB")) for row in gallery.rows]
+    files = [np.asarray(Image.open(io.BytesIO(gallery.pairs.image_bytes(int(row)))).convert("RGB")) for row in gallery.rows]
     told = method.attributes(files)
     assert [[space.classes[name].index(value) for name, (value, _) in row.items()] for row in told] == wanted
     assert all(0.5 <= score <= 1 for row in told for _, score in row.values())

@@ -12,7 +12,7 @@ import torch
 
 from mals.errors import UserError
 from pretrain.evaluate import evaluate, open_gallery
-from pretrain.memory import enough
+from pretrain.memory import explain_out_of_memory
 from pretrain.trained_method import read
 from tests.conftest import Mals, environment
 from tests.pretrain.packs import mals_list, packed, rewritten
@@ -61,7 +61,7 @@ def test_memory_that_runs_out_is_told_with_what_to_lower(command: str, workers: 
 
 def test_a_process_that_was_ended_is_told_by_the_name_that_the_command_has_for_it() -> None:
     said = r"^a process that reads pictures was ended.*; lower --workers, or give more shared"
-    with pytest.raises(UserError, match=said), enough("lower --batch", "--workers"):
+    with pytest.raises(UserError, match=said), explain_out_of_memory("lower --batch", "--workers"):
         raise EOFError
 
 
@@ -76,7 +76,7 @@ class Batches(torch.utils.data.Dataset[torch.Tensor]):
 
 
 def test_memory_that_numpy_lacks_in_a_worker_is_told_so() -> None:
-    with pytest.raises(UserError, match=r"^memory ran out; lower --batch$"), enough("lower --batch"):
+    with pytest.raises(UserError, match=r"^memory ran out; lower --batch$"), explain_out_of_memory("lower --batch"):
         next(iter(torch.utils.data.DataLoader(Batches(), batch_size=None, num_workers=1)))
 
 

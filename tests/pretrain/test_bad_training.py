@@ -17,10 +17,10 @@ import torch
 
 from mals.errors import UserError
 from pretrain import checkpoint
-from pretrain.data.loader import Loader, Pairs
+from pretrain.data.loader import ImageTextPairs, Loader
 from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
-from pretrain.memory import enough
-from pretrain.method import Wants
+from pretrain.memory import explain_out_of_memory
+from pretrain.method import DataNeeds
 from pretrain.methods.aptm.method import Aptm
 from pretrain.schedule import groups
 from pretrain.train import Loop
@@ -161,22 +161,22 @@ def test_memory_that_runs_out_is_told_with_what_to_lower(
 
 
 def test_memory_that_really_runs_out_is_told_so() -> None:
-    with pytest.raises(UserError, match="memory ran out; take less"), enough("take less"):
+    with pytest.raises(UserError, match="memory ran out; take less"), explain_out_of_memory("take less"):
         torch.empty(1 << 60)
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), enough("take less"):
+    with pytest.raises(RuntimeError, match="shapes"), explain_out_of_memory("take less"):
         raise RuntimeError("shapes differ")
 
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_worker_that_was_killed_is_told_so(at_once: bool, trainable: Path) -> None:
     """With batches on their way, whose memory was the worker's to hand over, and without."""
-    pairs = Pairs.open([trainable])
-    loader = Loader(pairs, Tokenizer.of(train_vocabulary(pairs.captions(), 200)), Wants(), batch=8, seed=1, workers=1)
+    pairs = ImageTextPairs.open([trainable])
+    loader = Loader(pairs, Tokenizer.of(train_vocabulary(pairs.captions(), 200)), DataNeeds(), batch=8, seed=1, workers=1)
     said = r"^a process that reads pictures was ended, most likely for want of memory; lower data\.workers"
-    with pytest.raises(UserError, match=said), enough("take less"):
+    with pytest.raises(UserError, match=said), explain_out_of_memory("take less"):
         for _ in loader:
             time.sleep(0 if at_once else 0.3)
             for worker in loader._loader._iterator._workers:  # type: ignore[union-attr]

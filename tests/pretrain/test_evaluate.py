@@ -43,7 +43,7 @@ def gallery_of(trained: Trained, data: Path, **given: int) -> Gallery:
 
 def test_a_gallery_has_each_picture_once_and_each_caption_as_a_query(trained: Trained, data: Path) -> None:
     gallery = gallery_of(trained, data)
-    assert len(gallery) == len(gallery.pairs.pictures.unique()) < len(gallery.queries) == len(gallery.pairs)
+    assert len(gallery) == len(gallery.pairs.images.unique()) < len(gallery.queries) == len(gallery.pairs)
     seen = [(numbers, images) for numbers, images in gallery.images()]
     assert torch.cat([numbers for numbers, _ in seen]).tolist() == list(range(len(gallery))) and seen[0][1].shape == (8, 3, 64, 32)
     assert torch.cat([numbers for numbers, _ in gallery.texts()]).tolist() == list(range(len(gallery.queries)))
@@ -187,7 +187,7 @@ def test_pictures_that_cannot_be_read_are_left_out_with_their_captions(
     own = rewritten(packed(tmp_path / "run", 40), broken)
     gallery = gallery_of(trained, own)
     pictures, queries = len(gallery), len(gallery.queries)
-    said = int((gallery.pairs.pictures == 2).sum())
+    said = int((gallery.pairs.images == 2).sum())
     result = evaluate(trained, gallery, "itm", 3)
     assert (result["unreadable"], result["retrieval"]["gallery"], result["retrieval"]["queries"]) == (1, pictures - 1, queries - said)
     assert "row 2: the picture cannot be read" in capsys.readouterr().err

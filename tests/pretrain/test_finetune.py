@@ -24,7 +24,7 @@ from pretrain import checkpoint, trained_method
 from pretrain.api import load
 from pretrain.config import TRAINING
 from pretrain.data.holdout import parted
-from pretrain.data.rows import Pairs
+from pretrain.data.rows import ImageTextPairs
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.finetune import configured, finetune
 from pretrain.methods.aptm.initial_weights import late
@@ -98,8 +98,8 @@ def test_a_fine_tuned_method_is_released_with_its_scores_and_finds_what_it_found
     again = evaluate(found, open_gallery(found, [str(world)], "test", False), "itm", 4)["retrieval"]
     assert {name: again[name] for name in ("R1", "R5", "mAP")} == {name: result["retrieval"][name] for name in ("R1", "R5", "mAP")}
     assert f"| {100 * again['R1']:.2f} |" in (tmp_path / "mine/README.md").read_text()
-    pairs, loaded = Pairs.open([world], "test"), load(tmp_path / "mine")
-    shown = [Image.open(io.BytesIO(pairs.picture(row))) for row in range(len(pairs))]
+    pairs, loaded = ImageTextPairs.open([world], "test"), load(tmp_path / "mine")
+    shown = [Image.open(io.BytesIO(pairs.image_bytes(row))) for row in range(len(pairs))]
     scores = loaded.embed_text([pairs.caption(row) for row in range(len(pairs))]) @ loaded.embed_image(shown).T
     assert scores.shape == (8, 8) and scores.isfinite().all() and loaded.rerank("a man", shown).shape == (1, 8)
 
@@ -177,14 +177,14 @@ def test_a_data_set_without_val_is_refused_with_the_ways_out_or_holds_persons_ou
 
 
 def test_persons_that_are_held_out_are_whole_and_the_same_for_the_same_seed(world: Path) -> None:
-    pairs = Pairs.open([world], every=True)
+    pairs = ImageTextPairs.open([world], every=True)
     rest, held = parted(pairs, 0.25, 3)
     assert (len(rest), len(held)) == (36, 12) and not {*rest.captions()} & {*held.captions()}
     said = [held.caption(row) for row in range(len(held))]
     assert {*rest.captions(), *said} == {*pairs.captions()} and len(held.pictures.unique()) == int(held.pictures.max()) + 1 == 6
     row = next(row for row in range(len(pairs)) if pairs.caption(row) == said[5])
-    assert held.picture(5) == pairs.picture(row) and held.name(5) == pairs.name(row)
-    few, many = parted(Pairs.open([world], captions=False), 0.25, 3)[1], parted(pairs, 0.25, 4)[1]
+    assert held.image_bytes(5) == pairs.image_bytes(row) and held.name(5) == pairs.image_id(row)
+    few, many = parted(ImageTextPairs.open([world], captions=False), 0.25, 3)[1], parted(pairs, 0.25, 4)[1]
     assert {few.name(row) for row in range(len(few))} == {held.name(row) for row in range(len(held))}
     assert {*many.captions()} != {*said}
 

@@ -49,9 +49,9 @@ def test_gather_stacks_the_rows_of_all_ranks_and_returns_the_sum_of_their_gradie
 def test_one_process_needs_no_group():
     row, layer = torch.ones(2, 3, requires_grad=True), torch.nn.Linear(3, 3)
     assert not ranks.launched() and ranks.start("cpu") == torch.device("cpu") and not torch.distributed.is_initialized()
-    assert (ranks.rank(), ranks.world(), ranks.is_main()) == (0, 1, True)
+    assert (ranks.rank(), ranks.world_size(), ranks.is_main()) == (0, 1, True)
     assert ranks.gather(row) is row and ranks.wrap(layer) is layer
-    assert ranks.gather_ids(row).equal(row) and ranks.average(row).equal(row)
+    assert ranks.gather_detached(row).equal(row) and ranks.mean_over_ranks(row).equal(row)
     ranks.barrier()
     ranks.stop()
 

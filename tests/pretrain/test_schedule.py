@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from torch import nn
 
-from pretrain.method import Rule
+from pretrain.method import ParameterRule
 from pretrain.schedule import SCHEDULES, groups, linear, set_rate, stairs
 
 GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[1] / "golden") / "metrics"
@@ -58,7 +58,7 @@ class Tower(nn.Module):
 
 def test_every_trainable_parameter_is_in_one_group_by_the_last_rule_that_matches():
     tower = Tower()
-    made = groups(tower, [Rule("head|qkv", rate=3, decay=5), Rule("head", rate=2)], rate=1e-4, decay=0.01)
+    made = groups(tower, [ParameterRule("head|qkv", rate=3, decay=5), ParameterRule("head", rate=2)], rate=1e-4, decay=0.01)
     place = {id(parameter): (group["peak"], group["weight_decay"]) for group in made for parameter in group["params"]}
     told = {name: place.get(id(parameter)) for name, parameter in tower.named_parameters()}
     undecayed = ["norm.weight", "norm1.weight", "LayerNorm.weight", "relative_position_bias_table"]
@@ -78,7 +78,7 @@ def test_every_trainable_parameter_is_in_one_group_by_the_last_rule_that_matches
 
 def test_the_rate_of_a_group_follows_the_schedule_from_its_peak():
     tower = Tower()
-    optimizer = torch.optim.AdamW(groups(tower, [Rule("head", rate=2)], rate=1e-4, decay=0.01))
+    optimizer = torch.optim.AdamW(groups(tower, [ParameterRule("head", rate=2)], rate=1e-4, decay=0.01))
     assert {group["lr"] for group in optimizer.param_groups} == {1e-4, 2e-4}
     for factor in (0.5, 0.0, 0.25):
         set_rate(optimizer, factor)

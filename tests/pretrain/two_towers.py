@@ -29,7 +29,7 @@ class TwoTowers(Method):
 
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         image, text = self.embed_image(batch.images), self.embed_text(batch.text)
-        same = batch.persons[:, None] == ranks.gather_ids(batch.persons)
+        same = batch.persons[:, None] == ranks.gather_detached(batch.persons)
         return {"itc": losses.itc(image, text, ranks.gather(image), ranks.gather(text), same, 1 / self.scale)}
 
     def embed_image(self, images: Tensor) -> Tensor:

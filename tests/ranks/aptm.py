@@ -46,7 +46,7 @@ def trained(name: str, rows: slice, **aptm: object) -> Trained:
     loss = torch.stack(list(found.values())).sum()
     loss.backward()
     wrapped(part(uneven(batch), rows), STEP)  # DistributedDataParallel tells now whether a parameter had no gradient
-    return ranks.average(loss.detach()), gradients(method)
+    return ranks.mean_over_ranks(loss.detach()), gradients(method)
 
 
 def gradients(method: Aptm) -> dict[str, Tensor]:
@@ -64,9 +64,9 @@ def main() -> None:
     everyone = slice(0, ROWS)
     alone = {name: trained(name, everyone) for name in (*ONES, "all")}
     shared = trained("iam", everyone, prompts_per_image=False)
-    assert ranks.world() == 1
+    assert ranks.world_size() == 1
     ranks.start("cpu")
-    world, own = ranks.world(), ROWS // ranks.world()
+    world, own = ranks.world_size(), ROWS // ranks.world_size()
     mine = slice(ranks.rank() * own, (ranks.rank() + 1) * own)
     for name, one in alone.items():
         same(trained(name, mine), one)

@@ -11,7 +11,7 @@ from pretrain import ranks
 
 def main() -> None:
     assert ranks.start("cpu") == torch.device("cpu") == ranks.start("cpu")
-    rank, world = ranks.rank(), ranks.world()
+    rank, world = ranks.rank(), ranks.world_size()
     assert ranks.is_main() == (rank == 0)
     own = torch.arange(6.0).reshape(2, 3).add(10 * rank).requires_grad_()
     rows = ranks.gather(own)
@@ -20,14 +20,14 @@ def main() -> None:
     (rows * weight).T.sum().backward()
     total = sum(r + 1 for r in range(world))
     assert own.grad is not None and own.grad.tolist() == [[total * (2 * rank + i + 1.0)] * 3 for i in range(2)]
-    ids = ranks.gather_ids(torch.tensor([rank, 7]))
+    ids = ranks.gather_detached(torch.tensor([rank, 7]))
     assert ids.tolist() == [x for r in range(world) for x in (r, 7)]
-    assert not ranks.gather_ids(own).requires_grad and not ranks.average(own).requires_grad
-    assert ranks.average(torch.tensor(float(rank))) == (world - 1) / 2
+    assert not ranks.gather_detached(own).requires_grad and not ranks.mean_over_ranks(own).requires_grad
+    assert ranks.mean_over_ranks(torch.tensor(float(rank))) == (world - 1) / 2
     assert isinstance(ranks.wrap(torch.nn.Linear(2, 2)), DistributedDataParallel) == (world > 1)
     for failing in range(world):
         try:
-            with ranks.together():
+            with ranks.raise_on_all_ranks():
                 if rank == failing:
                     raise UserError(f"rank {rank} cannot")
         except UserError as error:
@@ -36,7 +36,7 @@ def main() -> None:
             raise AssertionError
     ranks.barrier()
     ranks.stop()
-    assert ranks.world() == 1
+    assert ranks.world_size() == 1
     sys.stdout.write(f"rank {rank} of {world}\n")
 
 

@@ -28,9 +28,9 @@ class Towers(nn.Module):
 
     def forward(self, picture: Tensor, caption: Tensor, person: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
         image, text, prompts = (nn.functional.normalize(x, dim=-1) for x in (self.see(picture), self.read(caption), self.prompts))
-        same = person[:, None] == ranks.gather_ids(person)
-        known = ranks.average((labels >= 0).sum(0).float())
-        asked = ranks.average((targets >= 0).sum().float())
+        same = person[:, None] == ranks.gather_detached(person)
+        known = ranks.mean_over_ranks((labels >= 0).sum(0).float())
+        asked = ranks.mean_over_ranks((targets >= 0).sum().float())
         contrast = losses.itc(image, text, self.gather(image), self.gather(text), same, self.temperature)
         named = losses.attribute_contrast(image, prompts, labels, self.temperature, 0.1, known)
         return contrast + named + losses.masked_words(self.say(image), targets, asked)
@@ -51,7 +51,7 @@ def trained(gather: Gather, rows: slice) -> tuple[Tensor, Tensor]:
     loss = wrapped(*(x[rows] for x in batch))
     loss.backward()
     gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-    return ranks.average(loss.detach()), gradient
+    return ranks.mean_over_ranks(loss.detach()), gradient
 
 
 def threads_of_the_group() -> list[str]:
@@ -69,15 +69,15 @@ def threads_of_the_group() -> list[str]:
 
 def main() -> None:
     alone = trained(ranks.gather, slice(None))
-    assert ranks.world() == 1
+    assert ranks.world_size() == 1
     ranks.start("cpu")
-    own = ROWS // ranks.world()
+    own = ROWS // ranks.world_size()
     mine = slice(ranks.rank() * own, (ranks.rank() + 1) * own)
     for one, many in zip(alone, trained(ranks.gather, mine), strict=True):
         torch.testing.assert_close(many, one, rtol=1e-5, atol=1e-7)
-    cut = trained(ranks.gather_ids, mine)[1]  # columns without gradient point elsewhere, so the comparison above can fail
+    cut = trained(ranks.gather_detached, mine)[1]  # columns without gradient point elsewhere, so the comparison above can fail
     if ranks.is_main():
-        words = {"world": ranks.world(), "loss": float(alone[0]), "cut": float(torch.cosine_similarity(cut, alone[1], dim=0))}
+        words = {"world": ranks.world_size(), "loss": float(alone[0]), "cut": float(torch.cosine_similarity(cut, alone[1], dim=0))}
         sys.stdout.write(json.dumps(words) + "\n")
     ranks.stop()
     assert threads_of_the_group() == []

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mals.errors import ModelMissing, UserError
 from pretrain.method import Text
-from pretrain.weights import in_cache
+from pretrain.weights import find_in_cache
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 FILES = ("tokenizer.json", "vocab.txt")
@@ -234,7 +234,7 @@ def _file(source: str) -> Path:
         if not found:
             raise UserError(f"the folder {source} has neither {' nor '.join(FILES)}")
         return found[0]
-    if (cached := in_cache(source, FILES, "the tokenizer ")) is not None:
+    if (cached := find_in_cache(source, FILES, "the tokenizer ")) is not None:
         return cached
     raise ModelMissing(
         f"there is no tokenizer {source}: no file or folder of that name, and none in the Hugging Face cache; "
@@ -242,7 +242,7 @@ def _file(source: str) -> Path:
     )
 
 
-def pre_caption(caption: str, max_words: int = MAX_WORDS, plain: bool = False) -> str:
+def clean_caption(caption: str, max_words: int = MAX_WORDS, plain: bool = False) -> str:
     """The first words of a caption; `plain` keeps letters a-z and digits alone, as APTM does with test captions of ICFG and RSTP."""
     words = re.sub(r"[^0-9a-z]+", " ", caption.lower()) if plain else caption
     cut = " ".join(words.split()[:max_words])

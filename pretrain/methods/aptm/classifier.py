@@ -31,8 +31,8 @@ class Norm(nn.Module):
             raise UserError("the classifier needs 2 pictures a step for each process; raise batch")
         with torch.no_grad():
             variance, mean = torch.var_mean(x.float(), 0)
-            self.mean.lerp_(ranks.average(mean), SHARE)
-            self.variance.lerp_(ranks.average(variance), SHARE)
+            self.mean.lerp_(ranks.mean_over_ranks(mean), SHARE)
+            self.variance.lerp_(ranks.mean_over_ranks(variance), SHARE)
         return batch_norm(x, None, None, self.weight, self.bias, training=True)
 
 

@@ -28,16 +28,16 @@ from pretrain import losses, ranks
 from pretrain.config import Aptm as Settings
 from pretrain.config import Training
 from pretrain.data.random_numbers import uniform
-from pretrain.data.rows import Pairs
+from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers.wordpiece import Tokenizer
-from pretrain.method import Ability, Batch, Method, Rule, Text, Wants
+from pretrain.method import Ability, Batch, DataNeeds, Method, ParameterRule, Text
 from pretrain.methods.aptm import published_weights
 from pretrain.methods.aptm.classifier import classifier
 from pretrain.methods.aptm.initial_weights import CLASSIFIER, EMBEDDED, late, start_vision
 from pretrain.precision import cosines
 from pretrain.towers.bert import Bert, KeysValues, Texts
 from pretrain.towers.swin import Swin
-from pretrain.weights import load
+from pretrain.weights import load_state
 
 Masked = Callable[[int], tuple[Text, Tensor]]  # step -> prompts with some tokens replaced, and which ones: [2A, P], -100 elsewhere
 
@@ -76,12 +76,12 @@ class Aptm(Method):
     title = "APTM (Yang et al., ACM MM 2023)"
 
     @classmethod
-    def wanted(cls, config: Training) -> Wants:
+    def data_needs(cls, config: Training) -> DataNeeds:
         settings, weights = settings_of(config), settings_of(config).weights
-        return Wants(
+        return DataNeeds(
             captions=settings.reads,
             masked=settings.reads and weights.mlm > 0,
-            other="eda" if settings.reads and (weights.itc_eda or weights.itm_eda) else "none",
+            second_caption="eda" if settings.reads and (weights.itc_eda or weights.itm_eda) else "none",
             attributes=settings.recognises,
             space=settings.space,
             need="the classifier needs" if settings.classifier else NEED,
@@ -90,12 +90,12 @@ class Aptm(Method):
         )
 
     @classmethod
-    def texts(cls, config: Training) -> list[str]:
+    def vocabulary_texts(cls, config: Training) -> list[str]:
         return [prompt for pair in load_space(settings_of(config).space).prompts for prompt in pair]
 
     @classmethod
     def build(cls, config: Training, tokenizer: Tokenizer) -> Self:
-        prompts = tokenizer.encode(cls.texts(config), multiple=1)
+        prompts = tokenizer.encode(cls.vocabulary_texts(config), multiple=1)
 
         def masked(step: int) -> tuple[Text, Tensor]:
             chance = uniform((config.seed, step, PROMPTS), range(len(prompts.ids)), tokenizer.numbers)
@@ -105,12 +105,12 @@ class Aptm(Method):
         return cls(config, tokenizer.size, prompts, masked)
 
     @classmethod
-    def inherited(cls, config: Training) -> dict[str, Any]:
+    def inherited_settings(cls, config: Training) -> dict[str, Any]:
         sizes = {part: {**getattr(config, part).model_dump(mode="json"), "start": None} for part in ("vision", "words")}
         return {**sizes, "aptm": {"proj": settings_of(config).proj}}
 
     @classmethod
-    def read(cls, source: str) -> dict[str, Tensor]:
+    def read_weights(cls, source: str) -> dict[str, Tensor]:
         return published_weights.read_aptm(source)
 
     def __init__(self, config: Training, vocabulary: int, prompts: Text, masked_prompts: Masked) -> None:
@@ -144,28 +144,28 @@ class Aptm(Method):
         self.register_buffer("prompt_mask", prompts.mask, persistent=False)
         self.register_buffer("value_weights", torch.ones(len(prompts.ids) // 2, 2), persistent=False)
         self.classifier = classifier(width, len(prompts.ids) // 2) if self.settings.classifier else None
-        self.wants = self.wanted(config)
+        self.needs = self.data_needs(config)
         self.abilities = self._learnt()
         if not self.settings.reads and not self.settings.recognises:
             raise UserError("aptm.weights are all 0: there is nothing to train")
         self._freeze_untrained()
 
-    def begin(self, config: Training, pairs: Pairs) -> None:
+    def load_initial_weights(self, config: Training, pairs: ImageTextPairs) -> None:
         """Weights of the whole instead of those of its towers; what words.start does not have of the text encoder learns faster."""
         new: list[str] = []
         if self.settings.balanced and pairs.labels is not None:
             self.balance(pairs.labels)
         if config.start:
-            load(self, self.read(config.start), config.start, CLASSIFIER)
+            load_state(self, self.read_weights(config.start), config.start, CLASSIFIER)
         else:
             if config.vision.start:
                 start_vision(self.swin, config.vision.start)
             if config.words.start:
                 new = [f"bert.{name}" for name in published_weights.start_bert(self.bert, config.words.start)]
         if new:
-            self.rules = (*self.rules, Rule("|".join(f"^{re.escape(name)}$" for name in new), rate=config.optimizer.new_rate))
+            self.rules = (*self.rules, ParameterRule("|".join(f"^{re.escape(name)}$" for name in new), rate=config.optimizer.new_rate))
         if config.optimizer.late_rate != 1:
-            self.rules = (*self.rules, Rule(late(config), rate=config.optimizer.late_rate))
+            self.rules = (*self.rules, ParameterRule(late(config), rate=config.optimizer.late_rate))
 
     def parts(self) -> dict[str, Sequence[nn.Module]]:
         return {
@@ -174,7 +174,7 @@ class Aptm(Method):
             "cross encoder (BERT, last layers)": list(self.bert.cross_layers),
         }
 
-    def starts(self, config: Training) -> dict[str, tuple[str | None, bool]]:
+    def initial_weights(self, config: Training) -> dict[str, tuple[str | None, bool]]:
         vision = config.vision.start
         return {"The vision encoder": (vision, vision not in (None, EMBEDDED)), "The text encoder": (config.words.start, False)}
 
@@ -188,24 +188,24 @@ class Aptm(Method):
         """See pretrain.method.Method; which losses there are follows from the weights."""
         tokens = self.swin(batch.images).tokens
         if self.classifier is not None and batch.labels is not None:
-            known = ranks.average((batch.labels >= 0).sum().float())
+            known = ranks.mean_over_ranks((batch.labels >= 0).sum().float())
             return {"classifier": losses.classified(self.classifier(tokens[:, 0]), batch.labels, known)}
         image = self._image(tokens)
-        texts = self._captions(batch) if self.wants.captions else {}
+        texts = self._captions(batch) if self.needs.captions else {}
         targets = None
-        if self.wants.attributes:
+        if self.needs.attributes:
             prompts, targets = self._prompts(step)
             texts |= prompts
         read = {name: replace(texts[name], given=states) for name, states in zip(texts, self.bert.read(list(texts.values())), strict=True)}
         found: dict[str, Tensor] = {}
         questions: dict[str, Question] = {}
-        if self.wants.captions:
+        if self.needs.captions:
             features = {name: self._text(read[name].given) for name in SAID if name in read}
             found |= self._contrast(features, image, batch.persons)
             rivals = self._rivals(features, image, batch.persons, step)
             questions |= self._ask_captions(read, rivals, batch)
             tokens = self._with_rivals(tokens, rivals)
-        if self.wants.attributes:
+        if self.needs.attributes:
             assert batch.labels is not None
             found |= self._contrast_prompts(read, image, batch.labels)
             questions |= self._ask_prompts(read, batch.labels, targets, step)
@@ -264,7 +264,7 @@ class Aptm(Method):
     def match(self, states: Tensor, mask: Tensor, keys: KeysValues, images: Tensor | None = None) -> Tensor:
         return self.itm_head(self.bert.fuse(states, mask, keys, images, starts(mask)))
 
-    def believe(self, prompts: Text, states: Tensor, images: Tensor, published: bool = False) -> Tensor:
+    def score_prompts(self, prompts: Text, states: Tensor, images: Tensor, published: bool = False) -> Tensor:
         tokens, asked = self.swin(images).tokens, self._judges(published)
         found = torch.zeros(len(images), len(states), device=states.device)
         if "contrast" in asked:
@@ -273,7 +273,7 @@ class Aptm(Method):
             found += self.match_all(states, prompts.mask, self.bert.project(tokens), len(images)).T
         return found
 
-    def believed_by(self, published: bool = False) -> str:
+    def score_name(self, published: bool = False) -> str:
         return SCORES[self._judges(published)]
 
     def _judges(self, published: bool) -> tuple[str, ...]:
@@ -294,9 +294,9 @@ class Aptm(Method):
     def _captions(self, batch: Batch) -> dict[str, Texts]:
         """The captions, what EDA made of them and the masked ones, as far as they are wanted."""
         found = {"caption": Texts(batch.text.ids, batch.text.mask, batch.text.mask)}
-        if self.wants.other == "eda" and batch.other is not None:
-            found["eda"] = Texts(batch.other.ids, batch.other.mask, batch.other.mask)
-        if self.wants.masked and batch.masked is not None and batch.targets is not None:
+        if self.needs.second_caption == "eda" and batch.second_text is not None:
+            found["eda"] = Texts(batch.second_text.ids, batch.second_text.mask, batch.second_text.mask)
+        if self.needs.masked and batch.masked is not None and batch.targets is not None:
             found["masked"] = Texts(batch.masked.ids, batch.masked.mask, batch.targets != -100)
         return found
 
@@ -313,7 +313,7 @@ class Aptm(Method):
         return found | {"masked_prompt": Texts(masked, mask, targets != -100)}, targets
 
     def _itc(self, image: Tensor, text: Tensor, persons: Tensor) -> Tensor:
-        everyone = ranks.gather_ids(persons)
+        everyone = ranks.gather_detached(persons)
         if self.settings.itc_gather == "reference":  # every process has the loss of all rows, and passes on the gradient of its own
             image, text, persons = own_slice(image), own_slice(text), everyone
             return losses.itc(image, text, image, text, persons[:, None] == everyone, self.temp)
@@ -330,7 +330,7 @@ class Aptm(Method):
         asked = {name: text for name, text in features.items() if self.weighs(f"itm{SAID[name]}")}
         if not asked:
             return {}
-        collect = ranks.gather_ids if self._everywhere else Tensor.detach
+        collect = ranks.gather_detached if self._everywhere else Tensor.detach
         images, everyone = collect(image), collect(persons)
         same, found = persons[:, None] == everyone, {}
         for number, (name, text) in enumerate(asked.items()):
@@ -343,13 +343,13 @@ class Aptm(Method):
     @property
     def _everywhere(self) -> bool:
         """Whether negatives are of all processes, and there are several."""
-        return ranks.world() > 1 and self.settings.negatives == "all"
+        return ranks.world_size() > 1 and self.settings.negatives == "all"
 
     def _chance(self, rows: int, step: int, use: int, device: torch.device) -> Tensor:
         """Two numbers for each row in [0, 1), [B, 2], which follow from its place in the whole batch."""
         own = slice(ranks.rank() * rows, (ranks.rank() + 1) * rows)
         draws = generator(device, self.seed, step, use)
-        return torch.rand(ranks.world() * rows, 2, generator=draws, device=device, dtype=torch.float64)[own]
+        return torch.rand(ranks.world_size() * rows, 2, generator=draws, device=device, dtype=torch.float64)[own]
 
     def _with_rivals(self, tokens: Tensor, rivals: Mapping[str, Rivals]) -> Tensor:
         """The tokens of all pictures that are looked at [I, N, C]: the own ones, and after them those of other processes' rivals."""
@@ -368,7 +368,7 @@ class Aptm(Method):
             if self._everywhere:
                 wide = (0, self.longest - mask.shape[1])  # the same on every process
                 states, mask = pad(states, (0, 0, *wide)), pad(mask, wide)
-                others, masks, pictures = ranks.gather(states), ranks.gather_ids(mask), own + number * rows
+                others, masks, pictures = ranks.gather(states), ranks.gather_detached(mask), own + number * rows
             masks = torch.cat([mask, mask, masks[one.texts]])
             pairs = Texts(torch.cat([states, states, others[one.texts]]), masks, starts(masks), torch.cat([own, pictures, own]))
             wrong = torch.where(one.none, -100, 0)
@@ -379,14 +379,14 @@ class Aptm(Method):
 
     def _matched(self, true: Tensor) -> Callable[[Tensor], Tensor]:
         """The loss of pairs that are true, false or not to be counted [R]."""
-        count = ranks.average((true != -100).sum().float()) if self._everywhere else None
+        count = ranks.mean_over_ranks((true != -100).sum().float()) if self._everywhere else None
         return lambda fused: losses.matching(self.itm_head(fused), true, count)
 
     def _ask_words(self, texts: Texts, targets: Tensor | None) -> Question:
         """The words behind the masks of texts, targets [R, L]."""
         assert targets is not None
         hidden = targets != -100
-        count = ranks.average(hidden.sum().float())
+        count = ranks.mean_over_ranks(hidden.sum().float())
         return Question(texts, lambda scores: losses.masked_words(scores, targets[hidden], count))
 
     def _answers(self, questions: Mapping[str, Question], tokens: Tensor) -> dict[str, Tensor]:
@@ -404,7 +404,7 @@ class Aptm(Method):
         """IAC."""
         if not self.settings.weights.iac:
             return {}
-        known, prompts = ranks.average((labels >= 0).sum(0).float()), self._text(read["prompt"].given)
+        known, prompts = ranks.mean_over_ranks((labels >= 0).sum(0).float()), self._text(read["prompt"].given)
         loss = losses.attribute_contrast(image, prompts, labels, self.temp, self.settings.smoothing, known, self._weighed(labels))
         return {"iac": loss}
 
@@ -415,7 +415,7 @@ class Aptm(Method):
             states, mask = read["prompt"].given, read["prompt"].mask
             asked = self._asked(len(labels), step)
             answers = true.gather(1, asked)
-            count, weights = ranks.average((answers >= 0).sum(0).float()), self._weighed(answers, asked)
+            count, weights = ranks.mean_over_ranks((answers >= 0).sum(0).float()), self._weighed(answers, asked)
 
             def matched(fused: Tensor) -> Tensor:
                 logits = self.itm_head(fused).unflatten(0, asked.shape)
@@ -444,13 +444,13 @@ class Aptm(Method):
         """The numbers of the prompts that IAM asks each row about, no two alike: [B, prompts], drawn for the rows of all processes."""
         prompts = self.get_buffer("prompt_ids")
         draws = generator(prompts.device, self.seed, step, ASKED)
-        everyone = ranks.world() * rows if self.settings.prompts_per_image else 1
+        everyone = ranks.world_size() * rows if self.settings.prompts_per_image else 1
         order = torch.rand(everyone, len(prompts), generator=draws, device=prompts.device).argsort(1)[:, : self.settings.prompts]
         return order[ranks.rank() * rows :][:rows] if everyone > 1 else order.expand(rows, -1)
 
     def _shown(self, true: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """For each prompt that is true of any row of any process one of these rows: those that are this process's, prompts and rows [M]."""
-        everyone = ranks.gather_ids(true)
+        everyone = ranks.gather_detached(true)
         draws = generator(true.device, self.seed, step, SHOWN)
         chance = torch.rand(everyone.shape, generator=draws, device=true.device).masked_fill(everyone != 1, -1.0)
         best, row = chance.max(0)
@@ -483,7 +483,7 @@ def starts(mask: Tensor) -> Tensor:
 
 def own_slice(own: Tensor) -> Tensor:
     """Rows of all ranks, of which only this one's carry a gradient: 1 / ranks of the whole one, as the authors' gather gives."""
-    everyone = ranks.gather_ids(own.detach())
+    everyone = ranks.gather_detached(own.detach())
     if len(everyone) == len(own):
         return own
     first = ranks.rank() * len(own)

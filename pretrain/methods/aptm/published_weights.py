@@ -13,7 +13,7 @@ from torch import Tensor
 from mals.errors import UserError
 from pretrain.towers.bert import Bert
 from pretrain.towers.swin import Swin
-from pretrain.weights import listed, load, tensors
+from pretrain.weights import first_names, load_state, read_tensors
 
 BLOCK, LAYER = "vision_encoder.layers.#.blocks.#", "text_encoder.bert.encoder.layer.#"
 NAMES = {  # the authors' name of a module or parameter -> ours; # stands for a number
@@ -93,48 +93,48 @@ def from_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
             raise UserError(f"{source} holds a word head that is not tied to its word embeddings, which is another model")
     wanted = [name for name in state if name not in TIED and not REBUILT.fullmatch(name)]
     if unknown := [name for name in wanted if ours(name) is None]:
-        raise UserError(f"{source} is not a checkpoint of APTM: it has {listed(unknown)}")
+        raise UserError(f"{source} is not a checkpoint of APTM: it has {first_names(unknown)}")
     return {str(ours(name)): state[name] for name in wanted}
 
 
 def to_theirs(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of ours as the authors' code reads it (which rebuilds the rest itself)."""
     if unknown := [name for name in state if theirs(name) is None]:
-        raise UserError(f"the authors' code has no place for {listed(unknown)}")
+        raise UserError(f"the authors' code has no place for {first_names(unknown)}")
     named = {str(theirs(name)): value for name, value in state.items()}
     return {**named, **{copy: named[original] for copy, original in TIED.items() if original in named}}
 
 
 def read_aptm(source: str) -> dict[str, Tensor]:
     """A whole APTM under our names: the authors' checkpoint (a .pth with `model`, or safetensors), or our own model.safetensors."""
-    state = tensors(source)
+    state = read_tensors(source)
     if any(name.startswith("vision_encoder.") for name in state):
         return from_theirs(state, source)
     if not any(name.startswith("swin.") for name in state):
-        raise UserError(f"{source} is not a checkpoint of APTM: it has {listed(state) or 'no tensor'}")
+        raise UserError(f"{source} is not a checkpoint of APTM: it has {first_names(state) or 'no tensor'}")
     return state
 
 
 def start_swin(swin: Swin, source: str) -> None:
     """Start from Microsoft's swin_base_patch4_window7_224_22k.pth; tables of relative positions are resampled to our windows."""
-    state = {f"vision_encoder.{name}": value for name, value in tensors(source).items() if not name.startswith("head.")}
+    state = {f"vision_encoder.{name}": value for name, value in read_tensors(source).items() if not name.startswith("head.")}
     read = {name.removeprefix("swin."): value for name, value in from_theirs(state, source).items()}
     for name, own in swin.state_dict().items():
         if name.endswith("bias_table") and name in read and len(read[name]) != len(own):
             read[name] = resample(read[name], round(len(own) ** 0.5))
-    load(swin, read, source)
+    load_state(swin, read, source)
 
 
 def start_bert(bert: Bert, source: str) -> list[str]:
     """Start from bert-base-uncased (file, folder, hub id); returns the parameters that it does not have, which stay as they were."""
     state = {}
-    for name, value in tensors(source).items():
+    for name, value in read_tensors(source).items():
         name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))  # as Google named them
         name = name if name.startswith(("bert.", "cls.")) else f"bert.{name}"
         if not name.startswith(("bert.pooler.", "cls.seq_relationship.")):
             state[f"text_encoder.{name}"] = value
     read = {name.removeprefix("bert."): value for name, value in from_theirs(state, source).items()}
-    return load(bert, read, source, optional=r"layers\.\d+\.cross|head\.")
+    return load_state(bert, read, source, optional=r"layers\.\d+\.cross|head\.")
 
 
 def resample(table: Tensor, size: int) -> Tensor:

@@ -12,27 +12,27 @@ import torch
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.data.augment import Augment
-from pretrain.data.loader import Loader, Pairs, order
+from pretrain.data.augment import ImageTransform
+from pretrain.data.loader import ImageTextPairs, Loader, order
 from pretrain.data.synonyms import synonyms as synonyms_of
 from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
-from pretrain.method import Wants
+from pretrain.method import DataNeeds
 from tests.conftest import ROOT, environment
 from tests.pretrain.packs import cuhk_list, mals_list, packed, rewritten
 
 CLASSES = load_space("market1501").classes
-LOOK = Augment(32, 16)
-STILL = Augment(32, 16, flip=False, augment=False, erase=0.0)
-ALL = Wants(masked=True, other="same_person", attributes=True)
+LOOK = ImageTransform(32, 16)
+STILL = ImageTransform(32, 16, flip=False, augment=False, erase=0.0)
+ALL = DataNeeds(masked=True, second_caption="same_person", attributes=True)
 ORDER = [[0, 1, 4, 17, 10], [7, 13, 17, 3, 12]]  # of seed 42: what old checkpoints go on with
 
 TRAINER = """
 import sys, time, psutil
-from pretrain.data.loader import Loader, Pairs
-from pretrain.method import Wants
+from pretrain.data.loader import Loader, ImageTextPairs
+from pretrain.method import DataNeeds
 from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
-pairs = Pairs.open(sys.argv[1:])
-loader = Loader(pairs, Tokenizer.of(train_vocabulary(pairs.captions(), 100)), Wants(), batch=4, seed=1, workers=2)
+pairs = ImageTextPairs.open(sys.argv[1:])
+loader = Loader(pairs, Tokenizer.of(train_vocabulary(pairs.captions(), 100)), DataNeeds(), batch=4, seed=1, workers=2)
 next(iter(loader))
 print(*(process.pid for process in psutil.Process().children(recursive=True)), flush=True)
 time.sleep(100)
@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pairs(folder):
-    return Pairs.open([folder], classes=CLASSES)
+    return ImageTextPairs.open([folder], classes=CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def facts(batches):
         words["text"] += tokens(part.text)
         words["masked"] += tokens(part.masked)
         words["targets"] += tokens(part.text, part.targets)
-        words["other"] += tokens(part.other)
+        words["other"] += tokens(part.second_text)
     return found, words
 
 
@@ -114,8 +114,8 @@ def test_a_batch_is_what_the_rows_say(pairs, tokenizer, load):
 
 
 def test_what_is_not_wanted_is_not_there(load):
-    (batch,) = take(load(Wants()), 1)
-    assert batch.masked is None and batch.targets is None and batch.other is None and batch.labels is None
+    (batch,) = take(load(DataNeeds()), 1)
+    assert batch.masked is None and batch.targets is None and batch.second_text is None and batch.labels is None
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -164,11 +164,11 @@ def test_the_trainers_own_chance_is_left_alone(load):
 
 
 def test_sides_change_places_when_a_picture_is_flipped(tmp_path):
-    data = Pairs.open([(mals_list(tmp_path, 24, sides=True), tmp_path / "images")])
+    data = ImageTextPairs.open([(mals_list(tmp_path, 24, sides=True), tmp_path / "images")])
     words = Tokenizer.of(train_vocabulary(data.captions(), 200))
-    only = Augment(32, 16, augment=False, erase=0.0)
+    only = ImageTransform(32, 16, augment=False, erase=0.0)
     still, moved, kept = (
-        take(Loader(data, words, Wants(), batch=24, seed=1, look=look, exchange=exchange), 1)[0]
+        take(Loader(data, words, DataNeeds(), batch=24, seed=1, look=look, exchange=exchange), 1)[0]
         for look, exchange in ((STILL, True), (only, True), (only, False))
     )
     flipped = (still.images != moved.images).flatten(1).any(1)
@@ -186,11 +186,11 @@ def test_as_published_captions_are_as_wide_as_they_may_be_and_padding_is_masked(
 
 
 def test_the_second_caption_is_of_another_row_of_the_person(tmp_path):
-    data = Pairs.open([(cuhk_list(tmp_path), tmp_path / "images")])
+    data = ImageTextPairs.open([(cuhk_list(tmp_path), tmp_path / "images")])
     words = Tokenizer.of(train_vocabulary(data.captions(), 200))
-    (batch,) = take(Loader(data, words, Wants(other="same_person"), batch=8, seed=1, look=STILL), 1)
+    (batch,) = take(Loader(data, words, DataNeeds(second_caption="same_person"), batch=8, seed=1, look=STILL), 1)
     said = {tuple(row): at for at, row in enumerate(tokens(words.encode(list(data.captions()))))}
-    others = [said[tuple(row)] for row in tokens(batch.other)]
+    others = [said[tuple(row)] for row in tokens(batch.second_text)]
     assert all(other != row and other // 4 == row // 4 for other, row in zip(others, batch.rows.tolist(), strict=True))
 
 
@@ -198,7 +198,7 @@ def test_a_person_with_one_row_has_its_second_caption_from_another_captioner(pai
     (batch,) = take(load(batch=len(pairs)), 1)
     counts = pairs.persons.bincount()[batch.persons]
     expected = tokens(tokenizer.encode(["a person"]))[0]
-    assert all((row == expected) == (int(count) == 1) for row, count in zip(tokens(batch.other), counts, strict=True))
+    assert all((row == expected) == (int(count) == 1) for row, count in zip(tokens(batch.second_text), counts, strict=True))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -206,8 +206,8 @@ def test_a_picture_that_cannot_be_read_is_replaced_and_named_once(tmp_path, toke
     file = mals_list(tmp_path, 12)
     (tmp_path / "images" / "3.jpg").write_bytes((tmp_path / "images" / "3.jpg").read_bytes()[:200])
     (tmp_path / "images" / "5.jpg").unlink()
-    data = Pairs.open([(file, tmp_path / "images")])
-    loader = Loader(data, tokenizer, Wants(), batch=12, seed=1, look=STILL, workers=workers)
+    data = ImageTextPairs.open([(file, tmp_path / "images")])
+    loader = Loader(data, tokenizer, DataNeeds(), batch=12, seed=1, look=STILL, workers=workers)
     batches = take(loader, 3)
     told = capsys.readouterr().err
     assert told.count("3.jpg: the picture cannot be read") == 1 == told.count("5.jpg: the picture cannot be read")
@@ -215,7 +215,7 @@ def test_a_picture_that_cannot_be_read_is_replaced_and_named_once(tmp_path, toke
     for batch in batches:
         assert not {3, 5} & set(batch.rows.tolist()) and len(batch.rows) == 12
         assert batch.text.ids.equal(tokenizer.encode([data.caption(row) for row in batch.rows.tolist()]).ids)
-    again = take(Loader(data, tokenizer, Wants(), batch=12, seed=1, look=STILL), 3)
+    again = take(Loader(data, tokenizer, DataNeeds(), batch=12, seed=1, look=STILL), 3)
     assert all(one.rows.equal(two.rows) for one, two in zip(batches, again, strict=True))
 
 
@@ -229,8 +229,8 @@ def test_a_broken_picture_of_a_packed_set_is_replaced_too(tmp_path, tokenizer, c
         values[4] = {"bytes": None, "path": "y.jpg"}
         return table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
 
-    data = Pairs.open([rewritten(packed(tmp_path / "run", 12), broken)])
-    loader = Loader(data, tokenizer, Wants(), batch=len(data), seed=1, look=STILL)
+    data = ImageTextPairs.open([rewritten(packed(tmp_path / "run", 12), broken)])
+    loader = Loader(data, tokenizer, DataNeeds(), batch=len(data), seed=1, look=STILL)
     assert not {2, 4} & set(take(loader, 1)[0].rows.tolist())
     assert "row 2: the picture cannot be read" in capsys.readouterr().err and set(loader.unreadable) == {2, 4}
 
@@ -242,23 +242,23 @@ def test_the_other_caption_of_eda_follows_from_seed_epoch_and_row_alone(load, pa
         """Row -> what was said of it, in the order of the epochs."""
         found = {}
         for batch in batches:
-            for row, ids, mask in zip(batch.rows.tolist(), batch.other.ids, batch.other.mask, strict=True):
+            for row, ids, mask in zip(batch.rows.tolist(), batch.second_text.ids, batch.second_text.mask, strict=True):
                 found.setdefault(row, []).append(tuple(ids[mask].tolist()))
         return found
 
-    whole = load(Wants(other="eda"), **given)
+    whole = load(DataNeeds(second_caption="eda"), **given)
     batches = take(whole, 2 * whole.per_epoch)
-    for batch, plain in zip(batches, take(load(Wants(), look=STILL), len(batches)), strict=True):
+    for batch, plain in zip(batches, take(load(DataNeeds(), look=STILL), len(batches)), strict=True):
         assert torch.equal(batch.text.ids, plain.text.ids) and torch.equal(batch.images, plain.images)
     rows = said(batches)
     assert sum(len({*texts}) == 2 for texts in rows.values()) > len(rows) / 2
     for rank in range(2):
-        part = take(load(Wants(other="eda"), rank=rank, world=2, step=3, workers=rank, **given), 2)
+        part = take(load(DataNeeds(second_caption="eda"), rank=rank, world=2, step=3, workers=rank, **given), 2)
         assert all(texts[0] in rows[row] for row, texts in said(part).items())
 
 
 def test_a_method_that_reads_no_captions_gets_none(load):
-    batch = take(load(Wants(captions=False, attributes=True)), 1)[0]
+    batch = take(load(DataNeeds(captions=False, attributes=True)), 1)[0]
     assert batch.text.ids.shape == batch.text.mask.shape == (8, 0) and batch.labels is not None and batch.masked is None
 
 
@@ -277,13 +277,13 @@ def test_a_set_without_one_good_picture_ends_with_a_sentence(tmp_path, tokenizer
     file = mals_list(tmp_path, 4)
     for picture in (tmp_path / "images").iterdir():
         picture.write_bytes(b"nothing")
-    data = Pairs.open([(file, tmp_path / "images")])
+    data = ImageTextPairs.open([(file, tmp_path / "images")])
     with pytest.raises(UserError, match=r"^none of 20 pictures can be read, the last because [^\n]*$"):
-        take(Loader(data, tokenizer, Wants(), batch=4, seed=1, look=STILL, workers=workers), 1)
+        take(Loader(data, tokenizer, DataNeeds(), batch=4, seed=1, look=STILL, workers=workers), 1)
 
 
 def test_what_the_data_cannot_give_is_refused(folder, load, pairs):
-    unlabelled = Pairs.open([folder])
+    unlabelled = ImageTextPairs.open([folder])
     with pytest.raises(UserError, match="no attribute labels, which the loss iac needs"):
         load(replace(ALL, need="the loss iac needs"), data=unlabelled)
     with pytest.raises(UserError, match=rf"a batch of 1,000 rows is more than the {len(pairs)} rows"):
@@ -291,4 +291,4 @@ def test_what_the_data_cannot_give_is_refused(folder, load, pairs):
     with pytest.raises(UserError, match="cannot be divided among 3 processes"):
         load(batch=8, world=3)
     with pytest.raises(UserError, match="come with fine-tuning"):
-        load(Wants(group=(4, 4)))
+        load(DataNeeds(group=(4, 4)))

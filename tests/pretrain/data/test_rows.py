@@ -15,7 +15,7 @@ from PIL import Image
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.data.rows import Decoder, NoCaptions, Pairs, Strings, decode, why
+from pretrain.data.rows import Decoder, ImageTextPairs, NoCaptions, Strings, decode_image, first_line
 from tests.pretrain.packs import cuhk_list, mals_list, packed, pictures, rewritten, written
 
 CLASSES = load_space("market1501").classes
@@ -36,20 +36,20 @@ def table_of(folder):
 
 
 def test_a_packed_data_set_is_read_row_by_row(folder):
-    pairs, table = Pairs.open([folder], classes=CLASSES), table_of(folder)
+    pairs, table = ImageTextPairs.open([folder], classes=CLASSES), table_of(folder)
     assert len(pairs) == len(table) > 32 and len(list((folder / "data").iterdir())) > 1
     assert list(pairs.captions()) == table["caption"].to_pylist()
     for row in np.random.default_rng(0).permutation(len(pairs)).tolist():
-        assert pairs.picture(row) == table["image"][row].as_py()["bytes"]
+        assert pairs.image_bytes(row) == table["image"][row].as_py()["bytes"]
         assert pairs.caption(row) == table["caption"][row].as_py()
-        assert pairs.others(row) == ["a person"]
+        assert pairs.other_captions(row) == ["a person"]
         values = table["attributes"][row].as_py()
         assert pairs.labels[row].tolist() == [-1 if values[name] is None else values[name] for name in CLASSES]
-    assert pairs.where(0).endswith(".parquet, row 0") and pairs.where(40) != pairs.where(8)
+    assert pairs.location(0).endswith(".parquet, row 0") and pairs.location(40) != pairs.location(8)
 
 
 def test_rows_of_one_person_have_one_number_and_rows_without_have_their_own(folder):
-    pairs, names = Pairs.open([folder]), table_of(folder)["person"].to_pylist()
+    pairs, names = ImageTextPairs.open([folder]), table_of(folder)["person"].to_pylist()
     numbers = pairs.persons.tolist()
     assert None in names and len(set(numbers)) == len({name for name in names if name}) + names.count(None)
     for name in {name for name in names if name}:
@@ -57,14 +57,14 @@ def test_rows_of_one_person_have_one_number_and_rows_without_have_their_own(fold
 
 
 def test_the_folder_of_a_run_and_a_single_file_are_data_sets_too(folder):
-    assert len(Pairs.open([folder.parent])) == len(Pairs.open([folder]))
+    assert len(ImageTextPairs.open([folder.parent])) == len(ImageTextPairs.open([folder]))
     file = sorted((folder / "data").iterdir())[0]
-    assert len(Pairs.open([file])) == pq.read_metadata(file).num_rows
+    assert len(ImageTextPairs.open([file])) == pq.read_metadata(file).num_rows
 
 
 def test_several_data_sets_are_numbered_through(folder, tmp_path):
     names = cuhk_list(tmp_path)
-    pairs, first = Pairs.open([folder, (names, tmp_path / "images")]), Pairs.open([folder])
+    pairs, first = ImageTextPairs.open([folder, (names, tmp_path / "images")]), ImageTextPairs.open([folder])
     assert len(pairs) == len(first) + 8 and pairs.labels is None
     assert pairs.caption(len(first)) == "caption 0 of picture 0" and pairs.caption(len(first) - 1) == first.caption(len(first) - 1)
     assert pairs.persons[: len(first)].equal(first.persons) and pairs.persons[len(first) :].min() > first.persons.max()
@@ -72,33 +72,33 @@ def test_several_data_sets_are_numbered_through(folder, tmp_path):
 
 def test_labels_go_by_name_and_in_the_order_that_is_asked_for(folder):
     some = {name: CLASSES[name] for name in reversed(list(CLASSES)[:3])}
-    assert Pairs.open([folder], classes=some).labels.equal(Pairs.open([folder], classes=CLASSES).labels[:, [2, 1, 0]])
+    assert ImageTextPairs.open([folder], classes=some).labels.equal(ImageTextPairs.open([folder], classes=CLASSES).labels[:, [2, 1, 0]])
 
 
 def test_a_list_of_mals_has_labels_and_every_row_is_a_person(tmp_path):
-    pairs = Pairs.open([(mals_list(tmp_path), tmp_path / "images")], classes=CLASSES)
+    pairs = ImageTextPairs.open([(mals_list(tmp_path), tmp_path / "images")], classes=CLASSES)
     assert len(pairs) == 12 == len(set(pairs.persons.tolist()))
     assert pairs.labels.shape == (12, 27) and set(pairs.labels.flatten().tolist()) == {-1, 0, 1}
-    assert decode(pairs.picture(3)).shape == (32, 16, 3) and pairs.others(3) == []
+    assert decode_image(pairs.image_bytes(3)).shape == (32, 16, 3) and pairs.other_captions(3) == []
 
 
 def test_a_list_of_cuhk_has_a_row_a_caption_and_persons(tmp_path):
-    pairs = Pairs.open([(cuhk_list(tmp_path), tmp_path / "images")])
+    pairs = ImageTextPairs.open([(cuhk_list(tmp_path), tmp_path / "images")])
     assert pairs.persons.tolist() == [0] * 4 + [1] * 4
-    assert pairs.picture(0) == pairs.picture(1) and pairs.caption(1) == "caption 1 of picture 0"
+    assert pairs.image_bytes(0) == pairs.image_bytes(1) and pairs.caption(1) == "caption 1 of picture 0"
 
 
 def test_pictures_lie_beside_a_list_unless_told(tmp_path):
     pictures(tmp_path, 1)
     entries = [{"file_path": "images/0.jpg", "captions": ["one", "two"], "id": 7}]
-    assert len(Pairs.open([written(tmp_path / "list.json", entries)])) == 2
+    assert len(ImageTextPairs.open([written(tmp_path / "list.json", entries)])) == 2
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P"])
 def test_a_picture_of_any_mode_becomes_red_green_blue(mode):
     file = io.BytesIO()
     Image.new("RGB", (4, 6), (200, 10, 10)).convert(mode).save(file, "TIFF" if mode == "CMYK" else "PNG")
-    assert decode(file.getvalue()).shape == (6, 4, 3)
+    assert decode_image(file.getvalue()).shape == (6, 4, 3)
 
 
 def test_texts_in_tensors_are_the_texts():
@@ -110,36 +110,36 @@ def test_texts_in_tensors_are_the_texts():
 
 
 def test_a_data_set_travels_to_another_process(folder):
-    pairs = Pairs.open([folder], classes=CLASSES)
-    before = pairs.picture(5)
+    pairs = ImageTextPairs.open([folder], classes=CLASSES)
+    before = pairs.image_bytes(5)
     other = pickle.loads(pickle.dumps(pairs))
     assert other.picture(5) == before and other.caption(5) == pairs.caption(5) and torch.equal(other.labels, pairs.labels)
 
 
 def test_what_is_not_there_is_refused(folder, tmp_path):
     with pytest.raises(UserError, match="no data set to train on"):
-        Pairs.open([])
+        ImageTextPairs.open([])
     with pytest.raises(UserError, match="there is no data set"):
-        Pairs.open([tmp_path / "nowhere"])
+        ImageTextPairs.open([tmp_path / "nowhere"])
     (tmp_path / "data").mkdir()
     with pytest.raises(UserError, match="holds no packed data set"):
-        Pairs.open([tmp_path])
+        ImageTextPairs.open([tmp_path])
     with pytest.raises(UserError, match="has no split val, only train"):
-        Pairs.open([folder], split="val")
+        ImageTextPairs.open([folder], split="val")
     with pytest.raises(UserError, match="is no JSON list"):
-        Pairs.open([(folder, tmp_path)])
+        ImageTextPairs.open([(folder, tmp_path)])
     with pytest.raises(UserError, match="holds no caption"):
-        Pairs.open([written(tmp_path / "empty.json", [])])
+        ImageTextPairs.open([written(tmp_path / "empty.json", [])])
     with pytest.raises(UserError, match="give the folder that they are in"):
-        Pairs.open([(mals_list(tmp_path), tmp_path)])
+        ImageTextPairs.open([(mals_list(tmp_path), tmp_path)])
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(UserError, match="not a readable Parquet file"):
-        Pairs.open([tmp_path / "bad.parquet"])
+        ImageTextPairs.open([tmp_path / "bad.parquet"])
 
 
 def test_a_set_without_rows_is_refused(own):
     with pytest.raises(UserError, match="is empty: its split train has no row"):
-        Pairs.open([rewritten(own, lambda table: table.slice(0, 0))])
+        ImageTextPairs.open([rewritten(own, lambda table: table.slice(0, 0))])
 
 
 def test_a_set_without_captions_is_refused(own):
@@ -150,11 +150,11 @@ def test_a_set_without_captions_is_refused(own):
 
     need = "the losses itc, itm and mlm need"
     with pytest.raises(UserError, match=rf"2 of \d+ rows have no caption \(row 0 is the first\), which {need}$"):
-        Pairs.open([rewritten(own, silent)], need_captions=need)
+        ImageTextPairs.open([rewritten(own, silent)], need_captions=need)
     with pytest.raises(NoCaptions, match=rf"\.parquet has no captions, which {need}$"):
-        Pairs.open([rewritten(own, lambda table: emptied(table, len(table)))], need_captions=need)
+        ImageTextPairs.open([rewritten(own, lambda table: emptied(table, len(table)))], need_captions=need)
     with pytest.raises(NoCaptions, match=rf"\.parquet has no captions, which {need}$"):
-        Pairs.open([rewritten(own, lambda table: table.drop_columns(["caption"]))], need_captions=need)
+        ImageTextPairs.open([rewritten(own, lambda table: table.drop_columns(["caption"]))], need_captions=need)
 
 
 def emptied(table, rows):
@@ -174,7 +174,7 @@ def test_a_list_without_captions_is_refused_only_where_they_are_wanted(tmp_path)
     need = "the losses itc, itm and mlm need"
     changed(file, lambda number, entry: entry if number != 3 else entry | {"caption": " "})
     with pytest.raises(UserError, match=rf"1 of 12 rows have no caption \(row 3 is the first\), which {need}$"):
-        Pairs.open([(file, images)], need_captions=need)
+        ImageTextPairs.open([(file, images)], need_captions=need)
     for change in (
         lambda number, entry: {key: value for key, value in entry.items() if key != "caption"},
         lambda number, entry: entry | {"caption": None},
@@ -182,16 +182,20 @@ def test_a_list_without_captions_is_refused_only_where_they_are_wanted(tmp_path)
     ):
         changed(mals_list(tmp_path), change)
         with pytest.raises(NoCaptions, match=rf"g_attrs\.json has no captions, which {need}$"):
-            Pairs.open([(file, images)], classes=CLASSES, need_captions=need)
-        pairs = Pairs.open([(file, images)], classes=CLASSES, captions=False)
-        assert len(pairs) == 12 == len(pairs.labels) and set(pairs.captions()) == {""} and decode(pairs.picture(3)).shape == (32, 16, 3)
+            ImageTextPairs.open([(file, images)], classes=CLASSES, need_captions=need)
+        pairs = ImageTextPairs.open([(file, images)], classes=CLASSES, captions=False)
+        assert (
+            len(pairs) == 12 == len(pairs.labels)
+            and set(pairs.captions()) == {""}
+            and decode_image(pairs.image_bytes(3)).shape == (32, 16, 3)
+        )
 
 
 def test_a_list_of_other_things_is_no_list_without_captions(tmp_path):
     with pytest.raises(UserError, match="object 1 has the keys foo, which none of the known data sets has"):
-        Pairs.open([written(tmp_path / "other.json", [{"foo": 1}])], captions=False)
+        ImageTextPairs.open([written(tmp_path / "other.json", [{"foo": 1}])], captions=False)
     with pytest.raises(UserError, match="holds no caption"):
-        Pairs.open([written(tmp_path / "empty.json", [])], captions=False)
+        ImageTextPairs.open([written(tmp_path / "empty.json", [])], captions=False)
 
 
 def replaced(name, make):
@@ -215,7 +219,7 @@ def replaced(name, make):
 )
 def test_a_column_of_another_kind_is_refused(own, name, make, said):
     with pytest.raises(UserError, match=rf"\.parquet: {said}"):
-        Pairs.open([rewritten(own, replaced(name, make))], every=True)
+        ImageTextPairs.open([rewritten(own, replaced(name, make))], every=True)
 
 
 @pytest.mark.parametrize("kind", [pa.uint8(), pa.uint64(), pa.int8()])
@@ -227,11 +231,11 @@ def test_labels_are_read_from_whole_numbers_of_any_width(own, kind):
         return replaced("attributes", lambda rows: pa.array([dict.fromkeys(CLASSES, 1 if at else first) for at in range(len(rows))], kinds))
 
     rewritten(own, labelled(None))
-    assert Pairs.open([file], classes=CLASSES).labels[:3, 26].tolist() == [-1, 1, 1]
+    assert ImageTextPairs.open([file], classes=CLASSES).labels[:3, 26].tolist() == [-1, 1, 1]
     most = 2 ** (kind.bit_width - pa.types.is_signed_integer(kind)) - 1
     rewritten(own, labelled(most))
     with pytest.raises(UserError, match=rf"the label of gender in row 0 is {most}, not -1, 0 or 1"):
-        Pairs.open([file], classes=CLASSES)
+        ImageTextPairs.open([file], classes=CLASSES)
 
 
 def test_a_set_without_labels_is_refused_only_where_they_are_wanted(own):
@@ -256,43 +260,43 @@ def test_a_set_without_labels_is_refused_only_where_they_are_wanted(own):
     ):
         rewritten(own, lambda table, make=make: changed(make)(keep))
         with pytest.raises(UserError, match=sentence):
-            Pairs.open([own], classes=CLASSES, need=need)
+            ImageTextPairs.open([own], classes=CLASSES, need=need)
     rewritten(own, lambda table: keep.drop_columns(["attributes"]))
     with pytest.raises(UserError, match=f"has no attribute labels, which {need}"):
-        Pairs.open([own], classes=CLASSES, need=need)
-    assert Pairs.open([own]).labels is None
+        ImageTextPairs.open([own], classes=CLASSES, need=need)
+    assert ImageTextPairs.open([own]).labels is None
 
 
 def test_labels_whose_values_are_named_otherwise_are_refused(folder):
     inverted = {name: values[::-1] for name, values in CLASSES.items()}
     with pytest.raises(UserError, match=r"the values of \w+ are .* are wanted"):
-        Pairs.open([folder], classes=inverted)
+        ImageTextPairs.open([folder], classes=inverted)
 
 
 def test_a_list_with_other_labels_is_refused(tmp_path):
     images = tmp_path / "images"
     with pytest.raises(UserError, match="is not a list of 27 numbers"):
-        Pairs.open([(mals_list(tmp_path, label=[1, 0]), images)], classes=CLASSES)
+        ImageTextPairs.open([(mals_list(tmp_path, label=[1, 0]), images)], classes=CLASSES)
     for large in (2, 10**30):
         said = rf"g_attrs\.json: the label of gender in row 0 is {large}, not -1, 0 or 1"
         with pytest.raises(UserError, match=said):
-            Pairs.open([(mals_list(tmp_path, label=[large, *[0] * 26]), images)], classes=CLASSES)
+            ImageTextPairs.open([(mals_list(tmp_path, label=[large, *[0] * 26]), images)], classes=CLASSES)
     with pytest.raises(UserError, match="is 2, not -1, 0 or 1"):
-        Pairs.open([(mals_list(tmp_path, label=[2] * 27), images)], classes=CLASSES)
+        ImageTextPairs.open([(mals_list(tmp_path, label=[2] * 27), images)], classes=CLASSES)
     with pytest.raises(UserError, match="object 1 has no attribute labels, which mlm needs"):
-        Pairs.open([(cuhk_list(tmp_path), images)], classes=CLASSES, need="mlm needs")
+        ImageTextPairs.open([(cuhk_list(tmp_path), images)], classes=CLASSES, need="mlm needs")
 
 
 def test_every_caption_is_a_row_where_that_is_asked_and_pictures_tell_which_rows_show_the_same(tmp_path):
     folder = packed(tmp_path / "run")
-    once, every = Pairs.open([folder], classes=CLASSES), Pairs.open([folder], classes=CLASSES, every=True)
+    once, every = ImageTextPairs.open([folder], classes=CLASSES), ImageTextPairs.open([folder], classes=CLASSES, every=True)
     assert once.pictures.tolist() == list(range(len(once)))
     said = [list(dict.fromkeys([once.caption(row), *once.others(row)])) for row in range(len(once))]
     assert [every.caption(row) for row in range(len(every))] == [text for texts in said for text in texts] and len(every) > len(once)
     at = every.pictures
     assert every.persons.equal(once.persons[at]) and every.labels.equal(once.labels[at])
     assert every.picture(len(every) - 1) == once.picture(len(once) - 1) and every.where(0) == once.where(0)
-    listed = Pairs.open([(cuhk_list(tmp_path), tmp_path / "images"), folder], every=True)
+    listed = ImageTextPairs.open([(cuhk_list(tmp_path), tmp_path / "images"), folder], every=True)
     assert listed.pictures[:10].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] and listed.where(3).endswith("1.jpg")
 
 
@@ -302,13 +306,13 @@ def test_a_method_that_needs_no_captions_reads_pictures_without(own):
         return table.set_column(at, "caption", pa.array([None, *table["caption"].to_pylist()[1:]], pa.string()))
 
     folder = rewritten(own, silent)
-    pairs = Pairs.open([folder], classes=CLASSES, captions=False)
+    pairs = ImageTextPairs.open([folder], classes=CLASSES, captions=False)
     assert pairs.caption(0) == "" and pairs.caption(1) and len(pairs.labels) == len(pairs)
     rewritten(folder, lambda table: table.drop_columns(["caption", "captions", "person"]))
-    pairs = Pairs.open([folder], captions=False)
-    assert set(pairs.captions()) == {""} and pairs.others(0) == [] and len(set(pairs.persons.tolist())) == len(pairs)
+    pairs = ImageTextPairs.open([folder], captions=False)
+    assert set(pairs.captions()) == {""} and pairs.other_captions(0) == [] and len(set(pairs.persons.tolist())) == len(pairs)
     with pytest.raises(UserError, match="has no captions"):
-        Pairs.open([folder])
+        ImageTextPairs.open([folder])
 
 
 def test_pictures_are_decoded_into_the_same_memory_to_the_same_pixels() -> None:
@@ -317,18 +321,18 @@ def test_pictures_are_decoded_into_the_same_memory_to_the_same_pixels() -> None:
         pixels = draw.integers(0, 256, (side, 24, 3), np.uint8)
         for ending in (".jpg", ".png", ".jpg"):
             file = cv2.imencode(ending, pixels)[1].tobytes()
-            assert np.array_equal(decoder(file), decode(file))
+            assert np.array_equal(decoder(file), decode_image(file))
     assert decoder(file).base is not None and len(decoder.room) == 48 * 24 * 3
     ink = io.BytesIO()
     Image.fromarray(draw.integers(0, 256, (16, 16, 4), np.uint8), "CMYK").save(ink, "JPEG")
     for tail in (b"", b"\0"):  # with something after its end it is Pillow's, however much room there is
-        assert np.array_equal(decoder(ink.getvalue() + tail), decode(ink.getvalue() + tail))
+        assert np.array_equal(decoder(ink.getvalue() + tail), decode_image(ink.getvalue() + tail))
     with pytest.raises(OSError):
         decoder(file[:100])
 
 
 def test_why_a_picture_cannot_be_read_is_told_without_addresses():
     with pytest.raises(OSError, match="object at 0x") as caught:
-        decode(b"hello")
-    assert why(caught.value) == "cannot identify image file"
-    assert why(ValueError("first\nsecond")) == "first" and why(KeyError()) == "KeyError"
+        decode_image(b"hello")
+    assert first_line(caught.value) == "cannot identify image file"
+    assert first_line(ValueError("first\nsecond")) == "first" and first_line(KeyError()) == "KeyError"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mals.errors import UserError
-from pretrain.data.rows import Pairs
-from pretrain.data.sources import here
+from pretrain.data.rows import ImageTextPairs
+from pretrain.data.sources import local_path
 from tests.pretrain.packs import cuhk_list, packed
 
 COMMIT = "a" * 40
@@ -15,9 +15,9 @@ COMMIT = "a" * 40
 
 def test_a_list_may_name_the_folder_of_its_pictures(tmp_path: Path) -> None:
     names = cuhk_list(tmp_path)
-    assert here(f"{names}:{tmp_path / 'images'}") == (names, tmp_path / "images")
-    assert len(Pairs.open([f"{names}:{tmp_path / 'images'}"])) == 8
-    assert here(names) == (names, None) and here((names, tmp_path)) == (names, tmp_path)
+    assert local_path(f"{names}:{tmp_path / 'images'}") == (names, tmp_path / "images")
+    assert len(ImageTextPairs.open([f"{names}:{tmp_path / 'images'}"])) == 8
+    assert local_path(names) == (names, None) and local_path((names, tmp_path)) == (names, tmp_path)
 
 
 def test_a_data_set_of_the_hub_is_taken_from_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,17 +31,17 @@ def test_a_data_set_of_the_hub_is_taken_from_its_cache(tmp_path: Path, monkeypat
     shutil.copytree(folder, kept / "snapshots" / COMMIT)
     (kept / "refs").mkdir()
     (kept / "refs/main").write_text(COMMIT)
-    rows = len(Pairs.open([folder]))
-    assert [len(Pairs.open([place])) for place in ("somebody/persons", "hf://datasets/somebody/persons")] == [rows, rows]
-    assert len(Pairs.open([f"hf://datasets/somebody/persons@{COMMIT}"])) == rows
+    rows = len(ImageTextPairs.open([folder]))
+    assert [len(ImageTextPairs.open([place])) for place in ("somebody/persons", "hf://datasets/somebody/persons")] == [rows, rows]
+    assert len(ImageTextPairs.open([f"hf://datasets/somebody/persons@{COMMIT}"])) == rows
     for place in ("somebody/else", "hf://datasets/somebody/else"):
         with pytest.raises(UserError, match="there is no folder somebody/else, and the data set of that name cannot be had"):
-            Pairs.open([place])
+            ImageTextPairs.open([place])
     with pytest.raises(UserError, match="is not of the form hf://datasets/OWNER/NAME"):
-        Pairs.open(["hf://datasets/a/b/c"])
+        ImageTextPairs.open(["hf://datasets/a/b/c"])
 
 
 def test_a_folder_goes_before_a_hub_id_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed(tmp_path / "my/run", 20)
     monkeypatch.chdir(tmp_path)
-    assert here("my/run") == (Path("my/run"), None)
+    assert local_path("my/run") == (Path("my/run"), None)

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pretrain.data.rows import Pairs
+from pretrain.data.rows import ImageTextPairs
 from pretrain.data.spans import spans
 from tests.pretrain.packs import packed
 
@@ -44,8 +44,8 @@ def test_what_is_not_there_as_it_is_is_not_found(tmp_path, options):
 
 def test_pictures_of_a_packed_set_are_found_and_read_as_by_parquet(tmp_path):
     folder = packed(tmp_path)
-    pairs = Pairs.open([folder])
+    pairs = ImageTextPairs.open([folder])
     files = sorted((folder / "data").glob("*.parquet"))
     bytes_ = [row["bytes"] for file in files for row in pq.read_table(file)["image"].to_pylist()]
-    assert [pairs.picture(row) for row in range(len(pairs))] == bytes_
+    assert [pairs.image_bytes(row) for row in range(len(pairs))] == bytes_
     assert all(known is not None for known in pairs.sources[0]._spans.values())

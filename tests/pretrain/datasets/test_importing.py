@@ -20,7 +20,7 @@ from mals.dataset.export import export
 from mals.dataset.pack import pack
 from mals.errors import UserError
 from mals.grid.store import Store
-from pretrain.data.rows import Pairs
+from pretrain.data.rows import ImageTextPairs
 from pretrain.datasets import READERS
 from pretrain.datasets.importing import bring
 from tests.conftest import Mals, environment
@@ -111,22 +111,22 @@ def test_load_dataset_gives_pictures_and_classes(packed: dict[str, Path], tmp_pa
 
 
 def test_pairs_reads_captions_and_persons_of_what_was_packed(packed: dict[str, Path]) -> None:
-    pairs = Pairs.open([packed["cuhk-pedes"]], every=True)
+    pairs = ImageTextPairs.open([packed["cuhk-pedes"]], every=True)
     assert len(pairs) == 6 and len(set(pairs.persons.tolist())) == 2
-    assert pairs.others(0) == ["He wears a red coat."]
-    pairs = Pairs.open([packed["mals-json"]], classes=load_space("market1501").classes)
+    assert pairs.other_captions(0) == ["He wears a red coat."]
+    pairs = ImageTextPairs.open([packed["mals-json"]], classes=load_space("market1501").classes)
     assert pairs.labels is not None and pairs.labels[1].tolist() == attribute_values(1)
-    assert len(Pairs.open([packed["rstpreid"]], "val")) == 2
+    assert len(ImageTextPairs.open([packed["rstpreid"]], "val")) == 2
 
 
 @pytest.mark.parametrize("name", ["pa100k", "market1501"])
 def test_pairs_reads_attributes_where_there_are_no_captions(name: str, packed: dict[str, Path]) -> None:
     classes = load_space(name).classes
     with pytest.raises(UserError, match="has no captions"):
-        Pairs.open([packed[name]], classes=classes)
-    pairs = Pairs.open([packed[name]], classes=classes, captions=False)
+        ImageTextPairs.open([packed[name]], classes=classes)
+    pairs = ImageTextPairs.open([packed[name]], classes=classes, captions=False)
     wanted = [[-1 if value is None else value for value in row["attributes"].values()] for row in rows(packed[name])]
-    assert pairs.labels is not None and pairs.labels.tolist() == wanted and pairs.caption(0) == "" and pairs.picture(1)
+    assert pairs.labels is not None and pairs.labels.tolist() == wanted and pairs.caption(0) == "" and pairs.image_bytes(1)
 
 
 def test_the_table_tells_what_was_found_beside_what_is_expected(sources: dict[str, Path], tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_missing_and_unreadable_pictures_are_left_out_counted_and_named(tmp_path
     assert "pictures left out as missing: 1, such as 0000_c14_0000.jpg" in told["notes"]
     assert [row["id"] for row in rows(tmp_path / "out")] == ["0000_c3_0001.jpg", "0001_c14_0000.jpg"]
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "| split | images | persons | captions | missing | unreadable |" in card and len(Pairs.open([tmp_path / "out"])) == 2
+    assert "| split | images | persons | captions | missing | unreadable |" in card and len(ImageTextPairs.open([tmp_path / "out"])) == 2
 
 
 def test_only_the_first_twenty_missing_pictures_are_named(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def full() -> Towers:
 def golden() -> tuple[Towers, dict[str, Tensor]]:
     """The golden model with its weights, and its vectors."""
     towers = small()
-    published_weights.load(towers, published_weights.read_aptm(WEIGHTS), WEIGHTS)
+    published_weights.load_state(towers, published_weights.read_aptm(WEIGHTS), WEIGHTS)
     return towers, load_file(GOLDEN / "tensors.safetensors")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mals.errors import ModelMissing, UserError
 from pretrain.data.random_numbers import uniform
 from pretrain.data.tokenizers import wordpiece as text_module
-from pretrain.data.tokenizers.wordpiece import CHANCES, SPECIAL, Tokenizer, exchange_sides, pre_caption, train_vocabulary
+from pretrain.data.tokenizers.wordpiece import CHANCES, SPECIAL, Tokenizer, clean_caption, exchange_sides, train_vocabulary
 
 WORDS = ["a", "man", "woman", "in", "red", "blue", "shirt", "and", "walk", "##ing", "##s", "hand", "##bag", "left", "right", ",", "."]
 PIECES = [*SPECIAL, *WORDS]
@@ -244,11 +244,11 @@ def test_a_small_vocabulary_has_parts_of_what_it_has_no_room_for():
 
 
 def test_captions_are_cut_to_56_words_and_made_plain_where_asked():
-    assert pre_caption("  A man,\n näh ") == "A man, näh"
-    assert pre_caption("A man's T-shirt, näh!", plain=True) == "a man s t shirt n h"
-    assert len(pre_caption("word " * 80).split()) == 56
+    assert clean_caption("  A man,\n näh ") == "A man, näh"
+    assert clean_caption("A man's T-shirt, näh!", plain=True) == "a man s t shirt n h"
+    assert len(clean_caption("word " * 80).split()) == 56
     with pytest.raises(UserError, match="no word"):
-        pre_caption(" \n")
+        clean_caption(" \n")
 
 
 def test_sides_change_places():

@@ -26,7 +26,7 @@ def test_the_losses_of_an_unchanged_eda_caption_are_those_of_the_caption_times_0
     batch = batch_of(vectors)
     wider = Text(*(torch.nn.functional.pad(one, (0, 3)) for one in (batch.text.ids, batch.text.mask)))  # padding changes nothing
     with torch.no_grad():
-        found = method(replace(batch, other=wider, labels=None), 0)
+        found = method(replace(batch, second_text=wider, labels=None), 0)
     assert list(found) == ["itc", "itc_eda", "itm", "itm_eda", "mlm"]
     for name, theirs in {"itc": "itc_idx", "itm": "itm_hardest"}.items():
         near(found[name], vectors[f"out.loss_{theirs}"])
@@ -36,7 +36,9 @@ def test_the_losses_of_an_unchanged_eda_caption_are_those_of_the_caption_times_0
 
 def test_another_eda_caption_moves_its_own_losses_alone() -> None:
     method, batch = small(aptm={"weights": RETRIEVAL})
-    one, two = (method.eval()(replace(batch, other=Text(ids, batch.text.mask)), 0) for ids in (batch.text.ids, batch.text.ids.flip(1)))
+    one, two = (
+        method.eval()(replace(batch, second_text=Text(ids, batch.text.mask)), 0) for ids in (batch.text.ids, batch.text.ids.flip(1))
+    )
     assert [name for name in one if not torch.equal(one[name], two[name])] == ["itc_eda", "itm_eda"]
 
 
@@ -52,14 +54,14 @@ def test_recognition_needs_no_captions_and_trains_nothing_that_no_loss_reaches()
     method, batch = small(aptm={"weights": RECOGNITION})
     empty = Text(batch.text.ids[:, :0], batch.text.mask[:, :0])
     found, _, left = trained(method, replace(batch, text=empty, masked=None, targets=None))
-    assert set(found) == {"iac", "iam", "mam"} and not left and not method.wants.captions
+    assert set(found) == {"iac", "iam", "mam"} and not left and not method.needs.captions
 
 
 def test_the_classifier_is_all_that_is_trained_beside_the_picture_tower() -> None:
     method, batch = small(aptm={"weights": ONES, "classifier": True})
     found, moved, left = trained(method, replace(batch, text=Text(batch.text.ids[:, :0], batch.text.mask[:, :0]), masked=None))
     assert set(found) == {"classifier"} and not left and {name.partition(".")[0] for name in moved} == {"swin", "classifier"}
-    assert not method.wants.captions and method.wants.attributes and not method.wants.masked
+    assert not method.needs.captions and method.needs.attributes and not method.needs.masked
     assert method.eval().classify(batch.images).shape == (8, 27)
 
 
@@ -84,7 +86,7 @@ def test_the_classifiers_norm_is_torchs_own_and_needs_two_pictures() -> None:
 @pytest.mark.parametrize("weights", [RETRIEVAL, RECOGNITION])
 def test_the_losses_of_fine_tuning_fall_on_a_batch_repeated(weights: dict[str, float]) -> None:
     method, batch = small(aptm={"weights": weights})
-    batch = replace(batch, other=Text(batch.text.ids.roll(1, 1), batch.text.mask))
+    batch = replace(batch, second_text=Text(batch.text.ids.roll(1, 1), batch.text.mask))
     optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
     seen = []
     for _ in range(30):

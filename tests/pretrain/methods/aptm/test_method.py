@@ -44,7 +44,7 @@ def reference(**method: Any) -> tuple[Aptm, dict[str, Tensor]]:
     masked = Text(vectors["in.attr_ids_masked"], prompts.mask)
     targets = slots(prompts.ids.shape, vectors["in.attr_masked_pos"], vectors["in.attr_masked_ids"])
     method_ = Aptm(config, c["vocab"], prompts, lambda step: (masked, targets)).eval()
-    published_weights.load(method_, published_weights.read_aptm(WEIGHTS), WEIGHTS)
+    published_weights.load_state(method_, published_weights.read_aptm(WEIGHTS), WEIGHTS)
     return method_, vectors
 
 
@@ -151,7 +151,7 @@ def test_every_layer_is_computed_once_a_step() -> None:
     calls = dict.fromkeys(parts, 0)
     for name, part in parts.items():
         part.register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
-    found = method(replace(batch, other=batch.text), 0)
+    found = method(replace(batch, second_text=batch.text), 0)
     assert len(found) == 8 and len(calls) > 60 and set(calls.values()) == {1}
 
 
@@ -305,7 +305,7 @@ def test_it_can_do_what_its_losses_taught_it() -> None:
         ({**nothing, "iac": 1.0}, "cosine", "cosine"),
     ):
         method = small(aptm={"weights": weights})[0]
-        assert (method.believed_by(), method.believed_by(published=True)) == (asked, published)
+        assert (method.score_name(), method.score_name(published=True)) == (asked, published)
     assert small(aptm={"weights": ONES, "classifier": True})[0].abilities == {"classify"}
 
 

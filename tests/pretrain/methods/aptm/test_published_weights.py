@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_one_sentence(change, said):
     state = published_weights.read_aptm(WEIGHTS)
     change(state)
     with pytest.raises(UserError, match=f"^weights.pth does not fit the model: .*{said}"):
-        published_weights.load(small(), state, "weights.pth")
+        published_weights.load_state(small(), state, "weights.pth")
 
 
 @pytest.mark.golden
@@ -162,9 +162,9 @@ def test_a_hub_id_is_looked_up_in_the_cache_only(bert, tmp_path, monkeypatch):
 
     found = str(bert[1] / "model.safetensors")
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda model, name: found if model == "bert-base-uncased" else None)
-    assert published_weights.tensors("bert-base-uncased").keys() == load_file(found).keys()
+    assert published_weights.read_tensors("bert-base-uncased").keys() == load_file(found).keys()
     with pytest.raises(ModelMissing, match="no file or folder bert-large"):
-        published_weights.tensors("bert-large")
+        published_weights.read_tensors("bert-large")
 
 
 def test_cross_attention_is_what_bert_does_not_have(bert):
@@ -209,6 +209,6 @@ def test_files_that_hold_no_tensors_are_refused(tmp_path):
     said = {"code.pth": "tensors alone", "list.pth": "no state dict", "torn.pth": "tensors alone", "torn.safetensors": "not a whole"}
     for name, what in {**said, "empty": "has neither model.safetensors nor"}.items():
         with pytest.raises(UserError, match=what):
-            published_weights.tensors(str(tmp_path / name))
+            published_weights.read_tensors(str(tmp_path / name))
     with pytest.raises(UserError, match="neither a file, a folder nor a hub id"):
-        published_weights.tensors("no/such/file.pth")
+        published_weights.read_tensors("no/such/file.pth")
