@@ -113,7 +113,7 @@ def test_a_data_set_travels_to_another_process(folder):
     pairs = ImageTextPairs.open([folder], classes=CLASSES)
     before = pairs.image_bytes(5)
     other = pickle.loads(pickle.dumps(pairs))
-    assert other.picture(5) == before and other.caption(5) == pairs.caption(5) and torch.equal(other.labels, pairs.labels)
+    assert other.image_bytes(5) == before and other.caption(5) == pairs.caption(5) and torch.equal(other.labels, pairs.labels)
 
 
 def test_what_is_not_there_is_refused(folder, tmp_path):
@@ -290,14 +290,14 @@ def test_a_list_with_other_labels_is_refused(tmp_path):
 def test_every_caption_is_a_row_where_that_is_asked_and_pictures_tell_which_rows_show_the_same(tmp_path):
     folder = packed(tmp_path / "run")
     once, every = ImageTextPairs.open([folder], classes=CLASSES), ImageTextPairs.open([folder], classes=CLASSES, every=True)
-    assert once.pictures.tolist() == list(range(len(once)))
-    said = [list(dict.fromkeys([once.caption(row), *once.others(row)])) for row in range(len(once))]
+    assert once.images.tolist() == list(range(len(once)))
+    said = [list(dict.fromkeys([once.caption(row), *once.other_captions(row)])) for row in range(len(once))]
     assert [every.caption(row) for row in range(len(every))] == [text for texts in said for text in texts] and len(every) > len(once)
-    at = every.pictures
+    at = every.images
     assert every.persons.equal(once.persons[at]) and every.labels.equal(once.labels[at])
-    assert every.picture(len(every) - 1) == once.picture(len(once) - 1) and every.where(0) == once.where(0)
+    assert every.image_bytes(len(every) - 1) == once.image_bytes(len(once) - 1) and every.location(0) == once.location(0)
     listed = ImageTextPairs.open([(cuhk_list(tmp_path), tmp_path / "images"), folder], every=True)
-    assert listed.pictures[:10].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] and listed.where(3).endswith("1.jpg")
+    assert listed.images[:10].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] and listed.where(3).endswith("1.jpg")
 
 
 def test_a_method_that_needs_no_captions_reads_pictures_without(own):
