@@ -42,7 +42,7 @@ import torch
 from PIL import Image
 
 from mals.attributes import load_space
-from mals.dataset.pack import write
+from mals.dataset.parquet import write_parquet
 from mals.world.make import make
 from mals.world.settings import WorldSettings
 from pretrain.data import augment
@@ -78,7 +78,7 @@ def stored(folder: Path, data: Path, look: ImageTransform) -> Path:
             row["bytes"] = simplejpeg.encode_jpeg(pixels, 95, "RGB", "444")
         place = table.schema.get_field_index("image")
         table = table.set_column(place, table.schema.field("image"), pa.array(rows, table.schema.field("image").type))
-        write(folder / "data" / file.name, iter([table]), table.schema, GROUP)
+        write_parquet(folder / "data" / file.name, iter([table]), table.schema, GROUP)
     return folder
 
 

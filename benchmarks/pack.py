@@ -1,7 +1,7 @@
-"""The packed files: how large a row group should be, and how fast and in how much memory a run is packed. JSON lines.
+"""The packed files: which size of row groups is best, and with what speed and memory a run is packed. JSON lines.
 
-python -m benchmarks.pack groups [ROWS]    a file of ROWS crops of some 28 kB written with several row group sizes, rows read at random
-python -m benchmarks.pack run [ROWS]       a whole run packed: rows/s, MB/s, peak memory, and the second call that has nothing to do
+python -m benchmarks.pack groups [ROWS]    a file of ROWS crops of some 28 kB written with several sizes of row groups, rows read at random
+python -m benchmarks.pack run [ROWS]       a whole run packed: rows/s, MB/s, peak memory, and a second call that has nothing to do
 """
 
 import io
@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from mals.config import Config
-from mals.dataset.features import Columns
-from mals.dataset.pack import columns_of, pack, write
-from mals.dataset.rows import Reader
+from mals.dataset.pack import pack
+from mals.dataset.parquet import write_parquet
+from mals.dataset.rows import PackedRows
+from mals.dataset.source import packed_columns
 from mals.grid.run import Run
 from tests.small import cells
 
@@ -68,15 +69,14 @@ def groups(rows: int) -> Iterator[dict[str, Any]]:
     """One line a row group size: bytes, time to write, and milliseconds for a picture with caption and labels at random."""
     with tempfile.TemporaryDirectory() as folder:
         run = large_run(f"{folder}/run", 1024)
-        columns: Columns = columns_of(run)["default"]
-        reader = Reader(run.grid, columns)
+        packed_rows = PackedRows(run.grid, packed_columns(run)["default"])
         kept = np.flatnonzero([not row["refused_by"] and not row["failed_in"] for row in run.grid.table(0, []).to_pylist()])
-        table = reader.rows(0, pa.array(kept))
+        table = packed_rows.read(0, pa.array(kept))
         table = pa.concat_tables([table] * (-(-rows // len(table)))).slice(0, rows)
         for size in SIZES:
             path = Path(folder) / "file.parquet"
             began = time.perf_counter()
-            write(path, iter([table]), reader.schema, size)
+            write_parquet(path, iter([table]), packed_rows.schema, size)
             wrote = time.perf_counter() - began
             file = pq.ParquetFile(path)
             group = file.metadata.row_group(0)
@@ -129,13 +129,13 @@ def whole(rows: int) -> dict[str, Any]:
         run = large_run(folder, rows)
         before = peak()
         began = time.perf_counter()
-        made = pack(run)
+        receipt = pack(run).receipt
         packed = time.perf_counter() - began
         began = time.perf_counter()
-        assert not pack(run)["new"]
+        assert not pack(run).new
         again = time.perf_counter() - began
-        facts = {"planned": rows, "kept": made["kept"], "mb": round(made["bytes"] / 1e6, 1), "seconds": round(packed, 2)}
-        speed = {"rows_s": round(made["kept"] / packed), "mb_s": round(made["bytes"] / 1e6 / packed, 1), "again_seconds": round(again, 3)}
+        facts = {"planned": rows, "kept": receipt.kept, "mb": round(receipt.bytes / 1e6, 1), "seconds": round(packed, 2)}
+        speed = {"rows_s": round(receipt.kept / packed), "mb_s": round(receipt.bytes / 1e6 / packed, 1), "again_seconds": round(again, 3)}
         return facts | speed | {"peak_mb_before": before, "peak_mb": peak()}
 
 

@@ -1,4 +1,4 @@
-"""The commands about what a run has made: status, report, verify, models, replay, pack, publish, export."""
+"""The commands about the results of a run: status, report, verify, models, replay, pack, publish, export."""
 
 import json
 import sys
@@ -16,23 +16,23 @@ def register(app: typer.Typer) -> None:
 
 
 def status(run: RunArgument, as_json: Json = False) -> None:
-    """How far each stage is, what was refused and why, and the commonest errors."""
-    from mals.grid import status as statuses
+    """How far each stage is, how many rows it refused by which rule, and the commonest errors."""
+    from mals.grid import status as run_status
     from mals.grid.run import Run
 
-    found = statuses.status(Run.open(run))
-    print(statuses.as_json(found) if as_json else "\n".join(statuses.lines(found)))
+    statuses = run_status.status(Run.open(run))
+    print(run_status.as_json(statuses) if as_json else "\n".join(run_status.lines(statuses)))
 
 
 def report(run: RunArgument, as_json: Json = False) -> None:
-    """The packed data set at a glance: the funnel, some captions with their labels, a contact sheet."""
+    """The packed data set at a glance: rows kept by each stage, some captions with their labels, a contact sheet."""
     from dataclasses import asdict
 
-    from mals.dataset.report import report as look
+    from mals.dataset import report as dataset_report
     from mals.grid.run import Run
 
-    found = look(Run.open(run))
-    print(json.dumps(asdict(found), ensure_ascii=False) if as_json else found.text())
+    summary = dataset_report.report(Run.open(run))
+    print(json.dumps(asdict(summary), ensure_ascii=False) if as_json else summary.text())
 
 
 def verify(
@@ -40,16 +40,15 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Let `mals run` make broken cells again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Hash every file of the run again and compare it with its receipt; exit 1 where something is off."""
+    """Hash every file of the run again and compare it with its receipt; exit 1 if there is a problem."""
     from mals.grid import verify as verification
     from mals.grid.run import Run
 
-    problems = verification.verify(Run.open(run), repair)
-    texts = [problem.text for problem in problems]
+    problems = [problem.text for problem in verification.verify(Run.open(run), repair)]
     if as_json:
-        print(json.dumps({"problems": texts}))
+        print(json.dumps({"problems": problems}))
     else:
-        print("\n".join(texts) if texts else f"{run}: every file holds what its receipt says")
+        print("\n".join(problems) if problems else f"{run}: every file matches its receipt")
     if problems:
         raise typer.Exit(1)
 
@@ -60,38 +59,38 @@ def models(
     as_json: Json = False,
 ) -> None:
     """The models that the run needs: revision, licence, size, where they are."""
-    from mals import models as found
+    from mals import models as run_models
     from mals.planning.create import settings_of
 
     config = settings_of(run)
     if download:
-        found.download(config)
-    listing = found.listing(config)
-    print(json.dumps(listing, ensure_ascii=False) if as_json else found.table(listing))
+        run_models.download(config)
+    listing = run_models.listing(config)
+    print(json.dumps(listing, ensure_ascii=False) if as_json else run_models.table(listing))
 
 
 def replay(
     run: RunArgument,
     row: Annotated[str, typer.Argument(metavar="ID", help="The row's id.")],
-    to: Annotated[Path | None, typer.Option("--to", help="A folder for both pictures.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="A folder for both images.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Generate one picture again from its row and say how near it is to the stored one."""
-    from mals.grid.replay import replay as again
+    """Generate one image again from its row and compare it with the stored one."""
+    from mals.grid import replay as replays
     from mals.grid.run import Run
 
-    found = again(Run.open(run), row, to)
-    print(json.dumps(found.dump()) if as_json else found.sentence())
+    comparison = replays.replay(Run.open(run), row, to)
+    print(json.dumps(comparison.dump()) if as_json else comparison.sentence())
 
 
 def pack(run: RunArgument, as_json: Json = False) -> None:
     """Join the finished shards into RUN/dataset: Parquet, data card, Croissant, checksums."""
-    from mals.dataset.pack import pack as make
-    from mals.grid.progress import packing
+    from mals.dataset import pack as packing
+    from mals.grid import progress
     from mals.grid.run import Run
 
-    summary = make(Run.open(run), progress=packing())
-    print(json.dumps(summary) if as_json else f"{run}/dataset: {summary['kept']:,} kept, {summary['refused'] + summary['failed']:,} not")
+    packed = packing.pack(Run.open(run), progress=progress.packing())
+    print(json.dumps(packed.to_json()) if as_json else f"{run}/dataset: {packed.summary()}")
 
 
 def publish(
@@ -100,19 +99,20 @@ def publish(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list files and sizes.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Verify the packed data set, then copy or upload it; an upload that broke off goes on where it was."""
-    from mals.dataset.publish import publish as send
+    """Verify the packed data set, then copy or upload it; an interrupted upload goes on with the same command."""
+    from mals.dataset import publish as publishing
+    from mals.grid import verify as verification
     from mals.grid.run import Run
-    from mals.grid.verify import verify as check
 
     opened = Run.open(run)
-    result = send(opened, to, dry_run, [problem.text for problem in check(opened)])
+    problems = [problem.text for problem in verification.verify(opened)]
+    published = publishing.publish(opened, to, dry_run, problems)
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps(published.to_json()))
         return
-    for file in result["files"]:
-        print(f"{file['bytes']:>14,}  {file['path']}")
-    print(f"{'would go' if dry_run else 'is'} at {to}", file=sys.stderr)
+    for file in published.files:
+        print(f"{file.bytes:>14,}  {file.path}")
+    print(f"{'would go to' if dry_run else 'is at'} {to}", file=sys.stderr)
 
 
 def export(
@@ -122,8 +122,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the packed data set in another format."""
-    from mals.dataset.export import export as write
+    from mals.dataset import export as exporting
     from mals.grid.run import Run
 
-    result = write(Run.open(run), to, format)
-    print(json.dumps(result) if as_json else f"{result['rows']:,} rows are in {to}")
+    exported = exporting.export(Run.open(run), to, format)
+    print(json.dumps(exported.to_json()) if as_json else f"{exported.rows:,} rows are in {to}")

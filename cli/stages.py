@@ -192,9 +192,5 @@ def run(
     if part is not None:
         print(json.dumps({"made": outcome.made}) if as_json else f"part {part} of {run} is done; `mals pack {run}` when all parts are")
         return
-    summary = pack(opened, progress=None if quiet else packing())
-    print(
-        json.dumps({"made": outcome.made, "pack": summary})
-        if as_json
-        else f"{run}/dataset: {summary['kept']:,} kept, {summary['refused'] + summary['failed']:,} not"
-    )
+    packed = pack(opened, progress=None if quiet else packing())
+    print(json.dumps({"made": outcome.made, "pack": packed.to_json()}) if as_json else f"{run}/dataset: {packed.summary()}")

@@ -1,1 +1,1 @@
-"""Templates of the cards that packed data sets carry."""
+"""Templates of the cards of data sets and models."""

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from mals.attributes import load_space
-from mals.dataset.card import template
+from mals.dataset.card import load_template
 from pretrain import provenance
 from pretrain.method import Method
 from pretrain.methods import METHODS
@@ -40,7 +40,7 @@ def render(facts: Facts) -> str:
     sets, can = provenance.every(trained.origins), trained.method.abilities
     space = load_space(trained.method.needs.space) if trained.method.needs.space else None
     licence = facts.license or licence_of(sets)
-    return template("model.md").render(
+    return load_template("model.md").render(
         front=front(facts, licence),
         name=facts.name,
         place=facts.place,

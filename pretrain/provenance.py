@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mals.dataset.folder import SUMS
+from mals.dataset.receipts import CHECKSUMS
 from mals.errors import UserError
 from mals.files import write_file
 from mals.models import card_facts, licence_of
@@ -22,7 +22,7 @@ def about(place: Place) -> dict[str, Any]:
     folders = (path, path / "dataset", path.parent.parent) if path.suffix != ".json" else ()
     folder = next((one for one in folders if (one / "README.md").is_file()), path)
     facts = card_facts(folder / "README.md")
-    tags, sums = facts.get("tags"), folder / SUMS
+    tags, sums = facts.get("tags"), folder / CHECKSUMS
     return {
         "name": str(facts.get("pretty_name") or path.resolve().stem),
         "licence": licence_of(facts),

@@ -20,9 +20,8 @@ import yaml
 
 from mals.attributes import FOLDER as SPACES
 from mals.dataset.card import without_paths
-from mals.dataset.folder import SUMS
-from mals.dataset.pack import sums
-from mals.dataset.publish import MODEL, address, send
+from mals.dataset.publish import MODEL, PublishReport, hub_repository, send
+from mals.dataset.receipts import CHECKSUMS, FileRecord, checksums
 from mals.errors import UserError
 from mals.files import replacing_folder
 from mals.grid.store import Store
@@ -65,7 +64,7 @@ def release(
     """
     source = _source(Path(run).expanduser(), latest)
     measured = [row for file in (source.result, *results) if file is not None for row in _measured(file)]
-    repo = address(to, MODEL)
+    repo = hub_repository(to, MODEL)
     target = None if repo else Store(to).folder
     if target is not None:
         _refuse_other(target, source.run)
@@ -80,10 +79,10 @@ def release(
         (folder / CARD).write_text(model_card.render(facts), encoding="utf-8")
         files = _summed(folder)
         if target is None:
-            return send(Store(str(folder)), to, files, MODEL, dry_run) | {"onnx": near}
-    listed = sorted(files, key=lambda file: (file["path"] == SUMS, file["path"]))
-    report = {"to": to, "files": listed, "bytes": sum(file["bytes"] for file in files), "dry_run": dry_run}
-    return report | {"sent": 0 if dry_run else len(files), "onnx": near}
+            return send(Store(str(folder)), to, files, MODEL, dry_run).to_json() | {"onnx": near}
+    listed = sorted(files, key=lambda file: (file.path == CHECKSUMS, file.path))
+    size, sent = sum(file.bytes for file in files), 0 if dry_run else len(files)
+    return PublishReport(to=to, files=listed, bytes=size, dry_run=dry_run, sent=sent).to_json() | {"onnx": near}
 
 
 def _source(run: Path, latest: bool) -> Source:
@@ -143,17 +142,17 @@ def _json(file: Path) -> Any:
         raise UserError(f"{file} is not JSON") from None
 
 
-def _summed(folder: Path) -> list[dict[str, Any]]:
+def _summed(folder: Path) -> list[FileRecord]:
     """Every file with its bytes and hash, SHA256SUMS written and among them."""
     found = [_file(path) for path in sorted(folder.iterdir())]
-    (folder / SUMS).write_bytes(sums(found))
-    return [*found, _file(folder / SUMS)]
+    (folder / CHECKSUMS).write_bytes(checksums(found))
+    return [*found, _file(folder / CHECKSUMS)]
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _file(path: Path) -> FileRecord:
     with path.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    return {"path": path.name, "bytes": path.stat().st_size, "sha256": sha256}
+    return FileRecord(path=path.name, bytes=path.stat().st_size, sha256=sha256)
 
 
 @contextmanager
@@ -174,9 +173,9 @@ def _refuse_other(target: Path, run: Path) -> None:
     if run.resolve() != target.resolve() and run.resolve().is_relative_to(target.resolve()):
         raise UserError(f"{target} holds the training itself; give a folder of its own to release to")
     there = {path.name for path in target.iterdir()} if target.is_dir() else set()
-    known = {SUMS}
-    if (target / SUMS).is_file():
-        known |= {line.partition("  ")[2] for line in (target / SUMS).read_text(encoding="utf-8").splitlines()}
+    known = {CHECKSUMS}
+    if (target / CHECKSUMS).is_file():
+        known |= {line.partition("  ")[2] for line in (target / CHECKSUMS).read_text(encoding="utf-8").splitlines()}
     if there and (there - known or checkpoint.MODEL not in known):
         some = ", ".join(sorted(there - known or there)[:3])
         raise UserError(f"{target} holds something else already ({some}); give a new or empty folder")

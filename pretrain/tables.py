@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mals.dataset.card import cell
+from mals.dataset.card import table_cell
 
 COLUMNS = {"R@1": "R1", "R@5": "R5", "R@10": "R10", "mAP": "mAP", "mINP": "mINP"}
 Row = Mapping[
@@ -21,7 +21,7 @@ def table(rows: Sequence[Row]) -> list[str]:
         scores = [found and f"{100 * found[key]:.2f}" for key in COLUMNS.values()]
         name = row["name"] + (" (learnt from)" if row.get("learnt_from") else "")
         cells = [name, row["split"], *counts, *scores, known and f"{100 * known['mA']:.2f}"]
-        lines.append(f"| {' | '.join(map(cell, cells))} |")
+        lines.append(f"| {' | '.join(map(table_cell, cells))} |")
     return lines
 
 

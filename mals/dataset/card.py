@@ -1,26 +1,29 @@
 """The README.md of a packed data set: every number in it comes from the plan, the cells, the receipts or the packed files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, TypedDict
 
 import jinja2
 import yaml
 
 from mals import models
-from mals.config import dump
 from mals.dataset.features import Columns
+from mals.dataset.receipts import REJECTED, FileReceipt
 from mals.dataset.rows import file_name
+from mals.dataset.source import result_settings
+from mals.dataset.statistics import DatasetCounts
 from mals.errors import UserError
 from mals.grid.cells import Survey
 from mals.grid.run import Run
 
 TAGS = ["synthetic", "person-retrieval", "attribute-recognition", "diffusion", "mals", "croissant"]
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
-PARTS = {
-    "generator": "pictures",
-    "lora": "pictures (LoRA)",
+SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
+CONFIGS = (("default", "data"), (REJECTED, "rejected"))  # config, its folder
+MODEL_OUTPUTS = {  # part of the settings that names a model -> what the model adds to the data set
+    "generator": "images",
+    "lora": "images (LoRA)",
     "safety": "safety scores",
     "pose": "keypoints",
     "detector": "person boxes",
@@ -28,94 +31,119 @@ PARTS = {
 }
 
 
+class SplitSize(TypedDict):
+    """A split in the YAML of a card, with the keys of `datasets`."""
+
+    name: str
+    num_bytes: int  # as Arrow tables
+    num_examples: int
+
+
 @dataclass(frozen=True)
-class Facts:
-    """What the card and croissant.json are made from."""
+class ModelLicence:
+    """A model that worked on a data set; "unknown" if its card does not name a licence."""
+
+    output: str
+    model: str  # a name, never a path
+    revision: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class FunnelStep:
+    """Rows that are left after a step."""
+
+    step: str
+    left: int
+    gone: int | None = None  # rows that left here
+    fired: int | None = None  # rows on which the rule fired, those that an earlier rule refused included
+
+
+@dataclass(frozen=True)
+class AttributeShares:
+    """One row of the attribute table; all shares are percentages as text."""
+
+    name: str
+    values: list[str]
+    planned: list[str]  # of each value
+    kept: list[str]  # of each value, and of unknown
+    rate: list[str]  # kept rows of the planned ones, for each value
+    sources: list[str]  # explicit, implicit, unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetCardFacts:
+    """Everything that the card and croissant.json are made from."""
 
     run: Run
     survey: Survey
-    counts: dict[str, Any]  # Census.facts()
+    counts: DatasetCounts
     columns: dict[str, Columns]  # config -> columns
-    files: list[dict[str, Any]]  # the Parquet files: path, bytes, sha256, rows, config, split, memory
-    labels: dict[str, list[str]]  # attribute -> its two values
-
-    def splits(self, config: str) -> list[dict[str, Any]]:
-        """Split -> bytes in memory and rows, in the order of the files."""
-        return splits_of(self.files, config)
+    files: Sequence[FileReceipt]
+    attribute_values: dict[str, list[str]]  # attribute -> the names of its two values
 
 
-def splits_of(files: list[dict[str, Any]], config: str) -> list[dict[str, Any]]:
-    """Split -> bytes in memory and rows of one config, in the order of the files."""
-    found: dict[str, dict[str, Any]] = {}
-    for file in files:
-        if file["config"] == config:
-            split = found.setdefault(file["split"], {"name": file["split"], "num_bytes": 0, "num_examples": 0})
-            split["num_bytes"] += file["memory"]
-            split["num_examples"] += file["rows"]
-    return list(found.values())
-
-
-def template(name: str) -> jinja2.Template:
-    """A card's template of data_cards/."""
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
-    )
-    environment.filters |= {"count": lambda number: f"{number:,}", "cell": cell, "percent": percent}
-    return environment.from_string((resources.files("data_cards") / name).read_text(encoding="utf-8"))
-
-
-def render(facts: Facts) -> str:
-    """The card's whole text."""
+def render(facts: DatasetCardFacts) -> str:
+    """The text of the card."""
     counts, config = facts.counts, facts.run.config
-    return template("dataset.md").render(
-        front=front_matter(facts),
-        c=counts,
+    front = front_matter(
+        name=config.pack.name,
+        license=config.pack.license,
+        language=config.pack.language,
+        rows=counts.kept,
+        columns=facts.columns,
+        files=facts.files,
+        tags=TAGS,
+    )
+    return load_template("dataset.md").render(
+        front=front,
+        counts=counts,
         config=config,
-        splits=facts.splits("default"),
-        chain=licence_chain(facts.run),
-        replaced=dict(sorted(config.stages.items())),
-        funnel=list(funnel(counts)),
-        attributes=list(attribute_rows(counts, facts.labels)),
-        asked=any(sum(row["wanted"]) for row in counts["attributes"]),
-        negative=config.plan.negative_prompt,
+        splits=split_sizes(facts.files, "default"),
+        licences=licence_chain(facts.run),
+        replaced_stages=dict(sorted(config.stages.items())),
+        funnel=funnel(counts),
+        attributes=attribute_shares(counts, facts.attribute_values),
+        has_wanted=any(sum(attribute.planned) for attribute in counts.attributes),
         versions=versions(facts.survey),
-        settings=yaml.safe_dump(without_paths(settings(facts.run)), sort_keys=False, allow_unicode=True).strip(),
+        settings=yaml.safe_dump(without_paths(result_settings(facts.run)), sort_keys=False, allow_unicode=True).strip(),
         checker=config.stages.get("safety") or (file_name(config.safety.model) if config.safety.model else None),
     )
 
 
-def front_matter(facts: Facts) -> str:
-    """The YAML at the head of the card of a run's pack."""
-    pack = facts.run.config.pack
-    return front(pack.name, pack.license, pack.language, facts.counts["kept"], facts.columns, facts.files, TAGS)
+def load_template(name: str) -> jinja2.Template:
+    """A template of the package data_cards."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+    )
+    environment.filters |= {"count": lambda number: f"{number:,}", "cell": table_cell, "percent": percent}
+    return environment.from_string((resources.files("data_cards") / name).read_text(encoding="utf-8"))
 
 
-def front(
+def front_matter(
+    *,
     name: str,
     license: str,
     language: str,
     rows: int,
-    columns: dict[str, Columns],
-    files: list[dict[str, Any]],
-    tags: list[str],
-    told: Mapping[str, Any] | None = None,
+    columns: Mapping[str, Columns],
+    files: Sequence[FileReceipt],
+    tags: Sequence[str],
+    overrides: Mapping[str, Any] | None = None,
 ) -> str:
-    """The YAML by which the hub and `datasets` know a set of `rows` rows; `columns` by config, `files` as in Facts.
+    """The YAML from which the hub and `datasets` know a data set.
 
-    `told` takes the place of what is so in sets that mals made.
+    `columns` by config; `overrides` replace keys whose values describe the data sets that mals generates.
     """
-    downloads = dict.fromkeys(("default", "rejected"), 0)
-    for file in files:
-        downloads[file["config"]] += file["bytes"]
     configs, infos = [], []
-    for config, folder in (("default", "data"), ("rejected", "rejected")):
-        splits = splits_of(files, config)
+    for config, folder in CONFIGS:
+        splits = split_sizes(files, config)
         if not splits:
             continue
         data_files = [{"split": split["name"], "path": f"{folder}/{split['name']}-*"} for split in splits]
         configs.append({"config_name": config, "data_files": data_files, **({"default": True} if config == "default" else {})})
-        memory = sum(split["num_bytes"] for split in splits)
-        sizes = {"splits": splits, "download_size": downloads[config], "dataset_size": memory}
+        download_size = sum(file.bytes for file in files if file.config == config)
+        sizes = {"splits": splits, "download_size": download_size, "dataset_size": sum(split["num_bytes"] for split in splits)}
         infos.append({"config_name": config, "features": columns[config].yaml(), **sizes})
     tree: dict[str, Any] = {"license": license}
     if license == "other":
@@ -123,84 +151,82 @@ def front(
     tree |= {
         "language": [language],
         "pretty_name": name,
-        "size_categories": [next((size for most, size in SIZES if rows < most), "n>10M")],
+        "size_categories": [next((size for limit, size in SIZE_CATEGORIES if rows < limit), "n>10M")],
         "task_categories": ["image-to-text", "text-to-image", "image-feature-extraction"],
-        "tags": tags,
+        "tags": list(tags),
         "annotations_creators": ["machine-generated"],
         "language_creators": ["machine-generated"],
         "source_datasets": ["original"],
         "configs": configs,
         "dataset_info": infos,
     }
-    tree |= told or {}
+    tree |= overrides or {}
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1000).strip()
 
 
-def licence_chain(run: Run) -> list[dict[str, str]]:
-    """Each model of our own stages: what it made, its name (no path), revision and licence, "unknown" where its card does not say."""
+def split_sizes(files: Sequence[FileReceipt], config: str) -> list[SplitSize]:
+    """The splits of one config, in the order of the files."""
+    splits: dict[str, SplitSize] = {}
+    for file in files:
+        if file.config == config:
+            split = splits.setdefault(file.split, {"name": file.split, "num_bytes": 0, "num_examples": 0})
+            split["num_bytes"] += file.memory_bytes
+            split["num_examples"] += file.rows
+    return list(splits.values())
+
+
+def licence_chain(run: Run) -> list[ModelLicence]:
+    """The models of the stages of mals that worked on the data set."""
     chain = []
     for need in models.needs(run.config):
         try:
-            found = models.find(need.model, need.revision, need.part)
-            name, revision, licence = found.name, found.revision, models.licence(found) or "unknown"
-        except UserError:  # a finished grid can be packed where its models are not
+            model = models.find(need.model, need.revision, need.part)
+            name, revision, licence = model.name, model.revision, models.licence(model) or "unknown"
+        except UserError:  # a finished run can be packed on a machine without its models
             name, revision, licence = file_name(need.model), need.revision or "unknown", "unknown"
-        chain.append(
-            {"makes": PARTS.get(need.part, need.part), "setting": need.key, "model": name, "revision": revision, "licence": licence}
-        )
+        chain.append(ModelLicence(MODEL_OUTPUTS.get(need.part, need.part), name, revision, licence))
     return chain
 
 
-def funnel(counts: dict[str, Any]) -> list[dict[str, Any]]:
+def funnel(counts: DatasetCounts) -> list[FunnelStep]:
     """Rows after each step, from planned to kept, and why rows left."""
-    left = counts["planned"]
-    lines: list[dict[str, Any]] = [{"step": "planned", "left": left, "gone": None, "all": None}]
-    for stage, flow in counts["stages"].items():
-        if flow["failed"]:
-            left -= flow["failed"]
-            lines.append({"step": f"{stage}: failed", "left": left, "gone": flow["failed"], "all": None})
-        for reason in [*flow["refused"], *(reason for reason in flow["fired"] if reason not in flow["refused"])]:
-            gone = flow["refused"].get(reason, 0)
-            left -= gone
-            lines.append({"step": f"{stage}: {reason}", "left": left, "gone": gone, "all": flow["fired"][reason]})
-        if stage == "generate":
-            lines.append({"step": "generated", "left": left, "gone": None, "all": None})
-    return [*lines, {"step": "kept", "left": left, "gone": None, "all": None}]
+    left = counts.planned
+    steps = [FunnelStep("planned", left)]
+    for name, stage in counts.stages.items():
+        if stage.failed:
+            left -= stage.failed
+            steps.append(FunnelStep(f"{name}: failed", left, gone=stage.failed))
+        for rule in [*stage.refused, *(rule for rule in stage.fired if rule not in stage.refused)]:
+            left -= stage.refused[rule]
+            steps.append(FunnelStep(f"{name}: {rule}", left, gone=stage.refused[rule], fired=stage.fired[rule]))
+        if name == "generate":
+            steps.append(FunnelStep("generated", left))
+    return [*steps, FunnelStep("kept", left)]
 
 
-def attribute_rows(counts: dict[str, Any], labels: dict[str, list[str]]) -> list[dict[str, Any]]:
-    """One line an attribute: shares of each value as planned and as kept, how the values are known, and how many of the asked were kept."""
-    rows = []
-    for found in counts["attributes"]:
-        wanted, kept_of, now = found["wanted"], found["wanted_kept"], found["labels"]
-        rows.append(
-            {
-                "name": found["name"],
-                "values": labels[found["name"]],
-                "planned": [percent(wanted[at], sum(wanted)) for at in range(2)],
-                "kept": [percent(now[at], sum(now)) for at in range(3)],
-                "rate": [percent(kept_of[at], wanted[at]) for at in range(2)],
-                "sources": [percent(found["sources"].get(name, 0), sum(now)) for name in ("explicit", "implicit", "unknown")],
-            }
+def attribute_shares(counts: DatasetCounts, attribute_values: Mapping[str, list[str]]) -> list[AttributeShares]:
+    """The attribute table, in the order of the attribute space."""
+    return [
+        AttributeShares(
+            name=attribute.name,
+            values=attribute_values[attribute.name],
+            planned=[percent(attribute.planned[value], sum(attribute.planned)) for value in range(2)],
+            kept=[percent(attribute.kept[value], sum(attribute.kept)) for value in range(3)],
+            rate=[percent(attribute.planned_kept[value], attribute.planned[value]) for value in range(2)],
+            sources=[percent(attribute.sources.get(source, 0), sum(attribute.kept)) for source in ("explicit", "implicit", "unknown")],
         )
-    return rows
+        for attribute in counts.attributes
+    ]
 
 
 def versions(survey: Survey) -> list[str]:
-    """Library and device names with versions that the receipts tell, of all cells together."""
-    found = {
-        f"{name} {value}" for receipts in survey.receipts.values() for receipt in receipts.values() for name, value in receipt.env.items()
-    }
-    return sorted(found)
-
-
-def settings(run: Run) -> dict[str, Any]:
-    """The settings that results depend on: all but how the work was spread over a machine."""
-    return {name: part for name, part in dump(run.config).items() if name != "run"}
+    """Names and versions of libraries and devices, from the receipts of all cells."""
+    environments = [receipt.env for receipts in survey.receipts.values() for receipt in receipts.values()]
+    return sorted({f"{name} {version}" for environment in environments for name, version in environment.items()})
 
 
 def without_paths(tree: Any) -> Any:
-    """The same tree with absolute paths cut down to their last part."""
+    """The same tree with absolute paths cut to their last part."""
     if isinstance(tree, dict):
         return {name: without_paths(part) for name, part in tree.items()}
     if isinstance(tree, list):
@@ -209,10 +235,10 @@ def without_paths(tree: Any) -> Any:
 
 
 def percent(part: float, whole: float) -> str:
-    """ "12.5" of a hundred, or a dash where there is nothing to be a part of."""
+    """A share in percent, such as "12.5"; a dash if `whole` is 0."""
     return f"{100 * part / whole:.1f}" if whole else "–"
 
 
-def cell(value: Any) -> str:
-    """A value as it may stand in a Markdown table."""
+def table_cell(value: Any) -> str:
+    """A value as the cell of a Markdown table."""
     return "–" if value is None else str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,16 +1,18 @@
-"""croissant.json: the packed data set described for machines, with the fields of responsible AI."""
+"""croissant.json: the packed data set described for machines, with the fields of Croissant's responsible-AI vocabulary."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mlcroissant as mlc
 
-from mals.dataset.card import TAGS, Facts, licence_chain, splits_of
+from mals.dataset.card import CONFIGS, TAGS, DatasetCardFacts, licence_chain
 from mals.dataset.features import Columns, Feature
-from mals.dataset.pack import FOLDER
+from mals.dataset.receipts import FOLDER, FileReceipt
 
 RAI = "http://mlcommons.org/croissant/RAI/1.0"
-KINDS = {
+PARQUET = "application/x-parquet"
+DATA_TYPES = {
     "string": mlc.DataType.TEXT,
     "bool": mlc.DataType.BOOL,
     "int8": mlc.DataType.INT8,
@@ -27,54 +29,52 @@ KINDS = {
 }
 
 
-def render(facts: Facts) -> str:
-    """The JSON text; the same facts give the same text."""
-    pack, kept = facts.run.config.pack, facts.counts["kept"]
+def render(facts: DatasetCardFacts) -> str:
+    """The JSON text; equal facts give equal texts."""
+    pack, kept = facts.run.config.pack, facts.counts.kept
     metadata = {
         "name": pack.name,
-        "description": f"{kept:,} synthetic pictures of persons with captions and {len(facts.labels)} attributes, made by mals.",
+        "description": f"{kept:,} synthetic images of persons with captions and {len(facts.attribute_values)} attributes, made by mals.",
         "license": [pack.license],
         "keywords": TAGS,
         "in_language": [pack.language],
     }
-    return text(metadata | _responsible(facts), facts.columns, facts.files)
+    return croissant_json(metadata | _responsible_ai(facts), facts.columns, facts.files)
 
 
-def text(metadata: dict[str, Any], columns: dict[str, Columns], files: list[dict[str, Any]]) -> str:
-    """croissant.json of a set with `columns` by config and Parquet `files` as in Facts."""
-    sets, distribution = [], []
-    for config, folder in (("default", "data"), ("rejected", "rejected")):
-        if not splits_of(files, config):
+def croissant_json(metadata: dict[str, Any], columns: Mapping[str, Columns], files: Sequence[FileReceipt]) -> str:
+    """The JSON text for `files` with `columns` by config; `metadata` are arguments of `mlcroissant.Metadata`."""
+    record_sets, distribution = [], []
+    for config, folder in CONFIGS:
+        config_files = [file for file in files if file.config == config]
+        if not config_files:
             continue
-        distribution += [_file(file) for file in files if file["config"] == config]
+        distribution += [_file_object(file) for file in config_files]
         distribution.append(
             mlc.FileSet(id=f"{config}-files", name=f"{config}-files", encoding_formats=[PARQUET], includes=[f"{folder}/*.parquet"])
         )
         fields = [field for column in columns[config].columns for field in _fields(config, column.name, column.feature)]
-        sets.append(mlc.RecordSet(id=config, name=config, key=[f"{config}/id"], fields=fields))
+        record_sets.append(mlc.RecordSet(id=config, name=config, key=[f"{config}/id"], fields=fields))
     tree = mlc.Metadata(
         version="1.0.0",
         conforms_to=["http://mlcommons.org/croissant/1.0", RAI],
         distribution=distribution,
-        record_sets=sets,
+        record_sets=record_sets,
         **metadata,
     ).to_json()
-    tree["rai:hasSyntheticData"] = True  # asked for by venues, and not yet a field of the library
+    tree["rai:hasSyntheticData"] = True  # conferences ask for it; mlcroissant has no such field yet
     return json.dumps(tree, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
-PARQUET = "application/x-parquet"
-
-
-def _file(file: dict[str, Any]) -> mlc.FileObject:
-    name = file["path"].removeprefix(f"{FOLDER}/")
+def _file_object(file: FileReceipt) -> mlc.FileObject:
+    name = file.path.removeprefix(f"{FOLDER}/")
     return mlc.FileObject(
-        id=name, name=name, content_url=name, content_size=f"{file['bytes']} B", encoding_formats=[PARQUET], sha256=file["sha256"]
+        id=name, name=name, content_url=name, content_size=f"{file.bytes} B", encoding_formats=[PARQUET], sha256=file.sha256
     )
 
 
 def _fields(config: str, name: str, feature: Feature) -> list[mlc.Field]:
-    """One field a plain column, one a member of a struct; lists of structs are left to Parquet's own schema."""
+    """One field for a plain column, one for each member of a struct; lists of structs are described only by Parquet's own schema."""
     if "_type" not in feature:
         return [
             _field(config, f"{name}.{inner}", name, member, mlc.Transform(json_path=inner))
@@ -91,29 +91,32 @@ def _fields(config: str, name: str, feature: Feature) -> list[mlc.Field]:
 
 def _field(config: str, name: str, column: str, feature: Feature, *transforms: mlc.Transform, repeated: bool = False) -> mlc.Field:
     if feature["_type"] == "Image":
-        kind = mlc.DataType.IMAGE_OBJECT
+        data_type = mlc.DataType.IMAGE_OBJECT
     else:
-        kind = mlc.DataType.INT64 if feature["_type"] == "ClassLabel" else KINDS[feature["dtype"]]
-    described = f"0: {feature['names'][0]}, 1: {feature['names'][1]}" if feature["_type"] == "ClassLabel" else None
-    source = mlc.Source(file_set=f"{config}-files", extract=mlc.Extract(column=column), transforms=list(transforms))
+        data_type = mlc.DataType.INT64 if feature["_type"] == "ClassLabel" else DATA_TYPES[feature["dtype"]]
     return mlc.Field(
-        id=f"{config}/{name}", name=f"{config}/{name}", description=described, data_types=[kind], source=source, is_array=repeated or None,
+        id=f"{config}/{name}",
+        name=f"{config}/{name}",
+        description=f"0: {feature['names'][0]}, 1: {feature['names'][1]}" if feature["_type"] == "ClassLabel" else None,
+        data_types=[data_type],
+        source=mlc.Source(file_set=f"{config}-files", extract=mlc.Extract(column=column), transforms=list(transforms)),
+        is_array=repeated or None,
         array_shape=str(-1) if repeated else None,
-    )  # fmt: skip
+    )
 
 
-def _responsible(facts: Facts) -> dict[str, Any]:
+def _responsible_ai(facts: DatasetCardFacts) -> dict[str, Any]:
     counts, config = facts.counts, facts.run.config
-    tools = [f"{link['makes']}: {link['model']} ({link['revision']})" for link in licence_chain(facts.run)]
-    rules = [f"{stage}: {reason}" for stage, flow in counts["stages"].items() for reason in flow["refused"]]
+    tools = [f"{model.output}: {model.model} ({model.revision})" for model in licence_chain(facts.run)]
+    rules = [f"{name}: {rule}" for name, stage in counts.stages.items() for rule in stage.refused]
     contact = f" Contact: {config.pack.contact}." if config.pack.contact else ""
     return {
-        "data_collection": f"{counts['planned']:,} pictures were planned as prompts and made by a generative model; no camera took any.",
+        "data_collection": f"{counts.planned:,} images were planned as prompts and made by a generative model; none is a photograph.",
         "data_collection_type": ["Software Collection"],
         "data_preprocessing_protocol": [
-            f"{counts['refused']:,} rows were refused and {counts['failed']:,} failed; they are in the config rejected.",
+            f"{counts.refused:,} rows were refused and {counts.failed:,} failed; they are in the config rejected.",
             *(f"Rule that refused rows: {rule}" for rule in rules),
-            "Kept pictures are cut to the person by keypoints.",
+            "Kept images are cropped to the person by keypoints.",
         ],
         "data_annotation_protocol": [
             f"Captions come from captioning models; attributes ({config.label.space}) are matched in their words, "
@@ -122,11 +125,11 @@ def _responsible(facts: Facts) -> dict[str, Any]:
         "annotations_per_item": "as many captions as captioners, and one set of attributes",
         "machine_annotation_tools": tools or ["the stages that the card names"],
         "data_biases": [
-            "Shares of attributes are those of the prompts, the generator and the filters; the card's attribute table tells both."
+            "Shares of attributes are those of the prompts, the generator and the filters; the card's attribute table shows them."
         ],
-        "data_limitations": ["Nobody checked captions or attributes; generated people have wrong hands, faces and lettering."],
+        "data_limitations": ["No person checked captions or attributes; generated people have wrong hands, faces and lettering."],
         "data_use_cases": ["Pretraining for text-based person search and attribute recognition; the study of synthetic data."],
-        "data_social_impact": "It stands in for pictures of real people. It must not be used to identify or to search for real people.",
+        "data_social_impact": "It replaces images of real people. It must not be used to identify or to search for real people.",
         "personal_sensitive_information": ["None was collected; gender and age are guesses from the looks of people who do not exist."],
         "data_release_maintenance_plan": f"A new version is a new pack with new hashes.{contact}",
     }

@@ -1,177 +1,187 @@
-"""The packed data set in other clothes: the layout in which MALS was published, and tar shards for WebDataset.
+"""The packed data set in other formats: the layout in which MALS was published, and tar shards for WebDataset.
 
-Both read `dataset/` alone. Files come in the order of the pack with nothing of the machine in them, so that an export repeats; what is
-there already is kept, so that a killed one goes on. What makes a split usable (its JSON list, or each tar) comes whole or not at all.
+Both read `dataset/` alone. Rows keep their order and nothing of the machine is written, so that an export repeats byte for byte; files
+that are there already are kept, so that an interrupted export goes on. What makes a split usable (its JSON list, or each tar) appears
+whole or not at all.
 """
 
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mals.dataset.pack import FOLDER, check, labels_of, read_receipt
+from mals.dataset.pack import check
+from mals.dataset.receipts import FOLDER, FileRecord, PackReceipt
+from mals.dataset.source import attribute_values
 from mals.errors import UserError
 from mals.grid.run import Run
 from mals.grid.store import Store
 
 BATCH = 256  # rows in memory
 NUMBERS = ("width", "height", "persons", "person_score", "ref_bytes", "bits_per_pixel", "channel_variance", "sharpness", "nsfw_score")
-WORDS = ("prompt", "negative_prompt", "source_caption", "person", "camera", "image_sha256")
+TEXTS = ("prompt", "negative_prompt", "source_caption", "person", "camera", "image_sha256")
 
 
-def export(run: Run, to: str, format: str) -> dict[str, Any]:
-    """Write the kept rows of a packed run to the folder or URL `to`; what was written. Raises UserError for what cannot be exported."""
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """The result of an export."""
+
+    format: str
+    to: str
+    rows: int
+    files: list[str]  # JSON lists or tars
+    written: int  # images (mals-json) or tars (webdataset) that were not there before
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def export(run: Run, to: str, format: str) -> ExportReport:
+    """Write the kept rows of a packed run to the folder or URL `to`; UserError if that is impossible."""
     if format not in FORMATS:
         raise UserError(f"there is no export format {format!r}; there are {', '.join(FORMATS)}")
     if problems := check(run):
         raise UserError(f"{run.store.url} cannot be exported: {problems[0]}; `mals pack {run.store.url}` mends it")
-    target = Store(to)
-    if target.folder is not None and target.folder.exists() and not target.folder.is_dir():
-        raise UserError(f"{to} is a file; give a folder to export to")
-    if (
-        target.folder is not None
-        and run.store.folder is not None
-        and target.folder.resolve().is_relative_to((run.store.folder / FOLDER).resolve())
-    ):
-        raise UserError(f"{to} is inside the packed data set; give another folder to export to")
-    target.sweep()
-    made = FORMATS[format](run, target)
-    return {"format": format, "to": to, **made}
-
-
-def packed_files(run: Run) -> dict[str, list[str]]:
-    """Split -> its packed files, in order."""
-    receipt = read_receipt(run)
+    receipt = PackReceipt.load(run.store)
     assert receipt is not None
-    found: dict[str, list[str]] = {split: [] for split in receipt["splits"]}
-    for file in receipt["files"]:
-        if file["path"].startswith(f"{FOLDER}/data/"):
-            found[Path(file["path"]).name.rsplit("-", 3)[0]].append(file["path"])
-    return found
+    target = Store(to)
+    _check_target(run, target, to)
+    target.sweep()
+    return FORMATS[format](run, receipt, target, to)
 
 
-def rows_of(run: Run, path: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+def _check_target(run: Run, target: Store, to: str) -> None:
+    """UserError if `to` is a file or inside the packed data set."""
+    if target.folder is None:
+        return
+    if target.folder.exists() and not target.folder.is_dir():
+        raise UserError(f"{to} is a file; give a folder to export to")
+    if run.store.folder is not None and target.folder.resolve().is_relative_to((run.store.folder / FOLDER).resolve()):
+        raise UserError(f"{to} is inside the packed data set; give another folder to export to")
+
+
+def mals_json(run: Run, receipt: PackReceipt, target: Store, to: str) -> ExportReport:
+    """`SPLIT.json`, a list of {image, caption, image_id, label}, and the images as `images/SPLIT/NUMBER/ID.jpg`, NUMBER the packed file."""
+    rows = written = 0
+    splits = receipt.split_files()
+    for split, files in splits.items():
+        with target.writer(f"{split}.json") as path, path.open("w", encoding="utf-8") as output:
+            separator = "[\n"
+            for number, file in enumerate(files):
+                for row in read_rows(run, file.path, ["id", "image", "caption", "attributes"]):
+                    name = f"images/{split}/{number:05d}/{row['id']}.jpg"
+                    written += _write_image(target, name, row["image"]["bytes"])
+                    item = {"image": name, "caption": row["caption"], "image_id": row["id"], "label": label_vector(row["attributes"])}
+                    output.write(separator + json.dumps(item, ensure_ascii=False))
+                    separator, rows = ",\n", rows + 1
+            output.write("\n]\n" if separator == ",\n" else "[]\n")
+            if target.folder is not None:
+                os.sync()  # the images are on the disk before the list that names them
+    return ExportReport(format="mals-json", to=to, rows=rows, files=[f"{split}.json" for split in splits], written=written)
+
+
+def _write_image(target: Store, name: str, data: bytes) -> bool:
+    """Write one image unless the file holds these bytes; whether it was written. It is not synced: that is done once for all."""
+    if target.folder is None:
+        if target.size(name) == len(data):
+            return False
+        target.commit(name, data)
+        return True
+    path = target.folder / name
+    try:
+        if path.stat().st_size == len(data) and path.read_bytes() == data:
+            return False
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    part.write_bytes(data)
+    part.replace(path)
+    return True
+
+
+def webdataset(run: Run, receipt: PackReceipt, target: Store, to: str) -> ExportReport:
+    """`SPLIT-00000.tar` for each packed file: `ID.jpg`, `ID.txt` (the caption) and `ID.json` for every row, without nulls."""
+    attributes = list(attribute_values(run))
+    names, rows, written = [], 0, 0
+    for split, files in receipt.split_files().items():
+        for number, file in enumerate(files):
+            name = f"{split}-{number:05d}.tar"
+            written += _export_tar(run, target, name, file, attributes)
+            names.append(name)
+            rows += file.rows or 0
+    return ExportReport(format="webdataset", to=to, rows=rows, files=names, written=written)
+
+
+def _export_tar(run: Run, target: Store, name: str, packed: FileRecord, attributes: list[str]) -> bool:
+    """Write one tar, and its receipt (size, hash of the packed file) beside it, unless it is complete; whether it was written."""
+    receipt_name = f".{name}.json"
+    receipt = _read_tar_receipt(target, receipt_name)
+    if receipt.get("packed") == packed.sha256 and target.size(name) == receipt.get("bytes"):
+        return False
+    target.remove(receipt_name)
+    with target.writer(name) as path:
+        write_tar(path, read_rows(run, packed.path), attributes)
+        size = path.stat().st_size
+    target.commit(receipt_name, json.dumps({"packed": packed.sha256, "bytes": size}).encode())
+    return True
+
+
+def _read_tar_receipt(target: Store, name: str) -> dict[str, Any]:
+    try:
+        return json.loads(target.read(name))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def read_rows(run: Run, path: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of one packed file, a few hundred in memory."""
     for batch in run.store.parquet(path).iter_batches(batch_size=BATCH, columns=columns):
         yield from batch.to_pylist()
 
 
 def label_vector(values: dict[str, int | None]) -> list[int]:
-    """Attributes in the published polarity: 0 the first value, 1 the second, -1 unknown."""
+    """Attribute values as MALS publishes them: 0 the first value, 1 the second, -1 unknown."""
     return [-1 if value is None else value for value in values.values()]
 
 
-def mals_json(run: Run, target: Store) -> dict[str, Any]:
-    """`SPLIT.json`, a list of {image, caption, image_id, label}, and the pictures under `images/SPLIT/NUMBER/`, a folder a packed file."""
-    rows = new = 0
-    splits = packed_files(run)
-    for split, paths in splits.items():
-        with target.writer(f"{split}.json") as path, path.open("w", encoding="utf-8") as out:
-            opening = "[\n"
-            for number, packed in enumerate(paths):
-                for row in rows_of(run, packed, ["id", "image", "caption", "attributes"]):
-                    name = f"images/{split}/{number:05d}/{row['id']}.jpg"
-                    new += _put(target, name, row["image"]["bytes"])
-                    item = {"image": name, "caption": row["caption"], "image_id": row["id"], "label": label_vector(row["attributes"])}
-                    out.write(opening + json.dumps(item, ensure_ascii=False))
-                    opening, rows = ",\n", rows + 1
-            out.write("\n]\n" if opening == ",\n" else "[]\n")
-            if target.folder is not None:
-                os.sync()  # the pictures are on the disk before the list that names them
-    return {"rows": rows, "files": [f"{split}.json" for split in splits], "pictures": rows, "new_pictures": new}
-
-
-def _put(target: Store, name: str, data: bytes) -> int:
-    """Write one picture unless it is there with these bytes; 1 where it was written. It is synced later, with all the others."""
-    if target.folder is None:
-        if target.size(name) == len(data):
-            return 0
-        target.commit(name, data)
-        return 1
-    path = target.folder / name
-    try:
-        if path.stat().st_size == len(data) and path.read_bytes() == data:
-            return 0
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_bytes(data)
-    beside.replace(path)
-    return 1
-
-
-def webdataset(run: Run, target: Store) -> dict[str, Any]:
-    """`SPLIT-00000.tar` a packed file: `id.jpg`, `id.txt` (the caption) and `id.json` for every row, without nulls."""
-    splits = packed_files(run)
-    attributes = list(labels_of(run))
-    made, rows, new = [], 0, 0
-    for split, paths in splits.items():
-        for number, packed in enumerate(paths):
-            name = f"{split}-{number:05d}.tar"
-            count, written = _tar(run, target, name, packed, attributes)
-            made.append(name)
-            rows, new = rows + count, new + written
-    return {"rows": rows, "files": made, "new_files": new}
-
-
-def _tar(run: Run, target: Store, name: str, packed: str, attributes: list[str]) -> tuple[int, int]:
-    """One tar with its note beside it (the packed file's hash); rows in it, and 1 where it was written."""
-    receipt = read_receipt(run)
-    assert receipt is not None
-    facts = next(file for file in receipt["files"] if file["path"] == packed)
-    note = f".{name}.json"
-    known = _read_note(target, note)
-    if known.get("packed") == facts["sha256"] and target.size(name) == known.get("bytes"):
-        return facts["rows"], 0
-    target.remove(note)
-    with target.writer(name) as path:
-        write_tar(path, rows_of(run, packed), attributes)
-        size = path.stat().st_size
-    target.commit(note, json.dumps({"packed": facts["sha256"], "bytes": size}).encode())
-    return facts["rows"], 1
-
-
-def _read_note(target: Store, note: str) -> dict[str, Any]:
-    try:
-        return json.loads(target.read(note))
-    except (FileNotFoundError, ValueError):
-        return {}
-
-
 def write_tar(path: Path, rows: Iterator[dict[str, Any]], attributes: list[str]) -> None:
-    """One tar of samples; the same rows give the same bytes."""
+    """One tar of samples; equal rows give equal bytes."""
     from webdataset import TarWriter
 
     with path.open("wb") as file, TarWriter(file, user="mals", group="mals", mtime=0, encoder=False) as tar:
         for row in rows:
-            facts = json.dumps(sample(row, attributes), ensure_ascii=False, sort_keys=True).encode()
-            tar.write({"__key__": row["id"], "jpg": row["image"]["bytes"], "txt": (row["caption"] or "").encode(), "json": facts})
+            metadata = json.dumps(sample_metadata(row, attributes), ensure_ascii=False, sort_keys=True).encode()
+            tar.write({"__key__": row["id"], "jpg": row["image"]["bytes"], "txt": (row["caption"] or "").encode(), "json": metadata})
 
 
-def sample(row: dict[str, Any], attributes: list[str]) -> dict[str, Any]:
-    """The JSON of one sample: the same keys and types in each, "" or -1 for what is unknown; readers take types from the first ones."""
+def sample_metadata(row: dict[str, Any], attributes: list[str]) -> dict[str, Any]:
+    """The JSON of one sample: every sample has the same keys and types, because readers take types from the first ones.
+
+    Unknown values are "" or -1.
+    """
     values = row.get("attributes") or dict.fromkeys(attributes)
-    found: dict[str, Any] = {"id": row["id"], "label": label_vector(values), "attributes": attributes}
-    for name in WORDS:
+    metadata: dict[str, Any] = {"id": row["id"], "label": label_vector(values), "attributes": attributes}
+    for name in TEXTS:
         if name in row:
-            found[name] = row[name] or ""
+            metadata[name] = row[name] or ""
     for name in NUMBERS:
         if name in row:
-            found[name] = -1.0 if row[name] is None else float(row[name])
+            metadata[name] = -1.0 if row[name] is None else float(row[name])
     if "seed" in row:
-        found["seed"] = -1 if row["seed"] is None else row["seed"]
+        metadata["seed"] = -1 if row["seed"] is None else row["seed"]
     for name in ("bbox", "person_box"):
         if name in row:
-            found[name] = [float(number) for number in row[name] or [-1] * 4]
+            metadata[name] = [float(number) for number in row[name] or [-1] * 4]
     if "keypoints" in row:
-        found["keypoints"] = row["keypoints"] or [[-1.0] * 3] * 17
+        metadata["keypoints"] = row["keypoints"] or [[-1.0] * 3] * 17
     if "captions" in row:
-        found["captions"] = [caption["text"] or "" for caption in row["captions"]]
+        metadata["captions"] = [caption["text"] or "" for caption in row["captions"]]
     if "generator" in row:
-        found["model"], found["revision"] = (row["generator"].get(name) or "" for name in ("model", "revision"))
-    found["synthetic"] = True
-    return found
+        metadata["model"], metadata["revision"] = (row["generator"].get(name) or "" for name in ("model", "revision"))
+    metadata["synthetic"] = True
+    return metadata
 
 
-FORMATS: dict[str, Callable[[Run, Store], dict[str, Any]]] = {"mals-json": mals_json, "webdataset": webdataset}
+FORMATS: dict[str, Callable[[Run, PackReceipt, Store, str], ExportReport]] = {"mals-json": mals_json, "webdataset": webdataset}

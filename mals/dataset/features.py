@@ -1,7 +1,7 @@
-"""The columns of a packed data set, in one place: Arrow types, what `datasets` reads from the schema, and the card's YAML.
+"""The columns of a packed data set, in one place: Arrow types, the features that `datasets` reads from the schema, the card's YAML.
 
-A feature is written as `datasets` writes it to JSON ({"dtype": "string", "_type": "Value"}); a mapping without `_type` is a
-struct. `datasets` itself is not needed to write one.
+A feature is written as `datasets` writes it to JSON ({"dtype": "string", "_type": "Value"}); a mapping without `_type` is a struct.
+The library itself is not needed for that.
 """
 
 import json
@@ -13,8 +13,8 @@ import pyarrow as pa
 
 Feature = dict[str, Any]
 
-REASONS = ("reject_reason", "reject_all", "reject_stage", "error", "error_stage")
-GENERATOR = {  # of one picture, by the generate stage's own column names
+REJECT_COLUMNS = ("reject_reason", "reject_all", "reject_stage", "error", "error_stage")
+GENERATOR_FEATURES = {  # of one image; names of the generate stage's columns -> Arrow types
     "model": "string",
     "revision": "string",
     "pipeline": "string",
@@ -28,31 +28,32 @@ GENERATOR = {  # of one picture, by the generate stage's own column names
     "batch": "int32",
     "lora": "string",
 }
-SOURCE_CAPTION = "source_caption"  # the plan's `caption`, which the caption stage's hides
-HEAVY = ("image", "crop")  # pixels: never read but for the packed picture
+SOURCE_CAPTION = "source_caption"  # the plan's column `caption`, whose name the caption stage uses too
+PIXEL_COLUMNS = ("image", "crop")  # read only for the packed image
 
 
 def value(dtype: str) -> Feature:
+    """A plain value of an Arrow type."""
     return {"dtype": dtype, "_type": "Value"}
 
 
-def several(feature: Feature, length: int | None = None) -> Feature:
-    """A list; of exactly `length` values where that is given."""
+def list_of(feature: Feature, length: int | None = None) -> Feature:
+    """A list, of exactly `length` values if that is not None."""
     return {"feature": feature, **({} if length is None else {"length": length}), "_type": "List"}
 
 
-def label(names: Sequence[str]) -> Feature:
-    """A class, stored as its index in `names`; null: unknown."""
+def class_label(names: Sequence[str]) -> Feature:
+    """A class, stored as its index in `names`; null if unknown."""
     return {"names": list(names), "_type": "ClassLabel"}
 
 
-CAPTION = {
+CAPTION_FEATURES = {
     "text": value("string"),
     "source": value("string"),  # the captioner's model, or "prompt"
     "revision": value("string"),
-    "instruction": value("string"),  # what the captioner was given beside the picture
-    "raw": value("string"),  # before repetitions were collapsed
-    "repetition": value("float32"),
+    "instruction": value("string"),  # the captioner's prompt beside the image
+    "raw": value("string"),  # the text before repetitions were removed
+    "repetition": value("float32"),  # share of the words of `raw` that were repetitions
 }
 
 
@@ -80,18 +81,18 @@ class Columns:
 
     @property
     def schema(self) -> pa.Schema:
-        """The Arrow schema of every file, with the metadata from which `datasets` knows pictures and classes."""
+        """The Arrow schema of every file, with the metadata from which `datasets` knows images and classes."""
         features = {column.name: column.feature for column in self.columns}
         metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-        return pa.schema([pa.field(name, arrow(feature)) for name, feature in features.items()], metadata=metadata)
+        return pa.schema([pa.field(name, arrow_type(feature)) for name, feature in features.items()], metadata=metadata)
 
     def yaml(self) -> list[dict[str, Any]]:
         """The `features` of `dataset_info` in a card's front matter."""
         return _yaml_struct({column.name: column.feature for column in self.columns})
 
 
-def arrow(feature: Feature) -> pa.DataType:
-    """The storage type of a feature."""
+def arrow_type(feature: Feature) -> pa.DataType:
+    """The Arrow type that stores a feature."""
     kind = feature.get("_type")
     if kind == "Value":
         return pa.type_for_alias(feature["dtype"])
@@ -100,61 +101,60 @@ def arrow(feature: Feature) -> pa.DataType:
     if kind == "Image":
         return pa.struct({"bytes": pa.binary(), "path": pa.string()})
     if kind == "List":
-        return pa.list_(arrow(feature["feature"]), feature.get("length", -1))
-    return pa.struct({name: arrow(inner) for name, inner in feature.items()})
+        return pa.list_(arrow_type(feature["feature"]), feature.get("length", -1))
+    return pa.struct({name: arrow_type(inner) for name, inner in feature.items()})
 
 
 def kept_columns(planned: Sequence[str], adds: Mapping[str, pa.Schema], attributes: Mapping[str, Sequence[str]]) -> Columns:
-    """The columns of kept rows, for a plan with the columns `planned`, stages that add `adds` (stage -> schema) and an attribute space.
+    """The columns of kept rows.
 
-    `attributes` gives the two values of each attribute by its name. A column whose source nothing adds is left out; plain columns
-    of a stage that is not ours travel under their own names.
+    `planned`: the columns of the plan; `adds`: stage -> the schema that it adds; `attributes`: attribute -> the names of its two values.
+    A column without a source is left out. Plain columns that only a stage of the user's own adds keep their names.
     """
-    found = {field.name: field.type for schema in adds.values() for field in schema}
-    sources = {*found, *planned, *((SOURCE_CAPTION,) if "caption" in planned else ())} - ({"caption"} - set(found))
-    known = [column for column in _known(attributes) if column.source in sources]
-    used = {column.source for column in known} | {column.name for column in known} | set(GENERATOR) | set(HEAVY)
-    extra = [Column(name, name, value(_alias(kind))) for name, kind in found.items() if name not in used and _plain(kind)]
-    at = next((i for i, column in enumerate(known) if column.name in ("person", "prompt")), len(known))
-    generator = {name: value(dtype) for name, dtype in GENERATOR.items() if name in found}
+    added = {field.name: field.type for schema in adds.values() for field in schema}
+    sources = {*added, *planned, *((SOURCE_CAPTION,) if "caption" in planned else ())} - ({"caption"} - set(added))
+    columns = [column for column in _standard_columns(attributes) if column.source in sources]
+    used = {column.source for column in columns} | {column.name for column in columns} | set(GENERATOR_FEATURES) | set(PIXEL_COLUMNS)
+    extra = [Column(name, name, value(_dtype_name(dtype))) for name, dtype in added.items() if name not in used and _is_plain(dtype)]
+    place = next((i for i, column in enumerate(columns) if column.name in ("person", "prompt")), len(columns))
+    generator = {name: value(dtype) for name, dtype in GENERATOR_FEATURES.items() if name in added}
     tail = [Column("generator", "model", generator)] if generator else []
-    tail += [Column("image_sha256", "crop", value("string"))] if "crop" in found else []
-    return Columns((*known[:at], *extra, *known[at:], *tail, Column("synthetic", "id", value("bool"))))
+    tail += [Column("image_sha256", "crop", value("string"))] if "crop" in added else []
+    return Columns((*columns[:place], *extra, *columns[place:], *tail, Column("synthetic", "id", value("bool"))))
 
 
 def rejected_columns(kept: Columns) -> Columns:
-    """The columns of refused and failed rows: those of kept rows without the picture, and why."""
-    words = {"reject_all": several(value("string"))}
-    reasons = [Column(name, "id", words.get(name, value("string"))) for name in REASONS]
+    """The columns of refused and failed rows: the reasons, and the columns of kept rows without the image."""
+    features = {"reject_all": list_of(value("string"))}
+    reasons = [Column(name, "id", features.get(name, value("string"))) for name in REJECT_COLUMNS]
     rest = [column for column in kept.columns if column.name not in ("id", "image", "image_sha256")]
     return Columns((Column("id", "id", value("string")), *reasons, *rest))
 
 
-def _known(attributes: Mapping[str, Sequence[str]]) -> list[Column]:
-    """What mals itself makes, in the order in which people look at it."""
-    classes = {name: label(values) for name, values in attributes.items()}
-    number = {name: value("float32") for name in ("bits_per_pixel", "channel_variance", "sharpness", "nsfw_score", "person_score")}
+def _standard_columns(attributes: Mapping[str, Sequence[str]]) -> list[Column]:
+    """The columns that mals itself can fill, in the order in which people look at them."""
+    classes = {name: class_label(values) for name, values in attributes.items()}
     return [
         Column("id", "id", value("string")),
         Column("image", "crop", {"_type": "Image"}),
         Column("caption", "caption", value("string")),
-        Column("captions", "captions", several(CAPTION)),
+        Column("captions", "captions", list_of(CAPTION_FEATURES)),
         Column("attributes", "attributes", classes),
         Column("attribute_source", "attribute_source", {name: value("string") for name in classes}),
         Column("agreement_captions", "agreement_captions", value("float32")),
         Column("agreement_wanted", "agreement_wanted", value("float32")),
         Column("width", "crop_width", value("int32")),
         Column("height", "crop_height", value("int32")),
-        Column("bbox", "crop_box", several(value("int32"), 4)),
-        Column("person_box", "person_box", several(value("float32"), 4)),
-        Column("keypoints", "keypoints", several(several(value("float32"), 3), 17)),
+        Column("bbox", "crop_box", list_of(value("int32"), 4)),
+        Column("person_box", "person_box", list_of(value("float32"), 4)),
+        Column("keypoints", "keypoints", list_of(list_of(value("float32"), 3), 17)),
         Column("persons", "persons", value("int32")),
-        Column("person_score", "person_score", number["person_score"]),
+        Column("person_score", "person_score", value("float32")),
         Column("ref_bytes", "ref_bytes", value("int32")),
-        Column("bits_per_pixel", "bits_per_pixel", number["bits_per_pixel"]),
-        Column("channel_variance", "channel_variance", number["channel_variance"]),
-        Column("sharpness", "sharpness", number["sharpness"]),
-        Column("nsfw_score", "nsfw_score", number["nsfw_score"]),
+        Column("bits_per_pixel", "bits_per_pixel", value("float32")),
+        Column("channel_variance", "channel_variance", value("float32")),
+        Column("sharpness", "sharpness", value("float32")),
+        Column("nsfw_score", "nsfw_score", value("float32")),
         Column("phash", "phash", value("uint64")),
         Column("person", "person", value("string")),
         Column("camera", "camera", value("string")),
@@ -169,13 +169,13 @@ def _known(attributes: Mapping[str, Sequence[str]]) -> list[Column]:
     ]
 
 
-def _plain(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind)
+def _is_plain(dtype: pa.DataType) -> bool:
+    return pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_boolean(dtype) or pa.types.is_string(dtype)
 
 
-def _alias(kind: pa.DataType) -> str:
-    """The name that `datasets` has for a plain Arrow type."""
-    return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(str(kind), str(kind))
+def _dtype_name(dtype: pa.DataType) -> str:
+    """The name of a plain Arrow type in `datasets`."""
+    return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(str(dtype), str(dtype))
 
 
 def _yaml_struct(features: Mapping[str, Feature]) -> list[dict[str, Any]]:

@@ -1,66 +1,74 @@
-"""What a packed data set looks like, at a glance: where it is, the funnel, some captions with their labels, a contact sheet."""
+"""A packed data set at a glance: where it is, how many rows each stage kept, some captions with their labels, a contact sheet."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from mals.attributes import load_space
-from mals.dataset.pack import FOLDER, read_receipt
+from mals.dataset.receipts import FOLDER, PackReceipt
 from mals.dataset.sheet import contact_sheet
 from mals.errors import UserError
 from mals.grid.run import Run
 from mals.grid.status import lines, status
 
 SHEET = "report/contact-sheet.jpg"
-COLUMNS, ROWS = 12, 4  # pictures on the sheet
+COLUMNS, ROWS = 12, 4  # images on the sheet
 CELL = (96, 192)  # pixels, width and height
-SHOWN = 8  # captions
+CAPTIONS = 8  # captions shown
 
 
-@dataclass
+@dataclass(frozen=True)
+class LabelledCaption:
+    """A caption with its row's known attributes: attribute -> the name of its value."""
+
+    caption: str
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Report:
-    """All that `mals report` tells."""
+    """The result of `mals report`."""
 
     dataset: str
     planned: int
     kept: int
     funnel: list[str]
-    captions: list[dict[str, Any]]  # caption, and by attribute the value's name for all that are known
+    captions: list[LabelledCaption]
     sheet: str
 
     def text(self) -> str:
-        """The report as a person reads it; what a caption's labels deny is left out."""
-        told = [f"{self.dataset}: {self.kept:,} of {self.planned:,} pairs kept", *self.funnel]
-        for shown in self.captions:
-            known = {name.replace("_", " "): value for name, value in shown["labels"].items() if value != "no"}
-            labels = [name if value == "yes" else f"{name} {value}" for name, value in known.items()]
-            told += ["", shown["caption"], f"    {', '.join(labels)}"]
-        return "\n".join([*told, "", f"contact sheet: {self.sheet}"])
+        """The report for a terminal; attributes whose value is "no" are left out."""
+        output = [f"{self.dataset}: {self.kept:,} of {self.planned:,} pairs kept", *self.funnel]
+        for row in self.captions:
+            present = {name.replace("_", " "): value for name, value in row.attributes.items() if value != "no"}
+            labels = [name if value == "yes" else f"{name} {value}" for name, value in present.items()]
+            output += ["", row.caption, f"    {', '.join(labels)}"]
+        return "\n".join([*output, "", f"contact sheet: {self.sheet}"])
 
 
 def report(run: Run) -> Report:
-    """Look at the packed data set of `run`, and write the contact sheet beside it; UserError where nothing is packed."""
-    receipt = read_receipt(run)
+    """Describe the packed data set of `run`, and write the contact sheet beside it; UserError if nothing is packed."""
+    receipt = PackReceipt.load(run.store)
     if receipt is None:
         raise UserError(f"{run.store.url} is not packed yet; `mals run {run.store.url}` makes the data set")
-    rows = _sample(run, receipt, COLUMNS * ROWS)
+    rows = _first_rows(run, receipt, COLUMNS * ROWS)
     run.store.commit(SHEET, contact_sheet([row["image"]["bytes"] for row in rows], COLUMNS, CELL))
     space = load_space(run.config.label.space)
-    shown = []
-    for row in rows[:: max(1, len(rows) // SHOWN)][:SHOWN]:
+    captions = []
+    for row in rows[:: max(1, len(rows) // CAPTIONS)][:CAPTIONS]:
         known = {name: space.classes[name][value] for name, value in row["attributes"].items() if value is not None}
-        shown.append({"caption": row["caption"], "labels": known})
+        captions.append(LabelledCaption(row["caption"], known))
     url = run.store.url
-    return Report(f"{url}/{FOLDER}", receipt["planned"], receipt["kept"], lines(status(run)), shown, f"{url}/{SHEET}")
+    return Report(f"{url}/{FOLDER}", receipt.planned, receipt.kept, lines(status(run)), captions, f"{url}/{SHEET}")
 
 
-def _sample(run: Run, receipt: dict[str, Any], most: int) -> list[dict[str, Any]]:
-    """The first rows of the first files, `most` at most."""
-    found: list[dict[str, Any]] = []
-    for file in receipt["files"]:
-        if file["path"].startswith(f"{FOLDER}/data/") and len(found) < most:
-            opened = run.store.parquet(file["path"])
-            for group in range(opened.num_row_groups):
-                found += opened.read_row_group(group, columns=["image", "caption", "attributes"]).slice(0, most - len(found)).to_pylist()
-                if len(found) >= most:
-                    break
-    return found
+def _first_rows(run: Run, receipt: PackReceipt, count: int) -> list[dict[str, Any]]:
+    """The first `count` rows of the data set."""
+    rows: list[dict[str, Any]] = []
+    for file in (file for files in receipt.split_files().values() for file in files):
+        parquet = run.store.parquet(file.path)
+        for group in range(parquet.num_row_groups):
+            if len(rows) == count:
+                return rows
+            table = parquet.read_row_group(group, columns=["image", "caption", "attributes"])
+            rows += table.slice(0, count - len(rows)).to_pylist()
+    return rows

@@ -1,4 +1,4 @@
-"""From rows of the grid to rows of a packed data set: one table of one shard at a time, the pictures as they will be published."""
+"""From rows of a run to rows of a packed data set, one shard at a time, with the images as they are published."""
 
 import hashlib
 import re
@@ -8,15 +8,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mals.dataset.features import GENERATOR, HEAVY, SOURCE_CAPTION, Column, Columns, Feature, arrow
-from mals.dataset.xmp import marked
+from mals.dataset.features import GENERATOR_FEATURES, PIXEL_COLUMNS, SOURCE_CAPTION, Column, Columns, Feature, arrow_type
+from mals.dataset.xmp import with_xmp
 from mals.grid.cells import Grid
 
-FOLDERS = re.compile(r"(?<![\w:/.])(?:/|[A-Za-z]:\\)(?:[^\s'\"/\\:]+[/\\])+(?=[^\s'\"/\\:])")
+ABSOLUTE_FOLDERS = re.compile(r"(?<![\w:/.])(?:/|[A-Za-z]:\\)(?:[^\s'\"/\\:]+[/\\])+(?=[^\s'\"/\\:])")
 
 
-class Reader:
-    """Reads shards of a run as packed rows of `columns`."""
+class PackedRows:
+    """Reads rows of a run with the columns of a packed data set."""
 
     def __init__(self, grid: Grid, columns: Columns):
         self.grid, self.columns = grid, columns
@@ -25,53 +25,53 @@ class Reader:
         if "captions" in columns:
             sources.add("prompt")
         if "generator" in columns:
-            sources |= set(GENERATOR) & added
+            sources |= set(GENERATOR_FEATURES) & added
         if "image" not in columns:
-            sources -= set(HEAVY)
+            sources -= set(PIXEL_COLUMNS)
         self.sources = sorted(sources - {"id", SOURCE_CAPTION})
         self.schema = columns.schema
 
-    def rows(self, shard: int, places: pa.Array) -> pa.Table:
-        """The rows at `places` [n] of one shard, packed."""
+    def read(self, shard: int, positions: pa.Array) -> pa.Table:
+        """The rows at `positions` [N] of one shard."""
         table = self.grid.table(shard, self.sources)
         if SOURCE_CAPTION in self.columns:
             table = table.append_column(SOURCE_CAPTION, self.grid.planned(shard, ["id", "caption"])["caption"])
-        table = table.take(places).combine_chunks()
-        pictures = [marked(crop) for crop in table["crop"].to_pylist()] if "image" in self.columns else []
-        arrays = [self._array(column, table, pictures) for column in self.columns.columns]
+        table = table.take(positions).combine_chunks()
+        images = [with_xmp(crop) for crop in table["crop"].to_pylist()] if "image" in self.columns else []
+        arrays = [self._array(column, table, images) for column in self.columns.columns]
         return pa.Table.from_arrays(arrays, schema=self.schema)
 
-    def _array(self, column: Column, table: pa.Table, pictures: list[bytes]) -> pa.Array:
+    def _array(self, column: Column, table: pa.Table, images: list[bytes]) -> pa.Array:
         name, feature = column.name, column.feature
-        make = MAKERS.get(name)
-        if make is not None:
-            return make(table, feature)
+        convert = CONVERTERS.get(name)
+        if convert is not None:
+            return convert(table, feature)
         if name == "image":
             paths = [f"{row}.jpg" for row in table["id"].to_pylist()]
-            return _struct({"bytes": pa.array(pictures, pa.binary()), "path": pa.array(paths, pa.string())})
+            return _struct({"bytes": pa.array(images, pa.binary()), "path": pa.array(paths, pa.string())})
         if name == "image_sha256":
-            return pa.array([hashlib.sha256(picture).hexdigest() for picture in pictures], pa.string())
-        return _cast(table[column.source], arrow(feature))
+            return pa.array([hashlib.sha256(image).hexdigest() for image in images], pa.string())
+        return _cast(table[column.source], arrow_type(feature))
 
 
 def _classes(table: pa.Table, name: str, feature: Feature) -> pa.Array:
-    """A list of values in {-1, 0, 1} as one class an attribute, null where it is -1 or the list is."""
-    values = _column(table, name)
+    """A list of values in {-1, 0, 1} as one class for each attribute; null if the value is -1 or the list is null."""
+    lists = _column(table, name)
     fields = {}
-    for at, attribute in enumerate(feature):
-        picked = pc.cast(pc.list_element(values, at), pa.int64())
-        fields[attribute] = pc.if_else(pc.less(picked, 0), pa.scalar(None, pa.int64()), picked)
+    for number, attribute in enumerate(feature):
+        values = pc.cast(pc.list_element(lists, number), pa.int64())
+        fields[attribute] = pc.if_else(pc.less(values, 0), pa.scalar(None, pa.int64()), values)
     return _struct(fields)
 
 
-def _sources(table: pa.Table, feature: Feature) -> pa.Array:
-    values = _column(table, "attribute_source")
-    return _struct({attribute: pc.cast(pc.list_element(values, at), pa.string()) for at, attribute in enumerate(feature)})
+def _attribute_source(table: pa.Table, feature: Feature) -> pa.Array:
+    lists = _column(table, "attribute_source")
+    return _struct({attribute: pc.cast(pc.list_element(lists, number), pa.string()) for number, attribute in enumerate(feature)})
 
 
 def _captions(table: pa.Table, feature: Feature) -> pa.Array:
-    """Every captioner's words, and the prompt last."""
-    found = []
+    """The captions of every captioner, and the prompt last."""
+    rows = []
     for captions, prompt in zip(table["captions"].to_pylist(), table["prompt"].to_pylist(), strict=True):
         row = [
             {
@@ -84,12 +84,12 @@ def _captions(table: pa.Table, feature: Feature) -> pa.Array:
             }
             for caption in captions or ()
         ]
-        found.append([*row, {"text": prompt, "source": "prompt", "raw": prompt}])
-    return pa.array(found, arrow(feature))
+        rows.append([*row, {"text": prompt, "source": "prompt", "raw": prompt}])
+    return pa.array(rows, arrow_type(feature))
 
 
 def _generator(table: pa.Table, feature: Feature) -> pa.Array:
-    return _struct({name: _cast(table[name], arrow(inner)) for name, inner in feature.items()})
+    return _struct({name: _cast(table[name], arrow_type(inner)) for name, inner in feature.items()})
 
 
 def _first_reason(table: pa.Table, feature: Feature) -> pa.Array:
@@ -105,8 +105,8 @@ def _init_image(table: pa.Table, feature: Feature) -> pa.Array:
 
 
 def without_folders(text: str) -> str:
-    """A message whose absolute paths are cut down to their last part: where a machine keeps its files is nobody's business."""
-    return FOLDERS.sub("", text)
+    """A message with its absolute paths cut to the file name: the folders of a machine are private."""
+    return ABSOLUTE_FOLDERS.sub("", text)
 
 
 def file_name(path: str) -> str:
@@ -114,16 +114,16 @@ def file_name(path: str) -> str:
     return re.split(r"[/\\]", path)[-1] if re.match(r"/|[A-Za-z]:\\|\w+://", path) else path
 
 
-MAKERS: dict[str, Callable[[pa.Table, Feature], pa.Array]] = {
+CONVERTERS: dict[str, Callable[[pa.Table, Feature], pa.Array]] = {
     "attributes": lambda table, feature: _classes(table, "attributes", feature),
     "wanted": lambda table, feature: _classes(table, "wanted", feature),
-    "attribute_source": _sources,
+    "attribute_source": _attribute_source,
     "captions": _captions,
     "generator": _generator,
     "init_image": _init_image,
     "synthetic": lambda table, feature: pa.array([True] * len(table), pa.bool_()),
     "reject_reason": _first_reason,
-    "reject_all": lambda table, feature: _cast(table["reject"], arrow(feature)),
+    "reject_all": lambda table, feature: _cast(table["reject"], arrow_type(feature)),
     "reject_stage": lambda table, feature: _cast(table["refused_by"], pa.string()),
     "error": _error,
     "error_stage": lambda table, feature: _cast(table["failed_in"], pa.string()),
@@ -134,13 +134,13 @@ def _column(table: pa.Table, name: str) -> pa.Array:
     return table[name].combine_chunks()
 
 
-def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+def _cast(column: pa.ChunkedArray, dtype: pa.DataType) -> pa.Array:
     array = column.combine_chunks()
-    if array.type == kind:
+    if array.type == dtype:
         return array
-    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):  # pyarrow does not cast between all kinds of nested lists
-        return pa.array(array.to_pylist(), kind)
-    return array.cast(kind)
+    if pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype):  # pyarrow does not cast between all kinds of nested lists
+        return pa.array(array.to_pylist(), dtype)
+    return array.cast(dtype)
 
 
 def _struct(fields: dict[str, Any]) -> pa.Array:

@@ -1,23 +1,23 @@
-"""Many pictures on one, for a person to look at."""
+"""A contact sheet: many images in one."""
 
 from collections.abc import Sequence
 from io import BytesIO
 
 from PIL import Image
 
-GAP = 4  # pixels between pictures
+GAP = 4  # pixels between images
 
 
-def contact_sheet(pictures: Sequence[bytes], across: int, cell: tuple[int, int]) -> bytes:
-    """One JPEG of picture files, `across` a line, each fitted into its cell of (width, height) pixels."""
+def contact_sheet(images: Sequence[bytes], columns: int, cell: tuple[int, int]) -> bytes:
+    """One JPEG of image files, `columns` in a row, each fitted into a cell of (width, height) pixels."""
     width, height = cell
-    sheet = Image.new("RGB", (min(across, len(pictures)) * width, -(-len(pictures) // across) * height), "white")
-    for at, data in enumerate(pictures):
-        picture = Image.open(BytesIO(data)).convert("RGB")
-        scale = min((width - GAP) / picture.width, (height - GAP) / picture.height)
-        picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.BICUBIC)
-        x, y = at % across * width, at // across * height
-        sheet.paste(picture, (x + (width - picture.width) // 2, y + (height - picture.height) // 2))
-    written = BytesIO()
-    sheet.save(written, "JPEG", quality=88)
-    return written.getvalue()
+    sheet = Image.new("RGB", (min(columns, len(images)) * width, -(-len(images) // columns) * height), "white")
+    for number, data in enumerate(images):
+        image = Image.open(BytesIO(data)).convert("RGB")
+        scale = min((width - GAP) / image.width, (height - GAP) / image.height)
+        image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BICUBIC)
+        x, y = number % columns * width, number // columns * height
+        sheet.paste(image, (x + (width - image.width) // 2, y + (height - image.height) // 2))
+    buffer = BytesIO()
+    sheet.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Which kept row goes into which split: a function of ids (or persons) and shares, whatever the order of rows or the number of shards."""
+"""Which kept row goes into which split: a function of ids (or identities) and shares, whatever the order of rows or number of shards."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -7,26 +7,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def key(text: str) -> int:
-    """A 64-bit hash of a name, the same on every machine."""
+def hash64(text: str) -> int:
+    """A 64-bit hash of a text, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def keys(texts: Iterable[str]) -> NDArray[np.uint64]:
-    return np.fromiter(map(key, texts), np.uint64)
+def hashes64(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """[N] the hash of each text."""
+    return np.fromiter(map(hash64, texts), np.uint64)
 
 
-def assign(units: NDArray[np.uint64], shares: Mapping[str, float]) -> NDArray[np.int8]:
+def assign_splits(units: NDArray[np.uint64], shares: Mapping[str, float]) -> NDArray[np.int8]:
     """[N] number of the split of each row, for rows of the units `units` [N] (their hashes); a unit is never divided.
 
-    The units in the order of their hashes are cut where the shares say. Where each row is a unit of its own, the splits have exactly their
+    The units in the order of their hashes are cut where the shares say. If each row is its own unit, the splits have exactly their
     shares, rounded by largest remainder; otherwise they are as near as whole units allow.
     """
     if not len(units):
         return np.empty(0, np.int8)
     _, inverse, counts = np.unique(units, return_inverse=True, return_counts=True)
     bounds = np.cumsum(quotas(len(units), list(shares.values())))
-    middles = np.cumsum(counts) - counts / 2  # a unit falls where its middle does
+    middles = np.cumsum(counts) - counts / 2  # the middle of a unit decides its split
     return np.searchsorted(bounds, middles, side="right").astype(np.int8)[inverse]
 
 
@@ -35,7 +36,7 @@ def quotas(rows: int, shares: list[float]) -> list[int]:
     total = sum(shares)
     exact = [rows * share / total for share in shares]
     whole = [int(x + 1e-9) for x in exact]
-    most = sorted(range(len(shares)), key=lambda i: (whole[i] - exact[i], i))
-    for i in most[: rows - sum(whole)]:
+    by_remainder = sorted(range(len(shares)), key=lambda i: (whole[i] - exact[i], i))
+    for i in by_remainder[: rows - sum(whole)]:
         whole[i] += 1
     return whole

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mals.attributes import load_space
-from mals.dataset import croissant as croissant_json
-from mals.dataset.card import front, percent, splits_of, template
+from mals.dataset.card import front_matter, load_template, percent, split_sizes
+from mals.dataset.croissant import croissant_json
 from mals.dataset.features import Columns
+from mals.dataset.receipts import FileReceipt
 from mals.world.camera import CAMERAS
 from mals.world.rows import CAPTIONS, SPACE
 from mals.world.settings import WorldSettings
@@ -21,7 +22,7 @@ class WorldCardFacts:
 
     world: WorldSettings
     columns: Columns
-    files: list[dict[str, Any]]  # receipts of the Parquet files
+    files: list[FileReceipt]
 
     @property
     def name(self) -> str:
@@ -29,13 +30,13 @@ class WorldCardFacts:
 
     def total(self, count: str) -> int:
         """The sum of one count over all files."""
-        return sum(file["counts"][count] for file in self.files)
+        return sum(file.counts[count] for file in self.files)
 
     def attributes(self) -> list[dict[str, Any]]:
         """Name, values and shares of the values in percent, of each attribute."""
         rows = []
         for name, values in load_space(SPACE).classes.items():
-            first = sum(file["counts"]["first"][name] for file in self.files)
+            first = sum(file.counts["first"][name] for file in self.files)
             shares = [percent(first, self.world.rows), percent(self.world.rows - first, self.world.rows)]
             rows.append({"name": name, "values": values, "shares": shares})
         return rows
@@ -44,9 +45,17 @@ class WorldCardFacts:
 def render(facts: WorldCardFacts) -> str:
     """The text of README.md."""
     world = facts.world
-    splits = [split | {"persons": world.split[split["name"]]} for split in splits_of(facts.files, "default")]
-    return template("world.md").render(
-        front=front(facts.name, LICENSE, "en", world.rows, {"default": facts.columns}, facts.files, TAGS),
+    splits = [{**split, "persons": world.split[split["name"]]} for split in split_sizes(facts.files, "default")]
+    return load_template("world.md").render(
+        front=front_matter(
+            name=facts.name,
+            license=LICENSE,
+            language="en",
+            rows=world.rows,
+            columns={"default": facts.columns},
+            files=facts.files,
+            tags=TAGS,
+        ),
         name=facts.name,
         license=LICENSE,
         world=world,
@@ -81,4 +90,4 @@ def croissant(facts: WorldCardFacts) -> str:
         "personal_sensitive_information": ["None: the persons are drawn from random numbers."],
         "data_release_maintenance_plan": "The same command makes the same bytes; another version of the program makes another data set.",
     }
-    return croissant_json.text(metadata, {"default": facts.columns}, facts.files)
+    return croissant_json(metadata, {"default": facts.columns}, facts.files)

@@ -22,7 +22,8 @@ from typing import Any
 import cv2
 import pyarrow as pa
 
-from mals.dataset.folder import SUMS, File, claim, finish, kept, made
+from mals.dataset.folder import FolderFile, claim_folder, finish_folder, finished_file, write_packed_file
+from mals.dataset.receipts import CHECKSUMS, FileReceipt
 from mals.errors import UserError
 from mals.grid.receipt import canonical
 from mals.grid.store import Store
@@ -46,12 +47,13 @@ def make(to: str, settings: WorldSettings, workers: int | None = None, progress:
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be 1 or more, not {workers}")
     store = Store(to)
-    claim(store, to, CLAIM, asdict(settings), "world")
+    claim_folder(store, to, CLAIM, asdict(settings), "world")
     wanted = fingerprint(settings)
-    receipts = {file.path: kept(store, file, wanted) for file in settings.files()}
-    todo = [file for file in settings.files() if not receipts[file.path]]
+    finished = {file.path: finished_file(store, file, wanted) for file in settings.files()}
+    receipts: dict[str, FileReceipt] = {path: receipt for path, receipt in finished.items() if receipt is not None}
+    todo = [file for file in settings.files() if file.path not in receipts]
     if todo:
-        store.remove(SUMS)
+        store.remove(CHECKSUMS)
     missing = sum(file.last - file.first for file in todo)
     done, total = settings.rows - missing, settings.rows
     tables = draw_chunks(settings, (chunk for file in todo for chunk in chunks(file)), workers or usable_cores())
@@ -59,25 +61,25 @@ def make(to: str, settings: WorldSettings, workers: int | None = None, progress:
         for file in todo:
             counts = empty_counts()
             file_tables = _counted(islice(tables, len(chunks(file))), counts, done, total, progress)
-            receipts[file.path] = made(store, file, file_tables, columns().schema, wanted, counts)
+            receipts[file.path] = write_packed_file(store, file, file_tables, columns().schema, wanted, counts)
             done += file.last - file.first
     finally:
         tables.close()  # type: ignore[attr-defined]
     facts = card.WorldCardFacts(settings, columns(), [receipts[file.path] for file in settings.files()])
-    files = finish(store, facts.files, {"README.md": card.render(facts), "croissant.json": card.croissant(facts)}, CLAIM)
+    files = finish_folder(store, facts.files, {"README.md": card.render(facts), "croissant.json": card.croissant(facts)}, CLAIM)
     return {
         "to": to,
         "rows": settings.rows,
         "persons": settings.split,
         "splits": {split: count * settings.views for split, count in settings.split.items()},
         "cameras": min(settings.views, CAMERAS),
-        "bytes": sum(file["bytes"] for file in files),
+        "bytes": sum(file.bytes for file in files),
         "files": len(files) + 1,
         "drawn": missing,
     }
 
 
-def chunks(file: File) -> list[tuple[int, int]]:
+def chunks(file: FolderFile) -> list[tuple[int, int]]:
     """The rows [first, end) of each chunk of a file."""
     return [(start, min(start + CHUNK, file.last)) for start in range(file.first, file.last, CHUNK)]
 

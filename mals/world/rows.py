@@ -8,8 +8,8 @@ import pyarrow as pa
 import simplejpeg
 
 from mals.attributes import load_space
-from mals.dataset.features import CAPTION, Column, Columns, Feature, label, several, value
-from mals.dataset.xmp import DRAWN, marked
+from mals.dataset.features import CAPTION_FEATURES, Column, Columns, Feature, class_label, list_of, value
+from mals.dataset.xmp import ALGORITHMIC_MEDIA, with_xmp
 from mals.world.captions import write_caption
 from mals.world.scene import draw_image
 from mals.world.settings import WorldSettings
@@ -26,12 +26,12 @@ def columns() -> Columns:
         "id": value("string"),
         "image": {"_type": "Image"},
         "caption": value("string"),
-        "captions": several(CAPTION),
-        "attributes": {name: label(names) for name, names in space.classes.items()},
+        "captions": list_of(CAPTION_FEATURES),
+        "attributes": {name: class_label(names) for name, names in space.classes.items()},
         "width": value("int32"),
         "height": value("int32"),
-        "person_box": several(value("float32"), 4),
-        "keypoints": several(several(value("float32"), 3), 17),
+        "person_box": list_of(value("float32"), 4),
+        "keypoints": list_of(list_of(value("float32"), 3), 17),
         "person": value("int64"),
         "camera": value("int32"),
         "place": value("string"),
@@ -49,7 +49,7 @@ def draw_row(settings: WorldSettings, row: int) -> dict[str, Any]:
     assert drawn.person is not None and drawn.attributes is not None and drawn.box is not None
     seeds = [(settings.seed, 0x7E11, number, view, caption) for caption in range(CAPTIONS)]
     captions = [write_caption(drawn.person, np.random.default_rng(seed), place=drawn.place, walking=drawn.walking).text for seed in seeds]
-    jpeg = marked(simplejpeg.encode_jpeg(np.ascontiguousarray(drawn.pixels), QUALITY, "RGB", "444"), DRAWN)
+    jpeg = with_xmp(simplejpeg.encode_jpeg(np.ascontiguousarray(drawn.pixels), QUALITY, "RGB", "444"), ALGORITHMIC_MEDIA)
     name = f"p{number:05d}-v{view:03d}"
     return {
         "id": name,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mals.dataset.folder import ROWS_PER_FILE, File, files_of
+from mals.dataset.folder import ROWS_PER_FILE, FolderFile, folder_files
 from mals.dataset.splits import quotas
 from mals.errors import UserError
 
@@ -45,9 +45,9 @@ class WorldSettings:
     def rows(self) -> int:
         return self.persons * self.views
 
-    def files(self) -> list[File]:
+    def files(self) -> list[FolderFile]:
         """The Parquet files of the data set, in the order of their rows."""
-        return files_of({split: persons * self.views for split, persons in self.split.items()}, self.rows_per_file)
+        return folder_files({split: persons * self.views for split, persons in self.split.items()}, self.rows_per_file)
 
 
 def parse_shares(text: str) -> dict[str, float]:

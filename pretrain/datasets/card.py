@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mals.attributes import load_space
-from mals.dataset.card import front, percent, template
+from mals.dataset.card import front_matter, load_template, percent
 from mals.dataset.features import Columns
+from mals.dataset.receipts import FileReceipt
 from pretrain.datasets.layout import About
 
 TAGS = ["person-retrieval", "person-re-identification", "attribute-recognition", "mals"]
@@ -20,21 +21,21 @@ class Facts:
 
     about: About
     columns: Columns
-    files: Sequence[dict[str, Any]]  # receipts of the Parquet files
+    files: Sequence[FileReceipt]  # receipts of the Parquet files
     table: Mapping[str, Any]  # of `importing.table`
 
     @property
     def rows(self) -> int:
-        return sum(file["rows"] for file in self.files)
+        return sum(file.rows for file in self.files)
 
     def total(self, count: str) -> int:
-        return sum(file["counts"][count] for file in self.files)
+        return sum(file.counts[count] for file in self.files)
 
     def attributes(self) -> list[dict[str, Any]]:
         """One line an attribute: its values, and the shares of each and of the unknown in percent."""
         found = []
         for name, values in load_space(self.about.space).classes.items() if self.about.space else ():
-            counts = [sum(file["counts"]["values"][name][at] for file in self.files) for at in range(3)]
+            counts = [sum(file.counts["values"][name][at] for file in self.files) for at in range(3)]
             found.append({"name": name, "values": values, "shares": [percent(count, self.rows) for count in counts]})
         return found
 
@@ -51,9 +52,18 @@ def render(facts: Facts) -> str:
         "source_datasets": ["extended"],
     }
     tags = [*(["synthetic"] if about.synthetic else []), *TAGS]
-    return template("benchmark.md").render(
-        front=front(about.name, "other", "en", facts.rows, {"default": facts.columns}, list(facts.files), tags, told),
-        about=about,
+    return load_template("benchmark.md").render(
+        front=front_matter(
+            name=about.name,
+            license="other",
+            language="en",
+            rows=facts.rows,
+            columns={"default": facts.columns},
+            files=facts.files,
+            tags=tags,
+            overrides=told,
+        ),
+        info=about,
         columns=facts.columns.names,
         lines=[[cell.strip() for cell in line] for line in lines(facts.table)],
         splits=list(facts.table["splits"]),

@@ -18,9 +18,19 @@ import pyarrow as pa
 from PIL import Image
 
 from mals.attributes import load_space
-from mals.dataset.features import CAPTION, Column, Columns, Feature, label, several, value
-from mals.dataset.folder import ROWS_PER_FILE, SUMS, File, claim, files_of, finish, kept, made
+from mals.dataset.features import CAPTION_FEATURES, Column, Columns, Feature, class_label, list_of, value
+from mals.dataset.folder import (
+    RECEIPTS,
+    ROWS_PER_FILE,
+    FolderFile,
+    claim_folder,
+    finish_folder,
+    finished_file,
+    folder_files,
+    write_packed_file,
+)
 from mals.dataset.pack import Progress
+from mals.dataset.receipts import CHECKSUMS, FileReceipt
 from mals.errors import UserError
 from mals.grid.receipt import canonical
 from mals.grid.store import Store
@@ -52,15 +62,15 @@ def bring(name: str, folder: str | Path, to: str, progress: Progress | None = No
     benchmark = find(name, folder)
     surveys = {split: survey(benchmark, split, rows_per_file) for split in benchmark.splits}
     store = Store(to)
-    claim(store, to, CLAIM, {"benchmark": name, "version": VERSION, "rows_per_file": rows_per_file}, "data set")
-    files = files_of({split: found.rows for split, found in surveys.items()}, rows_per_file)
+    claim_folder(store, to, CLAIM, {"benchmark": name, "version": VERSION, "rows_per_file": rows_per_file}, "data set")
+    files = folder_files({split: found.rows for split, found in surveys.items()}, rows_per_file)
     _sweep(store, files)
     notes, packed = _pack(store, benchmark, surveys, files, progress)
     told = table(benchmark, surveys, notes)
     facts = card.Facts(benchmark.about, columns(benchmark.about), notes, told)
-    written = finish(store, notes, {"README.md": card.render(facts)}, CLAIM)
-    sizes = {"rows": sum(note["rows"] for note in notes), "packed": packed}
-    return {"to": to, "benchmark": name, **sizes, "bytes": sum(file["bytes"] for file in written), "files": len(written) + 1, **told}
+    written = finish_folder(store, notes, {"README.md": card.render(facts)}, CLAIM)
+    sizes = {"rows": sum(note.rows for note in notes), "packed": packed}
+    return {"to": to, "benchmark": name, **sizes, "bytes": sum(file.bytes for file in written), "files": len(written) + 1, **told}
 
 
 def columns(about: About) -> Columns:
@@ -69,8 +79,8 @@ def columns(about: About) -> Columns:
         "id": value("string"),
         "image": {"_type": "Image"},
         "caption": value("string"),
-        "captions": several(CAPTION),
-        "attributes": {name: label(names) for name, names in load_space(about.space).classes.items()} if about.space else {},
+        "captions": list_of(CAPTION_FEATURES),
+        "attributes": {name: class_label(names) for name, names in load_space(about.space).classes.items()} if about.space else {},
         **about.extras,
         "width": value("int32"),
         "height": value("int32"),
@@ -112,21 +122,21 @@ def survey(benchmark: Benchmark, split: str, rows_per_file: int) -> Survey:
     return found
 
 
-def table(benchmark: Benchmark, surveys: Mapping[str, Survey], notes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def table(benchmark: Benchmark, surveys: Mapping[str, Survey], notes: Sequence[FileReceipt]) -> dict[str, Any]:
     """What was found of each split beside what is expected (`warnings` where they differ), and what was left out and why (`notes`)."""
     about = benchmark.about
     splits: dict[str, Any] = {}
     named: dict[str, list[str]] = {reason: [] for reason in LEFT_OUT}
     warnings, remarks = [], list(benchmark.notes)
     for split in (*about.sizes, *(split for split in surveys if split not in about.sizes)):
-        own = [note for note in notes if note["split"] == split]
-        parts = [note["counts"]["left_out"] for note in own]
+        own = [note for note in notes if note.split == split]
+        parts = [note.counts["left_out"] for note in own]
         if split in surveys:
             parts.append(surveys[split].left_out)
         found = {
-            "images": sum(note["rows"] for note in own),
-            "persons": len({person for note in own for person in note["counts"]["persons"]}) if about.person else None,
-            "captions": sum(note["counts"]["captions"] for note in own) if about.captions else None,
+            "images": sum(note.rows for note in own),
+            "persons": len({person for note in own for person in note.counts["persons"]}) if about.person else None,
+            "captions": sum(note.counts["captions"] for note in own) if about.captions else None,
         }
         expected: dict[str, int | None] = asdict(about.sizes[split]) if split in about.sizes else dict.fromkeys(found)
         splits[split] = {what: {"found": count, "expected": expected[what]} for what, count in found.items()}
@@ -146,27 +156,28 @@ def table(benchmark: Benchmark, surveys: Mapping[str, Survey], notes: Sequence[M
 
 
 def _pack(
-    store: Store, benchmark: Benchmark, surveys: Mapping[str, Survey], files: Sequence[File], progress: Progress | None
-) -> tuple[list[dict[str, Any]], int]:
+    store: Store, benchmark: Benchmark, surveys: Mapping[str, Survey], files: Sequence[FolderFile], progress: Progress | None
+) -> tuple[list[FileReceipt], int]:
     """The receipts of all files, and how many rows were packed now."""
-    schema, notes, packed = columns(benchmark.about).schema, [], 0
+    schema, packed = columns(benchmark.about).schema, 0
+    notes: list[FileReceipt] = []
     for split, found in surveys.items():
         rows = compress(benchmark.splits[split], found.there)
         for file, digest in zip((file for file in files if file.split == split), found.digests, strict=True):
             wanted = _fingerprint(benchmark, digest)
             own = islice(rows, file.last - file.first)
-            note = kept(store, file, wanted)
+            note = finished_file(store, file, wanted)
             if note:
                 list(own)  # the rows of the next file come after them
             else:
-                store.remove(SUMS)
+                store.remove(CHECKSUMS)
                 counts = _counts(benchmark.about)
-                note = made(store, file, _tables(benchmark, own, counts), schema, wanted, counts)
-                packed += note["rows"]
+                note = write_packed_file(store, file, _tables(benchmark, own, counts), schema, wanted, counts)
+                packed += note.rows
             notes.append(note)
             if progress:
                 progress(file.last, files[-1].last)
-        if not any(note["rows"] for note in notes if note["split"] == split):
+        if not any(note.rows for note in notes if note.split == split):
             raise UserError(f"none of the {found.rows:,} pictures of the split {split} of {benchmark.about.name} can be read")
     return notes, packed
 
@@ -246,11 +257,11 @@ def _fingerprint(benchmark: Benchmark, digest: str) -> str:
     return hashlib.sha256(canonical([VERSION, benchmark.about.captions, shape, digest, version("pyarrow")])).hexdigest()
 
 
-def _sweep(store: Store, files: Sequence[File]) -> None:
+def _sweep(store: Store, files: Sequence[FolderFile]) -> None:
     """Remove what an import of fewer or more pictures left."""
-    wanted = {name for file in files for name in (file.path, file.note)}
-    for folder in ("data", ".made"):
+    wanted = {name for file in files for name in (file.path, file.receipt_name)}
+    for folder in ("data", RECEIPTS):
         for name in store.list(folder):
             if name not in wanted:
-                store.remove(SUMS)
+                store.remove(CHECKSUMS)
                 store.remove(name)

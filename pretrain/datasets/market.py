@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mals.attributes import load_space
-from mals.dataset.features import label
+from mals.dataset.features import class_label
 from mals.errors import UserError
 from pretrain.datasets.layout import About, Benchmark, Row, Size, bases, first, matlab, require, seen
 
@@ -37,7 +37,7 @@ ABOUT = About(
     space="market1501",
     captions=None,
     camera=True,
-    extras={"age": label(AGES)},
+    extras={"age": class_label(AGES)},
 )
 ATTRIBUTES = "market_attribute.mat"
 FOLDERS = {"train": "bounding_box_train", "query": "query", "test": "bounding_box_test"}

@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from mals import models
-from mals.dataset import pack as packing
-from mals.dataset.card import Facts, licence_chain, percent, render, without_paths
-from mals.dataset.pack import labels_of, pack
+from mals.dataset.card import DatasetCardFacts, licence_chain, percent, render, without_paths
+from mals.dataset.pack import pack
+from mals.dataset.receipts import FileReceipt
+from mals.dataset.source import attribute_values, packed_columns, planned_columns
+from mals.dataset.statistics import gather
 from mals.grid.run import Run
 from tests.small import cells
 
@@ -104,7 +106,7 @@ def test_the_funnel_goes_from_what_was_planned_to_what_was_kept(packed: Run) -> 
 def test_the_attribute_table_is_that_of_the_rows(packed: Run) -> None:
     found = {row[0]: row[1:] for row in lines(card(packed), "Attributes")}
     rows, planned = kept(packed), [cells.attribute_values(at) for at in range(0, ROWS, 3)]
-    for at, (name, values) in enumerate(labels_of(packed).items()):
+    for at, (name, values) in enumerate(attribute_values(packed).items()):
         now = Counter(row["attributes"][name] for row in rows)
         words = Counter(row["attribute_source"][name] for row in rows)
         asked = Counter(row["wanted"][name] for row in rows if cells.number(row["id"]) % 3 == 0)
@@ -121,22 +123,29 @@ def test_the_attribute_table_is_that_of_the_rows(packed: Run) -> None:
 def test_a_run_that_asked_for_nothing_has_no_column_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "attribute_values", lambda at: None if at % 3 == 0 else [0] * 27)
     run = cells.small_run(tmp_path / "run", rows=6)
-    assert pack(run)["failed"] == 1  # row 0, for which the label stage has no values; row 3 was refused before it
+    assert pack(run).receipt.failed == 1  # row 0, for which the label stage has no values; row 3 was refused before it
     assert "kept of planned" not in card(run)
 
 
 def test_without_a_safety_checker_the_card_says_so(packed: Run) -> None:
-    assert "A safety checker scored the pictures (`tests.small.cells:safety`" in card(packed)
+    assert "A safety checker scored the images (`tests.small.cells:safety`" in card(packed)
     stages = {name: target for name, target in packed.config.stages.items() if name != "safety"}
     assert "**No safety checker was configured" in render(facts_of(packed, stages))
 
 
-def facts_of(run: Run, stages: dict[str, str]) -> Facts:
+def facts_of(run: Run, stages: dict[str, str]) -> DatasetCardFacts:
     """The facts of a packed run, as if its settings had these `stages`."""
     changed = Run(run.store, run.given, run.config.model_copy(update={"stages": stages}), run.plan, run.grid)
-    found = packing.census(run.grid, list(labels_of(run)), packing.planned_columns(run.grid), False)
-    notes = [json.loads(run.store.read(name)) for name in run.store.list("pack")]
-    return Facts(changed, run.grid.survey(), found.facts(), packing.columns_of(run), notes, labels_of(run))
+    statistics = gather(run.grid, list(attribute_values(run)), planned_columns(run.grid), False)
+    receipts = [receipt for name in run.store.list("pack") if (receipt := FileReceipt.load(run.store, name))]
+    return DatasetCardFacts(
+        run=changed,
+        survey=run.grid.survey(),
+        counts=statistics.counts(),
+        columns=packed_columns(run),
+        files=receipts,
+        attribute_values=attribute_values(run),
+    )
 
 
 def test_the_licence_chain_names_models_by_their_cards_and_never_by_their_folders(packed: Run, tmp_path: Path) -> None:
@@ -149,9 +158,9 @@ def test_the_licence_chain_names_models_by_their_cards_and_never_by_their_folder
     pose = packed.config.crop.model_copy(update={"model": "/nowhere/else/pose", "revision": None, "detector": "none"})
     config = packed.config.model_copy(update={"stages": {"caption": "a:b"}, "generate": generate, "crop": pose})
     chain = licence_chain(Run(packed.store, packed.given, config, packed.plan, packed.grid))
-    assert [(link["model"], link["licence"]) for link in chain] == [("my-generator", "openrail"), ("pose", "unknown")]
-    assert chain[0]["revision"] == models.find(str(model)).revision
-    assert str(tmp_path) not in json.dumps(chain) and "/nowhere" not in json.dumps(chain)
+    assert [(model.model, model.licence) for model in chain] == [("my-generator", "openrail"), ("pose", "unknown")]
+    assert chain[0].revision == models.find(str(model)).revision
+    assert str(tmp_path) not in repr(chain) and "/nowhere" not in repr(chain)
 
 
 def test_settings_in_the_card_are_those_of_the_run_without_folders(packed: Run) -> None:
@@ -165,7 +174,7 @@ def test_croissant_is_valid_and_gives_pictures_and_labels(packed: Run) -> None:
 
     found = mlc.Dataset(jsonld=dataset(packed) / "croissant.json")
     assert not found.metadata.ctx.issues.errors
-    name = next(iter(labels_of(packed)))
+    name = next(iter(attribute_values(packed)))
     rows = kept(packed)
     by_id = {row["id"]: row for row in rows}
     records = list(found.records("default"))

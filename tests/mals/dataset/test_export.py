@@ -35,8 +35,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_json_has_the_keys_and_the_polarity_of_mals(packed: Run, tmp_path: Path) -> None:
-    made = export(packed, str(tmp_path / "out"), "mals-json")
-    assert sorted(made["files"]) == ["test.json", "train.json"] and made["rows"] == len(kept(packed, "train")) + len(kept(packed, "test"))
+    report = export(packed, str(tmp_path / "out"), "mals-json")
+    assert sorted(report.files) == ["test.json", "train.json"] and report.rows == len(kept(packed, "train")) + len(kept(packed, "test"))
     for split in ("train", "test"):
         found, rows = json.loads((tmp_path / "out" / f"{split}.json").read_text(encoding="utf-8")), kept(packed, split)
         assert len(found) == len(rows) > 0
@@ -55,33 +55,33 @@ def test_an_export_repeats_byte_for_byte_and_keeps_what_is_there(packed: Run, tm
         victim = sorted(path for path in (tmp_path / format / "a").rglob("*.*") if path.suffix in (".jpg", ".tar"))[0]
         victim.write_bytes(b"torn")
         again = export(packed, str(tmp_path / format / "a"), format)
-        assert again.get("new_pictures", again.get("new_files")) == 1
+        assert again.written == 1
         assert files(tmp_path / format / "a") == before
 
 
 def test_an_export_that_is_killed_leaves_no_list_and_goes_on(packed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put, seen = exporting._put, []
+    write_image, seen = exporting._write_image, []
 
     def stopping(*arguments) -> int:
         seen.append(1)
         if len(seen) == 20:
             raise KeyboardInterrupt
-        return put(*arguments)
+        return write_image(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(exporting, "_put", stopping)
+        patch.setattr(exporting, "_write_image", stopping)
         export(packed, str(tmp_path / "out"), "mals-json")
     assert not (tmp_path / "out/train.json").exists()
-    made = export(packed, str(tmp_path / "out"), "mals-json")
-    assert made["new_pictures"] == made["pictures"] - 19
+    report = export(packed, str(tmp_path / "out"), "mals-json")
+    assert report.written == report.rows - 19
     export(packed, str(tmp_path / "clean"), "mals-json")
     assert files(tmp_path / "out") == files(tmp_path / "clean")
 
 
 def test_every_sample_of_a_tar_has_exactly_jpg_txt_and_json_without_nulls(packed: Run, tmp_path: Path) -> None:
-    made = export(packed, str(tmp_path), "webdataset")
+    report = export(packed, str(tmp_path), "webdataset")
     seen = []
-    for name in made["files"]:
+    for name in report.files:
         with tarfile.open(tmp_path / name) as tar:
             members = tar.getmembers()
             names = [member.name for member in members]
@@ -92,7 +92,7 @@ def test_every_sample_of_a_tar_has_exactly_jpg_txt_and_json_without_nulls(packed
                 facts = json.load(tar.extractfile(names[at + 1]))
                 assert "null" not in json.dumps(facts) and len(facts["label"]) == 27
                 seen.append((row_id, sorted(facts)))
-    assert len({keys[0] for keys in seen}) == len(seen) == made["rows"]
+    assert len({keys[0] for keys in seen}) == len(seen) == report.rows
     assert len({str(keys) for _, keys in seen}) == 1, "every sample has the same keys"
 
 
@@ -113,8 +113,8 @@ def test_datasets_reads_the_tars(packed: Run, tmp_path: Path, monkeypatch: pytes
 def test_webdataset_itself_reads_the_tars(packed: Run, tmp_path: Path) -> None:
     import webdataset
 
-    made = export(packed, str(tmp_path), "webdataset")
-    urls = [str(tmp_path / name) for name in made["files"] if name.startswith("train")]
+    report = export(packed, str(tmp_path), "webdataset")
+    urls = [str(tmp_path / name) for name in report.files if name.startswith("train")]
     found = list(webdataset.WebDataset(urls, shardshuffle=False).decode("pil"))
     wanted = kept(packed, "train")
     assert [sample["__key__"] for sample in found] == [row["id"] for row in wanted]
@@ -132,7 +132,7 @@ def test_an_export_to_a_url_is_that_of_a_folder(packed: Run, tmp_path: Path) -> 
         found = {name.removeprefix(f"/export/{format}/"): memory.cat(name) for name in memory.find(f"/export/{format}")}
         assert found == files(tmp_path / format)
         again = export(packed, f"memory://export/{format}", format)
-        assert again.get("new_pictures", again.get("new_files")) == 0
+        assert again.written == 0
     memory.rm("/export", recursive=True)
 
 

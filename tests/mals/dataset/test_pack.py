@@ -18,11 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mals.dataset import pack as packing
+from mals.dataset import parquet
 from mals.dataset.features import kept_columns, rejected_columns
-from mals.dataset.pack import check, columns_of, labels_of, pack
+from mals.dataset.layout import Layout, check_ids, lay_out, plan_files
+from mals.dataset.pack import check, pack
+from mals.dataset.receipts import PackReceipt
 from mals.dataset.rows import without_folders
-from mals.dataset.xmp import SOURCE, marked
+from mals.dataset.source import attribute_values, packed_columns, planned_columns
+from mals.dataset.statistics import gather
+from mals.dataset.xmp import TRAINED_ALGORITHMIC_MEDIA, with_xmp
 from mals.errors import UserError
 from mals.grid.cells import Damaged
 from mals.grid.run import Run, save_settings
@@ -112,7 +116,7 @@ def test_every_file_has_the_schema_that_datasets_itself_would_write(packed: Run)
     from datasets import Features
 
     for config, pattern in (("default", "data/*.parquet"), ("rejected", "rejected/*.parquet")):
-        columns = columns_of(packed)[config]
+        columns = packed_columns(packed)[config]
         described = json.loads(columns.schema.metadata[b"huggingface"])["info"]["features"]
         theirs = Features.from_dict(described)
         assert theirs.arrow_schema.equals(columns.schema)
@@ -129,7 +133,7 @@ def test_load_dataset_gives_pictures_and_classes(packed: Run, tmp_path: Path) ->
     assert len(rows) == 78
     row = rows[5]
     assert isinstance(row["image"], Image.Image) and row["image"].size == (row["width"], row["height"])
-    name, values = next(iter(labels_of(packed).items()))
+    name, values = next(iter(attribute_values(packed).items()))
     assert rows.features["attributes"][name].names == values
     at = cells.number(row["id"])
     wanted = [None if value < 0 else value for value in cells.attribute_values(at)]
@@ -205,21 +209,21 @@ def test_messages_lose_their_folders_and_nothing_else() -> None:
 
 def test_the_mark_of_a_synthetic_picture_leaves_its_pixels_alone(packed: Run) -> None:
     plain = cells.picture("some", 30, 40)
-    made = marked(plain)
+    made = with_xmp(plain)
     assert len(plain) < len(made) < len(plain) + 600
     with Image.open(io.BytesIO(plain)) as one, Image.open(io.BytesIO(made)) as two:
         assert np.array_equal(np.asarray(one), np.asarray(two))
         two.load()
-        assert SOURCE in str(two.getxmp())
+        assert TRAINED_ALGORITHMIC_MEDIA in str(two.getxmp())
         assert "xmp" not in one.info
-    assert marked(made) == made
+    assert with_xmp(made) == made
     with Image.open(io.BytesIO(table(packed)["image"][0].as_py()["bytes"])) as image:
-        assert SOURCE in str(image.getxmp())
+        assert TRAINED_ALGORITHMIC_MEDIA in str(image.getxmp())
 
 
 def test_a_crop_that_is_no_jpeg_is_told() -> None:
     with pytest.raises(Damaged, match="not a JPEG"):
-        marked(b"\x89PNG\r\n")
+        with_xmp(b"\x89PNG\r\n")
 
 
 def test_sha256sum_agrees(packed: Run) -> None:
@@ -231,13 +235,13 @@ def test_sha256sum_agrees(packed: Run) -> None:
 
 def test_a_second_pack_has_nothing_to_do(copied: Run) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder_of(copied).rglob("*") if path.is_file()}
-    assert pack(copied)["new"] is False
+    assert pack(copied).new is False
     assert {path: path.stat().st_mtime_ns for path in folder_of(copied).rglob("*") if path.is_file()} == before
 
 
 def test_a_pack_made_anew_has_the_same_bytes(packed: Run, copied: Run) -> None:
     shutil.rmtree(dataset(copied))
-    assert pack(copied, again=True)["new"] is True
+    assert pack(copied, again=True).new is True
     assert files(dataset(copied)) == files(dataset(packed))
 
 
@@ -301,7 +305,7 @@ def test_a_pack_that_is_killed_anywhere_and_repeated_has_the_same_bytes(
                 pack(run)
                 finished = True
             except Killed:
-                assert packing.read_receipt(run) is None or files(dataset(run)) == wanted, "a pack with a receipt is whole"
+                assert PackReceipt.load(run.store) is None or files(dataset(run)) == wanted, "a pack with a receipt is whole"
         pack(Run.open(folder_of(run)))
         assert files(dataset(run)) == wanted, f"killed at {moment}"
         shutil.rmtree(folder_of(run))
@@ -344,7 +348,7 @@ def test_verify_with_repair_and_another_pack_mend_a_flipped_byte(copied: Run, pa
     data[3000] ^= 1
     path.write_bytes(data)
     assert [problem.text for problem in verify(copied, repair=True)] == [f"dataset/data/{path.name} has other bytes than when it was made"]
-    assert pack(copied)["new"] is True
+    assert pack(copied).new is True
     assert verify(copied) == [] and files(dataset(copied)) == files(dataset(packed))
 
 
@@ -366,7 +370,7 @@ def test_files_of_an_earlier_pack_go(copied: Run) -> None:
 def test_changing_only_the_card_leaves_the_parquet_files_alone(copied: Run) -> None:
     before = {path: path.stat().st_mtime_ns for path in dataset(copied).rglob("*.parquet")}
     run = resettled(copied, contact="somebody at example dot org")
-    assert pack(run)["new"] is True
+    assert pack(run).new is True
     assert {path: path.stat().st_mtime_ns for path in dataset(copied).rglob("*.parquet")} == before
     assert "somebody at example dot org" in (dataset(run) / "README.md").read_text()
 
@@ -389,22 +393,22 @@ def test_a_cell_with_other_ids_stops_the_pack(copied: Run) -> None:
 
 
 def test_a_row_that_is_missing_from_the_packed_files_is_noticed(copied: Run) -> None:
-    found = packing.census(copied.grid, list(labels_of(copied)), packing.planned_columns(copied.grid), False)
-    layout = packing.lay_out(found, copied)
-    packing.reconcile(copied, layout)
+    statistics = gather(copied.grid, list(attribute_values(copied)), planned_columns(copied.grid), False)
+    layout = lay_out(statistics, copied.config)
+    check_ids(copied, layout)
     path = dataset(copied) / "data/train-00002-of-00003.parquet"
     rows = pq.read_table(path)
     pq.write_table(rows.slice(1), path)
     with pytest.raises(Damaged, match=f"the row {rows['id'][0]} of the plan"):
-        packing.reconcile(copied, layout)
+        check_ids(copied, layout)
     pq.write_table(pa.concat_tables([rows, rows.slice(13)]), path)
     with pytest.raises(Damaged, match="more than once"):
-        packing.reconcile(copied, layout)
+        check_ids(copied, layout)
 
 
 def test_splits_have_their_exact_shares_and_the_order_of_the_plan(copied: Run) -> None:
     run = resettled(copied, split={"train": 0.8, "val": 0.15, "test": 0.05})
-    assert pack(run)["splits"] == {"train": 62, "val": 12, "test": 4}
+    assert pack(run).receipt.splits == {"train": 62, "val": 12, "test": 4}
     ids = {split: table(run, f"data/{split}-*.parquet")["id"].to_pylist() for split in ("train", "val", "test")}
     assert sorted(row for found in ids.values() for row in found) == table_ids(copied) and all(
         found == sorted(found) for found in ids.values()
@@ -428,7 +432,7 @@ def test_splits_by_person_never_divide_a_person(copied: Run) -> None:
 
 def test_a_split_with_a_share_of_nothing_has_no_file_and_the_set_still_loads(copied: Run, tmp_path: Path) -> None:
     run = resettled(copied, split={"train": 1.0, "val": 0.0})
-    assert pack(run)["splits"] == {"train": 78}
+    assert pack(run).receipt.splits == {"train": 78}
     assert list(load(dataset(run), tmp_path)) == ["train"]
 
 
@@ -441,13 +445,13 @@ def test_a_split_that_cannot_be_a_file_name_is_refused(copied: Run) -> None:
 def test_the_files_of_a_pack_take_every_row_once_and_in_order(numbers: list[list[int]], most: int) -> None:
     shards = [np.array(shard, np.int8) for shard in numbers]
     rows = {number: [(at, row) for at, shard in enumerate(numbers) for row, n in enumerate(shard) if n == number] for number in (-1, 0, 1)}
-    parts = [part for number in rows for part in packing._parts("data", "default", "train", number, len(rows[number]), most)]
-    layout = packing.Layout(shards, parts)
+    parts = [part for number in rows for part in plan_files("data", "train", number, len(rows[number]), most)]
+    layout = Layout(shards, parts)
     taken: dict[int, list[tuple[int, int]]] = {-1: [], 0: [], 1: []}
     for part in parts:
-        mine = [(shard, row) for shard, places in layout.places(part) for row in places.tolist()]
+        mine = [(shard, row) for shard, places in layout.positions(part) for row in places.tolist()]
         assert 0 < len(mine) == part.last - part.first <= most
-        taken[part.number] += mine
+        taken[part.destination] += mine
     assert taken == rows
 
 
@@ -476,10 +480,10 @@ def test_the_small_stages_have_the_columns_of_the_real_ones(packed: Run) -> None
 
 
 def test_large_pictures_make_smaller_row_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(packing, "MOST_BYTES", 5000)
+    monkeypatch.setattr(parquet, "MAX_IMAGE_BYTES", 5000)
     schema = pa.schema({"image": pa.struct({"bytes": pa.binary(), "path": pa.string()})})
     rows = pa.table({"image": [{"bytes": b"x" * size, "path": "a"} for size in (2000, 2000, 2000, 9000, 100, 100)]}, schema)
-    packing.write(tmp_path / "a.parquet", iter([rows]), schema, 4)
+    parquet.write_parquet(tmp_path / "a.parquet", iter([rows]), schema, 4)
     data = pq.ParquetFile(tmp_path / "a.parquet").metadata
     assert [data.row_group(at).num_rows for at in range(data.num_row_groups)] == [2, 1, 1, 2]
 

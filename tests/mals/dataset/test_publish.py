@@ -39,10 +39,10 @@ def dataset(run: Run) -> Path:
 
 
 def test_a_folder_gets_what_was_packed_and_a_second_time_nothing(packed: Run, tmp_path: Path) -> None:
-    made = publish(packed, str(tmp_path / "out"))
-    assert files(tmp_path / "out") == files(dataset(packed)) and made["sent"] == len(made["files"])
-    assert made["files"][-1]["path"] == "SHA256SUMS" and made["bytes"] == sum(len(data) for data in files(dataset(packed)).values())
-    assert publish(packed, str(tmp_path / "out"))["sent"] == 0
+    report = publish(packed, str(tmp_path / "out"))
+    assert files(tmp_path / "out") == files(dataset(packed)) and report.sent == len(report.files)
+    assert report.files[-1].path == "SHA256SUMS" and report.bytes == sum(len(data) for data in files(dataset(packed)).values())
+    assert publish(packed, str(tmp_path / "out")).sent == 0
 
 
 def test_a_url_gets_what_was_packed(packed: Run) -> None:
@@ -52,7 +52,7 @@ def test_a_url_gets_what_was_packed(packed: Run) -> None:
     publish(packed, "memory://published/set")
     found = {name.removeprefix("/published/set/"): memory.cat(name) for name in memory.find("/published/set")}
     assert found == files(dataset(packed))
-    assert publish(packed, "memory://published/set")["sent"] == 0
+    assert publish(packed, "memory://published/set").sent == 0
     memory.rm("/published", recursive=True)
 
 
@@ -64,9 +64,9 @@ def test_a_dry_run_lists_files_and_sizes_and_sends_nothing(packed: Run, tmp_path
 
     monkeypatch.setattr(socket.socket, "connect", nobody_may_call)
     for place in (str(tmp_path / "out"), "hf://datasets/owner/name"):
-        made = publish(packed, place, dry_run=True)
-        assert {file["path"]: file["bytes"] for file in made["files"]} == {name: len(data) for name, data in files(dataset(packed)).items()}
-        assert made["sent"] == 0 and made["dry_run"]
+        report = publish(packed, place, dry_run=True)
+        assert {file.path: file.bytes for file in report.files} == {name: len(data) for name, data in files(dataset(packed)).items()}
+        assert report.sent == 0 and report.dry_run
     assert not (tmp_path / "out").exists()
 
 
@@ -124,8 +124,8 @@ def test_a_copy_that_broke_off_goes_on(packed: Run, tmp_path: Path, monkeypatch:
         patch.setattr(publishing, "_copy", stopping)
         publish(packed, str(tmp_path / "out"))
     assert not (tmp_path / "out/SHA256SUMS").exists()
-    made = publish(packed, str(tmp_path / "out"))
-    assert made["sent"] == len(made["files"]) - 2 and files(tmp_path / "out") == files(dataset(packed))
+    report = publish(packed, str(tmp_path / "out"))
+    assert report.sent == len(report.files) - 2 and files(tmp_path / "out") == files(dataset(packed))
 
 
 def test_files_of_an_earlier_publication_go_and_foreign_ones_stay(copied: Run, tmp_path: Path) -> None:
@@ -156,8 +156,8 @@ def uploaded(server: Hub) -> dict[str, bytes]:
 
 
 def test_the_hub_gets_what_was_packed(packed: Run, there: Hub) -> None:
-    made = publish(packed, "hf://datasets/owner/name")
-    assert uploaded(there) == files(dataset(packed)) and made["sent"] == len(made["files"])
+    report = publish(packed, "hf://datasets/owner/name")
+    assert uploaded(there) == files(dataset(packed)) and report.sent == len(report.files)
 
 
 def test_files_of_an_earlier_pack_go_from_the_hub(copied: Run, there: Hub, tmp_path: Path) -> None:

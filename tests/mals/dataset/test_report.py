@@ -18,7 +18,7 @@ def test_a_report_names_the_data_set_the_funnel_captions_with_labels_and_a_sheet
     pack(run)
     found = report(run)
     assert (found.dataset, found.planned, found.kept) == (f"{tmp_path}/run/dataset", 100, 78)
-    assert len(found.captions) == 8 and all(shown["caption"] and shown["labels"] for shown in found.captions)
+    assert len(found.captions) == 8 and all(shown.caption and shown.attributes for shown in found.captions)
     with Image.open(tmp_path / "run/report/contact-sheet.jpg") as sheet:
         assert sheet.size == (COLUMNS * CELL[0], ROWS * CELL[1])
     told = found.text()

@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mals.dataset.splits import assign, keys, quotas
+from mals.dataset.splits import assign_splits, hashes64, quotas
 
 
 @given(rows=st.integers(0, 5000), shares=st.lists(st.integers(1, 50), min_size=1, max_size=6))
@@ -18,6 +18,6 @@ def test_a_row_has_the_same_split_in_whatever_order_rows_come(order, rows: int) 
     shuffled = names.copy()
     order.shuffle(shuffled)
     shares = {"a": 0.7, "b": 0.3}
-    one = dict(zip(names, assign(keys(names), shares).tolist(), strict=True))
-    two = dict(zip(shuffled, assign(keys(shuffled), shares).tolist(), strict=True))
+    one = dict(zip(names, assign_splits(hashes64(names), shares).tolist(), strict=True))
+    two = dict(zip(shuffled, assign_splits(hashes64(shuffled), shares).tolist(), strict=True))
     assert one == two

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from mals.attributes import load_space
-from mals.dataset.xmp import DRAWN
+from mals.dataset.xmp import ALGORITHMIC_MEDIA
 from mals.errors import UserError
 from mals.grid.store import Store
 from mals.world.make import make
@@ -80,7 +80,7 @@ def test_a_row_is_the_picture_of_the_world_and_says_what_is_true(made: Path) -> 
     assert hashlib.sha256(data).hexdigest() == row["image_sha256"] and row["image"]["path"] == "p00004-v002.jpg"
     with Image.open(io.BytesIO(data)) as image:
         assert np.abs(np.asarray(image).astype(int) - drawn.pixels).mean() < 3
-        assert image.size == (row["width"], row["height"]) == (32, 64) and DRAWN in str(image.getxmp())
+        assert image.size == (row["width"], row["height"]) == (32, 64) and ALGORITHMIC_MEDIA in str(image.getxmp())
 
 
 def test_a_picture_has_two_captions_and_pictures_have_different_ones(made: Path) -> None:
@@ -106,7 +106,7 @@ def test_load_dataset_gives_pictures_and_labels(made: Path, tmp_path: Path, monk
 
 def test_the_files_have_the_hashes_that_are_listed_and_the_card_has_their_sizes(made: Path) -> None:
     listed = dict(reversed(line.split("  ")) for line in (made / "SHA256SUMS").read_text().splitlines())
-    wanted = {name: data for name, data in files(made).items() if name != "SHA256SUMS" and not name.startswith(".made/")}
+    wanted = {name: data for name, data in files(made).items() if name != "SHA256SUMS" and not name.startswith(".receipts/")}
     assert listed == {name: hashlib.sha256(data).hexdigest() for name, data in wanted.items()}
     card = (made / "README.md").read_text()
     assert "| train | 3 | 9 |" in card and f"download_size: {sum(len(d) for n, d in wanted.items() if n.startswith('data/'))}" in card
@@ -187,7 +187,7 @@ def test_a_killed_make_completes_to_the_same_bytes_and_leaves_no_worker(tmp_path
     )
     (tmp_path / "killed.py").write_text(script)
     process = subprocess.Popen([sys.executable, str(tmp_path / "killed.py")], env=environment(), start_new_session=True)
-    while not list(folder.glob(".made/*.json")):
+    while not list(folder.glob(".receipts/*.json")):
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)

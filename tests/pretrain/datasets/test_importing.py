@@ -141,7 +141,7 @@ def test_the_table_tells_what_was_found_beside_what_is_expected(sources: dict[st
     }
     assert "val: 1 persons, where 1,000 are expected" in told["warnings"] and told["rows"] == told["packed"] == 5
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "| train | 3 of 34,054 | 2 of 11,003 | 6 of 68,126 |" in card and '"a of b": a was found' in card
+    assert "| train | 3 of 34,054 | 2 of 11,003 | 6 of 68,126 |" in card and '"a of b": a is the number in this folder' in card
 
 
 def test_the_expected_sizes_are_the_known_ones() -> None:
@@ -162,7 +162,7 @@ def test_the_card_names_source_terms_and_columns_and_the_sums_hold(name: str, pa
     assert ("people in it are real" in card) is not about.synthetic
     assert ("There are no captions" in card) is (about.captions is None) and ("## Attributes" in card) is (about.space is not None)
     listed = dict(reversed(line.split("  ")) for line in found["SHA256SUMS"].decode().splitlines())
-    wanted = {path: data for path, data in found.items() if path != "SHA256SUMS" and not path.startswith(".made/")}
+    wanted = {path: data for path, data in found.items() if path != "SHA256SUMS" and not path.startswith(".receipts/")}
     assert listed == {path: hashlib.sha256(data).hexdigest() for path, data in wanted.items()}
 
 
@@ -306,7 +306,7 @@ def test_a_killed_import_completes_to_the_same_bytes(tmp_path: Path) -> None:
     words = ("mals-json", source, tmp_path / "killed")
     script = f"from pretrain.datasets.importing import bring\nbring({words[0]!r}, {str(source)!r}, {str(words[2])!r}, rows_per_file=40)\n"
     process = subprocess.Popen([sys.executable, "-c", script], env=environment(), start_new_session=True)
-    while not list((tmp_path / "killed").glob(".made/*.json")):
+    while not list((tmp_path / "killed").glob(".receipts/*.json")):
         assert process.poll() is None
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
