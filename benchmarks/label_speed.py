@@ -1,7 +1,7 @@
 """How fast the labeller is: `python -m benchmarks.label_speed [CAPTIONS] [PROCESSES]`, one JSON line.
 
-Labels 1,500,000 captions of about 27 words in two processes by default, as two workers of a run do. The captions are made while they are
-labelled, from phrases drawn at random, in the manner of BLIP; what making them takes is measured apart and not counted.
+Labels 1,500,000 captions of about 27 words in two processes by default, like two workers of a run. The captions are drawn block by block
+from random phrases in the style of BLIP; the time for drawing them is not counted.
 """
 
 import json
@@ -44,7 +44,7 @@ COLORS = [
     "tan",
     "maroon",
 ]
-UPPERS = [
+UPPER_GARMENTS = [
     "shirt",
     "t - shirt",
     "jacket",
@@ -59,7 +59,7 @@ UPPERS = [
     "long sleeved shirt",
     "dress",
 ]
-LOWERS = [
+LOWER_GARMENTS = [
     "pants",
     "jeans",
     "shorts",
@@ -71,7 +71,7 @@ LOWERS = [
     "cargo pants",
     "black and white striped skirt",
 ]
-THINGS = [
+ITEMS = [
     "a backpack",
     "a red hat",
     "a handbag on her arm",
@@ -82,11 +82,11 @@ THINGS = [
     "a black purse",
     "a dog",
 ]
-DOINGS = [
+ACTIONS = [
     "walking down a street",
     "standing in front of a brick wall",
     "sitting on a wooden bench",
-    "posing for a picture",
+    "posing for a picture",  # lint: data
     "leaning on a fence",
 ]
 PLACES = [
@@ -99,21 +99,21 @@ PLACES = [
 
 
 def captions(count: int, seed: int) -> Iterator[list[str]]:
-    """Blocks of captions, `count` in all."""
+    """Blocks of random captions, `count` in total."""
     pick = random.Random(seed).choice
-    made = 0
-    while made < count:
-        size = min(BLOCK, count - made)
+    drawn = 0
+    while drawn < count:
+        size = min(BLOCK, count - drawn)
         yield [
-            f"{pick(PERSONS)} {pick(('wearing', 'in', 'with'))} a {pick(COLORS)} {pick(UPPERS)} and {pick(COLORS)} {pick(LOWERS)} "
-            f"{pick(DOINGS)} {pick(PLACES)} with {pick(THINGS)} and {pick(THINGS)}"
+            f"{pick(PERSONS)} {pick(('wearing', 'in', 'with'))} a {pick(COLORS)} {pick(UPPER_GARMENTS)} and {pick(COLORS)} {pick(LOWER_GARMENTS)} "
+            f"{pick(ACTIONS)} {pick(PLACES)} with {pick(ITEMS)} and {pick(ITEMS)}"
             for _ in range(size)
         ]
-        made += size
+        drawn += size
 
 
-def work(task: tuple[int, int]) -> tuple[int, float, int, int]:
-    """Captions labelled, seconds, words, and the growth of peak memory in KiB after the first tenth."""
+def measure(task: tuple[int, int]) -> tuple[int, float, int, int]:
+    """Label (count, seed) captions: their number, seconds, words, and the growth of peak memory in KiB after the first tenth."""
     count, seed = task
     labeller = Labeller()
     seconds, words, done, early = 0.0, 0, 0, 0
@@ -133,17 +133,17 @@ def main() -> None:
     processes = int(sys.argv[2]) if len(sys.argv) > 2 else 2
     tasks = [(count * (at + 1) // processes - count * at // processes, at) for at in range(processes)]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        found = pool.map(work, tasks)
-    seconds = max(row[1] for row in found)
+        results = pool.map(measure, tasks)
+    seconds = max(row[1] for row in results)
     print(
         json.dumps(
             {
                 "captions": count,
                 "processes": processes,
-                "words_per_caption": round(sum(row[2] for row in found) / count, 1),
+                "words_per_caption": round(sum(row[2] for row in results) / count, 1),
                 "seconds": round(seconds, 1),
                 "captions_per_second_and_process": round(count / processes / seconds),
-                "peak_memory_growth_mib": round(max(row[3] for row in found) / 1024, 1),
+                "peak_memory_growth_mib": round(max(row[3] for row in results) / 1024, 1),
             }
         )
     )

@@ -1,4 +1,4 @@
-"""`mals explain`: the attributes of a caption and the words that decided them."""
+"""`mals explain`: the labels of a caption and the words that decided them."""
 
 import json
 from typing import Annotated, Any
@@ -14,47 +14,48 @@ def explain(
     caption: Annotated[
         str, typer.Argument(help="A caption, a file of captions (.txt, .csv, .jsonl, .parquet, .json), or - for standard input.")
     ],
-    output: Annotated[str | None, typer.Option("-o", "--output", help="Where the labels of a file go: .jsonl or .parquet.")] = None,
-    space: Annotated[str, typer.Option("--space", help="market1501, pa100k, or a YAML file of your own.")] = "market1501",
+    output: Annotated[str | None, typer.Option("-o", "--output", help="The file for the labels of a file: .jsonl or .parquet.")] = None,
+    space: Annotated[str, typer.Option("--space", help="The attribute space: market1501, pa100k, or your own YAML file.")] = "market1501",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the attributes of a caption with the words that decided them, or label a file of captions line by line."""
+    """Show the attribute labels of a caption and the words that decided them, or label a file of captions line by line."""
     from mals.errors import UserError
-    from mals.labeller import explain as library
+    from mals.labeller import explain as labeller
+    from mals.stages import label_file
 
-    if library.is_file(caption):
-        count = library.label_file(caption, output, space)
+    if label_file.is_caption_file(caption):
+        count = label_file.label_file(caption, output, space)
         if output not in (None, "-"):
             typer.echo(f"{count:,} captions are labelled in {output}")
         return
     if output is not None:
         raise UserError(f"-o is for files of captions, and there is no file {caption[:60]!r}")
-    found = library.explain(caption, space)
+    explanation = labeller.explain(caption, space)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(explanation, ensure_ascii=False))
     else:
-        _show(found)
+        _show(explanation)
 
 
 STYLES = {"explicit": "bold green", "implicit": "cyan", "unknown": "dim"}
 
 
-def _show(found: dict[str, Any]) -> None:
-    """A line an attribute; the words that decided are underlined in the caption."""
+def _show(explanation: dict[str, Any]) -> None:
+    """One line for each attribute; the words that decided are underlined in the caption."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    caption = Text(found["caption"])
+    caption = Text(explanation["caption"])
     table = Table(box=None, pad_edge=False)
-    for column in ("attribute", "value", "", "source", "decided by"):
+    for column in ("attribute", "value", "", "source", "evidence"):
         table.add_column(column)
-    for attribute in found["attributes"]:
+    for attribute in explanation["attributes"]:
         style = STYLES[attribute["source"]]
         for word in attribute["evidence"]:
             caption.stylize(f"underline {style}", word["start"], word["end"])
         words = ", ".join(word["text"] for word in attribute["evidence"])
-        cells = (attribute["name"], str(attribute["value"]), attribute["says"], attribute["source"], words)
+        cells = (attribute["name"], str(attribute["value"]), attribute["value_name"], attribute["source"], words)
         table.add_row(*(Text(cell, style) for cell in cells))
     console = Console(highlight=False)
     console.print(caption)

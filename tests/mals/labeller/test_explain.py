@@ -1,114 +1,49 @@
-"""`mals explain`: one caption, files and standard input, as a library and as a command."""
+"""`mals explain CAPTION`, as a library and as a command."""
 
 import json
-import tracemalloc
-from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
-from mals.errors import UserError
-from mals.labeller.explain import captions_of, explain, is_file, label_file
-from mals.labeller.labeller import Labeller
+from mals.labeller.explain import explain
 from tests.conftest import Mals
 
-LINES = ["a man in a red shirt", "", "Ünïcode 👗 und ein Hut", "a woman with a backpack and no hat", "x" * 100_000]
 
-
-def attribute(found: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(row for row in found["attributes"] if row["name"] == name)
+def attribute(explanation: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(row for row in explanation["attributes"] if row["name"] == name)
 
 
 def test_every_attribute_has_value_source_prompt_and_the_words_that_decided() -> None:
-    found = explain("A woman in a Red coat")
-    assert len(found["attributes"]) == 27
-    assert attribute(found, "upper_red") == {
+    explanation = explain("A woman in a Red coat")
+    assert len(explanation["attributes"]) == 27
+    assert attribute(explanation, "upper_red") == {
         "name": "upper_red",
         "value": 0,
-        "says": "yes",
+        "value_name": "yes",
         "prompt": "the person wears red upper clothes",
         "source": "explicit",
         "evidence": [{"text": "Red", "start": 13, "end": 16}],
     }
-    assert attribute(found, "hair_length") == {
+    assert attribute(explanation, "hair_length") == {
         "name": "hair_length",
         "value": -1,
-        "says": "unknown",
+        "value_name": "unknown",
         "prompt": None,
         "source": "unknown",
         "evidence": [],
     }
 
 
-@pytest.mark.parametrize("kind", [".jsonl", ".parquet"])
-def test_a_file_of_captions_is_labelled_line_by_line(tmp_path: Path, kind: str) -> None:
-    source, target = tmp_path / "captions.txt", tmp_path / f"labels{kind}"
-    source.write_text("\n".join(LINES), encoding="utf-8")
-    assert label_file(str(source), str(target)) == len(LINES)
-    rows = pq.read_table(target).to_pylist() if kind == ".parquet" else [json.loads(line) for line in target.read_text().splitlines()]
-    labels = Labeller().label(LINES)
-    assert [row["caption"] for row in rows] == LINES
-    assert [row["attributes"] for row in rows] == labels.values.tolist()
-    assert [row["attribute_source"] for row in rows] == labels.sources.tolist()
-
-
-def test_bytes_that_are_no_text_are_labelled_too(tmp_path: Path) -> None:
-    (tmp_path / "odd.txt").write_bytes(b"a man in a \xff\xfe hat\n\x00\n")
-    assert len(list(captions_of(str(tmp_path / "odd.txt")))) == 2
-    assert label_file(str(tmp_path / "odd.txt"), str(tmp_path / "out.jsonl")) == 2
-
-
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    peaks = []
-    for lines in (8_192, 24_576):
-        source = tmp_path / f"{lines}.txt"
-        source.write_text("".join(f"a man number {at} in a red shirt and blue jeans\n" for at in range(lines)))
-        tracemalloc.start()
-        label_file(str(source), str(tmp_path / "out.parquet"))
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < 1.5 * peaks[0] + 8e6
-
-
-def test_a_failure_leaves_the_old_output_alone(tmp_path: Path) -> None:
-    source, target = tmp_path / "captions.jsonl", tmp_path / "out.jsonl"
-    source.write_text('{"caption": "a man"}\nnot JSON\n')
-    target.write_text("old")
-    with pytest.raises(UserError, match="line 2 is not JSON"):
-        label_file(str(source), str(target))
-    assert target.read_text() == "old" and sorted(path.name for path in tmp_path.iterdir()) == ["captions.jsonl", "out.jsonl"]
-
-
-def test_an_unknown_output_or_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is neither \.jsonl nor \.parquet"):
-        label_file("-", str(tmp_path / "out.csv"))
-    with pytest.raises(UserError, match="there is no folder"):
-        label_file("-", str(tmp_path / "nowhere" / "out.jsonl"))
-
-
-def test_a_caption_is_no_file_and_a_missing_file_is_no_caption(tmp_path: Path) -> None:
-    assert not is_file("a man in a red shirt") and not is_file("x" * 10_000) and not is_file("a\0b")
-    assert is_file("-") and is_file("missing.jsonl") and is_file(str(tmp_path / "missing.parquet"))
-
-
 def test_the_command_prints_json_for_machines(mals: Mals) -> None:
-    done = mals("explain", "a boy with a cap", "--json")
-    assert done.returncode == 0 and attribute(json.loads(done.stdout), "hat")["value"] == 0
+    process = mals("explain", "a boy with a cap", "--json")
+    assert process.returncode == 0 and attribute(json.loads(process.stdout), "hat")["value"] == 0
 
 
 def test_the_command_shows_a_table_for_people(mals: Mals) -> None:
-    done = mals("explain", "a boy with a cap and no bag")
-    lines = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
+    process = mals("explain", "a boy with a cap and no bag")
+    lines = {line.split()[0]: line.split()[1:] for line in process.stdout.splitlines() if line.strip()}
     assert lines["hat"] == ["0", "yes", "explicit", "cap"] and lines["bag"] == ["1", "no", "explicit", "no,", "bag"]
-    assert "\x1b[" not in done.stdout
-
-
-def test_the_command_labels_a_file_and_says_how_many(mals: Mals, tmp_path: Path) -> None:
-    (tmp_path / "captions.txt").write_text("\n".join(LINES), encoding="utf-8")
-    done = mals("explain", "captions.txt", "-o", "out.parquet", "--space", "pa100k")
-    assert done.returncode == 0 and done.stdout == "5 captions are labelled in out.parquet\n"
-    assert len(pq.read_table(tmp_path / "out.parquet")["attributes"][0]) == 26
+    assert "\x1b[" not in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -120,5 +55,5 @@ def test_the_command_labels_a_file_and_says_how_many(mals: Mals, tmp_path: Path)
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(mals: Mals, arguments: list[str], message: str) -> None:
-    done = mals("explain", *arguments)
-    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    process = mals("explain", *arguments)
+    assert process.returncode == 2 and message in process.stderr and "Traceback" not in process.stderr

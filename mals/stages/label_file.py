@@ -1,0 +1,93 @@
+"""`mals explain FILE`: label a file of captions line by line."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mals.errors import UserError
+from mals.files import replacing
+from mals.labeller.labeller import Labeller
+from mals.planning import caption_files
+
+BLOCK = 4096  # captions that are labelled together: bounds the memory for a file of any length
+OUTPUT_SUFFIXES = (".jsonl", ".parquet")
+SCHEMA = pa.schema([("caption", pa.string()), ("attributes", pa.list_(pa.int8())), ("attribute_source", pa.list_(pa.string()))])
+
+
+def is_caption_file(argument: str) -> bool:
+    """Whether an argument of `mals explain` names a file of captions, or "-", and is not itself a caption."""
+    try:
+        path = Path(argument)
+        return (
+            argument == "-"
+            or path.is_file()
+            or (" " not in argument.strip() and path.suffix in (".txt", ".csv", ".json", *OUTPUT_SUFFIXES))
+        )
+    except (OSError, ValueError):  # too long for a file's name, or with a null character
+        return False
+
+
+def read_captions(source: str) -> Iterator[str]:
+    """The captions of a file of any kind that `mals plan` reads, or the lines of standard input for "-"; empty lines are kept."""
+    if source == "-":
+        for line in sys.stdin.buffer:
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
+        return
+    file = Path(source)
+    if file.suffix.lower() == ".txt" and file.is_file():
+        with file.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
+            for text in lines:
+                yield text.rstrip("\r\n")
+        return
+    for table in caption_files.read(file, pictures=False):
+        yield from table["caption"].to_pylist()
+
+
+def label_file(source: str, output: str | None, space: str = "market1501") -> int:
+    """Label the captions of `source` into `output` (.jsonl or .parquet; None or "-" for standard output); returns their number.
+
+    A row has `caption`, `attributes` (values in the order of the space) and `attribute_source`. The file appears whole or not at all.
+    """
+    labeller = Labeller(space)
+    if output is not None and output != "-" and Path(output).suffix.lower() not in OUTPUT_SUFFIXES:
+        raise UserError(f"{output} is neither .jsonl nor .parquet")
+    blocks = _blocks(read_captions(source))
+    if output is None or output == "-":
+        return sum(_write_lines(sys.stdout, labeller, block) for block in blocks)
+    target = Path(output)
+    if not target.parent.is_dir():
+        raise UserError(f"there is no folder {target.parent} for {target.name}")
+    with replacing(target) as path:
+        if target.suffix.lower() == ".parquet":
+            with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+                count = 0
+                for block in blocks:
+                    writer.write_table(_table(labeller, block))
+                    count += len(block)
+                return count
+        with path.open("w", encoding="utf-8") as lines:
+            return sum(_write_lines(lines, labeller, block) for block in blocks)
+
+
+def _blocks(captions: Iterable[str]) -> Iterator[list[str]]:
+    source = iter(captions)
+    while block := list(islice(source, BLOCK)):
+        yield block
+
+
+def _table(labeller: Labeller, block: list[str]) -> pa.Table:
+    labels = labeller.label(block)
+    return pa.table([block, labels.values.tolist(), labels.sources.tolist()], SCHEMA)
+
+
+def _write_lines(file: IO[str], labeller: Labeller, block: list[str]) -> int:
+    labels = labeller.label(block)
+    for caption, values, sources in zip(block, labels.values.tolist(), labels.sources.tolist(), strict=True):
+        file.write(json.dumps({"caption": caption, "attributes": values, "attribute_source": sources}, ensure_ascii=False) + "\n")
+    return len(block)
