@@ -44,7 +44,7 @@ COLORS = [
     "tan",
     "maroon",
 ]
-UPPER_GARMENTS = [
+UPPERS = [
     "shirt",
     "t - shirt",
     "jacket",
@@ -59,7 +59,7 @@ UPPER_GARMENTS = [
     "long sleeved shirt",
     "dress",
 ]
-LOWER_GARMENTS = [
+LOWERS = [
     "pants",
     "jeans",
     "shorts",
@@ -105,7 +105,7 @@ def captions(count: int, seed: int) -> Iterator[list[str]]:
     while drawn < count:
         size = min(BLOCK, count - drawn)
         yield [
-            f"{pick(PERSONS)} {pick(('wearing', 'in', 'with'))} a {pick(COLORS)} {pick(UPPER_GARMENTS)} and {pick(COLORS)} {pick(LOWER_GARMENTS)} "
+            f"{pick(PERSONS)} {pick(('wearing', 'in', 'with'))} a {pick(COLORS)} {pick(UPPERS)} and {pick(COLORS)} {pick(LOWERS)} "
             f"{pick(ACTIONS)} {pick(PLACES)} with {pick(ITEMS)} and {pick(ITEMS)}"
             for _ in range(size)
         ]
