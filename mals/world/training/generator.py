@@ -1,7 +1,8 @@
-"""Trains the denoiser and the text encoder of the embedded generator on the latents of a trained autoencoder, and saves the pipeline.
+"""Trains the denoiser and the text encoder of the embedded generator on the latents of the trained autoencoder, and saves the pipeline.
 
-v-prediction (Salimans & Ho 2022) with min-SNR weights (Hang et al. 2023, gamma 5) on a cosine schedule, one prompt in ten left empty for
-guidance. The text encoder has a second task that is thrown away afterwards: to tell from its last state the attributes that a prompt says.
+v-prediction (Salimans & Ho 2022) with min-SNR weights (Hang et al. 2023, gamma 5) on a cosine schedule; one prompt in ten is empty, for
+classifier-free guidance. The text encoder has an auxiliary task, whose layer is not saved: to predict from its pooled state which
+attributes a person has.
 """
 
 from pathlib import Path
@@ -10,16 +11,17 @@ from typing import Any
 import numpy as np
 
 from mals.world.captions import write_caption
-from mals.world.training.autoencoder import CHANNELS, levels
+from mals.world.training.autoencoder import CHANNELS
 from mals.world.training.drawn_dataset import DrawnDataset
-from mals.world.training.optimization import Average, half, optimize
-from mals.world.training.vocabulary import TOKENS, clip_tokenizer, prompts, vocabulary
+from mals.world.training.latents import encode_images
+from mals.world.training.optimization import WeightAverage, bfloat16, optimize, seed_random_numbers
+from mals.world.training.vocabulary import TOKENS, build_vocabulary, clip_tokenizer, write_prompts
 
 BATCH = 64
-TEXTS = 6  # prompts a picture: half from the captions' voices, half from the grammar
-EMPTY = 0.1  # share of prompts left empty
+PROMPTS = 6  # of an image: half are captions of the world, half prompts of the attribute grammar
+EMPTY_SHARE = 0.1  # of prompts
 GAMMA = 5.0
-WIDE = 128  # of the text encoder
+HIDDEN = 128  # width of the text encoder
 
 
 def build(tokenizer: Any) -> tuple[Any, Any]:
@@ -29,8 +31,8 @@ def build(tokenizer: Any) -> tuple[Any, Any]:
 
     text = CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=WIDE,
-        intermediate_size=4 * WIDE,
+        hidden_size=HIDDEN,
+        intermediate_size=4 * HIDDEN,
         num_hidden_layers=3,
         num_attention_heads=4,
         max_position_embeddings=TOKENS,
@@ -46,7 +48,7 @@ def build(tokenizer: Any) -> tuple[Any, Any]:
         layers_per_block=1,
         down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"],
         up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"],
-        cross_attention_dim=WIDE,
+        cross_attention_dim=HIDDEN,
         attention_head_dim=4,
         use_linear_projection=True,
     )
@@ -65,54 +67,46 @@ def scheduler() -> Any:
     )
 
 
-def encoded(dataset: DrawnDataset, vae: Any, file: Path) -> np.ndarray:
-    """[2, S, C, 16, 8] float16: scaled latents of the sound pictures and of their mirror images, kept in `file`."""
-    import torch
-
-    rows = dataset.sound
-    scale = np.float32(vae.config.scaling_factor)  # another encoder has another
-    known = file.with_suffix(".scale")
-    if not known.is_file() or known.read_text(encoding="utf-8") != str(scale):
-        found = np.zeros((2, len(rows), CHANNELS, 16, 8), np.float16)
-        with torch.inference_mode():
-            for start in range(0, len(rows), 128):
-                pictures = levels(dataset.pixels[rows[start : start + 128]])
-                for mirror, shown in enumerate((pictures, pictures.flip(3))):
-                    latents = vae.encode(shown).latent_dist.mean * vae.config.scaling_factor
-                    found[mirror, start : start + 128] = latents.numpy()
-        np.save(file, found)
-        known.write_text(str(scale), encoding="utf-8")
-    return np.load(file)
-
-
-def texts(dataset: DrawnDataset, seed: int) -> tuple[list[list[str]], np.ndarray]:
-    """TEXTS prompts a sound row, and [S, 27] its attributes."""
+def prompts_and_attributes(dataset: DrawnDataset, seed: int) -> tuple[list[list[str]], np.ndarray]:
+    """For each sound row PROMPTS prompts and its attributes [S, 27]."""
     rng = np.random.default_rng((seed, 0x7E87))
-    people = [dataset.person(row) for row in dataset.sound.tolist()]
-    told: list[list[str]] = [[] for _ in people]
-    for turn in range(TEXTS):
+    rows = dataset.sound_rows.tolist()
+    people = [dataset.person(row) for row in rows]
+    prompts: list[list[str]] = [[] for _ in people]
+    for turn in range(PROMPTS):
         if turn % 2:
-            said = prompts(people, rng)
+            texts = write_prompts(people, rng)
         else:
-            facts = [(dataset.place(row), dataset.walking(row)) for row in dataset.sound.tolist()]
-            said = [write_caption(one, rng, place=place, walking=walk).text for one, (place, walk) in zip(people, facts, strict=True)]
-        for row, text in zip(told, said, strict=True):
-            row.append(text)
-    return told, np.array([one.attributes() for one in people], np.int8)
+            texts = [
+                write_caption(person, rng, place=dataset.place(row), walking=dataset.walking(row)).text
+                for person, row in zip(people, rows, strict=True)
+            ]
+        for row_prompts, text in zip(prompts, texts, strict=True):
+            row_prompts.append(text)
+    return prompts, np.array([person.attributes() for person in people], np.int8)
 
 
-def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, resume: bool) -> dict[str, Any]:
     """Train for so many minutes and save the pipeline into `work`/generator."""
-    import torch
+    seed_random_numbers(seed, resume)
+    tokenizer = clip_tokenizer(build_vocabulary(seed))
+    text_encoder, unet = load_trained(work / "generator") if resume else build(tokenizer)
+    return train_denoiser(
+        name="generator",
+        dataset=dataset,
+        work=work,
+        minutes=minutes,
+        seed=seed + resume,
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        unet=unet,
+        learning_rate=1e-3,
+        average_decay=0.9995,
+    )
 
-    torch.manual_seed(seed + go_on)  # other pictures than those of the first steps
-    tokenizer = clip_tokenizer(vocabulary(seed))
-    parts = trained(work / "generator") if go_on else build(tokenizer)
-    return fit("generator", dataset, work, minutes, seed + go_on, tokenizer, parts, 1e-3)
 
-
-def trained(folder: Path) -> tuple[Any, Any]:
-    """Text encoder and denoiser of a saved pipeline, to be trained further."""
+def load_trained(folder: Path) -> tuple[Any, Any]:
+    """Text encoder and denoiser of a saved pipeline in float32, to be trained further."""
     import torch
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
@@ -121,66 +115,68 @@ def trained(folder: Path) -> tuple[Any, Any]:
     return CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32), unet
 
 
-def fit(
+def train_denoiser(
+    *,
     name: str,
     dataset: DrawnDataset,
     work: Path,
     minutes: float,
     seed: int,
     tokenizer: Any,
-    parts: tuple[Any, Any],
-    rate: float,
-    decay: float = 0.9995,
+    text_encoder: Any,
+    unet: Any,
+    learning_rate: float,
+    average_decay: float,
 ) -> dict[str, Any]:
-    """Train text encoder and denoiser, of them what wants a gradient, and save the averages of their weights into `work`/`name`."""
+    """Train the parameters of text encoder and denoiser that require a gradient; save the averages of their weights into `work`/`name`."""
     import torch
     from diffusers import AutoencoderKL
 
     rng = np.random.default_rng(seed)
     vae = AutoencoderKL.from_pretrained(work / "autoencoder").eval()
-    latents = encoded(dataset, vae, work / "latents.npy")
-    told, attributes = texts(dataset, seed)
-    ids = np.stack([np.array(tokenizer(row, padding="max_length", truncation=True).input_ids, np.int16) for row in told])
-    empty = np.array(tokenizer("", padding="max_length").input_ids, np.int16)
-    text_encoder, unet = parts
-    tells = torch.nn.Linear(WIDE, attributes.shape[1])
+    latents = encode_images(dataset, vae, work / "latents.npy")
+    prompts, attributes = prompts_and_attributes(dataset, seed)
+    token_ids = np.stack([np.array(tokenizer(row, padding="max_length", truncation=True).input_ids, np.int16) for row in prompts])
+    empty_ids = np.array(tokenizer("", padding="max_length").input_ids, np.int16)
+    attribute_head = torch.nn.Linear(HIDDEN, attributes.shape[1])
     alphas = scheduler().alphas_cumprod
 
-    def loss_of(step: int, gone: float) -> Any:
-        at = rng.integers(0, latents.shape[1], BATCH)
-        clean = torch.from_numpy(latents[rng.integers(0, 2, BATCH), at]).float()
-        given = ids[at, rng.integers(0, TEXTS, BATCH)]
-        blank = rng.random(BATCH) < EMPTY
-        given[blank] = empty
+    def compute_loss(step: int) -> Any:
+        indices = rng.integers(0, latents.shape[1], BATCH)
+        clean = torch.from_numpy(latents[rng.integers(0, 2, BATCH), indices]).float()
+        ids = token_ids[indices, rng.integers(0, PROMPTS, BATCH)]
+        is_empty = rng.random(BATCH) < EMPTY_SHARE
+        ids[is_empty] = empty_ids
         noise, times = torch.randn_like(clean), torch.randint(0, 1000, (BATCH,))
-        share = alphas[times].view(-1, 1, 1, 1)
-        noisy, target = share.sqrt() * clean + (1 - share).sqrt() * noise, share.sqrt() * noise - (1 - share).sqrt() * clean
-        with half():
-            states = text_encoder(torch.from_numpy(given.astype(np.int64)))
-            made = unet(noisy, times, states.last_hidden_state).sample.float()
-        ratio = (share / (1 - share)).flatten()
+        alpha = alphas[times].view(-1, 1, 1, 1)
+        noisy, velocity = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+        with bfloat16():
+            states = text_encoder(torch.from_numpy(ids.astype(np.int64)))
+            predicted = unet(noisy, times, states.last_hidden_state).sample.float()
+        ratio = (alpha / (1 - alpha)).flatten()
         weight = ratio.clamp(max=GAMMA) / (ratio + 1)
-        error = ((made - target).pow(2).mean((1, 2, 3)) * weight).mean() / 0.3
-        wanted = torch.from_numpy((attributes[at] == 0).astype(np.float32))
-        guess = torch.nn.functional.binary_cross_entropy_with_logits(tells(states.pooler_output.float()), wanted, reduction="none")
-        return error + 0.1 * guess[torch.from_numpy(~blank)].mean()
+        error = ((predicted - velocity).pow(2).mean((1, 2, 3)) * weight).mean() / 0.3
+        present = torch.from_numpy((attributes[indices] == 0).astype(np.float32))
+        logits = attribute_head(states.pooler_output.float())
+        attribute_loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, present, reduction="none")
+        return error + 0.1 * attribute_loss[torch.from_numpy(~is_empty)].mean()
 
-    averages = [Average(part, decay) for part in parts]
+    text_average, unet_average = WeightAverage(text_encoder, average_decay), WeightAverage(unet, average_decay)
 
-    def after(step: int) -> None:
-        for average, part in zip(averages, parts, strict=True):
-            average.take(part)
+    def after_step(step: int) -> None:
+        text_average.update(text_encoder)
+        unet_average.update(unet)
         if step % 1000 == 999:
-            save(vae, averages[0].model, averages[1].model, tokenizer, work / name)
+            save(vae, text_average.model, unet_average.model, tokenizer, work / name)
 
-    parameters = [one for part in (*parts, tells) for one in part.parameters()]
-    facts = optimize(name, iter(parameters), loss_of, minutes, rate, after)
-    save(vae, averages[0].model, averages[1].model, tokenizer, work / name)
-    return facts
+    parameters = [parameter for module in (text_encoder, unet, attribute_head) for parameter in module.parameters()]
+    results = optimize(name, iter(parameters), compute_loss, minutes, learning_rate, after_step)
+    save(vae, text_average.model, unet_average.model, tokenizer, work / name)
+    return results
 
 
-def save(vae: Any, text_encoder: Any, unet: Any, tokenizer: Any, to: Path) -> None:
-    """The pipeline in float16, as `embedded` ships it."""
+def save(vae: Any, text_encoder: Any, unet: Any, tokenizer: Any, folder: Path) -> None:
+    """Save the pipeline in float16, as it ships."""
     import copy
 
     import torch
@@ -196,4 +192,4 @@ def save(vae: Any, text_encoder: Any, unet: Any, tokenizer: Any, to: Path) -> No
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.save_pretrained(to, safe_serialization=True)
+    pipeline.save_pretrained(folder, safe_serialization=True)

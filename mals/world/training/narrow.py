@@ -1,65 +1,53 @@
-"""Narrows the deepest level of the trained autoencoder, so that all models that ship stay under 30 MB, and trains what is left.
+"""Narrows the deepest level of the trained autoencoder, so that the embedded models stay under 30 MB, and trains the rest.
 
-The narrow encoder learns the latents of the wide one, so that a generator trained on them stays right; the decoder learns to read them.
+The narrow encoder learns the latents of the wide one, so that a generator trained on them stays valid; the decoder learns to decode them.
 """
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mals.world.training.autoencoder import BATCH, build, distance, inside, levels, quality
-from mals.world.training.decoder import NOISE
+from mals.world.training.autoencoder import build
 from mals.world.training.drawn_dataset import DrawnDataset
-from mals.world.training.generator import encoded
-from mals.world.training.optimization import half, optimize
+from mals.world.training.latents import encode_images, train_on_latents
+from mals.world.training.optimization import bfloat16, seed_random_numbers
 
-WIDE, KEPT, GROUPS = 160, 112, 8  # channels of the deepest level before and after, and of both the groups that are normed together
+WIDE, NARROW = 160, 112  # channels of the deepest level before and after
+GROUPS = 8  # of channels that are normalised together, before and after
 
 
-def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, resume: bool) -> dict[str, Any]:
     """Train for so many minutes and save the narrow autoencoder into `work`/narrow."""
     import torch
     from diffusers import AutoencoderKL
 
-    torch.manual_seed(seed + go_on)
-    rng = np.random.default_rng(seed + go_on)
+    rng = seed_random_numbers(seed, resume)
     teacher: Any = AutoencoderKL.from_pretrained(work / "autoencoder")
-    latents = encoded(dataset, teacher, work / "latents.npy")
-    model: Any = AutoencoderKL.from_pretrained(work / "narrow") if go_on else narrowed(teacher)
-    rows, scale = dataset.sound, teacher.config.scaling_factor
+    latents = encode_images(dataset, teacher, work / "latents.npy")
+    model: Any = AutoencoderKL.from_pretrained(work / "narrow") if resume else narrowed(teacher)
+    scale = teacher.config.scaling_factor
 
-    def loss_of(step: int, gone: float) -> Any:
-        at = np.sort(rng.choice(len(rows), BATCH, replace=False))
-        pictures, weight = levels(dataset.pixels[rows[at]]), inside(dataset.boxes[rows[at], 0])
-        mirror = int(rng.integers(2))
-        if mirror:
-            pictures, weight = pictures.flip(3), weight.flip(3)
-        given = torch.from_numpy(latents[mirror, at]).float()
-        learns = step % 4 == 0  # the encoder has less to learn, and only pictures to start from need it
-        with half():
-            made = model.decode((given + NOISE * torch.randn_like(given)) / scale).sample.float()
-            mean = model.encode(pictures).latent_dist.mean.float() * scale if learns else None
-        off = distance(made, pictures, weight)
-        return off if mean is None else off + (mean - given).pow(2).mean()
+    def encoder_loss(step: int, images: Any, targets: Any) -> Any:
+        if step % 4:  # the encoder has less to learn, and only image-to-image generation needs it
+            return torch.zeros(())
+        with bfloat16():
+            mean = model.encode(images).latent_dist.mean.float() * scale
+        return (mean - targets).pow(2).mean()
 
-    facts = optimize("narrow", model.parameters(), loss_of, minutes, 1e-3)
-    model.eval().save_pretrained(work / "narrow")
-    return facts | {"psnr": quality(model, dataset)[0]}
+    return train_on_latents("narrow", model, dataset, latents, scale, minutes, rng, work / "narrow", encoder_loss)
 
 
 def narrowed(teacher: Any) -> Any:
-    """The autoencoder with KEPT of WIDE channels in its deepest level, weights of the channels that stay; of each group the first ones."""
+    """The autoencoder with NARROW of its WIDE channels in the deepest level: the first ones of each group, with their weights."""
     import torch
 
-    model = build(KEPT)
+    model = build(NARROW)
     model.register_to_config(scaling_factor=teacher.config.scaling_factor)
-    kept = torch.arange(WIDE).view(GROUPS, -1)[:, : KEPT // GROUPS].flatten()
-    state = teacher.state_dict()
+    kept = torch.arange(WIDE).view(GROUPS, -1)[:, : NARROW // GROUPS].flatten()
+    wide_state = teacher.state_dict()
     for name, value in model.state_dict().items():
-        given = state[name]
-        for axis, size in enumerate(given.shape[:2]):
+        wide = wide_state[name]
+        for axis, size in enumerate(wide.shape[:2]):
             if size != value.shape[axis]:
-                given = given.index_select(axis, kept)
-        value.copy_(given)
+                wide = wide.index_select(axis, kept)
+        value.copy_(wide)
     return model

@@ -1,4 +1,4 @@
-"""Trains the embedded pose model, a ViTPose: seventeen heat maps of the person in a box, flat ones where nobody is."""
+"""Trains the embedded pose model, a ViTPose: seventeen heat maps of the person in a box, and flat ones if there is no person."""
 
 from pathlib import Path
 from typing import Any
@@ -6,20 +6,20 @@ from typing import Any
 import numpy as np
 
 from mals.world.training.drawn_dataset import HEIGHT, WIDTH, DrawnDataset
-from mals.world.training.optimization import Average, half, optimize, widened
+from mals.world.training.optimization import bfloat16, seed_random_numbers, train_and_save
 
 BATCH = 48
-STRIDE = 4  # pixels of the input a cell of the heat map
-SIGMA = 1.2  # cells
-PADDING = 1.25  # of a box, as the processor widens it
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, the processor's own
+STRIDE = 4  # pixels of the input for each cell of the heat maps
+SIGMA = 1.2  # standard deviation of a peak, in cells
+PADDING = 1.25  # factor by which the processor enlarges a box
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, the defaults of the processor
 
 
 def build() -> Any:
     """The untrained model."""
     from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
-    shape: dict[str, Any] = {
+    backbone: dict[str, Any] = {
         "image_size": (HEIGHT, WIDTH),
         "patch_size": (8, 8),
         "hidden_size": 128,
@@ -28,67 +28,71 @@ def build() -> Any:
         "mlp_ratio": 3,
         "out_indices": [5],
     }
-    config: dict[str, Any] = {"backbone_config": VitPoseBackboneConfig(**shape), "num_labels": 17, "scale_factor": 2}
+    config: dict[str, Any] = {"backbone_config": VitPoseBackboneConfig(**backbone), "num_labels": 17, "scale_factor": 2}
     model: Any = VitPoseForPoseEstimation(VitPoseConfig(**config))
     for name, value in model.backbone.named_parameters():
         if name.endswith("position_embeddings"):
-            value.data.normal_(std=0.1)  # transformers starts them at 0.02: pictures then say little of places
+            value.data.normal_(std=0.1)  # transformers initialises them with 0.02, too little for a small model to use positions
     return model
 
 
-def batch(dataset: DrawnDataset, rows: np.ndarray, rng: np.random.Generator) -> tuple[Any, Any]:
-    """Inputs [B, 3, 128, 64] cut around jittered boxes as the processor cuts them, and heat maps [B, 17, 32, 16]."""
+def draw_batch(dataset: DrawnDataset, rows: np.ndarray, rng: np.random.Generator) -> tuple[Any, Any]:
+    """Inputs [B, 3, 128, 64], cut around jittered boxes as the processor cuts them, and heat maps [B, 17, 32, 16]."""
     import torch
 
     boxes = dataset.boxes[rows, 0].astype(np.float32)
-    whole = (rng.random(len(rows)) < 0.2) | ~boxes.any(1)
-    boxes[whole] = (0, 0, WIDTH, HEIGHT)
-    jitter = rng.normal(0, 0.06, boxes.shape).astype(np.float32) * ~whole[:, None]
+    whole_image = (rng.random(len(rows)) < 0.2) | ~boxes.any(1)
+    boxes[whole_image] = (0, 0, WIDTH, HEIGHT)
+    jitter = rng.normal(0, 0.06, boxes.shape).astype(np.float32) * ~whole_image[:, None]
     sides = boxes[:, 2:] - boxes[:, :2]
     boxes += jitter * np.tile(sides, 2)
-    centre, scale = widened(boxes, WIDTH / HEIGHT, PADDING)
-    pictures = torch.from_numpy(np.ascontiguousarray(dataset.pixels[rows])).permute(0, 3, 1, 2).float() / 255
-    inputs = cut(pictures, centre, scale, HEIGHT, WIDTH)
+    center, size = padded_boxes(boxes, WIDTH / HEIGHT, PADDING)
+    images = torch.from_numpy(np.ascontiguousarray(dataset.pixels[rows])).permute(0, 3, 1, 2).float() / 255
+    inputs = cut_windows(images, center, size, HEIGHT, WIDTH)
     inputs = (inputs - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
-    points = dataset.keypoints[rows]
+    keypoints = dataset.keypoints[rows]
     cells = np.array([WIDTH // STRIDE, HEIGHT // STRIDE], np.float32)
-    at = (points[..., :2] - centre[:, None]) / scale[:, None] * (cells - 1) + (cells - 1) / 2
-    x = np.exp(-((np.arange(cells[0]) - at[..., :1]) ** 2) / (2 * SIGMA**2))
-    y = np.exp(-((np.arange(cells[1]) - at[..., 1:]) ** 2) / (2 * SIGMA**2))
-    heat = (y[..., :, None] * x[..., None, :]) * (points[..., 2] > 0)[..., None, None]
-    return inputs, torch.from_numpy(heat.astype(np.float32))
+    peaks = (keypoints[..., :2] - center[:, None]) / size[:, None] * (cells - 1) + (cells - 1) / 2
+    x = np.exp(-((np.arange(cells[0]) - peaks[..., :1]) ** 2) / (2 * SIGMA**2))
+    y = np.exp(-((np.arange(cells[1]) - peaks[..., 1:]) ** 2) / (2 * SIGMA**2))
+    heatmaps = (y[..., :, None] * x[..., None, :]) * (keypoints[..., 2] > 0)[..., None, None]
+    return inputs, torch.from_numpy(heatmaps.astype(np.float32))
 
 
-def cut(pictures: Any, centre: np.ndarray, scale: np.ndarray, height: int, width: int) -> Any:
-    """[B, 3, height, width]: the window of `scale` [B, 2] pixels around `centre` [B, 2] of each picture, black outside it."""
+def padded_boxes(boxes: np.ndarray, aspect: float, padding: float) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and size [B, 2] of boxes [B, 4] xyxy, grown to the aspect ratio `aspect` (width / height) and then `padding` times."""
+    center, size = (boxes[:, :2] + boxes[:, 2:]) / 2, np.maximum(boxes[:, 2:] - boxes[:, :2], 1)
+    width = np.maximum(size[:, 0], size[:, 1] * aspect)
+    return center, np.stack([width, width / aspect], 1) * padding
+
+
+def cut_windows(images: Any, center: np.ndarray, size: np.ndarray, height: int, width: int) -> Any:
+    """[B, 3, height, width]: the window of `size` [B, 2] pixels around `center` [B, 2] of each image, black outside of it."""
     import torch
 
-    rows, columns = pictures.shape[2:]
-    x = centre[:, :1] + (np.arange(width, dtype=np.float32) - (width - 1) / 2) * scale[:, :1] / (width - 1)
-    y = centre[:, 1:] + (np.arange(height, dtype=np.float32) - (height - 1) / 2) * scale[:, 1:] / (height - 1)
+    rows, columns = images.shape[2:]
+    x = center[:, :1] + (np.arange(width, dtype=np.float32) - (width - 1) / 2) * size[:, :1] / (width - 1)
+    y = center[:, 1:] + (np.arange(height, dtype=np.float32) - (height - 1) / 2) * size[:, 1:] / (height - 1)
     u, v = torch.from_numpy(x / (columns - 1) * 2 - 1), torch.from_numpy(y / (rows - 1) * 2 - 1)
     grid = torch.stack([u[:, None, :].expand(-1, height, -1), v[:, :, None].expand(-1, -1, width)], 3).float()
-    return torch.nn.functional.grid_sample(pictures, grid, align_corners=True)
+    return torch.nn.functional.grid_sample(images, grid, align_corners=True)
 
 
-def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> dict[str, Any]:
+def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, resume: bool) -> dict[str, Any]:
     """Train for so many minutes and save model and processor into `work`/pose."""
     import torch
     from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
 
-    torch.manual_seed(seed + go_on)  # other pictures than those of the first steps
-    rng = np.random.default_rng(seed + go_on)
-    to = work / "pose"
-    model: Any = VitPoseForPoseEstimation.from_pretrained(to, dtype=torch.float32) if go_on else build()
-    average = Average(model, 0.999)
+    rng = seed_random_numbers(seed, resume)
+    folder = work / "pose"
+    model: Any = VitPoseForPoseEstimation.from_pretrained(folder, dtype=torch.float32) if resume else build()
 
-    def loss_of(step: int, gone: float) -> Any:
-        inputs, heat = batch(dataset, np.sort(rng.integers(0, dataset.count, BATCH)), rng)
-        with half():
-            made = model(pixel_values=inputs).heatmaps.float()
-        return ((made - heat).pow(2) * (1 + 8 * heat)).mean() * 100  # a cell of the background counts less: there are many
+    def compute_loss(step: int) -> Any:
+        inputs, heatmaps = draw_batch(dataset, np.sort(rng.integers(0, dataset.count, BATCH)), rng)
+        with bfloat16():
+            predicted = model(pixel_values=inputs).heatmaps.float()
+        # A cell of a peak has nine times the weight of a cell of the background, since those are many.
+        return ((predicted - heatmaps).pow(2) * (1 + 8 * heatmaps)).mean() * 100
 
-    facts = optimize("pose", model.parameters(), loss_of, minutes, 1e-3, lambda step: average.take(model))
-    average.model.to(torch.float16).save_pretrained(to)
-    VitPoseImageProcessor(size={"height": HEIGHT, "width": WIDTH}).save_pretrained(to)
-    return facts
+    processor = VitPoseImageProcessor(size={"height": HEIGHT, "width": WIDTH})
+    return train_and_save("pose", model, compute_loss, minutes, processor, folder)

@@ -1,9 +1,9 @@
-"""Trains the embedded models, one after the other, and puts them where `embedded` finds them: `make world-models`.
+"""Trains the embedded models, one after the other, and installs them where `model: embedded` finds them: `make world-models`.
 
     python -m mals.world.training --work DIR [--only NAME [--go-on]] [--minutes M] [--threads T]
 
-DIR keeps the drawn pictures and every trained model; given again, it goes on with the models that are not there yet. Minutes are those of
-the machine that the shipped models were trained on, two cores of a Xeon with AMX, each training on one of them, that of the Swin on both.
+DIR keeps the drawn images and every trained model; a second call with the same DIR trains the models that are still missing. The minutes
+are those of the shipped models, trained on two cores of a Xeon with AMX: each training on one of them, that of the Swin on both.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any
 from mals.models import WEIGHTS
 from mals.world.training.drawn_dataset import DrawnDataset, draw_dataset
 
-MINUTES = {
+MINUTES = {  # training -> its length
     "autoencoder": 30.0,
     "decoder": 15.0,
     "narrow": 12.0,
@@ -27,7 +27,7 @@ MINUTES = {
     "captioner": 30.0,
     "swin": 30.0,
 }
-SHIPPED = {  # model -> the trainings that made it, the last one last
+SHIPPED = {  # model -> the trainings that make it, in their order; the last one saves the model
     "generator": ("autoencoder", "decoder", "narrow", "generator", "light"),
     "pose": ("pose",),
     "detector": ("detector",),
@@ -37,25 +37,28 @@ SHIPPED = {  # model -> the trainings that made it, the last one last
 CARD = """---
 license: apache-2.0
 ---
-The embedded {name} of mals: trained on the procedural pedestrian world in `mals/world`, on nothing else, by
+The embedded {name} of mals, trained on drawn images of the procedural pedestrian world in `mals/world`, and on nothing else, by
 
     {command}
 
-training.json holds seed, steps and time. It knows drawn people only; photographs are not for it.
+training.json holds the seed, steps and time of each training. The model knows drawn people only; do not use it on photographs.
 """
 
 
-def train(name: str, dataset: DrawnDataset, work: Path, minutes: float, seed: int, go_on: bool) -> None:
-    """Train one model into `work`/`name`, further from what is there for `go_on`, and add how to the list in `work`/`name`.json."""
-    facts = import_module(f"mals.world.training.{name}").train(dataset, work, minutes, seed, go_on)
-    command = f"python -m mals.world.training --work DIR --only {name} --minutes {minutes:g}{' --go-on' if go_on else ''}"
-    told = {"model": name, "command": command, "seed": seed, "pictures": dataset.count, "threads": torch_threads()} | facts
-    before = facts_of(work, name) if go_on else []
-    (work / f"{name}.json").write_text(json.dumps([*before, told], indent=2) + "\n", encoding="utf-8")
+def train(name: str, dataset: DrawnDataset, work: Path, minutes: float, seed: int, resume: bool) -> None:
+    """Run one training, which saves into `work`, and write its record to `work`/`name`.json.
+
+    With `resume` the training starts from the model that is there, and its record is added to those before.
+    """
+    results = import_module(f"mals.world.training.{name}").train(dataset, work, minutes, seed, resume)
+    command = f"python -m mals.world.training --work DIR --only {name} --minutes {minutes:g}{' --go-on' if resume else ''}"
+    record = {"model": name, "command": command, "seed": seed, "images": dataset.count, "threads": torch_threads()} | results
+    earlier = read_records(work, name) if resume else []
+    (work / f"{name}.json").write_text(json.dumps([*earlier, record], indent=2) + "\n", encoding="utf-8")
 
 
-def facts_of(work: Path, name: str) -> list[dict[str, Any]]:
-    """How a model was trained, a mapping a call."""
+def read_records(work: Path, name: str) -> list[dict[str, Any]]:
+    """The records of a training, one for each call of it."""
     return json.loads((work / f"{name}.json").read_text(encoding="utf-8"))
 
 
@@ -66,42 +69,43 @@ def torch_threads() -> int:
 
 
 def install(work: Path, weights: Path = WEIGHTS) -> None:
-    """Copy what ships, with a card and the facts of its training, from `work` to where `embedded` finds it."""
+    """Copy the models that ship, each with a card and training.json, from `work` to `weights`."""
     import torch
     from diffusers import AutoencoderKL
 
-    for name, parts in SHIPPED.items():
-        facts = [fact for part in parts for fact in facts_of(work, part)]
+    for name, trainings in SHIPPED.items():
+        records = [record for training in trainings for record in read_records(work, training)]
         shutil.rmtree(weights / name, ignore_errors=True)
-        shutil.copytree(work / parts[-1], weights / name)
+        shutil.copytree(work / trainings[-1], weights / name)
         if name == "generator":  # it was saved with the wide autoencoder
-            AutoencoderKL.from_pretrained(work / "narrow", torch_dtype=torch.float16).save_pretrained(weights / name / "vae")
-        commands = "\n    ".join(fact["command"] for fact in facts)
+            narrow = AutoencoderKL.from_pretrained(work / "narrow", torch_dtype=torch.float16)
+            narrow.save_pretrained(weights / name / "vae")
+        commands = "\n    ".join(record["command"] for record in records)
         (weights / name / "README.md").write_text(CARD.format(name=name, command=commands), encoding="utf-8")
-        (weights / name / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        (weights / name / "training.json").write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="a folder with 4 GB of room")
-    parser.add_argument("--only", choices=MINUTES, help="one model")
-    parser.add_argument("--minutes", type=float, help="instead of those of the shipped model")
-    parser.add_argument("--pictures", type=int, default=60_000)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--go-on", action="store_true", help="with --only: train what is in DIR further")
-    parser.add_argument("--install", action="store_true", help="train nothing, only install what is in DIR")
-    given = parser.parse_args()
+    parser.add_argument("--work", type=Path, required=True, help="a folder with 4 GB of free space")
+    parser.add_argument("--only", choices=MINUTES, help="run this training alone")
+    parser.add_argument("--minutes", type=float, help="length of each training, instead of that of the shipped model")
+    parser.add_argument("--images", type=int, default=60_000, help="images to draw and train on")
+    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the world and of the trainings")
+    parser.add_argument("--go-on", dest="resume", action="store_true", help="with --only: train the model in DIR further")
+    parser.add_argument("--install", action="store_true", help="train nothing, only install the models in DIR")
+    options = parser.parse_args()
 
     import torch
 
-    torch.set_num_threads(given.threads)
-    if not given.install:
-        if given.go_on and given.only is None:
+    torch.set_num_threads(options.threads)
+    if not options.install:
+        if options.resume and options.only is None:
             parser.error("--go-on needs --only")
-        dataset = draw_dataset(given.work / "dataset", given.seed, given.pictures)
-        for name in [given.only] if given.only else MINUTES:
-            if given.only or not (given.work / f"{name}.json").is_file():
-                train(name, dataset, given.work, given.minutes or MINUTES[name], given.seed, given.go_on)
-    if given.only is None:
-        install(given.work)
+        dataset = draw_dataset(options.work / "images", options.seed, options.images)
+        for name in [options.only] if options.only else MINUTES:
+            if options.only or not (options.work / f"{name}.json").is_file():
+                train(name, dataset, options.work, options.minutes or MINUTES[name], options.seed, options.resume)
+    if options.only is None:
+        install(options.work)

@@ -1,6 +1,6 @@
-"""The words of the world's captions and of the grammar's prompts as vocabularies of the embedded models, and tokenizers on them.
+"""The vocabulary of the embedded models: words of the world's captions and of the grammar's prompts, and tokenizers with these words.
 
-Any ASCII text can be written with either: what is no known word is spelled.
+Both tokenizers encode any ASCII text; they spell words that are not in the vocabulary.
 """
 
 import string
@@ -17,10 +17,10 @@ from mals.planning.phrases import Phrases
 from mals.world.captions import write_caption
 from mals.world.person import Person, create_person
 
-TOKENS = 77  # of a prompt, as CLIP's text encoder takes
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-SAMPLE = 5_000  # captions whose words make the vocabulary, with WORDS
-# Words that people describe people with and the world does not use: known, so that a prompt has as many tokens as elsewhere.
+TOKENS = 77  # of a prompt, as in CLIP
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SAMPLE = 5_000  # captions, and as many prompts, whose words are in the vocabulary beside WORDS
+# Usual words for people that the world does not use: in the vocabulary, so that a prompt has about as many tokens as in other models.
 WORDS = """
 a an the and or of in on at with to from by for is are was his her their its he she it they this that who which while as over under near
 next behind front one two three both other another some no not
@@ -47,34 +47,30 @@ big small large tall thin slim fat heavy loose tight casual formal sporty modern
 """
 
 
-def prompts(people: list[Person], rng: np.random.Generator) -> list[str]:
-    """Sentences of the attribute grammar for these people, each asking for some of their attributes."""
-    wanted = np.array([one.attributes() for one in people], np.int8)
-    return phrases().say(hidden(wanted, rng), rng.integers(0, 1 << 31, (len(people), CHOICES)))
+def write_prompts(people: list[Person], rng: np.random.Generator) -> list[str]:
+    """A prompt of the attribute grammar for each person, with some of their attributes."""
+    attributes = np.array([person.attributes() for person in people], np.int8)
+    return Phrases(load_space("market1501")).say(hide_some(attributes, rng), rng.integers(0, 1 << 31, (len(people), CHOICES)))
 
 
-def hidden(wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """[N, 27] with some attributes unknown, those of a colour group together; half of the rows keep all."""
+def hide_some(attributes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """[N, 27] with some attributes unknown (-1), those of a colour group together; half of the rows keep all."""
     space = load_space("market1501")
     groups = {member: name for name, group in space.color_groups.items() for member in group.colors.values()}
     units = list(dict.fromkeys(groups.get(name, name) for name in space.names))
-    hide = (rng.random((len(wanted), len(units))) < 0.12) & (rng.random((len(wanted), 1)) < 0.5)
-    found = wanted.copy()
-    for at, name in enumerate(space.names):
-        found[hide[:, units.index(groups.get(name, name))], at] = -1
-    return found
-
-
-def phrases() -> Phrases:
-    return Phrases(load_space("market1501"))
+    hide = (rng.random((len(attributes), len(units))) < 0.12) & (rng.random((len(attributes), 1)) < 0.5)
+    visible = attributes.copy()
+    for column, name in enumerate(space.names):
+        visible[hide[:, units.index(groups.get(name, name))], column] = -1
+    return visible
 
 
 @cache
-def vocabulary(seed: int) -> list[str]:
-    """Every word of many captions, lower case, sorted; hyphens and commas part words as CLIP's and BERT's tokenizers part them."""
+def build_vocabulary(seed: int) -> list[str]:
+    """The words of many captions and prompts, lower case, sorted; hyphens and commas separate words, as in CLIP's and BERT's tokenizers."""
     rng = np.random.default_rng((seed, 0x70CA))
     people = [create_person(seed, 1_000_000 + number) for number in range(SAMPLE)]
-    texts = prompts(people, rng) + [write_caption(one, rng, place="street").text for one in people]
+    texts = write_prompts(people, rng) + [write_caption(person, rng, place="street").text for person in people]
     texts += ["park plaza shop station room walking standing"]
     counts: Counter[str] = Counter()
     for text in texts:
@@ -84,30 +80,30 @@ def vocabulary(seed: int) -> list[str]:
 
 
 def clip_tokenizer(words: list[str]) -> Any:
-    """A CLIPTokenizer over single bytes and `words`."""
+    """A CLIPTokenizer whose tokens are single bytes and `words`."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 
     letters = sorted(ByteLevel.alphabet())
     merges: Any = pair_merges(words)
     pieces = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges)]
-    known = {piece: at for at, piece in enumerate([*dict.fromkeys(pieces), "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(vocab=known, merges=merges, model_max_length=TOKENS)
+    token_ids = {piece: number for number, piece in enumerate([*dict.fromkeys(pieces), "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=token_ids, merges=merges, model_max_length=TOKENS)
 
 
 def bert_tokenizer(words: list[str]) -> Any:
-    """A BertTokenizer over letters and `words`."""
+    """A BertTokenizer whose tokens are letters and `words`."""
     from transformers import BertTokenizer
 
     letters = [letter for letter in string.printable if not letter.isspace() and not letter.isupper()]
-    pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *words]
-    return BertTokenizer(vocab={piece: at for at, piece in enumerate(dict.fromkeys(pieces))}, do_lower_case=True)
+    pieces = [*SPECIAL_TOKENS, *letters, *(f"##{letter}" for letter in letters), *words]
+    return BertTokenizer(vocab={piece: number for number, piece in enumerate(dict.fromkeys(pieces))}, do_lower_case=True)
 
 
 def pair_merges(words: list[str]) -> list[tuple[str, str]]:
-    """Byte pair encoding to the end: the commonest neighbours become one piece until every word is one; ties go by the alphabet.
+    """The merges of byte pair encoding until every word is one token; the alphabet decides between pairs that are equally frequent.
 
-    The trainer of `tokenizers` breaks ties by chance, and its file differs from run to run.
+    The trainer of `tokenizers` breaks such ties at random, so that its file differs from run to run.
     """
     spelled = [[*word[:-1], f"{word[-1]}</w>"] for word in words]
     merges: list[tuple[str, str]] = []
@@ -118,8 +114,8 @@ def pair_merges(words: list[str]) -> list[tuple[str, str]]:
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
         for word in spelled:
-            at = 0
-            while at < len(word) - 1:
-                if (word[at], word[at + 1]) == best:
-                    word[at : at + 2] = ["".join(best)]
-                at += 1
+            start = 0
+            while start < len(word) - 1:
+                if (word[start], word[start + 1]) == best:
+                    word[start : start + 2] = ["".join(best)]
+                start += 1
