@@ -27,8 +27,8 @@ from torch.nn.functional import pad
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.step import DTYPES, WIDTH, batch_of, settings, spent, vocabulary
-from pretrain.evaluate import PAIRS, matched, text_states
-from pretrain.gallery import Gallery, slices
+from pretrain.evaluate import PAIRS, match_logits, text_states
+from pretrain.gallery import Gallery, batch_slices
 from pretrain.method import Encoded, Text
 from pretrain.methods.aptm.method import Aptm
 from pretrain.precision import autocast
@@ -54,20 +54,20 @@ class Noise:
     def __init__(self, pictures: int, text: Text, device: torch.device) -> None:
         self.pictures, self.text, self.device = pictures, text, device
 
-    def images(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def image_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Numbers, twice."""
-        for share in slices(self.pictures, CHUNK):
+        for share in batch_slices(self.pictures, CHUNK):
             found = torch.arange(share.start, share.stop)
             yield found, found.to(self.device)
 
-    def texts(self, everyone: bool) -> Iterator[tuple[Tensor, Text]]:
+    def caption_batches(self, all_ranks: bool) -> Iterator[tuple[Tensor, Text]]:
         """All at once."""
         yield torch.arange(len(self.text.ids)), self.text
 
 
 def cached(method: Aptm, gallery: Noise, best: Tensor) -> Tensor:
     """As the product does it."""
-    return matched(method, cast(Gallery, gallery), best)
+    return match_logits(method, cast(Gallery, gallery), best)
 
 
 @torch.inference_mode()
@@ -128,7 +128,7 @@ def lines(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     first: dict[str, float] = {}
 
     def project() -> None:
-        for _, images in gallery.images():
+        for _, images in gallery.image_batches():
             method.bert.project(method.swin(images).tokens)
 
     for name, way in WAYS.items():

@@ -1,4 +1,4 @@
-"""`mals finetune`: go on with a pretrained method on one data set; the same command goes on."""
+"""`mals finetune`: train a pretrained method further on one data set; the same command resumes it."""
 
 import json
 import sys
@@ -21,26 +21,26 @@ def finetune(
     out: Annotated[Path, typer.Option("--out", help="The folder of the training.")],
     preset: Annotated[str, typer.Option("--preset", "-p", help="cuhk, icfg, rstp, pa100k, market or tiny-finetune.")],
     init: Annotated[
-        str | None, typer.Option("--init", help="A training, release, checkpoint or file of weights; not given: from scratch.")
+        str | None, typer.Option("--init", help="Initial weights: a training, release, checkpoint or file; default: from scratch.")
     ] = None,
     select: Annotated[
-        str | None, typer.Option("--select", help="val, or test, as papers do: the split that chooses the checkpoint.")
+        str | None, typer.Option("--select", help="The split that selects the checkpoint: val, or test as papers do.")
     ] = None,
-    val_share: Annotated[float | None, typer.Option("--val-share", help="Of the persons of train, held out as val.")] = None,
+    val_share: Annotated[float | None, typer.Option("--val-share", help="Share of the identities of train to hold out as val.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")] = None,
     gpus: Gpus = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Fine-tune on a packed data set: the best checkpoint on val is kept, and measured on test; give it again to go on."""
+    """Fine-tune on a packed data set: keep the best checkpoint on val, and measure it on test. Give the command again to resume."""
     from pretrain import ranks
-    from pretrain.finetune import configured
+    from pretrain.finetune import configure
     from pretrain.finetune import finetune as run
-    from pretrain.selection import RESULT, line
+    from pretrain.selection import RESULT, summary
     from pretrain.train import Stopped
 
     check_folder(out, "--out")
-    settings = configured(preset, config, sets or [], init, select, val_share)
+    settings = configure(preset, config, sets or [], init, select, val_share)
     on_gpus(gpus)
     try:
         run(settings, data, out)
@@ -50,4 +50,4 @@ def finetune(
         raise typer.Exit(128 + stopped.number) from None
     if ranks.is_main():
         result = json.loads((out / RESULT).read_text(encoding="utf-8"))
-        print(json.dumps(result) if as_json else f"{out}/model.safetensors: {line(result)}")
+        print(json.dumps(result) if as_json else f"{out}/model.safetensors: {summary(result)}")

@@ -1,16 +1,20 @@
-"""The commands that ask a trained method: evaluate, zeroshot, search."""
+"""The commands that use a trained method: evaluate, zeroshot, search."""
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.launch import Data, Gpus, on_gpus
 from cli.stages import Json, Sets
 from cli.targets import check_file
+
+if TYPE_CHECKING:
+    from pretrain.results import Evaluation
+    from pretrain.search import SearchResult
 
 Checkpoint = Annotated[
     str,
@@ -23,17 +27,17 @@ Rerank = Annotated[
     str | None,
     typer.Option(
         "--rerank",
-        help="itm, published or none: how the best by cosine are ordered; published: attributes by matching alone. "
-        "Where not given: itm if the method has a cross encoder.",
+        help="How the best images by cosine are re-ranked: itm (matching logit), published (logit + 8 x cosine; attributes by the matching "
+        "logit alone) or none; default: itm if the method has a cross encoder, else none.",
     ),
 ]
-Best = Annotated[int, typer.Option("--k", min=1, help="Pictures of a text that the cross encoder looks at.")]
-Preset = Annotated[str | None, typer.Option("--preset", "-p", help="Whose sizes a file of weights has; aptm-paper where not given.")]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Pictures at a time.")]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read pictures.")]
+Best = Annotated[int, typer.Option("--k", min=1, help="Images of a caption that the cross encoder re-ranks.")]
+Preset = Annotated[str | None, typer.Option("--preset", "-p", help="For a file of weights: the preset of its sizes; default: aptm-paper.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Images in a batch.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read images.")]
 
 MODES = ("itm", "published", "none")
-ADVICE = "lower --batch, or --workers"  # where memory runs out
+ADVICE = "lower --batch, or --workers"  # if memory runs out
 
 
 def register(app: typer.Typer) -> None:
@@ -48,8 +52,10 @@ def evaluate(
     split: Split = "test",
     rerank: Rerank = None,
     k: Best = 128,
-    recognise: Annotated[bool | None, typer.Option("--attributes/--no-attributes", help="Where not given: if there are labels.")] = None,
-    plain: Annotated[bool, typer.Option("--plain-captions", help="a-z and 0-9 alone, as published for ICFG and RSTP.")] = False,
+    attributes: Annotated[
+        bool | None, typer.Option("--attributes/--no-attributes", help="Attribute recognition; default: if there are labels.")
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain-captions", help="Captions as a-z and 0-9 only, as published for ICFG, RSTP.")] = False,
     to: Annotated[Path | None, typer.Option("--to", help="A file for the result as JSON.")] = None,
     preset: Preset = None,
     batch: Batch = 64,
@@ -58,40 +64,40 @@ def evaluate(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """How well a trained method finds pictures by their captions, and attributes by their prompts, with the protocol in words."""
+    """Measure text-to-image retrieval and attribute recognition of a trained method, with the protocol in words."""
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained_method
     from pretrain.memory import explain_out_of_memory
 
-    mode = _mode(rerank)
+    requested = _rerank(rerank)
     check_file(to, "--to")
     on_gpus(gpus)
     with ranks.explain_lost_peer(), explain_out_of_memory(ADVICE, "--workers"):
-        here = ranks.start()
+        device = ranks.start()
         with ranks.raise_on_all_ranks():
-            found = trained_method.read(checkpoint, sets or [], preset, here)
-            mode = evaluation.ordering(found.method, mode)
-            gallery = evaluation.open_gallery(found, data, split, recognise, batch=batch, workers=workers, plain=plain)
-        result = evaluation.evaluate(found, gallery, mode, k)
-    result = {"checkpoint": checkpoint, "data": data, "split": split, "rerank": mode, "k": k, **result}
+            trained = trained_method.read(checkpoint, sets or [], preset, device)
+            mode = evaluation.resolve_rerank(trained.method, requested)
+            gallery = evaluation.open_gallery(trained, data, split, attributes, batch=batch, workers=workers, plain=plain)
+        scores = evaluation.evaluate(trained, gallery, mode, k)
+    result = {"checkpoint": checkpoint, "data": data, "split": split, "rerank": mode, "k": k, **scores.to_json()}
     if ranks.is_main():
         if to is not None:
             to.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        print(json.dumps(result) if as_json else "\n".join(_lines(result)))
+        print(json.dumps(result) if as_json else "\n".join(score_lines(scores)))
     ranks.stop()
 
 
 def zeroshot(
     checkpoint: Checkpoint,
-    data: Annotated[list[str], typer.Option("--data", help="A benchmark that is packed, such as by `mals import`; again for each.")],
+    data: Annotated[list[str], typer.Option("--data", help="A packed data set, such as from `mals import`; repeat for each.")],
     split: Split = "test",
     rerank: Rerank = None,
     k: Best = 128,
     plain: Annotated[
-        bool, typer.Option("--plain-captions", help="a-z and 0-9 alone; with --rerank published so of ICFG and RSTP.")
+        bool, typer.Option("--plain-captions", help="Reduce captions to a-z and 0-9; --rerank published does so for ICFG and RSTP.")
     ] = False,
     to: Annotated[Path | None, typer.Option("--to", help="A file for the result as JSON.")] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", help="A file for the table, instead of printing it.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="A file for the table, which is not printed then.")] = None,
     preset: Preset = None,
     batch: Batch = 64,
     workers: Workers = 2,
@@ -99,88 +105,85 @@ def zeroshot(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Every benchmark without fine-tuning, as one table: retrieval where there are captions, recognition where there are labels."""
+    """Evaluate on several data sets without fine-tuning, as one table: retrieval with captions, recognition with labels."""
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained_method
-    from pretrain import zeroshot as table
+    from pretrain import zeroshot as zero_shot
     from pretrain.memory import explain_out_of_memory
 
-    mode = _mode(rerank)
+    requested = _rerank(rerank)
     check_file(to, "--to")
     check_file(markdown, "--markdown")
     on_gpus(gpus)
     with ranks.explain_lost_peer(), explain_out_of_memory(ADVICE, "--workers"):
-        here = ranks.start()
+        device = ranks.start()
         with ranks.raise_on_all_ranks():
-            found = trained_method.read(checkpoint, sets or [], preset, here)
-            mode = evaluation.ordering(found.method, mode)
-        result = table.zeroshot(found, data, split, mode, k, batch=batch, workers=workers, plain=plain, progress=_tell)
-    result = {"checkpoint": checkpoint, **result}
+            trained = trained_method.read(checkpoint, sets or [], preset, device)
+            mode = evaluation.resolve_rerank(trained.method, requested)
+        scores = zero_shot.zeroshot(trained, data, split, mode, k, batch=batch, workers=workers, plain=plain, progress=_print_name)
+    result = {"checkpoint": checkpoint, **scores.to_json()}
     if ranks.is_main():
-        text = table.markdown(result)
-        for file, written in ((to, json.dumps(result, indent=2) + "\n"), (markdown, text)):
+        table = zero_shot.markdown(scores)
+        for file, text in ((to, json.dumps(result, indent=2) + "\n"), (markdown, table)):
             if file is not None:
-                file.write_text(written, encoding="utf-8")
+                file.write_text(text, encoding="utf-8")
         if as_json or markdown is None:
-            print(json.dumps(result) if as_json else text, end="\n" if as_json else "")
+            print(json.dumps(result) if as_json else table, end="\n" if as_json else "")
     ranks.stop()
 
 
 def search(
     checkpoint: Checkpoint,
-    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="Whom to look for.")],
+    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="A description of the person to search for.")],
     data: Data,
     split: Split = "test",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Pictures to show.")] = 10,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images to show.")] = 10,
     rerank: Rerank = None,
     k: Best = 128,
-    to: Annotated[Path, typer.Option("--to", help="The contact sheet.")] = Path("search.jpg"),
+    to: Annotated[Path, typer.Option("--to", help="The file for the contact sheet.")] = Path("search.jpg"),
     preset: Preset = None,
     batch: Batch = 64,
     workers: Workers = 2,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """The pictures that fit a sentence best: a table of ids and scores, and a contact sheet."""
+    """Find the images that fit a sentence best: ids and scores, a contact sheet, and how many have the attributes that it names."""
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained_method
     from pretrain import search as searching
     from pretrain.memory import explain_out_of_memory
 
-    mode = _mode(rerank)
+    requested = _rerank(rerank)
     check_file(to, "--to")
     with ranks.explain_lost_peer(), explain_out_of_memory(ADVICE, "--workers"):
-        here = ranks.start()
+        device = ranks.start()
         with ranks.raise_on_all_ranks():
-            found = trained_method.read(checkpoint, sets or [], preset, here)
-            mode = evaluation.ordering(found.method, mode)
-            gallery = evaluation.open_gallery(found, data, split, False, batch=batch, workers=workers)
-        hits = searching.search(found, gallery, sentence, count, mode, k)
+            trained = trained_method.read(checkpoint, sets or [], preset, device)
+            mode = evaluation.resolve_rerank(trained.method, requested)
+            gallery = evaluation.open_gallery(trained, data, split, batch=batch, workers=workers)
+        result = searching.search(trained, gallery, sentence, count, mode, k)
     if ranks.is_main():
-        to.write_bytes(searching.sheet(gallery, hits))
-        for line in _hits(hits, to, as_json):
-            print(line)
+        to.write_bytes(searching.sheet(gallery, result))
+        print(json.dumps({"sheet": str(to), **result.to_json()}) if as_json else "\n".join(_hit_lines(result, to)))
     ranks.stop()
 
 
-def _hits(hits: Sequence[Any], sheet: Path, as_json: bool) -> Iterator[str]:
-    """The table of a search."""
-    if as_json:
-        told = [{"id": hit.id, "score": hit.score, "caption": hit.caption} for hit in hits]
-        yield json.dumps({"sheet": str(sheet), "hits": told})
-        return
-    yield from (f"{place:>3}  {hit.score:>8.4f}  {hit.id}  {hit.caption}".rstrip() for place, hit in enumerate(hits, 1))
+def _hit_lines(result: "SearchResult", sheet: Path) -> Iterator[str]:
+    """A search result for a reader."""
+    yield from (f"{rank:>3}  {hit.score:>8.4f}  {hit.id}  {hit.caption}".rstrip() for rank, hit in enumerate(result.hits, 1))
+    if result.by_attributes is not None:
+        yield result.by_attributes.sentence()
     yield f"contact sheet: {sheet}"
 
 
-def _tell(name: str) -> None:
+def _print_name(name: str) -> None:
     from pretrain import ranks
 
     if ranks.is_main():
         print(f"{name} ...", file=sys.stderr, flush=True)
 
 
-def _mode(rerank: str | None) -> Any:
+def _rerank(rerank: str | None) -> Any:
     from mals.errors import UserError
 
     if rerank is not None and rerank not in MODES:
@@ -188,17 +191,20 @@ def _mode(rerank: str | None) -> Any:
     return rerank
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
-    """The result as a person reads it."""
+def score_lines(scores: "Evaluation") -> list[str]:
+    """The scores of a split for a reader, in percent."""
     lines = []
-    if found := result.get("retrieval"):
-        lines += ["  ".join(f"{name} {100 * found[name]:.2f}" for name in ("R1", "R5", "R10", "mAP", "mINP"))]
-        lines += [f"    {found['queries']:,} texts, {found['gallery']:,} pictures, {found['persons']:,} persons; {found['protocol']}"]
-    if attributes := result.get("attributes"):
-        named = [("mA", "mA"), ("accuracy", "accuracy"), ("precision", "precision"), ("recall", "recall"), ("F1", "f1")]
-        lines += ["  ".join(f"{name} {100 * attributes[key]:.2f}" for name, key in named)]
-        lines += [f"    {attributes['pictures']:,} pictures; {attributes['protocol']}"]
-        lines += [f"    {name:<16} mA {100 * row['mA']:6.2f}" for name, row in attributes["each"].items() if row["mA"] is not None]
-    if result["unreadable"]:
-        lines += [f"{result['unreadable']:,} pictures could not be read and were left out"]
+    if retrieval := scores.retrieval:
+        lines += ["  ".join(f"{name} {100 * getattr(retrieval, name):.2f}" for name in ("R1", "R5", "R10", "mAP", "mINP"))]
+        counts = f"{retrieval.captions:,} captions, {retrieval.images:,} images, {retrieval.identities:,} identities"
+        lines += [f"    {counts}; {retrieval.protocol}"]
+    if attributes := scores.attributes:
+        names = {"mA": "mA", "accuracy": "accuracy", "precision": "precision", "recall": "recall", "F1": "f1"}
+        lines += ["  ".join(f"{name} {100 * getattr(attributes, key):.2f}" for name, key in names.items())]
+        lines += [f"    {attributes.images:,} images; {attributes.protocol}"]
+        lines += [f"    {name:<16} mA {100 * row['mA']:6.2f}" for name, row in attributes.per_attribute.items() if row["mA"] is not None]
+    for protocol, row in scores.more.items():
+        lines += [f"{protocol}: {', '.join(f'{name} {value}' for name, value in row.items())}"]
+    if scores.unreadable:
+        lines += [f"{scores.unreadable:,} images could not be read and were left out"]
     return lines

@@ -13,7 +13,7 @@ from pretrain.checkpoint import BEST, FOLDER
 from pretrain.config import Training
 from pretrain.data import synonyms
 from pretrain.data.augment import ImageTransform
-from pretrain.data.holdout import parted
+from pretrain.data.holdout import split_identities
 from pretrain.data.loader import ImageTextPairs
 from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
 from pretrain.method import Method
@@ -38,7 +38,7 @@ def prepare(
         elif ranks.is_main():
             for name in (TOKENIZER, SYNONYMS):  # of a start that came to nothing, perhaps with other captions
                 (out / name).unlink(missing_ok=True)
-            provenance.note(out, data, pairs, config.start)
+            provenance.record(out, data, pairs, config.start)
     tokenizer = tokenizer_of(config, pairs, out)
     with ranks.raise_on_all_ranks():
         method = kind.build(config, tokenizer)
@@ -53,7 +53,7 @@ def open_pairs(config: Training, data: Sequence[str]) -> ImageTextPairs:
     wants = find(config.method).data_needs(config)
     classes = load_space(wants.space).classes if wants.attributes and wants.space else None
     pairs = ImageTextPairs.open(data, "train", classes, wants.need, config.data.every, wants.captions, wants.need_captions)
-    return parted(pairs, config.selection.held_out, config.seed)[0] if config.selection.held_out else pairs
+    return split_identities(pairs, config.selection.held_out, config.seed)[0] if config.selection.held_out else pairs
 
 
 def synonyms_of(config: Training, pairs: ImageTextPairs, out: Path) -> dict[str, list[str]]:

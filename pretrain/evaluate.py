@@ -1,11 +1,12 @@
-"""Scores of a trained method: retrieval by embeddings, re-ranking of the best by the cross encoder, attributes by prompts.
+"""Evaluation of a trained method: retrieval by embeddings with re-ranking by the cross encoder, and attribute recognition by prompts.
 
-Work is divided among the ranks by batches of `pretrain.gallery`, and sums over ranks add zeros: any number of them gives the same.
+Ranks share the batches of `pretrain.gallery`. Sums over ranks add zeros only, so that any number of ranks gives the same scores.
 
-Shapes: Q texts, G pictures, D width of the embeddings, K pictures of a text that are looked at again, A attributes, C channels.
+Shapes: Q captions, G images, D width of the embeddings, K candidates of a caption that are re-ranked, A attributes, P tokens of a prompt,
+C channels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,35 +19,36 @@ from mals.errors import UserError
 from pretrain import metrics, ranks
 from pretrain.data.labels import NoLabels
 from pretrain.data.sources import Place
-from pretrain.gallery import SPACES, Gallery, encoded, opened
-from pretrain.method import PAIRS, Method, Text
+from pretrain.gallery import SPACES, Gallery, open_rows, tokenize
+from pretrain.method import PAIRS, Ability, Method, Text
 from pretrain.precision import cosines
+from pretrain.results import AttributeScores, Evaluation, MoreScores, RetrievalScores
 from pretrain.trained_method import Trained
 
 Rerank = Literal["none", "itm", "published"]
 
-PUBLISHED = 8.0  # times the cosine beside the matching logit: what four processes of the authors' code come to (aptm.md 5.2)
+PUBLISHED = 8.0  # weight of the cosine beside the matching logit in the authors' code on four GPUs (docs/papers/aptm.md, Evaluation)
 CELLS = 1 << 24  # scores in memory at once
 
-PROTOCOL = "text to picture; every caption is a query, all pictures of the split are the gallery; matches are pictures of the same person"
+PROTOCOL = "text to image; every caption is a query, all images of the split are the gallery; matches are images of the same identity"
 ORDER = {
     "none": "by the cosine of the embeddings",
-    "itm": "the best {k} of a text by cosine are ordered by the matching logit, the others follow by cosine",
-    "published": "the best {k} of a text by cosine are ordered by logit + 8 x cosine (scaled to 0..1), the others follow by cosine",
+    "itm": "the best {k} of a caption by cosine are ordered by the matching logit, the others follow by cosine",
+    "published": "the best {k} of a caption by cosine are ordered by logit + 8 x cosine (scaled to 0..1), the others follow by cosine",
 }
-PLAIN = "; captions are read as letters a-z and digits alone"
-CLASSIFIER = "a plain classifier (space {space}) says yes where its logit is above 0"
-PROMPTS = "of an attribute's two prompts (space {space}) the one whose {score} is higher"
+PLAIN = "; captions are reduced to letters a-z and digits"
+CLASSIFIER = "a plain classifier (space {space}) predicts yes if its logit is above 0"
+PROMPTS = "of an attribute's two prompts (space {space}) the one with the higher {score} is predicted"
 
 
 @dataclass
-class Found:
-    """Embeddings of length 1, and of each text the best pictures with what the cross encoder says of them."""
+class Embeddings:
+    """Embeddings of length 1, and for each caption its best images with their matching logits."""
 
     texts: Tensor  # [Q, D]
     images: Tensor  # [G, D]
-    best: Tensor  # [Q, K] int64, by cosine
-    logits: Tensor | None = None  # [Q, K]
+    candidates: Tensor  # [Q, K] int64: indices of the best images by cosine
+    logits: Tensor | None = None  # [Q, K]; None: not re-ranked
 
     def cosines(self) -> Iterator[Tensor]:
         """Blocks of rows of [Q, G]."""
@@ -54,215 +56,257 @@ class Found:
             yield cosines(texts, self.images)
 
     def nearest(self, k: int) -> Tensor:
-        """The best k pictures of each text by cosine, the first in the gallery first where cosines are equal: [Q, K] int64."""
-        found = torch.empty(len(self.texts), min(k, len(self.images)), dtype=torch.int64, device=self.images.device)
+        """The best k images of each caption by cosine, equal cosines in the gallery's order: [Q, K] int64."""
+        nearest = torch.empty(len(self.texts), min(k, len(self.images)), dtype=torch.int64, device=self.images.device)
         at = 0
-        for cosine in self.cosines():  # topk takes any of those that are equal at its end
-            found[at : (at := at + len(cosine))] = cosine.argsort(dim=1, descending=True, stable=True)[:, :k]
-        return found
+        for cosine in self.cosines():  # not topk, which picks equal cosines in any order
+            nearest[at : (at := at + len(cosine))] = cosine.argsort(dim=1, descending=True, stable=True)[:, :k]
+        return nearest
 
-    def scores(self, mode: Rerank = "none") -> Iterator[Tensor]:
-        """Blocks of rows of [Q, G]: the best of a text above the others, those by cosine."""
-        if mode == "none" or self.logits is None:
+    def scores(self, rerank: Rerank = "none") -> Iterator[Tensor]:
+        """Blocks of rows of [Q, G]: the candidates of a caption above all others, the others by cosine."""
+        if rerank == "none" or self.logits is None:
             yield from self.cosines()
             return
-        low, high = self._range()
+        low, high = self._cosine_range()
         at = 0
         for cosine in self.cosines():
-            own = slice(at, at := at + len(cosine))
+            block = slice(at, at := at + len(cosine))
             scaled = (cosine - low) / max(high - low, 1e-12)
-            best, logits = self.best[own], self.logits[own]
-            told = logits if mode == "itm" else logits + PUBLISHED * scaled.gather(1, best)
-            floor = told.min(1, keepdim=True).values - 2  # the others lie at least 1 under the last of the best
-            yield (floor + scaled).scatter(1, best, told)
+            candidates, logits = self.candidates[block], self.logits[block]
+            reranked = logits if rerank == "itm" else logits + PUBLISHED * scaled.gather(1, candidates)
+            floor = reranked.min(1, keepdim=True).values - 2  # the others lie at least 1 below the last candidate
+            yield (floor + scaled).scatter(1, candidates, reranked)
 
-    def _range(self) -> tuple[float, float]:
-        sides = [(float(block.min()), float(block.max())) for block in self.cosines()]
-        return min(low for low, _ in sides), max(high for _, high in sides)
+    def _cosine_range(self) -> tuple[float, float]:
+        ranges = [(float(block.min()), float(block.max())) for block in self.cosines()]
+        return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
-def ordering(method: Method, asked: Rerank | None) -> Rerank:
-    """How the best are ordered: as asked; where nothing was, by matching if the method learnt it. UserError where it cannot.
+def resolve_rerank(method: Method, requested: Rerank | None) -> Rerank:
+    """The requested re-ranking; if none is requested, "itm" for a method with a cross encoder and "none" for others.
 
-    "published" is a way of recognising attributes too.
+    Raises UserError if the method cannot do it. "published" is valid for attribute recognition too, with a cross encoder or without.
     """
-    able = "match" in method.abilities
-    if not able and (asked == "itm" or (asked == "published" and "recognise" not in method.abilities)):
-        raise UserError(f"--rerank {asked}: this method was not taught to match captions and pictures; leave --rerank out, or give none")
-    return asked or ("itm" if able else "none")
+    matches = "match" in method.abilities
+    if not matches and (requested == "itm" or (requested == "published" and "recognise" not in method.abilities)):
+        raise UserError(f"--rerank {requested}: this method has no trained cross encoder; leave --rerank out, or give none")
+    return requested or ("itm" if matches else "none")
 
 
 @torch.inference_mode()
-def find(method: Method, gallery: Gallery, mode: Rerank = "none", k: int = 128) -> Found:
-    """Embed a gallery and its queries; let the cross encoder look at the best k pictures of each text unless `mode` is none.
+def embed_gallery(method: Method, gallery: Gallery, rerank: Rerank = "none", k: int = 128) -> Embeddings:
+    """Embed the images and captions of a gallery; unless `rerank` is "none", compute the matching logits of the best k images of a caption.
 
-    Pictures that cannot be read are left out of the gallery from then on, and their captions with them.
+    Images that cannot be read, and their captions, are dropped from the gallery.
     """
     images = embed_images(method, gallery)
     texts = embed_texts(method, gallery)
-    found = Found(texts, images, torch.empty(len(texts), 0, dtype=torch.int64))
-    if mode != "none":
-        found.best = found.nearest(k)
-        found.logits = matched(method, gallery, found.best)
-    return found
+    embeddings = Embeddings(texts, images, torch.empty(len(texts), 0, dtype=torch.int64))
+    if rerank != "none":
+        embeddings.candidates = embeddings.nearest(k)
+        embeddings.logits = match_logits(method, gallery, embeddings.candidates)
+    return embeddings
 
 
 @torch.inference_mode()
 def embed_images(method: Method, gallery: Gallery) -> Tensor:
-    """Embeddings [G, D] in float32 of all readable pictures, on every rank."""
-    found = None
-    for numbers, images in gallery.images():
+    """Embeddings [G, D] in float32 of all readable images, on every rank; drops the others from the gallery."""
+    rows = None
+    for indices, images in gallery.image_batches():
         part = method.embed_image(images).float()
-        found = part.new_zeros(len(gallery), part.shape[1]) if found is None else found
-        found[numbers] = part
-    return _whole(found, len(gallery), gallery.device)[gallery.leave_out()]
+        rows = part.new_zeros(len(gallery), part.shape[1]) if rows is None else rows
+        rows[indices] = part
+    return _sum_over_ranks(rows, len(gallery), gallery.device)[gallery.drop_unreadable()]
 
 
 @torch.inference_mode()
 def embed_texts(method: Method, gallery: Gallery) -> Tensor:
     """Embeddings [Q, D] in float32 of all captions, on every rank."""
-    found = None
-    for numbers, text in gallery.texts():
+    rows = None
+    for indices, text in gallery.caption_batches():
         part = method.embed_text(text).float()
-        found = part.new_zeros(len(gallery.queries), part.shape[1]) if found is None else found
-        found[numbers] = part
-    return _whole(found, len(gallery.queries), gallery.device)
+        rows = part.new_zeros(len(gallery.queries), part.shape[1]) if rows is None else rows
+        rows[indices] = part
+    return _sum_over_ranks(rows, len(gallery.queries), gallery.device)
 
 
-def _whole(own: Tensor | None, rows: int, device: Any) -> Tensor:
-    """Rows of all ranks [rows, D]; a rank without any has None."""
-    width = torch.tensor(0 if own is None else own.shape[1], device=device)
-    most = int(ranks.gather_detached(width[None]).max())
-    return ranks.sum_over_ranks(torch.zeros(rows, most, device=device) if own is None else own)
+def _sum_over_ranks(rows: Tensor | None, count: int, device: Any) -> Tensor:
+    """The sum [count, D] of each rank's rows, zero where they belong to another rank; None from a rank without rows."""
+    width = torch.tensor(0 if rows is None else rows.shape[1], device=device)
+    widest = int(ranks.gather_detached(width[None]).max())
+    return ranks.sum_over_ranks(torch.zeros(count, widest, device=device) if rows is None else rows)
 
 
 @torch.inference_mode()
-def matched(method: Method, gallery: Gallery, best: Tensor) -> Tensor:
-    """The logits for "they belong together" of each text and its best pictures: [Q, K].
+def match_logits(method: Method, gallery: Gallery, candidates: Tensor) -> Tensor:
+    """Matching logits [Q, K] of each caption and its candidates [Q, K].
 
-    Pictures come in chunks, whose keys and values are projected once; only those of one chunk are in memory.
+    Images come in batches, whose keys and values are projected once; only one batch of them is in memory.
     """
     states, mask = text_states(method, gallery)
     lengths = mask.sum(1)
-    logits = torch.zeros(best.shape, device=states.device)
-    order = best.flatten().argsort(stable=True)  # pairs by picture
-    pictures = best.flatten()[order].contiguous()
-    for numbers, images in gallery.images():
+    logits = torch.zeros(candidates.shape, device=states.device)
+    order = candidates.flatten().argsort(stable=True)  # pairs of a caption and an image, by image
+    images_in_order = candidates.flatten()[order].contiguous()
+    for indices, images in gallery.image_batches():
         keys = method.keys(images)
-        ends = torch.tensor([int(numbers[0]), int(numbers[-1]) + 1], device=pictures.device)
-        first, last = torch.searchsorted(pictures, ends).tolist()
+        ends = torch.tensor([int(indices[0]), int(indices[-1]) + 1], device=images_in_order.device)
+        first, last = torch.searchsorted(images_in_order, ends).tolist()
         pairs = order[first:last]
-        pairs = pairs[lengths[pairs // best.shape[1]].argsort(stable=True)]  # texts of one length together: less padding
-        place = torch.full((int(ends[1]),), -1, device=pictures.device)
-        place[numbers.to(place.device)] = torch.arange(len(numbers), device=place.device)
-        for some in pairs.split(PAIRS) if len(pairs) else ():
-            rows, image = some // best.shape[1], place[best.flatten()[some]]
-            wide = int(lengths[rows].max())
-            logits.view(-1)[some] = method.match(states[rows, :wide], mask[rows, :wide], keys, image)[:, 1].float()
+        pairs = pairs[lengths[pairs // candidates.shape[1]].argsort(stable=True)]  # captions of equal length together: less padding
+        position = torch.full((int(ends[1]),), -1, device=images_in_order.device)  # in the batch, by index in the gallery
+        position[indices.to(position.device)] = torch.arange(len(indices), device=position.device)
+        for chunk in pairs.split(PAIRS) if len(pairs) else ():
+            captions, image = chunk // candidates.shape[1], position[candidates.flatten()[chunk]]
+            longest = int(lengths[captions].max())
+            logits.view(-1)[chunk] = method.match(states[captions, :longest], mask[captions, :longest], keys, image)[:, 1].float()
     return ranks.sum_over_ranks(logits)
 
 
 def text_states(method: Method, gallery: Gallery) -> tuple[Tensor, Tensor]:
-    """States [Q, L, C] and mask [Q, L] of all captions; every rank reads them all, which costs little beside the cross encoder."""
-    parts = [(method.states(text), text.mask) for _, text in gallery.texts(everyone=True)]
-    wide = max(mask.shape[1] for _, mask in parts)
-    states = [pad(state, (0, 0, 0, wide - state.shape[1])) for state, _ in parts]
-    return torch.cat(states), torch.cat([pad(mask, (0, wide - mask.shape[1])) for _, mask in parts])
+    """States [Q, L, C] and mask [Q, L] of all captions; every rank computes them all, which costs little beside the cross encoder."""
+    parts = [(method.states(text), text.mask) for _, text in gallery.caption_batches(all_ranks=True)]
+    longest = max(mask.shape[1] for _, mask in parts)
+    states = [pad(state, (0, 0, 0, longest - state.shape[1])) for state, _ in parts]
+    return torch.cat(states), torch.cat([pad(mask, (0, longest - mask.shape[1])) for _, mask in parts])
 
 
 @torch.inference_mode()
-def recognised(method: Method, gallery: Gallery, prompts: Text, mode: Rerank = "itm") -> Tensor:
-    """[G, A] in {0, 1}: of an attribute's two prompts, of [2A, P], the one that is truer of a picture; ties are 0.
+def predict_by_prompts(method: Method, gallery: Gallery, prompts: Text, rerank: Rerank = "itm") -> Tensor:
+    """[G, A] in {0, 1}: for each attribute the one of its two prompts, of [2A, P], with the higher score; ties are 0.
 
-    Pictures that cannot be read are left out of the gallery from then on.
+    Images that cannot be read are dropped from the gallery.
     """
     states = method.states(prompts)
-    found = torch.zeros(len(gallery), len(states) // 2, device=states.device)
-    for numbers, images in gallery.images():
-        side = method.score_prompts(prompts, states, images, mode == "published")
-        found[numbers] = (side[:, 1::2] > side[:, 0::2]).float()
-    whole = ranks.sum_over_ranks(found).long()
-    return whole if gallery.settled else whole[gallery.leave_out().to(whole.device)]
+    predicted = torch.zeros(len(gallery), len(states) // 2, device=states.device)
+    for indices, images in gallery.image_batches():
+        scores = method.score_prompts(prompts, states, images, rerank == "published")
+        predicted[indices] = (scores[:, 1::2] > scores[:, 0::2]).float()
+    return _readable(ranks.sum_over_ranks(predicted).long(), gallery)
 
 
 @torch.inference_mode()
-def classified(method: Method, gallery: Gallery) -> Tensor:
-    """[G, A] in {0, 1} as `recognised`, by the plain classifier."""
-    found = torch.zeros(len(gallery), len(gallery.pairs.labels[0]) if gallery.pairs.labels is not None else 0, device=gallery.device)
-    for numbers, images in gallery.images():
-        found[numbers] = (method.classify(images) > 0).float()
-    whole = ranks.sum_over_ranks(found).long()
-    return whole if gallery.settled else whole[gallery.leave_out().to(whole.device)]
+def predict_by_classifier(method: Method, gallery: Gallery) -> Tensor:
+    """[G, A] in {0, 1} as `predict_by_prompts`, by the plain classifier."""
+    attributes = 0 if gallery.dataset.labels is None else len(gallery.dataset.labels[0])
+    predicted = torch.zeros(len(gallery), attributes, device=gallery.device)
+    for indices, images in gallery.image_batches():
+        predicted[indices] = (method.classify(images) > 0).float()
+    return _readable(ranks.sum_over_ranks(predicted).long(), gallery)
 
 
-def retrieval(found: Found, gallery: Gallery, mode: Rerank, k: int) -> dict[str, Any]:
-    """R1, R5, R10, mAP and mINP with the protocol in words."""
-    scores = metrics.retrieval((block.cpu() for block in found.scores(mode)), gallery.query_persons, gallery.persons)
-    told = {"queries": len(gallery.queries), "gallery": len(gallery), "persons": len(gallery.persons.unique())}
-    return scores | told | {"protocol": f"{PROTOCOL}; {ORDER[mode].format(k=k)}{PLAIN if gallery.plain else ''}"}
+def _readable(predicted: Tensor, gallery: Gallery) -> Tensor:
+    """The rows of readable images, after dropping the others from the gallery."""
+    return predicted if gallery.only_readable else predicted[gallery.drop_unreadable().to(predicted.device)]
 
 
-def attributes(pred: Tensor, labels: Tensor, space: str, names: list[str], positive: list[int], protocol: str) -> dict[str, Any]:
-    """mA, accuracy, precision, recall and F1, and the same for each attribute; `positive` is the label that says it is there."""
-    pred, labels = pred.cpu(), labels.cpu()
-    each = metrics.per_attribute(pred, labels, positive=positive)
-    return metrics.attributes(pred, labels, positive=positive) | {
-        "pictures": len(pred),
-        "space": space,
-        "protocol": protocol,
-        "each": dict(zip(names, each, strict=True)),
-    }
+def score_retrieval(embeddings: Embeddings, gallery: Gallery, rerank: Rerank, k: int) -> RetrievalScores:
+    """R1, R5, R10, mAP and mINP, with the protocol in words."""
+    scores = metrics.retrieval((block.cpu() for block in embeddings.scores(rerank)), gallery.query_identities, gallery.identities)
+    return RetrievalScores(
+        **scores,  # type: ignore[arg-type]  # `unmatched` is an int among floats
+        captions=len(gallery.queries),
+        images=len(gallery),
+        identities=len(gallery.identities.unique()),
+        protocol=f"{PROTOCOL}; {ORDER[rerank].format(k=k)}{PLAIN if gallery.plain else ''}",
+    )
 
 
-def evaluate(trained: Trained, gallery: Gallery, mode: Rerank = "itm", k: int = 128) -> dict[str, Any]:
-    """Everything that can be told of a trained method on a split: retrieval where there are captions, attributes where there are labels."""
-    known = trained.method.abilities
-    asked = {"captions": "embed" in known, "attribute labels": bool({"recognise", "classify"} & known)}
-    there = {"captions": gallery.captioned, "attribute labels": gallery.space is not None}
-    if not any(asked.values()):
-        raise UserError("there is nothing to measure: no loss has taught this method to embed, or to tell attributes")
-    if not any(asked[what] and there[what] for what in asked):
-        lacks = " nor ".join(what for what in asked if asked[what])
-        told = f"neither {lacks}" if all(asked.values()) else f"no {lacks}, all that it knows"
-        raise UserError(f"there is nothing to measure: {gallery.pairs.location(0)} and the others have {told}")
-    found: dict[str, Any] = {}
-    if gallery.captioned and asked["captions"]:
-        found |= searched(trained, gallery, mode, k)
-    if gallery.space is not None and asked["attribute labels"]:
-        found |= labelled(trained, gallery, mode)
-    return found
+def score_attributes(
+    predicted: Tensor, labels: Tensor, *, space: str, names: Sequence[str], positive: Sequence[int], protocol: str
+) -> AttributeScores:
+    """mA, accuracy, precision, recall and F1, of all attributes and of each; `positive` is the label that means "has it".
+
+    `predicted` [G, A] in {0, 1}, `labels` [G, A] in {-1, 0, 1}.
+    """
+    predicted, labels = predicted.cpu(), labels.cpu()
+    each = metrics.per_attribute(predicted, labels, positive=positive)
+    return AttributeScores(
+        **metrics.attributes(predicted, labels, positive=positive),
+        images=len(predicted),
+        space=space,
+        protocol=protocol,
+        per_attribute=dict(zip(names, each, strict=True)),
+    )
 
 
-def searched(trained: Trained, gallery: Gallery, mode: Rerank = "itm", k: int = 128) -> dict[str, Any]:
-    """Retrieval in a gallery with captions, by cosine where the method was not taught to match."""
-    mode = mode if "match" in trained.method.abilities else "none"
+def evaluate_retrieval(trained: Trained, gallery: Gallery, rerank: Rerank = "itm", k: int = 128) -> RetrievalScores:
+    """Retrieval in a gallery with captions, by cosine alone if the method has no cross encoder."""
+    rerank = rerank if "match" in trained.method.abilities else "none"
     with trained.precision():
-        told = retrieval(find(trained.method, gallery, mode, k), gallery, mode, k)
-    return {"retrieval": told, "unreadable": _unreadable(gallery)}
+        return score_retrieval(embed_gallery(trained.method, gallery, rerank, k), gallery, rerank, k)
 
 
-def labelled(trained: Trained, gallery: Gallery, mode: Rerank = "itm") -> dict[str, Any]:
-    """Attributes in a gallery with labels, by prompts, or by the classifier of a method that was trained as one."""
+def evaluate_attributes(trained: Trained, gallery: Gallery, rerank: Rerank = "itm", k: int = 128) -> AttributeScores:
+    """Attribute recognition in a gallery with labels, by prompts, or by the classifier of a plain classifier. `k` has no effect."""
     assert gallery.space is not None
     space, method = load_space(gallery.space), trained.method
     positive = [values.index("yes") if "yes" in values else 1 for values in space.values]
-    classifies, own = "classify" in method.abilities, method.needs.space
-    if classifies and gallery.space != own:
-        raise UserError(f"the classifier knows the attributes of {own}, and the labels are those of {gallery.space}")
+    is_classifier = "classify" in method.abilities
+    if is_classifier and gallery.space != method.needs.space:
+        raise UserError(f"the classifier predicts the attributes of {method.needs.space}, but the labels are those of {gallery.space}")
     with trained.precision():
-        if classifies:
-            pred, protocol = classified(method, gallery), CLASSIFIER.format(space=space.name)
+        if is_classifier:
+            predicted, protocol = predict_by_classifier(method, gallery), CLASSIFIER.format(space=space.name)
         else:
-            prompts = encoded(trained.tokenizer, [prompt for pair in space.prompts for prompt in pair], gallery.device)
-            pred = recognised(method, gallery, prompts, mode)
-            protocol = PROMPTS.format(space=space.name, score=method.score_name(mode == "published"))
+            prompts = tokenize(trained.tokenizer, [prompt for pair in space.prompts for prompt in pair], gallery.device)
+            predicted = predict_by_prompts(method, gallery, prompts, rerank)
+            protocol = PROMPTS.format(space=space.name, score=method.score_name(rerank == "published"))
     assert gallery.labels is not None
-    found = attributes(pred, gallery.labels, space.name, list(space.names), positive, protocol)
-    return {"attributes": found, "unreadable": _unreadable(gallery)}
+    return score_attributes(predicted, gallery.labels, space=space.name, names=space.names, positive=positive, protocol=protocol)
 
 
-def _unreadable(gallery: Gallery) -> int:
-    """Pictures, on all ranks."""
+@dataclass(frozen=True)
+class Protocol:
+    """Something that `evaluate` measures if the method is able to and the data allow it."""
+
+    part: str  # the field of `Evaluation` with the scores
+    abilities: frozenset[Ability]  # the method needs one of these
+    data: str  # what the data need, for error messages
+    is_possible: Callable[[Gallery], bool]
+    measure: Callable[[Trained, Gallery, Rerank, int], RetrievalScores | AttributeScores]
+
+
+PROTOCOLS = (
+    Protocol("retrieval", frozenset({"embed"}), "captions", lambda gallery: gallery.has_captions, evaluate_retrieval),
+    Protocol(
+        "attributes",
+        frozenset({"recognise", "classify"}),
+        "attribute labels",
+        lambda gallery: gallery.space is not None,
+        evaluate_attributes,
+    ),
+)
+
+
+def evaluate(trained: Trained, gallery: Gallery, rerank: Rerank = "itm", k: int = 128) -> Evaluation:
+    """Measure everything that the method is able to and the split has data for, and the method's own protocol (`Method.evaluate_more`).
+
+    Raises UserError if there is nothing to measure.
+    """
+    has_own_protocol = type(trained.method).evaluate_more is not Method.evaluate_more
+    able = [protocol for protocol in PROTOCOLS if protocol.abilities & trained.method.abilities]
+    if not able and not has_own_protocol:
+        raise UserError("there is nothing to measure: no loss has trained this method to embed, or to recognise attributes")
+    possible = [protocol for protocol in able if protocol.is_possible(gallery)]
+    if not possible and not has_own_protocol:
+        lacks = " nor ".join(protocol.data for protocol in able)
+        problem = f"neither {lacks}" if len(able) > 1 else f"no {lacks}, which is all that this method can be measured on"
+        raise UserError(f"there is nothing to measure: {gallery.dataset.location(0)} and the others have {problem}")
+    scores: dict[str, Any] = {protocol.part: protocol.measure(trained, gallery, rerank, k) for protocol in possible}
+    return Evaluation(**scores, more=evaluate_own_protocols(trained, gallery), unreadable=count_unreadable(gallery))
+
+
+@torch.inference_mode()
+def evaluate_own_protocols(trained: Trained, gallery: Gallery) -> MoreScores:
+    """The scores of the method's own protocols, see `Method.evaluate_more`."""
+    with trained.precision():
+        return trained.method.evaluate_more(trained, gallery)
+
+
+def count_unreadable(gallery: Gallery) -> int:
+    """Images that could not be read, of all ranks."""
     return int(ranks.sum_over_ranks(torch.tensor(float(len(gallery.unreadable)), device=gallery.device)))
 
 
@@ -270,21 +314,23 @@ def open_gallery(
     trained: Trained,
     data: Sequence[Place],
     split: str,
-    recognise: bool | None = None,
+    with_labels: bool | None = None,
     *,
     batch: int = 64,
     workers: int = 0,
     plain: bool = False,
 ) -> Gallery:
-    """A split of data sets, with labels where `recognise` asks for them, or where it is None and they are there.
+    """A split of data sets as a gallery; attribute labels are required if `with_labels`, and used if present if it is None.
 
-    They may be of the space that the method was trained with, or of any that ships with mals, since prompts are but texts.
+    Labels may belong to the space that the method was trained with, or to any that ships with mals, since prompts are plain text.
     """
     try:
         spaces = [space for space in (trained.method.needs.space, *SPACES) if space]
-        pairs, space = opened(data, split, None if recognise is False else spaces)
+        dataset, space = open_rows(data, split, None if with_labels is False else spaces)
     except NoLabels:
-        if recognise is not None:
+        if with_labels is not None:
             raise
-        pairs, space = opened(data, split, None)
-    return Gallery(pairs, trained.tokenizer, trained.look, trained.device, batch, workers, plain, space)
+        dataset, space = open_rows(data, split, None)
+    return Gallery(
+        dataset, trained.tokenizer, trained.preprocessing, trained.device, batch=batch, workers=workers, plain=plain, space=space
+    )

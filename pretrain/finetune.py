@@ -1,4 +1,4 @@
-"""Fine-tuning: a pretrained method goes on with one data set, and its best checkpoint on another split is the result."""
+"""Fine-tuning: a pretrained method is trained on one data set, and its best checkpoint on another split is the result."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,26 +8,30 @@ from mals import settings
 from mals.errors import UserError
 from pretrain import methods, trained_method
 from pretrain.config import TRAINING, Training, read
-from pretrain.selection import Selecting
+from pretrain.selection import Selection
 from pretrain.train import train
 
 
-def configured(
-    preset: str, file: Path | None, sets: Sequence[str], init: str | None, select: str | None = None, share: float | None = None
+def configure(
+    preset: str, file: Path | None, sets: Sequence[str], init: str | None, select: str | None = None, val_share: float | None = None
 ) -> Training:
-    """The settings of a fine-tuning: those of the preset, over them the sizes of what it starts from, over these what was given."""
-    given = {**read(file), "preset": preset}
+    """The settings of a fine-tuning: the preset, overridden by the sizes of the initial weights, overridden by `file` and `sets`.
+
+    `init` is the place of a trained method (None: from scratch), `select` the split that selects the checkpoint, `val_share` the share
+    (0..1) of the identities of train that is held out as val.
+    """
+    tree = {**read(file), "preset": preset}
     if init is not None:
-        given = settings.merge(inherited(init), given)
-    more = [f"selection.{name}={value}" for name, value in (("on", select), ("held_out", share)) if value is not None]
-    found = settings.check_kind(settings.assign(given, [*sets, *more], TRAINING), "the settings", TRAINING)
-    assert isinstance(found, Training)
-    return found
+        tree = settings.merge(inherited_settings(init), tree)
+    more = [f"selection.{name}={value}" for name, value in (("on", select), ("held_out", val_share)) if value is not None]
+    config = settings.check_kind(settings.assign(tree, [*sets, *more], TRAINING), "the settings", TRAINING)
+    assert isinstance(config, Training)
+    return config
 
 
-def inherited(init: str) -> dict[str, Any]:
-    """What a checkpoint decides: weights, sizes, tokenizer; of a file of weights alone it is the weights."""
-    source = trained_method.located(init)
+def inherited_settings(init: str) -> dict[str, Any]:
+    """The settings that initial weights determine: their place, sizes and tokenizer; for a file of weights alone, its place."""
+    source = trained_method.locate(init)
     if source.settings is None:
         return {"start": source.weights}
     before = settings.check_kind(source.settings, init, TRAINING)
@@ -37,7 +41,7 @@ def inherited(init: str) -> dict[str, Any]:
 
 
 def finetune(config: Training, data: Sequence[str], out: Path, device: str = "auto") -> dict[str, Any]:
-    """Train, choose and measure; the last metrics, with which step was chosen. The same call goes on after a kill."""
+    """Train, select a checkpoint and measure it; returns the last metrics, with the selected step. The same call resumes after a kill."""
     if not data:
         raise UserError("there is no data set to train on")
-    return train(config, list(data), out, device, Selecting(config, data, out))
+    return train(config, list(data), out, device, Selection(config, data, out))

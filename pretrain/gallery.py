@@ -1,13 +1,12 @@
-"""What texts are searched in: the pictures of a split once each, and its captions as queries, in batches of which each rank has its own.
+"""The gallery of an evaluation: the images of a split, each once, and its captions as queries, in batches that the ranks share.
 
-A split whose pictures have no captions is a gallery without queries.
+A split whose images have no captions is a gallery without queries. A batch holds the same rows for any number of ranks and workers, so
+that results computed from it are equal to the bit.
 
-A batch holds the same rows whatever the number of ranks and workers, so that what is computed from it is the same to the bit.
-
-Shapes: G pictures, Q captions, B of a batch, A attributes.
+Shapes: G images, Q captions, B rows of a batch, H x W pixels, A attributes.
 """
 
-import sys
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any
@@ -29,147 +28,157 @@ from pretrain.data.tokenizers.wordpiece import Tokenizer, clean_caption
 from pretrain.memory import ran_out
 from pretrain.method import Text
 
-TEXTS = 256  # encoded at once
-SPACES = ("market1501", "pa100k")  # whose attributes a data set may have
-NEED, NEED_CAPTIONS = "recognition is measured against", "retrieval is measured with"
+log = logging.getLogger(__name__)
+
+TEXTS_PER_BATCH = 256
+SPACES = ("market1501", "pa100k")  # attribute spaces that a data set's labels may belong to
+NEED_LABELS, NEED_CAPTIONS = "recognition is measured against", "retrieval is measured with"
 
 
 class Gallery:
-    """The pictures and captions of `pairs`, which has a row a caption, or the pictures alone, one a row, where it has not one.
+    """The images and captions of one split.
 
-    Their labels, where there are any, are of the attribute space `space`; `plain` reads captions as published for ICFG-PEDES and RSTPReid.
+    `dataset` has a row for each caption, or for each image if no image has a caption. Its labels, if any, belong to the attribute space
+    `space`. With `plain`, captions are reduced to a-z and 0-9, as published for ICFG-PEDES and RSTPReid.
     """
 
     def __init__(
         self,
-        pairs: ImageTextPairs,
+        dataset: ImageTextPairs,
         tokenizer: Tokenizer,
-        look: ImageTransform,
+        preprocessing: ImageTransform,
         device: Any = "cpu",
+        *,
         batch: int = 64,
         workers: int = 0,
         plain: bool = False,
         space: str | None = None,
     ) -> None:
-        self.pairs, self.tokenizer, self.look, self.device = pairs, tokenizer, look, device
+        self.dataset, self.tokenizer, self.preprocessing, self.device = dataset, tokenizer, preprocessing, device
         self.batch, self.workers, self.plain, self.space = batch, workers, plain, space
-        self.captioned = any(pairs.captions())
-        first = torch.full((int(pairs.images.max()) + 1,), len(pairs))
-        self.rows = first.scatter_reduce(0, pairs.images, torch.arange(len(pairs)), "amin")  # [G] int64: a row that shows the picture
-        self.queries = torch.arange(len(pairs) if self.captioned else 0)  # [Q] int64: rows
-        self.unreadable: dict[int, str] = {}  # row -> first_line, of this rank's pictures
-        self.settled = False  # whether it is known which pictures can be read
+        self.has_captions = any(dataset.captions())
+        first = torch.full((int(dataset.images.max()) + 1,), len(dataset))
+        self.rows = first.scatter_reduce(0, dataset.images, torch.arange(len(dataset)), "amin")  # [G] int64: the first row of each image
+        self.queries = torch.arange(len(dataset) if self.has_captions else 0)  # [Q] int64: rows
+        self.unreadable: dict[int, str] = {}  # row -> reason, among the images of this rank
+        self.only_readable = False  # whether unreadable images have been dropped
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
-    def persons(self) -> Tensor:
-        """Of the pictures, [G] int64."""
-        return self.pairs.persons[self.rows]
+    def identities(self) -> Tensor:
+        """Of the images, [G] int64."""
+        return self.dataset.persons[self.rows]
 
     @property
-    def query_persons(self) -> Tensor:
+    def query_identities(self) -> Tensor:
         """Of the captions, [Q] int64."""
-        return self.pairs.persons[self.queries]
+        return self.dataset.persons[self.queries]
 
     @property
     def labels(self) -> Tensor | None:
-        """[G, A] int64 in {-1, 0, 1}."""
-        return None if self.pairs.labels is None else self.pairs.labels[self.rows].long()
+        """[G, A] int64 in {-1, 0, 1}, -1 unknown; None without labels."""
+        return None if self.dataset.labels is None else self.dataset.labels[self.rows].long()
 
-    def images(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """This rank's pictures, their numbers [B] and what towers see [B, 3, H, W]; those that cannot be read are named and left out."""
-        batches = Pictures(self.pairs, self.rows, self.look, shares(len(self), self.batch))
-        for numbers, images, unreadable in DataLoader(batches, batch_size=None, **in_workers(self.workers)):
-            for row, told in unreadable.items():
-                if self.settled:
-                    raise UserError(f"{told}, though it could be read before")
+    def image_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """This rank's images: indices [B] in the gallery and the tower's input [B, 3, H, W]; unreadable ones are logged and left out."""
+        batches = ImageBatches(self.dataset, self.rows, self.preprocessing, rank_batches(len(self), self.batch))
+        for indices, images, unreadable in DataLoader(batches, batch_size=None, **in_workers(self.workers)):
+            for row, reason in unreadable.items():
+                if self.only_readable:
+                    raise UserError(f"{reason}, though it could be read before")
                 if len(self.unreadable) < NAMED:
-                    print(f"{told}; it is left out", file=sys.stderr, flush=True)
-                self.unreadable[int(row)] = told
-            if len(numbers):
-                yield numbers, images.to(self.device, non_blocking=True)
+                    log.warning("%s; it is left out", reason)
+                self.unreadable[int(row)] = reason
+            if len(indices):
+                yield indices, images.to(self.device, non_blocking=True)
 
-    def texts(self, everyone: bool = False) -> Iterator[tuple[Tensor, Text]]:
-        """This rank's captions, or those of all, in batches: their numbers [B] and their tokens."""
-        for share in slices(len(self.queries), TEXTS) if everyone else shares(len(self.queries), TEXTS):
-            captions = [self.pairs.caption(row) for row in self.queries[share].tolist()]
-            yield torch.arange(share.start, share.stop), encoded(self.tokenizer, captions, self.device, self.plain)
+    def caption_batches(self, all_ranks: bool = False) -> Iterator[tuple[Tensor, Text]]:
+        """This rank's captions, or those of all ranks: their indices [B] among the queries and their tokens."""
+        for batch in batch_slices(len(self.queries), TEXTS_PER_BATCH) if all_ranks else rank_batches(len(self.queries), TEXTS_PER_BATCH):
+            captions = [self.dataset.caption(row) for row in self.queries[batch].tolist()]
+            yield torch.arange(batch.start, batch.stop), tokenize(self.tokenizer, captions, self.device, self.plain)
 
-    def some(self, numbers: Tensor) -> "Gallery":
-        """The gallery of these pictures alone."""
-        found = copy(self)
-        found.rows = self.rows[numbers]
-        return found
+    def subset(self, indices: Tensor) -> "Gallery":
+        """The gallery with these images alone."""
+        gallery = copy(self)
+        gallery.rows = self.rows[indices]
+        return gallery
 
-    def leave_out(self) -> Tensor:
-        """Go on without the pictures that a rank could not read, and their captions; which of the pictures [G] stay. UserError for none."""
-        lost = torch.isin(self.rows, torch.tensor(list(self.unreadable), dtype=torch.int64))
-        read = ranks.sum_over_ranks(lost.float().to(self.device)).cpu() == 0
-        if not read.any():
-            raise UserError(f"no picture can be read; {next(iter(self.unreadable.values()), 'another process says first_line')}")
-        self.queries = self.queries[torch.isin(self.pairs.images[self.queries], self.pairs.images[self.rows[read]])]
-        self.rows, self.settled = self.rows[read], True
-        return read
+    def drop_unreadable(self) -> Tensor:
+        """Remove the images that a rank could not read, and their captions; returns [G] bool, True for images that stay.
+
+        Raises UserError if no image can be read.
+        """
+        unreadable = torch.isin(self.rows, torch.tensor(list(self.unreadable), dtype=torch.int64))
+        readable = ranks.sum_over_ranks(unreadable.float().to(self.device)).cpu() == 0
+        if not readable.any():
+            raise UserError(f"no image can be read; {next(iter(self.unreadable.values()), 'another process says why')}")
+        self.queries = self.queries[torch.isin(self.dataset.images[self.queries], self.dataset.images[self.rows[readable]])]
+        self.rows, self.only_readable = self.rows[readable], True
+        return readable
 
 
-def opened(data: Sequence[Place], split: str, spaces: Iterable[str] | None, need: str = NEED) -> tuple[ImageTextPairs, str | None]:
-    """The rows of a split, with the labels of the first of `spaces` that the data have, and its name; None: no labels.
+def open_rows(
+    data: Sequence[Place], split: str, spaces: Iterable[str] | None, need: str = NEED_LABELS
+) -> tuple[ImageTextPairs, str | None]:
+    """The rows of a split, with labels of the first of `spaces` that the data have, and the name of that space; None: without labels.
 
-    A row is a caption, or a picture where none has a caption; UserError where some have and others have not, NoLabels where no space fits.
+    A row is a caption, or an image if no image has a caption. Raises UserError if only some images have captions, NoLabels if no space
+    fits.
     """
-    first: NoLabels | None = None
+    first_error: NoLabels | None = None
     for space in [None] if spaces is None else dict.fromkeys(spaces):
         classes = None if space is None else load_space(space).classes
         try:
             try:
                 return ImageTextPairs.open(data, split, classes, need, every=True, need_captions=NEED_CAPTIONS), space
             except NoCaptions:
-                pairs = ImageTextPairs.open(data, split, classes, need, captions=False)
-                if any(pairs.captions()):
+                dataset = ImageTextPairs.open(data, split, classes, need, captions=False)
+                if any(dataset.captions()):
                     raise
-                return pairs, space
+                return dataset, space
         except NoLabels as error:
-            first = first or error
-    assert first is not None
-    raise first
+            first_error = first_error or error
+    assert first_error is not None
+    raise first_error
 
 
-class Pictures(torch.utils.data.Dataset[Any]):
-    """Batches of pictures by their place in `shares`: numbers, images, and which rows could not be read."""
+class ImageBatches(torch.utils.data.Dataset[Any]):
+    """Batches of images: their indices in the gallery, the tower's input, and the rows that could not be read with the reasons."""
 
-    def __init__(self, pairs: ImageTextPairs, rows: Tensor, look: ImageTransform, shares: Sequence[slice]) -> None:
-        self.pairs, self.rows, self.look, self.shares = pairs, rows, look, shares
+    def __init__(self, dataset: ImageTextPairs, rows: Tensor, preprocessing: ImageTransform, batches: Sequence[slice]) -> None:
+        self.dataset, self.rows, self.preprocessing, self.batches = dataset, rows, preprocessing, batches
 
     def __len__(self) -> int:
-        return len(self.shares)
+        return len(self.batches)
 
     def __getitem__(self, at: int) -> tuple[Tensor, Tensor, dict[str, str]]:
-        share, unreadable = self.shares[at], {}
-        numbers, images = [], []
-        for number, row in enumerate(self.rows[share].tolist(), share.start):
+        batch, unreadable = self.batches[at], {}
+        indices, images = [], []
+        for index, row in enumerate(self.rows[batch].tolist(), batch.start):
             try:
-                images.append(augment.test_image(decode_image(self.pairs.image_bytes(row)), self.look))
-                numbers.append(number)
-            except Exception as error:  # each kind of picture fails in its own way
+                images.append(augment.test_image(decode_image(self.dataset.image_bytes(row)), self.preprocessing))
+                indices.append(index)
+            except Exception as error:  # each image format fails in its own way
                 if ran_out(error):
                     raise
-                unreadable[str(row)] = f"{self.pairs.location(row)}: the picture cannot be read ({first_line(error)})"
-        return torch.tensor(numbers), torch.stack(images) if images else torch.empty(0), unreadable
+                unreadable[str(row)] = f"{self.dataset.location(row)}: the image cannot be read ({first_line(error)})"
+        return torch.tensor(indices), torch.stack(images) if images else torch.empty(0), unreadable
 
 
-def slices(count: int, size: int) -> list[slice]:
-    """Batches of `count` rows."""
+def batch_slices(count: int, size: int) -> list[slice]:
+    """Slices of at most `size` that cover `count` rows."""
     return [slice(at, min(count, at + size)) for at in range(0, count, size)]
 
 
-def shares(count: int, size: int) -> list[slice]:
-    """This rank's batches of `count` rows: every W-th."""
-    return slices(count, size)[ranks.rank() :: ranks.world_size()]
+def rank_batches(count: int, size: int) -> list[slice]:
+    """The batches of `count` rows that belong to this rank: every W-th of W ranks."""
+    return batch_slices(count, size)[ranks.rank() :: ranks.world_size()]
 
 
-def encoded(tokenizer: Tokenizer, captions: Sequence[str], device: Any = "cpu", plain: bool = False) -> Text:
-    """Captions as a tower reads them, on a device."""
+def tokenize(tokenizer: Tokenizer, captions: Sequence[str], device: Any = "cpu", plain: bool = False) -> Text:
+    """Captions as tokens on a device; with `plain`, reduced to a-z and 0-9."""
     text = tokenizer.encode([clean_caption(caption, plain=plain) for caption in captions])
     return Text(text.ids.to(device), text.mask.to(device))

@@ -185,3 +185,12 @@ class Method(nn.Module):
     def classify(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] -> logits [B, A], above 0 for the second value of an attribute of `wants.space`."""
         raise NotImplementedError
+
+    def evaluate_more(self, trained: Any, gallery: Any) -> Mapping[str, Mapping[str, Any]]:
+        """A method's own evaluation protocols: name of the protocol -> its scores and facts, as JSON takes them.
+
+        `mals evaluate`, `zeroshot` and `finetune` call it after their own protocols and write the scores under "more". `trained` is the
+        `pretrain.trained_method.Trained` of this method, `gallery` the `pretrain.gallery.Gallery` of the split. Every rank calls it at the
+        same time and has to return the same scores.
+        """
+        return {}

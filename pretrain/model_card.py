@@ -1,4 +1,4 @@
-"""The README.md of a release: what the method learnt from, what was measured, how it is used; every number in it is from its files."""
+"""The model card, README.md of a release: training data, scores and use of a method; every number in it comes from its files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from pretrain import provenance
 from pretrain.method import Method
 from pretrain.methods import METHODS
 from pretrain.methods.aptm.initial_weights import EMBEDDED
-from pretrain.tables import Row, notes, table
+from pretrain.results import AttributeScores, DatasetScores, RetrievalScores, evaluations_in
+from pretrain.tables import notes, table
 from pretrain.trained_method import Trained
 
 TAGS = ["text-based-person-search", "person-retrieval", "attribute-recognition", "mals"]
@@ -21,37 +22,37 @@ METRICS = ("R1", "R5", "R10", "mAP", "mINP")
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the card is made from."""
+class ModelCardFacts:
+    """The content of a card."""
 
     name: str
-    place: str  # where it will be loaded from
+    place: str  # the argument of `pretrain.load`
     trained: Trained
-    ended: Mapping[str, Any]  # the last metrics of the training
+    metrics: Mapping[str, Any]  # the last ones of the training
     unfinished: bool
-    rows: Sequence[Row]  # what was measured
-    onnx: Mapping[str, float]  # the towers as ONNX -> their difference to PyTorch
-    license: str | None = None  # None: what the data's licences say
+    rows: Sequence[DatasetScores]
+    onnx: Mapping[str, float]  # ONNX file -> largest difference to PyTorch
+    license: str | None = None  # None: derived from the licences of the data
 
 
-def render(facts: Facts) -> str:
-    """The card's whole text."""
+def render(facts: ModelCardFacts) -> str:
+    """The text of the card."""
     trained, config = facts.trained, facts.trained.config
-    sets, can = provenance.every(trained.origins), trained.method.abilities
+    data, abilities = provenance.all_data(trained.origins), trained.method.abilities
     space = load_space(trained.method.needs.space) if trained.method.needs.space else None
-    licence = facts.license or licence_of(sets)
+    licence = facts.license or licence_of(data)
     return load_template("model.md").render(
         front=front(facts, licence),
         name=facts.name,
         place=facts.place,
-        attribute=(space.names[0], space.values[0][0]) if space and {"recognise", "classify"} & can else None,
+        attribute=(space.names[0], space.values[0][0]) if space and {"recognise", "classify"} & abilities else None,
         steps=list(_steps(trained.origins)),
-        begun=list(_begun(trained)),
+        initial_weights=list(_initial_weights(trained)),
         synthetic=_synthetic(trained),
-        can=can,
+        abilities=abilities,
         title=trained.method.title or type(trained.method).__name__,
-        width=trained.width() if "embed" in can else None,
-        ended=facts.ended,
+        width=trained.width() if "embed" in abilities else None,
+        metrics=facts.metrics,
         unfinished=facts.unfinished,
         rows=facts.rows,
         table=table(facts.rows),
@@ -66,8 +67,8 @@ def render(facts: Facts) -> str:
     )
 
 
-def front(facts: Facts, licence: str) -> str:
-    """The YAML by which the hub knows a model."""
+def front(facts: ModelCardFacts, licence: str) -> str:
+    """The YAML front matter that the hub reads."""
     tree: dict[str, Any] = {"license": licence}
     method = facts.trained.config.method
     if licence == "other":
@@ -80,73 +81,71 @@ def front(facts: Facts, licence: str) -> str:
         "metrics": ["recall", "mean_average_precision", "accuracy"],
     }
     if facts.rows:
-        tree["model-index"] = [{"name": facts.name, "results": [one for row in facts.rows for one in _results(row)]}]
+        tree["model-index"] = [{"name": facts.name, "results": [result for row in facts.rows for result in _hub_results(row)]}]
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1000).strip()
 
 
-def licence_of(sets: Sequence[Mapping[str, Any]]) -> str:
-    """The licence that all data have in common, or "other"; names of "other" licences are not the hub's."""
-    found = {one["licence"] for one in sets}
-    only = next(iter(found)) if len(found) == 1 else None
-    return only if only is not None and not any(one["link"] or only.startswith("see-") for one in sets) else "other"
+def licence_of(data: Sequence[Mapping[str, Any]]) -> str:
+    """The licence that all data sets share, or "other", also if it has a name that the hub does not know."""
+    licences = {row["licence"] for row in data}
+    shared = next(iter(licences)) if len(licences) == 1 else None
+    return shared if shared is not None and not any(row["link"] or shared.startswith("see-") for row in data) else "other"
 
 
-def measured(tree: Any, **known: Any) -> Iterator[Row]:
+def scores_in(tree: Any) -> Iterator[DatasetScores]:
     """Every evaluation in a result of `mals evaluate`, `zeroshot` or `finetune`, however deep."""
-    if isinstance(tree, Mapping):
-        known |= {key: tree[key] for key in ("name", "split", "data") if key in tree}
-        if any(isinstance(tree.get(part), Mapping) and "protocol" in tree[part] for part in ("retrieval", "attributes")):
-            data = known.get("data", "")
-            places = [data] if isinstance(data, str) else list(map(str, data))
-            name = known.get("name") or " + ".join(provenance.about(place)["name"] for place in places)
-            yield {**tree, "name": str(name), "split": str(known.get("split", "test"))}
-            return
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for part in tree:
-            yield from measured(part, **known)
+    for context, evaluation in evaluations_in(tree):
+        data = context.get("data", "")
+        places = [data] if isinstance(data, str) else list(map(str, data))
+        name = context.get("name") or " + ".join(provenance.about(place)["name"] for place in places)
+        yield DatasetScores(str(name), str(context.get("split", "test")), evaluation, trained_on=context.get("trained_on"))
 
 
 def sizes(method: Method) -> dict[str, int]:
-    """Parameters of each part, and of all."""
-    counts = {name: sum(one.numel() for part in some for one in part.parameters()) for name, some in method.parts().items()}
-    whole = sum(one.numel() for one in method.parameters())
+    """Number of parameters of each part, and of all."""
+    counts = {
+        name: sum(parameter.numel() for module in modules for parameter in module.parameters()) for name, modules in method.parts().items()
+    }
+    whole = sum(parameter.numel() for parameter in method.parameters())
     return counts | {"heads" if counts else "whole": whole - sum(counts.values()), "all": whole}
 
 
-def _results(row: Row) -> Iterator[dict[str, Any]]:
-    """What the hub reads of one data set's scores."""
-    data = {"name": row["name"], "type": row["name"].lower().replace(" ", "-"), "split": row["split"]}
-    parts = {"retrieval": ("text-to-image-retrieval", METRICS), "attributes": ("image-classification", ("mA", "f1"))}
-    for part, (task, names) in parts.items():
-        if part in row:
-            metrics = [{"type": name, "name": name, "value": round(100 * row[part][name], 2)} for name in names]
+def _hub_results(row: DatasetScores) -> Iterator[dict[str, Any]]:
+    """The scores of one data set as the hub reads them."""
+    data = {"name": row.name, "type": row.name.lower().replace(" ", "-"), "split": row.split}
+    parts: list[tuple[str, RetrievalScores | AttributeScores | None, Sequence[str]]] = [
+        ("text-to-image-retrieval", row.evaluation.retrieval, METRICS),
+        ("image-classification", row.evaluation.attributes, ("mA", "f1")),
+    ]
+    for task, scores, names in parts:
+        if scores is not None:
+            metrics = [{"type": name, "name": name, "value": round(100 * getattr(scores, name), 2)} for name in names]
             yield {"task": {"type": task}, "dataset": dict(data), "metrics": metrics}
 
 
-def _steps(found: Mapping[str, Any] | None) -> Iterator[list[dict[str, Any]]]:
+def _steps(origins: Mapping[str, Any] | None) -> Iterator[list[dict[str, Any]]]:
     """The data sets of each training, the latest first."""
-    while found:
-        yield found["data"]
-        found = found.get("before")
+    while origins:
+        yield origins["data"]
+        origins = origins.get("before")
 
 
 def _synthetic(trained: Trained) -> bool:
-    """Whether the method is known to have seen no photograph."""
-    config, found = trained.config, trained.origins
-    while found is not None and found.get("before") is not None and all(one["synthetic"] for one in found["data"]):
-        found = found["before"]
-    begun = config.start is not None and (trained.origins or {}).get("before") is None
-    photographs = any(known for _, known in trained.method.initial_weights(config).values())
-    return found is not None and all(one["synthetic"] for one in found["data"]) and not begun and not photographs
+    """Whether the method is known to be trained on synthetic images alone, its initial weights included."""
+    config, origins = trained.config, trained.origins
+    while origins is not None and origins.get("before") is not None and all(data["synthetic"] for data in origins["data"]):
+        origins = origins["before"]
+    unknown_start = config.start is not None and (trained.origins or {}).get("before") is None
+    photographs = any(seen for _, seen in trained.method.initial_weights(config).values())
+    return origins is not None and all(data["synthetic"] for data in origins["data"]) and not unknown_start and not photographs
 
 
-def _begun(trained: Trained) -> Iterator[str]:
-    """With which weights the training began."""
+def _initial_weights(trained: Trained) -> Iterator[str]:
+    """A sentence for each part that did not start from random weights."""
     config = trained.config
-    towers = {name: start for name, (start, _) in trained.method.initial_weights(config).items()}
-    for what, start in ({"The whole method": config.start} if config.start else towers).items():
+    parts = {name: start for name, (start, _) in trained.method.initial_weights(config).items()}
+    for part, start in ({"The whole method": config.start} if config.start else parts).items():
         if start == EMBEDDED:
-            yield f"{what} began with the one that comes with mals, trained on the parts of drawn people."
+            yield f"{part} was initialised with the weights that ship with mals, trained on drawn images of people."
         elif start:
-            yield f"{what} began with {Path(start).name if Path(start).is_absolute() else start}."
+            yield f"{part} was initialised with {Path(start).name if Path(start).is_absolute() else start}."

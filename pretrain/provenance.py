@@ -1,4 +1,4 @@
-"""What a method learnt from: its data sets as their own cards tell of them, and what its first weights had learnt from."""
+"""The data sets that a method was trained on, described by their own cards, and those of its initial weights."""
 
 import hashlib
 import json
@@ -17,10 +17,10 @@ FILE = "origins.json"
 
 
 def about(place: Place) -> dict[str, Any]:
-    """Name, licence, whether it is synthetic, which public benchmark, and a hash of its SHA256SUMS: None is what nobody tells."""
+    """Name, licence, link, whether synthetic, which public benchmark, and a hash of SHA256SUMS; None if the card does not say."""
     path = Path(place[0] if isinstance(place, tuple) else place).expanduser()
     folders = (path, path / "dataset", path.parent.parent) if path.suffix != ".json" else ()
-    folder = next((one for one in folders if (one / "README.md").is_file()), path)
+    folder = next((candidate for candidate in folders if (candidate / "README.md").is_file()), path)
     facts = card_facts(folder / "README.md")
     tags, sums = facts.get("tags"), folder / CHECKSUMS
     return {
@@ -33,57 +33,57 @@ def about(place: Place) -> dict[str, Any]:
     }
 
 
-def note(out: Path, data: Sequence[Place], pairs: ImageTextPairs, start: str | None = None) -> None:
-    """Write of a training into `out` what it learns from, a row a caption, and what the weights that it starts from had learnt from."""
-    sets = [about(place) | rows(pairs, number) for number, place in enumerate(data)]
+def record(out: Path, data: Sequence[Place], dataset: ImageTextPairs, start: str | None = None) -> None:
+    """Write into the training's folder `out` which data it is trained on, a row a caption, and the record of its initial weights."""
+    sets = [about(place) | rows(dataset, number) for number, place in enumerate(data)]
     text = json.dumps({"v": 1, "data": sets, "before": read(Path(start).expanduser()) if start else None}, indent=1)
     write_file(out / FILE, text + "\n")
 
 
-def rows(pairs: ImageTextPairs, number: int) -> dict[str, Any]:
-    """How many rows of a data set are trained on, and a hash of them."""
-    return {"rows": len(pairs.columns[number].captions), "digest": pairs.digest(number)}
+def rows(dataset: ImageTextPairs, number: int) -> dict[str, Any]:
+    """The number of training rows of one data set, and a hash of them."""
+    return {"rows": len(dataset.columns[number].captions), "digest": dataset.digest(number)}
 
 
-def refuse_other(out: Path, pairs: ImageTextPairs) -> None:
-    """UserError where the training in `out` was begun with other rows than these."""
-    before = [{name: one.get(name) for name in ("rows", "digest")} for one in (_noted(out) or {}).get("data", ())]
-    now = [rows(pairs, number) for number in range(len(pairs.columns))]
-    if before and all(one["digest"] for one in before) and before != now:  # a training of before digests were noted has none
-        counts = [" + ".join(f"{one['rows']:,}" for one in sets) for sets in (before, now)]
-        raise UserError(f"{out} was begun with other data ({counts[0]} rows then, {counts[1]} now); give those, or another --out")
+def refuse_other(out: Path, dataset: ImageTextPairs) -> None:
+    """UserError if the training in `out` was started with other rows than these."""
+    before = [{name: recorded.get(name) for name in ("rows", "digest")} for recorded in (_read(out) or {}).get("data", ())]
+    now = [rows(dataset, number) for number in range(len(dataset.columns))]
+    if before and before != now:
+        counts = [" + ".join(f"{each['rows']:,}" for each in sets) for sets in (before, now)]
+        raise UserError(f"{out} was started with other data ({counts[0]} rows then, {counts[1]} now); give those, or another --out")
 
 
 def read(place: Path) -> dict[str, Any] | None:
-    """What was noted for weights: in their folder, in that of the training whose checkpoint they are; None where nothing was."""
+    """The record of weights: in their folder, or in that of the training whose checkpoint they are; None if there is none."""
     folder = place if place.is_dir() else place.parent
-    return _noted(folder) or _noted(folder.parent.parent)
+    return _read(folder) or _read(folder.parent.parent)
 
 
-def _noted(folder: Path) -> dict[str, Any] | None:
-    """What a folder's own file tells; None where there is none that can be read."""
+def _read(folder: Path) -> dict[str, Any] | None:
+    """The record in a folder; None if there is none that can be read."""
     try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        origins = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("data"), list) else None
+    return origins if isinstance(origins, dict) and isinstance(origins.get("data"), list) else None
 
 
-def every(origins: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """All data sets of a method and of those that it was made from, the latest first."""
-    return [*origins["data"], *every(origins.get("before"))] if origins else []
+def all_data(origins: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """All data sets that a method and its initial weights were trained on, the latest first."""
+    return [*origins["data"], *all_data(origins.get("before"))] if origins else []
 
 
-def met(origins: dict[str, Any] | None, place: Place) -> bool:
-    """Whether a method learnt from the data set at `place`, from whatever split: the same public benchmark, or one with its sums."""
+def trained_on(origins: dict[str, Any] | None, place: Place) -> bool:
+    """Whether a method was trained on the data set at `place`, on any split: the same public benchmark, or one with the same SHA256SUMS."""
     here = about(place)
-    return any(one[key] is not None and one[key] == here[key] for one in every(origins) for key in ("benchmark", "sums"))
+    return any(data[key] is not None and data[key] == here[key] for data in all_data(origins) for key in ("benchmark", "sums"))
 
 
 def _benchmark(claim: Path) -> str | None:
-    """What `mals import` packed, as its claim tells."""
+    """The benchmark that `mals import` packed, by its claim; None for other data."""
     try:
-        found = json.loads(claim.read_text(encoding="utf-8"))
+        tree = json.loads(claim.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return str(found["benchmark"]) if isinstance(found, dict) and "benchmark" in found else None
+    return str(tree["benchmark"]) if isinstance(tree, dict) and "benchmark" in tree else None

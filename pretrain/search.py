@@ -1,68 +1,139 @@
-"""The pictures that fit a sentence best, for a person: ids, scores, and a contact sheet.
+"""Search: the images of a gallery that fit a sentence best, with scores, a contact sheet, and how many have the attributes it names.
 
-Shapes: G pictures, K of them that the cross encoder looks at.
+Shapes: G images, K candidates that are re-ranked, H hits, A attributes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mals.attributes import load_space
 from mals.dataset.sheet import contact_sheet
 from mals.errors import UserError
+from mals.labeller.labeller import Labeller
 from pretrain import ranks
-from pretrain.evaluate import Found, Rerank, embed_images
-from pretrain.gallery import Gallery, encoded
+from pretrain.evaluate import Embeddings, Rerank, embed_images
+from pretrain.gallery import Gallery, tokenize
 from pretrain.trained_method import Trained
 
-CELL = (128, 256)  # pixels of a picture on the sheet, width and height
-ACROSS = 8  # pictures a line
+CELL = (128, 256)  # width and height in pixels of an image on the contact sheet
+COLUMNS = 8  # images in a line of the contact sheet
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A picture that fits."""
+    """An image that fits the sentence."""
 
     id: str
-    score: float  # the cosine, the logit of the cross encoder, or as published both together
-    caption: str  # the picture's own
-    row: int  # of the gallery's pairs
+    score: float  # the cosine, the matching logit, or with "published" their weighted sum
+    caption: str  # the image's own
+    row: int  # of the gallery's data set
+
+
+@dataclass(frozen=True)
+class AttributeHits:
+    """How many hits have every attribute that the sentence names, by the labels of the data set.
+
+    Only images count whose labels of these attributes are all known.
+    """
+
+    attributes: Mapping[str, str]  # attribute that the sentence names -> value
+    matching: int  # hits that have all of them
+    hits: int
+    gallery_matching: int
+    gallery: int
+
+    @property
+    def base_rate(self) -> float:
+        """The share of the gallery that has all of the attributes, 0..1: the expected share of hits of a random order."""
+        return self.gallery_matching / max(1, self.gallery)
+
+    def sentence(self) -> str:
+        attributes = ", ".join(f"{name} {value}".replace("_", " ") for name, value in self.attributes.items())
+        return (
+            f"{self.matching} of {self.hits} have what the sentence names ({attributes}); "
+            f"base rate {100 * self.base_rate:.1f} % of {self.gallery:,} images"
+        )
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The hits, the best first."""
+
+    hits: tuple[Hit, ...]
+    by_attributes: AttributeHits | None = None  # None: the data have no labels, or the sentence names no attribute
+
+    def to_json(self) -> dict[str, Any]:
+        hits = [{"id": hit.id, "score": hit.score, "caption": hit.caption} for hit in self.hits]
+        if self.by_attributes is None:
+            return {"hits": hits}
+        return {"hits": hits, "by_attributes": asdict(self.by_attributes) | {"base_rate": self.by_attributes.base_rate}}
 
 
 @torch.inference_mode()
-def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, mode: Rerank = "itm", k: int = 128) -> list[Hit]:
-    """The best `count` pictures of a gallery; unless `mode` is none, the best k by cosine are ordered by the cross encoder.
+def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, rerank: Rerank = "itm", k: int = 128) -> SearchResult:
+    """The best `count` images of a gallery; unless `rerank` is "none", the best k by cosine are ordered by the cross encoder.
 
-    Scores are those that `pretrain.evaluate` gives the sentence as its only query.
+    Scores equal those of `pretrain.evaluate` for the sentence as the only query. Raises UserError for an empty sentence.
     """
     if not sentence.strip():
         raise UserError("the sentence to search for is empty")
-    text = encoded(trained.tokenizer, [sentence], gallery.device)
+    text = tokenize(trained.tokenizer, [sentence], gallery.device)
     with trained.precision():
         images = embed_images(trained.method, gallery)
-        found = Found(trained.method.embed_text(text).float(), images, torch.empty(1, 0, dtype=torch.int64))
-        if mode != "none":
-            found.best = found.nearest(max(k, count))
-            found.logits = looked_at(trained, gallery, sentence, found.best[0])[None]
-        (scores,) = torch.cat(list(found.scores(mode))).cpu()
+        embeddings = Embeddings(trained.method.embed_text(text).float(), images, torch.empty(1, 0, dtype=torch.int64))
+        if rerank != "none":
+            embeddings.candidates = embeddings.nearest(max(k, count))
+            embeddings.logits = sentence_logits(trained, gallery, sentence, embeddings.candidates[0])[None]
+        (scores,) = torch.cat(list(embeddings.scores(rerank))).cpu()
     best = scores.argsort(descending=True, stable=True)[:count]
-    rows, told = gallery.rows[best].tolist(), scores[best].tolist()
-    pairs = gallery.pairs
-    return [Hit(pairs.image_id(row), round(score, 4), pairs.caption(row), row) for row, score in zip(rows, told, strict=True)]
+    dataset = gallery.dataset
+    hits = tuple(
+        Hit(dataset.image_id(row), round(score, 4), dataset.caption(row), row)
+        for row, score in zip(gallery.rows[best].tolist(), scores[best].tolist(), strict=True)
+    )
+    return SearchResult(hits, count_attribute_hits(gallery, sentence, best))
 
 
-def looked_at(trained: Trained, gallery: Gallery, sentence: str, best: Tensor) -> Tensor:
-    """The logits for "the sentence is true of it" of some pictures of a gallery, by number [K]: [K]."""
-    text = encoded(trained.tokenizer, [sentence], gallery.device)
+def sentence_logits(trained: Trained, gallery: Gallery, sentence: str, candidates: Tensor) -> Tensor:
+    """Matching logits [K] of a sentence and some images of a gallery, by index [K]."""
+    text = tokenize(trained.tokenizer, [sentence], gallery.device)
     states = trained.method.states(text)
-    found = torch.zeros(len(best), device=gallery.device)
-    for numbers, images in gallery.some(best.cpu()).images():
+    logits = torch.zeros(len(candidates), device=gallery.device)
+    for indices, images in gallery.subset(candidates.cpu()).image_batches():
         keys = trained.method.keys(images)
-        wide = states.expand(len(images), -1, -1), text.mask.expand(len(images), -1)
-        found[numbers] = trained.method.match(*wide, keys)[:, 1].float()
-    return ranks.sum_over_ranks(found)
+        repeated = states.expand(len(images), -1, -1), text.mask.expand(len(images), -1)
+        logits[indices] = trained.method.match(*repeated, keys)[:, 1].float()
+    return ranks.sum_over_ranks(logits)
 
 
-def sheet(gallery: Gallery, hits: list[Hit]) -> bytes:
-    """A JPEG of the pictures, the best first."""
-    return contact_sheet([gallery.pairs.image_bytes(hit.row) for hit in hits], ACROSS, CELL)
+def count_attribute_hits(gallery: Gallery, sentence: str, hits: Tensor) -> AttributeHits | None:
+    """How many images at the indices `hits` [H] have the attributes that the sentence names; None without labels or without names.
+
+    The labeller reads the sentence. Values that it infers from silence (a sentence without a hat) are not required.
+    """
+    if gallery.space is None or gallery.labels is None:
+        return None
+    space, labelled = load_space(gallery.space), Labeller(gallery.space).label([sentence])
+    wanted = torch.from_numpy(labelled.values[0]).long()
+    (named,) = torch.from_numpy(labelled.sources[0] == "explicit").nonzero(as_tuple=True)
+    if not len(named):
+        return None
+    labels = gallery.labels[:, named]
+    known = (labels >= 0).all(1)  # [G]
+    matching = known & (labels == wanted[named]).all(1)
+    return AttributeHits(
+        attributes={space.names[at]: space.values[at][int(wanted[at])] for at in named.tolist()},
+        matching=int(matching[hits].sum()),
+        hits=int(known[hits].sum()),
+        gallery_matching=int(matching.sum()),
+        gallery=int(known.sum()),
+    )
+
+
+def sheet(gallery: Gallery, result: SearchResult) -> bytes:
+    """A JPEG of the hits, the best first."""
+    return contact_sheet([gallery.dataset.image_bytes(hit.row) for hit in result.hits], COLUMNS, CELL)

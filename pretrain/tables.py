@@ -1,37 +1,36 @@
-"""Scores as a Markdown table in percent, with the protocols under it: for `mals zeroshot` and for the card of a release."""
+"""Scores as a Markdown table in percent, with the protocols below it: for `mals zeroshot` and for the card of a release."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from mals.dataset.card import table_cell
+from pretrain.results import DatasetScores
 
-COLUMNS = {"R@1": "R1", "R@5": "R5", "R@10": "R10", "mAP": "mAP", "mINP": "mINP"}
-Row = Mapping[
-    str, Any
-]  # name, split, and what `pretrain.evaluate` tells: retrieval, attributes, unreadable; learnt_from, where it is known
+COLUMNS = {"R@1": "R1", "R@5": "R5", "R@10": "R10", "mAP": "mAP", "mINP": "mINP"}  # heading -> field of RetrievalScores
 
 
-def table(rows: Sequence[Row]) -> list[str]:
-    """A line a data set."""
-    head = ["data set", "split", "texts", "pictures", *COLUMNS, "mA"]
+def table(rows: Sequence[DatasetScores]) -> list[str]:
+    """The lines of a table with one row for each data set."""
+    head = ["data set", "split", "captions", "images", *COLUMNS, "mA"]
     lines = [f"| {' | '.join(head)} |", f"|---|---|{'---:|' * (len(head) - 2)}"]
     for row in rows:
-        found, known = row.get("retrieval"), row.get("attributes")
-        counts = [found and f"{found['queries']:,}", f"{found['gallery'] if found else row['attributes']['pictures']:,}"]
-        scores = [found and f"{100 * found[key]:.2f}" for key in COLUMNS.values()]
-        name = row["name"] + (" (learnt from)" if row.get("learnt_from") else "")
-        cells = [name, row["split"], *counts, *scores, known and f"{100 * known['mA']:.2f}"]
+        retrieval, attributes, images = row.evaluation.retrieval, row.evaluation.attributes, row.evaluation.images
+        counts = [retrieval and f"{retrieval.captions:,}", None if images is None else f"{images:,}"]
+        scores = [retrieval and f"{100 * getattr(retrieval, name):.2f}" for name in COLUMNS.values()]
+        name = row.name + (" (trained on)" if row.trained_on else "")
+        cells = [name, row.split, *counts, *scores, attributes and f"{100 * attributes.mA:.2f}"]
         lines.append(f"| {' | '.join(map(table_cell, cells))} |")
     return lines
 
 
-def notes(rows: Sequence[Row]) -> list[str]:
-    """Protocols, each once with the data sets that it holds for, and what a reader would want to be warned of."""
-    said: dict[str, list[str]] = {}
+def notes(rows: Sequence[DatasetScores]) -> list[str]:
+    """Each protocol once with the data sets that were measured by it, the scores of a method's own protocols, and images left out."""
+    protocols: dict[tuple[str, str], list[str]] = {}
+    lines: list[str] = []
     for row in rows:
-        for part, what in (("retrieval", "Retrieval"), ("attributes", "Recognition")):
-            if part in row:
-                said.setdefault(f"{what} ({{}}): {row[part]['protocol']}.", []).append(row["name"])
-    found = [told.format(", ".join(dict.fromkeys(names))) for told, names in said.items()]
-    lost = [(row["name"], row["unreadable"]) for row in rows if row.get("unreadable")]
-    return found + [f"{name}: {count:,} pictures could not be read and were left out." for name, count in lost]
+        for measured, protocol in row.evaluation.protocols.items():
+            protocols.setdefault((measured, protocol), []).append(row.name)
+        for name, scores in row.evaluation.more.items():
+            lines.append(f"{name} ({row.name}): {', '.join(f'{key} {value}' for key, value in scores.items())}.")
+        if row.evaluation.unreadable:
+            lines.append(f"{row.name}: {row.evaluation.unreadable:,} images could not be read and were left out.")
+    return [f"{measured} ({', '.join(dict.fromkeys(names))}): {protocol}." for (measured, protocol), names in protocols.items()] + lines

@@ -1,6 +1,6 @@
-"""Both towers as ONNX, for search in programs without PyTorch: image.onnx and text.onnx, each held against PyTorch before it counts.
+"""Both towers as ONNX, for search in programs without PyTorch: image.onnx and text.onnx, each compared with PyTorch before it is kept.
 
-Shapes: B pictures or texts, any number; L tokens, any number up to the positions of the text encoder; D width of the embeddings.
+Shapes: B images or texts, any number; L tokens, any number up to the positions of the text encoder; D width of the embeddings.
 """
 
 import warnings
@@ -19,7 +19,7 @@ from pretrain.trained_method import Trained
 IMAGE, TEXT = "image.onnx", "text.onnx"
 NEEDED = ("onnx", "onnxruntime", "onnxscript")  # the extra `onnx`
 OPSET = 18
-NEAR = 1e-4  # the most that an element of an embedding of length 1 may differ
+TOLERANCE = 1e-4  # the largest difference allowed in an element of an embedding of length 1
 
 
 class ImageTower(nn.Module):
@@ -45,42 +45,42 @@ class TextTower(nn.Module):
 
 
 def require() -> None:
-    """UserError where the packages of the extra are not installed."""
-    if lacks := [name for name in NEEDED if find_spec(name) is None]:
-        raise UserError(f"ONNX files need {' and '.join(lacks)}, not installed here; `pip install 'mals[onnx]'` brings what is needed")
+    """UserError if the packages of the extra `onnx` are not installed."""
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise UserError(f"ONNX files need {' and '.join(missing)}, not installed here; `pip install 'mals[onnx]'` installs them")
 
 
 def export(trained: Trained, folder: Path) -> dict[str, float]:
-    """Write both towers into a folder; the largest difference to PyTorch of each. UserError where one is above NEAR."""
+    """Write both towers into a folder; returns file name -> largest difference to PyTorch. UserError if one is above TOLERANCE."""
     require()
     if "embed" not in trained.method.abilities:
-        raise UserError("a plain classifier embeds nothing: it has no towers for ONNX")
+        raise UserError("a plain classifier computes no embeddings: it has no towers for ONNX")
     method, data = trained.method.float().cpu().eval(), trained.config.data
     positions = method.positions or data.max_tokens
-    most = min(positions, data.max_tokens)
+    longest = min(positions, data.max_tokens)
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=positions)
-    draws = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
 
     def images(count: int) -> dict[str, Tensor]:
-        return {"images": torch.randn(count, 3, data.height, data.width, generator=draws)}
+        return {"images": torch.randn(count, 3, data.height, data.width, generator=generator)}
 
     def texts(count: int, tokens: int) -> dict[str, Tensor]:
-        lengths = torch.randint(1, tokens + 1, (count, 1), generator=draws)
-        ids = torch.randint(trained.tokenizer.size, (count, tokens), generator=draws)
+        lengths = torch.randint(1, tokens + 1, (count, 1), generator=generator)
+        ids = torch.randint(trained.tokenizer.size, (count, tokens), generator=generator)
         return {"ids": ids, "mask": (torch.arange(tokens) < lengths).long()}
 
     _write(ImageTower(method), images(2), {"images": {0: batch}}, folder / IMAGE)
-    _write(TextTower(method), texts(2, most), {name: {0: batch, 1: length} for name in ("ids", "mask")}, folder / TEXT)
+    _write(TextTower(method), texts(2, longest), {name: {0: batch, 1: length} for name in ("ids", "mask")}, folder / TEXT)
     return {
-        IMAGE: _held(ImageTower(method), [images(1), images(3)], folder / IMAGE),
-        TEXT: _held(TextTower(method), [texts(1, 2), texts(3, most), texts(2, max(2, most // 2))], folder / TEXT),
+        IMAGE: _largest_difference(ImageTower(method), [images(1), images(3)], folder / IMAGE),
+        TEXT: _largest_difference(TextTower(method), [texts(1, 2), texts(3, longest), texts(2, max(2, longest // 2))], folder / TEXT),
     }
 
 
 def _write(tower: nn.Module, example: dict[str, Tensor], sizes: dict[str, Any], file: Path) -> None:
-    """One file, weights and all."""
+    """One file that includes the weights."""
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's own, about axes of one name
+        warnings.simplefilter("ignore")  # the exporter warns about axes of one name
         torch.onnx.export(
             tower.eval(),
             kwargs=example,
@@ -95,19 +95,17 @@ def _write(tower: nn.Module, example: dict[str, Tensor], sizes: dict[str, Any], 
         )
 
 
-def _held(tower: nn.Module, examples: list[dict[str, Tensor]], file: Path) -> float:
-    """The largest difference between what onnxruntime and PyTorch make of some input."""
+def _largest_difference(tower: nn.Module, examples: list[dict[str, Tensor]], file: Path) -> float:
+    """The largest difference between the embeddings of onnxruntime and PyTorch over some inputs; UserError if above TOLERANCE."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    most = 0.0
+    largest = 0.0
     for example in examples:
-        (found,) = session.run(None, {name: value.numpy() for name, value in example.items()})
+        (exported,) = session.run(None, {name: value.numpy() for name, value in example.items()})
         with torch.no_grad():
-            wanted = tower(**example).numpy()
-        most = max(most, float(np.abs(found - wanted).max()))
-    if not most <= NEAR:
-        raise UserError(
-            f"{file.name} differs by {most:.1g} from the method that it was made of, where {NEAR:g} is allowed; it is not released"
-        )
-    return most
+            expected = tower(**example).numpy()
+        largest = max(largest, float(np.abs(exported - expected).max()))
+    if not largest <= TOLERANCE:
+        raise UserError(f"{file.name} differs by {largest:.1g} from the method, where {TOLERANCE:g} is allowed; it is not released")
+    return largest

@@ -1,6 +1,6 @@
-"""A trained method as others use it: read from a training, one of its checkpoints, a release, or weights that others published.
+"""A trained method, read from a training, one of its checkpoints, a release, or weights that others published.
 
-A release is OUT/model.safetensors, config.yaml and tokenizer.json of a finished training, in a folder or at the hub.
+A release is model.safetensors, config.yaml and tokenizer.json of a finished training, in a folder or on the hub.
 """
 
 import json
@@ -19,86 +19,87 @@ from pretrain.config import TRAINING, Training
 from pretrain.data.augment import ImageTransform
 from pretrain.data.tokenizers.wordpiece import Tokenizer
 from pretrain.datasets.layout import seen
-from pretrain.gallery import encoded
+from pretrain.gallery import tokenize
 from pretrain.method import Method
 from pretrain.methods import find
 from pretrain.precision import autocast
 
 HUB = "hf://"
-SPACE = "space.yaml"  # in a release: the attribute space, where it is none that ships with mals
-FILES = ("config.yaml", checkpoint.MODEL, TOKENIZER)  # of a release, without which nothing can be asked
-LOOKED = f"looked for {', '.join(FILES)}, for {checkpoint.FOLDER}/ of a training, and for weights alone"
+SPACE = "space.yaml"  # in a release: the attribute space, if it is not one that ships with mals
+FILES = ("config.yaml", checkpoint.MODEL, TOKENIZER)  # a release needs these
+EXPECTED = f"looked for {', '.join(FILES)}, for {checkpoint.FOLDER}/ of a training, and for weights alone"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A method with its weights, ready to be asked, and what its input has to look like."""
+    """A method with its weights, its settings and its preprocessing."""
 
     config: Training
     method: Method
     tokenizer: Tokenizer
-    look: ImageTransform
+    preprocessing: ImageTransform
     device: torch.device
-    origins: dict[str, Any] | None = None  # what it learnt from, as `pretrain.provenance` notes it; None: nobody has noted it
+    origins: dict[str, Any] | None = None  # the data sets that it was trained on, see `pretrain.provenance`; None if not recorded
 
     def width(self) -> int:
-        """The numbers of an embedding."""
+        """The dimension of an embedding."""
         with torch.inference_mode(), self.precision():
-            return self.method.embed_text(encoded(self.tokenizer, ["a person"], self.device)).shape[1]
+            return self.method.embed_text(tokenize(self.tokenizer, ["a person"], self.device)).shape[1]
 
     def precision(self) -> torch.autocast:
-        """The numbers in which to compute, those of the training."""
+        """The number format to compute in, that of the training."""
         return autocast(self.device, self.config.dtype)
 
 
 @dataclass(frozen=True)
-class Located:
-    """Where a method is kept."""
+class Location:
+    """Where a method is stored."""
 
     folder: Path  # or the file of its weights
     weights: str
-    settings: dict[str, Any] | None = None  # None: there are weights alone
+    settings: dict[str, Any] | None = None  # None: weights alone
     tokenizer: Path | None = None
 
 
 def read(place: str, sets: Sequence[str] = (), preset: str | None = None, device: str | torch.device = "cpu") -> Trained:
-    """The method of a training's folder, of OUT/checkpoints/N, of a release (hf://OWNER/NAME), or of a file of weights.
+    """The method of a training's folder, of OUT/checkpoints/N, of a release (a folder or hf://OWNER/NAME), or of a file of weights.
 
-    Of a file of weights `preset` and `sets` tell the sizes. UserError where there is no method, or where the weights are of other settings.
+    For a file of weights, `preset` and `sets` give the sizes. Raises UserError if there is no method, or if the weights do not fit.
     """
-    found = located(place)
-    if found.settings is None:
-        given = settings.assign({"preset": preset or "aptm-paper"}, list(sets), TRAINING)
-        words = given.get("data", {}).get("tokenizer", "bert-base-uncased")
+    location = locate(place)
+    if location.settings is None:
+        tree = settings.assign({"preset": preset or "aptm-paper"}, list(sets), TRAINING)
+        vocabulary = tree.get("data", {}).get("tokenizer", "bert-base-uncased")
     else:
         if preset is not None:
-            raise UserError(f"{place} knows its settings: --preset is for files of weights alone")
-        given = settings.assign(found.settings, list(sets), TRAINING)
-        words = str(found.tokenizer)
-    config = settings.check_kind(given, place, TRAINING)
+            raise UserError(f"{place} has its own settings: --preset is for files of weights alone")
+        tree = settings.assign(location.settings, list(sets), TRAINING)
+        vocabulary = str(location.tokenizer)
+    config = settings.check_kind(tree, place, TRAINING)
     assert isinstance(config, Training)
     kind = find(config.method)
-    read_weights = kind.read_weights(found.weights)
-    tokenizer = Tokenizer.load(words, config.data.max_tokens)
+    state = kind.read_weights(location.weights)
+    tokenizer = Tokenizer.load(vocabulary, config.data.max_tokens)
     method = kind.build(config, tokenizer)
-    weights.load_state(method, read_weights, place)
-    here = torch.device(device)
-    shown = config.data
-    look = ImageTransform(shown.height, shown.width, shown.mean, shown.std)
-    return Trained(config, method.eval().to(here), tokenizer, look, here, provenance.read(found.folder))
+    weights.load_state(method, state, place)
+    on_device = torch.device(device)
+    data = config.data
+    preprocessing = ImageTransform(data.height, data.width, data.mean, data.std)
+    return Trained(config, method.eval().to(on_device), tokenizer, preprocessing, on_device, provenance.read(location.folder))
 
 
-def located(place: str) -> Located:
-    """What there is at a place that `read` knows; UserError where there is no method."""
-    folder = _fetched(place) if place.startswith(HUB) else Path(place).expanduser()
-    found = _settings_of(folder)
-    if found is None:
-        return Located(folder, place)
-    return Located(found[1], str(found[1] / checkpoint.MODEL), found[0], _tokenizer(found[1]))
+def locate(place: str) -> Location:
+    """What is stored at a place that `read` accepts; UserError if there is no method."""
+    folder = _downloaded(place) if place.startswith(HUB) else Path(place).expanduser()
+    stored = _settings_of(folder)
+    if stored is None:
+        return Location(folder, place)
+    tree, weights_folder = stored
+    return Location(weights_folder, str(weights_folder / checkpoint.MODEL), tree, _tokenizer(weights_folder))
 
 
-def _fetched(place: str) -> Path:
-    """The folder of a release at the hub, fetched into the cache where it is not there, or not the latest."""
+def _downloaded(place: str) -> Path:
+    """The folder of a release on the hub, downloaded into the cache if it is missing or outdated there."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
@@ -110,19 +111,19 @@ def _fetched(place: str) -> Path:
     except HFValidationError:
         raise UserError(f"{place} is not of the form {HUB}OWNER/NAME") from None
     except Exception as error:  # the HTTP library below huggingface_hub raises errors of its own
-        told = (str(error).strip().splitlines() or ["no reason given"])[0]
-        raise ModelMissing(f"{place} is not in the Hugging Face cache and cannot be fetched ({type(error).__name__}: {told})") from None
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise ModelMissing(f"{place} is not in the Hugging Face cache and cannot be fetched ({type(error).__name__}: {reason})") from None
 
 
 def _settings_of(folder: Path) -> tuple[dict[str, Any], Path] | None:
-    """The settings that a folder was trained with, and the folder of its weights; None for what holds weights alone, or is no folder."""
+    """The settings that a folder was trained with, and the folder of its weights; None if it holds weights alone or is not a folder."""
     if not folder.is_dir():
         return None
     if (folder / "config.yaml").is_file() and (folder / checkpoint.MODEL).is_file():
-        given = settings.parse((folder / "config.yaml").read_text(encoding="utf-8"), str(folder / "config.yaml"))
+        tree = settings.parse((folder / "config.yaml").read_text(encoding="utf-8"), str(folder / "config.yaml"))
         if (folder / SPACE).is_file():
-            given = settings.merge(given, {"aptm": {"space": str(folder / SPACE)}})
-        return given, folder
+            tree = settings.merge(tree, {"aptm": {"space": str(folder / SPACE)}})
+        return tree, folder
     if (folder / "state.json").is_file():
         return _state(folder / "state.json"), folder
     latest = checkpoint.latest(folder)
@@ -131,22 +132,22 @@ def _settings_of(folder: Path) -> tuple[dict[str, Any], Path] | None:
     if (folder / checkpoint.FOLDER).is_dir() or (folder / TOKENIZER).is_file():
         raise UserError(f"the training in {folder} has no checkpoint yet")
     if not any((folder / name).is_file() for name in (*weights.FILES, "refs/main")):
-        raise UserError(f"{folder} holds no trained method: {LOOKED}, and saw {seen(folder)}")
+        raise UserError(f"{folder} holds no trained method: {EXPECTED}, and saw {seen(folder)}")
     return None
 
 
 def _state(file: Path) -> dict[str, Any]:
     """The settings of a checkpoint."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))["config"]
+        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["config"]
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{file} is not the state of a checkpoint") from None
-    return found
+    return config
 
 
 def _tokenizer(folder: Path) -> Path:
-    """The tokenizer beside the weights in a folder, or beside the checkpoints that they are among."""
-    found = tokenizer_beside(folder / checkpoint.MODEL)
-    if found is None:
+    """The tokenizer beside the weights in a folder, or in the training that they are a checkpoint of."""
+    tokenizer = tokenizer_beside(folder / checkpoint.MODEL)
+    if tokenizer is None:
         raise UserError(f"{folder} has lost its {TOKENIZER}")
-    return found
+    return tokenizer

@@ -1,50 +1,50 @@
-"""Every benchmark without fine-tuning: retrieval where there are captions, recognition where there are labels, as one table."""
+"""Zero-shot evaluation: every data set without fine-tuning, retrieval if it has captions, recognition if it has labels, as one table."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pretrain import provenance
 from pretrain.evaluate import Rerank, evaluate, open_gallery
+from pretrain.results import DatasetScores, ZeroShotResult
 from pretrain.tables import notes, table
 from pretrain.trained_method import Trained
 
-PLAIN = ("icfg-pedes", "rstpreid")  # whose captions the authors' code strips at test, though not in training (aptm.md 1.5)
+PLAIN = ("icfg-pedes", "rstpreid")  # the authors' code reduces their captions to a-z and 0-9 at test time only (docs/papers/aptm.md)
 
 
 def zeroshot(
     trained: Trained,
     data: Sequence[str],
     split: str = "test",
-    mode: Rerank = "itm",
+    rerank: Rerank = "itm",
     k: int = 128,
     *,
     batch: int = 64,
     workers: int = 0,
     plain: bool = False,
     progress: Callable[[str], None] = lambda name: None,
-) -> dict[str, Any]:
-    """What `evaluate` tells of a split of each data set, with its name and whether the method has learnt from it.
+) -> ZeroShotResult:
+    """Evaluate a split of each data set, and say whether the method was trained on that data set.
 
-    All are opened before any is measured. As published, captions of ICFG-PEDES and RSTPReid are read as letters and digits alone.
+    All data sets are opened before the first is measured. With `rerank` "published", captions of ICFG-PEDES and RSTPReid are reduced to
+    letters and digits. `progress` is called with the name of each data set.
     """
-    known = [provenance.about(place) for place in data]
-    stripped = [plain or (mode == "published" and one["benchmark"] in PLAIN) for one in known]
+    facts = [provenance.about(place) for place in data]
+    reduced = [plain or (rerank == "published" and about["benchmark"] in PLAIN) for about in facts]
     galleries = [
-        open_gallery(trained, [place], split, batch=batch, workers=workers, plain=strip)
-        for place, strip in zip(data, stripped, strict=True)
+        open_gallery(trained, [place], split, batch=batch, workers=workers, plain=is_plain)
+        for place, is_plain in zip(data, reduced, strict=True)
     ]
-    sets = []
-    for place, one, gallery in zip(data, known, galleries, strict=True):
-        progress(one["name"])
-        learnt = provenance.met(trained.origins, place)
-        told = {"name": one["name"], "data": place, "split": split, "learnt_from": learnt}
-        sets.append(told | evaluate(trained, gallery, mode, k))
-    return {"split": split, "rerank": mode, "k": k, "sets": sets}
+    rows = []
+    for place, about, gallery in zip(data, facts, galleries, strict=True):
+        progress(about["name"])
+        evaluation = evaluate(trained, gallery, rerank, k)
+        rows.append(DatasetScores(about["name"], split, evaluation, place, provenance.trained_on(trained.origins, place)))
+    return ZeroShotResult(split, rerank, k, tuple(rows))
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """The table in percent, with the protocol under it."""
-    told = ["In percent; nothing was fine-tuned.", *notes(result["sets"])]
-    if learnt := [row["name"] for row in result["sets"] if row["learnt_from"]]:
-        told.append(f"The method has learnt from {', '.join(learnt)} (perhaps from another split): that is not zero-shot.")
-    return "\n".join([*table(result["sets"]), "", *(f"- {note}" for note in told), ""])
+def markdown(result: ZeroShotResult) -> str:
+    """The table in percent, with the protocols below it."""
+    lines = ["In percent; without fine-tuning.", *notes(result.sets)]
+    if names := [row.name for row in result.sets if row.trained_on]:
+        lines.append(f"The method was trained on {', '.join(names)} (perhaps on another split): that is not zero-shot.")
+    return "\n".join([*table(result.sets), "", *(f"- {line}" for line in lines), ""])

@@ -1,7 +1,6 @@
-"""`pretrain.load`: what other people's programs get, from what they may hand over, and the README's lines."""
+"""`pretrain.load`: what other people's programs get, from what they may hand over."""
 
 import io
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +13,11 @@ from PIL import Image
 import pretrain
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.api import Loaded
-from pretrain.evaluate import open_gallery, recognised
-from pretrain.gallery import encoded
+from pretrain.api import LoadedMethod
+from pretrain.evaluate import open_gallery, predict_by_prompts
+from pretrain.gallery import tokenize
 from pretrain.release import release
-from tests.conftest import ROOT, environment
+from tests.conftest import environment
 from tests.pretrain.packs import pictures
 from tests.pretrain.releases import released
 
@@ -40,11 +39,11 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def method(folder: Path) -> Loaded:
+def method(folder: Path) -> LoadedMethod:
     return pretrain.load(folder / "my-aptm")
 
 
-def test_files_pictures_and_arrays_give_the_same_embeddings_of_length_one(method: Loaded, files: list[Path]) -> None:
+def test_files_pictures_and_arrays_give_the_same_embeddings_of_length_one(method: LoadedMethod, files: list[Path]) -> None:
     found = method.embed_image(files)
     opened = [Image.open(file) for file in files]
     arrays = [np.asarray(one.convert("RGB")) for one in opened]
@@ -58,32 +57,32 @@ def test_files_pictures_and_arrays_give_the_same_embeddings_of_length_one(method
     torch.testing.assert_close(method.embed_text(SAID[0]), method.embed_text(SAID)[:1], atol=1e-6, rtol=1e-5)
 
 
-def test_batches_change_nothing(folder: Path, method: Loaded, files: list[Path]) -> None:
+def test_batches_change_nothing(folder: Path, method: LoadedMethod, files: list[Path]) -> None:
     small = pretrain.load(str(folder / "my-aptm"), batch=2)
     torch.testing.assert_close(small.embed_image(files), method.embed_image(files), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(small.rerank(SAID, files), method.rerank(SAID, files), atol=1e-5, rtol=1e-4)
     assert [row["hat"][0] for row in small.attributes(files)] == [row["hat"][0] for row in method.attributes(files)]
 
 
-def test_reranking_is_what_the_cross_encoder_says_of_each_sentence_and_picture(method: Loaded, files: list[Path]) -> None:
+def test_reranking_is_what_the_cross_encoder_says_of_each_sentence_and_picture(method: LoadedMethod, files: list[Path]) -> None:
     logits, inner = method.rerank(SAID, files), method.trained.method
     assert logits.shape == (2, 3) and method.rerank(SAID[0], files[0]).shape == (1, 1)
     for row, sentence in enumerate(SAID):
-        text = encoded(method.trained.tokenizer, [sentence])
+        text = tokenize(method.trained.tokenizer, [sentence])
         for column, file in enumerate(files):
-            (images,) = method._images(file)
+            (images,) = method._image_batches(file)
             with torch.inference_mode():
                 keys = inner.bert.project(inner.swin(images).tokens)
                 alone = inner.match(inner.bert.text(text.ids, text.mask), text.mask, keys)[0, 1]
             assert float(logits[row, column]) == pytest.approx(float(alone), abs=1e-5)
 
 
-def test_attributes_are_those_that_evaluation_recognises_with_a_score(method: Loaded, trainable: Path) -> None:
-    gallery = open_gallery(method.trained, [trainable], "train", True).some(torch.arange(3))
+def test_attributes_are_those_that_evaluation_recognises_with_a_score(method: LoadedMethod, trainable: Path) -> None:
+    gallery = open_gallery(method.trained, [trainable], "train", True).subset(torch.arange(3))
     space = load_space("market1501")
-    prompts = encoded(method.trained.tokenizer, [prompt for pair in space.prompts for prompt in pair])
-    wanted = recognised(method.trained.method, gallery, prompts).tolist()
-    files = [np.asarray(Image.open(io.BytesIO(gallery.pairs.image_bytes(int(row)))).convert("RGB")) for row in gallery.rows]
+    prompts = tokenize(method.trained.tokenizer, [prompt for pair in space.prompts for prompt in pair])
+    wanted = predict_by_prompts(method.trained.method, gallery, prompts).tolist()
+    files = [np.asarray(Image.open(io.BytesIO(gallery.dataset.image_bytes(int(row)))).convert("RGB")) for row in gallery.rows]
     told = method.attributes(files)
     assert [[space.classes[name].index(value) for name, (value, _) in row.items()] for row in told] == wanted
     assert all(0.5 <= score <= 1 for row in told for _, score in row.values())
@@ -93,18 +92,18 @@ def test_attributes_are_those_that_evaluation_recognises_with_a_score(method: Lo
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
-        (lambda method: method.embed_image([]), "there is no picture to look at"),
-        (lambda method: method.rerank("a man", []), "there is no picture to look at"),
-        (lambda method: method.embed_text([]), "there is no sentence to read"),
+        (lambda method: method.embed_image([]), "there is no image: give at least one"),
+        (lambda method: method.rerank("a man", []), "there is no image: give at least one"),
+        (lambda method: method.embed_text([]), "there is no sentence: give at least one"),
         (lambda method: method.embed_text(["a man", " "]), "has no word"),
-        (lambda method: method.embed_image("no/such.jpg"), r"no/such.jpg cannot be read as a picture"),
-        (lambda method: method.embed_image(Path(__file__)), r"test_api.py cannot be read as a picture"),
-        (lambda method: method.embed_image(np.zeros((4, 4))), r"picture 0 is an array \(4, 4\) of float64"),
-        (lambda method: method.attributes(np.zeros((2, 4, 4, 3))), r"picture 0 is an array \(4, 4, 3\) of float64"),
+        (lambda method: method.embed_image("no/such.jpg"), r"no/such.jpg cannot be read as an image"),
+        (lambda method: method.embed_image(Path(__file__)), r"test_api.py cannot be read as an image"),
+        (lambda method: method.embed_image(np.zeros((4, 4))), r"image 0 is an array \(4, 4\) of float64"),
+        (lambda method: method.attributes(np.zeros((2, 4, 4, 3))), r"image 0 is an array \(4, 4, 3\) of float64"),
         (lambda method: method.attributes(Image.new("RGB", (4, 8)), "nowhere"), "there is no attribute space nowhere"),
     ],
 )
-def test_what_cannot_be_asked_is_one_sentence(method: Loaded, ask, said: str) -> None:
+def test_what_cannot_be_asked_is_one_sentence(method: LoadedMethod, ask, said: str) -> None:
     with pytest.raises(UserError, match=said):
         ask(method)
 
@@ -114,7 +113,7 @@ def test_a_plain_classifier_tells_attributes_and_nothing_else(trainable: Path, t
     release(str(out), str(tmp_path / "classifier"))
     method = pretrain.load(tmp_path / "classifier")
     told = method.attributes(files)
-    (images,) = method._images(files)
+    (images,) = method._image_batches(files)
     said = method.trained.method.classify(images)
     classes = load_space("market1501").classes
     assert [[classes[name].index(value) for name, (value, _) in row.items()] for row in told] == (said > 0).long().tolist()
@@ -122,25 +121,12 @@ def test_a_plain_classifier_tells_attributes_and_nothing_else(trainable: Path, t
     for ask in (lambda: method.embed_text("a man"), lambda: method.embed_image(files), lambda: method.rerank("a man", files)):
         with pytest.raises(UserError, match="this method is a plain classifier"):
             ask()
-    with pytest.raises(UserError, match="knows the attributes of market1501 alone, not those of pa100k"):
+    with pytest.raises(UserError, match="recognises the attributes of market1501 alone, not those of pa100k"):
         method.attributes(files, "pa100k")
     card = (tmp_path / "classifier/README.md").read_text()
     assert "with a plain classifier" in card and "embed_text" not in card and "rerank" not in card
     with pytest.raises(UserError, match="no towers for ONNX"):
         release(str(out), str(tmp_path / "onnx"), onnx=True)
-
-
-def test_the_lines_of_the_readme_run(folder: Path, files: list[Path]) -> None:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Use a trained method")[1].split("\n## ")[0]
-    code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    "))
-    assert len([line for line in code.splitlines() if line.strip() and not line.startswith("import")]) == 5
-    for name, file in zip(re.findall(r'"(\w+\.jpg)"', code), 10 * files, strict=False):
-        (folder / name).write_bytes(file.read_bytes())
-    checks = "\nassert images.shape == (2, 96) and fit.shape == surer.shape == (1, 2) and told['hat'][0] in ('yes', 'no')"
-    result = subprocess.run(
-        [sys.executable, "-c", code + checks], cwd=folder, env=environment(), capture_output=True, text=True, timeout=100
-    )
-    assert result.returncode == 0, result.stderr
 
 
 def test_importing_the_package_imports_no_torch() -> None:

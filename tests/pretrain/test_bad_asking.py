@@ -113,7 +113,7 @@ def test_a_list_of_pictures_without_captions_is_measured_by_its_labels(out: Path
     assert ended.returncode == 0 and ended.stdout.startswith("mA "), ended.stderr
 
 
-def test_a_picture_that_cannot_be_read_is_told_in_words(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_picture_that_cannot_be_read_is_told_in_words(out: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def broken(table: pa.Table) -> pa.Table:
         rows = table.to_pylist()
         rows[1]["image"]["bytes"] = b"rubbish"
@@ -121,4 +121,4 @@ def test_a_picture_that_cannot_be_read_is_told_in_words(out: Path, tmp_path: Pat
 
     trained = read(str(out))
     evaluate(trained, open_gallery(trained, [rewritten(packed(tmp_path / "run", 12), broken)], "train"), "none")
-    assert "row 1: the picture cannot be read (cannot identify image file); it is left out\n" in capsys.readouterr().err
+    assert "row 1: the image cannot be read (cannot identify image file); it is left out\n" in caplog.text

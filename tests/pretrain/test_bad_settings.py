@@ -6,7 +6,7 @@ import pytest
 
 from cli.pretrain import _settings
 from mals.errors import UserError
-from pretrain.finetune import configured
+from pretrain.finetune import configure
 from tests.conftest import Mals
 
 WHOLE = "{itc: 1, itm: 1, mlm: 0, iac: 0, iam: 0, mam: 0}"
@@ -43,7 +43,7 @@ def test_weights_that_are_whole_and_single_ones_are_taken(tmp_path: Path) -> Non
     only = preset.model_copy(update={"mlm": 0, "iac": 0, "iam": 0, "mam": 0})
     assert _settings("tiny", tmp_path / "whole.yaml", []).aptm.weights == only
     assert _settings("tiny", None, [f"aptm.weights={WHOLE}"]).aptm.weights == only
-    tuned = configured("tiny-finetune", tmp_path / "whole.yaml", [], None).aptm
+    tuned = configure("tiny-finetune", tmp_path / "whole.yaml", [], None).aptm
     assert tuned is not None and (tuned.weights.mlm, tuned.weights.itc_eda) == (0, 0.8)
 
 

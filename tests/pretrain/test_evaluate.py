@@ -12,9 +12,19 @@ import torch
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.evaluate import Found, Rerank, attributes, evaluate, find, open_gallery, recognised, retrieval
-from pretrain.gallery import Gallery, encoded
+from pretrain.evaluate import (
+    Embeddings,
+    Rerank,
+    embed_gallery,
+    evaluate,
+    open_gallery,
+    predict_by_prompts,
+    score_attributes,
+    score_retrieval,
+)
+from pretrain.gallery import Gallery, tokenize
 from pretrain.method import Text
+from pretrain.results import Evaluation
 from pretrain.trained_method import Trained, read
 from tests.conftest import environment
 from tests.pretrain.packs import packed, rewritten
@@ -43,24 +53,24 @@ def gallery_of(trained: Trained, data: Path, **given: int) -> Gallery:
 
 def test_a_gallery_has_each_picture_once_and_each_caption_as_a_query(trained: Trained, data: Path) -> None:
     gallery = gallery_of(trained, data)
-    assert len(gallery) == len(gallery.pairs.images.unique()) < len(gallery.queries) == len(gallery.pairs)
-    seen = [(numbers, images) for numbers, images in gallery.images()]
+    assert len(gallery) == len(gallery.dataset.images.unique()) < len(gallery.queries) == len(gallery.dataset)
+    seen = [(numbers, images) for numbers, images in gallery.image_batches()]
     assert torch.cat([numbers for numbers, _ in seen]).tolist() == list(range(len(gallery))) and seen[0][1].shape == (8, 3, 64, 32)
-    assert torch.cat([numbers for numbers, _ in gallery.texts()]).tolist() == list(range(len(gallery.queries)))
+    assert torch.cat([numbers for numbers, _ in gallery.caption_batches()]).tolist() == list(range(len(gallery.queries)))
 
 
 def pair_logit(trained: Trained, gallery: Gallery, query: int, picture: int) -> float:
     """What the cross encoder says of one text and one picture, the two alone."""
     method = trained.method
     with torch.no_grad():
-        text = encoded(trained.tokenizer, [gallery.pairs.caption(int(gallery.queries[query]))])
-        ((_, image),) = gallery.some(torch.tensor([picture])).images()
+        text = tokenize(trained.tokenizer, [gallery.dataset.caption(int(gallery.queries[query]))])
+        ((_, image),) = gallery.subset(torch.tensor([picture])).image_batches()
         return float(method.match(method.bert.text(text.ids, text.mask), text.mask, method.bert.project(method.swin(image).tokens))[0, 1])
 
 
 def test_the_best_are_ordered_by_the_cross_encoder_and_the_tail_by_the_cosine_below_them(trained: Trained, data: Path) -> None:
     gallery = gallery_of(trained, data)
-    found = find(trained.method, gallery, "itm", 4)
+    found = embed_gallery(trained.method, gallery, "itm", 4)
     assert found.logits is not None
     scores, cosine = torch.cat(list(found.scores("itm"))), torch.cat(list(found.cosines()))
     for query in (0, 7, len(cosine) - 1):
@@ -77,7 +87,7 @@ def test_of_equal_cosines_the_first_pictures_are_looked_at_by_the_cross_encoder(
     monkeypatch.setattr("pretrain.evaluate.CELLS", cells)
     draw = torch.Generator().manual_seed(1)
     texts, images = torch.randn(12, 4, generator=draw).sign(), torch.randn(3000, 4, generator=draw).sign()
-    found = Found(texts, images, torch.empty(12, 0))
+    found = Embeddings(texts, images, torch.empty(12, 0))
     for row, (cosine, best) in enumerate(zip(texts @ images.T, found.nearest(150), strict=True)):
         wanted = sorted(range(3000), key=lambda picture, cosine=cosine: (-float(cosine[picture]), picture))  # type: ignore[misc]
         assert best.tolist() == wanted[:150] and cosine[wanted[149]] == cosine[wanted[150]], row
@@ -89,10 +99,10 @@ def test_copies_of_a_picture_are_looked_at_in_their_order(trained: Trained, tmp_
         return pa.Table.from_pylist([row | {"image": table["image"][0].as_py()} for row in table.to_pylist()], schema=table.schema)
 
     gallery = gallery_of(trained, rewritten(packed(tmp_path / "run", 12), copied))
-    found = find(trained.method, gallery, "itm", 3)
+    found = embed_gallery(trained.method, gallery, "itm", 3)
     cosine = torch.cat(list(found.cosines()))
     order = cosine.argsort(dim=1, descending=True, stable=True)
-    assert found.best.equal(order[:, :3]) and any((row[at[2]] == row[at[3]]).item() for row, at in zip(cosine, order, strict=True))
+    assert found.candidates.equal(order[:, :3]) and any((row[at[2]] == row[at[3]]).item() for row, at in zip(cosine, order, strict=True))
 
 
 def test_the_published_order_adds_eight_times_the_scaled_cosine() -> None:
@@ -101,15 +111,15 @@ def test_the_published_order_adds_eight_times_the_scaled_cosine() -> None:
     cosine = texts @ images.T
     best = cosine.topk(3).indices
     logits = torch.randn(5, 3)
-    scores = torch.cat(list(Found(texts, images, best, logits).scores("published")))
+    scores = torch.cat(list(Embeddings(texts, images, best, logits).scores("published")))
     scaled = (cosine - cosine.min()) / (cosine.max() - cosine.min())
     torch.testing.assert_close(scores.gather(1, best), logits + 8 * scaled.gather(1, best))
     assert torch.equal(scores.argsort(1, descending=True)[:, 3:], cosine.argsort(1, descending=True)[:, 3:])
-    assert torch.equal(torch.cat(list(Found(texts, images, best, logits).scores("none"))), cosine)
+    assert torch.equal(torch.cat(list(Embeddings(texts, images, best, logits).scores("none"))), cosine)
 
 
 def test_scores_and_logits_do_not_depend_on_how_pictures_are_batched(trained: Trained, data: Path) -> None:
-    one, two = (find(trained.method, gallery_of(trained, data, batch=batch), "itm", 5) for batch in (3, 64))
+    one, two = (embed_gallery(trained.method, gallery_of(trained, data, batch=batch), "itm", 5) for batch in (3, 64))
     torch.testing.assert_close(one.texts @ one.images.T, two.texts @ two.images.T)
     assert one.logits is not None and two.logits is not None
     torch.testing.assert_close(one.logits, two.logits, atol=1e-5, rtol=1e-4)
@@ -119,7 +129,7 @@ def test_cosines_are_float32_where_products_are_bf16() -> None:
     draw = torch.Generator().manual_seed(0)
     texts, images = (torch.nn.functional.normalize(torch.randn(rows, 8, generator=draw)) for rows in (3, 400))
     with torch.autocast("cpu", torch.bfloat16):
-        (scores,) = Found(texts, images, torch.empty(3, 0)).cosines()
+        (scores,) = Embeddings(texts, images, torch.empty(3, 0)).cosines()
     assert scores.dtype == torch.float32 and scores.equal(texts @ images.T)
 
 
@@ -141,11 +151,11 @@ def test_each_attribute_is_the_prompt_that_is_truer_by_what_was_trained(
     changed = {name: float(name in trained_with) for name in type(weights).model_fields}
     monkeypatch.setattr(method, "settings", method.settings.model_copy(update={"weights": weights.model_copy(update=changed)}))
     prompts = Text(method.prompt_ids, method.prompt_mask)
-    found = recognised(method, gallery, prompts, mode)
+    found = predict_by_prompts(method, gallery, prompts, mode)
     assert found.shape == (len(gallery), 27) and set(found.unique().tolist()) <= {0, 1}
     with torch.no_grad():
         states = method.bert.text(prompts.ids, prompts.mask)
-        for number, images in zip(range(3), next(gallery.images())[1], strict=False):
+        for number, images in zip(range(3), next(gallery.image_batches())[1], strict=False):
             keys, cosines = method.bert.project(method.swin(images[None]).tokens), method.embed_image(images[None]) @ method._text(states).T
             for attribute in (0, 13, 26):
                 at = slice(2 * attribute, 2 * attribute + 2)
@@ -157,27 +167,27 @@ def test_each_attribute_is_the_prompt_that_is_truer_by_what_was_trained(
 
 def test_the_result_names_its_protocol_and_measures_attributes_where_there_are_labels(trained: Trained, data: Path) -> None:
     result = evaluate(trained, gallery_of(trained, data), "itm", 4)
-    assert {"R1", "R5", "R10", "mAP", "mINP", "protocol"} <= result["retrieval"].keys() and "best 4 of a text" in result["retrieval"][
-        "protocol"
-    ]
-    assert list(result["attributes"]["each"]) == list(load_space("market1501").names)
-    assert 0 <= result["attributes"]["mA"] <= 1 and result["unreadable"] == 0
+    assert result.retrieval is not None and "best 4 of a caption" in result.retrieval.protocol and result.attributes is not None
+    assert {"R1", "R5", "R10", "mAP", "mINP", "protocol"} <= result.to_json()["retrieval"].keys()
+    assert list(result.attributes.per_attribute) == list(load_space("market1501").names)
+    assert 0 <= result.attributes.mA <= 1 and result.unreadable == 0 and Evaluation.from_json(result.to_json()) == result
     silent = open_gallery(trained, [data], "train", False)
-    assert "attributes" not in evaluate(trained, silent, "none")
+    assert "attributes" not in evaluate(trained, silent, "none").to_json()
 
 
 def test_a_perfect_embedding_finds_everything() -> None:
     persons = torch.tensor([0, 1, 2, 3])
-    facts = {"queries": persons, "query_persons": persons, "persons": persons, "plain": False, "__len__": lambda self: 4}
+    facts = {"queries": persons, "query_identities": persons, "identities": persons, "plain": False, "__len__": lambda self: 4}
     gallery = type("Gallery", (), facts)()
-    found = retrieval(Found(torch.eye(4), torch.eye(4), torch.empty(4, 0)), gallery, "none", 1)
-    assert (found["R1"], found["mAP"], found["mINP"]) == (1, 1, 1)
+    scores = score_retrieval(Embeddings(torch.eye(4), torch.eye(4), torch.empty(4, 0)), gallery, "none", 1)
+    assert (scores.R1, scores.mAP, scores.mINP) == (1, 1, 1)
     labels = torch.tensor([[0, 1], [1, -1]])
-    assert attributes(labels.clamp(min=0), labels, "own", ["a", "b"], [1, 1], "by hand")["mA"] == 1
+    scored = score_attributes(labels.clamp(min=0), labels, space="own", names=["a", "b"], positive=[1, 1], protocol="by hand")
+    assert scored.mA == 1
 
 
 def test_pictures_that_cannot_be_read_are_left_out_with_their_captions(
-    trained: Trained, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Trained, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(table: pa.Table) -> pa.Table:
         rows = table.to_pylist()
@@ -187,11 +197,12 @@ def test_pictures_that_cannot_be_read_are_left_out_with_their_captions(
     own = rewritten(packed(tmp_path / "run", 40), broken)
     gallery = gallery_of(trained, own)
     pictures, queries = len(gallery), len(gallery.queries)
-    said = int((gallery.pairs.images == 2).sum())
+    said = int((gallery.dataset.images == 2).sum())
     result = evaluate(trained, gallery, "itm", 3)
-    assert (result["unreadable"], result["retrieval"]["gallery"], result["retrieval"]["queries"]) == (1, pictures - 1, queries - said)
-    assert "row 2: the picture cannot be read" in capsys.readouterr().err
-    with pytest.raises(UserError, match="no picture can be read"):
+    assert result.retrieval is not None
+    assert (result.unreadable, result.retrieval.images, result.retrieval.captions) == (1, pictures - 1, queries - said)
+    assert "row 2: the image cannot be read" in caplog.text
+    with pytest.raises(UserError, match="no image can be read"):
         evaluate(trained, gallery_of(trained, rewritten(own, empty)), "none")
 
 

@@ -86,7 +86,7 @@ def test_it_is_fine_tuned_released_and_loaded(world: Path, out: Path, mals: Mals
     assert result["selected_on"] == "val" and 0 < result["retrieval"]["R10"] <= 1
     release(str(tmp_path / "tuned"), str(tmp_path / "released"), onnx=True)
     card = (tmp_path / "released/README.md").read_text()
-    assert "TwoTowers, trained by mals" in card and "method.rerank" not in card and "Embeddings have 24 numbers" in card
+    assert "TwoTowers, trained by mals" in card and "method.rerank" not in card and "Embeddings have 24 dimensions" in card
     method = pretrain.load(tmp_path / "released")
     assert method.embed_text(["a man", "a woman in red"]).shape == (2, 24)
     assert torch.isfinite(method.embed_text("a man")).all()

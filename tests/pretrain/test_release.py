@@ -25,8 +25,10 @@ FILES = {"model.safetensors", "config.yaml", "tokenizer.json", "metrics.json", "
 RESULT = {
     "data": ["/somewhere/secret/cuhk"],
     "split": "test",
-    "retrieval": {"R1": 0.5, "R5": 0.75, "R10": 1.0, "mAP": 0.4321, "mINP": 0.2, "queries": 6156, "gallery": 3074, "protocol": "by text"},
-    "attributes": {"mA": 0.625, "f1": 0.5, "pictures": 3074, "protocol": "by prompts"},
+    "retrieval": {"R1": 0.5, "R5": 0.75, "R10": 1.0, "mAP": 0.4321, "mINP": 0.2, "protocol": "by text"}
+    | {"captions": 6156, "images": 3074, "identities": 1000, "unmatched": 0},
+    "attributes": {"mA": 0.625, "f1": 0.5, "accuracy": 0.5, "precision": 0.5, "recall": 0.5, "images": 3074, "protocol": "by prompts"}
+    | {"space": "market1501", "per_attribute": {}},
     "unreadable": 0,
 }
 
@@ -47,9 +49,9 @@ def names(folder: Path) -> set[str]:
 
 
 def test_a_release_holds_what_others_need_and_loads_to_the_same_weights(finished: Path, tmp_path: Path) -> None:
-    made = release(str(finished), str(tmp_path / "free/aptm"))
+    report = release(str(finished), str(tmp_path / "free/aptm"))
     folder = tmp_path / "free/aptm"
-    assert names(folder) == FILES and names(tmp_path / "free") == {"aptm"} and made["files"][-1]["path"] == "SHA256SUMS"
+    assert names(folder) == FILES and names(tmp_path / "free") == {"aptm"} and report.files[-1].path == "SHA256SUMS"
     for line in (folder / "SHA256SUMS").read_text().splitlines():
         digest, _, name = line.partition("  ")
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
@@ -94,18 +96,18 @@ def test_what_a_start_had_learnt_from_is_on_the_card(out: Path, tmp_path: Path) 
     (out / "origins.json").write_text(json.dumps(noted | {"before": before}))
     release(str(out), str(tmp_path / "to"))
     text = (tmp_path / "to/README.md").read_text()
-    assert text.index("Before that:") < text.index("| MALS | 1,510,330 |")
+    assert text.index("Before that (initial weights):") < text.index("| MALS | 1,510,330 |")
     (out / "origins.json").unlink()
     release(str(out), str(tmp_path / "to"))
-    assert "Nobody noted it." in (tmp_path / "to/README.md").read_text()
+    assert "It was not recorded." in (tmp_path / "to/README.md").read_text()
 
 
 def test_the_card_says_that_the_vision_encoder_began_with_the_embedded_swin(trainable: Path, tmp_path: Path) -> None:
     out = released(tmp_path / "out", trainable, data={}, vision={})
     release(str(out), str(tmp_path / "to"))
     text = (tmp_path / "to/README.md").read_text()
-    assert "The vision encoder began with the one that comes with mals, trained on the parts of drawn people." in text
-    assert "It has seen no photograph" in text
+    assert "The vision encoder was initialised with the weights that ship with mals, trained on drawn images of people." in text
+    assert "It was trained on synthetic images alone, on no photograph." in text
 
 
 def test_an_unfinished_training_is_refused_and_its_last_checkpoint_released_on_demand(out: Path, tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_an_unfinished_training_is_refused_and_its_last_checkpoint_released_on_d
 def test_a_wrong_folder_is_told_with_what_was_looked_for_and_seen(tmp_path: Path, trainable: Path) -> None:
     with pytest.raises(UserError, match=r"holds no training: looked for model.safetensors.* and checkpoints/, and saw README.md, .*data/"):
         release(str(trainable), str(tmp_path / "to"))
-    with pytest.raises(UserError, match="it is no folder"):
+    with pytest.raises(UserError, match="it is not a folder"):
         release(str(tmp_path / "nowhere"), str(tmp_path / "to"))
     with pytest.raises(UserError, match=r"holds no trained method: looked for config.yaml.*and saw README.md"):
         read(str(trainable))
@@ -177,7 +179,7 @@ def test_the_command_lists_in_a_dry_run_and_refuses_in_one_sentence(out: Path, t
     (tmp_path / "scores.json").write_text(json.dumps(RESULT))
     result = mals("release", out, "--to", "hf://owner/name", "--dry-run", "--result", "scores.json")
     assert result.returncode == 0, result.stderr
-    assert {line.split()[1] for line in result.stdout.splitlines()} == FILES and "would go at hf://owner/name" in result.stderr
+    assert {line.split()[1] for line in result.stdout.splitlines()} == FILES and "would be at hf://owner/name" in result.stderr
     (tmp_path / "scores.json").write_text("{}")
     result = mals("release", out, "--to", "to", "--result", "scores.json")
     assert result.returncode == 2 and result.stderr == "scores.json holds no result of mals evaluate, zeroshot or finetune\n"
@@ -204,8 +206,8 @@ def test_what_was_released_to_the_hub_is_loaded_from_it_and_then_from_the_cache(
 
     with pytest.raises(UserError, match="cannot be fetched"):
         read("hf://owner/name")
-    made = release(str(out), "hf://owner/name")
-    assert {file["path"] for file in made["files"]} == FILES == set(there.repos["owner/name"]) - {".gitattributes"}
+    report = release(str(out), "hf://owner/name")
+    assert {file.path for file in report.files} == FILES == set(there.repos["owner/name"]) - {".gitattributes"}
     assert read("hf://owner/name").tokenizer.size == read(str(out)).tokenizer.size
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert read("hf://owner/name").origins is not None

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from mals.errors import UserError
-from pretrain.evaluate import PUBLISHED, Found, Rerank, embed_images, find, open_gallery
-from pretrain.gallery import encoded
+from pretrain.evaluate import PUBLISHED, Embeddings, Rerank, embed_gallery, embed_images, open_gallery
+from pretrain.gallery import tokenize
 from pretrain.search import search
 from pretrain.trained_method import read
 from tests.conftest import Mals
@@ -33,10 +33,10 @@ def test_the_cross_encoder_orders_the_best_by_cosine(out: Path, data: Path) -> N
     gallery = open_gallery(trained, [data], "train", False, batch=8)
     ids = {name for file in (data / "data").glob("*.parquet") for name in pq.read_table(file, columns=["id"])["id"].to_pylist()}
     near, again = (search(trained, gallery, "a person in red", 5, mode, 5) for mode in ("none", "itm"))
-    assert {hit.id for hit in near} == {hit.id for hit in again}
-    for hits in (near, again):
+    assert {hit.id for hit in near.hits} == {hit.id for hit in again.hits}
+    for hits in (near.hits, again.hits):
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-        assert all(hit.caption == gallery.pairs.caption(hit.row) and hit.id in ids for hit in hits)
+        assert all(hit.caption == gallery.dataset.caption(hit.row) and hit.id in ids for hit in hits)
     with pytest.raises(UserError, match="is empty"):
         search(trained, gallery, "  ")
 
@@ -45,13 +45,13 @@ def test_the_cross_encoder_orders_the_best_by_cosine(out: Path, data: Path) -> N
 def test_a_caption_finds_what_evaluate_says_of_it_as_a_query(out: Path, data: Path, mode: Rerank) -> None:
     trained = read(str(out))
     gallery = open_gallery(trained, [data], "train", False, batch=8)
-    whole = find(trained.method, gallery, mode, 6)
+    whole = embed_gallery(trained.method, gallery, mode, 6)
     query = 3
-    alone = Found(whole.texts[query : query + 1], whole.images, whole.best[query : query + 1])
+    alone = Embeddings(whole.texts[query : query + 1], whole.images, whole.candidates[query : query + 1])
     alone.logits = None if whole.logits is None else whole.logits[query : query + 1]
     scores = torch.cat(list(alone.scores(mode)))[0]
     wanted = scores.argsort(descending=True, stable=True)[:6]
-    hits = search(trained, gallery, gallery.pairs.caption(int(gallery.queries[query])), 6, mode, 6)
+    hits = search(trained, gallery, gallery.dataset.caption(int(gallery.queries[query])), 6, mode, 6).hits
     assert [hit.row for hit in hits] == gallery.rows[wanted].tolist()
     assert [hit.score for hit in hits] == pytest.approx(scores[wanted].tolist(), abs=1e-3)
 
@@ -59,9 +59,9 @@ def test_a_caption_finds_what_evaluate_says_of_it_as_a_query(out: Path, data: Pa
 def test_published_adds_the_scaled_cosine_to_what_the_cross_encoder_says(out: Path, data: Path) -> None:
     trained, sentence = read(str(out)), "a woman in a red coat"
     gallery = open_gallery(trained, [data], "train", False, batch=8)
-    itm, published = ({hit.row: hit.score for hit in search(trained, gallery, sentence, 6, mode, 6)} for mode in ("itm", "published"))
+    itm, published = ({hit.row: hit.score for hit in search(trained, gallery, sentence, 6, mode, 6).hits} for mode in ("itm", "published"))
     with torch.inference_mode():
-        text = encoded(trained.tokenizer, [sentence])
+        text = tokenize(trained.tokenizer, [sentence])
         cosine = (embed_images(trained.method, gallery) @ trained.method.embed_text(text).T)[:, 0]
     scaled = dict(zip(gallery.rows.tolist(), ((cosine - cosine.min()) / (cosine.max() - cosine.min())).tolist(), strict=True))
     assert published == pytest.approx({row: logit + PUBLISHED * scaled[row] for row, logit in itm.items()}, abs=1e-3)

@@ -10,7 +10,7 @@ import torch
 import pretrain
 from mals.errors import UserError
 from pretrain import towers_onnx
-from pretrain.gallery import encoded
+from pretrain.gallery import tokenize
 from pretrain.release import release
 from tests.pretrain.packs import pictures
 from tests.pretrain.releases import released
@@ -22,17 +22,17 @@ def out(trainable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_release_with_onnx_embeds_as_pytorch_does(out: Path, tmp_path: Path) -> None:
-    made = release(str(out), str(tmp_path / "to"), onnx=True)
-    assert {"image.onnx", "text.onnx"} <= {file["path"] for file in made["files"]} and max(made["onnx"].values()) <= 1e-4
+    report = release(str(out), str(tmp_path / "to"), onnx=True)
+    assert {"image.onnx", "text.onnx"} <= {file.path for file in report.files} and max(report.onnx.values()) <= 1e-4
     card = (tmp_path / "to/README.md").read_text()
     assert "## ONNX" in card and "\n- onnx\n" in card
     method = pretrain.load(tmp_path / "to")
     files = [tmp_path / "images" / name for name in pictures(tmp_path, 5)]
     image, text = (onnxruntime.InferenceSession(tmp_path / "to" / name) for name in ("image.onnx", "text.onnx"))
-    (images,) = method._images(files)
+    (images,) = method._image_batches(files)
     np.testing.assert_allclose(image.run(None, {"images": images.numpy()})[0], method.embed_image(files), atol=1e-4)
     for said in (["a man"], ["a woman in a red coat with a black bag", "a man", "someone in blue"]):
-        tokens = encoded(method.trained.tokenizer, said)
+        tokens = tokenize(method.trained.tokenizer, said)
         found = text.run(None, {"ids": tokens.ids.numpy(), "mask": tokens.mask.long().numpy()})[0]
         np.testing.assert_allclose(found, method.embed_text(said), atol=1e-4)
 

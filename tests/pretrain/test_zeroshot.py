@@ -45,8 +45,8 @@ def test_pictures_without_captions_are_recognised_by_the_prompts_of_their_own_sp
 ) -> None:
     gallery = open_gallery(trained, [sets[name]], "test")
     result = evaluate(trained, gallery)
-    assert not gallery.captioned and len(gallery.queries) == 0 and "retrieval" not in result
-    assert list(result["attributes"]["each"]) == list(load_space(name).names) and f"space {name}" in result["attributes"]["protocol"]
+    assert not gallery.has_captions and len(gallery.queries) == 0 and result.retrieval is None and result.attributes is not None
+    assert list(result.attributes.per_attribute) == list(load_space(name).names) and f"space {name}" in result.attributes.protocol
     with pytest.raises(UserError, match="has no attribute labels"):
         open_gallery(trained, [sets["cuhk-pedes"]], "test", True)
 
@@ -68,7 +68,8 @@ def test_pictures_that_cannot_be_read_are_left_out_of_recognition(trained: Train
 
     result = evaluate(trained, open_gallery(trained, [rewritten(own, broken)], "test"))
     whole = evaluate(trained, open_gallery(trained, [sets["pa100k"]], "test"))
-    assert (result["unreadable"], result["attributes"]["pictures"], whole["attributes"]["pictures"]) == (1, 2, 3)
+    assert result.attributes is not None and whole.attributes is not None
+    assert (result.unreadable, result.attributes.images, whole.attributes.images) == (1, 2, 3)
 
 
 def test_some_captions_are_not_taken_for_none(trained: Trained, sets: dict[str, str]) -> None:
@@ -77,23 +78,24 @@ def test_some_captions_are_not_taken_for_none(trained: Trained, sets: dict[str, 
 
 
 def test_the_table_has_a_row_a_data_set_and_says_how_it_was_measured(trained: Trained, sets: dict[str, str]) -> None:
-    result = zeroshot(trained, list(sets.values()), k=3, mode="published")
-    by_name = {row["name"]: row for row in result["sets"]}
+    result = zeroshot(trained, list(sets.values()), k=3, rerank="published")
+    sets_json = result.to_json()["sets"]
+    by_name = {row["name"]: row for row in sets_json}
     assert list(by_name) == ["CUHK-PEDES", "RSTPReid", "PA-100K", "Market-1501"]
-    assert [sorted(row.keys() & {"retrieval", "attributes"}) for row in result["sets"]] == 2 * [["retrieval"]] + 2 * [["attributes"]]
-    stripped = "captions are read as letters a-z and digits alone"
+    assert [sorted(row.keys() & {"retrieval", "attributes"}) for row in sets_json] == 2 * [["retrieval"]] + 2 * [["attributes"]]
+    stripped = "captions are reduced to letters a-z and digits"
     assert stripped in by_name["RSTPReid"]["retrieval"]["protocol"] and stripped not in by_name["CUHK-PEDES"]["retrieval"]["protocol"]
     table = markdown(result)
     lines = table.splitlines()
-    assert lines[0] == "| data set | split | texts | pictures | R@1 | R@5 | R@10 | mAP | mINP | mA |"
+    assert lines[0] == "| data set | split | captions | images | R@1 | R@5 | R@10 | mAP | mINP | mA |"
     assert [line.count("|") for line in lines[:6]] == 6 * [11] and lines[4].startswith("| PA-100K | test | – | 3 | – | – |")
     assert "every caption is a query" in table and "logit + 8 x cosine" in table and "space market1501" in table
-    assert "learnt from" not in table
+    assert "trained on" not in table
 
 
 def test_a_data_set_that_the_method_has_learnt_from_is_marked(trainable: Path, trained: Trained) -> None:
-    result = zeroshot(trained, [str(trainable)], "train", mode="none")
-    assert result["sets"][0]["learnt_from"] and "that is not zero-shot" in markdown(result) and "(learnt from) |" in markdown(result)
+    result = zeroshot(trained, [str(trainable)], "train", rerank="none")
+    assert result.sets[0].trained_on and "that is not zero-shot" in markdown(result) and "(trained on) |" in markdown(result)
 
 
 def test_a_typing_mistake_in_the_last_data_set_is_told_before_the_first_is_measured(trained: Trained, sets: dict[str, str]) -> None:

@@ -1,0 +1,178 @@
+"""Results of an evaluation as records, and as the JSON that `mals evaluate`, `zeroshot` and `finetune` write.
+
+All scores are shares from 0 to 1. A part that was not measured is None in a record and absent from its JSON.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+MoreScores = Mapping[str, Mapping[str, Any]]  # protocol of a method's own -> its scores and facts, as JSON takes them
+
+
+@dataclass(frozen=True)
+class RetrievalScores:
+    """How well captions retrieve images, see `pretrain.metrics.retrieval`."""
+
+    R1: float
+    R5: float
+    R10: float
+    mAP: float
+    mINP: float
+    unmatched: int  # captions without an image of their identity in the gallery, left out of the means
+    captions: int  # queries
+    images: int  # in the gallery
+    identities: int  # in the gallery
+    protocol: str
+
+
+@dataclass(frozen=True)
+class AttributeScores:
+    """How well attributes are recognised, see `pretrain.metrics.attributes`."""
+
+    mA: float
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    images: int
+    space: str  # the attribute space
+    protocol: str
+    per_attribute: Mapping[str, Mapping[str, float | None]]  # attribute -> its scores; None where no label is known
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All scores of a method on one split."""
+
+    retrieval: RetrievalScores | None = None
+    attributes: AttributeScores | None = None
+    more: MoreScores = field(default_factory=dict)
+    unreadable: int = 0  # images that could not be read and were left out
+
+    @property
+    def images(self) -> int | None:
+        """Images of the gallery; None where neither retrieval nor attributes were measured."""
+        part = self.retrieval or self.attributes
+        return None if part is None else part.images
+
+    @property
+    def protocols(self) -> dict[str, str]:
+        """What was measured, as a reader knows it -> how."""
+        parts = {"Retrieval": self.retrieval, "Recognition": self.attributes}
+        return {name: part.protocol for name, part in parts.items() if part is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        return _present(
+            {
+                "retrieval": self.retrieval and asdict(self.retrieval),
+                "attributes": self.attributes and asdict(self.attributes),
+                "more": {name: dict(scores) for name, scores in self.more.items()} or None,
+                "unreadable": self.unreadable,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any]) -> Self:
+        """Raises KeyError or TypeError if the tree is not an evaluation."""
+        retrieval, attributes = tree.get("retrieval"), tree.get("attributes")
+        if retrieval is None and attributes is None:
+            raise KeyError("retrieval")
+        return cls(
+            retrieval=None if retrieval is None else RetrievalScores(**retrieval),
+            attributes=None if attributes is None else AttributeScores(**attributes),
+            more=tree.get("more", {}),
+            unreadable=tree.get("unreadable", 0),
+        )
+
+
+@dataclass(frozen=True)
+class DatasetScores:
+    """The scores of a method on one data set: a row of a table."""
+
+    name: str
+    split: str
+    evaluation: Evaluation
+    data: str | None = None  # the data set's place; None if the result does not say
+    trained_on: bool | None = None  # whether the method was trained on this data set; None if unknown
+
+    def to_json(self) -> dict[str, Any]:
+        return _present({"name": self.name, "data": self.data, "split": self.split, "trained_on": self.trained_on}) | (
+            self.evaluation.to_json()
+        )
+
+
+@dataclass(frozen=True)
+class ZeroShotResult:
+    """The scores of a method on several data sets without fine-tuning."""
+
+    split: str
+    rerank: str
+    k: int  # images of a caption that the cross encoder re-ranks
+    sets: tuple[DatasetScores, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"split": self.split, "rerank": self.rerank, "k": self.k, "sets": [row.to_json() for row in self.sets]}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The scores of one checkpoint of a fine-tuning on the split that selects."""
+
+    step: int
+    epoch: float
+    split: str
+    scores: Mapping[str, float]  # the first one selects
+
+    def to_json(self) -> dict[str, Any]:
+        return {"step": self.step, "epoch": self.epoch, "split": self.split, **self.scores}
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any]) -> Self:
+        scores = {name: value for name, value in tree.items() if name not in ("step", "epoch", "split")}
+        return cls(tree["step"], tree["epoch"], tree["split"], scores)
+
+
+@dataclass(frozen=True)
+class SelectionResult:
+    """The best checkpoint of a fine-tuning, and its scores on the test split."""
+
+    name: str  # of the data sets
+    data: tuple[str, ...]
+    selected_on: str  # the split, or a warning that it was the test split
+    selected: Measurement
+    start: str | None  # the initial weights; None: trained from scratch
+    evaluation: Evaluation
+    split: str = "test"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "data": list(self.data),
+            "split": self.split,
+            "selected_on": self.selected_on,
+            "selected": self.selected.to_json(),
+            "start": self.start,
+            **self.evaluation.to_json(),
+        }
+
+
+def evaluations_in(tree: Any, **context: Any) -> Iterator[tuple[Mapping[str, Any], Evaluation]]:
+    """Every evaluation in a JSON result, however deep, with the innermost "name", "split", "data" and "trained_on" around it."""
+    if isinstance(tree, Mapping):
+        context |= {key: tree[key] for key in ("name", "split", "data", "trained_on") if key in tree}
+        try:
+            evaluation = Evaluation.from_json(tree)
+        except (KeyError, TypeError):
+            tree = list(tree.values())
+        else:
+            yield context, evaluation
+            return
+    if isinstance(tree, list):
+        for part in tree:
+            yield from evaluations_in(part, **context)
+
+
+def _present(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree without its None values."""
+    return {name: value for name, value in tree.items() if value is not None}
