@@ -1,4 +1,4 @@
-"""The command about public benchmarks: pack one."""
+"""The command for public benchmarks: pack one."""
 
 import json
 import time
@@ -16,23 +16,24 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     name: Annotated[str, typer.Argument(help="cuhk-pedes, icfg-pedes, rstpreid, pa100k, market1501 or mals-json.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the data set was unpacked.")],
-    to: Annotated[str, typer.Option("--to", help="The folder (or URL) to write, new or empty, or one to finish.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder in which the benchmark was unpacked.")],
+    to: Annotated[str, typer.Option("--to", help="The folder (or URL) to write: new, empty, or one of an interrupted import.")],
     as_json: Json = False,
 ) -> None:
-    """Pack a public benchmark as Parquet, and hold it against the sizes that its authors tell; give it again to go on."""
+    """Pack a public benchmark as Parquet, and compare it with the numbers that its authors state; give it again to go on."""
     from mals.grid.progress import packing
-    from pretrain.datasets import card, importing
+    from pretrain.datasets import contents, importing
 
-    began = time.monotonic()
-    made = importing.bring(name, folder, to, packing("import", "rows"))
+    started = time.monotonic()
+    report = importing.import_benchmark(name, folder, to, packing("import", "rows"))
     if as_json:
-        print(json.dumps(made | {"seconds": round(time.monotonic() - began, 3)}))
+        print(json.dumps(report.to_json() | {"seconds": round(time.monotonic() - started, 3)}))
         return
-    cells = card.lines(made)
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    print("\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells))
-    print("a of b: b is what its authors tell" if made["warnings"] else "everything is as its authors tell")
-    for note in made["notes"]:
+    table = contents.table(report.contents)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("a of b: b is the number that its authors state" if report.contents.warnings else "all numbers are those that its authors state")
+    for note in report.contents.notes:
         print(note)
-    print(f"{to}: {made['rows']:,} pictures, {made['packed']:,} of them packed now")
+    print(f"{to}: {report.rows:,} images, {report.packed:,} of them packed now")

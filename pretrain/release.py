@@ -28,7 +28,7 @@ from mals.grid.store import Store
 from mals.settings import merge, parse
 from pretrain import checkpoint, model_card, provenance, towers_onnx, trained_method
 from pretrain.build import TOKENIZER
-from pretrain.datasets.layout import seen
+from pretrain.datasets.layout import folder_contents
 from pretrain.results import DatasetScores
 
 CONFIG, METRICS, RESULT, CARD = "config.yaml", "metrics.json", "result.json", "README.md"
@@ -109,7 +109,7 @@ def _source(run: Path, latest: bool) -> Source:
     missing = [name for name in FINISHED if not (run / name).is_file()]
     started = run.is_dir() and ((run / checkpoint.FOLDER).is_dir() or (run / TOKENIZER).is_file())
     if missing and not started:
-        saw = f"saw {seen(run)}" if run.is_dir() else "it is not a folder"
+        saw = f"saw {folder_contents(run)}" if run.is_dir() else "it is not a folder"
         raise UserError(f"{run} holds no training: looked for {', '.join(FINISHED)} and {checkpoint.FOLDER}/, and {saw}")
     if latest:
         last = checkpoint.latest(run)

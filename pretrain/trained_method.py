@@ -18,7 +18,7 @@ from pretrain.build import TOKENIZER, tokenizer_beside
 from pretrain.config import TRAINING, Training
 from pretrain.data.augment import ImageTransform
 from pretrain.data.tokenizers.wordpiece import Tokenizer
-from pretrain.datasets.layout import seen
+from pretrain.datasets.layout import folder_contents
 from pretrain.gallery import tokenize
 from pretrain.method import Method
 from pretrain.methods import find
@@ -132,7 +132,7 @@ def _settings_of(folder: Path) -> tuple[dict[str, Any], Path] | None:
     if (folder / checkpoint.FOLDER).is_dir() or (folder / TOKENIZER).is_file():
         raise UserError(f"the training in {folder} has no checkpoint yet")
     if not any((folder / name).is_file() for name in (*weights.FILES, "refs/main")):
-        raise UserError(f"{folder} holds no trained method: {EXPECTED}, and saw {seen(folder)}")
+        raise UserError(f"{folder} holds no trained method: {EXPECTED}, and saw {folder_contents(folder)}")
     return None
 
 

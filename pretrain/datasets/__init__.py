@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mals.errors import UserError
 from pretrain.datasets import lists, mals_json, market, pa100k
-from pretrain.datasets.layout import About, Benchmark, seen
+from pretrain.datasets.layout import Benchmark, BenchmarkInfo, folder_contents
 
-READERS: dict[str, tuple[About, Callable[[Path], Benchmark | None]]] = {
+READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {
     **lists.READERS,
     **pa100k.READERS,
     **market.READERS,
@@ -16,24 +16,25 @@ READERS: dict[str, tuple[About, Callable[[Path], Benchmark | None]]] = {
 }
 
 
-def find(name: str, folder: str | Path) -> Benchmark:
-    """The data set of this name in a folder; UserError where it is not there, or not whole enough to be read."""
+def open_benchmark(name: str, folder: str | Path) -> Benchmark:
+    """The benchmark `name` in `folder`; UserError if it is not there, or too incomplete to be read."""
     if name not in READERS:
         raise UserError(f"there is no benchmark {name!r}; there are {', '.join(READERS)}")
-    place = Path(folder).expanduser()
-    if not place.is_dir():
-        raise UserError(f"{place} is a file; unpack it and give the folder" if place.exists() else f"there is no folder {place}")
-    about, read = READERS[name]
-    found = read(place)
-    if found is None:
-        looked = " or ".join(about.looked)
-        raise UserError(f"{place} does not hold {about.name}: looked for {looked}, and saw {seen(place)}{_hint(place)}")
-    return found
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise UserError(f"{path} is a file; unpack it and give the folder" if path.exists() else f"there is no folder {path}")
+    info, read = READERS[name]
+    benchmark = read(path)
+    if benchmark is None:
+        expected = " or ".join(info.annotation_files)
+        raise UserError(f"{path} does not hold {info.name}: looked for {expected}, and saw {folder_contents(path)}{_suggestion(path)}")
+    return benchmark
 
 
-def _hint(folder: Path) -> str:
-    """Which other data set a folder looks like."""
-    for about, _ in READERS.values():
-        if any(any(folder.glob(name.strip("/"))) for looked in about.looked for name in re.split(", | and ", looked)):
-            return f"; it looks like {about.key}"
+def _suggestion(folder: Path) -> str:
+    """The benchmark whose files are in the folder, as the end of a sentence."""
+    for info, _ in READERS.values():
+        names = [name for files in info.annotation_files for name in re.split(", | and ", files)]
+        if any(any(folder.glob(name.strip("/"))) for name in names):
+            return f"; it looks like {info.key}"
     return ""

@@ -1,4 +1,4 @@
-"""What a reader of a public benchmark gives, and how it looks for files in the folder that somebody unpacked."""
+"""What the reader of a benchmark returns, and how readers search a folder for files and check what they hold."""
 
 import json
 import re
@@ -10,85 +10,85 @@ from typing import Any
 from mals.dataset.features import Feature
 from mals.errors import UserError
 
-SAMPLE = 50  # pictures by which their folder is told
-SEEN = 8  # entries of a wrong folder that are named
+SAMPLE = 50  # images that are looked for to recognise their folder
+NAMED = 8  # entries of a wrong folder that an error sentence names
 
 
 @dataclass(frozen=True)
-class Size:
-    """Pictures, persons and captions of a split; None: nobody says, or there are none."""
+class SplitSize:
+    """Number of images, identities and captions of a split; None if the authors state none, or there are none."""
 
     images: int
-    persons: int | None = None
+    identities: int | None = None
     captions: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
-    """What is known of a data set before it is seen."""
+class BenchmarkInfo:
+    """What is known of a benchmark before its files are read."""
 
-    key: str  # as `mals import` names it
+    key: str  # its name for `mals import`
     name: str
-    folder: str  # as its authors' users call it
-    sizes: Mapping[str, Size]  # split -> what is expected, in the order of packing
-    looked: tuple[str, ...]  # annotation files, any of which tells that it is there
-    kind: str  # one sentence: what it is
-    terms: str  # of use, in a sentence
+    folder: str  # the name of its folder after unpacking
+    sizes: Mapping[str, SplitSize]  # split -> its size as the authors state it, in the order of packing
+    annotation_files: tuple[str, ...]  # alternatives: any of them shows that the benchmark is there
+    description: str  # one sentence
+    terms: str  # of use, in one sentence
     citation: str
     url: str
-    space: str | None = None  # of the attributes
-    captions: str | None = "annotator"  # who wrote them; None: there are none
-    person: bool = True
-    camera: bool = False
+    space: str | None = None  # the attribute space; None if there are no attributes
+    caption_source: str | None = "annotator"  # who wrote the captions; None if there are none
+    has_identities: bool = True
+    has_cameras: bool = False
     synthetic: bool = False
-    extras: Mapping[str, Feature] = field(default_factory=dict)  # columns of its own
+    extra_columns: Mapping[str, Feature] = field(default_factory=dict)  # columns that only this benchmark has
 
 
 @dataclass(frozen=True)
-class Row:
-    """One picture with all that is said of it."""
+class BenchmarkRow:
+    """One image with its annotations."""
 
     id: str
-    picture: str  # under the folder of pictures
+    image: str  # path in the image folder
     captions: tuple[str, ...] = ()
-    person: int | None = None
+    identity: int | None = None
     camera: int | None = None
-    labels: tuple[int, ...] | None = None  # one an attribute of the space; -1: unknown
-    extras: tuple[int | None, ...] = ()
+    labels: tuple[int, ...] | None = None  # one value in {-1, 0, 1} for each attribute of the space; -1 if unknown
+    extras: tuple[int | None, ...] = ()  # values of the extra columns
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A data set that was found."""
+    """A benchmark in a folder."""
 
-    about: About
-    pictures: Path
-    splits: Mapping[str, Iterable[Row]]  # each may be gone through again
-    notes: Sequence[str] = ()  # what is odd, a sentence each
-
-
-def bases(folder: Path, about: About) -> list[Path]:
-    """Where annotations may lie: the folder itself, the data set's in it, and where APTM's code keeps its lists."""
-    named = [folder, folder / about.folder, folder / "annotation", folder / about.folder / "annotation"]
-    return [*named, folder / "finetune", folder / "data" / "finetune", folder / "data"]
+    info: BenchmarkInfo
+    image_folder: Path
+    splits: Mapping[str, Iterable[BenchmarkRow]]  # each can be iterated several times
+    notes: Sequence[str] = ()  # sentences about irregularities in the files
 
 
-def first(places: Iterable[Path]) -> Path | None:
-    """The first of these files that is there."""
-    return next((place for place in places if place.is_file()), None)
+def annotation_folders(folder: Path, info: BenchmarkInfo) -> list[Path]:
+    """Where annotation files may lie: in the folder, in the benchmark's own folder in it, and where APTM's code keeps its lists."""
+    own = [folder, folder / info.folder, folder / "annotation", folder / info.folder / "annotation"]
+    return [*own, folder / "finetune", folder / "data" / "finetune", folder / "data"]
 
 
-def seen(folder: Path) -> str:
-    """What is in a folder, in a few words."""
+def first_file(paths: Iterable[Path]) -> Path | None:
+    """The first of these files that exists."""
+    return next((path for path in paths if path.is_file()), None)
+
+
+def folder_contents(folder: Path) -> str:
+    """The first entries of a folder, for an error sentence."""
     names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in folder.iterdir())
-    more = f" and {len(names) - SEEN:,} more" if len(names) > SEEN else ""
-    return ", ".join(names[:SEEN]) + more if names else "nothing"
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more if names else "nothing"
 
 
-def entries(file: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON list; UserError where it is none, or empty."""
+def read_json_list(file: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON list; UserError if the file holds something else, or no object."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8-sig"))
+        objects = json.loads(file.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is not UTF-8 text ({error.reason})") from None
     except json.JSONDecodeError as error:
@@ -97,71 +97,73 @@ def entries(file: Path) -> list[dict[str, Any]]:
         raise UserError(f"{file} is nested too deeply") from None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+    if not isinstance(objects, list) or not all(isinstance(entry, dict) for entry in objects):
         raise UserError(f"{file} holds something else than a list of objects")
-    if not found:
-        raise UserError(f"{file} is empty: it lists no picture")
-    return found
+    if not objects:
+        raise UserError(f"{file} is empty: it lists no image")
+    return objects
 
 
-def matlab(file: Path, *names: str) -> dict[str, Any]:
-    """The variables of a MAT file, structs as dictionaries; UserError where it lacks one of `names`."""
+def read_matlab(file: Path, *names: str) -> dict[str, Any]:
+    """The variables of a MAT file, structs as dictionaries; UserError if one of `names` is missing."""
     from scipy.io import loadmat
 
     try:
-        found = loadmat(file, simplify_cells=True)
-    except Exception as error:  # a torn file fails in many ways
+        variables = loadmat(file, simplify_cells=True)
+    except Exception as error:  # an incomplete file fails in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file} is not a readable MAT file ({reason}); perhaps it was downloaded in part") from None
-    require(file, found, names)
-    return found
+    require_names(file, variables, names)
+    return variables
 
 
-def require(where: object, found: Mapping[str, Any], names: Iterable[str]) -> None:
-    """UserError where one of the names is missing."""
-    if lacks := [name for name in names if name not in found]:
-        has = ", ".join(name for name in found if not name.startswith("__")) or "nothing"
-        raise UserError(f"{where} has no {', '.join(lacks)}, only {has}")
+def require_names(where: object, values: Mapping[str, Any], names: Iterable[str]) -> None:
+    """UserError if one of the names is missing; `where` begins the sentence."""
+    if missing := [name for name in names if name not in values]:
+        present = ", ".join(name for name in values if not name.startswith("__")) or "nothing"
+        raise UserError(f"{where} has no {', '.join(missing)}, only {present}")
 
 
-def inside(where: str, path: Any) -> str:
-    """A picture's path as an annotation gives it; UserError where it is none, or leads out of the folder."""
+def relative_path(where: str, path: Any) -> str:
+    """An image's path in an annotation; UserError if it is not a path, or leads out of the image folder."""
     text = str(path).replace("\\", "/") if isinstance(path, str) else ""
-    found = PurePosixPath(text)
-    if not text.strip() or found.is_absolute() or ".." in found.parts:
-        raise UserError(f"{where} names the picture {path!r}, which is no path in the folder of pictures")
-    return str(found)
+    relative = PurePosixPath(text)
+    if not text.strip() or relative.is_absolute() or ".." in relative.parts:
+        raise UserError(f"{where} names the image {path!r}, which is no path in the image folder")
+    return str(relative)
 
 
-def pictures(folder: Path, about: About, annotation: Path, names: Sequence[str], subfolders: Sequence[str] = ("imgs", "")) -> Path:
-    """The folder that pictures of these names are in, the likeliest of those that are usual; UserError where none is in any."""
-    roots = [annotation.parent, folder, folder / about.folder, folder / "images" / about.folder, folder / "images"]
-    places = list(dict.fromkeys(root / sub for root in roots for sub in subfolders))
-    places = [place for place in places if place.is_dir()]
-    spread = list(names[:: max(1, len(names) // SAMPLE)])
-    for some in (spread, names):
-        hits = {place: sum((place / name).is_file() for name in some) for place in places}
-        best = max(places, key=lambda place: hits[place])
+def find_image_folder(
+    folder: Path, info: BenchmarkInfo, annotation: Path, images: Sequence[str], subfolders: Sequence[str] = ("imgs", "")
+) -> Path:
+    """The folder that holds most of a sample of `images`, of the usual folders; UserError if none holds any."""
+    roots = [annotation.parent, folder, folder / info.folder, folder / "images" / info.folder, folder / "images"]
+    candidates = list(dict.fromkeys(root / subfolder for root in roots for subfolder in subfolders))
+    candidates = [candidate for candidate in candidates if candidate.is_dir()]
+    sample = list(images[:: max(1, len(images) // SAMPLE)])
+    for names in (sample, images):
+        hits = {candidate: sum((candidate / name).is_file() for name in names) for candidate in candidates}
+        best = max(candidates, key=lambda candidate: hits[candidate])
         if hits[best]:
             return best
-    where = ", ".join(str(place.relative_to(folder)) for place in places if place.is_relative_to(folder))
+    searched = ", ".join(str(candidate.relative_to(folder)) for candidate in candidates if candidate.is_relative_to(folder))
     raise UserError(
-        f"none of {len(names):,} pictures that {annotation.name} names is in {folder}: looked for {names[0]} in {where}, "
-        f"and saw {seen(folder)}; unpack the pictures there"
+        f"none of {len(images):,} images that {annotation.name} names is in {folder}: looked for {images[0]} in {searched}, "
+        f"and saw {folder_contents(folder)}; unpack the images there"
     )
 
 
-def number(where: str, value: Any, what: str) -> int:
-    """A whole number, or a text that is one."""
+def whole_number(where: str, value: Any, meaning: str) -> int:
+    """A whole number, or a text that is one; UserError otherwise."""
     if isinstance(value, str) and re.fullmatch(r"-?\d+", value):
         return int(value)
     if type(value) is not int:
-        raise UserError(f"{where} has {value!r} as its {what}, not a whole number")
+        raise UserError(f"{where} has {value!r} as its {meaning}, not a whole number")
     return value
 
 
-def labels(where: str, values: Any, count: int, allowed: Sequence[int] = (-1, 0, 1)) -> tuple[int, ...]:
-    """A label of so many attributes."""
+def label_values(where: str, values: Any, count: int, allowed: Sequence[int] = (-1, 0, 1)) -> tuple[int, ...]:
+    """The values of `count` attributes; UserError if they are something else."""
     if not isinstance(values, list) or len(values) != count or not all(type(value) is int and value in allowed for value in values):
         raise UserError(f"{where} has a label that is not {count} numbers, each one of {', '.join(map(str, allowed))}")
     return tuple(values)

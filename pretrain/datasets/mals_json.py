@@ -1,7 +1,7 @@
-"""MALS as its authors publish it: JSON lists of {image, caption, image_id, label} (`g_…_attrs.json`) and the pictures; and what
-`mals export --format mals-json` writes in the same form, a list a split.
+"""MALS as its authors publish it: JSON lists of {image, caption, image_id, label} (`g_…_attrs.json`) and the images; and the output of
+`mals export --format mals-json`, which has the same form with one list for each split.
 
-A million and a half rows: lists are read one after the other, as often as they are gone through.
+MALS has 1.5 million rows: lists are read one after the other, each time that the rows are iterated.
 """
 
 import re
@@ -11,71 +11,86 @@ from pathlib import Path
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.datasets.layout import About, Benchmark, Row, Size, entries, inside, labels, pictures, require
+from pretrain.datasets.layout import (
+    Benchmark,
+    BenchmarkInfo,
+    BenchmarkRow,
+    SplitSize,
+    find_image_folder,
+    label_values,
+    read_json_list,
+    relative_path,
+    require_names,
+)
 
-ABOUT = About(
+INFO = BenchmarkInfo(
     key="mals-json",
     name="MALS",
     folder="MALS",
-    sizes={"train": Size(1_510_330, None, 1_510_330)},
-    looked=("gene_attrs/g_*_attrs.json", "train.json"),
-    kind="Pictures of invented pedestrians by a diffusion model, with a caption by BLIP and 27 attributes from its words.",
+    sizes={"train": SplitSize(1_510_330, None, 1_510_330)},
+    annotation_files=("gene_attrs/g_*_attrs.json", "train.json"),
+    description="Images of invented pedestrians by a diffusion model, with a caption by BLIP and 27 attributes from its words.",
     terms="Research only; any commercial use is forbidden.",
     citation="S. Yang, Y. Zhou, Y. Wang, Y. Wu, L. Zhu, Z. Zheng: Towards Unified Text-based Person Retrieval: A Large-scale "
     "Multi-Attribute and Language Search Benchmark. ACM MM 2023.",
     url="https://github.com/Shuyu-XJTU/APTM",
     space="market1501",
-    captions="BLIP",
-    person=False,
+    caption_source="BLIP",
+    has_identities=False,
     synthetic=True,
 )
-SAMPLE = 5  # pictures of a list by which their folder is told
+SAMPLE = 5  # images of each list that are looked for to recognise their folder
 
 
 @dataclass(frozen=True)
-class Lists:
-    """The rows of several lists."""
+class ListedRows:
+    """The rows of several lists, read again in each iteration."""
 
     files: tuple[Path, ...]
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[BenchmarkRow]:
         for file in self.files:
-            yield from _rows(file)
+            yield from _read_rows(file)
 
 
 def read(folder: Path) -> Benchmark | None:
-    """The data set as it lies in `folder`, None where it does not."""
-    splits = _lists(folder)
+    """The data set in `folder`; None if it is not there."""
+    splits = _find_lists(folder)
     if not splits:
         return None
-    files = [file for lists in splits.values() for file in lists.files]
-    names = [inside(str(file), entry.get("image")) for file in files for entry in entries(file)[:SAMPLE]]
-    root = pictures(folder, ABOUT, files[0], names, ("", "images", "MALS", "images/MALS"))
-    return Benchmark(ABOUT, root, splits)
+    files = [file for rows in splits.values() for file in rows.files]
+    images = [relative_path(str(file), entry.get("image")) for file in files for entry in read_json_list(file)[:SAMPLE]]
+    return Benchmark(INFO, find_image_folder(folder, INFO, files[0], images, ("", "images", "MALS", "images/MALS")), splits)
 
 
-READERS: dict[str, tuple[About, Callable[[Path], Benchmark | None]]] = {ABOUT.key: (ABOUT, read)}
+READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {INFO.key: (INFO, read)}
 
 
-def _lists(folder: Path) -> dict[str, Lists]:
+def _find_lists(folder: Path) -> dict[str, ListedRows]:
     """Split -> its lists, in the order of the numbers in their names."""
-    for base in (folder / "gene_attrs", folder / "data" / "gene_attrs", folder, folder / "MALS", folder / "MALS" / "gene_attrs"):
-        if files := sorted(base.glob("g_*_attrs.json"), key=_natural):
-            return {"train": Lists(tuple(files))}
-    named = {split: folder / f"{split}.json" for split in ("train", "val", "test")}
-    return {split: Lists((file,)) for split, file in named.items() if file.is_file()}
+    for place in (folder / "gene_attrs", folder / "data" / "gene_attrs", folder, folder / "MALS", folder / "MALS" / "gene_attrs"):
+        if files := sorted(place.glob("g_*_attrs.json"), key=_numeric_key):
+            return {"train": ListedRows(tuple(files))}
+    exported = {split: folder / f"{split}.json" for split in ("train", "val", "test")}
+    return {split: ListedRows((file,)) for split, file in exported.items() if file.is_file()}
 
 
-def _natural(file: Path) -> list[tuple[int, str]]:
+def _numeric_key(file: Path) -> list[tuple[int, str]]:
+    """A sort key that puts "_2_" before "_10_"."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
 
-def _rows(file: Path) -> Iterator[Row]:
+def _read_rows(file: Path) -> Iterator[BenchmarkRow]:
     count = len(load_space("market1501").names)
-    for at, entry in enumerate(entries(file), 1):
-        where = f"{file}: object {at}"
-        require(where, entry, ("image", "caption", "image_id", "label"))
-        if not isinstance(entry["caption"], str):
+    for number, entry in enumerate(read_json_list(file), 1):
+        where = f"{file}: object {number}"
+        require_names(where, entry, ("image", "caption", "image_id", "label"))
+        caption = entry["caption"]
+        if not isinstance(caption, str):
             raise UserError(f"{where} has a caption that is no text")
-        said = (entry["caption"],) if entry["caption"].strip() else ()
-        yield Row(str(entry["image_id"]), inside(where, entry["image"]), said, labels=labels(where, entry["label"], count))
+        yield BenchmarkRow(
+            id=str(entry["image_id"]),
+            image=relative_path(where, entry["image"]),
+            captions=(caption,) if caption.strip() else (),
+            labels=label_values(where, entry["label"], count),
+        )

@@ -1,7 +1,7 @@
-"""PA-100K: pictures with 26 attributes, from `annotation.mat` as released or from APTM's lists; no captions, persons or cameras.
+"""PA-100K: images with 26 attributes, from `annotation.mat` as released or from APTM's lists; no captions, identities or cameras.
 
-The MAT file holds the names of the attributes, and for each split the names of its pictures and a matrix of zeros and ones; APTM's lists
-({image, label}) give the same 26 in the same order. They are the attributes of our space pa100k.
+The MAT file holds the names of the attributes, and for each split the names of its images and a matrix of zeros and ones. APTM's lists
+({image, label}) hold the same 26 values in the same order. They are the attributes of the space pa100k.
 """
 
 from collections.abc import Callable
@@ -12,24 +12,37 @@ import numpy as np
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.datasets.layout import About, Benchmark, Row, Size, bases, entries, first, inside, labels, matlab, pictures, require
+from pretrain.datasets.layout import (
+    Benchmark,
+    BenchmarkInfo,
+    BenchmarkRow,
+    SplitSize,
+    annotation_folders,
+    find_image_folder,
+    first_file,
+    label_values,
+    read_json_list,
+    read_matlab,
+    relative_path,
+    require_names,
+)
 
-ABOUT = About(
+INFO = BenchmarkInfo(
     key="pa100k",
     name="PA-100K",
     folder="pa100k",
-    sizes={"train": Size(80_000), "val": Size(10_000), "test": Size(10_000)},
-    looked=("annotation.mat", "annotation/annotation.mat", "PA100K_train.json, PA100K_val.json, PA100K_test.json"),
-    kind="Photographs of pedestrians by outdoor surveillance cameras with 26 attributes each.",
-    terms="Academic research; its authors' page names no licence, so ask them for anything else.",
+    sizes={"train": SplitSize(80_000), "val": SplitSize(10_000), "test": SplitSize(10_000)},
+    annotation_files=("annotation.mat", "annotation/annotation.mat", "PA100K_train.json, PA100K_val.json, PA100K_test.json"),
+    description="Photographs of pedestrians by outdoor surveillance cameras with 26 attributes each.",
+    terms="Academic research; the authors' page names no licence, so ask them about other uses.",
     citation="X. Liu, H. Zhao, M. Tian, L. Sheng, J. Shao, S. Yi, J. Yan, X. Wang: HydraPlus-Net: Attentive Deep Features for "
     "Pedestrian Analysis. ICCV 2017.",
     url="https://github.com/xh-liu/HydraPlus-Net",
     space="pa100k",
-    captions=None,
-    person=False,
+    caption_source=None,
+    has_identities=False,
 )
-NAMES = {  # as released -> in our space; both in the native order
+ATTRIBUTES = {  # name in annotation.mat -> name in the space pa100k; both in the released order
     "Female": "female",
     "AgeOver60": "age_over_60",
     "Age18-60": "age_18_to_60",
@@ -57,65 +70,66 @@ NAMES = {  # as released -> in our space; both in the native order
     "Skirt&Dress": "skirt_or_dress",
     "boots": "boots",
 }
-FOLDERS = ("data", "release_data", "release_data/release_data", "data/release_data/release_data", "data/release_data", "images", "")
+IMAGE_FOLDERS = ("data", "release_data", "release_data/release_data", "data/release_data/release_data", "data/release_data", "images", "")
 
 
 def read(folder: Path) -> Benchmark | None:
-    """The data set as it lies in `folder`, None where it does not."""
-    places = bases(folder, ABOUT)
-    annotation = first(base / "annotation.mat" for base in places)
+    """The benchmark in `folder`; None if it is not there."""
+    places = annotation_folders(folder, INFO)
+    annotation = first_file(place / "annotation.mat" for place in places)
     if annotation is not None:
-        splits = _released(annotation)
+        splits = _read_released(annotation)
     else:
-        found = {split: first(base / f"PA100K_{split}.json" for base in places) for split in ABOUT.sizes}
-        files = {split: file for split, file in found.items() if file is not None}
+        lists = {split: first_file(place / f"PA100K_{split}.json" for place in places) for split in INFO.sizes}
+        files = {split: file for split, file in lists.items() if file is not None}
         if not files:
             return None
-        splits, annotation = {split: _listed(file) for split, file in files.items()}, next(iter(files.values()))
-    names = [row.picture for rows in splits.values() for row in rows]
-    return Benchmark(ABOUT, pictures(folder, ABOUT, annotation, names, FOLDERS), splits)
+        splits, annotation = {split: _read_aptm_list(file) for split, file in files.items()}, next(iter(files.values()))
+    images = [row.image for rows in splits.values() for row in rows]
+    return Benchmark(INFO, find_image_folder(folder, INFO, annotation, images, IMAGE_FOLDERS), splits)
 
 
-READERS: dict[str, tuple[About, Callable[[Path], Benchmark | None]]] = {ABOUT.key: (ABOUT, read)}
+READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {INFO.key: (INFO, read)}
 
 
-def _released(file: Path) -> dict[str, list[Row]]:
-    parts = [f"{split}_{part}" for split in ABOUT.sizes for part in ("images_name", "label")]
-    found = matlab(file, "attributes", *parts)
-    order = _order(file, [str(name) for name in np.atleast_1d(found["attributes"])])
-    return {split: _split(file, split, found[f"{split}_images_name"], found[f"{split}_label"], order) for split in ABOUT.sizes}
+def _read_released(file: Path) -> dict[str, list[BenchmarkRow]]:
+    names = [f"{split}_{variable}" for split in INFO.sizes for variable in ("images_name", "label")]
+    variables = read_matlab(file, "attributes", *names)
+    order = _column_order(file, [str(name) for name in np.atleast_1d(variables["attributes"])])
+    return {split: _read_split(file, split, variables[f"{split}_images_name"], variables[f"{split}_label"], order) for split in INFO.sizes}
 
 
-def _order(file: Path, names: list[str]) -> list[int]:
-    """The column of each attribute of our space."""
-    if sorted(names) != sorted(NAMES):
-        odd = [name for name in names if name not in NAMES] or [name for name in NAMES if name not in names]
-        raise UserError(f"{file}: the attributes are {len(names)} and not the 26 of PA-100K ({odd[0] if odd else 'one is there twice'})")
-    told = [NAMES[name] for name in names]
-    return [told.index(name) for name in load_space("pa100k").names]
+def _column_order(file: Path, names: list[str]) -> list[int]:
+    """The column of each attribute of the space."""
+    if sorted(names) != sorted(ATTRIBUTES):
+        odd = [name for name in names if name not in ATTRIBUTES] or [name for name in ATTRIBUTES if name not in names]
+        raise UserError(f"{file}: the attributes are {len(names)} and not the 26 of PA-100K ({odd[0] if odd else 'a name comes twice'})")
+    columns = [ATTRIBUTES[name] for name in names]
+    return [columns.index(name) for name in load_space("pa100k").names]
 
 
-def _split(file: Path, split: str, pictures: Any, values: Any, order: list[int]) -> list[Row]:
-    names, matrix = [str(name) for name in np.atleast_1d(pictures)], np.atleast_2d(values)
+def _read_split(file: Path, split: str, images: Any, values: Any, order: list[int]) -> list[BenchmarkRow]:
+    names, matrix = [str(name) for name in np.atleast_1d(images)], np.atleast_2d(values)
     if not names or not matrix.size:
-        raise UserError(f"{file} lists no picture of the split {split}")
+        raise UserError(f"{file} lists no image of the split {split}")
     if matrix.shape != (len(names), len(order)):
-        raise UserError(f"{file}: {split}_label is {matrix.shape[0]} x {matrix.shape[1]}, where {len(names)} x {len(order)} are wanted")
+        raise UserError(f"{file}: {split}_label is {matrix.shape[0]} x {matrix.shape[1]}, where {len(names)} x {len(order)} is expected")
     if not np.isin(matrix, (0, 1)).all():
         raise UserError(f"{file}: {split}_label holds other values than 0 and 1")
-    rows = matrix.astype(np.int64)[:, order].tolist()
     where = f"{file}: {split}_images_name"
-    return [_row(inside(where, name), tuple(row)) for name, row in zip(names, rows, strict=True)]
+    rows = matrix.astype(np.int64)[:, order].tolist()
+    return [_row(relative_path(where, name), tuple(row)) for name, row in zip(names, rows, strict=True)]
 
 
-def _listed(file: Path) -> list[Row]:
-    found = []
-    for at, entry in enumerate(entries(file), 1):
-        where = f"{file}: object {at}"
-        require(where, entry, ("image", "label"))
-        found.append(_row(inside(where, entry["image"]), labels(where, entry["label"], len(NAMES), (0, 1))))
-    return found
+def _read_aptm_list(file: Path) -> list[BenchmarkRow]:
+    rows = []
+    for number, entry in enumerate(read_json_list(file), 1):
+        where = f"{file}: object {number}"
+        require_names(where, entry, ("image", "label"))
+        labels = label_values(where, entry["label"], len(ATTRIBUTES), (0, 1))
+        rows.append(_row(relative_path(where, entry["image"]), labels))
+    return rows
 
 
-def _row(picture: str, values: tuple[int, ...]) -> Row:
-    return Row(picture, picture, labels=values)
+def _row(image: str, labels: tuple[int, ...]) -> BenchmarkRow:
+    return BenchmarkRow(id=image, image=image, labels=labels)

@@ -8,7 +8,7 @@ import pytest
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.datasets.importing import bring
+from pretrain.datasets.importing import import_benchmark
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.trained_method import Trained, read
 from pretrain.zeroshot import markdown, zeroshot
@@ -25,7 +25,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Miniatures of four benchmarks, packed by `mals import`."""
     folder = tmp_path_factory.mktemp("sets")
     for name, make in MADE.items():
-        bring(name, make(folder / "raw" / name), str(folder / name))
+        import_benchmark(name, make(folder / "raw" / name), str(folder / name))
     return {name: str(folder / name) for name in MADE}
 
 
@@ -59,7 +59,7 @@ def test_pictures_with_neither_captions_nor_labels_are_refused(trained: Trained,
 
 def test_pictures_that_cannot_be_read_are_left_out_of_recognition(trained: Trained, sets: dict[str, str], tmp_path: Path) -> None:
     own = tmp_path / "own"
-    bring("pa100k", layouts.pa100k(tmp_path / "raw"), str(own))
+    import_benchmark("pa100k", layouts.pa100k(tmp_path / "raw"), str(own))
 
     def broken(table: pa.Table) -> pa.Table:
         rows = table.to_pylist()

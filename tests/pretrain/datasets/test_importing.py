@@ -22,7 +22,8 @@ from mals.errors import UserError
 from mals.grid.store import Store
 from pretrain.data.rows import ImageTextPairs
 from pretrain.datasets import READERS
-from pretrain.datasets.importing import bring
+from pretrain.datasets.contents import Count, SplitContents
+from pretrain.datasets.importing import import_benchmark
 from tests.conftest import Mals, environment
 from tests.pretrain.datasets import layouts
 from tests.small.cells import attribute_values, small_run
@@ -48,7 +49,7 @@ def packed(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     """Each of them imported."""
     folders = {name: tmp_path_factory.mktemp("packed") / name for name in sources}
     for name, folder in folders.items():
-        bring(name, sources[name], str(folder))
+        import_benchmark(name, sources[name], str(folder))
     return folders
 
 
@@ -130,22 +131,22 @@ def test_pairs_reads_attributes_where_there_are_no_captions(name: str, packed: d
 
 
 def test_the_table_tells_what_was_found_beside_what_is_expected(sources: dict[str, Path], tmp_path: Path) -> None:
-    told = bring("cuhk-pedes", sources["cuhk-pedes"], str(tmp_path / "out"))
-    assert told["splits"]["train"] == {
-        "images": {"found": 3, "expected": 34_054},
-        "persons": {"found": 2, "expected": 11_003},
-        "captions": {"found": 6, "expected": 68_126},
-        "missing": 0,
-        "unreadable": 0,
-        "without_caption": 0,
-    }
-    assert "val: 1 persons, where 1,000 are expected" in told["warnings"] and told["rows"] == told["packed"] == 5
+    report = import_benchmark("cuhk-pedes", sources["cuhk-pedes"], str(tmp_path / "out"))
+    assert report.contents.splits["train"] == SplitContents(
+        images=Count(3, 34_054),
+        identities=Count(2, 11_003),
+        captions=Count(6, 68_126),
+        missing=0,
+        unreadable=0,
+        without_caption=0,
+    )
+    assert "val: 1 identities, where 1,000 are expected" in report.contents.warnings and report.rows == report.packed == 5
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| train | 3 of 34,054 | 2 of 11,003 | 6 of 68,126 |" in card and '"a of b": a is the number in this folder' in card
 
 
 def test_the_expected_sizes_are_the_known_ones() -> None:
-    sizes = {name: {split: (s.images, s.persons, s.captions) for split, s in about.sizes.items()} for name, (about, _) in READERS.items()}
+    sizes = {name: {split: (s.images, s.identities, s.captions) for split, s in info.sizes.items()} for name, (info, _) in READERS.items()}
     assert sizes["icfg-pedes"] == {"train": (34_674, 3_102, 34_674), "test": (19_848, 1_000, 19_848)}
     assert sizes["rstpreid"] == {"train": (18_505, 3_701, 37_010), "val": (1_000, 200, 2_000), "test": (1_000, 200, 2_000)}
     assert {split: images for split, (images, *_) in sizes["pa100k"].items()} == {"train": 80_000, "val": 10_000, "test": 10_000}
@@ -156,11 +157,11 @@ def test_the_expected_sizes_are_the_known_ones() -> None:
 
 @pytest.mark.parametrize("name", list(MADE))
 def test_the_card_names_source_terms_and_columns_and_the_sums_hold(name: str, packed: dict[str, Path]) -> None:
-    found, about = files(packed[name]), READERS[name][0]
+    found, info = files(packed[name]), READERS[name][0]
     card = found["README.md"].decode()
-    assert "license: other\nlicense_name: research-only\n" in card and about.terms in card and about.citation in card and about.url in card
-    assert ("people in it are real" in card) is not about.synthetic
-    assert ("There are no captions" in card) is (about.captions is None) and ("## Attributes" in card) is (about.space is not None)
+    assert "license: other\nlicense_name: research-only\n" in card and info.terms in card and info.citation in card and info.url in card
+    assert ("people in it are real" in card) is not info.synthetic
+    assert ("There are no captions" in card) is (info.caption_source is None) and ("## Attributes" in card) is (info.space is not None)
     listed = dict(reversed(line.split("  ")) for line in found["SHA256SUMS"].decode().splitlines())
     wanted = {path: data for path, data in found.items() if path != "SHA256SUMS" and not path.startswith(".receipts/")}
     assert listed == {path: hashlib.sha256(data).hexdigest() for path, data in wanted.items()}
@@ -168,13 +169,13 @@ def test_the_card_names_source_terms_and_columns_and_the_sums_hold(name: str, pa
 
 def test_an_import_repeats_byte_for_byte_wherever_the_data_set_lies(packed: dict[str, Path], tmp_path: Path) -> None:
     for name, make in MADE.items():
-        bring(name, make(tmp_path / "elsewhere" / name), str(tmp_path / "again" / name))
+        import_benchmark(name, make(tmp_path / "elsewhere" / name), str(tmp_path / "again" / name))
         assert files(tmp_path / "again" / name) == files(packed[name])
         assert str(tmp_path).encode() not in b"".join(files(packed[name]).values())
 
 
 def test_rows_are_cut_into_files_and_row_groups(sources: dict[str, Path], tmp_path: Path) -> None:
-    bring("rstpreid", sources["rstpreid"], str(tmp_path / "out"), rows_per_file=3)
+    import_benchmark("rstpreid", sources["rstpreid"], str(tmp_path / "out"), rows_per_file=3)
     names = sorted(path.name for path in (tmp_path / "out" / "data").glob("train-*"))
     assert names == ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
     assert [pq.read_metadata(tmp_path / "out" / "data" / name).num_rows for name in names] == [3, 1]
@@ -187,25 +188,27 @@ def test_missing_and_unreadable_pictures_are_left_out_counted_and_named(tmp_path
     torn = source / "imgs" / "0001_c3_0001.jpg"
     torn.write_bytes(torn.read_bytes()[:-40])
     (source / "imgs" / "3701_c3_0001.jpg").write_bytes(b"")
-    told = bring("rstpreid", source, str(tmp_path / "out"))
-    assert told["missing"] == ["0000_c14_0000.jpg"] and [name.split(" (")[0] for name in told["unreadable"]] == [
-        *("0001_c3_0001.jpg", "3701_c3_0001.jpg")
-    ]
-    train, val = told["splits"]["train"], told["splits"]["val"]
-    assert (train["missing"], train["unreadable"], train["images"]["found"], train["persons"]["found"]) == (1, 1, 2, 2)
-    assert (val["missing"], val["unreadable"], val["images"]["found"]) == (0, 1, 1)
-    assert "pictures left out as missing: 1, such as 0000_c14_0000.jpg" in told["notes"]
+    report = import_benchmark("rstpreid", source, str(tmp_path / "out"))
+    assert report.contents.examples["missing"] == ["0000_c14_0000.jpg"] and [
+        name.split(" (")[0] for name in report.contents.examples["unreadable"]
+    ] == [*("0001_c3_0001.jpg", "3701_c3_0001.jpg")]
+    train, val = report.contents.splits["train"], report.contents.splits["val"]
+    assert (train.missing, train.unreadable, train.images.count, train.identities.count) == (1, 1, 2, 2)
+    assert (val.missing, val.unreadable, val.images.count) == (0, 1, 1)
+    assert "images left out as missing: 1, such as 0000_c14_0000.jpg" in report.contents.notes
     assert [row["id"] for row in rows(tmp_path / "out")] == ["0000_c3_0001.jpg", "0001_c14_0000.jpg"]
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "| split | images | persons | captions | missing | unreadable |" in card and len(ImageTextPairs.open([tmp_path / "out"])) == 2
+    assert "| split | images | identities | captions | missing | unreadable |" in card and len(ImageTextPairs.open([tmp_path / "out"])) == 2
 
 
 def test_only_the_first_twenty_missing_pictures_are_named(tmp_path: Path) -> None:
     source = layouts.mals(tmp_path / "mals", 40)
     for at in range(30):
         (source / "images" / "MALS" / "gene_crop" / "c_g_a_10" / f"{at}.jpg").unlink()
-    told = bring("mals-json", source, str(tmp_path / "out"))
-    assert told["splits"]["train"]["missing"] == 30 and told["missing"] == [f"gene_crop/c_g_a_10/{at}.jpg" for at in range(20)]
+    report = import_benchmark("mals-json", source, str(tmp_path / "out"))
+    assert report.contents.splits["train"].missing == 30 and report.contents.examples["missing"] == [
+        f"gene_crop/c_g_a_10/{at}.jpg" for at in range(20)
+    ]
 
 
 def test_a_picture_without_a_caption_is_left_out_where_there_should_be_one(tmp_path: Path) -> None:
@@ -213,18 +216,16 @@ def test_a_picture_without_a_caption_is_left_out_where_there_should_be_one(tmp_p
     found = json.loads((source / "reid_raw.json").read_text())
     found[0]["captions"] = ["", " "]
     layouts.written(source / "reid_raw.json", found)
-    told = bring("cuhk-pedes", source, str(tmp_path / "out"))
-    assert told["splits"]["train"]["without_caption"] == 1 and told["splits"]["train"]["images"]["found"] == 2
+    report = import_benchmark("cuhk-pedes", source, str(tmp_path / "out"))
+    assert report.contents.splits["train"].without_caption == 1 and report.contents.splits["train"].images.count == 2
 
 
 def test_a_split_without_any_picture_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     source = layouts.rstp(tmp_path / "rstp")
     for path in (source / "imgs").glob("3901_*"):
         path.unlink()
-    with pytest.raises(
-        UserError, match=r"the split test of RSTPReid would be empty: none of its 2 pictures is in .*imgs, such as 3901_c14"
-    ):
-        bring("rstpreid", source, str(tmp_path / "out"))
+    with pytest.raises(UserError, match=r"the split test of RSTPReid would be empty: none of its 2 images is in .*imgs, such as 3901_c14"):
+        import_benchmark("rstpreid", source, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -232,17 +233,17 @@ def test_a_split_of_which_no_picture_can_be_read_is_refused(tmp_path: Path) -> N
     source = layouts.rstp(tmp_path / "rstp")
     for path in (source / "imgs").glob("3701_*"):
         path.write_bytes(b"not a picture")
-    with pytest.raises(UserError, match="none of the 2 pictures of the split val of RSTPReid can be read"):
-        bring("rstpreid", source, str(tmp_path / "out"))
+    with pytest.raises(UserError, match="none of the 2 images of the split val of RSTPReid can be read"):
+        import_benchmark("rstpreid", source, str(tmp_path / "out"))
     assert not (tmp_path / "out" / "SHA256SUMS").exists()
 
 
 def test_a_list_that_is_missing_is_told_as_a_split_of_nothing(tmp_path: Path) -> None:
     source = layouts.cuhk_lists(tmp_path / "aptm")
     (source / "data" / "finetune" / "cuhk_val.json").unlink()
-    told = bring("cuhk-pedes", source, str(tmp_path / "out"))
-    assert told["splits"]["val"]["images"] == {"found": 0, "expected": 3_078}
-    assert "val: 0 images, where 3,078 are expected" in told["warnings"]
+    report = import_benchmark("cuhk-pedes", source, str(tmp_path / "out"))
+    assert report.contents.splits["val"].images == Count(0, 3_078)
+    assert "val: 0 images, where 3,078 are expected" in report.contents.warnings
 
 
 def test_pictures_that_came_later_are_packed_by_the_same_command(tmp_path: Path) -> None:
@@ -251,16 +252,16 @@ def test_pictures_that_came_later_are_packed_by_the_same_command(tmp_path: Path)
     kept = [path.read_bytes() for path in late]
     for path in late:
         path.unlink()
-    bring("rstpreid", source, str(tmp_path / "out"), rows_per_file=3)
+    import_benchmark("rstpreid", source, str(tmp_path / "out"), rows_per_file=3)
     for path, data in zip(late, kept, strict=True):
         path.write_bytes(data)
-    told = bring("rstpreid", source, str(tmp_path / "out"), rows_per_file=3)
-    assert told["packed"] == 4 and told["splits"]["train"]["missing"] == 0  # those of val and test are kept
-    bring("rstpreid", whole, str(tmp_path / "once"), rows_per_file=3)
+    report = import_benchmark("rstpreid", source, str(tmp_path / "out"), rows_per_file=3)
+    assert report.packed == 4 and report.contents.splits["train"].missing == 0  # those of val and test are kept
+    import_benchmark("rstpreid", whole, str(tmp_path / "once"), rows_per_file=3)
     assert files(tmp_path / "out") == files(tmp_path / "once")
     (source / "imgs" / "0000_c14_0000.jpg").unlink()
     (source / "imgs" / "0000_c3_0001.jpg").unlink()
-    bring("rstpreid", source, str(tmp_path / "out"), rows_per_file=3)
+    import_benchmark("rstpreid", source, str(tmp_path / "out"), rows_per_file=3)
     assert sorted(path.name for path in (tmp_path / "out" / "data").glob("train-*")) == ["train-00000-of-00001.parquet"]
 
 
@@ -293,18 +294,18 @@ def test_an_import_that_stopped_while_it_wrote_any_file_completes_to_the_same_by
 ) -> None:
     folder, source = str(tmp_path / "killed"), sources["rstpreid"]
     with killed_at(moment, monkeypatch), pytest.raises(Killed):
-        bring("rstpreid", source, folder, rows_per_file=3)
+        import_benchmark("rstpreid", source, folder, rows_per_file=3)
     assert not (tmp_path / "killed" / "SHA256SUMS").exists()
-    again = bring("rstpreid", source, folder, rows_per_file=3)
-    bring("rstpreid", source, str(tmp_path / "whole"), rows_per_file=3)
+    again = import_benchmark("rstpreid", source, folder, rows_per_file=3)
+    import_benchmark("rstpreid", source, str(tmp_path / "whole"), rows_per_file=3)
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
-    assert again["packed"] == [8, 8, 8, 5, 5, 4, 4, 2, 2, 0, 0][moment]
+    assert again.packed == [8, 8, 8, 5, 5, 4, 4, 2, 2, 0, 0][moment]
 
 
 def test_a_killed_import_completes_to_the_same_bytes(tmp_path: Path) -> None:
     source = layouts.mals(tmp_path / "mals", 400)
-    words = ("mals-json", source, tmp_path / "killed")
-    script = f"from pretrain.datasets.importing import bring\nbring({words[0]!r}, {str(source)!r}, {str(words[2])!r}, rows_per_file=40)\n"
+    script = "from pretrain.datasets.importing import import_benchmark\n"
+    script += f"import_benchmark('mals-json', {str(source)!r}, {str(tmp_path / 'killed')!r}, rows_per_file=40)\n"
     process = subprocess.Popen([sys.executable, "-c", script], env=environment(), start_new_session=True)
     while not list((tmp_path / "killed").glob(".receipts/*.json")):
         assert process.poll() is None
@@ -312,20 +313,20 @@ def test_a_killed_import_completes_to_the_same_bytes(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "SHA256SUMS").exists()
-    again = bring("mals-json", source, str(tmp_path / "killed"), rows_per_file=40)
-    bring("mals-json", source, str(tmp_path / "whole"), rows_per_file=40)
-    assert 0 < again["packed"] < 800 and files(tmp_path / "killed") == files(tmp_path / "whole")
+    again = import_benchmark("mals-json", source, str(tmp_path / "killed"), rows_per_file=40)
+    import_benchmark("mals-json", source, str(tmp_path / "whole"), rows_per_file=40)
+    assert 0 < again.packed < 800 and files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
 def test_a_finished_import_is_left_as_it_is_and_a_spoilt_file_is_made_again(sources: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    bring("cuhk-pedes", sources["cuhk-pedes"], str(folder))
+    import_benchmark("cuhk-pedes", sources["cuhk-pedes"], str(folder))
     before, times = files(folder), {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    assert bring("cuhk-pedes", sources["cuhk-pedes"], str(folder))["packed"] == 0
+    assert import_benchmark("cuhk-pedes", sources["cuhk-pedes"], str(folder)).packed == 0
     assert {path: path.stat().st_mtime_ns for path in times} == times
     spoilt = folder / "data/test-00000-of-00001.parquet"
     spoilt.write_bytes(spoilt.read_bytes()[:-1] + b"?")
-    assert bring("cuhk-pedes", sources["cuhk-pedes"], str(folder))["packed"] == 1 and files(folder) == before
+    assert import_benchmark("cuhk-pedes", sources["cuhk-pedes"], str(folder)).packed == 1 and files(folder) == before
 
 
 def test_a_folder_that_holds_something_else_is_refused_and_left_alone(
@@ -333,20 +334,20 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(
 ) -> None:
     before = files(packed["rstpreid"])
     with pytest.raises(UserError, match=r"holds another data set \(it differs in benchmark\)"):
-        bring("cuhk-pedes", sources["cuhk-pedes"], str(packed["rstpreid"]))
+        import_benchmark("cuhk-pedes", sources["cuhk-pedes"], str(packed["rstpreid"]))
     with pytest.raises(UserError, match="holds something else already"):
-        bring("cuhk-pedes", sources["cuhk-pedes"], str(sources["rstpreid"]))
+        import_benchmark("cuhk-pedes", sources["cuhk-pedes"], str(sources["rstpreid"]))
     assert files(packed["rstpreid"]) == before
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="is not a folder"):
-        bring("cuhk-pedes", sources["cuhk-pedes"], str(tmp_path / "file"))
+        import_benchmark("cuhk-pedes", sources["cuhk-pedes"], str(tmp_path / "file"))
 
 
 def test_what_mals_exports_comes_back(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run", 60, split={"train": 0.7, "test": 0.3})
     pack(run)
     export(run, str(tmp_path / "json"), "mals-json")
-    bring("mals-json", tmp_path / "json", str(tmp_path / "out"))
+    import_benchmark("mals-json", tmp_path / "json", str(tmp_path / "out"))
     for split in ("train", "test"):
         wanted, found = rows(tmp_path / "run" / "dataset", split), rows(tmp_path / "out", split)
         assert len(found) > 0
@@ -359,10 +360,10 @@ def test_the_command_prints_the_table_and_refuses_with_exit_code_two(mals: Mals,
     found = mals("import", "rstpreid", source, "--to", "out", "--json")
     assert found.returncode == 0, found.stderr
     told = json.loads(found.stdout)
-    assert told["splits"]["test"]["captions"] == {"found": 4, "expected": 2_000} and told["packed"] == 8
+    assert told["splits"]["test"]["captions"] == {"count": 4, "expected": 2_000} and told["packed"] == 8
     found = mals("import", "rstpreid", source, "--to", "out")
     lines = [line.split() for line in found.stdout.splitlines()]
-    assert found.returncode == 0 and lines[0] == ["split", "images", "persons", "captions"]
+    assert found.returncode == 0 and lines[0] == ["split", "images", "identities", "captions"]
     assert lines[1] == ["train", "4", "of", "18,505", "2", "of", "3,701", "8", "of", "37,010"]
     for words in (("cuhk-pedes", source), ("coco", source), ("rstpreid", tmp_path / "nowhere")):
         refused = mals("import", *words, "--to", "other")

@@ -9,18 +9,18 @@ from scipy.io import loadmat, savemat
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.datasets import READERS, find
-from pretrain.datasets.layout import Row
+from pretrain.datasets import READERS, open_benchmark
+from pretrain.datasets.layout import BenchmarkRow
 from tests.pretrain.datasets import layouts
 
 MARKET = load_space("market1501")
 
 
-def rows(name: str, folder: Path) -> dict[str, list[Row]]:
-    return {split: list(found) for split, found in find(name, folder).splits.items()}
+def rows(name: str, folder: Path) -> dict[str, list[BenchmarkRow]]:
+    return {split: list(found) for split, found in open_benchmark(name, folder).splits.items()}
 
 
-def told(row: Row) -> dict[str, str]:
+def told(row: BenchmarkRow) -> dict[str, str]:
     """The values of a row's attributes in market1501."""
     assert row.labels is not None
     return {name: MARKET.classes[name][value] for name, value in zip(MARKET.names, row.labels, strict=True)}
@@ -29,10 +29,10 @@ def told(row: Row) -> dict[str, str]:
 def test_cuhk_pedes_has_its_splits_several_captions_and_persons(tmp_path: Path) -> None:
     found = rows("cuhk-pedes", layouts.cuhk(tmp_path))
     assert {split: len(part) for split, part in found.items()} == {"train": 3, "val": 1, "test": 1}
-    assert [row.picture for row in found["train"]] == ["CUHK01/0363004.jpg", "cam_a/000_45.jpg", "train_query/p2_s3.jpg"]
+    assert [row.image for row in found["train"]] == ["CUHK01/0363004.jpg", "cam_a/000_45.jpg", "train_query/p2_s3.jpg"]
     assert [len(row.captions) for row in found["train"]] == [2, 3, 1]  # a blank caption says nothing
-    assert [row.person for row in found["train"]] == [1, 1, 2] and found["test"][0].person == 12004
-    assert all((tmp_path / "imgs" / row.picture).is_file() for part in found.values() for row in part)
+    assert [row.identity for row in found["train"]] == [1, 1, 2] and found["test"][0].identity == 12004
+    assert all((tmp_path / "imgs" / row.image).is_file() for part in found.values() for row in part)
     assert {row.camera for part in found.values() for row in part} == {None}
 
 
@@ -40,8 +40,8 @@ def test_cuhk_pedes_in_aptms_lists_is_the_same_data_set(tmp_path: Path) -> None:
     lists, released = rows("cuhk-pedes", layouts.cuhk_lists(tmp_path / "a")), rows("cuhk-pedes", layouts.cuhk(tmp_path / "b"))
     assert lists.keys() == released.keys()
     for split, part in released.items():
-        assert [(row.captions, row.person, f"imgs/{row.picture}") for row in part] == [
-            (row.captions, row.person, row.picture) for row in lists[split]
+        assert [(row.captions, row.identity, f"imgs/{row.image}") for row in part] == [
+            (row.captions, row.identity, row.image) for row in lists[split]
         ]
 
 
@@ -56,17 +56,17 @@ def test_icfg_pedes_has_one_caption_each_and_cameras_in_its_names(tmp_path: Path
     assert all(len(row.captions) == 1 for part in found.values() for row in part)
     assert [row.camera for row in found["train"]] == [1, 5, 1] and found["test"][0].camera == 14
     first, _, again = found["train"]
-    assert first.picture == again.picture and again.id == f"{first.id}#2" and first.captions != again.captions
+    assert first.image == again.image and again.id == f"{first.id}#2" and first.captions != again.captions
     (tmp_path / "ICFG-PEDES.json").rename(tmp_path / "ICFG_PEDES.json")  # as its authors' page calls it
     assert rows("icfg-pedes", tmp_path) == found
 
 
 def test_rstpreid_has_pictures_under_imgs_and_cameras_in_their_names(tmp_path: Path) -> None:
-    found = find("rstpreid", layouts.rstp(tmp_path))
-    assert found.pictures == tmp_path / "imgs"
+    found = open_benchmark("rstpreid", layouts.rstp(tmp_path))
+    assert found.image_folder == tmp_path / "imgs"
     first = next(iter(found.splits["train"]))
-    assert (first.picture, first.person, first.camera, first.captions) == ("0000_c14_0000.jpg", 0, 14, ("One of 0.", "Two of 0."))
-    assert {split: [row.person for row in part] for split, part in found.splits.items()} == {
+    assert (first.image, first.identity, first.camera, first.captions) == ("0000_c14_0000.jpg", 0, 14, ("One of 0.", "Two of 0."))
+    assert {split: [row.identity for row in part] for split, part in found.splits.items()} == {
         "train": [0, 0, 1, 1],
         "val": [3701] * 2,
         "test": [3901] * 2,
@@ -79,7 +79,7 @@ def test_pa100k_has_26_attributes_by_name_in_the_order_of_the_space(inner: str, 
     assert {split: len(part) for split, part in found.items()} == layouts.PA100K_SIZES
     every = [row for part in found.values() for row in part]
     assert [list(row.labels or ()) for row in every] == [layouts.pa100k_values(at) for at in range(10)]
-    assert every[-1].picture == "000010.jpg" and every[0].captions == () and every[0].person is None
+    assert every[-1].image == "000010.jpg" and every[0].captions == () and every[0].identity is None
 
 
 def test_pa100k_with_its_columns_in_another_order_is_the_same(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_market1501_turns_labels_that_count_from_one_into_the_space(tmp_path: Pa
     assert (said["gender"], said["age"], said["hair_length"], said["lower_type"]) == ("woman", "child", "long", "skirt")
     assert (said["sleeve_length"], said["lower_length"], said["hat"], said["backpack"]) == ("long", "long", "no", "no")
     assert said["upper_red"] == said["lower_pink"] == "yes" and said["upper_black"] == said["lower_brown"] == "no"
-    assert woman.labels == again.labels and (woman.person, woman.camera, again.camera) == (2, 1, 3)
+    assert woman.labels == again.labels and (woman.identity, woman.camera, again.camera) == (2, 1, 3)
     said = told(man)
     assert (said["gender"], said["age"], said["sleeve_length"], said["lower_length"]) == ("man", "adult", "short", "short")
     assert said["hat"] == said["backpack"] == said["upper_black"] == said["lower_brown"] == "yes" and said["bag"] == "no"
@@ -117,7 +117,7 @@ def test_market1501_reads_train_and_test_by_the_names_of_their_fields(tmp_path: 
     found = rows("market1501", tmp_path)
     for split in ("test", "query"):
         child, adult = found[split]
-        assert (child.person, adult.person) == (1, 3) and (child.extras, adult.extras) == ((0,), (3,))
+        assert (child.identity, adult.identity) == (1, 3) and (child.extras, adult.extras) == ((0,), (3,))
         first, second = told(child), told(adult)
         assert first["age"] == "child" and first["bag"] == first["upper_green"] == first["lower_gray"] == "yes" == second["handbag"]
         assert second["age"] == "adult" and second["upper_yellow"] == second["lower_green"] == "yes" and second["bag"] == "no"
@@ -125,11 +125,11 @@ def test_market1501_reads_train_and_test_by_the_names_of_their_fields(tmp_path: 
 
 
 def test_market1501_keeps_distractors_apart_and_leaves_junk_out(tmp_path: Path) -> None:
-    found = find("market1501", layouts.market(tmp_path))
+    found = open_benchmark("market1501", layouts.market(tmp_path))
     assert {split: len(list(part)) for split, part in found.splits.items()} == {"train": 3, "query": 2, "test": 2, "distractors": 1}
     (nobody,) = found.splits["distractors"]
-    assert (nobody.person, nobody.labels, nobody.camera) == (None, None, 6)
-    assert found.notes == ["pictures left out as neither good nor bad (-1): 1"]
+    assert (nobody.identity, nobody.labels, nobody.camera) == (None, None, 6)
+    assert found.notes == ["images left out as neither good nor bad (-1): 1"]
 
 
 def test_market1501_says_which_labels_it_does_not_know(tmp_path: Path) -> None:
@@ -138,56 +138,56 @@ def test_market1501_says_which_labels_it_does_not_know(tmp_path: Path) -> None:
     made["train"]["hat"][0, 0] = 3
     made["train"]["image_index"][0, 1] = "0008"
     savemat(tmp_path / "market_attribute.mat", {"market_attribute": made})
-    found = find("market1501", tmp_path)
+    found = open_benchmark("market1501", tmp_path)
     rows = list(found.splits["train"])
     assert rows[0].labels is not None and rows[0].labels[MARKET.names.index("hat")] == -1 and rows[2].labels is None
-    assert "pictures of persons whom market_attribute.mat does not name, their attributes unknown: 1" in found.notes
+    assert "images of identities that market_attribute.mat does not name, their attributes unknown: 1" in found.notes
     assert "values in market_attribute.mat that its authors do not describe, taken as unknown: 1" in found.notes
 
 
 def test_mals_is_read_list_after_list_as_often_as_it_is_gone_through(tmp_path: Path) -> None:
-    found = find("mals-json", layouts.mals(tmp_path)).splits["train"]
+    found = open_benchmark("mals-json", layouts.mals(tmp_path)).splits["train"]
     ids = [row.id for row in found]
     assert ids == [f"c_g_a_{number}_{at}" for number in (2, 10) for at in range(4)] == [row.id for row in found]
     row = next(iter(found))
-    assert row.captions == ("a person number 0 of 2",) and row.labels is not None and len(row.labels) == 27 and row.person is None
+    assert row.captions == ("a person number 0 of 2",) and row.labels is not None and len(row.labels) == 27 and row.identity is None
 
 
 def test_a_folder_that_holds_something_else_is_refused_with_what_was_looked_for_and_seen(tmp_path: Path) -> None:
     layouts.rstp(tmp_path / "rstp")
-    for name, (about, _) in READERS.items():
+    for name, (info, _) in READERS.items():
         if name == "rstpreid":
             continue
         with pytest.raises(UserError, match="does not hold") as refused:
-            find(name, tmp_path / "rstp")
+            open_benchmark(name, tmp_path / "rstp")
         text = str(refused.value)
-        assert about.looked[0] in text and "saw data_captions.json, imgs/; it looks like rstpreid" in text and "\n" not in text
+        assert info.annotation_files[0] in text and "saw data_captions.json, imgs/; it looks like rstpreid" in text and "\n" not in text
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"and saw nothing$"):
-        find("cuhk-pedes", tmp_path / "empty")
+        open_benchmark("cuhk-pedes", tmp_path / "empty")
     with pytest.raises(UserError, match="there is no folder"):
-        find("cuhk-pedes", tmp_path / "nowhere")
+        open_benchmark("cuhk-pedes", tmp_path / "nowhere")
     with pytest.raises(UserError, match="is a file; unpack it"):
-        find("rstpreid", tmp_path / "rstp" / "data_captions.json")
+        open_benchmark("rstpreid", tmp_path / "rstp" / "data_captions.json")
     with pytest.raises(UserError, match="there is no benchmark 'coco'; there are cuhk-pedes"):
-        find("coco", tmp_path)
+        open_benchmark("coco", tmp_path)
 
 
 def test_a_folder_without_its_pictures_is_refused_with_where_they_were_looked_for(tmp_path: Path) -> None:
     layouts.cuhk(tmp_path)
     (tmp_path / "imgs").rename(tmp_path / "pictures")
-    with pytest.raises(UserError, match=r"none of 5 pictures that reid_raw.json names .* looked for CUHK01/0363004.jpg in .*saw pictures/"):
-        find("cuhk-pedes", tmp_path)
+    with pytest.raises(UserError, match=r"none of 5 images that reid_raw.json names .* looked for CUHK01/0363004.jpg in .*saw pictures/"):
+        open_benchmark("cuhk-pedes", tmp_path)
 
 
 def test_market1501_without_its_attribute_file_is_refused(tmp_path: Path) -> None:
     layouts.market(tmp_path)
     (tmp_path / "market_attribute.mat").rename(tmp_path / "old.mat")
     with pytest.raises(UserError, match=r"no market_attribute.mat; put that of https://github.com/vana77"):
-        find("market1501", tmp_path)
+        open_benchmark("market1501", tmp_path)
     (tmp_path / "attribute").mkdir()
     (tmp_path / "old.mat").rename(tmp_path / "attribute" / "market_attribute.mat")
-    assert find("market1501", tmp_path)
+    assert open_benchmark("market1501", tmp_path)
 
 
 def entries(folder: Path, file: str) -> list[dict]:
@@ -200,13 +200,13 @@ def entries(folder: Path, file: str) -> list[dict]:
         (lambda found: found[0].pop("split"), "object 1 has no split, only captions, file_path"),
         (lambda found: found[0].update(split="dev"), "object 1 is of the split 'dev', not train, val, test"),
         (lambda found: found[1].pop("id"), "object 2 has no id"),
-        (lambda found: found[1].update(id="x7"), "object 2 has 'x7' as its person, not a whole number"),
+        (lambda found: found[1].update(id="x7"), "object 2 has 'x7' as its identity, not a whole number"),
         (lambda found: found[2].pop("captions"), "object 3 has no captions, only split"),
-        (lambda found: found[2].update(file_path="../../etc/passwd"), "no path in the folder of pictures"),
-        (lambda found: found[2].update(file_path="/etc/passwd"), "no path in the folder of pictures"),
-        (lambda found: found[2].pop("file_path"), "object 3 names the picture None"),
-        (lambda found: found.pop(3), "lists no picture of the split val"),
-        (lambda found: found.clear(), "is empty: it lists no picture"),
+        (lambda found: found[2].update(file_path="../../etc/passwd"), "no path in the image folder"),
+        (lambda found: found[2].update(file_path="/etc/passwd"), "no path in the image folder"),
+        (lambda found: found[2].pop("file_path"), "object 3 names the image None"),
+        (lambda found: found.pop(3), "lists no image of the split val"),
+        (lambda found: found.clear(), "is empty: it lists no image"),
         (lambda found: found.append("x"), "holds something else than a list of objects"),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_list_that_is_not_as_released_is_refused_with_its_place(change, words:
     change(found)
     layouts.written(tmp_path / "reid_raw.json", found)
     with pytest.raises(UserError, match=words) as refused:
-        find("cuhk-pedes", tmp_path)
+        open_benchmark("cuhk-pedes", tmp_path)
     assert "\n" not in str(refused.value)
 
 
@@ -228,21 +228,21 @@ def test_annotations_that_were_downloaded_in_part_are_refused(tmp_path: Path) ->
         path = make(tmp_path / name) / file
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         with pytest.raises(UserError, match="downloaded in part") as refused:
-            find(name, tmp_path / name)
+            open_benchmark(name, tmp_path / name)
         assert "\n" not in str(refused.value)
     (tmp_path / "rstpreid" / "data_captions.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="not UTF-8 text"):
-        find("rstpreid", tmp_path / "rstpreid")
+        open_benchmark("rstpreid", tmp_path / "rstpreid")
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda made: made.pop("val_label"), "annotation.mat has no val_label, only attributes"),
-        (lambda made: made.update(train_label=np.zeros((5, 25))), "train_label is 5 x 25, where 5 x 26 are wanted"),
+        (lambda made: made.update(train_label=np.zeros((5, 25))), "train_label is 5 x 25, where 5 x 26 is expected"),
         (lambda made: made.update(train_label=np.full((5, 26), 2)), "train_label holds other values than 0 and 1"),
         (lambda made: made.update(attributes=layouts._cells([*layouts.PA100K[1:], "Tie"])), r"not the 26 of PA-100K \(Tie\)"),
-        (lambda made: made.update(test_images_name=np.empty((0, 1), object)), "lists no picture of the split test"),
+        (lambda made: made.update(test_images_name=np.empty((0, 1), object)), "lists no image of the split test"),
     ],
 )
 def test_an_annotation_of_pa100k_that_is_not_as_released_is_refused(change, words: str, tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_an_annotation_of_pa100k_that_is_not_as_released_is_refused(change, word
     change(made)
     savemat(file, made)
     with pytest.raises(UserError, match=words):
-        find("pa100k", tmp_path)
+        open_benchmark("pa100k", tmp_path)
 
 
 def test_labels_that_are_no_labels_are_refused(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_labels_that_are_no_labels_are_refused(tmp_path: Path) -> None:
         found[1]["label"][0] = 2
         layouts.written(tmp_path / name / file, found)
         with pytest.raises(UserError, match=words):
-            [row for part in find(name, tmp_path / name).splits.values() for row in part]
+            [row for part in open_benchmark(name, tmp_path / name).splits.values() for row in part]
 
 
 def test_the_attribute_file_must_have_both_structs_and_all_fields(tmp_path: Path) -> None:
@@ -272,18 +272,18 @@ def test_the_attribute_file_must_have_both_structs_and_all_fields(tmp_path: Path
     del made["test"]["upgray"]
     savemat(tmp_path / "market_attribute.mat", {"market_attribute": made})
     with pytest.raises(UserError, match=r"market_attribute.test has no upgray, only age"):
-        find("market1501", tmp_path)
+        open_benchmark("market1501", tmp_path)
     savemat(tmp_path / "market_attribute.mat", {"market_attribute": {"train": made["train"]}})
     with pytest.raises(UserError, match="market_attribute has no test, only train"):
-        find("market1501", tmp_path)
+        open_benchmark("market1501", tmp_path)
     savemat(tmp_path / "market_attribute.mat", {"other": 1})
     with pytest.raises(UserError, match=r"market_attribute.mat has no market_attribute, only other"):
-        find("market1501", tmp_path)
+        open_benchmark("market1501", tmp_path)
 
 
 def test_a_folder_of_market1501_without_persons_is_refused(tmp_path: Path) -> None:
     layouts.market(tmp_path)
     for file in (tmp_path / "query").iterdir():
         file.unlink()
-    with pytest.raises(UserError, match="query holds no picture of a person"):
-        find("market1501", tmp_path)
+    with pytest.raises(UserError, match="query holds no image of a person"):
+        open_benchmark("market1501", tmp_path)

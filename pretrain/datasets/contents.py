@@ -1,0 +1,149 @@
+"""The contents of a benchmark, counted, and compared with the numbers that its authors state."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from mals.attributes import load_space
+from mals.dataset.receipts import FileReceipt
+from pretrain.datasets.layout import Benchmark, BenchmarkInfo, BenchmarkRow
+
+COUNTED = ("images", "identities", "captions")
+REASONS = ("missing", "unreadable", "without_caption")  # why an image is left out
+EXAMPLES = 20  # images that are named for each reason
+
+
+class LeftOut(TypedDict):
+    """Images that were left out for one reason."""
+
+    count: int
+    examples: list[str]  # the first ones
+
+
+class FileCounts(TypedDict):
+    """The counts of one Parquet file, in its receipt."""
+
+    captions: int
+    words: int  # of the captions
+    identities: list[int]
+    values: dict[str, list[int]]  # attribute -> rows with the first value, the second, unknown
+    left_out: dict[str, LeftOut]
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number and what the authors state; None if there is none, or they state none."""
+
+    count: int | None
+    expected: int | None
+
+    def __str__(self) -> str:
+        """The number, such as "34,054", or "34,050 of 34,054" if the authors state another one."""
+        if self.count is None:
+            return "–"
+        return f"{self.count:,}" if self.expected in (None, self.count) else f"{self.count:,} of {self.expected:,}"
+
+
+@dataclass(frozen=True)
+class SplitContents:
+    """The counts of one split."""
+
+    images: Count
+    identities: Count
+    captions: Count
+    missing: int  # images left out, by reason
+    unreadable: int
+    without_caption: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The counts of a benchmark."""
+
+    splits: dict[str, SplitContents]
+    examples: dict[str, list[str]]  # reason -> the first images that were left out for it
+    warnings: list[str]  # sentences about counts that differ from the authors'
+    notes: list[str]  # sentences about irregularities
+
+
+@dataclass
+class SplitSurvey:
+    """A split's list before any image is read."""
+
+    complete: bytearray = field(default_factory=bytearray)  # for each row, 1 if its image exists and it has what it needs
+    rows: int = 0  # complete ones
+    digests: list[str] = field(default_factory=list)  # for each file to write, a hash of its rows
+    left_out: dict[str, LeftOut] = field(default_factory=lambda: nothing_left_out())
+
+
+def nothing_left_out() -> dict[str, LeftOut]:
+    return {reason: {"count": 0, "examples": []} for reason in REASONS}
+
+
+def leave_out(left_out: dict[str, LeftOut], reason: str, image: str) -> None:
+    """Count an image that is left out."""
+    left_out[reason]["count"] += 1
+    if len(left_out[reason]["examples"]) < EXAMPLES:
+        left_out[reason]["examples"].append(image)
+
+
+def empty_counts(info: BenchmarkInfo) -> FileCounts:
+    values = {name: [0, 0, 0] for name in load_space(info.space).names} if info.space else {}
+    return {"captions": 0, "words": 0, "identities": [], "values": values, "left_out": nothing_left_out()}
+
+
+def count_row(counts: FileCounts, row: BenchmarkRow, attributes: Sequence[str]) -> None:
+    """Add one row, except its identity."""
+    counts["captions"] += len(row.captions)
+    counts["words"] += sum(len(caption.split()) for caption in row.captions)
+    for name, value in zip(attributes, row.labels or (-1,) * len(attributes), strict=True):
+        counts["values"][name][value] += 1  # -1, unknown, is the last one
+
+
+def compare(benchmark: Benchmark, surveys: Mapping[str, SplitSurvey], receipts: Sequence[FileReceipt]) -> Contents:
+    """Counts of all splits, those included that the authors state and the folder lacks."""
+    info = benchmark.info
+    splits: dict[str, SplitContents] = {}
+    examples: dict[str, list[str]] = {reason: [] for reason in REASONS}
+    warnings, notes = [], list(benchmark.notes)
+    for split in (*info.sizes, *(split for split in surveys if split not in info.sizes)):
+        files = [receipt for receipt in receipts if receipt.split == split]
+        left_out = [file.counts["left_out"] for file in files] + ([surveys[split].left_out] if split in surveys else [])
+        contents = splits[split] = _split_contents(info, split, files, left_out)
+        for reason in REASONS:
+            examples[reason] += [image for images in left_out for image in images[reason]["examples"]]
+        for name in COUNTED:
+            count = getattr(contents, name)
+            if None not in (count.count, count.expected) and count.count != count.expected:
+                warnings.append(f"{split}: {count.count:,} {name}, where {count.expected:,} are expected")
+    for reason in REASONS:
+        if total := sum(getattr(contents, reason) for contents in splits.values()):
+            notes.append(f"images left out as {reason.replace('_', ' ')}: {total:,}, such as {examples[reason][0]}")
+    return Contents(splits, {reason: images[:EXAMPLES] for reason, images in examples.items()}, warnings, notes)
+
+
+def _split_contents(
+    info: BenchmarkInfo, split: str, files: Sequence[FileReceipt], left_out: Sequence[Mapping[str, LeftOut]]
+) -> SplitContents:
+    size = info.sizes.get(split)
+    identities = len({identity for file in files for identity in file.counts["identities"]})
+    captions = sum(file.counts["captions"] for file in files)
+    missing, unreadable, without_caption = (sum(images[reason]["count"] for images in left_out) for reason in REASONS)
+    return SplitContents(
+        images=Count(sum(file.rows for file in files), size.images if size else None),
+        identities=Count(identities if info.has_identities else None, size.identities if size else None),
+        captions=Count(captions if info.caption_source else None, size.captions if size else None),
+        missing=missing,
+        unreadable=unreadable,
+        without_caption=without_caption,
+    )
+
+
+def table(contents: Contents) -> list[list[str]]:
+    """The counts as a table: a head, and a row for each split."""
+    reasons = [reason for reason in REASONS if any(getattr(split, reason) for split in contents.splits.values())]
+    rows = [["split", *COUNTED, *(reason.replace("_", " ") for reason in reasons)]]
+    for name, split in contents.splits.items():
+        counts = [str(getattr(split, count)) for count in COUNTED]
+        rows.append([name, *counts, *(f"{getattr(split, reason):,}" for reason in reasons)])
+    return rows
