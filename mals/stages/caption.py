@@ -1,12 +1,13 @@
-"""The caption stage: what each captioner says of the crop.
+"""Stage `caption`: what each captioner of the settings writes about the crop.
 
-Every captioner of the settings gives one text; `caption`, the one to train on, is the first one's. Repetitions are scored, and collapsed
-unless the settings say otherwise; the raw text stays.
+`caption`, the text to train on, is the first captioner's. Repetitions are scored, and collapsed unless the settings turn that off; the raw
+text is kept. A captioner's backend is mals/stages/blip.py or mals/stages/vlm.py.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -16,10 +17,10 @@ from mals.device import hush
 from mals.errors import UserError
 from mals.grid.stage import Resources, Stage, answer, describe, row_seed
 from mals.models import ResolvedModel, find
-from mals.stages.captioners import Speaker, load
+from mals.stages.measures import decode
 from mals.stages.repetition import collapse, repetition
 
-SAID = pa.struct(
+CAPTION = pa.struct(
     [
         ("text", pa.string()),
         ("raw", pa.string()),
@@ -29,16 +30,24 @@ SAID = pa.struct(
         ("repetition", pa.float32()),  # share of the raw text's words
     ]
 )
-ADDS = pa.schema([("caption", pa.string()), ("captions", pa.list_(SAID))])
-Said = dict[str, Any]
+ADDS = pa.schema([("caption", pa.string()), ("captions", pa.list_(CAPTION))])
+
+
+class CaptionModel(Protocol):
+    """A loaded captioner."""
+
+    def caption(self, images: Sequence[Any], seeds: Sequence[int]) -> list[str]:
+        """One raw text per image [H, W, 3] uint8, "" if the model wrote nothing; a row's sampled words depend on its own seed alone."""
+        ...
 
 
 def stage(config: Config) -> Stage:
+    """The stage with the settings of `config`; loads nothing."""
     return Caption(config.caption, config.seed)
 
 
 class Caption:
-    """The stage of this module."""
+    """Captions of the crops, by every captioner of the settings."""
 
     name = "caption"
     version = 1
@@ -49,69 +58,70 @@ class Caption:
     def __init__(self, settings: Settings, seed: int):
         for captioner in settings.captioners:
             if captioner.sample and captioner.beams > 1:
-                raise UserError(f"the captioner {captioner.model} is to sample and to use {captioner.beams} beams; choose one")
+                raise UserError(f"the captioner {captioner.model} is set to sample and to use {captioner.beams} beams; choose one")
         self.settings, self.seed = settings, seed
         self.batch = max(captioner.batch for captioner in settings.captioners)
-        self.speakers: list[Speaker] = []
-
-    def found(self) -> list[ResolvedModel]:
-        """The captioners on this disk; raises ModelMissing, and UserError where a model's own files say that it is of another class."""
-        models = [find(captioner.model, captioner.revision, "captioner") for captioner in self.settings.captioners]
-        for captioner, model in zip(self.settings.captioners, models, strict=True):
-            refuse_other_class(captioner, model)
-        return models
+        self.resolved: list[ResolvedModel] = []
+        self.models: list[CaptionModel] = []
 
     def params(self) -> dict[str, Any]:
-        captioners = [_params(captioner, found) for captioner, found in zip(self.settings.captioners, self.found(), strict=True)]
+        captioners = [_params(captioner, model) for captioner, model in zip(self.settings.captioners, self._resolve(), strict=True)]
         sampled = any(captioner.sample for captioner in self.settings.captioners)
         return {"captioners": captioners, "collapse": self.settings.collapse, "seed": self.seed if sampled else None}
 
     def setup(self) -> None:
         hush("transformers")
-        self.models = self.found()
-        self.speakers = [load(captioner, found) for captioner, found in zip(self.settings.captioners, self.models, strict=True)]
+        self.resolved = self._resolve()
+        self.models = [_load(captioner, model) for captioner, model in zip(self.settings.captioners, self.resolved, strict=True)]
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         ids = batch["id"].to_pylist()
-        pictures, errors = zip(*[_read(crop) for crop in batch["crop"]], strict=True)
+        images, errors = zip(*[_read(crop) for crop in batch["crop"]], strict=True)
         readable = [row for row, error in enumerate(errors) if error is None]
-        said: list[list[Said]] = [[] for _ in ids]
+        captions: list[list[dict[str, Any]]] = [[] for _ in ids]
         if readable:
-            # Rows that cannot be read give their places to one that can, so that shapes stay constant.
+            # A readable row takes the place of each row that cannot be read, so that shapes stay constant.
             rows = [row if errors[row] is None else readable[0] for row in range(len(ids))]
             for number, captioner in enumerate(self.settings.captioners):
-                texts = self._say(number, captioner, [pictures[row] for row in rows], [ids[row] for row in rows])
+                texts = self._texts(number, captioner, [images[row] for row in rows], [ids[row] for row in rows])
                 for row in readable:
-                    said[row].append(self._entry(number, captioner, texts[row]))
-        captions = [entries[0]["text"] if entries else None for entries in said]
-        reject = [["empty_caption"] if entries and not entries[0]["text"] else None for entries in said]
-        return answer(ADDS, {"caption": captions, "captions": [entries or None for entries in said]}, reject, errors)
+                    captions[row].append(self._entry(number, captioner, texts[row]))
+        first = [entries[0]["text"] if entries else None for entries in captions]
+        reject = [["empty_caption"] if entries and not entries[0]["text"] else None for entries in captions]
+        return answer(ADDS, {"caption": first, "captions": [entries or None for entries in captions]}, reject, errors)
 
-    def _say(self, number: int, captioner: Captioner, pictures: list[Any], ids: list[str]) -> list[str]:
-        """One captioner's raw texts, in batches of its own size; a halved batch of the stage halves them too."""
+    def _resolve(self) -> list[ResolvedModel]:
+        """The captioners on this disk; raises ModelMissing, or UserError if a model's files name another class than its backend takes."""
+        models = [find(captioner.model, captioner.revision, "captioner") for captioner in self.settings.captioners]
+        for captioner, model in zip(self.settings.captioners, models, strict=True):
+            refuse_other_class(captioner, model)
+        return models
+
+    def _texts(self, number: int, captioner: Captioner, images: list[Any], ids: list[str]) -> list[str]:
+        """One captioner's raw texts, in batches of its own size; if the stage's batch was halved, so are these."""
         size = max(1, captioner.batch * len(ids) // self.batch)
         texts: list[str] = []
-        for at in range(0, len(ids), size):
-            rows = list(range(at, min(at + size, len(ids))))
-            padded = rows + [at] * (size - len(rows))
+        for start in range(0, len(ids), size):
+            rows = list(range(start, min(start + size, len(ids))))
+            padded = rows + [start] * (size - len(rows))
             seeds = [row_seed(self.seed, ids[row], f"caption/{number}") for row in padded]
-            texts += self.speakers[number].say([pictures[row] for row in padded], seeds)[: len(rows)]
+            texts += self.models[number].caption([images[row] for row in padded], seeds)[: len(rows)]
         return texts
 
-    def _entry(self, number: int, captioner: Captioner, raw: str) -> Said:
-        found = self.models[number]
+    def _entry(self, number: int, captioner: Captioner, raw: str) -> dict[str, Any]:
+        model = self.resolved[number]
         return {
             "text": collapse(raw) if self.settings.collapse else " ".join(raw.split()),
             "raw": raw,
-            "model": found.name,
-            "revision": found.revision,
+            "model": model.name,
+            "revision": model.revision,
             "prompt": captioner.prompt,
             "repetition": repetition(raw),
         }
 
 
 def refuse_other_class(captioner: Captioner, model: ResolvedModel) -> None:
-    """UserError where the files of a model name a class that its backend does not take; no weights are read."""
+    """Raise UserError if the files of a model name a class that its backend does not take; no weights are read."""
     folder = Path(model.path)
     config = _json(folder / "config.json")
     kind = next(iter(config.get("architectures") or []), _json(folder / "model_index.json").get("_class_name", "model without a class"))
@@ -122,7 +132,8 @@ def refuse_other_class(captioner: Captioner, model: ResolvedModel) -> None:
         )
     if captioner.backend == "vlm" and not _has_chat_template(folder):
         raise UserError(
-            f"the captioner {model.name} is a {kind} and has no chat template, so it cannot be asked; is it for the backend blip?"
+            f"the captioner {model.name} is a {kind} and has no chat template, which the backend vlm needs; "
+            "for a BLIP set its backend to blip"
         )
 
 
@@ -136,16 +147,21 @@ def _json(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def _params(captioner: Captioner, found: ResolvedModel) -> dict[str, Any]:
-    """What one captioner's texts depend on; how it draws words does not matter while it draws none."""
-    idle = {"batch", "model", "revision"} | (set() if captioner.sample else {"temperature", "top_p"})
-    return captioner.model_dump(mode="json", exclude=idle) | {"model": found.name, "revision": found.revision}
+def _params(captioner: Captioner, model: ResolvedModel) -> dict[str, Any]:
+    """The settings that one captioner's texts depend on; those of sampling only if it samples."""
+    unused = {"batch", "model", "revision"} | (set() if captioner.sample else {"temperature", "top_p"})
+    return captioner.model_dump(mode="json", exclude=unused) | {"model": model.name, "revision": model.revision}
+
+
+def _load(captioner: Captioner, model: ResolvedModel) -> CaptionModel:
+    from mals.stages.blip import Blip
+    from mals.stages.vlm import Vlm
+
+    return Blip(captioner, model) if captioner.backend == "blip" else Vlm(captioner, model)
 
 
 def _read(crop: pa.BinaryScalar) -> tuple[Any, str | None]:
     """The crop [H, W, 3] uint8, or why it cannot be read."""
-    from mals.stages.measures import decode
-
     try:
         return decode(crop.as_buffer()), None
     except (OSError, ValueError, SyntaxError) as error:

@@ -1,16 +1,16 @@
-"""Stage `crop`: who is in a picture, and the one person cut out of it, no pixel resized.
+"""Stage `crop`: counts the persons in an image and cuts one out; no pixel is resized.
 
-People: of the candidates that the estimator gives, those count who show at least half of `min_keypoints` (a hand at the border is nobody),
-and of them the one with the highest sum of keypoint scores is cut out. The cut is the box around the visible keypoints, widened by what of
-a body lies outside its joints and by the margin, clipped to the picture.
+A candidate of the estimator counts as a person if at least half of `min_keypoints` are visible (a hand at the border does not). The person
+with the highest sum of keypoint scores is cut out. The crop is the box around the visible keypoints, extended by the parts of a body that
+lie outside its joints and by the margin, and clipped to the image. Reasons to refuse:
 
-    no_person        nobody counts; then nothing else is judged
-    several_persons  more count than `persons` allows
-    few_keypoints    the person shows fewer points than `min_keypoints`, or too few of the head or the hips
-    small_crop       the cut's shorter side is under `min_side`
-    bad_aspect       its height / width is under `min_aspect` or over `max_aspect`
+    no_person        no candidate counts; then no other rule is applied
+    several_persons  more persons than `persons` allows
+    few_keypoints    fewer visible keypoints than `min_keypoints`, or too few of the head or the hips
+    small_crop       the crop's shorter side is under `min_side`
+    bad_aspect       the crop's height / width is under `min_aspect` or over `max_aspect`
 
-A refused row keeps its numbers (those of the best candidate where nobody counts), and has no cut.
+A refused row keeps its numbers (those of the best candidate if none counts), and has no crop.
 """
 
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ from mals.grid.stage import Resources, answer
 from mals.stages.generate import QUALITY, jpeg
 from mals.stages.pose import ANKLES, HEAD, HIPS, Estimator, Person, visible
 
-# Of a standing body, eyes to ankles are 0.897 of the stature, 0.064 lie above the eyes and 0.039 under the ankles (Drillis & Contini 1966).
-# As shares of the keypoints' height: what the joints leave out, so that the margin is a margin for both ends.
+# Of a standing body's stature, eyes to ankles are 0.897, 0.064 lie above the eyes and 0.039 under the ankles (Drillis & Contini 1966).
+# As shares of the keypoints' height: the parts beyond the joints, so that the margin is added beyond the body and not beyond the joints.
 CROWN = 0.064 / 0.897
 SOLE = 0.039 / 0.897
 
@@ -39,27 +39,27 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What there is to say of one picture; None for what is not known."""
+class Judgement:
+    """The persons in one image, the crop, and every reason to refuse it."""
 
-    persons: int
-    person: Person | None
-    person_box: list[float] | None  # x0, y0, x1, y1
-    crop_box: Box | None
+    persons: int  # candidates that count
+    person: Person | None  # the best of them, or the best candidate if none counts; None if there is no candidate
+    person_box: list[float] | None  # x0, y0, x1, y1 in pixels; None without a detector's box and visible keypoints
+    crop_box: Box | None  # None without visible keypoints
     reject: list[str]
 
 
 class Crop:
-    """See the module's docstring."""
+    """Keypoints, person count and crop of each image."""
 
     name = "crop"
     version = 1
     needs = ("image",)
     adds = pa.schema(
         [
-            ("persons", pa.int32()),  # who count
+            ("persons", pa.int32()),  # candidates that count
             ("person_score", pa.float32()),  # see mals.stages.pose.Person
-            ("keypoints", pa.list_(pa.list_(pa.float32(), 3), 17)),  # COCO's; x, y in pixels of the generated picture, and score
+            ("keypoints", pa.list_(pa.list_(pa.float32(), 3), 17)),  # COCO's; x, y in pixels of the generated image, and score
             ("person_box", pa.list_(pa.float32(), 4)),  # x0, y0, x1, y1: the detector's, or around the visible keypoints
             ("crop_box", pa.list_(pa.int32(), 4)),  # x0, y0, x1, y1, the ends exclusive
             ("crop", pa.binary()),
@@ -75,10 +75,10 @@ class Crop:
         self._estimator: Estimator | None = None
 
     def params(self) -> dict[str, Any]:
-        kept = self.config.model_dump(mode="json", exclude={"batch", "model", "revision", "detector", "detector_revision"})
+        params = self.config.model_dump(mode="json", exclude={"batch", "model", "revision", "detector", "detector_revision"})
         pose, detector = self._pose(), self._detector()
-        kept |= {"model": pose.name, "revision": pose.revision, "jpeg_quality": QUALITY}
-        return kept | {"detector": detector.name if detector else "none", "detector_revision": detector.revision if detector else None}
+        params |= {"model": pose.name, "revision": pose.revision, "jpeg_quality": QUALITY}
+        return params | {"detector": detector.name if detector else "none", "detector_revision": detector.revision if detector else None}
 
     def setup(self) -> None:
         from mals.stages.openpose import OpenPose
@@ -91,31 +91,31 @@ class Crop:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         assert self._estimator is not None, "setup comes first"
-        pictures: list[np.ndarray | None] = []
+        images: list[np.ndarray | None] = []
         errors: list[str | None] = []
-        for image in batch["image"].to_pylist():
+        for data in batch["image"].to_pylist():
             try:
-                pictures.append(decode(image))
+                images.append(decode(data))
                 errors.append(None)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's, for what it cannot read
-                pictures.append(None)
-                errors.append(f"{type(error).__name__}: cannot read the picture")  # its text may hold an address, new each time
-        blank = np.zeros((64, 32, 3), np.uint8)  # in place of what cannot be read: a batch keeps its size
-        found = self._estimator.people([blank if picture is None else picture for picture in pictures])
-        rows = [{} if picture is None else self._row(picture, people) for picture, people in zip(pictures, found, strict=True)]
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
+                images.append(None)
+                errors.append(f"{type(error).__name__}: cannot read the image")  # not the error's text: it may hold a memory address
+        blank = np.zeros((64, 32, 3), np.uint8)  # takes the place of an unreadable image, so that the batch keeps its size
+        people = self._estimator.people([blank if image is None else image for image in images])
+        rows = [{} if image is None else self._row(image, persons) for image, persons in zip(images, people, strict=True)]
         return answer(self.adds, {field.name: [row.get(field.name) for row in rows] for field in self.adds}, _reasons(rows), errors)
 
-    def _row(self, picture: np.ndarray, people: list[Person]) -> dict[str, Any]:
-        height, width = picture.shape[:2]
-        judged = judge(people, width, height, self.config)
-        row: dict[str, Any] = {"persons": judged.persons, "reject": judged.reject, "person_box": judged.person_box}
-        if judged.person:
-            row |= {"person_score": judged.person.score, "keypoints": judged.person.keypoints.tolist()}
-        if judged.crop_box:
-            x0, y0, x1, y1 = judged.crop_box
-            row |= {"crop_box": judged.crop_box, "crop_width": x1 - x0, "crop_height": y1 - y0}
-            if not judged.reject:
-                row["crop"] = jpeg(np.ascontiguousarray(picture[y0:y1, x0:x1]))
+    def _row(self, image: np.ndarray, people: list[Person]) -> dict[str, Any]:
+        height, width = image.shape[:2]
+        judgement = judge(people, width, height, self.config)
+        row: dict[str, Any] = {"persons": judgement.persons, "reject": judgement.reject, "person_box": judgement.person_box}
+        if judgement.person:
+            row |= {"person_score": judgement.person.score, "keypoints": judgement.person.keypoints.tolist()}
+        if judgement.crop_box:
+            x0, y0, x1, y1 = judgement.crop_box
+            row |= {"crop_box": judgement.crop_box, "crop_width": x1 - x0, "crop_height": y1 - y0}
+            if not judgement.reject:
+                row["crop"] = jpeg(np.ascontiguousarray(image[y0:y1, x0:x1]))
         return row
 
     def _pose(self) -> models.ResolvedModel:
@@ -128,35 +128,37 @@ class Crop:
 
 
 def stage(config: Config) -> Crop:
-    """The stage as the config wants it; loads nothing."""
-    chosen = config.crop
-    if chosen.backend == "openpose" and chosen.detector != "none":
-        raise UserError(f"crop.detector = {chosen.detector} is of no use to crop.backend = openpose, which finds people by itself")
-    if chosen.min_aspect > chosen.max_aspect:
-        raise UserError(f"crop.min_aspect = {chosen.min_aspect:g} is over crop.max_aspect = {chosen.max_aspect:g}: no crop could pass")
-    return Crop(chosen)
+    """The stage with the settings of `config`; loads nothing."""
+    section = config.crop
+    if section.backend == "openpose" and section.detector != "none":
+        raise UserError(
+            f"crop.detector = {section.detector} has no effect: crop.backend = openpose finds people by itself; set crop.detector = none"
+        )
+    if section.min_aspect > section.max_aspect:
+        raise UserError(f"crop.min_aspect = {section.min_aspect:g} is over crop.max_aspect = {section.max_aspect:g}: no crop could pass")
+    return Crop(section)
 
 
 def decode(image: bytes) -> np.ndarray:
-    """[H, W, 3] uint8, red first; raises what Pillow does."""
+    """An encoded image as [H, W, 3] uint8, RGB; raises what Pillow raises."""
     with Image.open(BytesIO(image)) as opened:
-        return np.array(opened.convert("RGB"))  # a copy: torch wants to be able to write
+        return np.array(opened.convert("RGB"))  # a copy, because torch needs a writable array
 
 
-def judge(people: list[Person], width: int, height: int, config: settings.Crop) -> Judged:
-    """Who is in a picture of width x height, where to cut, and every rule that refuses it."""
+def judge(people: list[Person], width: int, height: int, config: settings.Crop) -> Judgement:
+    """The persons in an image of width x height, its crop, and every rule that refuses it."""
     if not people:
-        return Judged(0, None, None, None, ["no_person"])
+        return Judgement(0, None, None, None, ["no_person"])
     counted = [person for person in people if 2 * visible(person.keypoints, config.score).sum() >= config.min_keypoints]
-    person = max(counted or people, key=lambda one: float(one.keypoints[:, 2].sum()))
+    person = max(counted or people, key=lambda candidate: float(candidate.keypoints[:, 2].sum()))
     seen = visible(person.keypoints, config.score)
     box = crop_box(person.keypoints, seen, config.margin, width, height) if seen.any() else None
     reject = refusals(seen, box, len(counted), config) if counted and box else ["no_person"]
-    return Judged(len(counted), person, person_box(person, seen, width, height), box, reject)
+    return Judgement(len(counted), person, person_box(person, seen, width, height), box, reject)
 
 
 def refusals(seen: np.ndarray, box: Box, persons: int, config: settings.Crop) -> list[str]:
-    """Every rule that refuses a picture of which `seen` [17] keypoints are visible and `box` is cut out, in the docstring's order."""
+    """Every rule that refuses a crop `box` with the visible keypoints `seen` [17], in the order of the module's docstring."""
     width, height = box[2] - box[0], box[3] - box[1]
     rules = {
         "several_persons": persons > config.persons,
@@ -168,7 +170,7 @@ def refusals(seen: np.ndarray, box: Box, persons: int, config: settings.Crop) ->
 
 
 def person_box(person: Person, seen: np.ndarray, width: int, height: int) -> list[float] | None:
-    """x0, y0, x1, y1: the detector's box, else around the visible keypoints, within the picture; None where there is neither."""
+    """x0, y0, x1, y1: the detector's box, or the box around the visible keypoints within the image; None if there is neither."""
     if person.box is not None:
         return [float(value) for value in person.box]
     if not seen.any():
@@ -178,10 +180,11 @@ def person_box(person: Person, seen: np.ndarray, width: int, height: int) -> lis
 
 
 def crop_box(keypoints: np.ndarray, seen: np.ndarray, margin: float, width: int, height: int) -> Box:
-    """The cut (ends exclusive) of a picture of width x height around those of the points [17, 3] that are `seen` [17], at least one.
+    """The crop (ends exclusive) of an image of width x height around those of the points [17, 3] that are `seen` [17], at least one.
 
-    Points outside the picture count at its border. Room for crown and soles is added where a head or an ankle is seen, and then `margin`
-    times the height of the visible points on every side. Shifting points inside the picture shifts the uncut box with them, to the pixel.
+    Points outside the image are moved to its border. If the head or an ankle is visible, the box is extended to the crown or the sole; then
+    by `margin` times the height of the visible points on every side. Shifting the points inside the image shifts the unclipped box by the
+    same number of pixels.
     """
     points = np.clip(keypoints[:, :2].astype(np.float64), 0, (width - 1, height - 1))
     (left, top), (right, bottom) = points[seen].min(0).tolist(), points[seen].max(0).tolist()
@@ -191,8 +194,8 @@ def crop_box(keypoints: np.ndarray, seen: np.ndarray, margin: float, width: int,
         y0 = min(y0, floor(points[HEAD][seen[HEAD], 1].min()) - ceil(CROWN * extent))
     if seen[ANKLES].any():
         y1 = max(y1, ceil(points[ANKLES][seen[ANKLES], 1].max()) + 1 + ceil(SOLE * extent))
-    room = ceil(margin * extent)
-    return max(0, x0 - room), max(0, y0 - room), min(width, x1 + room), min(height, y1 + room)
+    pad = ceil(margin * extent)
+    return max(0, x0 - pad), max(0, y0 - pad), min(width, x1 + pad), min(height, y1 + pad)
 
 
 def _reasons(rows: list[dict[str, Any]]) -> list[list[str] | None]:

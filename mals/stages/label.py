@@ -1,4 +1,4 @@
-"""The stage `label`: the attributes of each image from all its captions."""
+"""Stage `label`: the attribute labels of each image, from all its captions."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from mals.labeller.merge import agreement, agreement_with, merge
 
 
 class LabelStage:
-    """The attributes of each picture from all its captions."""
+    """Attribute labels by the rules of mals/labeller."""
 
     name: str = "label"
     version: int = 1
     needs: tuple[str, ...] = ("caption", "captions", "wanted")
     adds = pa.schema(
         [
-            ("attributes", pa.list_(pa.int8())),  # in the order of the space; -1: nobody can tell
+            ("attributes", pa.list_(pa.int8())),  # in the order of the attribute space; -1: unknown
             ("attribute_source", pa.list_(pa.string())),  # explicit, implicit or unknown
             ("agreement_captions", pa.float32()),
             ("agreement_wanted", pa.float32()),
@@ -43,21 +43,22 @@ class LabelStage:
             self.setup()
         assert self.labeller is not None
         texts = [
-            [said["text"] or "" for said in captions or ()] or [caption or ""]
+            [entry["text"] or "" for entry in captions or ()] or [caption or ""]
             for caption, captions in zip(batch["caption"].to_pylist(), batch["captions"].to_pylist(), strict=True)
         ]
         labels = self.labeller.label([text for row in texts for text in row])
         columns: dict[str, list[Any]] = {field.name: [] for field in self.adds}
         start = 0
-        for row, wanted in zip(texts, batch["wanted"].to_pylist(), strict=True):
-            mine = slice(start, start := start + len(row))
-            values, sources = merge(labels.values[mine], labels.source_codes[mine])
+        for row, requested in zip(texts, batch["wanted"].to_pylist(), strict=True):
+            captions = slice(start, start := start + len(row))
+            values, sources = merge(labels.values[captions], labels.source_codes[captions])
             columns["attributes"].append(values)
             columns["attribute_source"].append([SOURCES[source] for source in sources])
-            columns["agreement_captions"].append(agreement(labels.values[mine]))
-            columns["agreement_wanted"].append(agreement_with(wanted, values))
+            columns["agreement_captions"].append(agreement(labels.values[captions]))
+            columns["agreement_wanted"].append(agreement_with(requested, values))
         return answer(self.adds, columns)
 
 
 def stage(config: Config) -> Stage:
+    """The stage with the settings of `config`; loads nothing."""
     return LabelStage(config.label.space, config.label.batch)

@@ -1,6 +1,6 @@
-"""OpenPose by controlnet_aux: its body estimator finds the keypoints of everyone in a picture at once.
+"""OpenPose by controlnet_aux: its body estimator finds the keypoints of all people in an image at once.
 
-What is used are the estimator's candidates and people, not the drawing that ControlNet is fed with.
+The estimator's candidates and people are used, not the drawing that ControlNet takes as input.
 """
 
 import pickle
@@ -16,45 +16,45 @@ from mals.errors import UserError
 from mals.models import OPENPOSE, ResolvedModel
 from mals.stages.pose import KEYPOINTS, Person
 
-# COCO's keypoints among OpenPose's eighteen: nose, neck (which COCO has not), right arm, left arm, right leg, left leg, eyes, ears
+# each COCO keypoint's number among OpenPose's eighteen: nose, neck right arm, left arm, right leg, left leg, eyes, ears
 TO_COCO = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
 
 
 class OpenPose:
     """The body estimator with its weights."""
 
-    def __init__(self, settings: Settings, found: ResolvedModel):
-        self.body = load(Path(found.path), found.name)
-        kind = dtype(settings.dtype)
-        self.body.model.to(device(), kind)
-        # the estimator gives and takes float32
-        self.body.model.register_forward_pre_hook(lambda _model, given: (given[0].to(kind),))
-        self.body.model.register_forward_hook(lambda _model, _given, maps: tuple(one.float() for one in maps))
+    def __init__(self, settings: Settings, model: ResolvedModel):
+        self.body = load(Path(model.path), model.name)
+        precision = dtype(settings.dtype)
+        self.body.model.to(device(), precision)
+        # the estimator's inputs and outputs are float32
+        self.body.model.register_forward_pre_hook(lambda _module, inputs: (inputs[0].to(precision),))
+        self.body.model.register_forward_hook(lambda _module, _inputs, maps: tuple(heatmap.float() for heatmap in maps))
 
     def people(self, images: list[np.ndarray]) -> list[list[Person]]:
-        """See mals.stages.pose.Estimator; pictures of any sizes go one by one, as the estimator takes them."""
+        """See mals.stages.pose.Estimator; images of any size, one at a time, because the estimator takes one image."""
         return [self._people(image) for image in images]
 
     def _people(self, image: np.ndarray) -> list[Person]:
-        candidates, people = self.body(np.ascontiguousarray(image[:, :, ::-1]))  # blue first
+        candidates, people = self.body(np.ascontiguousarray(image[:, :, ::-1]))  # BGR
         return [Person(coco(candidates, person), None, float(person[18] / person[19])) for person in people]
 
 
 def coco(candidates: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """[17, 3] float32 from the candidates [N, 4] (x, y, score, number) and one person [20]: their numbers in OpenPose's order, or -1."""
+    """[17, 3] float32 from candidates [N, 4] (x, y, score, number) and one person [20]: candidate numbers in OpenPose's order, or -1."""
     keypoints = np.zeros((len(KEYPOINTS), 3), np.float32)
-    for at, theirs in enumerate(TO_COCO):
-        if (number := int(person[theirs])) >= 0:
-            keypoints[at] = candidates[number, :3]
+    for index, openpose_index in enumerate(TO_COCO):
+        if (number := int(person[openpose_index])) >= 0:
+            keypoints[index] = candidates[number, :3]
     return keypoints
 
 
 def load(folder: Path, name: str) -> Any:
-    """controlnet_aux's Body with the weights of a folder; unlike with its own loader, no torch of any version runs code from the file."""
+    """controlnet_aux's Body with the weights of a folder; unlike its own loader, this never runs code from the weight file."""
     import torch
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package imports every annotator it has, each with its own complaints
+        warnings.simplefilter("ignore")  # the package imports all its annotators, which warn about missing dependencies
         from controlnet_aux.open_pose import util
         from controlnet_aux.open_pose.body import Body
         from controlnet_aux.open_pose.model import bodypose_model

@@ -1,6 +1,6 @@
-"""People in pictures: what an estimator answers, in COCO's seventeen keypoints whatever the model behind it counts.
+"""What a pose estimator returns: persons, each with COCO's seventeen keypoints, for every backend.
 
-The estimators are in openpose.py (finds all people by itself) and vitpose.py (one person a box).
+The backends are in openpose.py (finds all people in an image) and vitpose.py (one person per box).
 """
 
 from dataclasses import dataclass
@@ -34,21 +34,23 @@ ANKLES = slice(15, 17)
 
 @dataclass(frozen=True)
 class Person:
-    """One person as an estimator sees them; all coordinates are pixels of the picture, a whole number being the middle of a pixel."""
+    """One person, by an estimator; all coordinates are pixels of the image, and an integer is the centre of a pixel."""
 
-    keypoints: np.ndarray  # [17, 3] float32: x, y, score; a point that was not found has score 0 and means nothing
-    box: np.ndarray | None  # [4] x0, y0, x1, y1 of a detector; None where the estimator works without one
-    score: float  # the estimator's own: the detector's in [0, 1], OpenPose's total a part, else the mean of the keypoints' scores
+    keypoints: (
+        np.ndarray
+    )  # [17, 3] float32: x, y, score; a keypoint that the estimator did not detect has score 0, and its x, y are meaningless
+    box: np.ndarray | None  # [4] x0, y0, x1, y1 of a detector; None if the estimator works without one
+    score: float  # the detector's in [0, 1]; OpenPose's total per body part; without either the mean of the keypoints' scores
 
 
 class Estimator(Protocol):
-    """Loaded once, and then a function of the pictures alone."""
+    """A loaded pose estimator; its results are a function of the images alone."""
 
     def people(self, images: list[np.ndarray]) -> list[list[Person]]:
-        """Everyone in each picture [H, W, 3] uint8, red first."""
+        """The persons in each image [H, W, 3] uint8, RGB."""
         ...
 
 
 def visible(keypoints: np.ndarray, score: float) -> np.ndarray:
-    """[17, 3] -> [17] bool: which points were found, and with at least `score`."""
+    """[17, 3] -> [17] bool: which keypoints were detected with at least `score`."""
     return (keypoints[:, 2] > 0) & (keypoints[:, 2] >= score)

@@ -37,17 +37,17 @@ def crops():
 
 
 def captioned(captioners, crops, ids=None, seed=0, collapse=False):
-    made = Caption(Settings(captioners=captioners, collapse=collapse), seed)
-    made.setup()
+    caption_stage = Caption(Settings(captioners=captioners, collapse=collapse), seed)
+    caption_stage.setup()
     ids = ids or [f"row-{at}" for at in range(len(crops))]
-    return made(pa.record_batch({"id": ids, "crop": pa.array(crops, pa.binary())})).to_pylist()
+    return caption_stage(pa.record_batch({"id": ids, "crop": pa.array(crops, pa.binary())})).to_pylist()
 
 
 def raw(rows, captioner=0):
     return [row["captions"][captioner]["raw"] for row in rows]
 
 
-def test_blip_captions_differ_between_pictures_and_repeat_between_runs(crops):
+def test_blip_captions_differ_between_images_and_repeat_between_runs(crops):
     first, second = (captioned([BLIP], crops) for _ in range(2))
     assert first == second
     assert len(set(raw(first))) > 2
@@ -87,19 +87,19 @@ def test_a_sampled_caption_does_not_depend_on_its_batch_mates(kind, vlm, crops):
     assert len(set(raw(captioned([captioner], [crops[0]] * 4, ["a", "b", "c", "d"])))) > 1
 
 
-def test_drawn_words_follow_the_models_distribution():
+def test_sampled_words_follow_the_models_distribution():
     import torch
 
-    from mals.stages.captioners import draws
+    from mals.stages.decoding import row_sampler
 
     scores = torch.tensor([[0.0, 1.0, 2.0, float("-inf")]]).log_softmax(1)
-    drawn = draws(range(3000))(None, scores.expand(3000, 4)).argmax(1)
-    shares = np.bincount(drawn, minlength=4) / 3000
+    sampled = row_sampler(range(3000))(None, scores.expand(3000, 4)).argmax(1)
+    shares = np.bincount(sampled, minlength=4) / 3000
     assert np.allclose(shares, scores.exp()[0].numpy(), atol=0.03)
 
 
 @pytest.mark.parametrize("prompt", ["", "a man in"])
-def test_a_model_that_says_nothing_leaves_an_empty_caption_which_is_refused(prompt, crops, tmp_path):
+def test_a_model_that_writes_nothing_leaves_an_empty_caption_which_is_refused(prompt, crops, tmp_path):
     build_blip(tmp_path, silent=True)
     rows = captioned([Captioner(model=str(tmp_path), beams=1, min_tokens=0, prompt=prompt)], crops[:2])
     assert [row["reject"] for row in rows] == [["empty_caption"]] * 2
@@ -109,16 +109,16 @@ def test_a_model_that_says_nothing_leaves_an_empty_caption_which_is_refused(prom
 def test_version_1_gives_these_captions(blip):
     """A change of these texts is a change of results: raise Caption.version with it."""
     assert Caption.version == 1
-    pictures = [ramp(*channels) for channels in ((0, 1, 2), (2, 0, 1))]
-    rows = captioned([blip, blip.model_copy(update={"prompt": "a man", "sample": True, "top_p": 0.9})], pictures, collapse=True)
-    assert [[said["text"] for said in row["captions"]] for row in rows] == [
+    images = [ramp(*channels) for channels in ((0, 1, 2), (2, 0, 1))]
+    rows = captioned([blip, blip.model_copy(update={"prompt": "a man", "sample": True, "top_p": 0.9})], images, collapse=True)
+    assert [[entry["text"] for entry in row["captions"]] for row in rows] == [
         ["woman pants bag hat bag and bag", "a man hat black in bag do describe walking do in a in"],
         ["woman bag person and bag", "a man shirt person hat person bag and bag a and woman person"],
     ]
 
 
 def ramp(*channels):
-    """A picture [64, 32, 3] that rises to the right, downwards, and falls, in the given order of channels; as PNG."""
+    """An image [64, 32, 3] that rises to the right, downwards, and falls, in the given order of channels; as PNG."""
     down, right = np.mgrid[0:64, 0:32]
     sink = BytesIO()
     Image.fromarray(np.stack([8 * right, 4 * down, 255 - 4 * down], -1)[:, :, list(channels)].astype(np.uint8)).save(sink, "PNG")
@@ -137,9 +137,9 @@ def test_tokens_are_bounded_on_both_sides(crops):
 
 def test_repetitions_are_collapsed_and_the_raw_text_stays(crops):
     for row in captioned([BLIP.model_copy(update={"max_tokens": 30})], crops, collapse=True):
-        said = row["captions"][0]
-        assert (said["repetition"] > 0) == (said["text"] != said["raw"])
-        assert len(said["text"]) <= len(said["raw"])
+        entry = row["captions"][0]
+        assert (entry["repetition"] > 0) == (entry["text"] != entry["raw"])
+        assert len(entry["text"]) <= len(entry["raw"])
 
 
 def test_a_crop_that_cannot_be_read_is_a_row_error_and_its_neighbours_are_not(crops):
@@ -152,27 +152,27 @@ def test_a_crop_that_cannot_be_read_is_a_row_error_and_its_neighbours_are_not(cr
 def test_a_batch_of_the_stage_is_cut_into_batches_of_each_captioner(crops):
     small = BLIP.model_copy(update={"batch": 2})
     large = BLIP.model_copy(update={"batch": 8})
-    made = Caption(Settings(captioners=[small, large], collapse=False), 0)
-    assert made.batch == 8
+    caption_stage = Caption(Settings(captioners=[small, large], collapse=False), 0)
+    assert caption_stage.batch == 8
     rows = captioned([small, large], crops)
     assert raw(rows, 0) == raw(rows, 1)
 
 
 def test_a_halved_batch_of_the_stage_halves_those_of_every_captioner(crops):
     class Counting:
-        def __init__(self, speaker):
-            self.speaker, self.sizes = speaker, []
+        def __init__(self, model):
+            self.model, self.sizes = model, []
 
-        def say(self, pictures, seeds):
-            self.sizes.append(len(pictures))
-            return self.speaker.say(pictures, seeds)
+        def caption(self, images, seeds):
+            self.sizes.append(len(images))
+            return self.model.caption(images, seeds)
 
-    made = Caption(Settings(captioners=[BLIP.model_copy(update={"batch": size}) for size in (8, 2)]), 0)
-    made.setup()
-    made.speakers = [Counting(speaker) for speaker in made.speakers]
+    caption_stage = Caption(Settings(captioners=[BLIP.model_copy(update={"batch": size}) for size in (8, 2)]), 0)
+    caption_stage.setup()
+    caption_stage.models = [Counting(model) for model in caption_stage.models]
     for rows in (8, 4):
-        made(pa.record_batch({"id": [f"row-{at}" for at in range(rows)], "crop": pa.array(crops[:rows], pa.binary())}))
-    assert [speaker.sizes for speaker in made.speakers] == [[8, 4], [2] * 4 + [1] * 4]
+        caption_stage(pa.record_batch({"id": [f"row-{at}" for at in range(rows)], "crop": pa.array(crops[:rows], pa.binary())}))
+    assert [model.sizes for model in caption_stage.models] == [[8, 4], [2] * 4 + [1] * 4]
 
 
 def test_beams_together_with_sampling_are_refused():
@@ -185,7 +185,7 @@ def test_a_model_of_another_class_is_refused_by_name(vlm, crops):
         Caption(Settings(captioners=[vlm.model_copy(update={"backend": "blip"})]), 0).params()
     with pytest.raises(UserError, match="BlipForConditionalGeneration and has no chat template"):
         Caption(Settings(captioners=[BLIP.model_copy(update={"backend": "vlm", "prompt": "what"})]), 0).params()
-    with pytest.raises(UserError, match="no prompt to ask it with"):
+    with pytest.raises(UserError, match="no prompt; set its prompt to a question"):
         captioned([vlm.model_copy(update={"prompt": ""})], crops[:1])
 
 
@@ -197,7 +197,7 @@ def test_a_blip_that_answers_questions_is_refused(blip, tmp_path):
         Caption(Settings(captioners=[Captioner(model=str(tmp_path))]), 0).params()
 
 
-def test_a_chat_model_without_pictures_is_refused(vlm, crops, tmp_path):
+def test_a_chat_model_without_images_is_refused(vlm, crops, tmp_path):
     import shutil
 
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -209,8 +209,8 @@ def test_a_chat_model_without_pictures_is_refused(vlm, crops, tmp_path):
         captioned([vlm.model_copy(update={"model": str(tmp_path)})], crops[:1])
 
 
-def test_more_tokens_than_a_model_has_room_for_are_refused(blip, vlm, crops):
-    with pytest.raises(UserError, match="has room for 64 tokens; its prompt and max_tokens make 68"):
+def test_more_tokens_than_a_model_takes_are_refused(blip, vlm, crops):
+    with pytest.raises(UserError, match="takes 64 tokens; its prompt and max_tokens make 68"):
         captioned([blip.model_copy(update={"max_tokens": 65, "prompt": "a man"})], crops[:1])
     with pytest.raises(ValueError, match="tokens of 128"):
         captioned([vlm.model_copy(update={"max_tokens": 120})], crops[:1])
@@ -223,8 +223,8 @@ def test_a_missing_captioner_is_named(monkeypatch, tmp_path):
 
 
 def test_the_fingerprint_holds_what_changes_captions_and_nothing_else():
-    made = Caption(Settings(captioners=[BLIP]), 3)
-    assert made.params()["captioners"][0].keys() == Captioner.model_fields.keys() - {"batch", "temperature", "top_p"}
-    assert made.params()["captioners"][0]["revision"] == find("embedded", None, "captioner").revision
-    assert made.params()["seed"] is None, "greedy captions do not depend on the seed"
+    caption_stage = Caption(Settings(captioners=[BLIP]), 3)
+    assert caption_stage.params()["captioners"][0].keys() == Captioner.model_fields.keys() - {"batch", "temperature", "top_p"}
+    assert caption_stage.params()["captioners"][0]["revision"] == find("embedded", None, "captioner").revision
+    assert caption_stage.params()["seed"] is None, "greedy captions do not depend on the seed"
     assert Caption(Settings(captioners=[BLIP.model_copy(update={"sample": True})]), 3).params()["seed"] == 3

@@ -2,13 +2,12 @@ import subprocess
 import sys
 from io import BytesIO
 
+import hypothesis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import assume, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -26,29 +25,29 @@ from tests.small.pose import body_pose, rt_detr, standing
 from tests.small.untrained import pose as untrained
 
 RULES = Settings(model="any", score=0.3, min_side=50)
-PICTURE = (600, 400)  # height, width
+SIZE = (600, 400)  # height, width
 
 
-def person(score=0.9, at=(0, 0), shape=PICTURE, box=None):
+def person(score=0.9, at=(0, 0), shape=SIZE, box=None):
     """A whole standing body."""
     points = standing(shape)[list(TO_COCO)] + at
     return Person(np.column_stack([points, np.full(17, score)]).astype(np.float32), box, score)
 
 
-def without(one, *hidden):
+def without(whole, *hidden):
     """The same person with some keypoints under the threshold."""
-    keypoints = one.keypoints.copy()
+    keypoints = whole.keypoints.copy()
     keypoints[list(hidden), 2] = 0.29
-    return Person(keypoints, one.box, one.score)
+    return Person(keypoints, whole.box, whole.score)
 
 
 def judged(people, **rules):
-    return judge(people, PICTURE[1], PICTURE[0], RULES.model_copy(update=rules))
+    return judge(people, SIZE[1], SIZE[0], RULES.model_copy(update=rules))
 
 
 def test_one_whole_person_passes_every_rule():
-    found = judged([person()])
-    assert (found.persons, found.reject) == (1, [])
+    judgement = judged([person()])
+    assert (judgement.persons, judgement.reject) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def test_one_whole_person_passes_every_rule():
         ),
     ],
 )
-def test_every_rule_refuses_alone_and_all_that_fire_are_told_in_order(people, rules, reject):
+def test_each_rule_refuses_alone_and_all_reasons_are_listed_in_order(people, rules, reject):
     assert judged(people, **rules).reject == reject
 
 
@@ -91,7 +90,7 @@ def test_the_person_with_the_highest_sum_of_keypoint_scores_is_cut_out():
 
 
 def test_a_candidate_that_does_not_count_is_never_cut_out():
-    keypoints = np.column_stack([standing(PICTURE)[list(TO_COCO)], np.full(17, 0.29)]).astype(np.float32)
+    keypoints = np.column_stack([standing(SIZE)[list(TO_COCO)], np.full(17, 0.29)]).astype(np.float32)
     faint = Person(keypoints, None, 0.29)  # all points just under the threshold: a higher sum than four clear ones
     four = without(person(), *range(4, 17))
     four.keypoints[4:, 2] = 0
@@ -99,20 +98,20 @@ def test_a_candidate_that_does_not_count_is_never_cut_out():
     assert judged([faint, four]).person is four
 
 
-def test_a_point_that_was_not_found_is_not_visible_even_at_threshold_nought():
+def test_a_point_that_was_not_detected_is_not_visible_even_at_threshold_0():
     keypoints = person().keypoints.copy()
     keypoints[3] = 0
     assert visible(keypoints, 0).tolist() == [True] * 3 + [False] + [True] * 13
 
 
-def test_where_nobody_counts_the_best_candidate_is_still_told():
+def test_if_no_candidate_counts_the_best_one_is_still_returned():
     few = without(person(), *range(3, 17))
-    found = judged([few])
-    assert (found.persons, found.person, found.reject) == (0, few, ["no_person"])
-    assert found.crop_box is not None and found.person_box is not None
+    judgement = judged([few])
+    assert (judgement.persons, judgement.person, judgement.reject) == (0, few, ["no_person"])
+    assert judgement.crop_box is not None and judgement.person_box is not None
 
 
-def test_the_persons_box_is_the_detectors_or_lies_around_the_visible_points_within_the_picture():
+def test_the_persons_box_is_the_detectors_or_lies_around_the_visible_points_within_the_image():
     assert judged([person(box=np.array([1, 2, 300, 400]))]).person_box == [1, 2, 300, 400]
     outside = person()
     outside.keypoints[15] = (500, 700, 0.9)
@@ -141,23 +140,23 @@ def cut(keypoints, margin, width, height):
         ([(5, 100.5, 100.25), (12, 150.5, 200.25)], 0, (100, 100, 152, 202)),  # whole pixels
         ([(1, 120, 100), (15, 130, 200)], 0, (120, 92, 131, 206)),  # eye and ankle: 8 (7.1) for the crown, 5 (4.3) for the sole
         ([(0, 120, 100), (9, 130, 95), (13, 130, 195)], 0, (120, 92, 131, 196)),  # a hand above the head does not move the crown
-        ([(0, 120, 100), (9, 130, 60), (13, 130, 160)], 0, (120, 60, 131, 161)),  # but a hand above the crown is in the picture
+        ([(0, 120, 100), (9, 130, 60), (13, 130, 160)], 0, (120, 60, 131, 161)),  # but a hand above the crown is in the image
         ([(0, 120, 5), (15, 130, 295)], 0.1, (91, 0, 160, 300)),  # clipped
         ([(0, -40, 100), (15, 450, 200)], 0, (0, 92, 400, 206)),  # points outside count at the border
         ([(7, 30, 40)], 0.1, (30, 40, 31, 41)),  # one point: one pixel
     ],
 )
-def test_the_cut_is_what_the_joints_and_margins_say(rows, margin, box):
+def test_the_crop_follows_from_joints_and_margins(rows, margin, box):
     assert cut(points(*rows), margin, 400, 300) == box
 
 
 @st.composite
 def bodies(draw, low=-50, high=650):
-    """[17, 3] at quarter pixels and [17] bool: seventeen points anywhere, at least one of them seen."""
+    """[17, 3] at quarter pixels and [17] bool: seventeen points anywhere, at least one of them visible."""
     quarter = st.integers(4 * low, 4 * high).map(lambda value: value / 4)
     keypoints = np.array(draw(st.lists(st.tuples(quarter, quarter), min_size=17, max_size=17)))
     seen = np.array(draw(st.lists(st.booleans(), min_size=17, max_size=17)))
-    assume(seen.any())
+    hypothesis.assume(seen.any())
     return np.column_stack([keypoints, seen]), seen
 
 
@@ -165,9 +164,9 @@ sides = st.integers(1, 600)
 margins = st.floats(0, 1)
 
 
-@hypothesis_settings(deadline=None, max_examples=200)
-@given(bodies(), margins, sides, sides)
-def test_the_cut_lies_in_the_picture_and_holds_every_visible_point_of_it(body, margin, width, height):
+@hypothesis.settings(deadline=None, max_examples=200)
+@hypothesis.given(bodies(), margins, sides, sides)
+def test_the_crop_lies_in_the_image_and_holds_every_visible_point_of_it(body, margin, width, height):
     keypoints, seen = body
     x0, y0, x1, y1 = crop_box(keypoints, seen, margin, width, height)
     assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height
@@ -175,38 +174,38 @@ def test_the_cut_lies_in_the_picture_and_holds_every_visible_point_of_it(body, m
     assert ((x0, y0) <= inside).all() and (inside <= (x1 - 1, y1 - 1)).all()
 
 
-@hypothesis_settings(deadline=None, max_examples=200)
-@given(bodies(300, 500), margins, st.integers(0, 900), st.integers(0, 900))
-def test_the_cut_moves_with_the_points(body, margin, right, down):
+@hypothesis.settings(deadline=None, max_examples=200)
+@hypothesis.given(bodies(300, 500), margins, st.integers(0, 900), st.integers(0, 900))
+def test_the_crop_moves_with_the_points(body, margin, right, down):
     keypoints, seen = body
     x0, y0, x1, y1 = crop_box(keypoints, seen, margin, 2000, 2000)
     moved = crop_box(keypoints + np.array([right, down, 0]), seen, margin, 2000, 2000)
     assert moved == (x0 + right, y0 + down, x1 + right, y1 + down)
 
 
-@hypothesis_settings(deadline=None, max_examples=200)
-@given(bodies(), margins, sides, sides)
-def test_the_mirrored_picture_has_the_mirrored_cut(body, margin, width, height):
+@hypothesis.settings(deadline=None, max_examples=200)
+@hypothesis.given(bodies(), margins, sides, sides)
+def test_the_mirrored_image_has_the_mirrored_crop(body, margin, width, height):
     keypoints, seen = body
     x0, y0, x1, y1 = crop_box(keypoints, seen, margin, width, height)
     mirrored = np.column_stack([width - 1 - keypoints[:, 0], keypoints[:, 1:]])
     assert crop_box(mirrored, seen, margin, width, height) == (width - x1, y0, width - x0, y1)
 
 
-@hypothesis_settings(deadline=None, max_examples=100)
-@given(bodies(), margins, margins)
-def test_more_margin_never_cuts_more_away_and_hidden_points_say_nothing(body, one, other):
+@hypothesis.settings(deadline=None, max_examples=100)
+@hypothesis.given(bodies(), margins, margins)
+def test_more_margin_never_makes_the_crop_smaller_and_hidden_points_have_no_influence(body, first, second):
     keypoints, seen = body
-    small = crop_box(keypoints, seen, min(one, other), 500, 600)
-    large = crop_box(keypoints, seen, max(one, other), 500, 600)
+    small = crop_box(keypoints, seen, min(first, second), 500, 600)
+    large = crop_box(keypoints, seen, max(first, second), 500, 600)
     assert all(a >= b for a, b in zip(small[:2], large[:2], strict=True)) and all(a <= b for a, b in zip(small[2:], large[2:], strict=True))
     elsewhere = np.where(seen[:, None], keypoints, 7)
-    assert crop_box(elsewhere, seen, one, 500, 600) == crop_box(keypoints, seen, one, 500, 600)
+    assert crop_box(elsewhere, seen, first, 500, 600) == crop_box(keypoints, seen, first, 500, 600)
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
-    """The embedded stand-in, from its seed."""
+    """The untrained ViTPose, from its seed."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("crop") / "untrained"
     untrained.build(folder)
@@ -218,8 +217,8 @@ def detector(tmp_path_factory):
     return rt_detr(tmp_path_factory.mktemp("crop") / "detector")
 
 
-def made(model, **chosen):
-    """The stage on a small model, with rules that let everything through but for what is given."""
+def crop_stage(model, **chosen):
+    """The stage on a small model, with rules that refuse nothing unless `chosen` says so."""
     config = Config(**settings.preset("tiny"))
     loose = {"model": str(model), "min_side": 1, "min_aspect": 0.01, "max_aspect": 100.0, **chosen}
     ready = stage(config.model_copy(update={"crop": Settings(**loose)}))
@@ -237,9 +236,9 @@ def images(*content):
     return pa.record_batch({"image": pa.array(content, pa.binary())})
 
 
-def test_the_crop_is_the_pictures_own_pixels(model):
+def test_the_crop_is_the_images_own_pixels(model):
     pixels = painting(1, 128, 64)
-    (row,) = made(model, score=0.615, min_keypoints=1, min_head=0, min_hip=0, margin=0)(images(png(pixels))).to_pylist()
+    (row,) = crop_stage(model, score=0.615, min_keypoints=1, min_head=0, min_hip=0, margin=0)(images(png(pixels))).to_pylist()
     x0, y0, x1, y1 = row["crop_box"]
     assert (x1 - x0, y1 - y0) != (64, 128)
     assert (row["crop_width"], row["crop_height"]) == (x1 - x0, y1 - y0)
@@ -251,53 +250,53 @@ def test_the_crop_is_the_pictures_own_pixels(model):
 
 
 def test_the_columns_are_those_declared_and_refused_rows_keep_their_numbers_without_a_crop(model, tmp_path):
-    batch = made(model, min_side=1000)(images(png(painting(1, 128, 64)), b"no picture"))
+    batch = crop_stage(model, min_side=1000)(images(png(painting(1, 128, 64)), b"no image"))
     assert batch.schema == pa.schema([*Crop.adds, REJECT, ERROR])
     pq.write_table(pa.Table.from_batches([batch]), tmp_path / "cell.parquet")
     refused, failed = pq.read_table(tmp_path / "cell.parquet").to_pylist()
     assert (refused["reject"], refused["error"], refused["crop"]) == (["small_crop"], None, None)
     assert refused["persons"] == 1 and len(refused["keypoints"]) == 17 and len(refused["crop_box"]) == len(refused["person_box"]) == 4
     assert refused["crop_width"] == refused["crop_box"][2] - refused["crop_box"][0]
-    assert failed["error"] == "UnidentifiedImageError: cannot read the picture"
+    assert failed["error"] == "UnidentifiedImageError: cannot read the image"
     assert all(value is None for name, value in failed.items() if name != "error")
 
 
-def test_a_truncated_picture_is_an_error_of_its_row_and_of_no_other(model):
+def test_a_truncated_image_is_an_error_of_its_row_and_of_no_other(model):
     whole = jpeg(painting(1, 128, 64))
-    ready = made(model)
+    ready = crop_stage(model)
     good, bad = ready(images(whole, whole[: len(whole) // 2])).to_pylist()
-    assert bad["error"] == "OSError: cannot read the picture"
+    assert bad["error"] == "OSError: cannot read the image"
     assert good["keypoints"] == pytest.approx(np.array(ready(images(whole)).to_pylist()[0]["keypoints"]), abs=1e-3)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "1"])
-def test_pictures_of_every_mode_are_worked_on_in_colour(model, mode):
+def test_images_of_every_mode_are_worked_on_in_colour(model, mode):
     sink = BytesIO()
     Image.fromarray(painting(1, 128, 64)).convert(mode).save(sink, "TIFF")
-    (row,) = made(model)(images(sink.getvalue())).to_pylist()
+    (row,) = crop_stage(model)(images(sink.getvalue())).to_pylist()
     with Image.open(BytesIO(row["crop"])) as crop:
         assert crop.mode == "RGB"
 
 
 def test_a_detectors_boxes_are_counted_and_stored(model, detector):
-    ready = made(model, detector=str(detector), detector_score=0, min_keypoints=1, min_head=0, min_hip=0)
+    ready = crop_stage(model, detector=str(detector), detector_score=0, min_keypoints=1, min_head=0, min_hip=0)
     (row,) = ready(images(png(painting(1, 128, 64)))).to_pylist()
     assert (row["persons"], row["reject"]) == (6, ["several_persons"])
     assert 0 <= row["person_box"][0] < row["person_box"][2] <= 64
 
 
-def test_openpose_without_anybody_is_no_person(tmp_path):
-    ready = made(body_pose(tmp_path / "openpose"), backend="openpose")
+def test_openpose_without_people_is_no_person(tmp_path):
+    ready = crop_stage(body_pose(tmp_path / "openpose"), backend="openpose")
     (row,) = ready(images(png(painting(1, 128, 64)))).to_pylist()
     assert (row["persons"], row["reject"], row["keypoints"], row["crop_box"]) == (0, ["no_person"], None, None)
 
 
 def test_the_same_rows_give_the_same_bytes(model):
     batch = images(*(jpeg(painting(seed, 128, 64)) for seed in range(3)))
-    assert made(model)(batch).equals(made(model)(batch))
+    assert crop_stage(model)(batch).equals(crop_stage(model)(batch))
 
 
-GOLDEN = {  # version of the stage -> what the stand-in sees in one painting: x, y of the visible points, and the cut
+GOLDEN = {  # version of the stage -> for the untrained model and one painting: x, y of the visible points, and the crop box
     1: (
         {2: (63.9, 67.9), 3: (45.8, 76.5), 7: (62.7, 23.3), 10: (3.5, 28.5), 15: (4.6, 97.5)},
         (0, 15, 64, 111),
@@ -306,16 +305,16 @@ GOLDEN = {  # version of the stage -> what the stand-in sees in one painting: x,
 
 
 def test_a_change_of_results_needs_a_new_version(model):
-    ready = made(model, score=0.615, min_keypoints=4, min_head=0, min_hip=0)
+    ready = crop_stage(model, score=0.615, min_keypoints=4, min_head=0, min_hip=0)
     (row,) = ready(images(png(painting(0, 128, 64)))).to_pylist()
     keypoints, box = GOLDEN[Crop.version]
-    found = {at: (x, y) for at, (x, y, score) in enumerate(row["keypoints"]) if score >= 0.615}
-    assert found.keys() == keypoints.keys()
-    assert np.array([found[at] for at in keypoints]) == pytest.approx(np.array([*keypoints.values()]), abs=1)
+    visible_points = {at: (x, y) for at, (x, y, score) in enumerate(row["keypoints"]) if score >= 0.615}
+    assert visible_points.keys() == keypoints.keys()
+    assert np.array([visible_points[at] for at in keypoints]) == pytest.approx(np.array([*keypoints.values()]), abs=1)
     assert row["crop_box"] == pytest.approx(box, abs=1)
 
 
-def test_the_stand_in_is_the_same_bytes_each_time_and_small(model, tmp_path):
+def test_the_untrained_model_is_the_same_bytes_each_time_and_small(model, tmp_path):
     before = torch.random.get_rng_state()
     untrained.build(tmp_path)
     assert torch.equal(before, torch.random.get_rng_state())
@@ -340,7 +339,7 @@ OTHERS = {
 }
 
 
-def test_whatever_changes_results_is_in_the_params(model, detector, tmp_path):
+def test_everything_that_changes_results_is_in_the_params(model, detector, tmp_path):
     def params(**changed):
         return Crop(Settings(**{"model": str(model), **changed})).params()
 
@@ -358,7 +357,7 @@ def test_whatever_changes_results_is_in_the_params(model, detector, tmp_path):
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        ({"backend": "openpose", "detector": "some/detector"}, "crop.detector = some/detector is of no use"),
+        ({"backend": "openpose", "detector": "some/detector"}, "crop.detector = some/detector has no effect"),
         ({"min_aspect": 3.0, "max_aspect": 2.0}, "crop.min_aspect = 3 is over crop.max_aspect = 2"),
     ],
 )

@@ -37,20 +37,20 @@ def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return diffusion.stable_diffusion_xl(tmp_path_factory.mktemp("models") / "sdxl")
 
 
-def made(model: Path | str, **given: Any) -> Config:
-    tree = {"model": str(model), "height": HEIGHT, "width": WIDTH, "steps": 2, "guidance": 2.0, "dtype": "fp32", "batch": 4, **given}
+def configured(model: Path | str, **changes: Any) -> Config:
+    tree = {"model": str(model), "height": HEIGHT, "width": WIDTH, "steps": 2, "guidance": 2.0, "dtype": "fp32", "batch": 4, **changes}
     return settings.check({"generate": tree})
 
 
-def ready(model: Path | str, **given: Any) -> Generate:
-    found = stage(made(model, **given))
-    found.setup()
-    return found
+def ready(model: Path | str, **changes: Any) -> Generate:
+    generate = stage(configured(model, **changes))
+    generate.setup()
+    return generate
 
 
 def batch(prompts: list[str], **columns: list[Any]) -> pa.RecordBatch:
     none: list[Any] = [None] * len(prompts)
-    given: dict[str, list[Any]] = {
+    values_by_name: dict[str, list[Any]] = {
         "prompt": prompts,
         "negative_prompt": none,
         "seed": list(range(100, 100 + len(prompts))),
@@ -58,7 +58,7 @@ def batch(prompts: list[str], **columns: list[Any]) -> pa.RecordBatch:
         **columns,
     }
     kinds = {"seed": pa.int64()}
-    return pa.record_batch({name: pa.array(values, kinds.get(name, pa.string())) for name, values in given.items()})
+    return pa.record_batch({name: pa.array(values, kinds.get(name, pa.string())) for name, values in values_by_name.items()})
 
 
 def run(generate: Generate, prompts: list[str], **columns: list[Any]) -> Rows:
@@ -71,7 +71,7 @@ def pixels(row: dict[str, Any]) -> np.ndarray:
 
 @pytest.fixture
 def street(tmp_path: Path) -> Path:
-    """A picture of 90 x 60: left half red, right half blue."""
+    """An image of 90 x 60: left half red, right half blue."""
     levels = np.zeros((60, 90, 3), np.uint8)
     levels[:, :45, 0], levels[:, 45:, 2] = 255, 255
     Image.fromarray(levels).save(tmp_path / "street.png")
@@ -95,7 +95,7 @@ def changed(tmp_path: Path, sd: Path) -> Callable[[str, Callable[[dict[str, torc
     return change
 
 
-def test_a_stable_diffusion_model_gives_a_picture_a_row_with_the_facts_of_its_making(sd: Path) -> None:
+def test_a_stable_diffusion_model_gives_an_image_a_row_with_the_settings_that_made_it(sd: Path) -> None:
     generate = ready(sd)
     answer = generate(batch(MEN))
     assert answer.schema.equals(pa.schema([*generate.adds, REJECT, ERROR]))
@@ -110,15 +110,15 @@ def test_a_stable_diffusion_model_gives_a_picture_a_row_with_the_facts_of_its_ma
     assert len({row["image"] for row in rows}) == 4
 
 
-def test_pictures_are_jpegs_of_quality_95_without_colour_subsampling(sd: Path) -> None:
+def test_images_are_jpegs_of_quality_95_without_colour_subsampling(sd: Path) -> None:
     row = run(ready(sd), MEN)[0]
-    picture = Image.open(BytesIO(row["image"]))
+    image = Image.open(BytesIO(row["image"]))
     same = BytesIO()
     Image.new("RGB", (8, 8)).save(same, "JPEG", quality=95, subsampling=0)
     reference = Image.open(same)
-    assert picture.format == "JPEG"
-    assert picture.quantization == reference.quantization  # type: ignore[attr-defined]
-    assert [layer[1:3] for layer in picture.layer] == [(1, 1)] * 3  # type: ignore[attr-defined]
+    assert image.format == "JPEG"
+    assert image.quantization == reference.quantization  # type: ignore[attr-defined]
+    assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3  # type: ignore[attr-defined]
 
 
 def test_the_pixels_are_those_of_the_pipeline_itself_with_the_safety_checker_left_out(sd: Path) -> None:
@@ -129,13 +129,13 @@ def test_the_pixels_are_those_of_the_pipeline_itself_with_the_safety_checker_lef
     pipeline.set_progress_bar_config(disable=True)
     seeds = [torch.Generator().manual_seed(100 + at) for at in range(4)]
     expected = pipeline(MEN, num_inference_steps=2, guidance_scale=2.0, height=HEIGHT, width=WIDTH, generator=seeds).images
-    for row, picture in zip(run(ready(sd), MEN), expected, strict=True):
+    for row, image in zip(run(ready(sd), MEN), expected, strict=True):
         sink = BytesIO()
-        picture.save(sink, "JPEG", quality=95, subsampling=0)
+        image.save(sink, "JPEG", quality=95, subsampling=0)
         assert row["image"] == sink.getvalue()
 
 
-def test_a_row_does_not_depend_on_its_batch_mates(sd: Path) -> None:
+def test_a_row_does_not_depend_on_its_rows_around_it(sd: Path) -> None:
     generate = ready(sd)
     first = run(generate, MEN)
     other = run(generate, [MEN[0], "a dog", "two people", ""], seed=[100, 7, 8, 9])
@@ -145,13 +145,13 @@ def test_a_row_does_not_depend_on_its_batch_mates(sd: Path) -> None:
     assert [row["image"] for row in first] == [row["image"] for row in again]
 
 
-def test_the_seed_and_the_prompt_and_the_negative_prompt_each_change_the_picture(sd: Path) -> None:
+def test_the_seed_and_the_prompt_and_the_negative_prompt_each_change_the_image(sd: Path) -> None:
     generate = ready(sd, guidance=7.0)
     rows = run(generate, [MEN[0], MEN[0], MEN[1], MEN[0]], seed=[1, 2, 1, 1], negative_prompt=[None, None, None, "a crowd of people"])
     assert len({row["image"] for row in rows}) == 4
 
 
-def test_another_batch_size_changes_a_picture_by_rounding_only(sd: Path) -> None:
+def test_another_batch_size_changes_an_image_by_rounding_only(sd: Path) -> None:
     generate = ready(sd)
     whole = run(generate, MEN)
     half = run(generate, MEN[:2])
@@ -177,7 +177,7 @@ def test_sdxl_in_half_precision_decodes_without_overflow(sdxl: Path) -> None:
 
 
 @pytest.mark.parametrize(("model", "name"), [("sd", "StableDiffusionImg2ImgPipeline"), ("sdxl", "StableDiffusionXLImg2ImgPipeline")])
-def test_rows_with_a_first_picture_go_through_image_to_image(model: str, name: str, street: Path, request: pytest.FixtureRequest) -> None:
+def test_rows_with_an_initial_image_go_through_image_to_image(model: str, name: str, street: Path, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(model)
     plain = run(ready(folder, steps=4), MEN)
     rows = run(ready(folder, steps=4, strength=0.5), MEN, init_image=[None, str(street), None, street.as_uri()])
@@ -188,13 +188,13 @@ def test_rows_with_a_first_picture_go_through_image_to_image(model: str, name: s
     assert [row["image"] == other["image"] for row, other in zip(rows, plain, strict=True)] == [True, False, True, False]
 
 
-def test_strength_changes_what_comes_of_a_first_picture(sd: Path, street: Path) -> None:
+def test_strength_changes_the_result_of_image_to_image(sd: Path, street: Path) -> None:
     weak, strong = (run(ready(sd, steps=4, strength=strength), MEN[:1], init_image=[str(street)])[0] for strength in (0.25, 1.0))
     assert weak["image"] != strong["image"]
 
 
-def test_a_first_picture_that_cannot_be_read_fails_its_row_alone(sd: Path, street: Path, tmp_path: Path) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"not a picture")
+def test_an_initial_image_that_cannot_be_read_fails_its_row_alone(sd: Path, street: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"not an image")
     good = run(ready(sd), MEN, init_image=[None, str(street), None, str(street)])
     rows = run(ready(sd), MEN, init_image=[str(tmp_path / "nowhere.png"), str(street), str(tmp_path / "broken.jpg"), str(street)])
     assert rows[0]["error"] == f"ValueError: cannot read init image {tmp_path / 'nowhere.png'} (FileNotFoundError)"
@@ -203,16 +203,16 @@ def test_a_first_picture_that_cannot_be_read_fails_its_row_alone(sd: Path, stree
     assert [row["image"] for row in rows[1::2]] == [row["image"] for row in good[1::2]]
 
 
-def test_a_batch_whose_first_pictures_are_all_unreadable_is_answered_without_a_call(sd: Path) -> None:
+def test_a_batch_of_unreadable_initial_images_is_answered_without_a_call(sd: Path) -> None:
     rows = run(ready(sd), MEN[:2], init_image=["/nowhere/a.png", "nowhere://b.png"])
     assert all(row["error"].startswith("ValueError: cannot read init image") for row in rows)
 
 
-def test_a_first_picture_is_cut_to_the_size_and_never_stretched(street: Path) -> None:
+def test_an_initial_image_is_cut_to_the_size_and_never_stretched(street: Path) -> None:
     """60 x 90, red and blue: 64 x 32 covers its middle third, so the border of the colours stays in the middle."""
-    picture = np.asarray(read(str(street), WIDTH, HEIGHT)).astype(int)
-    assert picture.shape == (HEIGHT, WIDTH, 3)
-    red = picture[HEIGHT // 2, :, 0] > 128
+    image = np.asarray(read(str(street), WIDTH, HEIGHT)).astype(int)
+    assert image.shape == (HEIGHT, WIDTH, 3)
+    red = image[HEIGHT // 2, :, 0] > 128
     assert red.sum() == WIDTH // 2 and red[: WIDTH // 2].all()
     wide = Image.new("RGB", (300, 100))
     wide.paste((255, 255, 255), (140, 40, 160, 60))  # a square of 20 x 20
@@ -221,7 +221,7 @@ def test_a_first_picture_is_cut_to_the_size_and_never_stretched(street: Path) ->
     assert ink.any(0).sum() == ink.any(1).sum() == 10
 
 
-def test_fewer_than_one_step_from_a_first_picture_is_refused_in_one_sentence(sd: Path, street: Path) -> None:
+def test_fewer_than_one_step_from_an_initial_image_is_refused_in_one_sentence(sd: Path, street: Path) -> None:
     with pytest.raises(UserError, match=r"generate.steps = 2 times generate.strength = 0.3 is less than one step"):
         run(ready(sd, strength=0.3), MEN[:1], init_image=[str(street)])
 
@@ -249,7 +249,7 @@ def test_a_decoder_that_overflows_is_refused_as_well(changed: Any) -> None:
     assert run(ready(changed("vae", poison)), MEN[:1])[0]["reject"] == ["nan_latents"]
 
 
-def test_a_picture_of_one_colour_is_refused_as_constant_and_kept_for_a_look(changed: Any) -> None:
+def test_an_image_of_one_colour_is_refused_as_constant_and_keeps_its_image(changed: Any) -> None:
     def flatten(weights: dict[str, torch.Tensor]) -> None:
         weights["decoder.conv_out.weight"].zero_()
 
@@ -258,7 +258,7 @@ def test_a_picture_of_one_colour_is_refused_as_constant_and_kept_for_a_look(chan
     assert np.ptp(pixels(row), axis=(0, 1)).max() <= 1
 
 
-def test_the_scheduler_is_swapped_by_class_name_and_changes_the_pictures(sd: Path) -> None:
+def test_the_scheduler_is_swapped_by_class_name_and_changes_the_images(sd: Path) -> None:
     own, other = run(ready(sd), MEN[:1]), run(ready(sd, scheduler="DPMSolverMultistepScheduler"), MEN[:1])
     assert other[0]["scheduler"] == "DPMSolverMultistepScheduler"
     assert own[0]["image"] != other[0]["image"]
@@ -276,17 +276,17 @@ def test_an_unknown_scheduler_names_the_nearest(sd: Path) -> None:
 
 
 def test_a_scheduler_of_flow_matching_does_not_fit_a_diffusion_model(sd: Path) -> None:
-    with pytest.raises(UserError, match="does not fit a model made for PNDMScheduler"):
+    with pytest.raises(UserError, match="does not fit a model trained for PNDMScheduler"):
         ready(sd, scheduler="FlowMatchEulerDiscreteScheduler")
 
 
-def test_a_lora_changes_the_pictures_with_its_scale_and_is_written_down(sd: Path, tmp_path: Path) -> None:
+def test_a_lora_changes_the_images_with_its_scale_and_is_written_down(sd: Path, tmp_path: Path) -> None:
     folder = diffusion.lora(tmp_path / "style", sd)
     plain = run(ready(sd), MEN[:1])[0]
     rows = [run(ready(sd, lora={"model": str(folder), "scale": scale}), MEN[:1])[0] for scale in (0.0, 0.5, 1.0)]
     away = [np.abs(pixels(row) - pixels(plain)).mean() for row in rows]
     assert away[0] < 0.1 < away[1] < away[2]
-    generate = stage(made(sd, lora={"model": str(folder), "scale": 0.5}))
+    generate = stage(configured(sd, lora={"model": str(folder), "scale": 0.5}))
     revision = generate.params()["lora"]["revision"]
     assert rows[1]["lora"] == f"style@{revision} x 0.5"
 
@@ -308,19 +308,19 @@ def test_weights_saved_as_a_variant_are_loaded_by_its_name(tmp_path: Path) -> No
 
 def test_a_folder_of_another_library_is_no_pipeline(tmp_path: Path) -> None:
     folder = diffusion.classifier(tmp_path / "vit")
-    with pytest.raises(UserError, match=r"vit is no pipeline of diffusers: it has no model_index\.json"):
+    with pytest.raises(UserError, match=r"vit is no diffusers pipeline: it has no model_index\.json"):
         ready(folder)
 
 
 def test_parameters_hold_what_changes_results_and_not_the_batch(sd: Path) -> None:
-    params = stage(made(sd)).params()
-    assert params == stage(made(sd, batch=9)).params()
+    params = stage(configured(sd)).params()
+    assert params == stage(configured(sd, batch=9)).params()
     for name, value in {"steps": 3, "guidance": 3.0, "strength": 0.9, "height": 128, "dtype": "fp16", "scheduler": "DDIMScheduler"}.items():
-        assert stage(made(sd, **{name: value})).params() != params
+        assert stage(configured(sd, **{name: value})).params() != params
     assert str(sd) not in str(params)
 
 
-def test_the_embedded_generator_makes_pictures_that_are_neither_constant_nor_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_embedded_generator_makes_images_that_are_neither_constant_nor_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generate = stage(settings.check({"preset": "tiny"}))
     generate.setup()
     rows = run(generate, MEN)
@@ -340,13 +340,13 @@ def test_building_the_stage_loads_no_library() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-GOLDEN = [  # mean colours of a 4 x 2 grid over the pictures of two rows
+GOLDEN = [  # mean colours of a 4 x 2 grid over the images of two rows
     [[125, 155, 111], [91, 181, 106], [127, 171, 112], [99, 188, 100], [155, 157, 112], [102, 179, 106], [103, 182, 105], [105, 182, 101]],
     [[117, 150, 106], [100, 183, 97], [142, 187, 114], [94, 189, 99], [121, 169, 97], [121, 160, 110], [126, 154, 113], [121, 182, 106]],
 ]
 
 
-def test_the_same_rows_give_the_pictures_they_always_gave(tmp_path: Path) -> None:
+def test_the_same_rows_give_the_images_they_always_gave(tmp_path: Path) -> None:
     """Whoever changes them raises the stage's version, or the stand-in's, and these numbers."""
     from tests.small.untrained.generator import VERSION, build
 

@@ -1,10 +1,9 @@
 from io import BytesIO
 
+import hypothesis
 import imagehash
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -48,8 +47,8 @@ ENCODINGS = {
 }
 
 
-@hypothesis_settings(deadline=None, max_examples=60)
-@given(st.sampled_from(KINDS), st.integers(2, 300), st.integers(2, 300), st.integers(0, 999), st.integers(1, 100))
+@hypothesis.settings(deadline=None, max_examples=60)
+@hypothesis.given(st.sampled_from(KINDS), st.integers(2, 300), st.integers(2, 300), st.integers(0, 999), st.integers(1, 100))
 def test_size_and_luma_are_what_pillow_gives(kind, height, width, seed, quality):
     pixels = pattern(kind, height, width, seed)
     assert reference_bytes(np.ascontiguousarray(pixels[..., ::-1]), quality) == pillow_size(pixels, quality)
@@ -84,8 +83,8 @@ def by_definition(pixels):
     return float(np.mean([np.var(r - g), np.var(g - b), np.var(b - r)]))
 
 
-@hypothesis_settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40))
+@hypothesis.settings(deadline=None, max_examples=30)
+@hypothesis.given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40))
 def test_channel_variance_is_its_definition_to_the_last_digits(seed, height, width):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     bgr = np.ascontiguousarray(pixels[..., ::-1])
@@ -104,8 +103,8 @@ def test_a_grey_image_has_no_channel_variance_however_it_is_stored():
         assert measure(image, OFF)["channel_variance"] == pytest.approx(0, abs=0.5)
 
 
-@hypothesis_settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**32))
+@hypothesis.settings(deadline=None, max_examples=30)
+@hypothesis.given(st.integers(0, 2**32))
 def test_the_hash_is_imagehashs(seed):
     small = np.random.default_rng(seed).integers(0, 256, (32, 32), np.uint8)
     assert perceptual_hash(small) == int(str(imagehash.phash(Image.fromarray(small))), 16)

@@ -20,7 +20,7 @@ LIMBS += ((1, 0), (0, 14), (0, 15), (14, 16), (15, 17))
 
 
 def network(people, size):
-    """What OpenPose's network would answer for the people [N, 18, 2] in a picture [H, W]: their fields and heat maps."""
+    """The fields and heat maps that OpenPose's network would return for the people [N, 18, 2] in an image of `size` [H, W]."""
 
     def forward(pixels):
         rows, columns = pixels.shape[2] // 8, pixels.shape[3] // 8
@@ -49,7 +49,7 @@ SIZES = ((128, 64), (184, 184), (256, 128), (512, 512), (384, 640), (768, 384))
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
-    """The small models by name, each built when first asked for."""
+    """The small models by name, each built at first use."""
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("pose")
     builders = {
@@ -63,8 +63,8 @@ def folders(tmp_path_factory):
     }
 
     def folder(name):
-        made = root / name.replace(" ", "_")
-        return made if made.exists() else builders[name](made)
+        path = root / name.replace(" ", "_")
+        return path if path.exists() else builders[name](path)
 
     return folder
 
@@ -72,10 +72,10 @@ def folders(tmp_path_factory):
 def estimator(folders, model="vitpose", detector=None, **chosen):
     pose = folders(model)
     settings = Settings(model=str(pose), detector=str(folders(detector)) if detector else "none", **chosen)
-    found = models.find(str(pose), None, "pose")
+    resolved = models.find(str(pose), None, "pose")
     if settings.backend == "openpose":
-        return OpenPose(settings, found)
-    return VitPose(settings, found, models.find(settings.detector, None, "detector") if detector else None)
+        return OpenPose(settings, resolved)
+    return VitPose(settings, resolved, models.find(settings.detector, None, "detector") if detector else None)
 
 
 def noise(*size, seed=0):
@@ -92,43 +92,43 @@ def openpose(folders):
 def test_known_people_come_out_of_the_real_decoder_where_they_are(openpose, monkeypatch, size, count):
     people = [standing(size, count, number) for number in range(count)]
     monkeypatch.setattr(openpose.body.model, "forward", network(people, size))
-    (found,) = openpose.people([noise(*size)])
-    assert len(found) == count
-    for person, true in zip(sorted(found, key=lambda person: person.keypoints[0, 0]), people, strict=True):
+    (persons,) = openpose.people([noise(*size)])
+    assert len(persons) == count
+    for person, true in zip(sorted(persons, key=lambda person: person.keypoints[0, 0]), people, strict=True):
         assert np.abs(person.keypoints[:, :2] - true[list(TO_COCO)]).max() <= 2
         assert person.keypoints[:, 2].min() > 0.4
         assert person.box is None
 
 
 def test_the_openpose_order_is_turned_into_cocos():
-    theirs = ["nose", "neck"]
-    theirs += [f"{side}_{part}" for side in ("right", "left") for part in ("shoulder", "elbow", "wrist")]
-    theirs += [f"{side}_{part}" for side in ("right", "left") for part in ("hip", "knee", "ankle")]
-    theirs += ["right_eye", "left_eye", "right_ear", "left_ear"]
-    assert tuple(theirs[at] for at in TO_COCO) == KEYPOINTS
+    openpose_names = ["nose", "neck"]
+    openpose_names += [f"{side}_{part}" for side in ("right", "left") for part in ("shoulder", "elbow", "wrist")]
+    openpose_names += [f"{side}_{part}" for side in ("right", "left") for part in ("hip", "knee", "ankle")]
+    openpose_names += ["right_eye", "left_eye", "right_ear", "left_ear"]
+    assert tuple(openpose_names[at] for at in TO_COCO) == KEYPOINTS
 
 
-def test_a_limb_outside_the_picture_leaves_its_points_at_score_nought(openpose, monkeypatch):
+def test_a_limb_outside_the_image_leaves_its_points_at_score_0(openpose, monkeypatch):
     size = (256, 128)
     person = standing(size)
     legs = [9, 10, 12, 13]  # knees and ankles in OpenPose's order
     person[legs] = -1000
     monkeypatch.setattr(openpose.body.model, "forward", network([person], size))
-    ((found,),) = openpose.people([noise(*size)])
-    assert found.keypoints[13:].tolist() == [[0, 0, 0]] * 4
-    assert (found.keypoints[:13, 2] > 0.4).all()
+    ((result,),) = openpose.people([noise(*size)])
+    assert result.keypoints[13:].tolist() == [[0, 0, 0]] * 4
+    assert (result.keypoints[:13, 2] > 0.4).all()
 
 
-def test_the_network_gets_the_picture_blue_first_and_its_weights_decide(folders, monkeypatch):
-    made = estimator(folders, "openpose", backend="openpose")
-    seen, whole = [], made.body.model.forward
-    monkeypatch.setattr(made.body.model, "forward", lambda pixels: seen.append(pixels) or whole(pixels))
+def test_the_network_gets_the_image_as_bgr_and_its_weights_decide(folders, monkeypatch):
+    pose_estimator = estimator(folders, "openpose", backend="openpose")
+    seen, whole = [], pose_estimator.body.model.forward
+    monkeypatch.setattr(pose_estimator.body.model, "forward", lambda pixels: seen.append(pixels) or whole(pixels))
     red = np.zeros((184, 96, 3), np.uint8)
     red[..., 0] = 255
-    assert made.people([red]) == [[]]  # random weights see nobody
+    assert pose_estimator.people([red]) == [[]]  # random weights detect no people
     assert seen[0][0, :, 90, 40].tolist() == pytest.approx([-0.5, -0.5, 255 / 256 - 0.5])
     weights = torch.load(folders("openpose") / "body_pose_model.pth", weights_only=True)
-    assert torch.equal(made.body.model.model0.conv1_1.weight, weights["conv1_1.weight"])
+    assert torch.equal(pose_estimator.body.model.model0.conv1_1.weight, weights["conv1_1.weight"])
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
@@ -162,7 +162,7 @@ def test_a_weights_file_that_is_none_is_refused_and_runs_no_code(tmp_path, conte
 
 
 def bumps(points, box, size, heat):
-    """Heat maps [17, h, w] with their tops where the points [17, 2] of a picture lie within `box`, as ViTPose would draw them."""
+    """Heat maps [17, h, w] with their tops at the points [17, 2] of an image within `box`, as ViTPose would return them."""
     x0, y0, x1, y1 = box
     wide = max(x1 - x0, (y1 - y0) * size[1] / size[0]) * 1.25
     corner = np.array([(x0 + x1 - wide) / 2, (y0 + y1 - wide * size[0] / size[1]) / 2])
@@ -177,17 +177,17 @@ def coco(size):
 
 @pytest.mark.parametrize("size", [(128, 64), (300, 400), (768, 384)])
 def test_known_heat_maps_come_out_of_vitpose_where_they_are(folders, monkeypatch, size):
-    made = estimator(folders)
+    pose_estimator = estimator(folders)
     maps = bumps(coco(size), (0, 0, size[1], size[0]), (64, 48), (64, 48))
-    monkeypatch.setattr(made.model, "forward", lambda pixel_values: SimpleNamespace(heatmaps=torch.tensor(maps[None])))
-    ((person,),) = made.people([noise(*size)])
+    monkeypatch.setattr(pose_estimator.model, "forward", lambda pixel_values: SimpleNamespace(heatmaps=torch.tensor(maps[None])))
+    ((person,),) = pose_estimator.people([noise(*size)])
     assert np.abs(person.keypoints[:, :2] - coco(size)).max() <= 2
     assert person.keypoints[:, 2] == pytest.approx(0.9, abs=0.1)
     assert person.score == pytest.approx(person.keypoints[:, 2].mean())
 
 
 def detections(boxes, size, scores, label=2):
-    """What a detector would answer: [1, N] boxes given in pixels of a picture, each sure of one label."""
+    """The output of a detector: [1, N] `boxes` in pixels of an image, each with a high score for one label."""
     height, width = size
     logits = torch.full((1, len(boxes), 3), -9.0)
     logits[0, :, label] = torch.logit(torch.tensor(scores))
@@ -196,35 +196,35 @@ def detections(boxes, size, scores, label=2):
     return SimpleNamespace(logits=logits, pred_boxes=centred[None])
 
 
-def test_people_are_found_through_the_label_each_once_and_within_the_picture(folders, monkeypatch):
+def test_people_are_found_through_the_label_each_once_and_within_the_image(folders, monkeypatch):
     size = (200, 300)
     boxes = [[10, 20, 90, 180], [12, 22, 92, 178], [150, -30, 330, 190], [100, 0, 140, 90], [0, 0, 300, 200]]
-    made = estimator(folders, detector="detector", detector_score=0.5)
+    pose_estimator = estimator(folders, detector="detector", detector_score=0.5)
     output = detections(boxes, size, [0.8, 0.7, 0.9, 0.4, 0.6])
     output.logits[0, 4] = output.logits[0, 4].flip(0)  # a bicycle
-    monkeypatch.setattr(made.detector.model, "forward", lambda **_: output)
-    (people,) = made.people([noise(*size)])
+    monkeypatch.setattr(pose_estimator.detector.model, "forward", lambda **_: output)
+    (people,) = pose_estimator.people([noise(*size)])
     assert [person.box.round().tolist() for person in people] == [[150, 0, 300, 190], [10, 20, 90, 180]]
     assert [person.score for person in people] == pytest.approx([0.9, 0.8])
 
 
 def test_keypoints_are_looked_for_in_the_box_of_the_person(folders, monkeypatch):
     size, box = (200, 300), [150, 20, 250, 190]
-    made = estimator(folders, detector="detector")
+    pose_estimator = estimator(folders, detector="detector")
     true = coco((170, 100)) + np.array([150, 20])
     maps = bumps(true, box, (64, 48), (64, 48))
-    monkeypatch.setattr(made.detector.model, "forward", lambda **_: detections([box], size, [0.9]))
-    monkeypatch.setattr(made.model, "forward", lambda pixel_values: SimpleNamespace(heatmaps=torch.tensor(maps[None])))
-    ((person,),) = made.people([noise(*size)])
+    monkeypatch.setattr(pose_estimator.detector.model, "forward", lambda **_: detections([box], size, [0.9]))
+    monkeypatch.setattr(pose_estimator.model, "forward", lambda pixel_values: SimpleNamespace(heatmaps=torch.tensor(maps[None])))
+    ((person,),) = pose_estimator.people([noise(*size)])
     assert np.abs(person.keypoints[:, :2] - true).max() <= 1
     assert person.box.tolist() == pytest.approx(box, abs=1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
-def test_detector_and_vitpose_run_for_real_on_pictures_of_several_sizes(folders, dtype):
-    made = estimator(folders, detector="detector", detector_score=0, dtype=dtype)
+def test_detector_and_vitpose_run_for_real_on_images_of_several_sizes(folders, dtype):
+    pose_estimator = estimator(folders, detector="detector", detector_score=0, dtype=dtype)
     images = [noise(100 + 20 * at, 80, seed=at) for at in range(3)]
-    for image, people in zip(images, made.people(images), strict=True):
+    for image, people in zip(images, pose_estimator.people(images), strict=True):
         assert people
         for person in people:
             x0, y0, x1, y1 = person.box
@@ -232,51 +232,55 @@ def test_detector_and_vitpose_run_for_real_on_pictures_of_several_sizes(folders,
             assert person.keypoints.shape == (17, 3) and np.isfinite(person.keypoints).all()
 
 
-def test_nobody_in_the_boxes_is_nobody(folders):
+def test_without_person_boxes_there_are_no_people(folders):
     assert estimator(folders, detector="detector of other things", detector_score=0).people([noise(64, 64)]) == [[]]
 
 
-def test_a_picture_gives_the_same_whoever_else_is_in_the_batch(folders):
-    made = estimator(folders, detector="detector", detector_score=0)
+def test_an_image_gives_the_same_whatever_else_is_in_the_batch(folders):
+    pose_estimator = estimator(folders, detector="detector", detector_score=0)
     images = [noise(100, 80, seed=at) for at in range(4)]
-    turned = made.people(images[::-1])[::-1]
-    for people, again in zip(made.people(images), turned, strict=True):
+    turned = pose_estimator.people(images[::-1])[::-1]
+    for people, again in zip(pose_estimator.people(images), turned, strict=True):
         for person, same in zip(people, again, strict=True):
             assert np.allclose(person.keypoints, same.keypoints, atol=1e-3)
 
 
 def test_the_model_always_sees_batches_of_one_size(folders, monkeypatch):
-    made = estimator(folders, detector="detector", detector_score=0)
-    sizes, whole = [], made.model.forward
-    monkeypatch.setattr(made.model, "forward", lambda **given: sizes.append(len(given["pixel_values"])) or whole(**given))
-    boxes = made.detector.boxes
-    monkeypatch.setattr(made.detector, "boxes", lambda images: [found[:at] for at, found in enumerate(boxes(images))])
-    assert [len(people) for people in made.people([noise(100, 80, seed=at) for at in range(4)])] == [0, 1, 2, 3]
+    pose_estimator = estimator(folders, detector="detector", detector_score=0)
+    sizes, whole = [], pose_estimator.model.forward
+    monkeypatch.setattr(pose_estimator.model, "forward", lambda **inputs: sizes.append(len(inputs["pixel_values"])) or whole(**inputs))
+    boxes = pose_estimator.detector.boxes
+    monkeypatch.setattr(pose_estimator.detector, "boxes", lambda images: [image_boxes[:at] for at, image_boxes in enumerate(boxes(images))])
+    assert [len(people) for people in pose_estimator.people([noise(100, 80, seed=at) for at in range(4)])] == [0, 1, 2, 3]
     assert sizes == [4, 4]
 
 
-def test_a_mixture_of_experts_is_asked_for_coco(folders, monkeypatch):
-    made = estimator(folders, "mixture")
-    asked, whole = [], made.model.forward
-    monkeypatch.setattr(made.model, "forward", lambda **given: asked.append(given["dataset_index"].tolist()) or whole(**given))
-    assert len(made.people([noise(64, 48)] * 2)) == 2
-    assert asked == [[0, 0]]
+def test_a_mixture_of_experts_uses_the_expert_of_coco(folders, monkeypatch):
+    pose_estimator = estimator(folders, "mixture")
+    experts, whole = [], pose_estimator.model.forward
+    monkeypatch.setattr(
+        pose_estimator.model, "forward", lambda **inputs: experts.append(inputs["dataset_index"].tolist()) or whole(**inputs)
+    )
+    assert len(pose_estimator.people([noise(64, 48)] * 2)) == 2
+    assert experts == [[0, 0]]
 
 
 def test_flat_and_broken_heat_maps_give_no_points(folders, monkeypatch):
-    made = estimator(folders)
+    pose_estimator = estimator(folders)
     for value in (0.0, -1.0, float("nan")):
-        monkeypatch.setattr(made.model, "forward", lambda value=value, **_: SimpleNamespace(heatmaps=torch.full((1, 17, 64, 48), value)))
-        ((person,),) = made.people([noise(64, 48)])
+        monkeypatch.setattr(
+            pose_estimator.model, "forward", lambda value=value, **_: SimpleNamespace(heatmaps=torch.full((1, 17, 64, 48), value))
+        )
+        ((person,),) = pose_estimator.people([noise(64, 48)])
         assert person.keypoints.tolist() == [[0, 0, 0]] * 17
 
 
-def test_no_point_lies_outside_what_the_model_saw(folders, monkeypatch):
-    made = estimator(folders)
+def test_no_point_lies_outside_the_models_input_region(folders, monkeypatch):
+    pose_estimator = estimator(folders)
     for seed in range(20):
         maps = torch.rand((1, 17, 64, 48), generator=torch.Generator().manual_seed(seed)) ** 9
-        monkeypatch.setattr(made.model, "forward", lambda maps=maps, **_: SimpleNamespace(heatmaps=maps))
-        ((person,),) = made.people([noise(64, 48)])
+        monkeypatch.setattr(pose_estimator.model, "forward", lambda maps=maps, **_: SimpleNamespace(heatmaps=maps))
+        ((person,),) = pose_estimator.people([noise(64, 48)])
         assert (np.abs(person.keypoints[:, :2] - (24, 32)) <= (30.001, 40.001)).all()
 
 

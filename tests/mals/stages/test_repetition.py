@@ -1,8 +1,8 @@
 import json
 from pathlib import Path
 
+import hypothesis
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from mals.stages.repetition import collapse, repetition
@@ -30,7 +30,7 @@ words = st.lists(st.sampled_from(["a", "red", "hat", "and", "with", "A", "hat,",
 
 
 @pytest.mark.parametrize(("text", "once"), CASES)
-def test_a_repetition_is_said_once(text, once):
+def test_a_repetition_is_removed(text, once):
     assert collapse(text) == once
     assert repetition(text) > 0.1
 
@@ -45,26 +45,26 @@ def test_the_published_example_is_mostly_repetition():
     assert repetition("with his hands on his hips and his hands on his hips") == pytest.approx(6 / 12)
 
 
-def test_blips_true_repetitions_are_found():
+def test_repetitions_of_a_real_blip_are_removed():
     file = Path(__file__).parents[2] / "data/repetitions.jsonl"
     for line in file.read_text().splitlines():
         case = json.loads(line)
         assert collapse(case["caption"]) == case["once"]
 
 
-@given(words)
+@hypothesis.given(words)
 def test_collapsing_again_changes_nothing(text):
     assert collapse(collapse(text)) == collapse(text)
 
 
-@given(words)
+@hypothesis.given(words)
 def test_no_word_is_new_and_only_joining_words_can_go_altogether(text):
-    before, after = ({word.strip(".,").lower() for word in said.split()} for said in (text, collapse(text)))
+    before, after = ({word.strip(".,").lower() for word in version.split()} for version in (text, collapse(text)))
     assert after <= before
     assert before - after <= {"and", "with", ""}
     assert bool(collapse(text)) == bool(text.split())
 
 
-@given(words)
+@hypothesis.given(words)
 def test_the_score_is_a_share(text):
     assert 0 <= repetition(text) < 1
