@@ -64,13 +64,13 @@ _HEAD = (
 )
 _OPENING = "<determiner possessive adverb>{0,9}+"
 PHRASE = tags.compile_pattern(
-    f"({_OPENING} (?<=<determiner possessive>) (?:{_QUALITY}|{_COMMA}){{0,20}} {_HEAD} | {_OPENING} (?:{_QUALITY}){{0,20}} {_HEAD})"
-    f"| (<determiner possessive adverb qualifier modifier>{{0,12}}+ {_COLORS} <qualifier modifier adverb color>*)"
-    f"| (<determiner possessive>{{0,9}} {_REFINING}+ (?:<comma>? <and> {_REFINING}+)*"
-    f"| <determiner possessive adverb>{{0,9}} {_REFINING}+)"
-    "| (.)"
+    f"{_OPENING} (?<=<determiner possessive>) (?:{_QUALITY}|{_COMMA}){{0,20}} {_HEAD} | {_OPENING} (?:{_QUALITY}){{0,20}} {_HEAD}"
+    f"| <determiner possessive adverb qualifier modifier>{{0,12}}+ {_COLORS} <qualifier modifier adverb color>*"  # colours alone
+    f"| <determiner possessive>{{0,9}} {_REFINING}+ (?:<comma>? <and> {_REFINING}+)*"  # adjectives alone
+    f"| <determiner possessive adverb>{{0,9}} {_REFINING}+"
+    "| (.)"  # any other word
 )
-NOUN_GROUP, COLOR_GROUP, QUALITY_GROUP, OTHER_GROUP = 1, 2, 3, 4  # of PHRASE: with a noun, colours alone, adjectives alone, any other word
+OTHER_WORD = 1  # the group of PHRASE for a word outside all phrases
 AMBIGUOUS = tags.compile_pattern("(?<=(.)) <noun_or_verb that modifier_or_wearing> (?=(.?))")
 BEFORE_VERB = people.PERSON_TAGS + CLOTHING + tags.HAIR + tags.GARMENT_PART + tags.COMMA + tags.AND + STOP
 BEFORE_VERB += tags.ADVERB + RELATIVE + OTHER_NOUN + tags.THAT
@@ -95,22 +95,26 @@ class Grammar:
 
     def read(self, words: list[str]) -> Reading:
         """What a caption says about its subject; `words` come from `Vocabulary.split`."""
-        word_tags, analyse = self.tag(words), self.analyser.analyse
-        state = CaptionState(self.analyser, words, word_tags)
-        for match in PHRASE.finditer(word_tags):
-            start, end = match.span()
-            if match.lastindex == OTHER_GROUP:
-                kind = word_tags[start]
-                if kind in WORD_READERS:
-                    WORD_READERS[kind](state, start)
-            else:
-                phrase = analyse(words[start:end], word_tags[start:end])
-                kind = phrase.kind
-                _read_phrase(state, phrase, start, end)
-            state.before_previous, state.previous = state.previous, kind
+        state = CaptionState(self.analyser, words, self.tag(words))
+        for match in PHRASE.finditer(state.tags):
+            read_next(state, match)
         if state.owner == NON_PERSON:
             people.leave_non_person(state)
         return state.reading
+
+
+def read_next(state: CaptionState, match: re.Match[str]) -> None:
+    """Read the next match of PHRASE: a noun phrase, colours or adjectives alone, or any other word."""
+    start, end = match.span()
+    if match.lastindex == OTHER_WORD:
+        kind = state.tags[start]
+        if kind in WORD_READERS:
+            WORD_READERS[kind](state, start)
+    else:
+        phrase = state.analyser.analyse(state.words[start:end], state.tags[start:end])
+        kind = phrase.kind
+        _read_phrase(state, phrase, start, end)
+    state.before_previous, state.previous = state.previous, kind
 
 
 def resolve_ambiguity(match: re.Match[str]) -> str:
