@@ -25,10 +25,7 @@ test: lint docs
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 demo: setup
-	test -f demo-run/mals.yaml || HF_HUB_OFFLINE=1 $(BIN)/mals init demo-run
-	HF_HUB_OFFLINE=1 $(BIN)/mals run demo-run
-	$(BIN)/mals report demo-run
-	$(BIN)/mals pretrain --preset tiny --data demo-run/dataset --out demo-run/pretrain
+	HF_HUB_OFFLINE=1 $(BIN)/mals demo demo-run
 
 clean-demo:
 	rm -rf demo-run

@@ -25,7 +25,7 @@ app = typer.Typer(
 
 def register() -> None:
     """Put the commands of each module under `mals`."""
-    from cli import dataset, datasets, explain, finetune, pretrain, release, retrieval, stages, world
+    from cli import dataset, datasets, demo, explain, finetune, pretrain, release, retrieval, stages, world
 
     stages.register(app)
     dataset.register(app)
@@ -36,6 +36,7 @@ def register() -> None:
     finetune.register(app)
     retrieval.register(app)
     release.register(app)
+    demo.register(app)
 
 
 def main() -> None:
