@@ -1,5 +1,6 @@
-"""Captions of the world's people: what they say is true, and the labeller reads in them what they claim to say."""
+"""Captions of the world's people are true, and the labeller reads in them the labels that they come with."""
 
+import itertools
 from collections import Counter
 from dataclasses import replace
 
@@ -10,10 +11,10 @@ from mals.labeller.labeller import Labeller
 from mals.world.captions import MAX_WORDS, STYLES, Caption, write_caption
 from mals.world.person import Garment, Person, create_person
 
-SCENES = (None, "street", "park", "plaza", "shop", "station", "room", "old office")
+PLACES = (None, "street", "park", "plaza", "shop", "station", "room", "old office")
 WALKING = (None, True, False)
 PEOPLE = [create_person(0, number) for number in range(400)]
-THINGS = {
+ITEMS = {
     "hat": ("cap", "beanie", "hat"),
     "backpack": ("backpack", "rucksack"),
     "handbag": ("handbag", "purse"),
@@ -22,78 +23,77 @@ THINGS = {
 
 
 def captions(style: str | None = None, complete: bool = False) -> list[Caption]:
-    """A caption of each of PEOPLE, in every place and gait."""
+    """A caption of each of PEOPLE, with all combinations of place and gait."""
     rng = np.random.default_rng(5)
-    return [
-        write_caption(who, rng, style, complete, SCENES[at % len(SCENES)], WALKING[at // len(SCENES) % len(WALKING)])
-        for at, who in enumerate(PEOPLE)
-    ]
+    settings = itertools.cycle(itertools.product(WALKING, PLACES))
+    return [write_caption(person, rng, style, complete, place, walking) for person, (walking, place) in zip(PEOPLE, settings, strict=False)]
 
 
 def laden() -> Person:
-    """Somebody of whom there is as much to say as there can be."""
+    """A person about whom a caption has as much to say as possible."""
 
     def striped(kind: str) -> Garment:
         return Garment(kind, "black", (28, 28, 32), "striped", "white", (238, 238, 234))
 
-    who = create_person(0, 0, hat="blue", backpack="blue", handbag="blue", bag="blue")
+    person = create_person(0, 0, hat="blue", backpack="blue", handbag="blue", bag="blue")
     upper, lower = striped("long-sleeved shirt"), striped("short skirt")
-    return replace(who, gender="man", age="adult", beard=True, upper=upper, lower=lower, sleeves="long")
+    return replace(person, gender="man", age="adult", beard=True, upper=upper, lower=lower, sleeves="long")
 
 
 @pytest.mark.parametrize("complete", [False, True])
 @pytest.mark.parametrize("style", STYLES)
-def test_the_labeller_reads_in_every_caption_what_it_claims_to_say(style: str, complete: bool) -> None:
-    told = captions(style, complete)
-    labels = Labeller().label([one.text for one in told]).values.tolist()
-    assert [(one.text, one.labels) for one in told] == [(one.text, label) for one, label in zip(told, labels, strict=True)]
+def test_the_labeller_reads_the_labels_of_every_caption(style: str, complete: bool) -> None:
+    written = captions(style, complete)
+    labels = Labeller().label([caption.text for caption in written]).values.tolist()
+    read = [(caption.text, row) for caption, row in zip(written, labels, strict=True)]
+    assert [(caption.text, caption.labels) for caption in written] == read
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_full_caption_leaves_no_attribute_open(style: str) -> None:
-    assert [one.labels for one in captions(style, complete=True)] == [who.attributes() for who in PEOPLE]
+def test_a_complete_caption_mentions_every_attribute(style: str) -> None:
+    assert [caption.labels for caption in captions(style, complete=True)] == [person.attributes() for person in PEOPLE]
 
 
-def test_a_caption_says_nothing_untrue_and_mostly_leaves_something_open() -> None:
-    told = captions()
-    for one, who in zip(told, PEOPLE, strict=True):
-        assert all(said in (-1, value) for said, value in zip(one.labels, who.attributes(), strict=True))
-    assert 0.4 < np.mean([-1 in one.labels for one in told]) < 0.9
-    assert np.mean([value >= 0 for one in told for value in one.labels]) > 0.85
+def test_captions_are_true_and_most_omit_an_attribute() -> None:
+    written = captions()
+    for caption, person in zip(written, PEOPLE, strict=True):
+        assert all(label in (-1, value) for label, value in zip(caption.labels, person.attributes(), strict=True))
+    assert 0.4 < np.mean([-1 in caption.labels for caption in written]) < 0.9
+    assert np.mean([label >= 0 for caption in written for label in caption.labels]) > 0.85
 
 
-def test_the_same_draws_give_the_same_text_and_others_another() -> None:
+def test_the_same_random_numbers_give_the_same_text_and_others_another() -> None:
     assert captions() == captions()
     rng = np.random.default_rng(0)
     assert len({write_caption(PEOPLE[0], rng).text for _ in range(100)}) > 60
 
 
-def test_every_voice_occurs_and_says_which_it_is() -> None:
-    drawn = Counter(one.style for one in captions())
-    assert set(drawn) == set(STYLES) and min(drawn.values()) > 50
-    assert all(one.style == style for style in STYLES for one in captions(style))
+def test_every_style_occurs_and_a_caption_names_its_style() -> None:
+    counts = Counter(caption.style for caption in captions())
+    assert set(counts) == set(STYLES) and min(counts.values()) > 50
+    assert all(caption.style == style for style in STYLES for caption in captions(style))
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_no_hat_and_no_bag_is_left_out_or_invented(style: str) -> None:
-    for one, who in zip(captions(style), PEOPLE, strict=True):
-        words = one.text.lower().replace(",", "").replace(".", "").split()
-        for name, nouns in THINGS.items():
-            assert any(noun in words for noun in nouns) == (getattr(who, name) is not None), one.text
+def test_captions_mention_exactly_the_hats_and_bags_that_there_are(style: str) -> None:
+    for caption, person in zip(captions(style), PEOPLE, strict=True):
+        words = caption.text.lower().replace(",", "").replace(".", "").split()
+        for name, nouns in ITEMS.items():
+            assert any(noun in words for noun in nouns) == (getattr(person, name) is not None), caption.text
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_captions_are_short_and_clean_even_of_those_of_whom_there_is_much_to_say(style: str) -> None:
+def test_captions_are_short_and_clean_even_if_there_is_much_to_say(style: str) -> None:
     rng = np.random.default_rng(1)
-    told = captions(style) + [write_caption(laden(), rng, style, complete=True, place="street", walking=True) for _ in range(200)]
-    for one in told:
-        assert one.text.isascii() and "  " not in one.text and one.text == one.text.strip()
-        assert len(one.text.split()) <= MAX_WORDS
-        assert (one.text != one.text.lower()) == (style in ("annotator", "long"))
-    assert all(one.labels == laden().attributes() for one in told[len(PEOPLE) :])
+    written = captions(style) + [write_caption(laden(), rng, style, complete=True, place="street", walking=True) for _ in range(200)]
+    for caption in written:
+        assert caption.text.isascii() and "  " not in caption.text and caption.text == caption.text.strip()
+        assert len(caption.text.split()) <= MAX_WORDS
+        assert (caption.text != caption.text.lower()) == (style in ("annotator", "long"))
+    assert all(caption.labels == laden().attributes() for caption in written[len(PEOPLE) :])
 
 
-def test_the_place_and_the_gait_are_told_where_they_are_given() -> None:
+def test_captions_mention_place_and_gait_if_they_are_given() -> None:
     rng = np.random.default_rng(2)
     plain = replace(PEOPLE[0], hat=None, backpack=None, handbag=None, bag=None)
     for style in STYLES:
@@ -105,25 +105,27 @@ def test_the_place_and_the_gait_are_told_where_they_are_given() -> None:
         assert "walking" not in text and "standing" not in text
 
 
-def test_colours_without_a_column_are_known_colours() -> None:
+def test_colours_without_an_attribute_deny_all_others() -> None:
     rng = np.random.default_rng(3)
-    who = create_person(0, 1, upper="t-shirt", upper_color="pink", lower="shorts", lower_color="orange")
-    assert all(write_caption(who, rng, complete=True).labels[10:27] == [1] * 17 for _ in range(50))
+    person = create_person(0, 1, upper="t-shirt", upper_color="pink", lower="shorts", lower_color="orange")
+    assert all(write_caption(person, rng, complete=True).labels[10:27] == [1] * 17 for _ in range(50))
 
 
-def test_jeans_are_blue_whether_it_is_said_or_not() -> None:
+def test_jeans_are_blue_whether_the_caption_says_so_or_not() -> None:
     rng = np.random.default_rng(4)
-    texts = [write_caption(create_person(0, 1, upper="t-shirt", lower="jeans"), rng) for _ in range(300)]
-    silent = [one for one in texts if "blue" not in one.text and "navy" not in one.text and one.labels[9] >= 0]
-    assert len(silent) > 20 and all(one.labels[22] == 0 for one in silent)
+    written = [write_caption(create_person(0, 1, upper="t-shirt", lower="jeans"), rng) for _ in range(300)]
+    colorless = [caption for caption in written if "blue" not in caption.text and "navy" not in caption.text and caption.labels[9] >= 0]
+    assert len(colorless) > 20 and all(caption.labels[22] == 0 for caption in colorless)
     black = create_person(0, 1, upper="t-shirt", lower="jeans", lower_color="black")
-    assert all(one.labels[18] == 0 for _ in range(100) if (one := write_caption(black, rng)).labels[9] >= 0)
+    assert all(caption.labels[18] == 0 for _ in range(100) if (caption := write_caption(black, rng)).labels[9] >= 0)
 
 
-def test_dark_and_light_are_said_only_of_shades_that_are() -> None:
+def test_captions_say_dark_and_light_only_of_shades_that_are() -> None:
     rng = np.random.default_rng(6)
-    middle = replace(PEOPLE[0], upper=Garment("coat", "blue", (32, 72, 190)), sleeves="long", lower=Garment("pants", "red", (200, 28, 34)))
-    bare = replace(middle, hat=None, backpack=None, handbag=None, bag=None, shoes=Garment("shoes", "black", (28, 28, 32)))
-    assert not any(word in write_caption(bare, rng, complete=True).text for _ in range(200) for word in ("dark", "light", "navy"))
+    coat, pants = Garment("coat", "blue", (32, 72, 190)), Garment("pants", "red", (200, 28, 34))
+    medium = replace(PEOPLE[0], upper=coat, sleeves="long", lower=pants)
+    bare = replace(medium, hat=None, backpack=None, handbag=None, bag=None, shoes=Garment("shoes", "black", (28, 28, 32)))
+    texts = [write_caption(bare, rng, complete=True).text for _ in range(200)]
+    assert not any(word in text for text in texts for word in ("dark", "light", "navy"))
     navy = replace(bare, upper=Garment("coat", "blue", (16, 56, 174)))
     assert any("dark blue" in write_caption(navy, rng, complete=True).text for _ in range(200))

@@ -1,4 +1,4 @@
-"""Benchmarks from the world: what is in them, that others can load them, and that they have the same bytes however they were made."""
+"""Data sets drawn from the world: their contents, loading them with other libraries, and equal bytes however they are made."""
 
 import hashlib
 import io
@@ -33,9 +33,9 @@ SMALL = WorldSettings.checked(persons=6, views=3, split=SPLIT, seed=5, height=64
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished benchmark that no test changes."""
-    folder = tmp_path_factory.mktemp("world") / "made"
+def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished data set that no test changes."""
+    folder = tmp_path_factory.mktemp("world") / "drawn"
     make(str(folder), SMALL, workers=1)
     return folder
 
@@ -48,11 +48,11 @@ def rows(folder: Path, split: str = "*") -> list[dict]:
     return [row for path in sorted((folder / "data").glob(f"{split}-*")) for row in pq.read_table(path).to_pylist()]
 
 
-def test_splits_have_disjoint_persons_and_all_of_them(made: Path) -> None:
-    found = {split: {row["person"] for row in rows(made, split)} for split in ("train", "val", "test")}
-    assert {split: len(numbers) for split, numbers in found.items()} == {"train": 3, "val": 1, "test": 2}
-    assert set.union(*found.values()) == set(range(6))
-    assert sorted(path.name for path in (made / "data").iterdir()) == [
+def test_splits_have_disjoint_persons_and_all_of_them(drawn_set: Path) -> None:
+    persons = {split: {row["person"] for row in rows(drawn_set, split)} for split in ("train", "val", "test")}
+    assert {split: len(numbers) for split, numbers in persons.items()} == {"train": 3, "val": 1, "test": 2}
+    assert set.union(*persons.values()) == set(range(6))
+    assert sorted(path.name for path in (drawn_set / "data").iterdir()) == [
         "test-00000-of-00001.parquet",
         "train-00000-of-00002.parquet",
         "train-00001-of-00002.parquet",
@@ -60,17 +60,17 @@ def test_splits_have_disjoint_persons_and_all_of_them(made: Path) -> None:
     ]
 
 
-def test_each_person_is_seen_by_two_cameras_or_more(made: Path) -> None:
-    seen: dict[int, set[int]] = {}
-    for row in rows(made):
-        seen.setdefault(row["person"], set()).add(row["camera"])
-    assert all(cameras == {0, 1, 2} for cameras in seen.values()) and len(seen) == 6
+def test_two_cameras_or_more_see_each_person(drawn_set: Path) -> None:
+    cameras: dict[int, set[int]] = {}
+    for row in rows(drawn_set):
+        cameras.setdefault(row["person"], set()).add(row["camera"])
+    assert all(numbers == {0, 1, 2} for numbers in cameras.values()) and len(cameras) == 6
 
 
-def test_a_row_is_the_picture_of_the_world_and_says_what_is_true(made: Path) -> None:
-    found = {row["id"]: row for row in rows(made)}
-    assert len(found) == 18
-    row, drawn = found["p00004-v002"], draw_image(5, 4, 2, 64)
+def test_a_row_is_an_image_of_the_world_with_its_ground_truth(drawn_set: Path) -> None:
+    by_id = {row["id"]: row for row in rows(drawn_set)}
+    assert len(by_id) == 18
+    row, drawn = by_id["p00004-v002"], draw_image(5, 4, 2, 64)
     assert (row["person"], row["camera"], row["place"], row["walking"]) == (4, drawn.camera, drawn.place, drawn.walking)
     assert list(row["attributes"].values()) == drawn.attributes == create_person(5, 4).attributes()
     assert tuple(row["attributes"]) == load_space("market1501").names
@@ -83,61 +83,61 @@ def test_a_row_is_the_picture_of_the_world_and_says_what_is_true(made: Path) -> 
         assert image.size == (row["width"], row["height"]) == (32, 64) and ALGORITHMIC_MEDIA in str(image.getxmp())
 
 
-def test_a_picture_has_two_captions_and_pictures_have_different_ones(made: Path) -> None:
-    found = rows(made)
-    assert all(row["caption"] == row["captions"][0]["text"] and len(row["captions"]) == 2 for row in found)
-    assert {caption["source"] for row in found for caption in row["captions"]} == {"world"}
-    texts = [caption["text"] for row in found for caption in row["captions"]]
+def test_an_image_has_two_captions_and_images_have_different_captions(drawn_set: Path) -> None:
+    all_rows = rows(drawn_set)
+    assert all(row["caption"] == row["captions"][0]["text"] and len(row["captions"]) == 2 for row in all_rows)
+    assert {caption["source"] for row in all_rows for caption in row["captions"]} == {"world"}
+    texts = [caption["text"] for row in all_rows for caption in row["captions"]]
     assert len(set(texts)) >= 35
 
 
-def test_load_dataset_gives_pictures_and_labels(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_dataset_gives_images_and_labels(drawn_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import datasets
 
-    found = datasets.load_dataset(str(made), cache_dir=str(tmp_path))
-    assert {split: len(part) for split, part in found.items()} == {"train": 9, "val": 3, "test": 6}
-    features, row = found["test"].features, found["test"][1]
+    splits = datasets.load_dataset(str(drawn_set), cache_dir=str(tmp_path))
+    assert {split: len(part) for split, part in splits.items()} == {"train": 9, "val": 3, "test": 6}
+    features, row = splits["test"].features, splits["test"][1]
     assert isinstance(row["image"], Image.Image) and row["image"].size == (32, 64)
     assert isinstance(features["attributes"]["hat"], datasets.ClassLabel) and features["attributes"]["gender"].names == ["woman", "man"]
     assert features["attributes"]["gender"].int2str(row["attributes"]["gender"]) == create_person(5, row["person"]).gender
     assert datasets.Features.from_arrow_schema(columns().schema) == features
 
 
-def test_the_files_have_the_hashes_that_are_listed_and_the_card_has_their_sizes(made: Path) -> None:
-    listed = dict(reversed(line.split("  ")) for line in (made / "SHA256SUMS").read_text().splitlines())
-    wanted = {name: data for name, data in files(made).items() if name != "SHA256SUMS" and not name.startswith(".receipts/")}
-    assert listed == {name: hashlib.sha256(data).hexdigest() for name, data in wanted.items()}
-    card = (made / "README.md").read_text()
-    assert "| train | 3 | 9 |" in card and f"download_size: {sum(len(d) for n, d in wanted.items() if n.startswith('data/'))}" in card
+def test_files_have_the_listed_hashes_and_the_card_has_their_sizes(drawn_set: Path) -> None:
+    listed = dict(reversed(line.split("  ")) for line in (drawn_set / "SHA256SUMS").read_text().splitlines())
+    expected = {name: data for name, data in files(drawn_set).items() if name != "SHA256SUMS" and not name.startswith(".receipts/")}
+    assert listed == {name: hashlib.sha256(data).hexdigest() for name, data in expected.items()}
+    card = (drawn_set / "README.md").read_text()
+    assert "| train | 3 | 9 |" in card and f"download_size: {sum(len(d) for n, d in expected.items() if n.startswith('data/'))}" in card
 
 
-def test_croissant_is_valid_and_gives_rows(made: Path) -> None:
+def test_croissant_is_valid_and_gives_rows(drawn_set: Path) -> None:
     import mlcroissant
 
-    found = mlcroissant.Dataset(jsonld=made / "croissant.json")
-    assert not found.metadata.issues.errors
-    row = next(iter(found.records("default")))
-    assert row["default/id"].decode() in {row["id"] for row in rows(made)}
-    assert json.loads((made / "croissant.json").read_text())["rai:hasSyntheticData"] is True
+    description = mlcroissant.Dataset(jsonld=drawn_set / "croissant.json")
+    assert not description.metadata.issues.errors
+    row = next(iter(description.records("default")))
+    assert row["default/id"].decode() in {row["id"] for row in rows(drawn_set)}
+    assert json.loads((drawn_set / "croissant.json").read_text())["rai:hasSyntheticData"] is True
 
 
-def test_two_makes_are_the_same_bytes_with_one_worker_and_with_two(made: Path, tmp_path: Path) -> None:
+def test_two_makes_are_the_same_bytes_with_one_worker_and_with_two(drawn_set: Path, tmp_path: Path) -> None:
     make(str(tmp_path / "two"), SMALL, workers=2)
-    assert files(tmp_path / "two") == files(made)
+    assert files(tmp_path / "two") == files(drawn_set)
     assert str(tmp_path).encode() not in b"".join(files(tmp_path / "two").values())
 
 
-def test_a_finished_benchmark_is_left_as_it_is_and_a_spoilt_file_is_made_again(made: Path, tmp_path: Path) -> None:
+def test_a_finished_data_set_is_left_as_it_is_and_a_damaged_file_is_made_again(drawn_set: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     assert make(str(folder), SMALL, workers=1)["drawn"] == 18
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS"}
     assert make(str(folder), SMALL, workers=1)["drawn"] == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    spoilt = folder / "data/train-00001-of-00002.parquet"
-    spoilt.write_bytes(spoilt.read_bytes()[:-1] + b"?")
+    damaged = folder / "data/train-00001-of-00002.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     assert make(str(folder), SMALL, workers=1)["drawn"] == 3
-    assert files(folder) == files(made)
+    assert files(folder) == files(drawn_set)
 
 
 class Killed(BaseException):
@@ -146,7 +146,7 @@ class Killed(BaseException):
 
 @contextmanager
 def killed_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Stop in the middle of the writing of the given file."""
+    """Stop while file number `moment` is being written."""
     writer, count = Store.writer, 0
 
     @contextmanager
@@ -165,7 +165,7 @@ def killed_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("moment", [0, 1, 2, 5, 9, 10, 11])
 def test_a_make_that_stopped_while_it_wrote_any_file_completes_to_the_same_bytes(
-    moment: int, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moment: int, drawn_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = str(tmp_path / "killed")
     with killed_at(moment, monkeypatch), pytest.raises(Killed):
@@ -173,11 +173,11 @@ def test_a_make_that_stopped_while_it_wrote_any_file_completes_to_the_same_bytes
     assert not (tmp_path / "killed" / "SHA256SUMS").exists()
     again = make(folder, SMALL, workers=1)
     assert again["drawn"] == {0: 18, 1: 18, 2: 18, 5: 9}.get(moment, 0)
-    assert files(tmp_path / "killed") == files(made)
+    assert files(tmp_path / "killed") == files(drawn_set)
 
 
 def test_a_killed_make_completes_to_the_same_bytes_and_leaves_no_worker(tmp_path: Path) -> None:
-    folder, world = tmp_path / "killed", WorldSettings.checked(persons=100, views=4, split=SPLIT, seed=5, height=64, rows_per_file=40)
+    folder, settings = tmp_path / "killed", WorldSettings.checked(persons=100, views=4, split=SPLIT, seed=5, height=64, rows_per_file=40)
     script = (
         "from mals.world.make import make\n"
         "from mals.world.settings import WorldSettings\n"
@@ -193,8 +193,8 @@ def test_a_killed_make_completes_to_the_same_bytes_and_leaves_no_worker(tmp_path
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (folder / "SHA256SUMS").exists()
-    assert 0 < make(str(folder), world, workers=1)["drawn"] < world.rows
-    make(str(tmp_path / "whole"), world, workers=1)
+    assert 0 < make(str(folder), settings, workers=1)["drawn"] < settings.rows
+    make(str(tmp_path / "whole"), settings, workers=1)
     assert files(folder) == files(tmp_path / "whole")
     for _ in range(200):
         try:
@@ -206,7 +206,7 @@ def test_a_killed_make_completes_to_the_same_bytes_and_leaves_no_worker(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"split": "train=0.5,test=0.4"}, r"must sum to 1, not 0\.9"),
         ({"split": "train=0.5,train=0.5"}, "different names"),
@@ -221,13 +221,13 @@ def test_a_killed_make_completes_to_the_same_bytes_and_leaves_no_worker(tmp_path
         ({"height": 8}, "--height"),
     ],
 )
-def test_what_cannot_be_made_is_refused_in_a_sentence(change: dict, words: str) -> None:
-    with pytest.raises(UserError, match=words) as told:
+def test_bad_options_are_refused_in_one_sentence(change: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message) as refusal:
         WorldSettings.checked(**{"persons": 6, "views": 3, "split": SPLIT, "seed": 0, "height": 64} | change)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refusal.value)
 
 
-def test_a_folder_that_holds_something_else_is_refused_and_left_alone(made: Path, tmp_path: Path) -> None:
+def test_a_folder_that_holds_something_else_is_refused_and_left_alone(drawn_set: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(UserError, match="holds something else"):
@@ -235,27 +235,27 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(made: Path
     assert files(tmp_path / "mine") == {"letter.txt": b"dear"}
     with pytest.raises(UserError, match="is not a folder"):
         make(str(tmp_path / "mine" / "letter.txt"), SMALL, workers=1)
-    before = files(made)
+    before = files(drawn_set)
     with pytest.raises(UserError, match=r"another world \(it differs in seed\)"):
-        make(str(made), WorldSettings.checked(persons=6, views=3, split=SPLIT, seed=6, height=64, rows_per_file=6), workers=1)
+        make(str(drawn_set), WorldSettings.checked(persons=6, views=3, split=SPLIT, seed=6, height=64, rows_per_file=6), workers=1)
     with pytest.raises(UserError, match="--workers"):
         make(str(tmp_path / "new"), SMALL, workers=0)
-    assert files(made) == before and not (tmp_path / "new").exists()
+    assert files(drawn_set) == before and not (tmp_path / "new").exists()
 
 
 def test_every_split_has_a_person_and_together_they_have_all() -> None:
     for persons in range(3, 40):
-        found = persons_per_split(persons, parse_shares("train=0.98,val=0.01,test=0.01"))
-        assert sum(found.values()) == persons and min(found.values()) >= 1
+        counts = persons_per_split(persons, parse_shares("train=0.98,val=0.01,test=0.01"))
+        assert sum(counts.values()) == persons and min(counts.values()) >= 1
     assert persons_per_split(1000, parse_shares("train=.7,val=.1,test=.2")) == {"train": 700, "val": 100, "test": 200}
 
 
-def test_the_command_makes_a_benchmark_and_refuses_with_exit_code_two(mals: Mals, tmp_path: Path) -> None:
-    words = ("world", "make", "--to", "set", "--persons", 3, "--views", 2, "--height", 64, "--workers", 1, "--json")
-    found = mals(*words)
-    assert found.returncode == 0, found.stderr
-    told = json.loads(found.stdout)
-    assert told["rows"] == told["drawn"] == 6 and told["splits"] == {"train": 2, "val": 2, "test": 2}
-    refused = mals(*words, "--seed", 9)
+def test_the_command_makes_a_data_set_and_refuses_with_exit_code_two(mals: Mals, tmp_path: Path) -> None:
+    arguments = ("world", "make", "--to", "set", "--persons", 3, "--views", 2, "--height", 64, "--workers", 1, "--json")
+    process = mals(*arguments)
+    assert process.returncode == 0, process.stderr
+    summary = json.loads(process.stdout)
+    assert summary["rows"] == summary["drawn"] == 6 and summary["splits"] == {"train": 2, "val": 2, "test": 2}
+    refused = mals(*arguments, "--seed", 9)
     assert refused.returncode == 2 and refused.stdout == "" and len(refused.stderr.strip().splitlines()) == 1
-    assert mals(*words, "--split", "train=2").returncode == 2
+    assert mals(*arguments, "--split", "train=2").returncode == 2

@@ -1,4 +1,4 @@
-"""The world's pictures: pure functions that know what they show."""
+"""The images of the world are pure functions of their arguments, and their ground truth is true."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from mals.world.person import COLORS, LOWER_COLORS, UPPER_COLORS, Person, create
 from mals.world.scene import FAULTS, DrawnImage, draw_image
 
 SPACE = load_space("market1501")
-LEVEL = 12  # of 255: what noise and JPEG change less than a drawn thing does
+LEVEL = 12  # of 255: noise and JPEG change a pixel by less
 PLAIN = {
     "pattern": "plain",
     "upper": "t-shirt",
@@ -30,25 +30,25 @@ HEAD, UPPER, LOWER = slice(0, 5), slice(5, 11), slice(11, 17)
 
 
 def places(drawn: DrawnImage, points: slice, margin: float = 0.05) -> tuple[slice, slice]:
-    """Rows and columns around these keypoints, widened by a share of the body's height."""
+    """Rows and columns of the box around these keypoints, widened by a share of the body's height."""
     assert drawn.box is not None
-    wide = margin * (drawn.box[3] - drawn.box[1])
+    extra = margin * (drawn.box[3] - drawn.box[1])
     xy = drawn.keypoints[points, :2]
-    (x0, y0), (x1, y1) = xy.min(0) - wide, xy.max(0) + wide
+    (x0, y0), (x1, y1) = xy.min(0) - extra, xy.max(0) + extra
     return slice(max(0, int(y0)), int(y1) + 2), slice(max(0, int(x0)), int(x1) + 2)
 
 
-def changed(one: DrawnImage, other: DrawnImage) -> np.ndarray:
-    """[H, W]: where two pictures differ by more than noise."""
-    return np.abs(one.pixels.astype(int) - other.pixels.astype(int)).max(2) > LEVEL
+def changed(first: DrawnImage, second: DrawnImage) -> np.ndarray:
+    """[H, W]: where two images differ by more than noise."""
+    return np.abs(first.pixels.astype(int) - second.pixels.astype(int)).max(2) > LEVEL
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**31), st.integers(0, 2**31), st.integers(0, 40), st.sampled_from([None, *FAULTS]))
-def test_a_picture_is_a_function_of_seed_person_and_view(seed: int, number: int, view: int, fault: str | None) -> None:
-    one, again = (draw_image(seed, number, view, 64, fault) for _ in range(2))
-    assert (one.pixels == again.pixels).all() and (one.keypoints == again.keypoints).all()
-    assert (one.box, one.attributes, one.person, one.camera) == (again.box, again.attributes, again.person, again.camera)
+def test_an_image_is_a_function_of_seed_person_and_view(seed: int, number: int, view: int, fault: str | None) -> None:
+    first, again = (draw_image(seed, number, view, 64, fault) for _ in range(2))
+    assert (first.pixels == again.pixels).all() and (first.keypoints == again.keypoints).all()
+    assert (first.box, first.attributes, first.person, first.camera) == (again.box, again.attributes, again.person, again.camera)
 
 
 @pytest.mark.parametrize("height", [64, 128, 256])
@@ -57,8 +57,8 @@ def test_keypoints_lie_in_the_box_and_on_the_drawn_body(height: int) -> None:
         drawn = draw_image(2, number, number % 9, height)
         assert drawn.box is not None and drawn.pixels.shape == (height, height // 2, 3)
         x0, y0, x1, y1 = drawn.box
-        for name, (x, y, seen) in zip(KEYPOINTS, drawn.keypoints, strict=True):
-            if seen:
+        for name, (x, y, visibility) in zip(KEYPOINTS, drawn.keypoints, strict=True):
+            if visibility:
                 assert x0 - 1 <= x <= x1 and y0 - 1 <= y <= y1, name
                 near = drawn.mask[max(0, int(y) - 1) : int(y) + 3, max(0, int(x) - 1) : int(x) + 3]
                 assert near.any(), (number, name)
@@ -67,7 +67,7 @@ def test_keypoints_lie_in_the_box_and_on_the_drawn_body(height: int) -> None:
         assert rows.min() >= y0 - rim and rows.max() <= y1 + rim and columns.min() >= x0 - rim and columns.max() <= x1 + rim
 
 
-def test_the_face_is_hidden_from_behind_and_seen_from_the_front() -> None:
+def test_the_face_is_hidden_from_behind_and_visible_from_the_front() -> None:
     noses = [int(draw_image(3, number, 0).keypoints[0, 2]) for number in range(80)]
     assert noses.count(1) >= 15 and noses.count(2) >= 40
 
@@ -76,14 +76,14 @@ def test_the_face_is_hidden_from_behind_and_seen_from_the_front() -> None:
 def test_the_color_of_the_upper_body_is_in_its_pixels_and_nowhere_below(color: str) -> None:
     other = "green" if color != "green" else "blue"
     for number in range(4):
-        one, two = (
+        first, second = (
             draw_image(4, number, 1, person=create_person(4, number, **PLAIN | {"upper_color": c, "lower_color": "gray"}))
             for c in (color, other)
         )
-        shows = changed(one, two)
-        rows, columns = places(one, UPPER)
+        shows = changed(first, second)
+        rows, columns = places(first, UPPER)
         assert shows[rows, columns].mean() > 0.2
-        ankles = one.keypoints[13:17, 1]
+        ankles = first.keypoints[13:17, 1]
         assert shows[int(ankles.min()) + 2 :].mean() < 0.01
 
 
@@ -91,14 +91,14 @@ def test_the_color_of_the_upper_body_is_in_its_pixels_and_nowhere_below(color: s
 def test_the_color_of_the_lower_body_is_in_its_pixels_and_nowhere_above(color: str) -> None:
     other = "green" if color != "green" else "blue"
     for number in range(4):
-        one, two = (
+        first, second = (
             draw_image(5, number, 1, person=create_person(5, number, **PLAIN | {"upper_color": "white", "lower_color": c}))
             for c in (color, other)
         )
-        shows = changed(one, two)
-        rows, columns = places(one, LOWER)
+        shows = changed(first, second)
+        rows, columns = places(first, LOWER)
         assert shows[rows, columns].mean() > 0.15
-        assert shows[: int(one.keypoints[5:7, 1].max())].mean() < 0.01
+        assert shows[: int(first.keypoints[5:7, 1].max())].mean() < 0.01
 
 
 @pytest.mark.parametrize("half", ["upper", "lower"])
@@ -106,24 +106,24 @@ def test_colors_are_those_that_people_would_name(half: str) -> None:
     right = total = 0
     for number in range(150):
         drawn = draw_image(4, number, number % 5, person=create_person(4, number, **PLAIN))
-        shown = drawn.person
-        assert shown is not None and shown.lower is not None
-        if abs(drawn.keypoints[5, 0] - drawn.keypoints[6, 0]) > 8:  # from the side an arm is before the chest
-            at = drawn.keypoints[[5, 6, 11, 12] if half == "upper" else [11, 13], :2].mean(0)
-            right += nearest(drawn, at) == (shown.upper if half == "upper" else shown.lower).color
+        person = drawn.person
+        assert person is not None and person.lower is not None
+        if abs(drawn.keypoints[5, 0] - drawn.keypoints[6, 0]) > 8:  # in a profile an arm is in front of the chest
+            point = drawn.keypoints[[5, 6, 11, 12] if half == "upper" else [11, 13], :2].mean(0)
+            right += nearest(drawn, point) == (person.upper if half == "upper" else person.lower).color
             total += 1
     assert total > 50 and right / total >= 0.85
 
 
-def nearest(drawn: DrawnImage, at: np.ndarray) -> str:
-    """The colour's name that is nearest to the pixels around a place, the camera's light and cast being what they are."""
-    x, y = (round(float(value)) for value in at)
+def nearest(drawn: DrawnImage, point: np.ndarray) -> str:
+    """The name of the colour that is nearest to the pixels around a point [2], light and colour cast of the camera included."""
+    x, y = (round(float(value)) for value in point)
     mean = np.median(drawn.pixels[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3), 0)
     return min(COLORS, key=lambda name: float(np.abs(np.array(COLORS[name]) - mean).sum()))
 
 
 @pytest.mark.parametrize(
-    ("which", "one", "two", "points"),
+    ("which", "first", "second", "points"),
     [
         ("gender", "woman", "man", UPPER),
         ("hat", "red", None, HEAD),
@@ -134,11 +134,11 @@ def nearest(drawn: DrawnImage, at: np.ndarray) -> str:
         ("lower", "pants", "shorts", slice(13, 17)),
     ],
 )
-def test_an_attribute_changes_the_pixels_where_it_should(which: str, one: str, two: str | None, points: slice) -> None:
+def test_an_attribute_changes_the_pixels_where_it_should(which: str, first: str, second: str | None, points: slice) -> None:
     fixed = PLAIN | {"upper_color": "white", "lower_color": "black"}
     for number in range(12):
         for view in range(3):
-            pair = [draw_image(6, number, view, person=create_person(6, number, **fixed | {which: value})) for value in (one, two)]
+            pair = [draw_image(6, number, view, person=create_person(6, number, **fixed | {which: value})) for value in (first, second)]
             rows, columns = places(pair[0], points, 0.12)
             shows = changed(*pair)
             assert shows[rows, columns].sum() >= 8, (number, view)
@@ -163,7 +163,7 @@ def test_age_hair_and_skirts_change_the_drawn_body() -> None:
             assert changed(*pair).sum() > 40
 
 
-def test_what_is_fixed_leaves_everything_else_of_a_person_as_it_was() -> None:
+def test_fixed_properties_leave_all_others_as_they_are() -> None:
     for number in range(30):
         plain = create_person(8, number)
         dressed = create_person(8, number, hat="red")
@@ -203,7 +203,7 @@ def numbers(drawn: DrawnImage) -> dict[str, float]:
     return dict(measure(jpeg(drawn.pixels), Filter()))
 
 
-def test_every_fault_is_what_it_says() -> None:
+def test_faults_do_what_their_names_say() -> None:
     for number in range(20):
         sound = numbers(draw_image(12, number, number % 6))
         blurred, grey, solid = (numbers(draw_image(12, number, number % 6, 128, fault)) for fault in ("blurred", "grey", "solid"))
@@ -212,10 +212,10 @@ def test_every_fault_is_what_it_says() -> None:
         assert solid["sharpness"] < 1 and solid["channel_variance"] < 1
 
 
-def test_nobody_two_persons_cut_and_tiny_are_known() -> None:
+def test_the_ground_truth_of_no_person_two_persons_cut_and_tiny() -> None:
     for number in range(20):
-        nobody = draw_image(13, number, 0, fault="no_person")
-        assert nobody.box is None and nobody.attributes is None and not nobody.mask.any() and not nobody.keypoints.any()
+        empty = draw_image(13, number, 0, fault="no_person")
+        assert empty.box is None and empty.attributes is None and not empty.mask.any() and not empty.keypoints.any()
         two = draw_image(13, number, 0, fault="two_persons")
         assert two.box is not None and len(two.others) == 1 and abs(two.box[0] - two.others[0][0]) > 8
         cut = draw_image(13, number, 0, fault="cut")
