@@ -1,9 +1,9 @@
-"""The scorecard of the embedded models, stage by stage, against pictures whose truth is known: `python -m benchmarks.world`.
+"""Scores of the embedded models, stage by stage, on images whose ground truth is known: `python -m benchmarks.world`.
 
-    --drawn N       drawn pictures for each part of the scorecard (default 400)
-    --generated N   pictures generated from prompts of the attribute grammar (default 400; 0 leaves that part out)
+    --drawn N       drawn images for each part (default 400)
+    --generated N   images generated from prompts of the attribute grammar (default 400; 0 leaves that part out)
     --part NAME     only filter, pose, captions or generated
-    --record        write the numbers beside the weights, where the tests compare with them
+    --record        write the scores into mals/world/weights/scores.json, which the tests compare with
 
 Prints tables, and one JSON line for each part. All parts run the stages of the preset tiny, as `mals run` does.
 """
@@ -31,11 +31,11 @@ from mals.stages.pose import visible
 from mals.world.person import COLORS
 from mals.world.scene import DrawnImage, draw_image
 
-SEED = 77  # of a world that no training saw
+SEED = 77  # of a world that no training has seen
 SPACE = load_space("market1501")
-FILTERED = ("blurred", "grey", "solid")  # what the filter is to refuse; the rest is left to the crop
-NEAR = 0.1  # of the person's height: a keypoint so near is right
-TORSO, THIGH = (5, 6, 11, 12), (11, 13)  # keypoints around the garments' middle
+FILTERED = ("blurred", "grey", "solid")  # faults that the filter is to refuse; the others are left to the crop stage
+NEAR = 0.1  # of the person's height: the largest error of a correct keypoint
+TORSO, THIGH = (5, 6, 11, 12), (11, 13)  # keypoints around the middle of the upper and of the lower garment
 CONFIG = settings.check({"preset": "tiny"})
 
 
@@ -44,105 +44,115 @@ def ready(stage: Any) -> Stage:
     return stage
 
 
-def answers(stage: Stage, columns: dict[str, pa.Array]) -> list[dict[str, Any]]:
-    """The rows that a stage makes of whole columns, in batches of its own size, the last one padded."""
+def run_stage(stage: Stage, columns: dict[str, pa.Array]) -> list[dict[str, Any]]:
+    """The rows that a stage makes of these columns, in batches of its own size, the last one padded."""
     table = pa.RecordBatch.from_pydict(columns)
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for start in range(0, len(table), stage.batch):
         part = table.slice(start, stage.batch)
-        rows = part.take(pa.array([min(at, len(part) - 1) for at in range(stage.batch)]))
-        found += stage(rows).to_pylist()[: len(part)]
-    return found
+        batch = part.take(pa.array([min(row, len(part) - 1) for row in range(stage.batch)]))
+        rows += stage(batch).to_pylist()[: len(part)]
+    return rows
 
 
-def images(drawn: list[DrawnImage]) -> dict[str, pa.Array]:
-    return {"image": pa.array([jpeg(one.pixels) for one in drawn], pa.binary())}
+def image_column(drawn: list[DrawnImage]) -> dict[str, pa.Array]:
+    return {"image": pa.array([jpeg(image.pixels) for image in drawn], pa.binary())}
 
 
-def drawn(count: int, fault: str | None = None) -> list[DrawnImage]:
+def draw_images(count: int, fault: str | None = None) -> list[DrawnImage]:
     return [draw_image(SEED, number, number % 7, 128, fault) for number in range(count)]
 
 
 def filter_part(count: int) -> dict[str, Any]:
-    """Precision and recall of each rule: what it refuses among faulty and sound pictures, and what of a fault is refused by any rule."""
+    """Refused share of sound images; for each fault, recall and precision of refusing it by any rule, and the reasons."""
     stage = ready(filters.stage(CONFIG))
-    refused = {fault: [set(row["reject"] or ()) for row in answers(stage, images(drawn(count, fault)))] for fault in (None, *FILTERED)}
-    sound = sum(bool(reasons) for reasons in refused[None])
-    found: dict[str, Any] = {"sound_refused": share(sound, count)}
+    reasons = {
+        fault: [set(row["reject"] or ()) for row in run_stage(stage, image_column(draw_images(count, fault)))]
+        for fault in (None, *FILTERED)
+    }
+    sound_refused = sum(map(bool, reasons[None]))
+    scores: dict[str, Any] = {"sound_refused": share(sound_refused, count)}
     for fault in FILTERED:
-        hits = sum(bool(reasons) for reasons in refused[fault])
-        found[fault] = {"recall": share(hits, count), "precision": share(hits, hits + sound), "reasons": tally(refused[fault])}
-    return found
+        refused = sum(map(bool, reasons[fault]))
+        scores[fault] = {
+            "recall": share(refused, count),
+            "precision": share(refused, refused + sound_refused),
+            "reasons": tally(reasons[fault]),
+        }
+    return scores
 
 
 def pose_part(count: int) -> dict[str, Any]:
-    """PCK on sound pictures, and what the crop stage refuses of each kind."""
+    """PCK on sound images, and what the crop stage refuses of sound images and of each fault."""
     stage = ready(crop.stage(CONFIG))
-    found: dict[str, Any] = {}
+    scores: dict[str, Any] = {}
     for fault in (None, "no_person", "two_persons", "cut", "tiny"):
-        truths = drawn(count, fault)
-        rows = answers(stage, images(truths))
-        refused = [set(row["reject"] or ()) for row in rows]
-        found[fault or "sound"] = {"refused": share(sum(map(bool, refused)), count), "reasons": tally(refused)}
+        truths = draw_images(count, fault)
+        rows = run_stage(stage, image_column(truths))
+        reasons = [set(row["reject"] or ()) for row in rows]
+        scores[fault or "sound"] = {"refused": share(sum(map(bool, reasons)), count), "reasons": tally(reasons)}
         if fault is None:
-            found["pck"] = pck(truths, rows)
-    return found
+            scores["pck"] = pck(truths, rows)
+    return scores
 
 
 def pck(truths: list[DrawnImage], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Share of the true keypoints that were found within NEAR of the person's height: of all in the picture, and of the visible ones."""
-    right: list[np.ndarray] = []
+    """Share of correct keypoints, those with an error of at most NEAR of the person's height: all in the image, and the visible ones."""
+    correct_rows: list[np.ndarray] = []
     for truth, row in zip(truths, rows, strict=True):
         assert truth.box is not None
-        points = np.array(row["keypoints"] if row["keypoints"] else np.zeros((17, 3)))
-        off = np.hypot(*(points[:, :2] - truth.keypoints[:, :2]).T) / (truth.box[3] - truth.box[1])
-        right.append(np.where(truth.keypoints[:, 2] > 0, (off <= NEAR) & visible(points, CONFIG.crop.score), np.nan))
-    seen = np.array([truth.keypoints[:, 2] == 2 for truth in truths])
-    table = np.array(right)
+        keypoints = np.array(row["keypoints"] if row["keypoints"] else np.zeros((17, 3)))
+        error = np.hypot(*(keypoints[:, :2] - truth.keypoints[:, :2]).T) / (truth.box[3] - truth.box[1])
+        correct_rows.append(np.where(truth.keypoints[:, 2] > 0, (error <= NEAR) & visible(keypoints, CONFIG.crop.score), np.nan))
+    is_visible = np.array([truth.keypoints[:, 2] == 2 for truth in truths])
+    correct = np.array(correct_rows)
     return {
-        "all": round(float(np.nanmean(table)), 4),
-        "visible": round(float(table[seen].mean()), 4),
-        "keypoint": np.nanmean(table, 0).round(3).tolist(),
+        "all": round(float(np.nanmean(correct)), 4),
+        "visible": round(float(correct[is_visible].mean()), 4),
+        "keypoint": np.nanmean(correct, 0).round(3).tolist(),
     }
 
 
 def captions_part(count: int) -> dict[str, Any]:
-    """Values recovered from drawn pictures: cropped by the crop stage, captioned, labelled."""
-    truths = drawn(count)
-    crops = [row["crop"] for row in answers(ready(crop.stage(CONFIG)), images(truths))]
-    kept = [at for at, cut in enumerate(crops) if cut is not None]
-    ids = pa.array([str(at) for at in kept])
-    rows = answers(ready(caption_stage(CONFIG)), {"id": ids, "crop": pa.array([crops[at] for at in kept], pa.binary())})
-    texts = [row["caption"] or "" for row in rows]
-    values = Labeller().label(texts).values
-    truth = np.array([truths[at].attributes for at in kept])
-    told = {"captions": len(kept), "different": len(set(texts)), "unknown": round(float((values < 0).mean()), 4), "examples": texts[:4]}
-    return told | recovered(values, truth)
+    """Attribute labels of drawn images that were cropped, captioned and labelled, against the ground truth."""
+    truths = draw_images(count)
+    crops = [row["crop"] for row in run_stage(ready(crop.stage(CONFIG)), image_column(truths))]
+    kept = [number for number, data in enumerate(crops) if data is not None]
+    columns = {"id": pa.array([str(number) for number in kept]), "crop": pa.array([crops[number] for number in kept], pa.binary())}
+    captions = [row["caption"] or "" for row in run_stage(ready(caption_stage(CONFIG)), columns)]
+    labels = Labeller().label(captions).values
+    scores = {
+        "captions": len(kept),
+        "different": len(set(captions)),
+        "unknown": round(float((labels < 0).mean()), 4),
+        "examples": captions[:4],
+    }
+    return scores | agreement(labels, np.array([truths[number].attributes for number in kept]))
 
 
-def recovered(values: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    """Shares of equal values where the truth is known: over all, by attribute, and of colour groups that are right as a whole."""
+def agreement(labels: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    """Shares of correct labels where the truth is known: all, by attribute, of attributes that are present, of whole colour groups."""
     known = truth >= 0
-    right = (values == truth) & known
-    found: dict[str, Any] = {"values": share(int(right.sum()), int(known.sum()))}
-    at = {name: number for number, name in enumerate(SPACE.names)}
+    correct = (labels == truth) & known
+    scores: dict[str, Any] = {"values": share(int(correct.sum()), int(known.sum()))}
     for name, group in SPACE.color_groups.items():
-        columns = [at[member] for member in group.colors.values()]
-        asked = known[:, columns].all(1)
-        found[name] = share(int(right[asked][:, columns].all(1).sum()), int(asked.sum()))
+        columns = [SPACE.names.index(member) for member in group.colors.values()]
+        group_known = known[:, columns].all(1)
+        scores[name] = share(int(correct[group_known][:, columns].all(1).sum()), int(group_known.sum()))
     present = truth == 0
-    found["attributes"] = {name: share(int(right[:, i].sum()), int(known[:, i].sum())) for i, name in enumerate(SPACE.names)}
-    found["present"] = {name: share(int((right & present)[:, i].sum()), int(present[:, i].sum())) for i, name in enumerate(SPACE.names)}
-    return found
+    columns_of = dict(zip(SPACE.names, range(len(SPACE.names)), strict=True))
+    scores["attributes"] = {name: share(int(correct[:, i].sum()), int(known[:, i].sum())) for name, i in columns_of.items()}
+    scores["present"] = {name: share(int((correct & present)[:, i].sum()), int(present[:, i].sum())) for name, i in columns_of.items()}
+    return scores
 
 
 def generated_part(count: int) -> dict[str, Any]:
-    """What prompts of the grammar ask for against what generated pictures show: to captioner and labeller, and in their pixels."""
+    """The attributes that prompts of the grammar ask for, against the labels of the generated images and against their pixels."""
     from mals.grid.run import Run, run_stages
     from mals.planning.create import create
 
     with tempfile.TemporaryDirectory() as folder:
-        began = time.time()
+        started = time.time()
         starter = Path(settings.__file__).parent / "planning" / "starter" / "starter.yaml"
         create(f"{folder}/run", count=count, file=starter, sets=["seed=77"])
         run = Run.open(f"{folder}/run")
@@ -150,34 +160,35 @@ def generated_part(count: int) -> dict[str, Any]:
         grid = run.grid
         names = ["wanted", "image", "keypoints", "caption", "attributes"]
         rows = [row for shard in range(grid.shards) for row in grid.table(shard, names).to_pylist()]
-        seconds = time.time() - began
+        seconds = time.time() - started
     kept = [row for row in rows if not row["reject"] and row["attributes"]]
-    wanted = np.array([row["wanted"] for row in kept])
-    found = {"asked": count, "kept": len(kept), "refused": tally([set(row["reject"] or ()) for row in rows]), "seconds": round(seconds)}
-    told = found | recovered(np.array([row["attributes"] for row in kept]), wanted)
-    for half, points in {"upper": TORSO, "lower": THIGH}.items():
-        told[f"{half}_color_probed"] = probed(kept, wanted, half, points)
-    return told | {"examples": [row["caption"] for row in kept[:4]]}
+    requested = np.array([row["wanted"] for row in kept])
+    refused = tally([set(row["reject"] or ()) for row in rows])
+    scores = {"requested": count, "kept": len(kept), "refused": refused, "seconds": round(seconds)}
+    scores |= agreement(np.array([row["attributes"] for row in kept]), requested)
+    for half, keypoints in {"upper": TORSO, "lower": THIGH}.items():
+        scores[f"{half}_color_probed"] = color_in_pixels(kept, requested, half, keypoints)
+    return scores | {"examples": [row["caption"] for row in kept[:4]]}
 
 
-def probed(kept: list[dict[str, Any]], wanted: np.ndarray, half: str, points: tuple[int, ...]) -> float | None:
-    """Share of the asked-for colours of one half that lie nearest to the pixels between the keypoints of its garment."""
+def color_in_pixels(rows: list[dict[str, Any]], requested: np.ndarray, half: str, keypoints: tuple[int, ...]) -> float | None:
+    """Share of images whose pixels between the keypoints of a garment are nearest to a requested colour of that half of the body."""
     from mals.stages.crop import decode
 
     group = SPACE.color_groups[f"{half}_color"]
     columns = {color: SPACE.names.index(name) for color, name in group.colors.items()}
-    right = asked = 0
-    for row, values in zip(kept, wanted, strict=True):
+    correct = total = 0
+    for row, values in zip(rows, requested, strict=True):
         colors = [color for color, column in columns.items() if values[column] == 0]
         if not colors:
             continue
         pixels = decode(row["image"])
-        x, y = np.array(row["keypoints"])[list(points), :2].mean(0)
+        x, y = np.array(row["keypoints"])[list(keypoints), :2].mean(0)
         x, y = int(np.clip(round(x), 2, pixels.shape[1] - 3)), int(np.clip(round(y), 2, pixels.shape[0] - 3))
-        middle = np.median(pixels[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).astype(float), 0)
-        asked += 1
-        right += min(COLORS, key=lambda name: float(np.abs(np.array(COLORS[name]) - middle).sum())) in colors
-    return share(right, asked)
+        median = np.median(pixels[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).astype(float), 0)
+        total += 1
+        correct += min(COLORS, key=lambda name: float(np.abs(np.array(COLORS[name]) - median).sum())) in colors
+    return share(correct, total)
 
 
 def share(part: int, whole: int) -> float | None:
@@ -185,14 +196,14 @@ def share(part: int, whole: int) -> float | None:
 
 
 def tally(reasons: list[set[str]]) -> dict[str, int]:
-    """How often each reason was given."""
-    return {name: sum(name in one for one in reasons) for name in sorted(set().union(*reasons))}
+    """Reason -> number of images that have it."""
+    return {reason: sum(reason in row for row in reasons) for reason in sorted(set().union(*reasons))}
 
 
-def table(part: str, found: dict[str, Any]) -> str:
-    """The numbers of one part as a person reads them."""
+def table(part: str, scores: dict[str, Any]) -> str:
+    """The scores of one part as text."""
     lines = [part]
-    for name, value in found.items():
+    for name, value in scores.items():
         if name in ("attributes", "present"):
             lines += [f"    {name:9} {attribute:16} {number}" for attribute, number in value.items()]
         else:
@@ -209,17 +220,22 @@ def main() -> None:
     parser.add_argument("--generated", type=int, default=400)
     parser.add_argument("--part", choices=PARTS)
     parser.add_argument("--record", action="store_true")
-    given = parser.parse_args()
-    for part in [given.part] if given.part else PARTS:
-        count = given.generated if part == "generated" else given.drawn
+    options = parser.parse_args()
+    for part in [options.part] if options.part else PARTS:
+        count = options.generated if part == "generated" else options.drawn
         if count:
-            found = PARTS[part](count)
-            print(table(part, found))
-            print(json.dumps({"benchmark": f"world.{part}", "pictures": count, **found}), flush=True)
-            if given.record:
-                file = WEIGHTS / "scores.json"
-                known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-                file.write_text(json.dumps(known | {part: {"pictures": count} | found}, indent=2) + "\n", encoding="utf-8")
+            scores = PARTS[part](count)
+            print(table(part, scores))
+            print(json.dumps({"benchmark": f"world.{part}", "images": count, **scores}), flush=True)
+            if options.record:
+                record(part, {"images": count} | scores)
+
+
+def record(part: str, scores: dict[str, Any]) -> None:
+    """Replace the scores of one part in scores.json."""
+    file = WEIGHTS / "scores.json"
+    recorded = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    file.write_text(json.dumps(recorded | {part: scores}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def _long(facts: CaptionFacts) -> str:
     """Two or three full sentences: who and where, what they wear, and what they carry."""
     looks, pronoun, setting = _looks(facts), facts.pronoun, facts.setting
     subject = add_article(facts.noun) + (f" with {_join(looks)}" if looks else "")
-    openings = ("there is {}", "the picture shows {}", "this is {}", "here we see {}", "we can see {}")
+    openings = ("there is {}", "the picture shows {}", "this is {}", "here we see {}", "we can see {}")  # lint: data
     opening = facts.choose(openings).format(subject)
     belongings = _belongings(facts)
     garments = [garment for garment in (facts.upper, facts.lower) if garment]

@@ -48,8 +48,8 @@ def make(to: str, settings: WorldSettings, workers: int | None = None, progress:
         raise UserError(f"--workers must be 1 or more, not {workers}")
     store = Store(to)
     claim_folder(store, to, CLAIM, asdict(settings), "world")
-    wanted = fingerprint(settings)
-    finished = {file.path: finished_file(store, file, wanted) for file in settings.files()}
+    expected = fingerprint(settings)
+    finished = {file.path: finished_file(store, file, expected) for file in settings.files()}
     receipts: dict[str, FileReceipt] = {path: receipt for path, receipt in finished.items() if receipt is not None}
     todo = [file for file in settings.files() if file.path not in receipts]
     if todo:
@@ -61,7 +61,7 @@ def make(to: str, settings: WorldSettings, workers: int | None = None, progress:
         for file in todo:
             counts = empty_counts()
             file_tables = _counted(islice(tables, len(chunks(file))), counts, done, total, progress)
-            receipts[file.path] = write_packed_file(store, file, file_tables, columns().schema, wanted, counts)
+            receipts[file.path] = write_packed_file(store, file, file_tables, columns().schema, expected, counts)
             done += file.last - file.first
     finally:
         tables.close()  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """The people of the world: a person is an identity, with all properties that stay the same from image to image.
 
 `create_person(seed, number)` is a pure function. A colour's name is what people would call its shades. Every attribute of the space
-market1501 follows from the person alone, whatever the image shows of them.
+market1501 follows from the person alone, even where the image hides it.
 """
 
 from collections.abc import Mapping
