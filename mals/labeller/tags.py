@@ -46,7 +46,7 @@ COMMA = ","
 STOP = "."  # ends a sentence
 
 # Ambiguous words; the tags beside them decide (grammar.resolve_ambiguity).
-NOUN_OR_VERB = "v"  # walk
+NOUN_OR_VERB = "v"  # stands
 THAT = "t"  # determiner or relative pronoun
 MODIFIER_OR_WEARING = "z"  # sports (shoes), she sports
 

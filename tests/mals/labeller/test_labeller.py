@@ -78,7 +78,7 @@ def test_labels_have_one_row_a_caption_and_known_values_and_sources() -> None:
     assert ((labels.values == -1) == (labels.sources == "unknown")).all()
 
 
-def test_no_captions_are_no_labels() -> None:
+def test_an_empty_list_gets_no_labels() -> None:
     assert LABELLER.label([]).values.shape == (0, 27)
 
 
@@ -170,7 +170,7 @@ def test_a_negated_hat_is_explicitly_absent(text: str) -> None:
     assert labels_of(f"a person {text}")["hat"] == "no"
 
 
-def test_a_denial_ends_where_something_else_begins() -> None:
+def test_a_negation_ends_where_something_else_begins() -> None:
     assert labels_of("a man without a hat or bag, in a cap") == {"gender": "man", "age": "adult", "hat": "yes", "bag": "no"}
     assert labels_of("a person not wearing a coat or a sweater, only a tank top") == {"sleeve_length": "short"}
 
