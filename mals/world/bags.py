@@ -14,17 +14,17 @@ def draw_backpack_behind(brush: Brush, body: Body) -> None:
     pack = body.person.backpack
     if pack is None or body.shows_back:
         return
-    b, s = body.build, body.size
-    top, low = b.shoulder - TOP + 0.05, b.shoulder - BOTTOM
-    behind = -b.depth * 0.75
-    across = b.chest_width * 1.14
+    build, size = body.build, body.size
+    top, low = build.shoulder - TOP + 0.05, build.shoulder - BOTTOM
+    behind = -build.depth * 0.75
+    across = build.chest_width * 1.14
     corners = [body.at(side, up, back) for side in (across, -across) for up in (top, low) for back in (behind, behind - 0.14)]
     xs = [x for x, _ in corners]
     y0, y1 = corners[0][1], corners[2][1]
-    _box(brush, min(xs), y0, max(xs), y1, 0.03 * s, pack.rgb)
+    _box(brush, min(xs), y0, max(xs), y1, 0.03 * size, pack.rgb)
     if abs(body.cos) < 0.75:
         pocket = body.at(0, 0, behind - 0.12)[0]
-        brush.line([(pocket, y0 + 0.08 * s), (pocket, y1 - 0.02 * s)], 0.04 * s, _edge_color(pack.rgb))
+        brush.line([(pocket, y0 + 0.08 * size), (pocket, y1 - 0.02 * size)], 0.04 * size, _edge_color(pack.rgb))
 
 
 def draw_backpack_in_front(brush: Brush, body: Body) -> None:
@@ -32,27 +32,27 @@ def draw_backpack_in_front(brush: Brush, body: Body) -> None:
     pack = body.person.backpack
     if pack is None:
         return
-    b, s = body.build, body.size
+    build, size = body.build, body.size
     if body.shows_back:
-        across = b.chest_width * 0.8
-        corners = [body.at(side, b.shoulder, -b.depth * 1.4) for side in (across, -across)]
+        across = build.chest_width * 0.8
+        corners = [body.at(side, build.shoulder, -build.depth * 1.4) for side in (across, -across)]
         x0, x1 = sorted(x for x, _ in corners)
-        x0, x1 = min(x0, (x0 + x1) / 2 - 0.06 * s), max(x1, (x0 + x1) / 2 + 0.06 * s)
-        y0, y1 = body.at(0, b.shoulder - TOP + 0.03, 0)[1], body.at(0, b.shoulder - BOTTOM, 0)[1]
-        _box(brush, x0, y0, x1, y1, 0.035 * s, pack.rgb)
-        _box(brush, x0 + 0.025 * s, y0 + 0.12 * s, x1 - 0.025 * s, y1 - 0.02 * s, 0.02 * s, darker(pack.rgb, 0.12))
-        brush.line([(x0 + 0.03 * s, y0 + 0.06 * s), (x1 - 0.03 * s, y0 + 0.06 * s)], 0.008 * s, _edge_color(pack.rgb))
+        x0, x1 = min(x0, (x0 + x1) / 2 - 0.06 * size), max(x1, (x0 + x1) / 2 + 0.06 * size)
+        y0, y1 = body.at(0, build.shoulder - TOP + 0.03, 0)[1], body.at(0, build.shoulder - BOTTOM, 0)[1]
+        _box(brush, x0, y0, x1, y1, 0.035 * size, pack.rgb)
+        _box(brush, x0 + 0.025 * size, y0 + 0.12 * size, x1 - 0.025 * size, y1 - 0.02 * size, 0.02 * size, darker(pack.rgb, 0.12))
+        brush.line([(x0 + 0.03 * size, y0 + 0.06 * size), (x1 - 0.03 * size, y0 + 0.06 * size)], 0.008 * size, _edge_color(pack.rgb))
         return
     for sign in (1, -1):
         if body.shows_front or (sign > 0) == (body.near_side == "left"):
-            side = sign * b.chest_width * 0.58
+            side = sign * build.chest_width * 0.58
             strap = [
-                body.at(side, b.shoulder + 0.015, -0.01),
-                body.at(side, b.shoulder - 0.08, b.depth),
-                body.at(side * 1.35, b.shoulder - 0.17, 0.01),
+                body.at(side, build.shoulder + 0.015, -0.01),
+                body.at(side, build.shoulder - 0.08, build.depth),
+                body.at(side * 1.35, build.shoulder - 0.17, 0.01),
             ]
-            brush.line(strap, 0.036 * s, _edge_color(pack.rgb))
-            brush.line(strap, 0.026 * s, pack.rgb)
+            brush.line(strap, 0.036 * size, _edge_color(pack.rgb))
+            brush.line(strap, 0.026 * size, pack.rgb)
 
 
 def draw_handbag(brush: Brush, body: Body, side: str) -> None:
@@ -60,22 +60,22 @@ def draw_handbag(brush: Brush, body: Body, side: str) -> None:
     bag = body.person.handbag
     if bag is None:
         return
-    s = body.size
+    size = body.size
     x, y = body.point(f"{side}_wrist")
-    y += 0.03 * s
-    grip, half_width, tall = 0.05 * s, 0.062 * s, 0.095 * s
+    y += 0.03 * size
+    grip, half_width, height = 0.05 * size, 0.062 * size, 0.095 * size
     edge = _edge_color(bag.rgb)
     turn = np.linspace(np.pi, 2 * np.pi, 9)
-    brush.line(np.column_stack([x + np.cos(turn) * half_width * 0.6, y + grip + np.sin(turn) * grip]), 0.012 * s, edge)
-    for more, tone in ((0.008 * s, edge), (0.0, bag.rgb)):
+    brush.line(np.column_stack([x + np.cos(turn) * half_width * 0.6, y + grip + np.sin(turn) * grip]), 0.012 * size, edge)
+    for more, tone in ((0.008 * size, edge), (0.0, bag.rgb)):
         outline = [
             (x - half_width * 0.8 - more, y + grip - more),
             (x + half_width * 0.8 + more, y + grip - more),
-            (x + half_width + more, y + grip + tall + more),
-            (x - half_width - more, y + grip + tall + more),
+            (x + half_width + more, y + grip + height + more),
+            (x - half_width - more, y + grip + height + more),
         ]
         brush.shape(outline, tone)
-    brush.disc((x, y + grip + tall * 0.28), 0.012 * s, (232, 200, 90))
+    brush.disc((x, y + grip + height * 0.28), 0.012 * size, (232, 200, 90))
 
 
 def draw_bag(brush: Brush, body: Body) -> None:
@@ -83,23 +83,23 @@ def draw_bag(brush: Brush, body: Body) -> None:
     bag = body.person.bag
     if bag is None:
         return
-    b, s = body.build, body.size
+    build, size = body.build, body.size
     sign = 1 if body.near_side == "left" else -1
     edge = _edge_color(bag.rgb)
-    front = -b.depth if body.shows_back else b.depth
-    hip = body.at(sign * b.hip_width * 0.95, b.hip + 0.015, front * 0.5)
-    start = body.at(-sign * b.chest_width * 0.55, b.shoulder + 0.015, 0)
-    middle = body.at(0, (b.shoulder + b.hip) / 2 + 0.02, front)
-    brush.line([start, middle, hip], 0.024 * s, edge)
-    brush.line([start, middle, hip], 0.014 * s, darker(bag.rgb, 0.15))
-    half_width, tall = 0.072 * s, 0.1 * s
+    front = -build.depth if body.shows_back else build.depth
+    hip = body.at(sign * build.hip_width * 0.95, build.hip + 0.015, front * 0.5)
+    start = body.at(-sign * build.chest_width * 0.55, build.shoulder + 0.015, 0)
+    middle = body.at(0, (build.shoulder + build.hip) / 2 + 0.02, front)
+    brush.line([start, middle, hip], 0.024 * size, edge)
+    brush.line([start, middle, hip], 0.014 * size, darker(bag.rgb, 0.15))
+    half_width, height = 0.072 * size, 0.1 * size
     x, y = hip
-    _box(brush, x - half_width, y, x + half_width, y + tall, 0.012 * s, bag.rgb)
+    _box(brush, x - half_width, y, x + half_width, y + height, 0.012 * size, bag.rgb)
     brush.shape(
-        [(x - half_width, y), (x + half_width, y), (x + half_width * 0.9, y + tall * 0.5), (x - half_width * 0.9, y + tall * 0.5)],
+        [(x - half_width, y), (x + half_width, y), (x + half_width * 0.9, y + height * 0.5), (x - half_width * 0.9, y + height * 0.5)],
         darker(bag.rgb, 0.15),
     )
-    brush.line([(x - half_width * 0.9, y + tall * 0.5), (x + half_width * 0.9, y + tall * 0.5)], 0.008 * s, edge)
+    brush.line([(x - half_width * 0.9, y + height * 0.5), (x + half_width * 0.9, y + height * 0.5)], 0.008 * size, edge)
 
 
 def _edge_color(color: RGB) -> RGB:
