@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.images import encoded, photograph
 from mals.config import Config
-from mals.grid.cells import build
+from mals.grid.cells import build_stage
 from mals.grid.run import Run, run_stages
-from mals.grid.stage import Resources, Stage, answer
+from mals.grid.stage import Resources, Stage, output_batch
 from mals.planning.create import create
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +38,7 @@ class Bare:
     resources = Resources()
 
     def __init__(self, name: str, config: Config):
-        real: Stage = build(name, config.model_copy(update={"stages": {}}))
+        real: Stage = build_stage(name, config.model_copy(update={"stages": {}}))
         self.name, self.adds = name, real.adds
         self.needs: tuple[str, ...] = ("image",) if name == "crop" else ("id",)
 
@@ -56,7 +56,7 @@ class Bare:
             columns |= {"crop": batch["image"], "crop_width": [160] * len(batch), "crop_height": [320] * len(batch)}
         if self.name == "caption":
             columns |= {"caption": ["a man in a red coat and blue jeans"] * len(batch), "captions": [[]] * len(batch)}
-        return answer(self.adds, columns)
+        return output_batch(self.adds, columns)
 
 
 def generate(config: Config) -> Stage:

@@ -89,7 +89,7 @@ def pack(run: RunArgument, as_json: Json = False) -> None:
     from mals.grid import progress
     from mals.grid.run import Run
 
-    packed = packing.pack(Run.open(run), progress=progress.packing())
+    packed = packing.pack(Run.open(run), progress=progress.log_every_ten_seconds())
     print(json.dumps(packed.to_json()) if as_json else f"{run}/dataset: {packed.summary()}")
 
 

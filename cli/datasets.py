@@ -21,11 +21,11 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Pack a public benchmark as Parquet, and compare it with the numbers that its authors state; give it again to go on."""
-    from mals.grid.progress import packing
+    from mals.grid.progress import log_every_ten_seconds
     from pretrain.datasets import contents, importing
 
     started = time.monotonic()
-    report = importing.import_benchmark(name, folder, to, packing("import", "rows"))
+    report = importing.import_benchmark(name, folder, to, log_every_ten_seconds("import", "rows"))
     if as_json:
         print(json.dumps(report.to_json() | {"seconds": round(time.monotonic() - started, 3)}))
         return

@@ -1,15 +1,23 @@
 """The commands that make a run: plan, each stage, run."""
 
+import inspect
 import json
-import sys
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+if TYPE_CHECKING:
+    from mals.grid.run import Run, RunOutcome
+
+log = logging.getLogger("mals.cli")
+
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's folder, or a URL such as s3://bucket/run.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="a.b=c", help="A setting; it is kept in RUN/mals.yaml.")]
-Part = Annotated[str | None, typer.Option("--shards", metavar="i/n", help="Only part i of n (i from 0), for job arrays.")]
+Shards = Annotated[str | None, typer.Option("--shards", metavar="i/n", help="Only part i of n (i from 0), for job arrays.")]
 Rerun = Annotated[
     str | None,
     typer.Option("--rerun", metavar="STAGE", help="Allow this stage, and those after it, to be made again where settings changed."),
@@ -19,8 +27,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 STAGES = {
-    "generate": "Pictures from prompts, and everything before.",
-    "safety": "Score every picture with the safety checker that is configured.",
+    "generate": "Images from prompts, and everything before.",
+    "safety": "Score every image with the safety checker of the settings.",
     "crop": "Keypoints, person boxes and crops, and everything before.",
     "caption": "Captions of the crops, and everything before.",
 }
@@ -36,6 +44,59 @@ def register(app: typer.Typer) -> None:
     app.command()(run)
 
 
+@dataclass
+class Work:
+    """The options of every command that works on a run; the annotations are what Typer shows."""
+
+    sets: Sets = None
+    shards: Shards = None
+    rerun: Rerun = None
+    retry: Retry = False
+    quiet: Quiet = False
+    as_json: Json = False
+
+    def open(self, run: str) -> "Run":
+        from mals.grid.run import Run
+
+        return Run.open(run, self.sets or [])
+
+    def run_stages(self, run: "Run", upto: str) -> "RunOutcome":
+        """The outcome of `run_stages` with these options; exits with 1 where shards failed."""
+        from mals.grid.run import RunFailed, run_stages
+
+        part = parse_part(self.shards)
+        try:
+            return run_stages(run, upto, part=part, rerun=self.rerun, retry_errors=self.retry, quiet=self.quiet)
+        except RunFailed as error:
+            log.error("%s", error)
+            raise typer.Exit(1) from None
+
+    def finish_stage(self, run: str, upto: str) -> None:
+        """Run the stages up to `upto` and print what was made."""
+        outcome = self.run_stages(self.open(run), upto)
+        if self.as_json:
+            print(json.dumps({"new_cells": outcome.new_cells}))
+        elif not outcome.new_cells:
+            print(f"{run}: nothing to do up to {upto}")
+
+
+def with_work_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of `Work` after its own; it gets them as its last argument `work`."""
+    own = [parameter for name, parameter in inspect.signature(command).parameters.items() if name != "work"]
+    shared = inspect.signature(Work).parameters
+
+    def wrapper(**values: Any) -> None:
+        work = Work(**{name: values.pop(name) for name in shared})
+        command(**values, work=work)
+
+    hints = get_type_hints(command, include_extras=True) | get_type_hints(Work, include_extras=True)
+    wrapper.__annotations__ = {name: hint for name, hint in hints.items() if name != "work"}
+    wrapper.__signature__ = inspect.Signature([*own, *shared.values()])  # type: ignore[attr-defined]
+    wrapper.__doc__ = command.__doc__
+    wrapper.__name__ = command.__name__
+    return wrapper
+
+
 def plan(
     run: RunArgument,
     captions: Annotated[
@@ -43,7 +104,7 @@ def plan(
         typer.Option("--captions", "-c", help="One caption a line (.txt), .csv, .jsonl, .parquet, or the JSON of a public data set."),
     ] = None,
     count: Annotated[int | None, typer.Option("--count", "-n", help="Rows in all: captions are repeated in turn with new seeds.")] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="The folder of the pictures that the file names: image-to-image.")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="The folder of the images that the file names: image-to-image.")] = None,
     preset: Annotated[str | None, typer.Option("--preset", "-p", help="tiny, mals or modern.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")] = None,
     sets: Sets = None,
@@ -54,17 +115,14 @@ def plan(
 
     receipt = create(run, captions=captions, count=count, images=images, preset=preset, file=config, sets=sets or [])
     if as_json:
-        print(json.dumps(receipt))
+        print(json.dumps(receipt.to_json()))
         return
-    cut = receipt.get("prompts_cut")
-    print(f"{receipt['rows']:,} rows in {-(-receipt['rows'] // receipt['shard_rows']):,} shards are planned in {run}")
-    if cut:
-        print(
-            f"{cut:,} prompts are longer than the {receipt['token_limit']} tokens of the text encoder; what is beyond has no effect",
-            file=sys.stderr,
-        )
-    elif cut is None:
-        print("prompt lengths were not checked, since the generator's tokenizer is not at hand", file=sys.stderr)
+    print(f"{receipt.rows:,} rows in {receipt.shards:,} shards are planned in {run}")
+    if receipt.prompts_cut:
+        cut = f"{receipt.prompts_cut:,} prompts are longer than the {receipt.token_limit} tokens of the text encoder"
+        log.warning("%s; tokens beyond have no effect", cut)
+    elif receipt.prompts_cut is None:
+        log.warning("prompt lengths were not checked: the tokenizer of the generator is not on this machine")
 
 
 def init(
@@ -74,31 +132,14 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Plan a first run from the captions and the distribution of attributes that ship with mals; then `mals run RUN`."""
-    from mals.planning.create import init as start
+    from mals.planning.create import init as plan_first_run
 
-    receipt = start(run, preset, count)
-    print(json.dumps(receipt) if as_json else f"{receipt['rows']:,} rows are planned in {run}, its settings are {run}/mals.yaml")
-
-
-def _run_stages(
-    run: str, upto: str, sets: list[str] | None, part: str | None, rerun: str | None, retry: bool, quiet: bool, as_json: bool
-) -> None:
-    from mals.grid import run as runs
-
-    opened = runs.Run.open(run, sets or [])
-    try:
-        outcome = runs.run_stages(opened, upto, part=parse_part(part), rerun=rerun, retry_errors=retry, quiet=quiet)
-    except runs.RunFailed as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None
-    if as_json:
-        print(json.dumps({"made": outcome.made}))
-    elif not outcome.made:
-        print(f"{run}: nothing to do up to {upto}")
+    receipt = plan_first_run(run, preset, count)
+    print(json.dumps(receipt.to_json()) if as_json else f"{receipt.rows:,} rows are planned in {run}, its settings are {run}/mals.yaml")
 
 
 def parse_part(text: str | None) -> tuple[int, int] | None:
-    """ "0/4" as (0, 4); raises UserError for what is not a part."""
+    """ "0/4" as (0, 4); raises UserError for any other text."""
     from mals.errors import UserError
 
     if text is None:
@@ -109,88 +150,62 @@ def parse_part(text: str | None) -> tuple[int, int] | None:
     return int(i), int(n)
 
 
-def _stage_command(name: str):
-    def command(
-        run: RunArgument,
-        sets: Sets = None,
-        part: Part = None,
-        rerun: Rerun = None,
-        retry: Retry = False,
-        quiet: Quiet = False,
-        as_json: Json = False,
-    ) -> None:
-        _run_stages(run, name, sets, part, rerun, retry, quiet, as_json)
+def _stage_command(name: str) -> Callable[..., None]:
+    def command(run: RunArgument, work: Work) -> None:
+        work.finish_stage(run, name)
 
-    return command
+    return with_work_options(command)
 
 
+@with_work_options
 def filter_(
     run: RunArgument,
     preview: Annotated[
         bool, typer.Option("--preview", help="Only show what each rule would refuse: RUN/report/filter-preview/index.html.")
     ] = False,
-    sets: Sets = None,
-    part: Part = None,
-    rerun: Rerun = None,
-    retry: Retry = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    *,
+    work: Work,
 ) -> None:
-    """Measure every picture and refuse the small, grey and blurred, after everything before; --preview shows the thresholds first."""
+    """Measure every image and refuse small, gray and blurred ones, after everything before; --preview shows the thresholds first."""
     if not preview:
-        _run_stages(run, "filter", sets, part, rerun, retry, quiet, as_json)
+        work.finish_stage(run, "filter")
         return
     from mals.stages.filter_preview import preview_run
 
-    counts, place = preview_run(run, sets or [])
-    print(
-        json.dumps(counts) if as_json else f"{place} shows what each rule would refuse: " + ", ".join(f"{k} {v}" for k, v in counts.items())
-    )
+    counts, page = preview_run(run, work.sets or [])
+    refused = ", ".join(f"{rule} {rows}" for rule, rows in counts.items())
+    print(json.dumps(counts) if work.as_json else f"{page} shows what each rule would refuse: {refused}")
 
 
+@with_work_options
 def label(
     run: RunArgument,
     stats: Annotated[bool, typer.Option("--stats", help="Only print the labels' counts, sources and agreement.")] = False,
-    sets: Sets = None,
-    part: Part = None,
-    rerun: Rerun = None,
-    retry: Retry = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    *,
+    work: Work,
 ) -> None:
     """Attributes from the captions, and everything before; --stats counts them."""
     if not stats:
-        _run_stages(run, "label", sets, part, rerun, retry, quiet, as_json)
+        work.finish_stage(run, "label")
         return
-    from mals.grid.run import Run
     from mals.stages.label_statistics import label_table, stats_of
 
-    found = stats_of(Run.open(run, sets or []))
-    print(json.dumps(found) if as_json else label_table(found))
+    statistics = stats_of(work.open(run))
+    print(json.dumps(statistics) if work.as_json else label_table(statistics))
 
 
-def run(
-    run: RunArgument,
-    sets: Sets = None,
-    part: Part = None,
-    rerun: Rerun = None,
-    retry: Retry = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
+@with_work_options
+def run(run: RunArgument, *, work: Work) -> None:
     """Everything that is missing, to the packed data set; give it again to resume."""
     from mals.dataset.pack import pack
-    from mals.grid import run as runs
-    from mals.grid.progress import packing
+    from mals.grid.progress import log_every_ten_seconds
 
-    opened = runs.Run.open(run, sets or [])
-    try:
-        outcome = runs.run_stages(opened, "label", part=parse_part(part), rerun=rerun, retry_errors=retry, quiet=quiet)
-    except runs.RunFailed as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None
-    if part is not None:
-        print(json.dumps({"made": outcome.made}) if as_json else f"part {part} of {run} is done; `mals pack {run}` when all parts are")
+    opened = work.open(run)
+    outcome = work.run_stages(opened, "label")
+    if work.shards is not None:
+        message = f"part {work.shards} of {run} is done; `mals pack {run}` when all parts are"
+        print(json.dumps({"new_cells": outcome.new_cells}) if work.as_json else message)
         return
-    packed = pack(opened, progress=None if quiet else packing())
-    print(json.dumps({"made": outcome.made, "pack": packed.to_json()}) if as_json else f"{run}/dataset: {packed.summary()}")
+    packed = pack(opened, progress=None if work.quiet else log_every_ten_seconds())
+    summary = {"new_cells": outcome.new_cells, "pack": packed.to_json()}
+    print(json.dumps(summary) if work.as_json else f"{run}/dataset: {packed.summary()}")

@@ -32,13 +32,13 @@ def make(
     as_json: Json = False,
 ) -> None:
     """Draw a data set for text-based person search, packed as Parquet; the same arguments give the same bytes."""
-    from mals.grid.progress import packing
+    from mals.grid.progress import log_every_ten_seconds
     from mals.world.make import make as make_data_set
     from mals.world.settings import WorldSettings
 
     started = time.monotonic()
     settings = WorldSettings.checked(persons=persons, views=views, split=split, seed=seed, height=height)
-    summary = make_data_set(to, settings, workers, packing("make", "rows"))
+    summary = make_data_set(to, settings, workers, log_every_ten_seconds("make", "rows"))
     seconds = time.monotonic() - started
     if as_json:
         print(json.dumps(summary | {"seconds": round(seconds, 3), "rows_per_second": round(summary["drawn"] / seconds, 1)}))

@@ -201,6 +201,9 @@ class Config(Section):
     run: Execution = Execution()
 
 
+STAGES = {name: f"mals.stages.{name}:stage" for name in ("generate", "safety", "filter", "crop", "caption", "label")}  # in order
+
+
 def dump(config: Config) -> dict[str, Any]:
     """The whole tree as JSON values."""
     return config.model_dump(mode="json")

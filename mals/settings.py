@@ -53,6 +53,16 @@ def parse(text: str, source: str) -> dict[str, Any]:
     return tree
 
 
+def read_file(file: Path) -> dict[str, Any]:
+    """The tree of a settings file; UserError where it cannot be read."""
+    try:
+        return parse(file.read_text(encoding="utf-8"), str(file))
+    except FileNotFoundError:
+        raise UserError(f"there is no settings file {file}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read as settings: {error}") from None
+
+
 def merge(base: Any, over: Any) -> Any:
     """`over` on top of `base`: mappings merge key by key, everything else is replaced."""
     if isinstance(base, dict) and isinstance(over, dict):

@@ -15,8 +15,7 @@ from mals.attributes import load_space
 from mals.config import Count, Share
 from mals.config import Section as Strict
 from mals.errors import UserError
-from mals.planning.create import read_settings
-from mals.settings import Kind
+from mals.settings import Kind, read_file
 
 Rate = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -218,6 +217,6 @@ TRAINING = Kind(Training, Path(__file__).parent / "presets", {"aptm.weights": WE
 
 def read(file: Path | None) -> dict[str, Any]:
     """The settings in a YAML file, none where there is no file; UserError where it gives weights and leaves a loss out."""
-    found = read_settings(file) if file is not None else {}
+    found = read_file(file) if file is not None else {}
     settings.refuse_partial(found, str(file), TRAINING)
     return found

@@ -12,8 +12,8 @@ import pyarrow as pa
 from PIL import Image
 
 from mals.config import Config
-from mals.grid.cells import build
-from mals.grid.stage import Resources, Stage, answer, row_seed
+from mals.grid.cells import build_stage
+from mals.grid.stage import Resources, Stage, output_batch, row_seed
 
 
 def jpeg(pixels: np.ndarray) -> bytes:
@@ -47,7 +47,7 @@ class Fake:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = [self.row(row) for row in batch.to_pylist()]
-        return answer(
+        return output_batch(
             self.adds, {field.name: [row.get(field.name) for row in rows] for field in self.adds}, [row.get("reject") for row in rows]
         )
 
@@ -139,7 +139,7 @@ class SlowCaptioner(Captioner):
 
 def ours(name: str, config: Config) -> Stage:
     """The stage that a fake stands in for."""
-    return build(name, config.model_copy(update={"stages": {}}))
+    return build_stage(name, config.model_copy(update={"stages": {}}))
 
 
 def painter(config: Config) -> Stage:

@@ -96,7 +96,7 @@ def check_ids(run: Run, layout: Layout) -> None:
     streams = [_ids(run, paths[destination]) for destination in sorted(paths)]
     heads: list[Any] = [next(stream, None) for stream in streams]
     for shard in range(run.grid.shards):
-        for row in run.grid.planned(shard, ["id"])["id"].to_pylist():
+        for row in run.grid.plan_rows(shard, ["id"])["id"].to_pylist():
             number = next((i for i, head in enumerate(heads) if head == row), None)
             if number is None:
                 raise Damaged(f"the row {row} of the plan is not at its place in the packed files")

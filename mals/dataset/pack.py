@@ -122,7 +122,7 @@ def fingerprints(run: Run, survey: Survey) -> Fingerprints:
     """Both hashes, from the cells, the settings and VERSION."""
     cells = {name: [survey.receipts[name][shard].sha256 for shard in range(survey.shards)] for name in survey.receipts}
     shape = {name: dump(run.config)["pack"][name] for name in ("split", "split_by", "rows_per_file", "rows_per_group")}
-    inputs = {"version": VERSION, "plan": run.plan["fingerprint"], "cells": cells, "shape": shape, "space": attribute_values(run)}
+    inputs = {"version": VERSION, "plan": run.plan.fingerprint, "cells": cells, "shape": shape, "space": attribute_values(run)}
     rows = hashlib.sha256(canonical(inputs)).hexdigest()
     return Fingerprints(rows, hashlib.sha256(canonical([rows, result_settings(run)])).hexdigest())
 

@@ -35,7 +35,7 @@ class PackedRows:
         """The rows at `positions` [N] of one shard."""
         table = self.grid.table(shard, self.sources)
         if SOURCE_CAPTION in self.columns:
-            table = table.append_column(SOURCE_CAPTION, self.grid.planned(shard, ["id", "caption"])["caption"])
+            table = table.append_column(SOURCE_CAPTION, self.grid.plan_rows(shard, ["id", "caption"])["caption"])
         table = table.take(positions).combine_chunks()
         images = [with_xmp(crop) for crop in table["crop"].to_pylist()] if "image" in self.columns else []
         arrays = [self._array(column, table, images) for column in self.columns.columns]

@@ -250,7 +250,7 @@ def gather(grid: Grid, attributes: Sequence[str], planned: Sequence[str], by_per
     statistics = RunStatistics(attributes, list(grid.stages))
     for shard in range(grid.shards):
         statistics.add(grid.table(shard, names), by_person)
-    statistics.check_ids(grid.plan["rows"])
+    statistics.check_ids(grid.plan.rows)
     return statistics
 
 

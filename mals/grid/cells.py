@@ -1,6 +1,7 @@
 """The grid of a run: stages x shards, one Parquet file a cell, joined by position.
 
-A cell holds `id`, the columns that its stage adds, and `reject` and `error`. Nothing here knows what a stage does.
+A cell holds `id`, the columns that its stage adds, and `reject` and `error`. The grid knows no stage: the settings name a function for
+each.
 """
 
 import json
@@ -11,50 +12,51 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from mals.config import Config
+from mals.config import STAGES, Config
 from mals.errors import ModelMissing, UserError
+from mals.grid.plan import PlanReceipt, plan_file
 from mals.grid.receipt import Receipt, fingerprint
 from mals.grid.stage import Stage
 from mals.grid.store import Store
 from mals.plugins import load_object
 
-CHAIN = ("generate", "safety", "filter", "crop", "caption", "label")
 State = Literal["done", "missing", "stale", "damaged", "outdated"]
 
 
 class Damaged(UserError):
     """A file of the run does not hold what its receipt says."""
 
-    def __init__(self, what: str):
-        super().__init__(f"{what}; `mals verify RUN --repair` and then `mals run RUN` make broken cells again")
+    def __init__(self, problem: str):
+        super().__init__(f"{problem}; `mals verify RUN --repair` and then `mals run RUN` make broken cells again")
 
 
-def build(name: str, config: Config) -> Stage:
-    """The stage called `name`: ours, or the one that `stages` in the settings puts in its place."""
-    make: Callable[[Config], Stage] = load_object(config.stages.get(name, f"mals.stages.{name}:stage"), f"stages.{name}")
-    return make(config)
+def build_stage(name: str, config: Config) -> Stage:
+    """The stage `name`: the one of mals, or the one that `stages` in the settings puts in its place."""
+    build: Callable[[Config], Stage] = load_object(config.stages.get(name, STAGES[name]), f"stages.{name}")
+    return build(config)
 
 
 class Grid:
     """The cells of one run."""
 
-    def __init__(self, store: Store, config: Config, plan: dict[str, Any]):
+    def __init__(self, store: Store, config: Config, plan: PlanReceipt):
         self.store = store
         self.plan = plan
-        unknown = sorted(set(config.stages) - set(CHAIN))
+        unknown = sorted(set(config.stages) - set(STAGES))
         if unknown:
-            raise UserError(f"there is no stage {unknown[0]!r} to replace; there are {', '.join(CHAIN)}")
-        self.stages: dict[str, Stage] = {name: build(name, config) for name in CHAIN}
-        self._planned: tuple[int, Any] | None = None
+            raise UserError(f"there is no stage {unknown[0]!r} to replace; there are {', '.join(STAGES)}")
+        self.stages: dict[str, Stage] = {name: build_stage(name, config) for name in STAGES}
+        self._plan_file: tuple[int, Any] | None = None  # the one opened last, and its number
 
     @property
     def shards(self) -> int:
-        return -(-self.plan["rows"] // self.plan["shard_rows"])
+        """The number of shards."""
+        return self.plan.shards
 
-    def rows(self, shard: int) -> int:
-        """Rows of one shard: as many as every other, but for the last."""
-        size = self.plan["shard_rows"]
-        return min(size, self.plan["rows"] - shard * size)
+    def row_count(self, shard: int) -> int:
+        """Rows of one shard: `shard_rows`, but for the last shard, which may have fewer."""
+        size = self.plan.shard_rows
+        return min(size, self.plan.rows - shard * size)
 
     @cached_property
     def params(self) -> dict[str, dict[str, Any]]:
@@ -64,10 +66,23 @@ class Grid:
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """Stage -> the fingerprint that its cells must have; raises ModelMissing."""
-        found, upstream = {}, self.plan["fingerprint"]
+        fingerprints, upstream = {}, self.plan.fingerprint
         for name, stage in self.stages.items():
-            upstream = found[name] = fingerprint(name, stage.version, self.params[name], upstream)
-        return found
+            upstream = fingerprints[name] = fingerprint(name, stage.version, self.params[name], upstream)
+        return fingerprints
+
+    def check_models(self) -> None:
+        """Raise ModelMissing for the first model of a stage that is not on this machine."""
+        for stage in self.stages.values():
+            stage.params()
+
+    def missing_model(self) -> ModelMissing | None:
+        """The error of `check_models`; None where every model is there."""
+        try:
+            self.check_models()
+        except ModelMissing as error:
+            return error
+        return None
 
     def earlier(self, stage: str | None) -> list[str]:
         """The stages before `stage`; all of them for None."""
@@ -87,60 +102,57 @@ class Grid:
         return f"{stage}/{shard:05d}.failed.json"
 
     def receipt(self, stage: str, shard: int) -> Receipt | None:
+        """The receipt of a cell; None where it is missing or torn."""
         try:
             return Receipt.load(self.store.read(self.receipt_name(stage, shard)))
         except FileNotFoundError:
             return None
 
     def receipts(self, stage: str) -> dict[int, Receipt]:
-        """Shard -> receipt, for all that are there."""
+        """Shard -> receipt, of every cell that has one."""
         names = [name for name in self.store.list(stage) if name.endswith(".json") and not name.endswith(".failed.json")]
-        found = (Receipt.load(data) for data in self.store.read_all(names).values())
-        return {receipt.shard: receipt for receipt in found if receipt is not None and receipt.shard < self.shards}
+        receipts = (Receipt.load(data) for data in self.store.read_all(names).values())
+        return {receipt.shard: receipt for receipt in receipts if receipt is not None and receipt.shard < self.shards}
 
     def failures(self, stage: str) -> dict[int, dict[str, Any]]:
-        """Shard -> what is known of its last failed attempt."""
+        """Shard -> the record of its last failed attempt."""
         names = [name for name in self.store.list(stage) if name.endswith(".failed.json")]
         return {failure["shard"]: failure for failure in map(json.loads, self.store.read_all(names).values())}
 
     def survey(self, upto: str | None = None) -> "Survey":
-        """What is there now, for the stages up to and with `upto`; every receipt is read once."""
+        """The receipts of the stages up to and with `upto` as they are now, each read once."""
         names = list(self.stages) if upto is None else [*self.earlier(upto), upto]
-        try:
-            wanted: dict[str, str] | None = self.fingerprints
-        except ModelMissing:
-            wanted = None
+        fingerprints = None if self.missing_model() else self.fingerprints
         sizes = {name: self.store.list(name) for name in names}
-        return Survey(self.shards, {name: self.receipts(name) for name in names}, sizes, wanted)
+        return Survey(self.shards, {name: self.receipts(name) for name in names}, sizes, fingerprints)
 
-    def planned(self, shard: int, columns: list[str]) -> pa.Table:
+    def plan_rows(self, shard: int, columns: list[str]) -> pa.Table:
         """Columns of the plan for one shard."""
-        at, group = divmod(shard, self.plan["shards_per_file"])
-        if self._planned is None or self._planned[0] != at:
-            self._planned = (at, self.store.parquet(f"plan/{at:05d}.parquet"))
-        return self._planned[1].read_row_group(group, columns=columns)
+        number, group = divmod(shard, self.plan.shards_per_file)
+        if self._plan_file is None or self._plan_file[0] != number:
+            self._plan_file = (number, self.store.parquet(plan_file(number)))
+        return self._plan_file[1].read_row_group(group, columns=columns)
 
     def table(self, shard: int, columns: list[str], before: str | None = None) -> pa.Table:
-        """`id`, `columns` of the plan and of the stages before `before`, and what those stages ruled, for one shard.
+        """`id`, `columns` of the plan and of the stages before `before`, and the status of each row, for one shard.
 
         `refused_by` and `failed_in` name the first stage that refused the row or failed on it (null where none did); `reject` [list of
-        string] and `error` are that stage's words. Raises Damaged where a cell cannot be read or holds other ids than the plan.
+        string] and `error` are that stage's reasons and message. Raises Damaged where a cell cannot be read or holds other ids than the
+        plan.
         """
         stages = self.earlier(before)
         owner = {field.name: name for name in stages for field in self.stages[name].adds}
-        planned = [name for name in columns if name not in owner and name != "id"]
-        table = self.planned(shard, ["id", *planned])
-        found = {name: table[name] for name in table.column_names}
-        statuses = RowStatus(len(table))
+        table = self.plan_rows(shard, ["id", *(name for name in columns if name not in owner and name != "id")])
+        arrays = {name: table[name] for name in table.column_names}
+        status = RowStatus(len(table))
         for name in stages:
-            wanted = [column for column in columns if owner.get(column) == name]
-            cell = self._read(name, shard, ["id", *wanted, "reject", "error"])
+            own = [column for column in columns if owner.get(column) == name]
+            cell = self._read(name, shard, ["id", *own, "reject", "error"])
             if not cell["id"].equals(table["id"]):
                 raise Damaged(f"{self.cell(name, shard)} holds other ids than the plan")
-            found |= {column: cell[column] for column in wanted}
-            statuses.add(name, cell["reject"], cell["error"])
-        ordered = {"id": found["id"], **{name: found[name] for name in columns}}
-        return pa.table({**ordered, **statuses.columns()})
+            arrays |= {column: cell[column] for column in own}
+            status.add(name, cell["reject"], cell["error"])
+        return pa.table({"id": arrays["id"], **{name: arrays[name] for name in columns}, **status.columns()})
 
     def _read(self, stage: str, shard: int, columns: list[str]) -> pa.Table:
         try:
@@ -151,21 +163,22 @@ class Grid:
 
 @dataclass
 class Survey:
-    """The receipts of a run and what they amount to.
+    """The receipts of a run, and the state of its cells that follows from them.
 
-    `wanted` is None where a model is missing, so that no fingerprint can be known: a cell then counts for whatever settings made it.
+    `fingerprints` is None where a model is missing, so that they cannot be known: a cell then counts whatever settings it was made with.
     """
 
     shards: int
     receipts: dict[str, dict[int, Receipt]]  # stage -> shard -> receipt
     sizes: dict[str, dict[str, int]]  # stage -> file -> bytes
-    wanted: dict[str, str] | None  # stage -> fingerprint
+    fingerprints: dict[str, str] | None  # stage -> the fingerprint that its cells must have
 
     def state(self, stage: str, shard: int) -> State:
+        """missing: no receipt. stale: made with other settings. damaged: the file has another size. outdated: made from other cells."""
         receipt = self.receipts[stage].get(shard)
         if receipt is None:
             return "missing"
-        if self.wanted is not None and receipt.fingerprint != self.wanted[stage]:
+        if self.fingerprints is not None and receipt.fingerprint != self.fingerprints[stage]:
             return "stale"
         if self.sizes[stage].get(Grid.cell(stage, shard)) != receipt.size:
             return "damaged"
@@ -176,8 +189,8 @@ class Survey:
         names = list(self.receipts)
         return {name: self.receipts[name][shard].sha256 for name in names[: names.index(stage)] if shard in self.receipts[name]}
 
-    def made(self, receipt: Receipt) -> None:
-        """Take note of a new cell."""
+    def add(self, receipt: Receipt) -> None:
+        """Take up the receipt of a new cell."""
         self.receipts[receipt.stage][receipt.shard] = receipt
         self.sizes[receipt.stage][Grid.cell(receipt.stage, receipt.shard)] = receipt.size
 
@@ -187,7 +200,7 @@ class Survey:
 
 
 class RowStatus:
-    """The first refusal and the first failure of each row of a shard."""
+    """The first refusal or failure of each row of a shard."""
 
     def __init__(self, rows: int):
         self.refused_by: list[str | None] = [None] * rows
@@ -196,6 +209,7 @@ class RowStatus:
         self.error: list[str | None] = [None] * rows
 
     def add(self, stage: str, reject: pa.ChunkedArray, error: pa.ChunkedArray) -> None:
+        """Take up the columns `reject` and `error` of the next stage's cell."""
         if reject.null_count < len(reject):
             for row, reasons in enumerate(reject.to_pylist()):
                 if reasons and self.refused_by[row] is None and self.failed_in[row] is None:

@@ -1,4 +1,4 @@
-"""One coordinator a run, or one a slice of it; a lock is let go when its process ends, however it ends."""
+"""One coordinator a run, or one a part of it; a lock is released when its process ends, for whatever reason."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,30 +14,30 @@ from mals.grid.store import Store
 def coordinator(store: Store, part: tuple[int, int] | None = None) -> Iterator[None]:
     """Hold the run, or part i of n, against other coordinators; raises UserError where another holds any of it.
 
-    Only a local folder (or NFSv4) can be locked. On an object store nothing is: two coordinators there do the same work twice, with equal
-    results.
+    Only a local folder (or NFSv4) can be locked. On an object store nothing is locked: two coordinators do the same work twice there, with
+    equal results.
     """
     if store.folder is None:
         yield
         return
     folder = store.folder / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    mine = "whole" if part is None else f"{part[0]}-of-{part[1]}"
-    with ExitStack() as held:
+    own = "whole" if part is None else f"{part[0]}-of-{part[1]}"
+    with ExitStack() as locks:
         with FileLock(folder / "gate.lock"):  # so that two that start at once see each other
             for path in sorted(folder.glob("*.lock")):
-                if path.stem != "gate" and _clash(mine, path.stem) and _held(path):
-                    who = "another mals command" if path.stem == "whole" else f"mals with --shards {path.stem.replace('-of-', '/')}"
-                    raise UserError(f"{store.url} is being worked on by {who}; wait for it or stop it")
-            held.enter_context(FileLock(folder / f"{mine}.lock", timeout=0))
+                if path.stem != "gate" and _clash(own, path.stem) and _held(path):
+                    other = "another mals command" if path.stem == "whole" else f"mals with --shards {path.stem.replace('-of-', '/')}"
+                    raise UserError(f"{store.url} is being worked on by {other}; wait for it or stop it")
+            locks.enter_context(FileLock(folder / f"{own}.lock", timeout=0))
         yield
 
 
-def _clash(mine: str, other: str) -> bool:
-    """Whether two coordinators may meet on one cell: all do, but for different parts of the same division."""
-    if "whole" in (mine, other) or mine == other:
+def _clash(own: str, other: str) -> bool:
+    """Whether two coordinators may work on the same cell: all may, but for different parts of the same division."""
+    if "whole" in (own, other) or own == other:
         return True
-    return mine.split("-of-")[1] != other.split("-of-")[1]
+    return own.split("-of-")[1] != other.split("-of-")[1]
 
 
 def _held(path: Path) -> bool:

@@ -1,7 +1,7 @@
-"""What a person sees while a run works, and events.jsonl, which keeps it; nothing here is ever read for correctness."""
+"""Progress on stderr while a run works, and events.jsonl, which keeps it; no result depends on what is written here."""
 
 import json
-import sys
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,6 +15,8 @@ from rich.progress import Progress as Bar
 from mals.grid.local import Failure
 from mals.grid.receipt import Receipt
 from mals.grid.store import Store
+
+log = logging.getLogger(__name__)
 
 EVENTS = "events.jsonl"
 
@@ -30,14 +32,14 @@ class Progress:
         self.bar: Bar | None = None
         self.task: TaskID | None = None
         self.stage, self.shards, self.done, self.rows, self.all_rows, self.kept, self.worked = "", 0, 0, 0, 0, 0, 0
-        self.began = self.told = 0.0
+        self.began = self.reported = 0.0  # seconds of the monotonic clock
 
     def __enter__(self) -> "Progress":
         if self.store.folder is not None:
             try:
                 self.events = (self.store.folder / EVENTS).open("a", encoding="utf-8")
-            except OSError as error:  # a full disk must be told by the work, not by its diary
-                self.console.print(f"{EVENTS} is not kept: {error}", highlight=False)
+            except OSError as error:  # a full disk is an error of the work, not of its log
+                log.warning("%s is not written: %s", EVENTS, error)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -66,10 +68,10 @@ class Progress:
             self.events = None
 
     def begin(self, stage: str, shards: int, rows: int, done: int) -> None:
-        """A stage starts with `shards` to make, `rows` in all; `done` were made before."""
+        """A stage starts with `shards` to make, which have `rows` rows; `done` shards were made before."""
         self.stage, self.shards, self.all_rows = stage, shards, rows
         self.done = self.rows = self.kept = self.worked = 0
-        self.began = self.told = time.monotonic()
+        self.began = self.reported = time.monotonic()
         self.event("begin", stage=stage, shards=shards, rows=rows, done=done)
         if not self.quiet and self.console.is_terminal:
             columns = (
@@ -84,7 +86,7 @@ class Progress:
             self.task = self.bar.add_task(stage, total=shards, rate="")
 
     def finished(self, receipt: Receipt) -> None:
-        """One more cell is there."""
+        """A new cell is finished."""
         self.done += 1
         self.rows += receipt.rows
         self.worked += receipt.worked
@@ -97,28 +99,30 @@ class Progress:
             "seconds": receipt.seconds,
         }
         self.event("shard", stage=receipt.stage, shard=receipt.shard, attempt=receipt.attempt, batch=receipt.batch, **facts)
-        self._tell()
+        self._report()
 
     def failed(self, stage: str, failure: Failure) -> None:
-        """An attempt came to nothing."""
+        """An attempt at a shard failed."""
         self.event("failed", stage=stage, shard=failure.shard, attempt=failure.attempt, errors=failure.errors, trace=failure.trace)
         if not self.quiet:
-            self.console.print(f"{stage} shard {failure.shard}, attempt {failure.attempt}: {failure.top}", highlight=False, markup=False)
+            self.console.print(
+                f"{stage} shard {failure.shard}, attempt {failure.attempt}: {failure.commonest}", highlight=False, markup=False
+            )
 
     def end(self) -> None:
-        """The stage is through."""
-        self._tell(last=True)
+        """The stage is finished."""
+        self._report(last=True)
         self._stop_bar()
         self.event("end", stage=self.stage, shards=self.done, seconds=round(time.monotonic() - self.began, 3))
 
-    def _tell(self, last: bool = False) -> None:
+    def _report(self, last: bool = False) -> None:
         if self.quiet:
             return
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=self.done, rate=self.rate())
-        elif last or time.monotonic() - self.told > 10:
-            self.told = time.monotonic()
-            print(f"{self.stage} {self.done}/{self.shards} shards, {self.rate()}", file=sys.stderr, flush=True)
+        elif last or time.monotonic() - self.reported > 10:
+            self.reported = time.monotonic()
+            log.info("%s %d/%d shards, %s", self.stage, self.done, self.shards, self.rate())
 
     def rate(self) -> str:
         """ "6,144 rows, 3.2 rows/s, kept 91 %, 12 min left" """
@@ -136,21 +140,21 @@ class Progress:
             self.bar = None
 
 
-def packing(verb: str = "pack", things: str = "files") -> Callable[[int, int], None]:
-    """Tells on stderr, every ten seconds, how many files (or other things) of the data set are written."""
-    told = time.monotonic()
+def log_every_ten_seconds(verb: str = "pack", unit: str = "files") -> Callable[[int, int], None]:
+    """A callback (done, total) that logs, every ten seconds, how many units are done."""
+    reported = time.monotonic()
 
-    def tell(done: int, files: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > 10:
-            told = time.monotonic()
-            print(f"{verb} {done}/{files} {things}", file=sys.stderr, flush=True)
+    def report(done: int, total: int) -> None:
+        nonlocal reported
+        if time.monotonic() - reported > 10:
+            reported = time.monotonic()
+            log.info("%s %d/%d %s", verb, done, total, unit)
 
-    return tell
+    return report
 
 
 def _span(seconds: float) -> str:
-    """A time in the unit that a person would use."""
+    """A time in seconds, minutes or hours, whichever is easiest to read."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

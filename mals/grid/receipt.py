@@ -1,7 +1,7 @@
 """Receipts and fingerprints: what makes one shard of one stage done, and for which settings.
 
-Done means: the receipt is there, its fingerprint is the one that the settings ask for, the cell has the size it names, and the earlier
-cells are the ones it was made from.
+Done means: there is a receipt, its fingerprint is that of the settings, the cell has the size in it, and the earlier cells are those
+that the cell was made from.
 """
 
 import hashlib
@@ -11,18 +11,18 @@ from typing import Any
 
 
 def canonical(value: Any) -> bytes:
-    """One spelling of a JSON value, for hashing and for files that must repeat."""
+    """A JSON value in its canonical form, for hashes and for files that must be equal byte by byte."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def fingerprint(stage: str, version: int, params: dict[str, Any], upstream: str) -> str:
-    """What a cell's bytes depend on: the stage, its version and settings, and the fingerprint of the stage (or plan) before it."""
+    """A hash of all that a cell depends on: the stage, its version and settings, and the fingerprint of the stage (or plan) before it."""
     return hashlib.sha256(canonical({"stage": stage, "version": version, "params": params, "upstream": upstream})).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What is known of one finished cell."""
+    """The record of one finished cell."""
 
     stage: str
     shard: int
@@ -49,7 +49,7 @@ class Receipt:
 
     @classmethod
     def load(cls, data: bytes) -> "Receipt | None":
-        """None for what is not a receipt: a torn or foreign file is as good as none."""
+        """None for a torn file, and for one that is not a receipt."""
         try:
             return cls(**json.loads(data))
         except (ValueError, TypeError):

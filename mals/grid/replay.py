@@ -1,4 +1,4 @@
-"""One picture made again from its row, and how near it is to the stored one."""
+"""Generates one image again from its row, and compares it with the stored one."""
 
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
@@ -13,20 +13,20 @@ from PIL import Image
 from mals.errors import UserError
 from mals.grid.local import limit_threads
 from mals.grid.run import Run, differences
-from mals.grid.shard import environment
+from mals.grid.versions import environment
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The stored picture against the one made now; levels are of 255."""
+    """The stored image against the new one; levels are of 255."""
 
     id: str
     identical: bool  # the same bytes
     largest: int  # levels, of any pixel and channel
     mean: float  # levels, over all of them
     phash: int  # bits of 64 that differ between the perceptual hashes
-    batch: int  # rows in the call, as when it was stored
-    environment: dict[str, list[str | None]] = field(default_factory=dict)  # what is not as it was: then, now
+    batch: int  # rows in the call, as when the stored image was made
+    environment: dict[str, list[str | None]] = field(default_factory=dict)  # what differs: then, now
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)
@@ -34,16 +34,16 @@ class Replay:
     def sentence(self) -> str:
         if self.identical:
             return f"{self.id}: the same bytes again"
-        text = f"{self.id}: near, but not the same bytes: largest difference {self.largest} of 255, mean {self.mean:.3g}, "
+        text = f"{self.id}: similar, but not the same bytes: largest difference {self.largest} of 255, mean {self.mean:.3g}, "
         text += f"perceptual hashes {self.phash} of 64 bits apart"
         changes = [f"{name} {then or 'none'} then, {now or 'none'} now" for name, (then, now) in self.environment.items()]
         return "; ".join([text, *changes])
 
 
 def replay(run: Run, row_id: str, to: Path | None = None) -> Replay:
-    """Generate the picture of one row again, in a batch of the recorded size; both pictures go into the folder `to`.
+    """Generate the image of one row again, in a batch of the recorded size; both images are written to the folder `to`.
 
-    Raises UserError where the row has no picture to compare with, or was made with other settings than the run has now.
+    Raises UserError where the row has no image to compare with, or was made with other settings than the run has now.
     """
     shard, at = place(run, row_id)
     stored, then = _stored(run, row_id, shard, at)
@@ -74,17 +74,17 @@ def replay(run: Run, row_id: str, to: Path | None = None) -> Replay:
 def place(run: Run, row_id: str) -> tuple[int, int]:
     """The shard of a row and its place in the shard."""
     for shard in range(run.grid.shards):
-        at = pc.index(run.grid.planned(shard, ["id"])["id"], row_id).as_py()
+        at = pc.index(run.grid.plan_rows(shard, ["id"])["id"], row_id).as_py()
         if at >= 0:
             return shard, at
     raise UserError(f"the plan of {run.store.url} has no row {row_id!r}")
 
 
 def _stored(run: Run, row_id: str, shard: int, at: int) -> tuple[dict[str, Any], dict[str, str]]:
-    """What `generate` stored for the row, and the environment it was made in."""
+    """The columns of `generate` for the row, and the environment that they were made in."""
     receipt = run.grid.receipt("generate", shard)
     if receipt is None:
-        raise UserError(f"row {row_id} has no picture yet: its shard, number {shard}, is not generated")
+        raise UserError(f"row {row_id} has no image yet: its shard, number {shard}, is not generated")
     if changed := differences(receipt.params, run.grid.params["generate"]):
         raise UserError(f"row {row_id} was made with other settings than the run has now: {', '.join(changed)}")
     stage = run.grid.stages["generate"]
@@ -92,25 +92,25 @@ def _stored(run: Run, row_id: str, shard: int, at: int) -> tuple[dict[str, Any],
     after = next((name for name in run.grid.stages if run.grid.earlier(name) == ["generate"]), None)
     row = run.grid.table(shard, columns, before=after).slice(at, 1).to_pylist()[0]
     if row["image"] is None:
-        raise UserError(f"row {row_id} has no picture: {row['error'] or ', '.join(row['reject'] or ['nothing was stored'])}")
+        raise UserError(f"row {row_id} has no image: {row['error'] or ', '.join(row['reject'] or ['nothing was stored'])}")
     return row, receipt.env
 
 
 def _again(run: Run, shard: int, at: int, size: int) -> bytes:
-    """The picture of a row, generated in a batch of `size` rows of its kind, at the place in the batch that it had."""
+    """The image of a row, generated in a batch of `size` copies of it, from the place in the batch that it had."""
     stage = run.grid.stages["generate"]
-    rows = run.grid.planned(shard, list(stage.needs)).take(pa.array([at] * size, pa.int64())).combine_chunks()
+    rows = run.grid.plan_rows(shard, list(stage.needs)).take(pa.array([at] * size, pa.int64())).combine_chunks()
     limit_threads(run.config.run.threads)
     stage.setup()
     limit_threads(run.config.run.threads)  # setup may have loaded a library that was not there before
-    made = stage(rows.to_batches()[0]).to_pylist()[at % size]
-    if made["image"] is None:
-        raise UserError(f"the row comes out without a picture this time: {made['error'] or ', '.join(made['reject'] or [])}")
-    return made["image"]
+    output = stage(rows.to_batches()[0]).to_pylist()[at % size]
+    if output["image"] is None:
+        raise UserError(f"the row comes out without an image this time: {output['error'] or ', '.join(output['reject'] or [])}")
+    return output["image"]
 
 
 def _bits_apart(first: bytes, second: bytes) -> int:
     import imagehash
 
-    one, two = (imagehash.phash(Image.open(BytesIO(data))) for data in (first, second))
-    return int(one - two)
+    hashes = [imagehash.phash(Image.open(BytesIO(data))) for data in (first, second)]
+    return int(hashes[0] - hashes[1])

@@ -3,14 +3,12 @@
 import errno
 import gc
 import hashlib
-import platform
 import sys
 import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 
 import pyarrow as pa
@@ -19,8 +17,10 @@ import pyarrow.parquet as pq
 from mals.errors import UserError
 from mals.files import DISK_FULL
 from mals.grid.cells import Damaged, Grid
+from mals.grid.parquet import leaf_paths
 from mals.grid.receipt import Receipt
-from mals.grid.stage import ERROR, REJECT, Stage, describe
+from mals.grid.stage import ERROR, REJECT, Stage, error_message
+from mals.grid.versions import environment
 
 GROW_AFTER = 16  # full batches without trouble before a halved batch is doubled again
 
@@ -34,32 +34,32 @@ class ShardFailed(Exception):
 
 
 @dataclass
-class Pace:
-    """How many rows a worker hands to a stage at once; kept for the life of the worker."""
+class AdaptiveBatch:
+    """How many rows a worker passes to a stage in one call: fewer after it ran out of memory; kept for the life of the worker."""
 
-    full: int
-    size: int
-    good: int = 0
+    full: int  # rows, as the stage asks for
+    size: int  # rows now
+    successes: int = 0  # calls since the size changed
 
     def halve(self) -> None:
-        self.size, self.good = max(1, self.size // 2), 0
+        self.size, self.successes = max(1, self.size // 2), 0
 
     def succeeded(self) -> None:
-        self.good += 1
-        if self.size < self.full and self.good >= GROW_AFTER:
-            self.size, self.good = min(self.full, self.size * 2), 0
+        self.successes += 1
+        if self.size < self.full and self.successes >= GROW_AFTER:
+            self.size, self.successes = min(self.full, self.size * 2), 0
 
 
 @dataclass
-class Tally:
-    """What went wrong while one shard was worked on."""
+class Problems:
+    """The problems of one shard."""
 
-    smallest: int
-    out_of_memory: int = 0
-    trace: str = ""
+    smallest: int  # rows a call
+    out_of_memory: int = 0  # times
+    trace: str = ""  # of the first row that failed
 
 
-def run_shard(grid: Grid, stage: Stage, shard: int, pace: Pace, max_error_rate: float, attempt: int = 1) -> Receipt:
+def run_shard(grid: Grid, stage: Stage, shard: int, batch_size: AdaptiveBatch, max_error_rate: float, attempt: int = 1) -> Receipt:
     """Make one cell and its receipt; raises ShardFailed, Damaged (an earlier cell is broken) or UserError."""
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     inputs = {}
@@ -69,21 +69,20 @@ def run_shard(grid: Grid, stage: Stage, shard: int, pace: Pace, max_error_rate: 
             raise Damaged(f"{grid.receipt_name(name, shard)} is missing")
         inputs[name] = receipt.sha256
     table = grid.table(shard, list(stage.needs), before=stage.name)
-    verdicts = zip(table["refused_by"].to_pylist(), table["failed_in"].to_pylist(), strict=True)
-    active = [row for row, (refused, failed) in enumerate(verdicts) if not refused and not failed]
-    tally = Tally(pace.size)
-    worked = _work(stage, table.select(list(stage.needs)).take(pa.array(active, pa.int64())), pace, tally)
-    errors = Counter(message for message in worked["error"].to_pylist() if message)
+    statuses = zip(table["refused_by"].to_pylist(), table["failed_in"].to_pylist(), strict=True)
+    active = [row for row, (refused, failed) in enumerate(statuses) if not refused and not failed]
+    problems = Problems(batch_size.size)
+    output = _process(stage, table.select(list(stage.needs)).take(pa.array(active, pa.int64())), batch_size, problems)
+    errors = Counter(message for message in output["error"].to_pylist() if message)
     failures = errors.total()
     # One bad row never fails a shard of many, however small the shard is: a rate over a handful of rows says nothing.
     if failures > max_error_rate * len(active) and (failures > 1 or failures == len(active)):
-        raise ShardFailed(shard, len(active), errors, tally.trace)
-    data = _cell(table["id"], worked, active, len(table))
-    sha = hashlib.sha256(data).hexdigest()
+        raise ShardFailed(shard, len(active), errors, problems.trace)
+    data = _cell(table["id"], output, active, len(table))
     grid.store.remove(grid.receipt_name(stage.name, shard))
     grid.store.commit(grid.cell(stage.name, shard), data)
-    rejects = Counter(reasons[0] for reasons in worked["reject"].to_pylist() if reasons)
-    made = Receipt(
+    rejects = Counter(reasons[0] for reasons in output["reject"].to_pylist() if reasons)
+    new = Receipt(
         stage=stage.name,
         shard=shard,
         fingerprint=grid.fingerprints[stage.name],
@@ -91,100 +90,102 @@ def run_shard(grid: Grid, stage: Stage, shard: int, pace: Pace, max_error_rate: 
         params=grid.params[stage.name],
         inputs=inputs,
         size=len(data),
-        sha256=sha,
+        sha256=hashlib.sha256(data).hexdigest(),
         rows=len(table),
         worked=len(active),
         rejects=dict(sorted(rejects.items())),
         errors=dict(errors.most_common(10)),
         failed=failures,
-        batch={"size": pace.full, "smallest": tally.smallest, "out_of_memory": tally.out_of_memory},
+        batch={"size": batch_size.full, "smallest": problems.smallest, "out_of_memory": problems.out_of_memory},
         seconds=round(time.perf_counter() - clock, 3),
         started=started,
         attempt=attempt,
         env=environment(),
     )
-    grid.store.commit(grid.receipt_name(stage.name, shard), made.dump())
-    return made
+    grid.store.commit(grid.receipt_name(stage.name, shard), new.dump())
+    return new
 
 
-def _work(stage: Stage, rows: pa.Table, pace: Pace, tally: Tally) -> pa.Table:
-    """The stage's answer for `rows`, cut into batches of `pace.size`."""
+def _process(stage: Stage, rows: pa.Table, batch_size: AdaptiveBatch, problems: Problems) -> pa.Table:
+    """The output of the stage for `rows`, in batches of `batch_size.size`."""
     schema = pa.schema([*stage.adds, REJECT, ERROR])
-    pads = stage.resources.gpus > 0  # constant shapes keep models from recompiling and results from depending on the rest of the shard
+    padded = stage.resources.gpus > 0  # constant shapes keep models from recompiling and results from depending on the rest of the shard
     done, at = [], 0
     while at < len(rows):
-        piece = rows.slice(at, pace.size)
+        piece = rows.slice(at, batch_size.size)
         try:
-            result = _call(stage, piece, pace.size if pads else len(piece), schema)
+            result = _call(stage, piece, batch_size.size if padded else len(piece), schema)
         except Exception as error:
-            _raise_if_hopeless(error)
+            _raise_if_not_of_a_row(error)
             if _out_of_memory(error):
-                tally.out_of_memory += 1
+                problems.out_of_memory += 1
                 free_memory()
-                if pace.size > 1:
-                    pace.halve()
-                    tally.smallest = min(tally.smallest, pace.size)
+                if batch_size.size > 1:
+                    batch_size.halve()
+                    problems.smallest = min(problems.smallest, batch_size.size)
                     continue
                 result = _failed_row(schema, error)
             else:
-                tally.trace = tally.trace or traceback.format_exc(limit=-8)
-                result = _one_by_one(stage, piece, pace.size if pads else 1, schema) if len(piece) > 1 else _failed_row(schema, error)
+                problems.trace = problems.trace or traceback.format_exc(limit=-8)
+                result = (
+                    _one_by_one(stage, piece, batch_size.size if padded else 1, schema) if len(piece) > 1 else _failed_row(schema, error)
+                )
         else:
-            pace.succeeded()
+            batch_size.succeeded()
         done.append(result)
         at += len(piece)
     return pa.Table.from_batches(done, schema=schema)
 
 
 def _call(stage: Stage, piece: pa.Table, size: int, schema: pa.Schema) -> pa.RecordBatch:
-    """One call with exactly `size` rows, the first of `piece` repeated behind it; the padding is cut off the answer."""
+    """One call with exactly `size` rows, the first of `piece` repeated behind it; the padding is cut off the output."""
     rows = len(piece)
     padded = piece.take(pa.array([*range(rows), *[0] * (size - rows)], pa.int64())) if size > rows else piece
     batch = padded.combine_chunks().to_batches()[0] if padded.num_columns else pa.record_batch([], schema=padded.schema)
-    answer = stage(batch)
-    if len(answer) != size:
-        raise Misbehaved(f"stage {stage.name} was given {size} rows and returned {len(answer)}")
+    output = stage(batch)
+    if len(output) != size:
+        raise ContractBroken(f"stage {stage.name} was given {size} rows and returned {len(output)}")
     for field in (REJECT, ERROR):
-        if field.name not in answer.schema.names:
-            answer = answer.append_column(field, pa.nulls(size, field.type))
-    if answer.schema.names != schema.names or answer.schema.types != schema.types:
-        raise Misbehaved(f"stage {stage.name} returned the columns {answer.schema.names}, not {schema.names} of the declared types")
-    return _blank_failures(answer.slice(0, rows), schema)
+        if field.name not in output.schema.names:
+            output = output.append_column(field, pa.nulls(size, field.type))
+    if output.schema.names != schema.names or output.schema.types != schema.types:
+        raise ContractBroken(f"stage {stage.name} returned the columns {output.schema.names}, not {schema.names} of the declared types")
+    return _blank_failures(output.slice(0, rows), schema)
 
 
-class Misbehaved(UserError):
+class ContractBroken(UserError):
     """A stage broke its contract: a mistake in its code, not in a row."""
 
 
-def _blank_failures(answer: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """A row that failed is not refused as well."""
-    if answer["error"].null_count == len(answer):
-        return answer
-    reject = [None if error else reasons for error, reasons in zip(answer["error"].to_pylist(), answer["reject"].to_pylist(), strict=True)]
+def _blank_failures(output: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Without the reasons for refusal of rows that failed: a row is refused or failed, never both."""
+    if output["error"].null_count == len(output):
+        return output
+    reject = [None if error else reasons for error, reasons in zip(output["error"].to_pylist(), output["reject"].to_pylist(), strict=True)]
     at = schema.get_field_index("reject")
-    return answer.set_column(at, REJECT, pa.array(reject, REJECT.type))
+    return output.set_column(at, REJECT, pa.array(reject, REJECT.type))
 
 
 def _one_by_one(stage: Stage, piece: pa.Table, size: int, schema: pa.Schema) -> pa.RecordBatch:
-    """Each row in a call of its own (padded to `size`), so that only the guilty rows fail."""
+    """Each row in a call of its own (padded to `size`), so that only the rows that cause an error fail."""
     rows = []
     for at in range(len(piece)):
         try:
             rows.append(_call(stage, piece.slice(at, 1), size, schema))
         except Exception as error:
-            _raise_if_hopeless(error)
+            _raise_if_not_of_a_row(error)
             rows.append(_failed_row(schema, error))
     return pa.Table.from_batches(rows, schema=schema).combine_chunks().to_batches()[0]
 
 
 def _failed_row(schema: pa.Schema, error: Exception) -> pa.RecordBatch:
     arrays = [pa.nulls(1, field.type) for field in schema]
-    arrays[-1] = pa.array([describe(error)], ERROR.type)
+    arrays[-1] = pa.array([error_message(error)], ERROR.type)
     return pa.record_batch(arrays, schema=schema)
 
 
-def _raise_if_hopeless(error: Exception) -> None:
-    """What is no fault of a row goes up: a full disk, a mistake in the settings, a stage that breaks its contract."""
+def _raise_if_not_of_a_row(error: Exception) -> None:
+    """Raise an error that no row causes: a full disk, a mistake in the settings, a stage that breaks its contract."""
     if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EMFILE)):
         raise error
 
@@ -200,50 +201,24 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what nothing holds any more, the GPU's memory too."""
+    """Free unused memory, on the GPU too."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def _cell(ids: pa.ChunkedArray, worked: pa.Table, active: list[int], rows: int) -> bytes:
-    """The Parquet file of a cell: every row of the shard, null where the stage was not asked."""
+def _cell(ids: pa.ChunkedArray, output: pa.Table, active: list[int], rows: int) -> bytes:
+    """The Parquet file of a cell: every row of the shard, null in rows that did not reach the stage."""
     places: list[int | None] = [None] * rows
     for at, row in enumerate(active):
         places[row] = at
-    full = worked.take(pa.array(places, pa.int64())) if len(worked) else worked.schema.empty_table().take(pa.nulls(rows, pa.int64()))
+    full = output.take(pa.array(places, pa.int64())) if len(output) else output.schema.empty_table().take(pa.nulls(rows, pa.int64()))
     table = pa.table({"id": ids, **{name: full[name] for name in full.column_names}})
-    pictures = {field.name for field in table.schema if pa.types.is_binary(field.type)}  # compressed already
-    compression, words = {}, []
-    for leaf in _leaves(table.schema):
-        picture = leaf.split(".")[0] in pictures
-        compression[leaf] = "NONE" if picture else "zstd"
-        words += [] if picture else [leaf]
+    images = {field.name for field in table.schema if pa.types.is_binary(field.type)}  # compressed already
+    paths = leaf_paths(table.schema)
+    texts = [path for path in paths if path.split(".")[0] not in images]
+    compression = {path: "zstd" if path in texts else "NONE" for path in paths}
     sink = BytesIO()
-    pq.write_table(table, sink, compression=compression, use_dictionary=words, row_group_size=128 if pictures else rows)
+    pq.write_table(table, sink, compression=compression, use_dictionary=texts, row_group_size=128 if images else rows)
     return sink.getvalue()
-
-
-def _leaves(schema: pa.Schema) -> list[str]:
-    """The Parquet paths of a schema's columns, nested ones by their leaves."""
-    empty = BytesIO()
-    pq.write_table(schema.empty_table(), empty)
-    leaves = pq.ParquetFile(empty).schema
-    return [leaves.column(i).path for i in range(len(leaves))]
-
-
-def environment() -> dict[str, str]:
-    """What results depend on beside the settings: library versions and the device."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in ("torch", "diffusers", "transformers", "controlnet_aux", "cv2", "pyarrow"):
-        if package in sys.modules:
-            name = {"cv2": "opencv-python-headless", "controlnet_aux": "controlnet-aux"}.get(package, package)
-            try:
-                found[name] = version(name)
-            except PackageNotFoundError:
-                continue
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found

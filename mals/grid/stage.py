@@ -1,14 +1,14 @@
-"""What a stage is: a pure, row-aligned function that adds columns.
+"""The contract of a stage: a pure, row-aligned function that adds columns.
 
-A stage module `mals/NAME.py` has one function `stage(config) -> Stage`. Importing the module and building the stage are cheap: heavy
-libraries and weights come in `setup`, once a process. `params` must be JSON and hold everything that changes results, the resolved revision
-of each model included; it resolves models, so it may raise ModelMissing.
+The module of a stage has one function `stage(config) -> Stage`, which the settings name ("my_package.my_module:stage"). Importing the
+module and building the stage are cheap: heavy libraries and weights are loaded in `setup`, once a process. `params` must be JSON and hold
+all that changes results, the resolved revision of each model included; it resolves models, so it may raise ModelMissing.
 
-Rows: a call gets as many rows as `batch` says (of a stage with a model, the last batch of a shard is padded by repeating a row; what comes
-back for the padding is thrown away) and returns the same rows in the same order, in the columns of `adds`, optionally followed by
+Rows: a call gets as many rows as `batch` says (for a stage with a model, the last batch of a shard is padded by repeating a row; the output
+for the padding is dropped) and returns the same rows in the same order, in the columns of `adds`, optionally followed by
 
     reject  list<string>   every rule that refuses the row, the first one first; empty or null where none does
-    error   string         "ValueError: …" where this row could not be worked on
+    error   string         "ValueError: …" where this row could not be processed
 
 Rows that an earlier stage refused, or that failed there, never arrive. An exception out of a call makes run_shard try the rows one by one.
 """
@@ -43,11 +43,17 @@ class Stage(Protocol):
     batch: int  # rows a call
     resources: Resources
 
-    def params(self) -> dict[str, Any]: ...
+    def params(self) -> dict[str, Any]:
+        """All that results depend on, as JSON values; raises ModelMissing."""
+        ...
 
-    def setup(self) -> None: ...
+    def setup(self) -> None:
+        """Load the model."""
+        ...
 
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch: ...
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The columns of `adds` for the rows of `batch`, which has the columns of `needs`."""
+        ...
 
 
 def row_seed(seed: int, row_id: str, stage: str) -> int:
@@ -56,7 +62,7 @@ def row_seed(seed: int, row_id: str, stage: str) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def answer(
+def output_batch(
     adds: pa.Schema,
     columns: Mapping[str, Sequence[Any]],
     reject: Sequence[Sequence[str] | None] | None = None,
@@ -70,7 +76,7 @@ def answer(
     return pa.record_batch(arrays, schema=pa.schema([*adds, REJECT, ERROR]))
 
 
-def describe(error: BaseException, what: str = "") -> str:
-    """An exception as a row keeps it, "ValueError: what: first line"; the same each time, so without addresses of objects."""
+def error_message(error: BaseException, context: str = "") -> str:
+    """An exception as a row keeps it, "ValueError: context: first line"; the same each time, so without addresses of objects."""
     lines = re.sub(r" at 0x[0-9a-fA-F]+", "", str(error)).strip().splitlines()
-    return ": ".join([type(error).__name__, *([what] if what else []), *lines[:1]])[:300]
+    return ": ".join([type(error).__name__, *([context] if context else []), *lines[:1]])[:300]

@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mals.errors import ModelMissing
 from mals.grid.run import Run
 
 
@@ -17,13 +16,13 @@ class StageStatus:
     shards: int
     done: int
     stale: int
-    failed: int  # shards whose last attempt came to nothing
+    failed: int  # shards whose last attempt failed
     rows: int  # that reached the stage
-    kept: int
-    rejects: dict[str, int] = field(default_factory=dict)
+    kept: int  # of them neither refused nor failed
+    rejects: dict[str, int] = field(default_factory=dict)  # reason -> rows, the commonest first
     errors: dict[str, int] = field(default_factory=dict)  # message -> rows, the commonest first
-    seconds: float = 0.0
-    out_of_memory: int = 0
+    seconds: float = 0.0  # of all workers together
+    out_of_memory: int = 0  # times
 
 
 @dataclass
@@ -32,10 +31,10 @@ class Status:
 
     run: str
     preset: str
-    planned: int
-    prompts_cut: int | None
+    planned: int  # rows
+    prompts_cut: int | None  # prompts longer than the text encoder takes; None if they were not counted
     packed: bool
-    note: str
+    note: str  # a model that is missing; empty where none is
     stages: list[StageStatus]
 
     def dump(self) -> dict[str, Any]:
@@ -65,33 +64,30 @@ def status(run: Run) -> Status:
         stages.append(line)
     note = _missing_model(run)
     packed = run.store.size("pack.json") is not None
-    return Status(run.store.url, run.config.preset, run.plan["rows"], run.plan.get("prompts_cut"), packed, note, stages)
+    return Status(run.store.url, run.config.preset, run.plan.rows, run.plan.prompts_cut, packed, note, stages)
 
 
 def _missing_model(run: Run) -> str:
-    try:
-        _ = run.grid.fingerprints
-    except ModelMissing as error:
-        return f"{error} (so settings could not be compared with what was made)"
-    return ""
+    error = run.grid.missing_model()
+    return f"{error} (so the settings could not be compared with those of the cells)" if error else ""
 
 
-def lines(found: Status) -> list[str]:
-    """The status as a person reads it."""
-    cut = f", {found.prompts_cut:,} prompts longer than the text encoder takes" if found.prompts_cut else ""
-    told = [f"{found.run}: {found.planned:,} rows planned (preset {found.preset}){cut}{', packed' if found.packed else ''}"]
-    for stage in found.stages:
+def lines(state: Status) -> list[str]:
+    """The status as text."""
+    cut = f", {state.prompts_cut:,} prompts longer than the text encoder takes" if state.prompts_cut else ""
+    output = [f"{state.run}: {state.planned:,} rows planned (preset {state.preset}){cut}{', packed' if state.packed else ''}"]
+    for stage in state.stages:
         text = f"{stage.stage:9} {stage.done}/{stage.shards} shards"
         if stage.rows:
             text += f", {stage.rows:,} rows, kept {stage.kept:,} ({100 * stage.kept / stage.rows:.1f} %)"
             text += f", {stage.rows / max(stage.seconds, 1e-3):.1f} rows/s a worker"
         for count, word in ((stage.stale, "stale"), (stage.failed, "failed"), (stage.out_of_memory, "times out of memory")):
             text += f", {count} {word}" if count else ""
-        told.append(text)
-        told += [f"{'':12}{count:>9,} refused: {reason}" for reason, count in stage.rejects.items()]
-        told += [f"{'':12}{count:>9,} errors: {message}" for message, count in stage.errors.items()]
-    return [*told, found.note] if found.note else told
+        output.append(text)
+        output += [f"{'':12}{count:>9,} refused: {reason}" for reason, count in stage.rejects.items()]
+        output += [f"{'':12}{count:>9,} errors: {message}" for message, count in stage.errors.items()]
+    return [*output, state.note] if state.note else output
 
 
-def as_json(found: Status) -> str:
-    return json.dumps(found.dump(), ensure_ascii=False)
+def as_json(state: Status) -> str:
+    return json.dumps(state.dump(), ensure_ascii=False)

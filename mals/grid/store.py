@@ -1,7 +1,7 @@
 """The files of a run, on a local disk or behind any fsspec URL: each appears whole or not at all.
 
-Local: written beside, synced, renamed, the folder synced. Object store: built locally, then put as one object. A temporary file carries
-the host and the process that owns it, so that `sweep` removes only what a dead process left.
+Local: see `mals.files`. Object store: built locally, then put as one object. The name of a temporary file holds the host and the process
+that owns it, so that `sweep` removes only files of dead processes.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Store:
         self.folder: Path | None = Path(self.root) if local else None
 
     def path(self, name: str) -> str:
-        """Where `name` is, in the file system's own words."""
+        """The path of `name` within its file system."""
         return f"{self.root.rstrip('/')}/{name}"
 
     def commit(self, name: str, data: bytes) -> None:
@@ -73,13 +73,11 @@ class Store:
         return self.fs.cat_file(self.path(name))
 
     def read_all(self, names: list[str]) -> dict[str, bytes]:
-        """The bytes of those of `names` that are there; many objects travel at once."""
+        """Name -> bytes, of those of `names` that exist; many objects are fetched at once."""
         if self.folder is None:
-            found = self.fs.cat([self.path(name) for name in names], on_error="omit") if names else {}
-            if isinstance(found, bytes):
-                found = {self.path(names[0]): found}
-            at = {self.fs._strip_protocol(self.path(name)): name for name in names}
-            return {at[self.fs._strip_protocol(path)]: data for path, data in found.items()}
+            paths = {self.path(name): name for name in names}
+            objects = self.fs.cat(list(paths), on_error="omit") if names else {}
+            return {name: objects[path] for path, name in paths.items() if path in objects}
         data = {}
         for name in names:
             try:
@@ -109,10 +107,10 @@ class Store:
         if self.folder is not None:
             try:
                 with os.scandir(self.folder / folder) as entries:
-                    found = {f"{folder}/{e.name}": e.stat().st_size for e in entries if e.is_file() and not e.name.endswith(".tmp")}
+                    sizes = {f"{folder}/{e.name}": e.stat().st_size for e in entries if e.is_file() and not e.name.endswith(".tmp")}
             except FileNotFoundError:
                 return {}
-            return dict(sorted(found.items()))
+            return dict(sorted(sizes.items()))
         try:
             self.fs.invalidate_cache()
             entries_ = self.fs.ls(self.path(folder), detail=True)
@@ -131,7 +129,7 @@ class Store:
         return pq.ParquetFile(self.fs.open(self.path(name), "rb"))
 
     def sha256(self, name: str) -> str:
-        """The hex digest of what `name` holds, read in blocks."""
+        """The hex digest of the bytes of `name`, read in blocks."""
         digest = hashlib.sha256()
         with self.fs.open(self.path(name), "rb") as file:
             while block := file.read(1 << 22):
@@ -139,7 +137,7 @@ class Store:
         return digest.hexdigest()
 
     def sweep(self) -> int:
-        """Remove the temporary files of processes of this machine that are dead; how many there were."""
+        """Remove the temporary files of dead processes of this machine; returns how many there were."""
         if self.folder is None or not self.folder.exists():
             return 0
         swept = 0
@@ -152,7 +150,7 @@ class Store:
 
 
 def disk_full(path: Any) -> UserError:
-    """What to say when a disk has no room left."""
+    """The error of a disk without space."""
     return UserError(f"no space is left for {path}; free some and give the same command again, finished work is kept")
 
 

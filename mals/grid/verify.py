@@ -1,20 +1,19 @@
-"""Whether every file of a run holds what its receipt says; nothing is changed unless asked."""
+"""Checks that every file of a run holds what its receipt says; nothing is changed unless `repair` is set."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from mals.grid.cells import Damaged
+from mals.grid.ids import IdHashes
 from mals.grid.run import Run
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is off; `cell` is the (stage, shard) that would be made again, if it is one."""
+    """A broken file; `cell` is the (stage, shard) that a repair makes again, or None for a file of the plan or the data set."""
 
     text: str
     cell: tuple[str, int] | None = None
@@ -23,7 +22,7 @@ class Problem:
 def verify(run: Run, repair: bool = False) -> list[Problem]:
     """Re-hash plan, cells and packed data set, and compare ids.
 
-    With `repair` the receipts of broken cells and of a broken pack go, so that `mals run` makes them again.
+    With `repair` the receipts of broken cells and of a broken pack are removed, so that `mals run` makes them again.
     """
     problems = [*_plan(run), *_cells(run), *_dataset(run)]
     if repair and problems:
@@ -36,18 +35,16 @@ def verify(run: Run, repair: bool = False) -> list[Problem]:
 
 def _plan(run: Run) -> Iterator[Problem]:
     intact = True
-    for file in run.plan["files"]:
-        trouble = _file(run, file["path"], file["bytes"], file["sha256"])
-        if trouble:
+    for file in run.plan.files:
+        if problem := _check_file(run, file.path, file.bytes, file.sha256):
             intact = False
-            yield Problem(trouble)
+            yield Problem(problem)
     if not intact:
         return
-    hashes = []  # 8 bytes an id instead of the ids themselves: 12 MB for 1.5 million
+    ids = IdHashes()
     for shard in range(run.grid.shards):
-        ids = run.grid.planned(shard, ["id"])["id"].to_pylist()
-        hashes += [np.array([int.from_bytes(hashlib.blake2b(row.encode(), digest_size=8).digest(), "big") for row in ids], np.uint64)]
-    if hashes and len(np.unique(np.concatenate(hashes))) != run.plan["rows"]:
+        ids.add(run.grid.plan_rows(shard, ["id"])["id"].to_pylist())
+    if len(ids) != run.plan.rows or not ids.distinct():
         yield Problem("the plan holds an id twice")
 
 
@@ -62,26 +59,26 @@ def _cells(run: Run) -> Iterator[Problem]:
                 yield Problem(f"{run.grid.cell(name, shard)} was made from earlier cells that are not there any more", (name, shard))
                 continue
             receipt = survey.receipts[name][shard]
-            trouble = _file(run, run.grid.cell(name, shard), receipt.size, receipt.sha256) or _ids(run, name, shard)
-            if trouble:
-                yield Problem(trouble, (name, shard))
+            file = run.grid.cell(name, shard)
+            if problem := _check_file(run, file, receipt.size, receipt.sha256) or _check_ids(run, name, shard):
+                yield Problem(problem, (name, shard))
 
 
-def _file(run: Run, name: str, size: int, sha256: str) -> str:
-    """What is wrong with one file; nothing: an empty string."""
-    found = run.store.size(name)
-    if found is None:
+def _check_file(run: Run, name: str, size: int, sha256: str) -> str:
+    """What is wrong with one file; empty where nothing is."""
+    actual = run.store.size(name)
+    if actual is None:
         return f"{name} is missing"
-    if found != size:
-        return f"{name} has {found:,} bytes, not {size:,}"
+    if actual != size:
+        return f"{name} has {actual:,} bytes, not {size:,}"
     return "" if run.store.sha256(name) == sha256 else f"{name} has other bytes than when it was made"
 
 
-def _ids(run: Run, stage: str, shard: int) -> str:
+def _check_ids(run: Run, stage: str, shard: int) -> str:
     name = run.grid.cell(stage, shard)
     try:
         ids = run.store.parquet(name).read(columns=["id"])["id"]
-        return "" if ids.equals(run.grid.planned(shard, ["id"])["id"]) else f"{name} holds other ids than the plan"
+        return "" if ids.equals(run.grid.plan_rows(shard, ["id"])["id"]) else f"{name} holds other ids than the plan"
     except (pa.ArrowException, OSError, Damaged) as error:
         return f"{name} cannot be read: {error}"
 
@@ -92,6 +89,5 @@ def _dataset(run: Run) -> Iterator[Problem]:
     except FileNotFoundError:
         return
     for file in receipt["files"]:
-        trouble = _file(run, file["path"], file["bytes"], file["sha256"])
-        if trouble:
-            yield Problem(trouble)
+        if problem := _check_file(run, file["path"], file["bytes"], file["sha256"]):
+            yield Problem(problem)

@@ -1,8 +1,8 @@
-"""What a balanced set asks for: a distribution over an attribute space, drawn so that counts are right by design, and put into words.
+"""Balanced captions: attribute values drawn from a distribution so that their counts are right by design, and phrased as captions.
 
-A factor is an attribute, or a one-of-k group of colours with the further values "other" (a colour that has no attribute) and, for all
-factors, "unknown" (nothing is asked). The shares of each factor are met to within one row whatever the seed is; which rows get them is
-shuffled for each factor by itself, so that factors are independent. A joint table ties factors together instead.
+A factor is an attribute, or a one-of-k group of colors with the additional value "other" (a color that has no attribute). Every factor also
+has the value "unknown" (nothing is requested). The shares of each factor are met to within one row for any seed; the rows are shuffled for
+each factor by itself, so that factors are independent. A joint table gives the shares of combinations of factors instead.
 """
 
 import difflib
@@ -20,14 +20,14 @@ from mals.config import Grammar
 from mals.errors import UserError
 from mals.planning.phrases import CHOICES, Phrases
 
-BLOCK = 32_768  # rows phrased at once
+BLOCK = 32_768  # rows a block
 OTHER, UNKNOWN = "other", "unknown"
-WANTED = pa.list_(pa.int8())
+REQUESTED_TYPE = pa.list_(pa.int8())
 
 
 @dataclass(frozen=True)
 class Factor:
-    """What is drawn as one: `vectors` [values, attributes] int8 is what each value asks of the attributes `at`."""
+    """What is drawn as one: `vectors` [values, attributes] int8 holds, for each value, the values of the attributes `at`, -1 for any."""
 
     name: str
     values: tuple[str, ...]  # "unknown" is the last
@@ -35,7 +35,7 @@ class Factor:
     vectors: np.ndarray
 
     def value(self, text: str, where: str) -> int:
-        """The number of a value by its name, or of an attribute's by 0, 1 or -1; UserError with the nearest name."""
+        """The index of a value by its name, or by 0, 1 or -1 if the factor is one attribute; UserError with the nearest name."""
         text = {"True": "yes", "False": "no"}.get(text, text)  # YAML's yes and no, and pandas' booleans
         if text in self.values:
             return self.values.index(text)
@@ -46,76 +46,76 @@ class Factor:
         raise UserError(f"{where}: {self.name} has no value {text!r}; {hint}")
 
 
-def phrased(grammar: Grammar, count: int, seed: int) -> Iterator[pa.Table]:
-    """`count` rows of caption and wanted (list of int8 in the order and polarity of the space), in blocks; UserError for bad settings."""
+def caption_blocks(grammar: Grammar, count: int, seed: int) -> Iterator[pa.Table]:
+    """`count` rows of `caption` and `wanted` (the requested values as a list of int8), in blocks; UserError for bad settings."""
     space = load_space(grammar.space)
     phrases = Phrases(space, grammar.templates)
-    wanted, asked = draw(grammar, space, count, seed)
-    phrases.check(asked)
+    requested, factors = draw(grammar, space, count, seed)
+    phrases.check(factors)
     for start in range(0, count, BLOCK):
-        block = wanted[start : start + BLOCK]
+        block = requested[start : start + BLOCK]
         numbers = np.random.default_rng((seed, crc32(b"words"), start)).integers(0, 1 << 31, (len(block), CHOICES))
         ends = np.arange(len(block) + 1, dtype=np.int32) * block.shape[1]
         lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(block.ravel()))
-        yield pa.table({"caption": pa.array(phrases.say(block, numbers), pa.string()), "wanted": lists.cast(WANTED)})
+        yield pa.table({"caption": pa.array(phrases.captions(block, numbers), pa.string()), "wanted": lists.cast(REQUESTED_TYPE)})
 
 
 def draw(grammar: Grammar, space: Space, count: int, seed: int) -> tuple[np.ndarray, set[str]]:
-    """[count, attributes] int8 in {-1, 0, 1}, and the names of the factors of which anything is asked."""
+    """Requested values [count, attributes] int8 in {-1, 0, 1}, and the names of the factors that request anything."""
     factors = factors_of(space)
-    wanted = np.full((count, len(space.names)), -1, np.int8)
-    asked, tied = set(), set()
+    requested = np.full((count, len(space.names)), -1, np.int8)
+    active, tied = set(), set()
     if grammar.joint:
-        tied = _draw_joint(Path(grammar.joint), space, factors, wanted, seed)
-        asked |= {name for name in tied if (wanted[:, factors[name].at] >= 0).any()}
+        tied = _draw_joint(Path(grammar.joint), space, factors, requested, seed)
+        active |= {name for name in tied if (requested[:, factors[name].at] >= 0).any()}
         tied |= {group for group, factor in factors.items() if any(set(factors[name].at) & set(factor.at) for name in tied)}
     for name, shares in _shares(grammar, space, factors, tied).items():
         factor = factors[name]
         drawn = apportion(shares, count, np.random.default_rng((seed, crc32(name.encode()))))
-        wanted[:, factor.at] = factor.vectors[drawn]
+        requested[:, factor.at] = factor.vectors[drawn]
         if shares[:-1].any():
-            asked.add(name)
-    _refuse_contradictions(space, wanted)
-    return wanted, asked
+            active.add(name)
+    _refuse_contradictions(space, requested)
+    return requested, active
 
 
-def _refuse_contradictions(space: Space, wanted: np.ndarray) -> None:
-    """Raise UserError where values are asked for together of which, by the space's implicit rules, one denies the other."""
+def _refuse_contradictions(space: Space, requested: np.ndarray) -> None:
+    """Raise UserError where values are requested together that contradict each other by the implicit rules of the space."""
     for rule in space.implicit_rules:
-        held = np.logical_and.reduce([wanted[:, at] == value for at, value in rule.when])
+        matches = np.logical_and.reduce([requested[:, at] == value for at, value in rule.when])
         for at, value in rule.then:
-            if rows := int((held & (wanted[:, at] == 1 - value)).sum()):
+            if rows := int((matches & (requested[:, at] == 1 - value)).sum()):
                 first = " and ".join(f"{space.names[when]} {space.values[when][what]}" for when, what in rule.when)
                 raise UserError(
                     f"plan.attributes asks for {first} together with {space.names[at]} {space.values[at][1 - value]} in {rows:,} of "
-                    f"{len(wanted):,} rows, which contradict each other; give the combinations you want in a table plan.attributes.joint"
+                    f"{len(requested):,} rows, which contradict each other; give the combinations you want in a table plan.attributes.joint"
                 )
 
 
 def factors_of(space: Space) -> dict[str, Factor]:
-    """Every group and every attribute, those of groups included, by name."""
+    """Name -> factor, for every group and every attribute, those of groups included."""
     at = {name: number for number, name in enumerate(space.names)}
-    found = {}
+    factors = {}
     for name, group in space.color_groups.items():
         members = tuple(at[member] for member in group.colors.values())
         vectors = np.ones((len(members) + 2, len(members)), np.int8)
         np.fill_diagonal(vectors, 0)
         vectors[-1] = -1
-        found[name] = Factor(name, (*group.colors, OTHER, UNKNOWN), members, vectors)
+        factors[name] = Factor(name, (*group.colors, OTHER, UNKNOWN), members, vectors)
     for name, number in at.items():
-        found[name] = Factor(name, (*space.classes[name], UNKNOWN), (number,), np.array([[0], [1], [-1]], np.int8))
-    return found
+        factors[name] = Factor(name, (*space.classes[name], UNKNOWN), (number,), np.array([[0], [1], [-1]], np.int8))
+    return factors
 
 
 def apportion(shares: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """[count] indices into `shares`, shuffled; each comes count * share times, rounded down or up (systematic sampling)."""
+    """[count] indices into `shares`, shuffled; each occurs count * share times, rounded down or up (systematic sampling)."""
     ends = np.floor(np.round(np.cumsum(shares / shares.sum()) * count, 6) + rng.random()).astype(np.int64)
     ends[-1] = count
     return rng.permutation(np.repeat(np.arange(len(shares)), np.diff(np.minimum(ends, count), prepend=0)))
 
 
 def _shares(grammar: Grammar, space: Space, factors: dict[str, Factor], tied: set[str]) -> dict[str, np.ndarray]:
-    """The share of each value of each factor that is drawn by itself: as given, else uniform over all but "unknown"."""
+    """Factor -> the share of each of its values, for factors that are drawn by themselves: as set, else uniform over all but "unknown"."""
     group_of = {member: name for name, group in space.color_groups.items() for member in group.colors.values()}
     free = [name for name in factors if name not in group_of]
     for name in grammar.shares:
@@ -126,40 +126,41 @@ def _shares(grammar: Grammar, space: Space, factors: dict[str, Factor], tied: se
             raise UserError(f"{where}: {_nearest(name, free, f'the attribute space {grammar.space}')}")
         if name in tied:
             raise UserError(f"{where}: {name} is in the table {grammar.joint} too")
-    found = {}
+    shares = {}
     for name in free:
         factor = factors[name]
         if name in tied:
             continue
         if name in grammar.shares:
-            found[name] = _given(factor, grammar.shares[name])
+            shares[name] = _set_shares(factor, grammar.shares[name])
         else:
-            found[name] = np.array([1.0] * (len(factor.values) - 1) + [0.0])
-    return found
+            shares[name] = np.array([1.0] * (len(factor.values) - 1) + [0.0])
+    return shares
 
 
-def _given(factor: Factor, shares: dict[str, float]) -> np.ndarray:
+def _set_shares(factor: Factor, shares: dict[str, float]) -> np.ndarray:
+    """The share of each value of a factor, from the settings."""
     where = f"plan.attributes.shares.{factor.name}"
-    found = np.zeros(len(factor.values))
+    array = np.zeros(len(factor.values))
     for text, share in shares.items():
         if not 0 <= share <= 1:
             raise UserError(f"{where}.{text} = {share:g} is not a share from 0 to 1")
-        found[factor.value(str(text), where)] += share
-    if abs(found.sum() - 1) > 1e-6:
-        raise UserError(f"{where}: the shares sum to {found.sum():g}, not 1")
-    return found
+        array[factor.value(str(text), where)] += share
+    if abs(array.sum() - 1) > 1e-6:
+        raise UserError(f"{where}: the shares sum to {array.sum():g}, not 1")
+    return array
 
 
-def _draw_joint(file: Path, space: Space, factors: dict[str, Factor], wanted: np.ndarray, seed: int) -> set[str]:
-    """Fill the columns of `wanted` that the table's columns name; returns their names."""
-    table = _read(file)
+def _draw_joint(file: Path, space: Space, factors: dict[str, Factor], requested: np.ndarray, seed: int) -> set[str]:
+    """Fill the columns of `requested` that the columns of the table name; returns the names."""
+    table = _read_joint(file)
     names = [name for name in table.columns if name != "weight"]
     for name in names:
         if name not in factors:
             raise UserError(f"{file}, column {name}: {_nearest(name, factors, 'the attribute space')}")
     owners = [at for name in names for at in factors[name].at]
-    if twice := [at for at in owners if owners.count(at) > 1]:
-        raise UserError(f"{file} has {space.names[twice[0]]} and its group both as columns")
+    if repeated := [at for at in owners if owners.count(at) > 1]:
+        raise UserError(f"{file} has {space.names[repeated[0]]} and its group both as columns")
     weights = pd.to_numeric(table["weight"], errors="coerce").to_numpy(float)
     if wrong := [row for row, weight in enumerate(weights, 1) if not 0 <= weight < np.inf]:
         raise UserError(f"{file}: the weight of row {wrong[0]} is not a number from 0 up")
@@ -168,10 +169,10 @@ def _draw_joint(file: Path, space: Space, factors: dict[str, Factor], wanted: np
     codes = {
         name: np.array([_code(factors[name], text, f"{file}, row {row}") for row, text in enumerate(table[name], 1)]) for name in names
     }
-    order = np.lexsort([codes[name] for name in names[::-1]])  # neighbours are alike, so that rounding hurts no margin
-    drawn = order[apportion(weights[order], len(wanted), np.random.default_rng((seed, crc32(b"joint"))))]
+    order = np.lexsort([codes[name] for name in names[::-1]])  # similar combinations are neighbors, so that rounding changes no margin
+    drawn = order[apportion(weights[order], len(requested), np.random.default_rng((seed, crc32(b"joint"))))]
     for name in names:
-        wanted[:, factors[name].at] = factors[name].vectors[codes[name][drawn]]
+        requested[:, factors[name].at] = factors[name].vectors[codes[name][drawn]]
     return set(names)
 
 
@@ -182,8 +183,8 @@ def _code(factor: Factor, text: object, where: str) -> int:
     return len(factor.values) - 1 if missing else factor.value(str(text), where) % len(factor.values)
 
 
-def _read(file: Path) -> pd.DataFrame:
-    """The joint table; UserError where it is none."""
+def _read_joint(file: Path) -> pd.DataFrame:
+    """The joint table; UserError for any other file."""
     if not file.is_file():
         raise UserError(f"there is no table {file} for plan.attributes.joint")
     try:
@@ -200,7 +201,7 @@ def _read(file: Path) -> pd.DataFrame:
     return table
 
 
-def _nearest(name: str, known: Iterable[str], where: str) -> str:
-    names = list(known)
+def _nearest(name: str, options: Iterable[str], where: str) -> str:
+    names = list(options)
     near = difflib.get_close_matches(name, names, 1, 0.5)
     return f"{where} has no {name}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}")

@@ -1,8 +1,8 @@
-"""From wanted attribute values to a caption that asks for them: templates, the words that fill them, and what is left unsaid.
+"""From requested attribute values to a caption: templates, and the words that fill them.
 
-A template is a sentence with {fields}. A part in [brackets] is left out where a field in it has nothing to say, so that one template serves
-every combination. Garments take up sleeves, length, type and colour at once ("a gray long-sleeved top", "a short red skirt"); nobody is
-said to be without something, since silence says so. Attributes that have no field of their own are asked for by their prompts in {rest}.
+A template is a sentence with {fields}. A part in [brackets] is left out where a field in it is empty, so that one template serves every
+combination. A garment expresses sleeves, length, type and color at once ("a gray long-sleeved top", "a short red skirt"). Captions do not
+mention what a person does not have. Attributes without a field of their own are requested by their prompts in {rest}.
 """
 
 import re
@@ -27,7 +27,7 @@ PEOPLE = {
     ("", ""): ["person"],
 }
 HAIR = {"long": ["long hair", "a ponytail", "long wavy hair"], "short": ["short hair", "short curly hair", "short straight hair"]}
-THINGS = {
+CARRIED = {
     "hat": ["hat", "cap", "baseball cap", "beanie"],
     "backpack": ["backpack", "rucksack"],
     "handbag": ["handbag", "purse"],
@@ -38,7 +38,7 @@ UPPER = {
     "short": ["t-shirt", "polo shirt", "tank top", "short-sleeved shirt", "short-sleeved top"],
     "": ["shirt", "top"],
 }
-# Where no colour is asked for, jeans stay away: they are blue by themselves.
+# Where no color is requested there are no jeans: they are blue unless another color is named.
 LOWER = {
     ("pants", "long"): ["pants", "trousers", "leggings", "sweatpants"],
     ("pants", "short"): ["shorts"],
@@ -75,7 +75,7 @@ TEMPLATES = [
     "{person} [with {hair}] {action} {scene} [carries {carried} and] wears [{hat},] {clothes} [, {rest}]",
     "{person} [with {hair}] wears [{hat},] {clothes} and is {action} {scene} [, carrying {carried}] [, {rest}]",
 ]
-VALUES = {  # the attributes that have words here, with the values that an attribute of that name must have
+VALUES = {  # attribute that has words here -> the values that an attribute of that name must have
     "gender": ("woman", "man"),
     "age": ("child", "adult"),
     "hair_length": ("short", "long"),
@@ -87,7 +87,7 @@ VALUES = {  # the attributes that have words here, with the values that an attri
     "lower_length": ("long", "short"),
     "lower_type": ("skirt", "pants"),
 }
-FIELDS = {  # field -> what it can ask for; the colours of a half stand for their attributes
+FIELDS = {  # field -> the attributes that it can express; upper_color and lower_color stand for all colors of that half
     "person": ("gender", "age"),
     "hair": ("hair_length",),
     "hat": ("hat",),
@@ -100,12 +100,12 @@ FIELDS = {  # field -> what it can ask for; the colours of a half stand for thei
     "scene": (),
 }
 HALVES = ("upper_color", "lower_color")
-CHOICES = 24  # random numbers a caption takes
+CHOICES = 24  # random numbers a caption
 Pick = Callable[[Sequence[str]], str]
 
 
 class Template:
-    """One sentence with fields; raises UserError for brackets that do not match and fields that are not there."""
+    """One sentence with fields; raises UserError for brackets that do not match and for unknown fields."""
 
     def __init__(self, text: str):
         self.text = text
@@ -117,8 +117,8 @@ class Template:
 
     def fill(self, words: Mapping[str, str]) -> str:
         """The sentence; bracketed parts with an empty field are left out."""
-        said = [part.format_map(words) for part, optional, fields in self.parts if not optional or all(words[field] for field in fields)]
-        return re.sub(r"\s+([,.])", r"\1", " ".join(" ".join(said).split())).strip(" ,")
+        parts = [part.format_map(words) for part, optional, fields in self.parts if not optional or all(words[field] for field in fields)]
+        return re.sub(r"\s+([,.])", r"\1", " ".join(" ".join(parts).split())).strip(" ,")
 
 
 def _fields(text: str, part: str) -> list[str]:
@@ -132,13 +132,13 @@ def _fields(text: str, part: str) -> list[str]:
 
 
 class Phrases:
-    """Says vectors of wanted values of one attribute space in words."""
+    """Phrases vectors of requested values of one attribute space as captions."""
 
     def __init__(self, space: Space, templates: Sequence[str] = ()):
         self.templates = [Template(text) for text in templates or TEMPLATES]
         self.at = {name: at for at, name in enumerate(space.names)}
-        self.colors: dict[str, dict[str, str]] = {half: {} for half in HALVES}  # half -> colour -> attribute
-        self.half_of: dict[str, str] = {}  # group, or attribute of one -> half
+        self.colors: dict[str, dict[str, str]] = {half: {} for half in HALVES}  # half -> color -> attribute
+        self.half_of: dict[str, str] = {}  # group, or attribute of a group -> half
         for name, group in space.color_groups.items():
             half = f"{group.half}_color"
             self.colors[half].update(group.colors)
@@ -148,73 +148,73 @@ class Phrases:
         worded = {*self.roles, *self.half_of}
         self.rest = {name: tuple(space.prompts[at]) for name, at in self.at.items() if name not in worded}
 
-    def check(self, asked: Iterable[str]) -> None:
-        """Raise UserError for a template that cannot say one of the attributes or groups `asked` for."""
-        asked = {self.half_of.get(name, name) for name in asked}
+    def check(self, factors: Iterable[str]) -> None:
+        """Raise UserError for a template that cannot express one of the requested `factors`, attributes or groups."""
+        requested = {self.half_of.get(name, name) for name in factors}
         for template in self.templates:
-            said = {name for field in template.fields for name in FIELDS[field]}
+            expressed = {name for field in template.fields for name in FIELDS[field]}
             if "rest" in template.fields:
-                said |= self.rest.keys()
-            for name in sorted(asked - said):
+                expressed |= self.rest.keys()
+            for name in sorted(requested - expressed):
                 field = next((field for field, names in FIELDS.items() if name in names), "rest")
-                raise UserError(f"the template {template.text!r} cannot say {name}: it has no {{{field}}}")
+                raise UserError(f"the template {template.text!r} cannot express {name}: it has no {{{field}}}")
 
-    def say(self, wanted: np.ndarray, numbers: np.ndarray) -> list[str]:
-        """Captions of `wanted` [N, attributes] in {-1, 0, 1}, with their choices from `numbers` [N, CHOICES]."""
-        return [self._caption(row, drawn) for row, drawn in zip(wanted.tolist(), numbers.tolist(), strict=True)]
+    def captions(self, requested: np.ndarray, numbers: np.ndarray) -> list[str]:
+        """Captions of requested values [N, attributes] in {-1, 0, 1}, whose wording the random `numbers` [N, CHOICES] select."""
+        return [self._caption(row, own) for row, own in zip(requested.tolist(), numbers.tolist(), strict=True)]
 
-    def _caption(self, row: list[int], drawn: list[int]) -> str:
-        left = cycle(drawn)
+    def _caption(self, row: list[int], numbers: list[int]) -> str:
+        remaining = cycle(numbers)
 
         def pick(options: Sequence[str]) -> str:
-            return options[next(left) % len(options)]
+            return options[next(remaining) % len(options)]
 
-        asked = {name: self.classes[name][row[self.at[name]]] if row[self.at[name]] >= 0 else "" for name in self.roles}
-        template = self.templates[next(left) % len(self.templates)]
-        things = {name: an(pick(words)) if asked.get(name) == "yes" else "" for name, words in THINGS.items()}
+        requested = {name: self.classes[name][row[self.at[name]]] if row[self.at[name]] >= 0 else "" for name in self.roles}
+        template = self.templates[next(remaining) % len(self.templates)]
+        carried = {name: an(pick(words)) if requested.get(name) == "yes" else "" for name, words in CARRIED.items()}
         words = {
-            "person": an(pick(PEOPLE[asked.get("gender", ""), asked.get("age", "")])),
-            "hair": pick(HAIR[hair]) if (hair := asked.get("hair_length", "")) else "",
-            "hat": things.pop("hat"),
-            "carried": listed([thing for thing in things.values() if thing]),
+            "person": an(pick(PEOPLE[requested.get("gender", ""), requested.get("age", "")])),
+            "hair": pick(HAIR[hair]) if (hair := requested.get("hair_length", "")) else "",
+            "hat": carried.pop("hat"),
+            "carried": listed([item for item in carried.values() if item]),
             "action": pick(ACTIONS),
             "scene": pick(SCENES),
             "rest": self._rest(row),
         }
-        return template.fill(words | self._clothes(row, asked, pick, "clothes" in template.fields))
+        return template.fill(words | self._clothes(row, requested, pick, "clothes" in template.fields))
 
-    def _clothes(self, row: list[int], asked: Mapping[str, str], pick: Pick, dress: bool) -> dict[str, str]:
-        """The fields upper, lower and clothes; one dress for both halves where their colours agree."""
+    def _clothes(self, row: list[int], requested: Mapping[str, str], pick: Pick, dress: bool) -> dict[str, str]:
+        """The fields upper, lower and clothes; a dress takes both halves where their colors agree."""
         above, below = (self._colors(row, half, pick) for half in HALVES)
-        sleeves, length, kind = (asked.get(name, "") for name in ("sleeve_length", "lower_length", "lower_type"))
-        word = {color: pick(COLORS.get(color, [color])) for color in dict.fromkeys([*above, *below])}
-        one = pick(("dress", "skirt", "two")) == "dress"
-        if dress and one and kind == "skirt" and above and above == below:
-            text = an(" ".join(DRESSES[length].format(joined([word[c] for c in above])).split())) + SLEEVES[sleeves]
+        sleeves, length, kind = (requested.get(name, "") for name in ("sleeve_length", "lower_length", "lower_type"))
+        names = {color: pick(COLORS.get(color, [color])) for color in dict.fromkeys([*above, *below])}
+        as_dress = pick(("dress", "skirt", "two")) == "dress"
+        if dress and as_dress and kind == "skirt" and above and above == below:
+            text = an(" ".join(DRESSES[length].format(joined([names[c] for c in above])).split())) + SLEEVES[sleeves]
             return {"clothes": text, "upper": text, "lower": ""}
-        upper = an(f"{joined([word[c] for c in above])} {pick(UPPER[sleeves])}".strip())
+        upper = an(f"{joined([names[c] for c in above])} {pick(UPPER[sleeves])}".strip())
         lower = ""
         if kind or length or below:
-            kind = kind or pick(("pants", "skirt") if asked.get("gender") == "woman" else ("pants",))
+            kind = kind or pick(("pants", "skirt") if requested.get("gender") == "woman" else ("pants",))
             length = length or ("long" if kind == "pants" else "")
             options = [
                 *LOWER[kind, length],
                 *(["jeans"] if (kind, length) == ("pants", "long") and below and JEANS.issuperset(below) else []),
             ]
-            garment, color = pick(options), joined([word[c] for c in below])
+            garment, color = pick(options), joined([names[c] for c in below])
             lower = an(" ".join(garment.format(color).split())) if kind == "skirt" else f"{color} {garment}".strip()
         return {"clothes": listed([text for text in (upper, lower) if text]), "upper": upper, "lower": lower}
 
     def _colors(self, row: list[int], half: str, pick: Pick) -> list[str]:
-        """The colours asked of one half: those of its attributes, or one that has none where all of them are denied."""
-        asked = {color: row[self.at[name]] for color, name in self.colors[half].items()}
-        if has := [color for color, value in asked.items() if value == 0]:
-            return has
-        others = [color for color in COLORS if color not in asked]
-        return [pick(others)] if others and 1 in asked.values() else []
+        """The colours requested of one half: those of its attributes, or one that has none where all of them are denied."""
+        requested = {color: row[self.at[name]] for color, name in self.colors[half].items()}
+        if colors := [color for color, value in requested.items() if value == 0]:
+            return colors
+        others = [color for color in COLORS if color not in requested]
+        return [pick(others)] if others and 1 in requested.values() else []
 
     def _rest(self, row: list[int]) -> str:
-        """The prompts of what has no field, as one list of facts about the person."""
+        """The prompts of the attributes without a field, as one list."""
         facts = []
         for name, prompts in self.rest.items():
             value = row[self.at[name]]
@@ -224,7 +224,7 @@ class Phrases:
 
 
 def an(words: str) -> str:
-    """With its indefinite article."""
+    """The words after their indefinite article."""
     return f"{'an' if words[:1] in tuple('aeiou') else 'a'} {words}"
 
 
@@ -234,5 +234,5 @@ def listed(words: Sequence[str]) -> str:
 
 
 def joined(colors: Sequence[str]) -> str:
-    """Colours of one garment."""
+    """The colors of one garment."""
     return " and ".join(colors)

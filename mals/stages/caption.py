@@ -15,7 +15,7 @@ from mals.config import Caption as Settings
 from mals.config import Captioner, Config
 from mals.device import hush
 from mals.errors import UserError
-from mals.grid.stage import Resources, Stage, answer, describe, row_seed
+from mals.grid.stage import Resources, Stage, error_message, output_batch, row_seed
 from mals.models import ResolvedModel, find
 from mals.stages.measures import decode
 from mals.stages.repetition import collapse, repetition
@@ -88,7 +88,7 @@ class Caption:
                     captions[row].append(self._entry(number, captioner, texts[row]))
         first = [entries[0]["text"] if entries else None for entries in captions]
         reject = [["empty_caption"] if entries and not entries[0]["text"] else None for entries in captions]
-        return answer(ADDS, {"caption": first, "captions": [entries or None for entries in captions]}, reject, errors)
+        return output_batch(ADDS, {"caption": first, "captions": [entries or None for entries in captions]}, reject, errors)
 
     def _resolve(self) -> list[ResolvedModel]:
         """The captioners on this disk; raises ModelMissing, or UserError if a model's files name another class than its backend takes."""
@@ -165,4 +165,4 @@ def _read(crop: pa.BinaryScalar) -> tuple[Any, str | None]:
     try:
         return decode(crop.as_buffer()), None
     except (OSError, ValueError, SyntaxError) as error:
-        return None, describe(error, "cannot read the crop")
+        return None, error_message(error, "cannot read the crop")

@@ -26,7 +26,7 @@ from mals import config as settings
 from mals import models
 from mals.config import Config
 from mals.errors import UserError
-from mals.grid.stage import Resources, answer
+from mals.grid.stage import Resources, output_batch
 from mals.stages.generate import QUALITY, jpeg
 from mals.stages.pose import ANKLES, HEAD, HIPS, Estimator, Person, visible
 
@@ -103,7 +103,7 @@ class Crop:
         blank = np.zeros((64, 32, 3), np.uint8)  # takes the place of an unreadable image, so that the batch keeps its size
         people = self._estimator.people([blank if image is None else image for image in images])
         rows = [{} if image is None else self._row(image, persons) for image, persons in zip(images, people, strict=True)]
-        return answer(self.adds, {field.name: [row.get(field.name) for row in rows] for field in self.adds}, _reasons(rows), errors)
+        return output_batch(self.adds, {field.name: [row.get(field.name) for row in rows] for field in self.adds}, _reasons(rows), errors)
 
     def _row(self, image: np.ndarray, people: list[Person]) -> dict[str, Any]:
         height, width = image.shape[:2]

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from mals.config import Config
 from mals.config import Filter as Settings
-from mals.grid.stage import Resources, Stage, answer, describe
+from mals.grid.stage import Resources, Stage, error_message, output_batch
 from mals.stages.measures import measure
 
 ADDS = pa.schema(
@@ -63,9 +63,9 @@ class Filter:
                 errors.append(None)
             except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for an image that it cannot read
                 rows.append(dict.fromkeys(ADDS.names))
-                errors.append(describe(error, "cannot read the image"))
+                errors.append(error_message(error, "cannot read the image"))
         reasons = [None if error else refusals(row, self.settings) for row, error in zip(rows, errors, strict=True)]
-        return answer(ADDS, {name: [row[name] for row in rows] for name in ADDS.names}, reasons, errors)
+        return output_batch(ADDS, {name: [row[name] for row in rows] for name in ADDS.names}, reasons, errors)
 
 
 def refusals(measures: dict[str, Any], settings: Settings) -> list[str]:

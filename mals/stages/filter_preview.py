@@ -17,7 +17,7 @@ from typing import Any, cast
 from mals.config import Filter as Settings
 from mals.errors import UserError
 from mals.grid.run import Run
-from mals.grid.stage import describe
+from mals.grid.stage import error_message
 from mals.stages.filter import RULES, refusals
 from mals.stages.measures import decode, measure
 
@@ -121,7 +121,7 @@ def preview(chunks: Chunks, settings: Settings, to: Path) -> dict[str, int]:
                 measures = measure(image, settings)
                 samples.append(Sample(name, measures, refusals(measures, settings), _thumbnail(image)))
             except (OSError, ValueError, SyntaxError) as error:
-                unreadable.append(f"{name}: {describe(error)}")
+                unreadable.append(f"{name}: {error_message(error)}")
     refused = Counter(reason for sample in samples for reason in sample.refused)
     kept = [sample for sample in samples if not sample.refused]
     counts = {"images": len(samples) + len(unreadable), "kept": len(kept), **{reason: refused[reason] for reason in RULES}}

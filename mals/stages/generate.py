@@ -22,7 +22,7 @@ from mals import models
 from mals.config import Config
 from mals.device import device, dtype, hush
 from mals.errors import UserError
-from mals.grid.stage import Resources, answer
+from mals.grid.stage import Resources, output_batch
 
 QUALITY = 95  # of the JPEG, without colour subsampling
 LEVELS = 1  # an image whose channels each vary by at most this many of 255 levels is constant
@@ -110,7 +110,7 @@ class Generate:
             for index in members:
                 outputs[index] = self._row(images, index, len(rows), from_image)
         columns: dict[str, Sequence[Any]] = {field.name: [row.get(field.name) for row in outputs] for field in self.adds}
-        return answer(self.adds, columns, [row.get("reject") for row in outputs], errors)
+        return output_batch(self.adds, columns, [row.get("reject") for row in outputs], errors)
 
     def _model(self) -> models.ResolvedModel:
         return models.find(self.config.model, self.config.revision, "generator")

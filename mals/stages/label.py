@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from mals.attributes import load_space
 from mals.config import Config
-from mals.grid.stage import Resources, Stage, answer
+from mals.grid.stage import Resources, Stage, output_batch
 from mals.labeller.decision import SOURCES
 from mals.labeller.labeller import Labeller
 from mals.labeller.merge import agreement, agreement_with, merge
@@ -56,7 +56,7 @@ class LabelStage:
             columns["attribute_source"].append([SOURCES[source] for source in sources])
             columns["agreement_captions"].append(agreement(labels.values[captions]))
             columns["agreement_wanted"].append(agreement_with(requested, values))
-        return answer(self.adds, columns)
+        return output_batch(self.adds, columns)
 
 
 def stage(config: Config) -> Stage:

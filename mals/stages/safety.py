@@ -20,7 +20,7 @@ from mals import models
 from mals.config import Config
 from mals.device import device
 from mals.errors import UserError
-from mals.grid.stage import Resources, answer
+from mals.grid.stage import Resources, output_batch
 
 SPECIAL_CARE = 0.01  # the checker adds this to every concept if the image is near one of its special-care concepts
 
@@ -54,15 +54,15 @@ class Safety:
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = len(batch)
         if self._score is None:
-            return answer(self.adds, {"nsfw_score": [None] * rows})
+            return output_batch(self.adds, {"nsfw_score": [None] * rows})
         images, errors = _decode(batch["image"].to_pylist())
         stand_in = next((image for image in images if image), None)
         if stand_in is None:
-            return answer(self.adds, {"nsfw_score": [None] * rows}, error=errors)
+            return output_batch(self.adds, {"nsfw_score": [None] * rows}, error=errors)
         scores = self._score([image or stand_in for image in images])  # a constant batch size
         column = [None if errors[row] else float(scores[row]) for row in range(rows)]
         reject = [["unsafe"] if score is not None and score > self.config.threshold else None for score in column]
-        return answer(self.adds, {"nsfw_score": column}, reject, errors)
+        return output_batch(self.adds, {"nsfw_score": column}, reject, errors)
 
     def _model(self) -> models.ResolvedModel | None:
         return models.find(self.config.model, self.config.revision, "safety") if self.config.model else None

@@ -19,11 +19,12 @@ from PIL import Image
 
 from mals import settings
 from mals.config import Config
+from mals.grid.plan import RECEIPT, PlanFile, PlanReceipt, PlanRequest, plan_file, plan_settings
 from mals.grid.run import Run, save_settings
-from mals.grid.shard import Pace, run_shard
-from mals.grid.stage import Resources, answer
+from mals.grid.shard import AdaptiveBatch, run_shard
+from mals.grid.stage import Resources, output_batch
 from mals.grid.store import Store
-from mals.planning.table import PLAN, made_with
+from mals.planning.table import PLAN
 
 STAGES = ("generate", "safety", "filter", "crop", "caption", "label")
 KEYPOINTS = pa.list_(pa.list_(pa.float32(), 3), 17)
@@ -60,7 +61,7 @@ class Small:
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = [self.answer_one(row) for row in batch.to_pylist()]
         columns: dict[str, Sequence[Any]] = {name: [row.get(name) for row in rows] for name in self.adds.names}
-        return answer(self.adds, columns, [row.get("reject") for row in rows], [row.get("error") for row in rows])
+        return output_batch(self.adds, columns, [row.get("reject") for row in rows], [row.get("error") for row in rows])
 
 
 def number(row_id: str) -> int:
@@ -180,11 +181,20 @@ def write_plan(store: Store, config: Config, rows: int) -> None:
         "prompt_cut": [at % 25 == 0 for at in range(rows)],
     }
     table = pa.table(columns, PLAN)
-    with store.writer("plan/00000.parquet") as path:
+    with store.writer(plan_file(0)) as path:
         pq.write_table(table, path, row_group_size=each)
-    file = {"path": "plan/00000.parquet", "bytes": store.size("plan/00000.parquet"), "sha256": store.sha256("plan/00000.parquet")}
-    plan = {"rows": rows, "shard_rows": each, "shards_per_file": -(-rows // each), "fingerprint": file["sha256"]}
-    store.commit("plan/plan.json", json.dumps({**plan, "settings": made_with(config), "files": [file]}).encode())
+    file = PlanFile(path=plan_file(0), bytes=store.size(plan_file(0)) or 0, sha256=store.sha256(plan_file(0)))
+    receipt = PlanReceipt(
+        rows=rows,
+        shard_rows=each,
+        shards_per_file=-(-rows // each),
+        fingerprint=file.sha256,
+        files=[file],
+        request=PlanRequest(source=None, count=rows, images=None, grammar={}, settings=plan_settings(config)),
+        prompts_cut=None,
+        token_limit=None,
+    )
+    store.commit(RECEIPT, json.dumps(receipt.to_json()).encode())
 
 
 def small_run(folder: Path | str, rows: int = 100, shard_rows: int = 16, stages: dict[str, str] | None = None, **pack: Any) -> Run:
@@ -209,7 +219,7 @@ def make_cells(run: Run) -> None:
     for name, stage in run.grid.stages.items():
         for shard in range(run.grid.shards):
             if run.grid.receipt(name, shard) is None:
-                run_shard(run.grid, stage, shard, Pace(stage.batch, stage.batch), 1.0)
+                run_shard(run.grid, stage, shard, AdaptiveBatch(stage.batch, stage.batch), 1.0)
 
 
 if __name__ == "__main__":

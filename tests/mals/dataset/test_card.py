@@ -135,7 +135,7 @@ def test_without_a_safety_checker_the_card_says_so(packed: Run) -> None:
 
 def facts_of(run: Run, stages: dict[str, str]) -> DatasetCardFacts:
     """The facts of a packed run, as if its settings had these `stages`."""
-    changed = Run(run.store, run.given, run.config.model_copy(update={"stages": stages}), run.plan, run.grid)
+    changed = Run(run.store, run.user_settings, run.config.model_copy(update={"stages": stages}), run.plan, run.grid)
     statistics = gather(run.grid, list(attribute_values(run)), planned_columns(run.grid), False)
     receipts = [receipt for name in run.store.list("pack") if (receipt := FileReceipt.load(run.store, name))]
     return DatasetCardFacts(

@@ -77,7 +77,7 @@ def table(run: Run, pattern: str = "data/*.parquet") -> pa.Table:
 
 def resettled(run: Run, **pack_settings: object) -> Run:
     """The same run with other pack settings."""
-    save_settings(run.store, {**run.given, "pack": {**run.given["pack"], **pack_settings}})
+    save_settings(run.store, {**run.user_settings, "pack": {**run.user_settings["pack"], **pack_settings}})
     return Run.open(folder_of(run))
 
 
@@ -251,7 +251,7 @@ def test_a_run_made_elsewhere_with_other_attempts_packs_to_the_same_bytes(packed
         receipt = json.loads(run.store.read(run.grid.receipt_name(name, 2)))
         receipt |= {"attempt": 2, "seconds": 99.0, "started": "2001-01-01", "batch": {"size": 16, "smallest": 4, "out_of_memory": 2}}
         run.store.commit(run.grid.receipt_name(name, 2), json.dumps(receipt).encode())
-    save_settings(run.store, {**run.given, "run": {**run.given["run"], "workers": 3}})
+    save_settings(run.store, {**run.user_settings, "run": {**run.user_settings["run"], "workers": 3}})
     pack(Run.open(folder_of(run)))
     assert files(dataset(run)) == files(dataset(packed))
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from mals.config import STAGES
 from mals.errors import UserError
-from mals.grid.cells import CHAIN
 from mals.grid.run import Run, RunFailed, run_stages
 from mals.grid.status import status
 from mals.grid.verify import verify
@@ -24,20 +24,20 @@ def open_and_run(folder, *sets, upto="label", **options):
 
 def cells(folder):
     """Every cell of a run with its bytes."""
-    return {str(p.relative_to(folder)): p.read_bytes() for stage in CHAIN for p in sorted((folder / stage).glob("*.parquet"))}
+    return {str(p.relative_to(folder)): p.read_bytes() for stage in STAGES for p in sorted((folder / stage).glob("*.parquet"))}
 
 
 def test_a_run_goes_to_the_end_and_then_has_nothing_to_do(planned):
     folder = planned()
     run, outcome = open_and_run(folder)
-    assert outcome.made == dict.fromkeys(CHAIN, 5)
+    assert outcome.new_cells == dict.fromkeys(STAGES, 5)
     assert verify(run) == []
-    assert open_and_run(folder)[1].made == {}
+    assert open_and_run(folder)[1].new_cells == {}
 
 
 def test_a_stage_does_the_missing_upstream_work_first(planned):
     _, outcome = open_and_run(planned(), upto="filter")
-    assert outcome.made == {"generate": 5, "safety": 5, "filter": 5}
+    assert outcome.new_cells == {"generate": 5, "safety": 5, "filter": 5}
 
 
 def test_cells_are_the_same_bytes_with_one_worker_two_workers_and_in_parts(planned):
@@ -48,7 +48,7 @@ def test_cells_are_the_same_bytes_with_one_worker_two_workers_and_in_parts(plann
     parts = planned("parts")
     for part in ((1, 2), (0, 2)):
         open_and_run(parts, part=part)
-    assert len(cells(one)) == 5 * len(CHAIN)
+    assert len(cells(one)) == 5 * len(STAGES)
     assert cells(one) == cells(two) == cells(parts)
 
 
@@ -66,7 +66,7 @@ def test_a_changed_setting_is_refused_with_what_is_stale_and_how_to_go_on(planne
     assert "the settings of caption changed (beams: 1 -> 5)" in str(refusal.value)
     assert "caption 5, label 5" in str(refusal.value)
     assert "--rerun caption" in str(refusal.value)
-    assert open_and_run(folder)[1].made == {}, "the refused setting must not have been kept"
+    assert open_and_run(folder)[1].new_cells == {}, "the refused setting must not have been kept"
 
 
 def test_rerun_caption_leaves_the_image_files_untouched(planned):
@@ -74,9 +74,9 @@ def test_rerun_caption_leaves_the_image_files_untouched(planned):
     open_and_run(folder)
     before = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for s in ("generate", "crop") for p in (folder / s).iterdir()}
     _, outcome = open_and_run(folder, "caption.captioners.0.beams=5", rerun="caption")
-    assert outcome.made == {"caption": 5, "label": 5}
+    assert outcome.new_cells == {"caption": 5, "label": 5}
     assert before == {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in before}
-    assert open_and_run(folder)[1].made == {}, "the new setting is kept"
+    assert open_and_run(folder)[1].new_cells == {}, "the new setting is kept"
 
 
 def test_rerun_of_a_later_stage_than_the_stale_one_is_refused(planned):
@@ -91,7 +91,7 @@ def test_rerun_of_a_later_stage_than_the_stale_one_is_refused(planned):
 def test_a_setting_that_changes_no_result_is_not_refused(planned):
     folder = planned()
     open_and_run(folder)
-    assert open_and_run(folder, "run.max_error_rate=0.5", "crop.batch=2")[1].made == {}
+    assert open_and_run(folder, "run.max_error_rate=0.5", "crop.batch=2")[1].new_cells == {}
 
 
 def test_a_changed_plan_setting_is_refused(planned):
@@ -110,7 +110,7 @@ def test_a_truncated_shard_is_found_by_verify_and_redone_by_run(planned):
     assert [problem.cell for problem in problems] == [("crop", 2)]
     assert "crop/00002.parquet has" in problems[0].text
     _, outcome = open_and_run(folder)
-    assert outcome.made == {"crop": 1}
+    assert outcome.new_cells == {"crop": 1}
     assert cells(folder) == whole
 
 
@@ -124,7 +124,7 @@ def test_a_flipped_bit_is_found_by_verify_and_redone_after_repair(planned):
     cell.write_bytes(data)
     assert [problem.cell for problem in verify(run)] == [("generate", 1)]
     assert [problem.cell for problem in verify(run, repair=True)] == [("generate", 1)]
-    assert open_and_run(folder)[1].made == {"generate": 1}
+    assert open_and_run(folder)[1].new_cells == {"generate": 1}
     assert cells(folder) == whole
     assert verify(run) == []
 
@@ -135,7 +135,7 @@ def test_a_missing_cell_and_a_torn_receipt_are_redone(planned):
     whole = cells(folder)
     (folder / "filter/00000.parquet").unlink()
     (folder / "label/00004.json").write_text('{"stage": "label", "sh')
-    assert open_and_run(folder)[1].made == {"filter": 1, "label": 1}
+    assert open_and_run(folder)[1].new_cells == {"filter": 1, "label": 1}
     assert cells(folder) == whole
 
 
@@ -154,7 +154,7 @@ def test_a_failed_shard_is_made_once_its_cause_is_mended(planned):
     with pytest.raises(RunFailed):
         open_and_run(folder)
     _, outcome = open_and_run(folder, "stages.generate=tests.fakes:painter")
-    assert outcome.made == dict.fromkeys(CHAIN, 5)
+    assert outcome.new_cells == dict.fromkeys(STAGES, 5)
     assert status(Run.open(folder)).stages[0].failed == 0
 
 
@@ -163,7 +163,7 @@ def test_other_shards_are_finished_when_one_fails(planned, captions):
     folder = planned("run", "stages.generate=tests.fakes:one_bad_row")
     with pytest.raises(RunFailed, match="generate: 1 of 5 shards are not done, first shard 0"):
         open_and_run(folder)
-    assert [stage.done for stage in status(Run.open(folder)).stages] == [4] * len(CHAIN)
+    assert [stage.done for stage in status(Run.open(folder)).stages] == [4] * len(STAGES)
 
 
 def test_a_bad_row_passes_through_later_stages_untouched(planned, captions):
@@ -177,7 +177,7 @@ def test_a_bad_row_passes_through_later_stages_untouched(planned, captions):
     found = status(run).stages
     assert [stage.rows for stage in found[:2]] == [40, 39]
     _, outcome = open_and_run(folder, retry_errors=True)
-    assert outcome.made == {"generate": 1}, "the row fails again with the same bytes, so nothing after it changes"
+    assert outcome.new_cells == {"generate": 1}, "the row fails again with the same bytes, so nothing after it changes"
 
 
 def test_running_out_of_memory_above_four_rows_leaves_the_rows_unchanged(planned):
@@ -271,8 +271,8 @@ def test_events_are_kept_for_people(planned):
     folder = planned()
     open_and_run(folder)
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    assert [event["stage"] for event in events if event["event"] == "begin"] == list(CHAIN)
-    assert sum(event["event"] == "shard" for event in events) == 5 * len(CHAIN)
+    assert [event["stage"] for event in events if event["event"] == "begin"] == list(STAGES)
+    assert sum(event["event"] == "shard" for event in events) == 5 * len(STAGES)
 
 
 def test_a_run_on_an_object_store_makes_the_same_cells(planned, tmp_path, captions):
@@ -287,7 +287,7 @@ def test_a_run_on_an_object_store_makes_the_same_cells(planned, tmp_path, captio
     for name, data in cells(folder).items():
         assert run.store.read(name) == data
     assert verify(run) == []
-    assert open_and_run(url)[1].made == {}
+    assert open_and_run(url)[1].new_cells == {}
 
 
 def test_a_stage_that_cannot_be_imported_is_told(planned):

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from mals.errors import UserError
-from mals.grid.shard import Misbehaved, Pace, ShardFailed, run_shard
-from mals.grid.stage import Resources, answer, row_seed
+from mals.grid.shard import AdaptiveBatch, ContractBroken, ShardFailed, run_shard
+from mals.grid.stage import Resources, output_batch, row_seed
 from mals.grid.store import Store
 
 TWICE = pa.schema([("twice", pa.int64())])
@@ -41,7 +41,7 @@ class Doubler:
         if self.trouble is not None:
             self.trouble(numbers)
         reject = [["odd", "small"] if n == 3 else None for n in numbers]
-        return answer(self.adds, {"twice": [2 * n for n in numbers]}, reject)
+        return output_batch(self.adds, {"twice": [2 * n for n in numbers]}, reject)
 
 
 class OneStage:
@@ -70,7 +70,7 @@ def work(tmp_path):
 
     def run(stage, rows=20, rate=0.1, pace=None):
         grid = OneStage(Store(str(tmp_path)), list(range(rows)))
-        receipt = run_shard(grid, stage, 0, pace or Pace(stage.batch, stage.batch), rate)
+        receipt = run_shard(grid, stage, 0, pace or AdaptiveBatch(stage.batch, stage.batch), rate)
         return receipt, grid.store.parquet("double/00000.parquet").read()
 
     return run
@@ -143,7 +143,7 @@ def test_out_of_memory_halves_the_batch_and_leaves_the_rows_as_they_were(work, w
         if len(numbers) > 4:
             raise RuntimeError(words)
 
-    stage, pace = Doubler(trouble), Pace(16, 16)
+    stage, pace = Doubler(trouble), AdaptiveBatch(16, 16)
     receipt, cell = work(stage, pace=pace)
     assert stage.sizes == [16, 8, 4, 4, 4, 4, 4]
     assert receipt.batch == {"size": 16, "smallest": 4, "out_of_memory": 2}
@@ -152,7 +152,7 @@ def test_out_of_memory_halves_the_batch_and_leaves_the_rows_as_they_were(work, w
 
 
 def test_a_halved_batch_grows_back():
-    pace = Pace(16, 16)
+    pace = AdaptiveBatch(16, 16)
     pace.halve()
     for _ in range(15):
         pace.succeeded()
@@ -195,7 +195,7 @@ def test_a_stage_that_loses_a_row_is_told_off(work):
         def __call__(self, batch):
             return super().__call__(batch).slice(1)
 
-    with pytest.raises(Misbehaved, match="was given 8 rows and returned 7"):
+    with pytest.raises(ContractBroken, match="was given 8 rows and returned 7"):
         work(Loser())
 
 
@@ -204,7 +204,7 @@ def test_a_stage_that_returns_other_columns_is_told_off(work):
         def __call__(self, batch):
             return super().__call__(batch).rename_columns(["thrice", "reject", "error"])
 
-    with pytest.raises(Misbehaved, match="thrice"):
+    with pytest.raises(ContractBroken, match="thrice"):
         work(Other())
 
 

@@ -18,7 +18,7 @@ from mals.config import Grammar
 from mals.errors import UserError
 from mals.grid.store import Store
 from mals.planning import table
-from mals.planning.balance import apportion, draw, phrased
+from mals.planning.balance import apportion, caption_blocks, draw
 from mals.planning.phrases import Phrases, Template
 
 SPACE = load_space("market1501")
@@ -72,15 +72,15 @@ def test_factors_are_independent():
 
 def test_the_seed_decides_and_nothing_else():
     grammar = Grammar()
-    captions = [next(phrased(grammar, 50, seed)).to_pylist() for seed in (1, 1, 2)]
+    captions = [next(caption_blocks(grammar, 50, seed)).to_pylist() for seed in (1, 1, 2)]
     assert captions[0] == captions[1]
     assert captions[0] != captions[2]
 
 
 def test_rows_are_the_same_in_number_and_wish_whatever_the_blocks(monkeypatch):
-    whole = [row["wanted"] for block in phrased(Grammar(), 40, 3) for row in block.to_pylist()]
+    whole = [row["wanted"] for block in caption_blocks(Grammar(), 40, 3) for row in block.to_pylist()]
     monkeypatch.setattr("mals.planning.balance.BLOCK", 7)
-    assert [row["wanted"] for block in phrased(Grammar(), 40, 3) for row in block.to_pylist()] == whole
+    assert [row["wanted"] for block in caption_blocks(Grammar(), 40, 3) for row in block.to_pylist()] == whole
 
 
 JOINT = "gender,upper_color,weight\nwoman,red,3\nman,other,1\nman,,1\n"
@@ -136,7 +136,7 @@ SETTINGS: list[dict[str, Any]] = [
 def test_the_labeller_reads_back_what_was_wanted(settings):
     from mals.labeller.labeller import Labeller
 
-    table = next(phrased(Grammar(**settings), 1500, 11))
+    table = next(caption_blocks(Grammar(**settings), 1500, 11))
     wanted = np.array(table["wanted"].to_pylist())
     values = Labeller("market1501").label(table["caption"].to_pylist()).values
     wrong = (wanted >= 0) & (values != wanted)
@@ -147,7 +147,7 @@ def test_the_labeller_reads_back_what_was_wanted(settings):
 
 def test_a_child_is_a_boy_or_a_girl_and_nothing_is_said_twice_or_left_open():
     grammar = Grammar(shares={"age": {"child": 1}, "lower_type": {"pants": 1}, "lower_length": {"short": 1}})
-    for row in next(phrased(grammar, 300, 5)).to_pylist():
+    for row in next(caption_blocks(grammar, 300, 5)).to_pylist():
         words = row["caption"].replace(",", "").split()
         assert not {"man", "woman", "lady", "gentleman", "pants", "trousers", "jeans", "skirt", "dress"} & set(words), row["caption"]
         assert ("boy" if row["wanted"][0] else "girl") in words
@@ -157,13 +157,13 @@ def test_a_child_is_a_boy_or_a_girl_and_nothing_is_said_twice_or_left_open():
 
 def test_jeans_are_not_worn_where_no_colour_of_theirs_is_asked_for():
     grammar = Grammar(shares={"lower_color": {"unknown": 0.5, "brown": 0.5}})
-    assert not any("jeans" in row["caption"] for row in next(phrased(grammar, 400, 5)).to_pylist())
+    assert not any("jeans" in row["caption"] for row in next(caption_blocks(grammar, 400, 5)).to_pylist())
 
 
 def test_a_template_of_ones_own_says_everything_that_is_asked():
     template = "{person} in {upper} [and {lower}] [under {hat}] [with {hair}] [, {carried}]"
     grammar = Grammar(templates=[template], shares={"gender": {"man": 1}, "age": {"adult": 1}})
-    captions = [row["caption"] for row in next(phrased(grammar, 50, 1)).to_pylist()]
+    captions = [row["caption"] for row in next(caption_blocks(grammar, 50, 1)).to_pylist()]
     assert all(" in a" in caption and caption.split()[0] in ("a", "an") for caption in captions)
     assert 10 < sum(" under a" in caption for caption in captions) < 40
     assert not any("dress" in caption for caption in captions)
@@ -171,7 +171,7 @@ def test_a_template_of_ones_own_says_everything_that_is_asked():
 
 def test_a_template_need_not_say_what_is_never_asked():
     grammar = Grammar(templates=["{person} in {clothes} [, {carried}]"], shares={"hat": {"unknown": 1}, "hair_length": {"unknown": 1}})
-    assert len(next(phrased(grammar, 5, 1))) == 5
+    assert len(next(caption_blocks(grammar, 5, 1))) == 5
 
 
 def test_parts_in_brackets_go_with_their_field():
@@ -195,7 +195,7 @@ def test_attributes_without_words_of_their_own_are_asked_for_by_their_prompts(tm
     (tmp_path / "mine.yaml").write_text(OWN)
     phrases = Phrases(load_space(tmp_path / "mine.yaml"), ["{person} in {clothes} [, {rest}]"])
     wanted = np.array([[1, 1, 1, 1], [0, 0, -1, 0], [-1, -1, -1, -1]], np.int8)
-    assert phrases.say(wanted, np.zeros((3, 24), np.int64)) == [
+    assert phrases.captions(wanted, np.zeros((3, 24), np.int64)) == [
         "a person in a shirt, is a woman, wears boots, there is a logo on the upper clothes, with glasses",
         "a person in a shirt, is a man, does not wear boots",
         "a person in a shirt",
@@ -206,9 +206,9 @@ def test_values_that_deny_each_other_are_not_asked_for_together(tmp_path):
     (tmp_path / "mine.yaml").write_text(OWN + 'implicit:\n- {when: {gender: man}, then: {boots: "no"}}\n')
     space = str(tmp_path / "mine.yaml")
     with pytest.raises(UserError, match=r"asks for gender man together with boots yes in 1\d of 50 rows, .* plan\.attributes\.joint"):
-        list(phrased(Grammar(space=space), 50, 0))
+        list(caption_blocks(Grammar(space=space), 50, 0))
     (tmp_path / "joint.csv").write_text("gender,boots,weight\nman,no,1\nwoman,yes,1\nwoman,no,1\n")
-    wanted = next(phrased(Grammar(space=space, joint=str(tmp_path / "joint.csv")), 30, 0))["wanted"].to_pylist()
+    wanted = next(caption_blocks(Grammar(space=space, joint=str(tmp_path / "joint.csv")), 30, 0))["wanted"].to_pylist()
     assert Counter((row[0], row[1]) for row in wanted) == {(0, 0): 10, (1, 1): 10, (1, 0): 10}
 
 
@@ -230,7 +230,7 @@ def test_values_that_deny_each_other_are_not_asked_for_together(tmp_path):
 )
 def test_settings_that_cannot_be_met_are_refused(grammar, words):
     with pytest.raises(UserError, match=words):
-        list(phrased(Grammar(**grammar), 10, 0))
+        list(caption_blocks(Grammar(**grammar), 10, 0))
 
 
 @pytest.mark.parametrize(

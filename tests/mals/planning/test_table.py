@@ -258,7 +258,7 @@ def test_counting_word_by_word_agrees_with_the_tokenizer(embedded):
     backend = embedded.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
-    lengths = prompt_length.Lengths(77, backend)
+    lengths = prompt_length.PromptLengths(77, backend)
     assert lengths.count(TEXTS) == [len(embedded(text)["input_ids"]) for text in TEXTS]
     assert lengths.by_word
 
@@ -269,7 +269,7 @@ def test_a_tokenizer_that_sees_spaces_is_not_counted_word_by_word(embedded):
 
     backend = Tokenizer.from_str(embedded.backend_tokenizer.to_str())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    lengths = prompt_length.Lengths(77, backend)
+    lengths = prompt_length.PromptLengths(77, backend)
     texts = ["a man in a coat", "red hat"]
     assert lengths.count(texts) == [len(backend.encode(text)) for text in texts]
     assert not lengths.by_word
