@@ -103,12 +103,12 @@ def test_what_cannot_be_replayed_is_said_in_one_sentence(generated: Path) -> Non
         replay(Run.open(str(generated), ["generate.steps=3"]), rows[0])
     rewrite(generated, 0, 1, image=None, reject=["nan_latents"])
     rewrite(generated, 0, 3, image=None, error="ValueError: cannot read init image a.png (FileNotFoundError)")
-    with pytest.raises(UserError, match="has no picture: nan_latents"):
+    with pytest.raises(UserError, match="has no image: nan_latents"):
         replay(run, rows[1])
-    with pytest.raises(UserError, match="has no picture: ValueError: cannot read init image"):
+    with pytest.raises(UserError, match="has no image: ValueError: cannot read init image"):
         replay(run, rows[3])
     (generated / "generate/00001.json").unlink()
-    with pytest.raises(UserError, match="has no picture yet: its shard, number 1, is not generated"):
+    with pytest.raises(UserError, match="has no image yet: its shard, number 1, is not generated"):
         replay(run, rows[9])
 
 

@@ -224,7 +224,7 @@ def test_values_that_deny_each_other_are_not_asked_for_together(tmp_path):
         ({"templates": ["{person} in {clothes} [with {hair}"]}, "brackets"),
         ({"templates": ["{person} in {clothes} [with {hair} [and {hat}]]"]}, "brackets"),
         ({"templates": ["{person in {clothes}"]}, "is not a template"),
-        ({"templates": ["{person} in {clothes} [with {hair}] [, {carried}]"]}, "cannot say hat: it has no {hat}"),
+        ({"templates": ["{person} in {clothes} [with {hair}] [, {carried}]"]}, "cannot express hat: it has no {hat}"),
         ({"space": "none.yaml"}, "none.yaml"),
     ],
 )
@@ -277,7 +277,7 @@ def test_a_plan_of_attributes_keeps_what_was_wanted(tmp_path, planned):
     receipt = planned(text="{shares: {hat: {yes: 0.25, no: 0.75}}}")
     rows = pq.read_table(tmp_path / "run/plan/00000.parquet")
     assert rows.schema == table.PLAN
-    assert (receipt["rows"], len(rows)) == (200, 200)
+    assert (receipt.rows, len(rows)) == (200, 200)
     assert Counter(row[AT["hat"]] for row in rows["wanted"].to_pylist()) == {0: 50, 1: 150}
     assert rows["prompt"].to_pylist() == rows["caption"].to_pylist()
     assert len(set(rows["caption"].to_pylist())) > 190

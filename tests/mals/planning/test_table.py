@@ -49,20 +49,20 @@ def numbered(folder: Path, number: int) -> Path:
 
 def test_a_shard_is_a_row_group_and_a_file_holds_64(tmp_path):
     receipt = write(tmp_path, numbered(tmp_path, 64 * 4 + 6))
-    files = [pq.ParquetFile(tmp_path / "run" / file["path"]) for file in receipt["files"]]
+    files = [pq.ParquetFile(tmp_path / "run" / file.path) for file in receipt.files]
     groups = [[file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] for file in files]
     assert groups == [[4] * 64, [4, 2]]
     assert files[0].schema_arrow == table.PLAN
     assert files[1].read_row_group(0)["caption"].to_pylist() == [f"caption {i}" for i in range(256, 260)]
-    assert (receipt["rows"], receipt["shard_rows"], receipt["shards_per_file"]) == (262, 4, 64)
+    assert (receipt.rows, receipt.shard_rows, receipt.shards_per_file) == (262, 4, 64)
 
 
 def test_the_receipt_names_the_bytes_and_hashes_of_what_is_there(tmp_path):
     receipt = write(tmp_path, numbered(tmp_path, 300))
-    for file in receipt["files"]:
-        data = (tmp_path / "run" / file["path"]).read_bytes()
-        assert (len(data), hashlib.sha256(data).hexdigest()) == (file["bytes"], file["sha256"])
-    assert json.loads((tmp_path / "run/plan/plan.json").read_text()) == receipt
+    for file in receipt.files:
+        data = (tmp_path / "run" / file.path).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (file.bytes, file.sha256)
+    assert json.loads((tmp_path / "run/plan/plan.json").read_text()) == receipt.to_json()
 
 
 def test_the_same_captions_and_settings_give_the_same_bytes(tmp_path):
@@ -73,7 +73,7 @@ def test_the_same_captions_and_settings_give_the_same_bytes(tmp_path):
     assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
     (tmp_path / "c").mkdir()
     other = write(tmp_path / "c", numbered(tmp_path / "c", 300), config=configured(seed=1))
-    assert receipts[0]["fingerprint"] == receipts[1]["fingerprint"] != other["fingerprint"]
+    assert receipts[0].fingerprint == receipts[1].fingerprint != other.fingerprint
 
 
 def test_ids_are_row_numbers_and_seeds_follow_from_them(tmp_path):
@@ -115,7 +115,7 @@ def test_count_repeats_captions_in_turn_with_new_seeds(tmp_path):
 
 
 def test_count_below_the_number_of_captions_takes_the_first(tmp_path):
-    assert write(tmp_path, numbered(tmp_path, 9), count=3)["rows"] == 3
+    assert write(tmp_path, numbered(tmp_path, 9), count=3).rows == 3
     assert [row["caption"] for row in rows(tmp_path)] == ["caption 0", "caption 1", "caption 2"]
 
 
@@ -218,7 +218,7 @@ def test_the_starter_plan_is_made_from_what_ships(tmp_path):
     from mals.planning.create import init
 
     receipt = init(str(tmp_path / "run"), count=60)
-    assert receipt["rows"] == 60 and receipt["asked"]["source"]["name"] == "starter.txt" and not receipt["prompts_cut"]
+    assert receipt.rows == 60 and receipt.request.source.name == "starter.txt" and not receipt.prompts_cut
 
 
 def test_prompts_beyond_the_text_encoder_are_flagged_and_counted_and_stay_whole(tmp_path):
@@ -229,12 +229,12 @@ def test_prompts_beyond_the_text_encoder_are_flagged_and_counted_and_stay_whole(
     assert [row["prompt_cut"] for row in found] == [False, True, False, True]
     assert [row["prompt_tokens"] for row in found] == [4, 122, 77, 78]
     assert found[1]["prompt"] == long.strip()
-    assert (receipt["prompts_cut"], receipt["token_limit"]) == (2, 77)
+    assert (receipt.prompts_cut, receipt.token_limit) == (2, 77)
 
 
 def test_without_the_generator_prompts_are_not_counted(tmp_path):
     receipt = write(tmp_path, numbered(tmp_path, 3))
-    assert (receipt["prompts_cut"], receipt["token_limit"]) == (None, None)
+    assert (receipt.prompts_cut, receipt.token_limit) == (None, None)
     assert {row["prompt_tokens"] for row in rows(tmp_path)} == {None}
 
 
