@@ -82,7 +82,7 @@ def test_a_flipped_byte_is_not_published(copied: Run, tmp_path: Path) -> None:
 
 
 def test_a_pack_that_is_older_than_its_cells_is_not_published(copied: Run, tmp_path: Path) -> None:
-    save_settings(copied.store, {**copied.given, "pack": {**copied.given["pack"], "contact": "somebody"}})
+    save_settings(copied.store, {**copied.user_settings, "pack": {**copied.user_settings["pack"], "contact": "somebody"}})
     with pytest.raises(UserError, match="the pack is older than the run's cells or settings"):
         publish(Run.open(tmp_path / "run"), str(tmp_path / "out"))
 
@@ -131,7 +131,7 @@ def test_a_copy_that_broke_off_goes_on(packed: Run, tmp_path: Path, monkeypatch:
 def test_files_of_an_earlier_publication_go_and_foreign_ones_stay(copied: Run, tmp_path: Path) -> None:
     publish(copied, str(tmp_path / "out"))
     (tmp_path / "out/LICENSE").write_text("mine")
-    save_settings(copied.store, {**copied.given, "pack": {**copied.given["pack"], "rows_per_file": 20}})
+    save_settings(copied.store, {**copied.user_settings, "pack": {**copied.user_settings["pack"], "rows_per_file": 20}})
     run = Run.open(tmp_path / "run")
     pack(run)
     publish(run, str(tmp_path / "out"))
@@ -162,7 +162,7 @@ def test_the_hub_gets_what_was_packed(packed: Run, there: Hub) -> None:
 
 def test_files_of_an_earlier_pack_go_from_the_hub(copied: Run, there: Hub, tmp_path: Path) -> None:
     publish(copied, "hf://datasets/owner/name")
-    save_settings(copied.store, {**copied.given, "pack": {**copied.given["pack"], "rows_per_file": 20}})
+    save_settings(copied.store, {**copied.user_settings, "pack": {**copied.user_settings["pack"], "rows_per_file": 20}})
     run = Run.open(tmp_path / "run")
     pack(run)
     publish(run, "hf://datasets/owner/name")
