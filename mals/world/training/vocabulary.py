@@ -50,7 +50,7 @@ big small large tall thin slim fat heavy loose tight casual formal sporty modern
 def write_prompts(people: list[Person], rng: np.random.Generator) -> list[str]:
     """A prompt of the attribute grammar for each person, with some of their attributes."""
     attributes = np.array([person.attributes() for person in people], np.int8)
-    return Phrases(load_space("market1501")).say(hide_some(attributes, rng), rng.integers(0, 1 << 31, (len(people), CHOICES)))
+    return Phrases(load_space("market1501")).captions(hide_some(attributes, rng), rng.integers(0, 1 << 31, (len(people), CHOICES)))
 
 
 def hide_some(attributes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
