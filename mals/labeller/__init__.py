@@ -1,0 +1,1 @@
+"""Attribute labels from captions, by rules: no model, and the words that decided each label."""

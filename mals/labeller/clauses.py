@@ -16,7 +16,7 @@ FINITE_FORMS = ("wore", "had", "was", "were")
 
 
 def read_being(state: CaptionState, at: int) -> None:
-    """ "is" and its like: the next adjectives and colours describe what stands before it."""
+    """A verb like "is": the next adjectives and colours describe what stands before it."""
     after_relative = state.previous == RELATIVE
     previous = state.list_kind if after_relative else state.previous
     if not after_relative and state.topic:
@@ -90,18 +90,18 @@ def read_negation(state: CaptionState, at: int) -> None:
 
 
 def read_restriction(state: CaptionState, at: int) -> None:
-    """ "only" and "but" end a negation."""
+    """A restriction ("only", "but") ends a negation."""
     state.negation = -1
 
 
 def read_relative(state: CaptionState, at: int) -> None:
-    """ "who": the next verbs belong to the person just named."""
+    """A relative pronoun ("who"): the next verbs belong to the person just named."""
     state.in_relative_clause = state.owner == BYSTANDER
     state.governor = ""
 
 
 def read_subordinator(state: CaptionState, at: int) -> None:
-    """ "while" and "as" start a clause, which describes the subject unless it names someone else."""
+    """A subordinator ("while", "as") starts a clause, which describes the subject unless it names someone else."""
     if state.owner == NON_PERSON:
         leave_non_person(state)
     state.owner = SUBJECT
@@ -119,6 +119,6 @@ def read_stop(state: CaptionState, at: int) -> None:
 
 
 def read_lone_possessive(state: CaptionState, at: int) -> None:
-    """ "her" without a noun is an object."""
+    """A possessive without a noun: "her" is an object pronoun."""
     if state.words[at] == "her":
         read_pronoun(state, at)

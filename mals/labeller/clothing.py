@@ -88,7 +88,7 @@ def _shares_color(state: CaptionState, phrase: NounPhrase, start: int) -> bool:
 
 
 def _negate(state: CaptionState, item: ClothingItem) -> None:
-    """ "no", "without" and "not" negate the next item, and the list that it begins: "no hat or bag"."""
+    """Negate an item after "no", "without" or "not": the first one and the list that it begins ("no hat or bag")."""
     phrase, start = item.phrase, item.start
     if state.negation_used:
         bare_accessory = not item.colors and phrase.coverage == "accessory"

@@ -131,7 +131,7 @@ def _add_pronoun(state: CaptionState, gender: str, at: int) -> None:
 
 
 def read_possessor(state: CaptionState, possessor: str, at: int, article: str = "") -> None:
-    """ "his", "her" or "the woman's" before a noun: the noun is the subject's or a bystander's."""
+    """A possessive before a noun ("his", "the woman's"): what follows is the subject's or a bystander's."""
     if possessor.endswith("'s"):
         if article != "a" or state.subject is None:  # "a man's jacket" is a kind of jacket
             _read_named_possessor(state, possessor[:-2])
