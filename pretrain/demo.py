@@ -79,7 +79,7 @@ def demo(run: Path, announce: Callable[[str], None] = lambda text: None) -> Demo
     """
     announce(f"step 1 of 4: generate, filter, caption and label {ROWS:,} images, into {run}/dataset")
     announce(make_data_set(run).text())
-    announce(f"step 2 of 4: train a tiny APTM on it, into {run}/pretrain")
+    announce(f"step 2 of 4: train a tiny method on it, into {run}/pretrain")
     train_method(run)
     announce(f"step 3 of 4: draw a test set of {PERSONS} other persons, into {run}/demo/test-set")
     test_set = draw_test_set(run / "demo" / "test-set")

@@ -118,15 +118,15 @@ def count_attribute_hits(gallery: Gallery, sentence: str, hits: Tensor) -> Attri
     if gallery.space is None or gallery.labels is None:
         return None
     space, labelled = load_space(gallery.space), Labeller(gallery.space).label([sentence])
-    wanted = torch.from_numpy(labelled.values[0]).long()
+    values = torch.from_numpy(labelled.values[0]).long()
     (named,) = torch.from_numpy(labelled.sources[0] == "explicit").nonzero(as_tuple=True)
     if not len(named):
         return None
     labels = gallery.labels[:, named]
     known = (labels >= 0).all(1)  # [G]
-    matching = known & (labels == wanted[named]).all(1)
+    matching = known & (labels == values[named]).all(1)
     return AttributeHits(
-        attributes={space.names[at]: space.values[at][int(wanted[at])] for at in named.tolist()},
+        attributes={space.names[at]: space.values[at][int(values[at])] for at in named.tolist()},
         matching=int(matching[hits].sum()),
         hits=int(known[hits].sum()),
         gallery_matching=int(matching.sum()),

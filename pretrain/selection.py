@@ -67,7 +67,8 @@ class Selection:
             raise UserError("--select test needs no held-out identities: leave one of --select test and --val-share out")
         if without_splits := [place for place in data if local_path(place)[0].suffix in (".json", ".parquet")]:
             raise UserError(
-                f"{without_splits[0]} has no splits, and fine-tuning needs train and test; `mals import` packs a data set with its own"
+                f"{without_splits[0]} has no splits, and fine-tuning needs a train and a test split; "
+                "`mals import` packs a data set with its own"
             )
         if not self.needs.captions and self.needs.space is None:
             raise UserError(f"the method {config.method} is trained on neither captions nor attributes: no score can select a checkpoint")

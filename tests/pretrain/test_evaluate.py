@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from cli.retrieval import score_lines
 from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain.evaluate import (
@@ -173,6 +174,19 @@ def test_the_result_names_its_protocol_and_measures_attributes_where_there_are_l
     assert 0 <= result.attributes.mA <= 1 and result.unreadable == 0 and Evaluation.from_json(result.to_json()) == result
     silent = open_gallery(trained, [data], "train", False)
     assert "attributes" not in evaluate(trained, silent, "none").to_json()
+
+
+def test_a_protocol_of_the_methods_own_is_measured_and_without_any_there_is_nothing_to_measure(
+    trained: Trained, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = gallery_of(trained, data)
+    monkeypatch.setattr(trained.method, "abilities", frozenset())
+    with pytest.raises(UserError, match="there is nothing to measure"):
+        evaluate(trained, gallery)
+    monkeypatch.setattr(type(trained.method), "evaluate_more", lambda self, trained, gallery: {"counted": {"images": len(gallery)}})
+    result = evaluate(trained, gallery)
+    assert result.to_json() == {"more": {"counted": {"images": len(gallery)}}, "unreadable": 0}
+    assert score_lines(result) == [f"counted: images {len(gallery)}"]
 
 
 def test_a_perfect_embedding_finds_everything() -> None:

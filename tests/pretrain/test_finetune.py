@@ -23,7 +23,6 @@ from mals.world.settings import WorldSettings
 from pretrain import checkpoint, trained_method
 from pretrain.api import load
 from pretrain.config import TRAINING
-from pretrain.data.holdout import split_identities
 from pretrain.data.rows import ImageTextPairs
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.finetune import configure, finetune
@@ -177,19 +176,6 @@ def test_a_data_set_without_val_is_refused_with_the_ways_out_or_holds_persons_ou
         tuned(without_val, tmp_path / "none", start, val_share=0.01)
 
 
-def test_persons_that_are_held_out_are_whole_and_the_same_for_the_same_seed(world: Path) -> None:
-    pairs = ImageTextPairs.open([world], every=True)
-    rest, held = split_identities(pairs, 0.25, 3)
-    assert (len(rest), len(held)) == (36, 12) and not {*rest.captions()} & {*held.captions()}
-    said = [held.caption(row) for row in range(len(held))]
-    assert {*rest.captions(), *said} == {*pairs.captions()} and len(held.images.unique()) == int(held.images.max()) + 1 == 6
-    row = next(row for row in range(len(pairs)) if pairs.caption(row) == said[5])
-    assert held.image_bytes(5) == pairs.image_bytes(row) and held.image_id(5) == pairs.image_id(row)
-    few, many = split_identities(ImageTextPairs.open([world], captions=False), 0.25, 3)[1], split_identities(pairs, 0.25, 4)[1]
-    assert {few.image_id(row) for row in range(len(few))} == {held.image_id(row) for row in range(len(held))}
-    assert {*many.captions()} != {*said}
-
-
 @pytest.fixture
 def labelled(world: Path, tmp_path: Path) -> Path:
     """The benchmark as public sets of attributes are: pictures and labels alone."""
@@ -252,7 +238,7 @@ def test_what_cannot_be_fine_tuned_is_refused_in_a_sentence(world: Path, start: 
         (world, other_method(tmp_path / "other", start), [], "method"),
         (world, start, ["selection.on=validation"], "selection.on"),
         (world, start, ["aptm.weights.itm_ead=1"], r"did you mean aptm\.weights\.itm_eda\?"),
-        (lists, start, [], "has no splits, and fine-tuning needs a train and a test"),
+        (lists, start, [], "has no splits, and fine-tuning needs a train and a test split"),
         (tmp_path / "nothing", start, [], "there is no data set"),
         (packed(tmp_path / "run", 12), start, [], "has no split test, only train"),
         (world, start, ["optimizer.average=0.5"], r"^optimizer\.average is for pretraining"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain.evaluate import PUBLISHED, Embeddings, Rerank, embed_gallery, embed_images, open_gallery
 from pretrain.gallery import tokenize
@@ -66,6 +67,23 @@ def test_published_adds_the_scaled_cosine_to_what_the_cross_encoder_says(out: Pa
     scaled = dict(zip(gallery.rows.tolist(), ((cosine - cosine.min()) / (cosine.max() - cosine.min())).tolist(), strict=True))
     assert published == pytest.approx({row: logit + PUBLISHED * scaled[row] for row, logit in itm.items()}, abs=1e-3)
     assert min(published[row] - itm[row] for row in itm) > 1
+
+
+def test_hits_are_counted_by_the_attributes_that_the_sentence_names(out: Path, data: Path) -> None:
+    trained, sentence = read(str(out)), "a person with a hat"
+    gallery = open_gallery(trained, [data], "train", batch=8)
+    counted = search(trained, gallery, sentence, 5, "none").by_attributes
+    hits = search(trained, gallery, sentence, 5, "none").hits
+    assert counted is not None and counted.attributes == {"hat": "yes"} and gallery.labels is not None
+    hat, has = load_space("market1501").names.index("hat"), load_space("market1501").classes["hat"].index("yes")
+    of_rows = dict(zip(gallery.rows.tolist(), gallery.labels[:, hat].tolist(), strict=True))
+    known = [label for label in of_rows.values() if label >= 0]
+    assert (counted.gallery, counted.gallery_matching) == (len(known), known.count(has))
+    labels = [of_rows[hit.row] for hit in hits]
+    assert (counted.hits, counted.matching) == (sum(label >= 0 for label in labels), labels.count(has))
+    assert counted.sentence().startswith(f"{counted.matching} of {counted.hits} have what the sentence names (hat yes); base rate ")
+    assert search(trained, gallery, "somebody", 5, "none").by_attributes is None
+    assert search(trained, open_gallery(trained, [data], "train", False), sentence, 5, "none").by_attributes is None
 
 
 def test_a_sentence_gives_a_table_and_a_contact_sheet(mals: Mals, out: Path, data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+"""Results as records and as JSON."""
+
+import json
+
+from pretrain.results import AttributeScores, Evaluation, Measurement, RetrievalScores, SelectionResult, evaluations_in
+
+RETRIEVAL = RetrievalScores(
+    R1=0.5, R5=0.75, R10=1.0, mAP=0.4, mINP=0.2, unmatched=1, captions=8, images=4, identities=2, protocol="by text"
+)
+ATTRIBUTES = AttributeScores(
+    mA=0.6,
+    accuracy=0.5,
+    precision=0.5,
+    recall=0.5,
+    f1=0.5,
+    images=4,
+    space="own",
+    protocol="by prompts",
+    per_attribute={"hat": {"mA": None, "positives": 0}},
+)
+
+
+def test_an_evaluation_is_the_same_after_json_and_lacks_what_was_not_measured() -> None:
+    for evaluation in (
+        Evaluation(RETRIEVAL, ATTRIBUTES, {"own protocol": {"score": 0.5}}, 2),
+        Evaluation(RETRIEVAL),
+        Evaluation(attributes=ATTRIBUTES),
+    ):
+        tree = json.loads(json.dumps(evaluation.to_json()))
+        assert Evaluation.from_json(tree) == evaluation
+        assert ("retrieval" in tree, "more" in tree) == (evaluation.retrieval is not None, bool(evaluation.more))
+
+
+def test_evaluations_are_read_from_any_depth_with_the_names_around_them() -> None:
+    selected = Measurement(12, 2.0, "val", {"R1": 0.5})
+    tuned = SelectionResult("Mine", ("a", "b"), "val", selected, None, Evaluation(RETRIEVAL)).to_json()
+    assert Measurement.from_json(tuned["selected"]) == selected
+    tree = {"sets": [{"name": "One", **Evaluation(attributes=ATTRIBUTES).to_json()}, tuned], "split": "dev"}
+    (first, one), (second, two) = evaluations_in(tree)
+    assert (first, one.attributes) == ({"name": "One", "split": "dev"}, ATTRIBUTES)
+    assert (second["name"], second["split"], second["data"], two.retrieval) == ("Mine", "test", ["a", "b"], RETRIEVAL)
+    assert list(evaluations_in({"retrieval": {"R1": 1}, "other": [1, "text"]})) == []
