@@ -129,3 +129,18 @@ def test_captions_say_dark_and_light_only_of_shades_that_are() -> None:
     assert not any(word in text for text in texts for word in ("dark", "light", "navy"))
     navy = replace(bare, upper=Garment("coat", "blue", (16, 56, 174)))
     assert any("dark blue" in write_caption(navy, rng, complete=True).text for _ in range(200))
+
+
+def test_a_caption_changes_with_the_attributes_that_it_mentions() -> None:
+    for name, values in {
+        "gender": ("woman", "man"),
+        "age": ("child", "adult"),
+        "hat": ("red", None),
+        "upper_color": ("red", "blue"),
+    }.items():
+        for number in range(10):
+            texts = [
+                write_caption(create_person(9, number, **{name: value}), np.random.default_rng(number), complete=True).text
+                for value in values
+            ]
+            assert texts[0] != texts[1]

@@ -10,8 +10,7 @@ from mals.config import Filter
 from mals.stages.measures import measure
 from mals.stages.pose import KEYPOINTS
 from mals.world.camera import CAMERAS
-from mals.world.captions import write_caption
-from mals.world.person import COLORS, LOWER_COLORS, UPPER_COLORS, Person, create_person
+from mals.world.person import COLORS, LOWER_COLORS, UPPER_COLORS, create_person
 from mals.world.scene import FAULTS, DrawnImage, draw_image
 
 SPACE = load_space("market1501")
@@ -161,34 +160,6 @@ def test_age_hair_and_skirts_change_the_drawn_body() -> None:
                 for at in (0, 1)
             ]
             assert changed(*pair).sum() > 40
-
-
-def test_fixed_properties_leave_all_others_as_they_are() -> None:
-    for number in range(30):
-        plain = create_person(8, number)
-        dressed = create_person(8, number, hat="red")
-        assert dressed.hat is not None and dressed.hat.color == "red"
-        assert {name for name in Person.__dataclass_fields__ if getattr(plain, name) != getattr(dressed, name)} <= {"hat"}
-
-
-def test_a_caption_changes_with_the_attributes_that_it_mentions() -> None:
-    for name, values in {
-        "gender": ("woman", "man"),
-        "age": ("child", "adult"),
-        "hat": ("red", None),
-        "upper_color": ("red", "blue"),
-    }.items():
-        for number in range(10):
-            texts = [
-                write_caption(create_person(9, number, **{name: value}), np.random.default_rng(number), complete=True).text
-                for value in values
-            ]
-            assert texts[0] != texts[1]
-
-
-def test_every_value_of_every_attribute_is_in_the_world() -> None:
-    values = np.array([create_person(10, number).attributes() for number in range(600)])
-    assert ((values == 0).sum(0) >= 10).all() and ((values == 1).sum(0) >= 10).all() and values.shape == (600, len(SPACE.names))
 
 
 def test_a_person_is_the_same_in_every_view_and_is_seen_by_several_cameras() -> None:
