@@ -1,14 +1,16 @@
 """Names, sizes and words that this project does not accept; `python -m tests.lint.names [PATH ...]`, without a path the whole repository.
 
 Python files: no banned identifier (pyproject.toml, [tool.mals.lint.names]), no file above 500 lines, no function above 60.
-Docstrings, sentences in strings and Markdown: no banned word ([tool.mals.lint.words]); code between backticks and links are not prose.
+Docstrings, comments, sentences in strings and Markdown: no banned word ([tool.mals.lint.words]), code between backticks and links aside.
 A line that ends in `# lint: data` holds captions or prompts, whose words are their own.
 """
 
 import ast
+import io
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +31,7 @@ def check(path: Path) -> list[Message]:
         return sorted(prose(text))
     tree = ast.parse(text, str(path))
     data = {number for number, line in enumerate(text.splitlines(), 1) if line.endswith("# lint: data")}
-    words = docstrings(tree) if "tests" in path.parts else (*docstrings(tree), *sentences(tree))
+    words = [*docstrings(tree), *comments(text), *(() if "tests" in path.parts else sentences(tree))]
     return sorted({*sizes(text, tree), *identifiers(tree), *(word for word in words if word[0] not in data)})
 
 
@@ -70,6 +72,13 @@ def docstrings(tree: ast.AST) -> Iterator[Message]:
         if isinstance(node, ast.Module | ast.ClassDef | Function) and (text := ast.get_docstring(node, clean=False)):
             first = node.body[0].lineno
             yield from ((first + line - 1, message) for line, message in prose(text))
+
+
+def comments(text: str) -> Iterator[Message]:
+    """The banned words in comments."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield from ((token.start[0], message) for _, message in prose(token.string))
 
 
 def sentences(tree: ast.AST) -> Iterator[Message]:
