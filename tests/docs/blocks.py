@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OUTPUT = re.compile(r'\n```text title="output"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -14,6 +15,15 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
     """The blocks of one language with the number of their first line."""
     text = page.read_text(encoding="utf-8")
     return [(text[: match.start(2)].count("\n") + 1, match[2]) for match in FENCE.finditer(text) if match[1] == language]
+
+
+def python(page: Path) -> Iterator[tuple[int, str, str | None]]:
+    """The Python blocks: first line, code, and what the page says it prints, in a block ```text title="output" right after it."""
+    text = page.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        if match[1] == "python":
+            output = OUTPUT.match(text, match.end() + 1)
+            yield text[: match.start(2)].count("\n") + 1, match[2], output[1] if output else None
 
 
 def commands(page: Path) -> Iterator[tuple[int, list[str]]]:

@@ -1,5 +1,7 @@
 """The code that README.md and docs/ show works: Python runs, shell commands exist with their options."""
 
+import contextlib
+import io
 import re
 import shutil
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from tests.docs.blocks import PAGES, ROOT, blocks, commands
+from tests.docs.blocks import PAGES, ROOT, blocks, commands, python
 from tests.docs.folders import folders
 
 
@@ -21,14 +23,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("page", names("python"))
-def test_the_python_of_a_page_runs_in_its_order(page, prepared, tmp_path, monkeypatch):
+def test_the_python_of_a_page_runs_in_its_order_and_prints_what_the_page_shows(page, prepared, tmp_path, monkeypatch):
     shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     namespace: dict[str, object] = {"__name__": "page"}
-    for line, text in blocks(ROOT / page, "python"):
-        exec(compile("\n" * (line - 1) + text, str(ROOT / page), "exec"), namespace)
+    for line, text, output in python(ROOT / page):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile("\n" * (line - 1) + text, str(ROOT / page), "exec"), namespace)
+        assert output is None or printed.getvalue() == output, f"{page}:{line}"
 
 
 @pytest.mark.parametrize("page", names("sh"))
