@@ -8,7 +8,7 @@ from pretrain.results import DatasetScores, ZeroShotResult
 from pretrain.tables import notes, table
 from pretrain.trained_method import Trained
 
-PLAIN = ("icfg-pedes", "rstpreid")  # the authors' code reduces their captions to a-z and 0-9 at test time only (docs/papers/aptm.md)
+PLAIN = ("icfg-pedes", "rstpreid")  # published code reduces their captions to a-z and 0-9, at test time only (docs/papers)
 
 
 def zeroshot(
