@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from mals.dataset.pack import pack
-from tests.small.cells import attribute_values, picture, small_run
+from tests.small.cells import attribute_values, small_jpeg, small_run
 
 
 def packed(folder: Path, rows: int = 60, **settings) -> Path:
@@ -28,7 +28,7 @@ def pictures(folder: Path, count: int) -> list[str]:
     (folder / "images").mkdir(parents=True, exist_ok=True)
     names = [f"{at}.jpg" for at in range(count)]
     for name in names:
-        (folder / "images" / name).write_bytes(picture(name, 16, 32))
+        (folder / "images" / name).write_bytes(small_jpeg(name, 16, 32))
     return names
 
 

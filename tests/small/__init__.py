@@ -1,1 +1,1 @@
-"""Small models and runs that tests are made on."""
+"""Small models, runs and servers for tests."""

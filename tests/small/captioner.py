@@ -48,14 +48,14 @@ def build_vlm(folder: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = LlavaForConditionalGeneration(config)
-    model.generation_config.do_sample = True  # as many released models have it: ours must not follow
+    model.generation_config.do_sample = True  # as in many released models; our settings must override it
     model.generation_config.temperature = 0.7
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
 
 
 def build_blip(folder: Path, silent: bool = False) -> None:
-    """Write model and processor into `folder`; every weight is a function of its name, so that no release of a library changes them.
+    """Write model and processor into `folder`; every weight is a function of its name, so that no library release changes them.
 
     `silent` makes the end of the text likelier than any word.
     """
@@ -73,10 +73,10 @@ def build_blip(folder: Path, silent: bool = False) -> None:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.ndim > 1:
-                scale = 0.8 if "position" in name else 0.2  # with one scale a word is said again and again
+                scale = 0.8 if "position" in name else 0.2  # with one scale for all, the same word is repeated
                 numbers = np.random.default_rng(zlib.crc32(name.encode())).normal(0, scale, weight.shape)
                 weight.copy_(torch.from_numpy(numbers))
-        model.text_decoder.cls.predictions.bias[:5] = -1e4  # what is no word is never said
+        model.text_decoder.cls.predictions.bias[:5] = -1e4  # special tokens are never chosen
         model.text_decoder.cls.predictions.bias[3] = 1e4 if silent else 0.0
     model.save_pretrained(folder)
     BlipProcessor(BlipImageProcessor(size={"height": 32, "width": 32}), tokens).save_pretrained(folder)

@@ -1,7 +1,7 @@
-"""A finished run made in a moment: a real plan, real cells and receipts, with small stages in place of the models.
+"""A finished run in under a second: a real plan, real cells and receipts, with small stages in place of the models.
 
-Run `python -m tests.small.cells FOLDER ROWS` for one to look at. Row i is refused by the filter where i % 10 is 3 (as small, and every
-second one as grey too), by the crop where i % 10 is 6, and fails in `generate` where i % 50 is 8; all others are kept.
+`python -m tests.small.cells FOLDER ROWS` writes such a run. Row i is refused by the filter where i % 10 is 3 (as small, and every
+second such row as grey too), by the crop where i % 10 is 6, and fails in `generate` where i % 50 is 8; all others are kept.
 """
 
 import hashlib
@@ -43,14 +43,14 @@ CAPTIONS = pa.list_(
 
 
 class Small:
-    """A stage from a function that answers one row."""
+    """A stage from a function of one row."""
 
     version = 1
     batch = 16
     resources = Resources()
 
-    def __init__(self, name: str, needs: tuple[str, ...], adds: pa.Schema, answer_one: Callable[[dict[str, Any]], dict[str, Any]]):
-        self.name, self.needs, self.adds, self.answer_one = name, needs, adds, answer_one
+    def __init__(self, name: str, needs: tuple[str, ...], adds: pa.Schema, answer_row: Callable[[dict[str, Any]], dict[str, Any]]):
+        self.name, self.needs, self.adds, self.answer_row = name, needs, adds, answer_row
 
     def params(self) -> dict[str, Any]:
         return {"small": True}
@@ -59,7 +59,7 @@ class Small:
         """Nothing to load."""
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        rows = [self.answer_one(row) for row in batch.to_pylist()]
+        rows = [self.answer_row(row) for row in batch.to_pylist()]
         columns: dict[str, Sequence[Any]] = {name: [row.get(name) for row in rows] for name in self.adds.names}
         return output_batch(self.adds, columns, [row.get("reject") for row in rows], [row.get("error") for row in rows])
 
@@ -68,7 +68,7 @@ def number(row_id: str) -> int:
     return int(row_id.rsplit("-", 1)[1])
 
 
-def picture(text: str, width: int, height: int) -> bytes:
+def small_jpeg(text: str, width: int, height: int) -> bytes:
     """A small JPEG that is a function of `text`."""
     pixels = np.frombuffer(hashlib.blake2b(text.encode()).digest()[:48], np.uint8).reshape(4, 4, 3)
     buffer = io.BytesIO()
@@ -82,13 +82,13 @@ def generate(config: Config) -> Small:
     facts = [(name, kinds.get(name, pa.string())) for name in names]
     adds = pa.schema([("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), *facts])
 
-    def one(row: dict[str, Any]) -> dict[str, Any]:
+    def answer_row(row: dict[str, Any]) -> dict[str, Any]:
         if number(row["id"]) % 50 == 8:
             return {"error": f"OSError: cannot open /home/somebody/pictures/{row['id']}.png"}
-        made = {"image": picture(row["id"], 48, 96), "width": 48, "height": 96, "model": "small/generator", "revision": "0" * 40}
-        return made | {"pipeline": "Small", "scheduler": "Euler", "steps": 2, "guidance": 1.5, "dtype": "fp32", "batch": 16}
+        columns = {"image": small_jpeg(row["id"], 48, 96), "width": 48, "height": 96, "model": "small/generator", "revision": "0" * 40}
+        return columns | {"pipeline": "Small", "scheduler": "Euler", "steps": 2, "guidance": 1.5, "dtype": "fp32", "batch": 16}
 
-    return Small("generate", ("id",), adds, one)
+    return Small("generate", ("id",), adds, answer_row)
 
 
 def safety(config: Config) -> Small:
@@ -98,13 +98,13 @@ def safety(config: Config) -> Small:
 def filter(config: Config) -> Small:
     floats = [(name, pa.float32()) for name in ("bits_per_pixel", "channel_variance", "sharpness")]
 
-    def one(row: dict[str, Any]) -> dict[str, Any]:
+    def answer_row(row: dict[str, Any]) -> dict[str, Any]:
         at = number(row["id"])
         reject = (["small_file", "grey"] if at % 20 == 3 else ["small_file"]) if at % 10 == 3 else None
         numbers = {"ref_bytes": 100 + at, "bits_per_pixel": 0.5, "channel_variance": float(at), "sharpness": 9.0}
         return numbers | {"phash": (1 << 63) + at, "reject": reject}
 
-    return Small("filter", ("id", "image"), pa.schema([("ref_bytes", pa.int32()), *floats, ("phash", pa.uint64())]), one)
+    return Small("filter", ("id", "image"), pa.schema([("ref_bytes", pa.int32()), *floats, ("phash", pa.uint64())]), answer_row)
 
 
 def crop(config: Config) -> Small:
@@ -121,20 +121,20 @@ def crop(config: Config) -> Small:
         ]
     )
 
-    def one(row: dict[str, Any]) -> dict[str, Any]:
+    def answer_row(row: dict[str, Any]) -> dict[str, Any]:
         at = number(row["id"])
         if at % 10 == 6:
             return {"persons": 0, "person_score": 0.0, "reject": ["no_person"]}
         size = (24 + at % 5, 64)
         points = [[float(k), float(at), 0.5] for k in range(17)]
-        made = {"persons": 1, "person_score": 0.75, "keypoints": points, "person_box": [1.0, 2.0, 30.5, 60.0], "crop_box": [0, 0, *size]}
-        return made | {"crop": picture(f"crop {row['id']}", *size), "crop_width": size[0], "crop_height": size[1]}
+        columns = {"persons": 1, "person_score": 0.75, "keypoints": points, "person_box": [1.0, 2.0, 30.5, 60.0], "crop_box": [0, 0, *size]}
+        return columns | {"crop": small_jpeg(f"crop {row['id']}", *size), "crop_width": size[0], "crop_height": size[1]}
 
-    return Small("crop", ("id", "image"), adds, one)
+    return Small("crop", ("id", "image"), adds, answer_row)
 
 
 def caption(config: Config) -> Small:
-    def one(row: dict[str, Any]) -> dict[str, Any]:
+    def answer_row(row: dict[str, Any]) -> dict[str, Any]:
         at = number(row["id"])
         text = f"a man in a red shirt, number {at}, “näh”"
         captions = [
@@ -143,19 +143,19 @@ def caption(config: Config) -> Small:
         ]
         return {"caption": text, "captions": captions}
 
-    return Small("caption", ("id", "crop"), pa.schema([("caption", pa.string()), ("captions", CAPTIONS)]), one)
+    return Small("caption", ("id", "crop"), pa.schema([("caption", pa.string()), ("captions", CAPTIONS)]), answer_row)
 
 
 def label(config: Config) -> Small:
     lists = [("attributes", pa.list_(pa.int8())), ("attribute_source", pa.list_(pa.string()))]
     adds = pa.schema([*lists, ("agreement_captions", pa.float32()), ("agreement_wanted", pa.float32())])
 
-    def one(row: dict[str, Any]) -> dict[str, Any]:
+    def answer_row(row: dict[str, Any]) -> dict[str, Any]:
         values = attribute_values(number(row["id"]))
         words = [("explicit", "implicit", "unknown")[value if value >= 0 else 2] for value in values]
         return {"attributes": values, "attribute_source": words, "agreement_captions": 0.5, "agreement_wanted": None}
 
-    return Small("label", ("id", "captions"), adds, one)
+    return Small("label", ("id", "captions"), adds, answer_row)
 
 
 def attribute_values(at: int) -> list[int]:
@@ -164,7 +164,7 @@ def attribute_values(at: int) -> list[int]:
 
 
 def write_plan(store: Store, config: Config, rows: int) -> None:
-    """A plan of `rows` rows: every second one with a person, every third with attributes asked for, every fourth with a picture."""
+    """A plan of `rows` rows: every second with a person, every third with requested attributes, every fourth with an initial image."""
     each = config.shard_rows
     ids = [f"row-{at:06d}" for at in range(rows)]
     columns = {
@@ -198,16 +198,16 @@ def write_plan(store: Store, config: Config, rows: int) -> None:
 
 
 def small_run(folder: Path | str, rows: int = 100, shard_rows: int = 16, stages: dict[str, str] | None = None, **pack: Any) -> Run:
-    """A run at `folder` whose every cell is made, by these stages or others in their place; `pack` are its pack settings."""
-    given = {
+    """A run at `folder` with all its cells, by these stages or by `stages`; `pack` are its pack settings."""
+    tree = {
         "preset": "tiny",
         "shard_rows": shard_rows,
         "stages": stages or {name: f"tests.small.cells:{name}" for name in STAGES},
         "pack": {"rows_per_file": 32, "rows_per_group": 8, **pack},
         "run": {"max_error_rate": 1.0},
     }
-    store, config = Store(str(folder)), settings.check(given)
-    save_settings(store, given)
+    store, config = Store(str(folder)), settings.check(tree)
+    save_settings(store, tree)
     write_plan(store, config, rows)
     run = Run.open(folder)
     make_cells(run)
@@ -215,7 +215,7 @@ def small_run(folder: Path | str, rows: int = 100, shard_rows: int = 16, stages:
 
 
 def make_cells(run: Run) -> None:
-    """Every cell that is not there."""
+    """Compute every missing cell."""
     for name, stage in run.grid.stages.items():
         for shard in range(run.grid.shards):
             if run.grid.receipt(name, shard) is None:

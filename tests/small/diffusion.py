@@ -11,7 +11,7 @@ CONCEPTS = 17  # of the safety checker of Stable Diffusion
 SPECIAL = 3
 
 
-def stable_diffusion(folder: Path, seed: int = 0, variant: str | None = None) -> Path:
+def build_stable_diffusion(folder: Path, seed: int = 0, variant: str | None = None) -> Path:
     """Stable Diffusion 1.x as the hub has it, its safety checker (which calls everything unsafe) included."""
     from diffusers import PNDMScheduler, StableDiffusionPipeline
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
@@ -33,8 +33,8 @@ def stable_diffusion(folder: Path, seed: int = 0, variant: str | None = None) ->
     return folder
 
 
-def stable_diffusion_xl(folder: Path, seed: int = 0) -> Path:
-    """SDXL: two text encoders, sizes as conditions, and a decoder that wants fp32."""
+def build_stable_diffusion_xl(folder: Path, seed: int = 0) -> Path:
+    """SDXL: two text encoders, sizes as conditions, and a decoder that needs fp32."""
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -58,7 +58,7 @@ def stable_diffusion_xl(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def lora(folder: Path, model: Path, strength: float = 1.0) -> Path:
+def build_lora(folder: Path, model: Path, strength: float = 1.0) -> Path:
     """A LoRA of rank 4 on the attention of `model`, as pytorch_lora_weights.safetensors."""
     from diffusers import StableDiffusionPipeline, UNet2DConditionModel
     from peft import LoraConfig
@@ -72,8 +72,8 @@ def lora(folder: Path, model: Path, strength: float = 1.0) -> Path:
     return folder
 
 
-def safety_checker(folder: Path, seed: int = 0) -> Path:
-    """diffusers' checker with random concepts, some of whose thresholds a picture passes and some not."""
+def build_safety_checker(folder: Path, seed: int = 0) -> Path:
+    """diffusers' checker with random concepts, with thresholds of which an image exceeds some."""
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPImageProcessor
 
@@ -88,7 +88,7 @@ def safety_checker(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def classifier(folder: Path, seed: int = 0) -> Path:
+def build_classifier(folder: Path, seed: int = 0) -> Path:
     """An image classifier of two labels, normal and nsfw."""
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
@@ -105,7 +105,7 @@ def classifier(folder: Path, seed: int = 0) -> Path:
             label2id={"normal": 0, "nsfw": 1},
         )
     )
-    model.classifier.weight.data.mul_(50)  # so that pictures differ
+    model.classifier.weight.data.mul_(50)  # so that scores differ between images
     model.save_pretrained(folder)
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder

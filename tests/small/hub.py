@@ -1,6 +1,6 @@
-"""A hub in a thread: as much of its HTTP interface as creating a data set or a model, uploading, listing and downloading take.
+"""A Hugging Face hub in a thread: the part of its HTTP interface that creates data sets and models, uploads, lists and downloads.
 
-Files travel inside commits.
+Commits contain the files themselves (no LFS).
 """
 
 import base64
@@ -14,15 +14,15 @@ from typing import Any
 
 
 class Hub(ThreadingHTTPServer):
-    """What the server knows: the data sets and models that were created, and their files."""
+    """The server, with the created data sets and models and their files."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.repos: dict[str, dict[str, bytes]] = {}
         self.commits = 0
         self.forbidden = False  # whether writing is refused
-        self.loses = ""  # a file that is not kept
-        self.break_after: int | None = None  # commits after which the line goes dead
+        self.loses = ""  # a file that the server drops
+        self.break_after: int | None = None  # number of commits after which the connection breaks
 
     @property
     def url(self) -> str:
@@ -58,10 +58,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.forbidden:
             return self._answer({"error": "forbidden"}, 403)
         if words == ["api", "repos", "create"]:
-            asked = json.loads(body)
-            name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
+            request = json.loads(body)
+            name = "/".join(filter(None, (request.get("organization"), request["name"])))
             self.server.repos.setdefault(name, {".gitattributes": b""})
-            folder = "datasets/" if asked.get("type") == "dataset" else ""
+            folder = "datasets/" if request.get("type") == "dataset" else ""
             return self._answer({"url": f"{self.server.url}/{folder}{name}", "name": name, "id": "1"})
         if words == ["api", "validate-yaml"]:
             return self._answer({"errors": [], "warnings": []})
@@ -118,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def hub() -> Iterator[Hub]:
-    """A hub on a free port, gone afterwards."""
+    """A hub on a free port, stopped at the end."""
     server = Hub()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

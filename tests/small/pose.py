@@ -1,7 +1,4 @@
-"""Small random models for people in pictures, in the layouts that their libraries load: ViTPose, RT-DETR, OpenPose's body estimator.
-
-And people to look for.
-"""
+"""Small random pose models in their libraries' layouts (ViTPose, RT-DETR, OpenPose's body estimator), and keypoints of persons."""
 
 import warnings
 from pathlib import Path
@@ -20,8 +17,8 @@ STANDING = np.array(
 )
 
 
-def standing(size: tuple[int, int], people: int = 1, number: int = 0) -> np.ndarray:
-    """[18, 2] x, y in whole pixels of one of the people side by side in a picture [H, W]; no two are alike, none is near the border."""
+def standing_person(size: tuple[int, int], people: int = 1, number: int = 0) -> np.ndarray:
+    """[18, 2] x, y in whole pixels of person `number` of `people` side by side in an image [H, W]; all differ, none is near the border."""
     height, width = size
     tall = 0.7 * height  # nose to ankles
     points = STANDING + np.random.default_rng(number).uniform(-0.02, 0.02, STANDING.shape)
@@ -30,7 +27,7 @@ def standing(size: tuple[int, int], people: int = 1, number: int = 0) -> np.ndar
     return np.rint(points * (wide, tall) + (middle[number] * width, 0.16 * height))
 
 
-def vitpose(folder: Path, seed: int = 0, experts: int = 1, labels: int = 17) -> Path:
+def build_vitpose(folder: Path, seed: int = 0, experts: int = 1, labels: int = 17) -> Path:
     """ViTPose for 64 x 48 pixels; with more than one expert ViTPose++."""
     from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation, VitPoseImageProcessor
 
@@ -46,14 +43,14 @@ def vitpose(folder: Path, seed: int = 0, experts: int = 1, labels: int = 17) -> 
     config: dict[str, Any] = {"backbone_config": VitPoseBackboneConfig(**shape), "num_labels": labels}
     model: Any = VitPoseForPoseEstimation(VitPoseConfig(**config))
     model.backbone.embeddings.position_embeddings.data.normal_()
-    model.head.conv.weight.data.mul_(3)  # so that heat maps have tops of some height
+    model.head.conv.weight.data.mul_(3)  # so that heat maps have clear maxima
     model.save_pretrained(folder)
     VitPoseImageProcessor(size={"height": 64, "width": 48}).save_pretrained(folder)
     return folder
 
 
-def rt_detr(folder: Path, labels: tuple[str, ...] = ("bicycle", "car", "person"), seed: int = 0) -> Path:
-    """RT-DETR for 64 x 64 pixels that gives six boxes a picture, all with the third label."""
+def build_rt_detr(folder: Path, labels: tuple[str, ...] = ("bicycle", "car", "person"), seed: int = 0) -> Path:
+    """RT-DETR for 64 x 64 pixels that returns six boxes per image, all with the third label."""
     from transformers import RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessor, RTDetrResNetConfig
 
     torch.manual_seed(seed)
@@ -77,19 +74,19 @@ def rt_detr(folder: Path, labels: tuple[str, ...] = ("bicycle", "car", "person")
     model: Any = RTDetrForObjectDetection(RTDetrConfig(**config))
     for layer in model.modules():
         if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
-            torch.nn.init.kaiming_normal_(layer.weight)  # at transformers' 0.01 nothing of the picture is left at the end
+            torch.nn.init.kaiming_normal_(layer.weight)  # with transformers' 0.01 the output does not depend on the image
     model.save_pretrained(folder)
     RTDetrImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
     return folder
 
 
-def body_pose(folder: Path, seed: int = 0) -> Path:
-    """OpenPose's body estimator as controlnet_aux loads it: one file, its names without the first part; its shape is fixed.
+def build_body_pose(folder: Path, seed: int = 0) -> Path:
+    """OpenPose's body estimator as controlnet_aux loads it: one file, parameter names without their first part; the architecture is fixed.
 
     All weights are views of one random row, which the file holds once: 5 MB instead of 209.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of annotators that are not wanted
+        warnings.simplefilter("ignore")  # of annotators that are not used
         from controlnet_aux.open_pose.model import bodypose_model
 
     shapes = {name: value.shape for name, value in bodypose_model().state_dict().items()}

@@ -21,7 +21,7 @@ from mals.stages.generate import jpeg
 from mals.stages.openpose import TO_COCO
 from mals.stages.pose import Person, visible
 from tests.fakes import painting
-from tests.small.pose import body_pose, rt_detr, standing
+from tests.small.pose import build_body_pose, build_rt_detr, standing_person
 from tests.small.untrained import pose as untrained
 
 RULES = Settings(model="any", score=0.3, min_side=50)
@@ -30,7 +30,7 @@ SIZE = (600, 400)  # height, width
 
 def person(score=0.9, at=(0, 0), shape=SIZE, box=None):
     """A whole standing body."""
-    points = standing(shape)[list(TO_COCO)] + at
+    points = standing_person(shape)[list(TO_COCO)] + at
     return Person(np.column_stack([points, np.full(17, score)]).astype(np.float32), box, score)
 
 
@@ -90,7 +90,7 @@ def test_the_person_with_the_highest_sum_of_keypoint_scores_is_cut_out():
 
 
 def test_a_candidate_that_does_not_count_is_never_cut_out():
-    keypoints = np.column_stack([standing(SIZE)[list(TO_COCO)], np.full(17, 0.29)]).astype(np.float32)
+    keypoints = np.column_stack([standing_person(SIZE)[list(TO_COCO)], np.full(17, 0.29)]).astype(np.float32)
     faint = Person(keypoints, None, 0.29)  # all points just under the threshold: a higher sum than four clear ones
     four = without(person(), *range(4, 17))
     four.keypoints[4:, 2] = 0
@@ -214,7 +214,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def detector(tmp_path_factory):
-    return rt_detr(tmp_path_factory.mktemp("crop") / "detector")
+    return build_rt_detr(tmp_path_factory.mktemp("crop") / "detector")
 
 
 def crop_stage(model, **chosen):
@@ -286,7 +286,7 @@ def test_a_detectors_boxes_are_counted_and_stored(model, detector):
 
 
 def test_openpose_without_people_is_no_person(tmp_path):
-    ready = crop_stage(body_pose(tmp_path / "openpose"), backend="openpose")
+    ready = crop_stage(build_body_pose(tmp_path / "openpose"), backend="openpose")
     (row,) = ready(images(png(painting(1, 128, 64)))).to_pylist()
     assert (row["persons"], row["reject"], row["keypoints"], row["crop_box"]) == (0, ["no_person"], None, None)
 
@@ -350,7 +350,7 @@ def test_everything_that_changes_results_is_in_the_params(model, detector, tmp_p
     assert {*OTHERS, "model", "revision", "detector", "detector_revision"} == {*Settings.model_fields} - {"batch"}
     assert base["revision"].startswith("sha256:") and base["detector_revision"] is None
     assert params(detector=str(detector))["detector_revision"].startswith("sha256:")
-    other = rt_detr(tmp_path / "detector", seed=1)
+    other = build_rt_detr(tmp_path / "detector", seed=1)
     assert params(detector=str(detector))["detector_revision"] != params(detector=str(other))["detector_revision"]
 
 

@@ -29,12 +29,12 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return diffusion.stable_diffusion(tmp_path_factory.mktemp("models") / "sd")
+    return diffusion.build_stable_diffusion(tmp_path_factory.mktemp("models") / "sd")
 
 
 @pytest.fixture(scope="session")
 def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return diffusion.stable_diffusion_xl(tmp_path_factory.mktemp("models") / "sdxl")
+    return diffusion.build_stable_diffusion_xl(tmp_path_factory.mktemp("models") / "sdxl")
 
 
 def configured(model: Path | str, **changes: Any) -> Config:
@@ -281,7 +281,7 @@ def test_a_scheduler_of_flow_matching_does_not_fit_a_diffusion_model(sd: Path) -
 
 
 def test_a_lora_changes_the_images_with_its_scale_and_is_written_down(sd: Path, tmp_path: Path) -> None:
-    folder = diffusion.lora(tmp_path / "style", sd)
+    folder = diffusion.build_lora(tmp_path / "style", sd)
     plain = run(ready(sd), MEN[:1])[0]
     rows = [run(ready(sd, lora={"model": str(folder), "scale": scale}), MEN[:1])[0] for scale in (0.0, 0.5, 1.0)]
     away = [np.abs(pixels(row) - pixels(plain)).mean() for row in rows]
@@ -300,14 +300,14 @@ def test_a_lora_of_another_model_is_refused(sd: Path, tmp_path: Path) -> None:
 
 
 def test_weights_saved_as_a_variant_are_loaded_by_its_name(tmp_path: Path) -> None:
-    folder = diffusion.stable_diffusion(tmp_path / "half", variant="fp16")
+    folder = diffusion.build_stable_diffusion(tmp_path / "half", variant="fp16")
     assert run(ready(folder, variant="fp16"), MEN[:1])[0]["reject"] is None
     with pytest.raises(UserError, match="cannot load half"):
         ready(folder)
 
 
 def test_a_folder_of_another_library_is_no_pipeline(tmp_path: Path) -> None:
-    folder = diffusion.classifier(tmp_path / "vit")
+    folder = diffusion.build_classifier(tmp_path / "vit")
     with pytest.raises(UserError, match=r"vit is no diffusers pipeline: it has no model_index\.json"):
         ready(folder)
 

@@ -12,7 +12,7 @@ from mals.errors import UserError
 from mals.stages.openpose import TO_COCO, OpenPose
 from mals.stages.pose import KEYPOINTS
 from mals.stages.vitpose import VitPose
-from tests.small.pose import body_pose, rt_detr, standing, vitpose
+from tests.small.pose import build_body_pose, build_rt_detr, build_vitpose, standing_person
 
 # OpenPose's limbs (pairs of its eighteen points) and the two channels of the part-affinity field that each has, in the order of its network
 LIMBS = ((1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 2), (2, 3), (3, 4), (2, 16), (1, 5), (5, 6), (6, 7), (5, 17))
@@ -53,13 +53,13 @@ def folders(tmp_path_factory):
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("pose")
     builders = {
-        "openpose": body_pose,
-        "vitpose": vitpose,
-        "mixture": lambda folder: vitpose(folder, experts=3),
-        "five points": lambda folder: vitpose(folder, labels=5),
-        "detector": rt_detr,
-        "detector of other things": lambda folder: rt_detr(folder, ("bicycle", "person", "car")),
-        "detector without people": lambda folder: rt_detr(folder, ("bicycle", "car", "dog")),
+        "openpose": build_body_pose,
+        "vitpose": build_vitpose,
+        "mixture": lambda folder: build_vitpose(folder, experts=3),
+        "five points": lambda folder: build_vitpose(folder, labels=5),
+        "detector": build_rt_detr,
+        "detector of other things": lambda folder: build_rt_detr(folder, ("bicycle", "person", "car")),
+        "detector without people": lambda folder: build_rt_detr(folder, ("bicycle", "car", "dog")),
     }
 
     def folder(name):
@@ -90,7 +90,7 @@ def openpose(folders):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_known_people_come_out_of_the_real_decoder_where_they_are(openpose, monkeypatch, size, count):
-    people = [standing(size, count, number) for number in range(count)]
+    people = [standing_person(size, count, number) for number in range(count)]
     monkeypatch.setattr(openpose.body.model, "forward", network(people, size))
     (persons,) = openpose.people([noise(*size)])
     assert len(persons) == count
@@ -110,7 +110,7 @@ def test_the_openpose_order_is_turned_into_cocos():
 
 def test_a_limb_outside_the_image_leaves_its_points_at_score_0(openpose, monkeypatch):
     size = (256, 128)
-    person = standing(size)
+    person = standing_person(size)
     legs = [9, 10, 12, 13]  # knees and ankles in OpenPose's order
     person[legs] = -1000
     monkeypatch.setattr(openpose.body.model, "forward", network([person], size))
@@ -172,7 +172,7 @@ def bumps(points, box, size, heat):
 
 
 def coco(size):
-    return standing(size)[list(TO_COCO)]
+    return standing_person(size)[list(TO_COCO)]
 
 
 @pytest.mark.parametrize("size", [(128, 64), (300, 400), (768, 384)])

@@ -23,12 +23,12 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def checker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return diffusion.safety_checker(tmp_path_factory.mktemp("models") / "checker")
+    return diffusion.build_safety_checker(tmp_path_factory.mktemp("models") / "checker")
 
 
 @pytest.fixture(scope="session")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return diffusion.classifier(tmp_path_factory.mktemp("models") / "classifier")
+    return diffusion.build_classifier(tmp_path_factory.mktemp("models") / "classifier")
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +86,7 @@ def test_a_special_care_concept_lowers_every_threshold_by_a_hundredth(tmp_path: 
 
     scores = {}
     for name, threshold in (("never", 2.0), ("always", -2.0)):
-        folder = diffusion.safety_checker(tmp_path / name)
+        folder = diffusion.build_safety_checker(tmp_path / name)
         own: Any = StableDiffusionSafetyChecker.from_pretrained(folder)
         own.special_care_embeds_weights.data.fill_(threshold)
         own.save_pretrained(folder)
@@ -95,7 +95,7 @@ def test_a_special_care_concept_lowers_every_threshold_by_a_hundredth(tmp_path: 
 
 
 def test_a_checker_inside_a_pipelines_folder_brings_its_own_image_size(tmp_path: Path, images: list[Image.Image]) -> None:
-    folder = diffusion.stable_diffusion(tmp_path / "sd") / "safety_checker"
+    folder = diffusion.build_stable_diffusion(tmp_path / "sd") / "safety_checker"
     rows = ready(folder, threshold=0.0)(encoded(images)).to_pylist()
     assert {row["reject"][0] for row in rows} == {"unsafe"}
 

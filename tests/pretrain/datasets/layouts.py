@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from tests.small.cells import attribute_values, picture
+from tests.small.cells import attribute_values, small_jpeg
 
 PA100K = [  # the attributes as annotation.mat spells them
     *("Female", "AgeOver60", "Age18-60", "AgeLess18", "Front", "Side", "Back", "Hat", "Glasses", "HandBag", "ShoulderBag", "Backpack"),
@@ -38,7 +38,7 @@ def shown(folder: Path, names: list[str]) -> None:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture(name, 16, 32))
+        path.write_bytes(small_jpeg(name, 16, 32))
 
 
 def written(file: Path, value: Any) -> Path:

@@ -1,1 +1,1 @@
-"""Random models with the shapes of the embedded ones, for what needs any model at all: `build(folder)` and VERSION a file."""
+"""Untrained models with the architectures of the embedded ones, for tests that need any model: `build(folder)` and VERSION in each file."""

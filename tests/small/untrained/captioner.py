@@ -1,6 +1,6 @@
-"""A BLIP captioner with random weights: words in no order, different from picture to picture, in a moment on one core.
+"""A BLIP captioner with random weights: words in random order, different for each image, in under a second on one core.
 
-Its tokenizer knows the words that people are described with. Tokens that are no whole word are never said.
+Its vocabulary has the words that people are described with. Tokens that are no whole word are never chosen.
 """
 
 from pathlib import Path
@@ -10,8 +10,8 @@ from mals.world.training.vocabulary import WORDS, bert_tokenizer
 
 VERSION = 1
 SEED = 1502
-NEVER = -1e4  # added to the score of a token that is not to be said
-SIDE = 64  # pixels of the square that a picture is resized to
+NEVER = -1e4  # added to the score of a token that must not be chosen
+SIDE = 64  # pixels of the square that an image is resized to
 
 
 def build(folder: Path) -> None:
@@ -24,7 +24,7 @@ def build(folder: Path) -> None:
     tokens = tokenizer()
     size = len(tokens)
     text = {
-        "vocab_size": size + 2,  # the two behind the tokenizer's begin a caption and a question, as in the published checkpoints
+        "vocab_size": size + 2,  # the two after the tokenizer's begin a caption and a question, as in the published checkpoints
         "hidden_size": 48,
         "intermediate_size": 96,
         "num_hidden_layers": 2,
@@ -34,7 +34,7 @@ def build(folder: Path) -> None:
         "eos_token_id": tokens.sep_token_id,
         "sep_token_id": tokens.sep_token_id,
         "pad_token_id": tokens.pad_token_id,
-        "initializer_range": 0.3,  # of 0.02 every picture would get one and the same text
+        "initializer_range": 0.3,  # with 0.02 every image would get the same text
     }
     vision = {
         "hidden_size": 48,
@@ -60,5 +60,5 @@ def build(folder: Path) -> None:
 
 
 def tokenizer() -> Any:
-    """A BertTokenizer over letters and WORDS: any ASCII text can be written, and a known word is one token."""
+    """A BertTokenizer over letters and WORDS: any ASCII text can be encoded, and a word of WORDS is one token."""
     return bert_tokenizer(sorted(set(WORDS.split())))

@@ -1,6 +1,6 @@
 """A latent diffusion pipeline of Stable Diffusion's class with random weights: coloured noise of 128 x 64 pixels, in seconds on one core.
 
-Its tokenizer knows the words that people are described with, so that a caption has about as many tokens as with a real text encoder.
+Its vocabulary has the words that people are described with, so that a caption has about as many tokens as with a real text encoder.
 """
 
 from pathlib import Path
@@ -71,5 +71,5 @@ def build(folder: Path) -> None:
 
 
 def tokenizer() -> Any:
-    """A CLIPTokenizer over single bytes and WORDS: any text can be written, and a known word is one token."""
+    """A CLIPTokenizer over single bytes and WORDS: any text can be encoded, and a word of WORDS is one token."""
     return clip_tokenizer(sorted(set(WORDS.split())))

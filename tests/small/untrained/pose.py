@@ -1,4 +1,4 @@
-"""A ViTPose with random weights: seventeen points somewhere in a picture, the same for the same picture, in milliseconds on one core."""
+"""A ViTPose with random weights: seventeen arbitrary points, the same for the same image, in milliseconds on one core."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 VERSION = 1
 SEED = 1701
 HEIGHT, WIDTH = 128, 64  # pixels of its input
-SPREAD = 0.2  # standard deviation of a heat map, so that its top, the score, lies where those of a trained model do
+SPREAD = 0.2  # standard deviation of a heat map, so that its maximum, the score, is in the range of a trained model
 
 
 def build(folder: Path) -> None:
@@ -31,7 +31,7 @@ def build(folder: Path) -> None:
         model: Any = VitPoseForPoseEstimation(VitPoseConfig(**config)).eval()
         for name, value in model.backbone.named_parameters():
             if name.endswith("position_embeddings"):
-                value.data.normal_(std=0.1)  # transformers starts them at 0.02: pictures then say nothing of places
+                value.data.normal_(std=0.1)  # with transformers' 0.02 the points would not depend on positions
             elif "projection" in name and value.dim() == 4:
                 value.data.normal_(std=0.05)
         with torch.inference_mode():
