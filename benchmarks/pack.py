@@ -49,13 +49,13 @@ def pool() -> list[bytes]:
 def crop(config: Config) -> cells.Small:
     """The small crop stage with pictures of a real size."""
     stage = cells.crop(config)
-    small = stage.answer_one
+    small = stage.answer_row
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
         found = small(row)
         return found | {"crop": pool()[cells.number(row["id"]) % 64], "crop_width": 152, "crop_height": 384} if "crop" in found else found
 
-    stage.answer_one = one
+    stage.answer_row = one
     return stage
 
 
