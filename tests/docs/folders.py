@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.pretrain.packs import packed
 from tests.pretrain.releases import released
-from tests.small.cells import picture
+from tests.small.cells import small_jpeg
 
 CAPTIONS = ["a man in a red shirt and blue jeans", "a young woman with long hair and a black handbag", "a girl in a white dress"]
 
@@ -13,7 +13,7 @@ def folders(folder: Path) -> Path:
     """Make them all in a folder."""
     (folder / "captions.txt").write_text("".join(f"{caption}\n" for caption in CAPTIONS))
     for name in ("a.jpg", "b.jpg"):
-        (folder / name).write_bytes(picture(name, 32, 64))
+        (folder / name).write_bytes(small_jpeg(name, 32, 64))
     data = packed(folder / "my-set", 60)
     released(folder / "my-aptm", data)
     return folder
