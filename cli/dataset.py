@@ -65,8 +65,8 @@ def models(
     config = settings_of(run)
     if download:
         run_models.download(config)
-    listing = run_models.listing(config)
-    print(json.dumps(listing, ensure_ascii=False) if as_json else run_models.table(listing))
+    listing = run_models.list_models(config)
+    print(json.dumps([state.to_json() for state in listing], ensure_ascii=False) if as_json else run_models.format_models(listing))
 
 
 def replay(

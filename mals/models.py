@@ -1,7 +1,7 @@
-"""Where models are: a local folder, the embedded ones, or the hub's cache. Finding never touches the network; `download` does.
+"""Where models are: in a local folder, embedded in this package, or in the hub's cache. `resolve` never uses the network, `download` does.
 
-The parts, which name the setting in messages and the embedded model: generator, lora, safety, pose, detector, captioner,
-and of pretraining swin.
+The role of a model selects the embedded model, and the setting that messages name: generator, lora, safety, pose, detector, captioner, and
+swin for pretraining.
 """
 
 import hashlib
@@ -9,9 +9,9 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -40,29 +40,29 @@ _revisions: dict[str, tuple[Any, str]] = {}  # folder -> (sizes and times when i
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model on this disk."""
+    """A model on this machine."""
 
-    name: str  # hub id, "embedded", or the folder's own name: what goes into a data set, so no path
+    name: str  # hub id, "embedded", or the folder's own name; it goes into data sets, so it is no path
     path: str  # the folder to load it from
     revision: str  # the hub's commit, or "sha256:…" of a folder's content
 
 
 @dataclass(frozen=True)
-class Need:
-    """A model that a config asks for; `key` is the setting that names it."""
+class RequiredModel:
+    """A model that the settings name; `key` is the setting."""
 
     key: str
     model: str
     revision: str | None
-    part: str
+    role: str
     variant: str | None = None
     weight_name: str | None = None
 
 
-def find(model: str, revision: str | None = None, part: str = "") -> ResolvedModel:
-    """The model on this disk; ModelMissing where it is not, UserError for a folder that is no model."""
+def resolve(model: str, revision: str | None = None, role: str = "") -> ResolvedModel:
+    """The model on this machine; ModelMissing where there is none, UserError for a folder that is not a model."""
     if model == "embedded":
-        return _embedded(part)
+        return _embedded(role)
     folder = Path(model).expanduser()
     if folder.is_dir():
         if lacks := _lacks(folder):
@@ -71,64 +71,82 @@ def find(model: str, revision: str | None = None, part: str = "") -> ResolvedMod
     if folder.is_file():
         raise UserError(f"{model} is a file; a model is a folder as save_pretrained writes it, or a hub id")
     if not HUB_ID.fullmatch(model):
-        raise ModelMissing(f"there is no folder {model}; {_ways(part)}")
-    return _cached(model, revision, part)
+        raise ModelMissing(f"there is no folder {model}; {_ways(role)}")
+    return _cached(model, revision, role)
 
 
-def needs(config: Config) -> list[Need]:
-    """Every model that the config's own stages need, in the order of the stages."""
+def required_models(config: Config) -> list[RequiredModel]:
+    """Every model that the stages of mals need, in the order of the stages; stages of your own name theirs themselves."""
     generate, safety, crop = config.generate, config.safety, config.crop
-    found = [Need("generate.model", generate.model, generate.revision, "generator", generate.variant)]
+    needs = [RequiredModel("generate.model", generate.model, generate.revision, "generator", generate.variant)]
     if generate.lora:
         lora = generate.lora
-        found.append(Need("generate.lora.model", lora.model, lora.revision, "lora", weight_name=lora.weight_name))
+        needs.append(RequiredModel("generate.lora.model", lora.model, lora.revision, "lora", weight_name=lora.weight_name))
     if safety.model:
-        found.append(Need("safety.model", safety.model, safety.revision, "safety"))
-    found.append(Need("crop.model", crop.model, crop.revision, "pose"))
+        needs.append(RequiredModel("safety.model", safety.model, safety.revision, "safety"))
+    needs.append(RequiredModel("crop.model", crop.model, crop.revision, "pose"))
     if crop.backend == "vitpose" and crop.detector != "none":
-        found.append(Need("crop.detector", crop.detector, crop.detector_revision, "detector"))
+        needs.append(RequiredModel("crop.detector", crop.detector, crop.detector_revision, "detector"))
     for number, captioner in enumerate(config.caption.captioners):
-        found.append(Need(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
-    return [need for need in found if need.key.split(".")[0] not in config.stages]
+        needs.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
+    return [need for need in needs if need.key.split(".")[0] not in config.stages]
 
 
-def listing(config: Config) -> list[dict[str, Any]]:
-    """One row a model of `needs`: stage, setting, model, revision asked and resolved, licence, bytes, where, and why it is missing."""
-    return [_row(need) for need in needs(config)]
+@dataclass(frozen=True, kw_only=True)
+class ModelState:
+    """A required model, and what this machine has of it."""
+
+    stage: str
+    setting: str
+    model: str  # as set: hub id, folder or "embedded"
+    revision: str | None  # as set
+    resolved: str | None = None  # the revision on this machine; None if the model is missing, as are the next three
+    licence: str | None = None  # None also if the card of the model does not state one
+    bytes: int | None = None
+    where: str | None = None  # its folder
+    missing: str | None = None  # why it cannot be used; None if it can
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
-def table(listing: list[dict[str, Any]]) -> str:
-    """The listing as a person reads it, three lines a model."""
-    told = []
-    for row in listing:
-        size = f"{row['bytes'] / 1e6:,.1f} MB" if row["bytes"] is not None else "not here"
-        told.append(f"{row['setting']}: {row['model']}, {size}, licence {row['licence'] or 'not stated'}")
-        told.append(f"    revision {row['revision'] or 'not pinned'}, resolved to {row['resolved'] or 'nothing'}")
-        told.append(f"    {row['where'] or row['missing']}")
-    return "\n".join(told)
+def list_models(config: Config) -> list[ModelState]:
+    """The state of each of `required_models`."""
+    return [_state(need) for need in required_models(config)]
 
 
-def download(config: Config) -> list[dict[str, Any]]:
-    """Fetches what is not here yet into the hub's cache, and lists; ModelMissing where the hub cannot be reached."""
-    for need in needs(config):
+def format_models(states: Iterable[ModelState]) -> str:
+    """The list as text, three lines a model."""
+    lines = []
+    for state in states:
+        size = f"{state.bytes / 1e6:,.1f} MB" if state.bytes is not None else "not here"
+        lines.append(f"{state.setting}: {state.model}, {size}, licence {state.licence or 'not stated'}")
+        lines.append(f"    revision {state.revision or 'not pinned'}, resolved to {state.resolved or 'nothing'}")
+        lines.append(f"    {state.where or state.missing}")
+    return "\n".join(lines)
+
+
+def download(config: Config) -> list[ModelState]:
+    """Fetch the missing models into the hub's cache, and list all; ModelMissing where the hub cannot be reached."""
+    for need in required_models(config):
         try:
-            find(need.model, need.revision, need.part)
+            resolve(need.model, need.revision, need.role)
         except ModelMissing:
             if not HUB_ID.fullmatch(need.model):
                 raise
             _fetch(need)
-    return listing(config)
+    return list_models(config)
 
 
-def wanted(files: Iterable[str], need: Need) -> list[str]:
-    """Of a repository's files those that loading needs: no second copies of the weights, safetensors where there are any."""
+def needed_files(files: Iterable[str], need: RequiredModel) -> list[str]:
+    """The files of a repository that loading needs: one copy of the weights, as safetensors where there are any."""
     names = sorted(files)
-    if OPENPOSE in names and need.part == "pose":
+    if OPENPOSE in names and need.role == "pose":
         return [name for name in names if name in (OPENPOSE, "README.md")]
     small = [
         name for name in names if name.endswith((".json", ".txt", ".model", ".jinja")) or name in ("README.md", "LICENSE", "LICENSE.md")
     ]
-    if need.part == "lora":
+    if need.role == "lora":
         weights = [name for name in names if name == (need.weight_name or name) and name.endswith((".safetensors", ".bin"))]
         return sorted({*small, *(_formats(weights) if need.weight_name is None else weights)})
     pipeline = "model_index.json" in names
@@ -150,8 +168,8 @@ def _formats(weights: list[str]) -> list[str]:
 def _variant(weights: list[str], variant: str | None) -> list[str]:
     """One folder's weights of one variant (`model.fp16.safetensors`), or without one where the folder does not have it."""
     plain = re.compile(r"(model|pytorch_model|diffusion_pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)")
-    mine = [name for name in weights if variant and re.search(rf"\.{re.escape(variant)}[.-]", PurePosixPath(name).name)]
-    return mine or [name for name in weights if plain.fullmatch(PurePosixPath(name).name)]
+    own = [name for name in weights if variant and re.search(rf"\.{re.escape(variant)}[.-]", PurePosixPath(name).name)]
+    return own or [name for name in weights if plain.fullmatch(PurePosixPath(name).name)]
 
 
 def hub_cache() -> str:
@@ -161,23 +179,23 @@ def hub_cache() -> str:
     return str(constants.HF_HUB_CACHE)
 
 
-def _cached(model: str, revision: str | None, part: str) -> ResolvedModel:
+def _cached(model: str, revision: str | None, role: str) -> ResolvedModel:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
         path = Path(snapshot_download(model, revision=revision, cache_dir=hub_cache(), local_files_only=True, allow_patterns=[]))
     except HFValidationError:
-        raise UserError(f"{model!r} is neither a folder nor a hub id; {_ways(part)}") from None
+        raise UserError(f"{model!r} is neither a folder nor a hub id; {_ways(role)}") from None
     except OSError:
         others = _snapshots(model)
         have = f", which has {', '.join(others)} of it," if others else ""
         raise ModelMissing(
             f"the model {model} (revision {revision or 'main'}) is not here: there is no folder of that name, "
-            f"and it is not in the cache {hub_cache()}{have} either; {_ways(part)}"
+            f"and it is not in the cache {hub_cache()}{have} either; {_ways(role)}"
         ) from None
     if lacks := _lacks(path):
-        raise ModelMissing(f"the model {model} is in the cache {hub_cache()} only in part: it has no {lacks}; {_ways(part)}")
+        raise ModelMissing(f"the model {model} is in the cache {hub_cache()} only in part: it has no {lacks}; {_ways(role)}")
     return ResolvedModel(model, str(path), path.name)
 
 
@@ -187,15 +205,15 @@ def _snapshots(model: str) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
-def _ways(part: str) -> str:
+def _ways(role: str) -> str:
     return (
         "run `mals models RUN --download` on a machine with a network, "
-        f"give a local folder with --set {SETTING.get(part, 'generate.model')}=DIR, or use the embedded models with --preset tiny"
+        f"give a local folder with --set {SETTING.get(role, 'generate.model')}=DIR, or use the embedded models with --preset tiny"
     )
 
 
 def _lacks(folder: Path) -> str:
-    """What a model folder would need and does not have; empty where it is whole."""
+    """The first file that a model folder lacks; empty where it is complete."""
     top = {path.name for path in folder.iterdir()}
     if OPENPOSE in top:
         return ""
@@ -210,7 +228,7 @@ def _lacks(folder: Path) -> str:
 
 
 def _part_lacks(folder: Path) -> str:
-    """What one component of a pipeline, or a model without components, needs and does not have."""
+    """What one component of a pipeline, or a model without components, lacks; empty where it is complete."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if not names:
         return "files"
@@ -233,12 +251,12 @@ def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 def _content(folder: Path) -> str:
     """ "sha256:" and 16 hex digits over names, sizes and content; of a file above 8 MB 64 blocks stand for the content."""
-    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in _files(folder)]
-    known = _revisions.get(str(folder))
-    if known and known[0] == facts:
-        return known[1]
+    stats = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in _files(folder)]
+    cached = _revisions.get(str(folder))
+    if cached and cached[0] == stats:
+        return cached[1]
     digest = hashlib.sha256()
-    for name, size, _ in facts:
+    for name, size, _ in stats:
         digest.update(f"{name}\0{size}\0".encode())
         with (folder / name).open("rb") as file:
             if size <= WHOLE:
@@ -248,83 +266,95 @@ def _content(folder: Path) -> str:
                 file.seek((size - BLOCK) * block // (BLOCKS - 1))
                 digest.update(file.read(BLOCK))
     revision = f"sha256:{digest.hexdigest()[:16]}"
-    _revisions[str(folder)] = (facts, revision)
+    _revisions[str(folder)] = (stats, revision)
     return revision
 
 
-def _embedded(part: str) -> ResolvedModel:
+def _embedded(role: str) -> ResolvedModel:
     """The trained weights that ship with the package."""
-    if part not in EMBEDDED:
+    if role not in EMBEDDED:
         known = ", ".join(SETTING[name] for name in EMBEDDED)
-        raise UserError(f"there is no embedded model for {SETTING.get(part, part)}; there is one for {known}")
-    return ResolvedModel("embedded", str(WEIGHTS / part), _content(WEIGHTS / part))
+        raise UserError(f"there is no embedded model for {SETTING.get(role, role)}; there is one for {known}")
+    return ResolvedModel("embedded", str(WEIGHTS / role), _content(WEIGHTS / role))
 
 
-def _row(need: Need) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "stage": need.key.split(".")[0],
-        "setting": need.key,
-        "model": need.model,
-        "revision": need.revision,
-        "resolved": None,
-        "licence": None,
-        "bytes": None,
-        "where": None,
-        "missing": None,
-    }
+def _state(need: RequiredModel) -> ModelState:
+    setting: dict[str, Any] = {"stage": need.key.split(".")[0], "setting": need.key, "model": need.model, "revision": need.revision}
     try:
-        found = find(need.model, need.revision, need.part)
+        model = resolve(need.model, need.revision, need.role)
     except UserError as error:
-        return row | {"missing": str(error).replace(SETTING[need.part], need.key)}
-    size = sum(stat.st_size for _, stat in _files(Path(found.path)))
-    return row | {"resolved": found.revision, "licence": licence(found), "bytes": size, "where": found.path}
+        return ModelState(**setting, missing=str(error).replace(SETTING[need.role], need.key))
+    size = sum(stat.st_size for _, stat in _files(Path(model.path)))
+    return ModelState(**setting, resolved=model.revision, licence=licence(model), bytes=size, where=model.path)
 
 
-def licence(found: ResolvedModel) -> str | None:
-    """The licence in the front matter of the model's card; None where the card is missing or silent."""
-    card = Path(found.path) / "README.md"
-    if (Path(found.path) / OPENPOSE).is_file():
-        return "OpenPose: CMU, for non-commercial use only"  # so controlnet_aux says of code and weights
-    return licence_of(card_facts(card))
+def licence(model: ResolvedModel) -> str | None:
+    """The licence in the front matter of the model's card; None if there is no card or it does not state one."""
+    if (Path(model.path) / OPENPOSE).is_file():
+        return "OpenPose: CMU, for non-commercial use only"  # as controlnet_aux states for code and weights
+    return licence_in(card_metadata(Path(model.path) / "README.md"))
 
 
-def card_facts(card: Path) -> dict[str, Any]:
-    """The front matter of a card, empty where there is none that can be read."""
+def card_metadata(card: Path) -> dict[str, Any]:
+    """The front matter of a card; empty where there is none that can be read."""
     if not card.is_file():
         return {}
     front = re.match(r"---\s*\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
     try:
-        facts = yaml.safe_load(front.group(1)) if front else None
+        metadata = yaml.safe_load(front.group(1)) if front else None
     except yaml.YAMLError:
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
-def licence_of(facts: Mapping[str, Any]) -> str | None:
-    """The licence that a card's front matter tells, by its own name where it is an "other"."""
-    name = facts.get("license_name") if facts.get("license") == "other" else None
-    return str(name or facts["license"]) if facts.get("license") else None
+def licence_in(metadata: Mapping[str, Any]) -> str | None:
+    """The licence in a card's front matter, by its own name if it is an "other"; None if the card does not state one."""
+    name = metadata.get("license_name") if metadata.get("license") == "other" else None
+    return str(name or metadata["license"]) if metadata.get("license") else None
 
 
-def _fetch(need: Need) -> None:
+class HubUnreachable(Exception):
+    """A repository is not in the hub's cache and cannot be fetched; the text is the reason."""
+
+
+def hub_snapshot(
+    repo: str, *, kind: Literal["model", "dataset"] = "model", revision: str | None = None, files: list[str] | None = None
+) -> Path:
+    """The folder of a hub repository in the cache, fetched or updated where the hub can be reached.
+
+    `files` are patterns, all files by default. Raises ValueError for what is not a hub id, HubUnreachable where there is no copy.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return Path(snapshot_download(repo, repo_type=kind, revision=revision, cache_dir=hub_cache(), allow_patterns=files))
+    except HFValidationError as error:
+        raise ValueError(str(error)) from None
+    except Exception as error:  # the HTTP library below huggingface_hub raises errors of its own
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise HubUnreachable(f"{type(error).__name__}: {reason}") from None
+
+
+def _fetch(need: RequiredModel) -> None:
     """One hub model into the cache: only the files that loading needs."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import DryRunError, GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    asked = f"{need.model} (revision {need.revision or 'main'})"
+    name = f"{need.model} (revision {need.revision or 'main'})"
     try:
         listed = snapshot_download(need.model, revision=need.revision, cache_dir=hub_cache(), dry_run=True)
         names = [file.filename for file in listed if not isinstance(file, str)]
-        snapshot_download(need.model, revision=need.revision, cache_dir=hub_cache(), allow_patterns=wanted(names, need))
-    except OSError as error:  # a listing that fails wraps what the hub said
+        snapshot_download(need.model, revision=need.revision, cache_dir=hub_cache(), allow_patterns=needed_files(names, need))
+    except OSError as error:  # a listing that fails wraps the error of the hub
         cause = error.__cause__ if isinstance(error, DryRunError) and error.__cause__ else error
         if isinstance(cause, GatedRepoError):
-            reason = f"the model {asked} wants its terms accepted at the hub, and `hf auth login` on this machine"
+            reason = f"the model {name} requires that you accept its terms at the hub and run `hf auth login` on this machine"
         elif isinstance(cause, RevisionNotFoundError):
             reason = f"the model {need.model} has no revision {need.revision} at the hub"
         elif isinstance(cause, RepositoryNotFoundError):
             reason = f"there is no model {need.model} at the hub, or it is private"
         else:
-            reason = f"cannot fetch {asked} from the hub ({type(cause).__name__}), and the cache {hub_cache()} does not have it"
-            reason = f"{reason}; {_ways(need.part).replace(SETTING[need.part], need.key)}"
+            reason = f"cannot fetch {name} from the hub ({type(cause).__name__}), and the cache {hub_cache()} does not have it"
+            reason = f"{reason}; {_ways(need.role).replace(SETTING[need.role], need.key)}"
         raise ModelMissing(reason) from None

@@ -9,7 +9,7 @@ from typing import Any
 from mals.dataset.receipts import CHECKSUMS
 from mals.errors import UserError
 from mals.files import write_file
-from mals.models import card_facts, licence_of
+from mals.models import card_metadata, licence_in
 from pretrain.data.rows import ImageTextPairs, Place
 from pretrain.datasets.importing import CLAIM
 
@@ -21,11 +21,11 @@ def about(place: Place) -> dict[str, Any]:
     path = Path(place[0] if isinstance(place, tuple) else place).expanduser()
     folders = (path, path / "dataset", path.parent.parent) if path.suffix != ".json" else ()
     folder = next((candidate for candidate in folders if (candidate / "README.md").is_file()), path)
-    facts = card_facts(folder / "README.md")
+    facts = card_metadata(folder / "README.md")
     tags, sums = facts.get("tags"), folder / CHECKSUMS
     return {
         "name": str(facts.get("pretty_name") or path.resolve().stem),
-        "licence": licence_of(facts),
+        "licence": licence_in(facts),
         "link": str(facts["license_link"]) if str(facts.get("license_link", "")).startswith("http") else None,
         "synthetic": "synthetic" in tags if isinstance(tags, list) else None,
         "benchmark": _benchmark(folder / CLAIM),

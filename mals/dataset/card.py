@@ -178,13 +178,13 @@ def split_sizes(files: Sequence[FileReceipt], config: str) -> list[SplitSize]:
 def licence_chain(run: Run) -> list[ModelLicence]:
     """The models of the stages of mals that worked on the data set."""
     chain = []
-    for need in models.needs(run.config):
+    for need in models.required_models(run.config):
         try:
-            model = models.find(need.model, need.revision, need.part)
+            model = models.resolve(need.model, need.revision, need.role)
             name, revision, licence = model.name, model.revision, models.licence(model) or "unknown"
         except UserError:  # a finished run can be packed on a machine without its models
             name, revision, licence = file_name(need.model), need.revision or "unknown", "unknown"
-        chain.append(ModelLicence(MODEL_OUTPUTS.get(need.part, need.part), name, revision, licence))
+        chain.append(ModelLicence(MODEL_OUTPUTS.get(need.role, need.role), name, revision, licence))
     return chain
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mals.config import Generate
 from mals.errors import ModelMissing, UserError
-from mals.models import find
+from mals.models import resolve
 
 PROBES = 32  # prompts of each block that are counted word by word and as a whole
 UNLIMITED = 1_000_000  # tokens; transformers writes 1e30 where a tokenizer's folder names no limit
@@ -52,7 +52,7 @@ class PromptLengths:
 def lengths_for(settings: Generate) -> PromptLengths:
     """The counter for a generator; of several text encoders the one that takes the most."""
     try:
-        folder = Path(find(settings.model, settings.revision, "generator").path)
+        folder = Path(resolve(settings.model, settings.revision, "generator").path)
     except (ModelMissing, UserError):
         return PromptLengths(None)
     places = [place for place in sorted(folder.glob("tokenizer*")) if place.is_dir()]

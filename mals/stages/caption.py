@@ -16,7 +16,7 @@ from mals.config import Captioner, Config
 from mals.device import hush
 from mals.errors import UserError
 from mals.grid.stage import Resources, Stage, error_message, output_batch, row_seed
-from mals.models import ResolvedModel, find
+from mals.models import ResolvedModel, resolve
 from mals.stages.measures import decode
 from mals.stages.repetition import collapse, repetition
 
@@ -92,7 +92,7 @@ class Caption:
 
     def _resolve(self) -> list[ResolvedModel]:
         """The captioners on this disk; raises ModelMissing, or UserError if a model's files name another class than its backend takes."""
-        models = [find(captioner.model, captioner.revision, "captioner") for captioner in self.settings.captioners]
+        models = [resolve(captioner.model, captioner.revision, "captioner") for captioner in self.settings.captioners]
         for captioner, model in zip(self.settings.captioners, models, strict=True):
             refuse_other_class(captioner, model)
         return models

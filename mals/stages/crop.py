@@ -119,12 +119,12 @@ class Crop:
         return row
 
     def _pose(self) -> models.ResolvedModel:
-        return models.find(self.config.model, self.config.revision, "pose")
+        return models.resolve(self.config.model, self.config.revision, "pose")
 
     def _detector(self) -> models.ResolvedModel | None:
         if self.config.backend == "openpose" or self.config.detector == "none":
             return None
-        return models.find(self.config.detector, self.config.detector_revision, "detector")
+        return models.resolve(self.config.detector, self.config.detector_revision, "detector")
 
 
 def stage(config: Config) -> Crop:

@@ -113,11 +113,11 @@ class Generate:
         return output_batch(self.adds, columns, [row.get("reject") for row in outputs], errors)
 
     def _model(self) -> models.ResolvedModel:
-        return models.find(self.config.model, self.config.revision, "generator")
+        return models.resolve(self.config.model, self.config.revision, "generator")
 
     def _adapter(self) -> models.ResolvedModel | None:
         lora = self.config.lora
-        return models.find(lora.model, lora.revision, "lora") if lora else None
+        return models.resolve(lora.model, lora.revision, "lora") if lora else None
 
     def _initial_images(self, rows: list[dict[str, Any]]) -> tuple[dict[int, Image.Image], list[str | None]]:
         """The initial images by row, resized to the size of the settings, and the errors of those that cannot be read."""

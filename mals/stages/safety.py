@@ -65,7 +65,7 @@ class Safety:
         return output_batch(self.adds, {"nsfw_score": column}, reject, errors)
 
     def _model(self) -> models.ResolvedModel | None:
-        return models.find(self.config.model, self.config.revision, "safety") if self.config.model else None
+        return models.resolve(self.config.model, self.config.revision, "safety") if self.config.model else None
 
 
 def stage(config: Config) -> Safety:

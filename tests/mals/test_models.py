@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -58,13 +59,13 @@ def test_a_cached_model_is_found_by_branch_and_by_commit_with_its_full_commit(ca
     snapshot = cached(cache, "someone/vit", FOUND)
     cached(cache, "someone/vit", {**FOUND, "model.safetensors": "new"}, OTHER, "v2")
     expected = models.ResolvedModel("someone/vit", str(snapshot), COMMIT)
-    assert models.find("someone/vit") == models.find("someone/vit", "main") == models.find("someone/vit", COMMIT) == expected
-    assert models.find("someone/vit", "v2").revision == OTHER
+    assert models.resolve("someone/vit") == models.resolve("someone/vit", "main") == models.resolve("someone/vit", COMMIT) == expected
+    assert models.resolve("someone/vit", "v2").revision == OTHER
 
 
 def test_a_missing_model_is_named_with_where_it_was_looked_for_and_three_ways_on(cache: Path) -> None:
     with pytest.raises(ModelMissing) as caught:
-        models.find("someone/vit", "v9", "pose")
+        models.resolve("someone/vit", "v9", "pose")
     text = str(caught.value)
     for piece in ("someone/vit", "v9", str(cache), "no folder of that name", "mals models RUN --download", "--set crop.model=DIR"):
         assert piece in text
@@ -74,13 +75,13 @@ def test_a_missing_model_is_named_with_where_it_was_looked_for_and_three_ways_on
 def test_the_revisions_that_the_cache_does_have_are_named(cache: Path) -> None:
     cached(cache, "someone/vit", FOUND, ref=None)
     with pytest.raises(ModelMissing, match=f"has {COMMIT} of it"):
-        models.find("someone/vit")
+        models.resolve("someone/vit")
 
 
 def test_half_a_download_does_not_count_as_a_model(cache: Path) -> None:
     cached(cache, "someone/vit", {"config.json": "{}"})
     with pytest.raises(ModelMissing, match="only in part: it has no weights"):
-        models.find("someone/vit")
+        models.resolve("someone/vit")
     index = {
         "_class_name": "P",
         "unet": ["diffusers", "UNet"],
@@ -91,9 +92,9 @@ def test_half_a_download_does_not_count_as_a_model(cache: Path) -> None:
     files = {"model_index.json": json.dumps(index), "tokenizer/vocab.json": "{}", "unet/config.json": "{}"}
     cached(cache, "someone/sd", files)
     with pytest.raises(ModelMissing, match="it has no unet/weights"):
-        models.find("someone/sd")
+        models.resolve("someone/sd")
     cached(cache, "someone/sd", {"unet/diffusion_pytorch_model.fp16.safetensors": "w"})
-    assert models.find("someone/sd").revision == COMMIT
+    assert models.resolve("someone/sd").revision == COMMIT
 
 
 def test_weights_in_pieces_are_whole_when_every_piece_is_there(cache: Path) -> None:
@@ -101,28 +102,28 @@ def test_weights_in_pieces_are_whole_when_every_piece_is_there(cache: Path) -> N
     index = json.dumps({"weight_map": {"a": pieces[0], "b": pieces[1]}})
     cached(cache, "someone/big", {"config.json": "{}", "model.safetensors.index.fp16.json": index, pieces[0]: "1"})
     with pytest.raises(ModelMissing, match="only in part"):
-        models.find("someone/big")
+        models.resolve("someone/big")
     cached(cache, "someone/big", {pieces[1]: "2"})
-    assert models.find("someone/big").name == "someone/big"
+    assert models.resolve("someone/big").name == "someone/big"
 
 
 def test_a_folder_is_found_by_its_content_whatever_its_place(tmp_path: Path) -> None:
     first, second = folder(tmp_path / "a" / "vit", FOUND), folder(tmp_path / "b" / "vit", FOUND)
-    found = models.find(str(first))
+    found = models.resolve(str(first))
     assert found.name == "vit" and found.path == str(first) and found.revision.startswith("sha256:") and len(found.revision) == 23
-    assert models.find(str(second)).revision == found.revision
+    assert models.resolve(str(second)).revision == found.revision
     folder(second, {".cache/lock": "", ".gitattributes": ""})
-    assert models.find(str(second)).revision == found.revision
+    assert models.resolve(str(second)).revision == found.revision
 
 
 def test_a_changed_folder_gets_another_revision_within_the_same_process(tmp_path: Path) -> None:
     path = folder(tmp_path / "vit", FOUND)
-    before = models.find(str(path)).revision
+    before = models.resolve(str(path)).revision
     (path / "model.safetensors").write_text("WEIGHTS")
     os.utime(path / "model.safetensors", ns=(1, 1))
-    assert models.find(str(path)).revision != before
+    assert models.resolve(str(path)).revision != before
     (path / "model.safetensors").rename(path / "pytorch_model.bin")
-    assert len({before, models.find(str(path)).revision}) == 2
+    assert len({before, models.resolve(str(path)).revision}) == 2
 
 
 @pytest.mark.parametrize("at", [0, 65_535, 30 << 20, (64 << 20) - 1])
@@ -131,36 +132,36 @@ def test_of_a_large_file_head_tail_and_blocks_between_are_hashed(at: int, tmp_pa
     size = 64 << 20
     with (path / "model.safetensors").open("wb") as file:
         file.truncate(size)
-    before = models.find(str(path)).revision
+    before = models.resolve(str(path)).revision
     step = (size - models.BLOCK) / (models.BLOCKS - 1)
     place = at if at in (0, 65_535, size - 1) else int(round(at / step) * step) + 9  # inside a block
     with (path / "model.safetensors").open("r+b") as file:
         file.seek(place)
         file.write(b"\1")
     os.utime(path / "model.safetensors", ns=(at + 1, at + 1))
-    assert models.find(str(path)).revision != before
+    assert models.resolve(str(path)).revision != before
 
 
 def test_a_folder_that_is_no_model_and_a_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is not a model: it has no config\.json or model_index\.json"):
-        models.find(str(folder(tmp_path / "photos", {"a.jpg": ""})))
+        models.resolve(str(folder(tmp_path / "photos", {"a.jpg": ""})))
     with pytest.raises(UserError, match="is a file; a model is a folder"):
-        models.find(str(folder(tmp_path / "photos", {"sd.safetensors": ""}) / "sd.safetensors"))
+        models.resolve(str(folder(tmp_path / "photos", {"sd.safetensors": ""}) / "sd.safetensors"))
     with pytest.raises(ModelMissing, match=r"there is no folder .*nowhere"):
-        models.find(str(tmp_path / "nowhere"))
+        models.resolve(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"there is no embedded model for safety\.model"):
-        models.find("embedded", part="safety")
+        models.resolve("embedded", role="safety")
 
 
 def test_the_estimator_of_openpose_and_a_lora_are_models_without_a_config(tmp_path: Path) -> None:
-    assert models.find(str(folder(tmp_path / "annotators", {"body_pose_model.pth": "w"})), part="pose").name == "annotators"
-    assert models.find(str(folder(tmp_path / "style", {"pytorch_lora_weights.safetensors": "w"})), part="lora").name == "style"
+    assert models.resolve(str(folder(tmp_path / "annotators", {"body_pose_model.pth": "w"})), role="pose").name == "annotators"
+    assert models.resolve(str(folder(tmp_path / "style", {"pytorch_lora_weights.safetensors": "w"})), role="lora").name == "style"
 
 
 def test_an_embedded_model_is_a_folder_that_ships_and_its_content_is_its_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "WEIGHTS", tmp_path)
     folder(tmp_path / "pose", FOUND)
-    found = models.find("embedded", part="pose")
+    found = models.resolve("embedded", role="pose")
     assert found.name == "embedded" and found.path == str(tmp_path / "pose") and found.revision.startswith("sha256:")
 
 
@@ -177,8 +178,8 @@ def test_every_model_of_a_config_is_listed_with_licence_and_size(cache: Path, tm
             "caption": {"captioners": [{"model": str(local)}, {"model": "nobody/vlm"}]},
         }
     )
-    rows = models.listing(config)
-    assert [row["setting"] for row in rows] == [
+    rows = models.list_models(config)
+    assert [row.setting for row in rows] == [
         "generate.model",
         "generate.lora.model",
         "safety.model",
@@ -187,18 +188,18 @@ def test_every_model_of_a_config_is_listed_with_licence_and_size(cache: Path, tm
         "caption.captioners.1.model",
     ]
     missing, style, safety, crop, caption, second = rows
-    assert missing["resolved"] is None and missing["revision"] == "v1" and "nobody/sd (revision v1)" in missing["missing"]
-    assert "--set caption.captioners.1.model=DIR" in second["missing"]
-    assert style["licence"] is None and style["bytes"] == 3 and style["missing"] is None
+    assert missing.resolved is None and missing.revision == "v1" and "nobody/sd (revision v1)" in missing.missing
+    assert "--set caption.captioners.1.model=DIR" in second.missing
+    assert style.licence is None and style.bytes == 3 and style.missing is None
     size = sum(len(text.encode()) for text in FOUND.values())
-    assert safety | {"stage": "crop", "setting": "crop.model", "revision": COMMIT} == crop
-    assert (safety["resolved"], safety["licence"], safety["bytes"], safety["where"]) == (COMMIT, "openrail++", size, str(snapshot))
-    assert caption["licence"] == "flux-1-dev"
+    assert replace(safety, stage="crop", setting="crop.model", revision=COMMIT) == crop
+    assert (safety.resolved, safety.licence, safety.bytes, safety.where) == (COMMIT, "openrail++", size, str(snapshot))
+    assert caption.licence == "flux-1-dev"
 
 
 def test_the_models_of_a_stage_that_was_replaced_are_not_needed(cache: Path) -> None:
     config = settings.check({"preset": "mals", "stages": {"generate": "mine:stage", "safety": "mine:stage"}})
-    assert [need.key for need in models.needs(config)] == ["crop.model", "caption.captioners.0.model"]
+    assert [need.key for need in models.required_models(config)] == ["crop.model", "caption.captioners.0.model"]
 
 
 SD = [
@@ -234,27 +235,27 @@ def weights(names: list[str]) -> list[str]:
 
 
 def test_of_a_pipeline_only_one_copy_of_each_components_weights_is_fetched() -> None:
-    plain = models.wanted(SD, models.Need("generate.model", "a/b", None, "generator"))
+    plain = models.needed_files(SD, models.RequiredModel("generate.model", "a/b", None, "generator"))
     text, unet, vae = "text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"
     assert weights(plain) == [f"{text}.safetensors", f"{unet}.safetensors", f"{vae}.safetensors"]
-    half = models.wanted(SD, models.Need("generate.model", "a/b", None, "generator", variant="fp16"))
+    half = models.needed_files(SD, models.RequiredModel("generate.model", "a/b", None, "generator", variant="fp16"))
     assert weights(half) == [f"{text}.fp16.safetensors", f"{unet}.fp16.safetensors", f"{vae}.safetensors"]
     assert {"README.md", "model_index.json", "tokenizer/merges.txt", "feature_extractor/preprocessor_config.json"} <= set(half)
 
 
 def test_of_a_model_of_transformers_safetensors_are_fetched_where_there_are_any() -> None:
     files = ["config.json", "pytorch_model.bin", "tf_model.h5", "onnx/model.safetensors", "onnx/config.json", "vocab.txt", "README.md"]
-    need = models.Need("caption.captioners.0.model", "a/b", None, "captioner")
-    assert models.wanted(files, need) == ["README.md", "config.json", "pytorch_model.bin", "vocab.txt"]
+    need = models.RequiredModel("caption.captioners.0.model", "a/b", None, "captioner")
+    assert models.needed_files(files, need) == ["README.md", "config.json", "pytorch_model.bin", "vocab.txt"]
     pieces = [*files, "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"]
-    assert weights(models.wanted(pieces, need)) == ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    assert weights(models.needed_files(pieces, need)) == ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 
 
 def test_of_the_annotators_only_the_body_model_is_fetched_and_of_a_lora_its_own_file() -> None:
     files = ["README.md", "ControlNetHED.pth", "body_pose_model.pth", "hand_pose_model.pth"]
-    assert models.wanted(files, models.Need("crop.model", "a/b", None, "pose")) == ["README.md", "body_pose_model.pth"]
+    assert models.needed_files(files, models.RequiredModel("crop.model", "a/b", None, "pose")) == ["README.md", "body_pose_model.pth"]
     files = ["README.md", "one.safetensors", "two.safetensors"]
-    assert models.wanted(files, models.Need("generate.lora.model", "a/b", None, "lora", weight_name="two.safetensors")) == [
+    assert models.needed_files(files, models.RequiredModel("generate.lora.model", "a/b", None, "lora", weight_name="two.safetensors")) == [
         "README.md",
         "two.safetensors",
     ]
@@ -313,7 +314,7 @@ def fetched(tmp_path: Path, given: dict[str, Any], **env: str) -> Any:
     """What `download` returns in a process of its own, or the sentence of its UserError."""
     code = (
         "import json, sys; from mals import models, settings\nfrom mals.errors import UserError\n"
-        "try: print(json.dumps(models.download(settings.check(json.loads(sys.argv[1])))))\n"
+        "try: print(json.dumps([model.to_json() for model in models.download(settings.check(json.loads(sys.argv[1])))]))\n"
         "except UserError as error: print(json.dumps(f'{type(error).__name__}: {error}'))"
     )
     extra = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_PROGRESS_BARS": "1", **env}
@@ -333,7 +334,7 @@ def test_download_fetches_what_is_needed_and_leaves_the_rest(hub: str, tmp_path:
     (row,) = fetched(tmp_path, MINE, HF_ENDPOINT=hub, HF_HUB_OFFLINE="0")
     assert (row["resolved"], row["licence"], row["missing"]) == (COMMIT, "openrail++", None)
     here = {path.relative_to(row["where"]).as_posix() for path in Path(row["where"]).rglob("*") if path.is_file()}
-    assert here == set(models.wanted(SD, models.Need("generate.model", "lab/sd", None, "generator", variant="fp16")))
+    assert here == set(models.needed_files(SD, models.RequiredModel("generate.model", "lab/sd", None, "generator", variant="fp16")))
     assert (Path(row["where"]) / "unet/config.json").read_text() == "content of unet/config.json"
     assert fetched(tmp_path, MINE) == [row]  # offline: it is here, so nothing is asked for
 

@@ -1,7 +1,7 @@
 """What APTM's vision encoder begins with, and which of its parameters learn at a rate of their own."""
 
 from mals.errors import UserError
-from mals.models import find
+from mals.models import resolve
 from pretrain.config import Training
 from pretrain.methods.aptm import published_weights
 from pretrain.towers.swin import Swin
@@ -15,7 +15,7 @@ def start_vision(swin: Swin, start: str) -> None:
     if start != EMBEDDED:
         return published_weights.start_swin(swin, start)
     try:
-        published_weights.start_swin(swin, find(EMBEDDED, part="swin").path)
+        published_weights.start_swin(swin, resolve(EMBEDDED, role="swin").path)
     except UserError as error:
         raise UserError(
             f"vision.start: embedded is a Swin of the preset tiny's sizes; for others --set vision.start=null ({error})"

@@ -159,7 +159,7 @@ def test_the_licence_chain_names_models_by_their_cards_and_never_by_their_folder
     config = packed.config.model_copy(update={"stages": {"caption": "a:b"}, "generate": generate, "crop": pose})
     chain = licence_chain(Run(packed.store, packed.user_settings, config, packed.plan, packed.grid))
     assert [(model.model, model.licence) for model in chain] == [("my-generator", "openrail"), ("pose", "unknown")]
-    assert chain[0].revision == models.find(str(model)).revision
+    assert chain[0].revision == models.resolve(str(model)).revision
     assert str(tmp_path) not in repr(chain) and "/nowhere" not in repr(chain)
 
 

@@ -16,7 +16,7 @@ from mals.config import Config, Generate
 from mals.errors import UserError
 from mals.grid.stage import row_seed
 from mals.grid.store import Store
-from mals.models import find
+from mals.models import resolve
 from mals.planning import prompt_length, table
 
 
@@ -242,7 +242,7 @@ def test_without_the_generator_prompts_are_not_counted(tmp_path):
 def embedded():
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(Path(find("embedded", part="generator").path) / "tokenizer")
+    return AutoTokenizer.from_pretrained(Path(resolve("embedded", role="generator").path) / "tokenizer")
 
 
 TEXTS = [

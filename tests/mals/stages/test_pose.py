@@ -72,10 +72,10 @@ def folders(tmp_path_factory):
 def estimator(folders, model="vitpose", detector=None, **chosen):
     pose = folders(model)
     settings = Settings(model=str(pose), detector=str(folders(detector)) if detector else "none", **chosen)
-    resolved = models.find(str(pose), None, "pose")
+    resolved = models.resolve(str(pose), None, "pose")
     if settings.backend == "openpose":
         return OpenPose(settings, resolved)
-    return VitPose(settings, resolved, models.find(settings.detector, None, "detector") if detector else None)
+    return VitPose(settings, resolved, models.resolve(settings.detector, None, "detector") if detector else None)
 
 
 def noise(*size, seed=0):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks import world
-from mals.models import EMBEDDED, WEIGHTS, find, licence
+from mals.models import EMBEDDED, WEIGHTS, licence, resolve
 
 SCORES: dict[str, dict[str, Any]] = json.loads((WEIGHTS / "scores.json").read_text(encoding="utf-8"))
 
@@ -20,7 +20,7 @@ def test_the_data_models_are_under_30_megabytes_the_swin_under_5_and_all_weights
 
 @pytest.mark.parametrize("part", EMBEDDED)
 def test_every_embedded_model_has_a_licence_and_a_record_of_its_training(part: str) -> None:
-    model = find("embedded", part=part)
+    model = resolve("embedded", role=part)
     assert licence(model) == "apache-2.0"
     for record in json.loads((WEIGHTS / part / "training.json").read_text(encoding="utf-8")):
         assert record["steps"] > 0 and record["seconds"] > 0
