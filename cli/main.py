@@ -10,6 +10,7 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Annotated
 
 import typer
 
@@ -21,6 +22,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Synthetic person data sets in the manner of MALS: captions to packed, labelled pictures. Give a command again to resume it.",
 )
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and exit, if that is wanted."""
+    if wanted:
+        import mals
+
+        print(f"mals {mals.__version__}")
+        raise typer.Exit
 
 
 def register() -> None:
@@ -74,6 +84,13 @@ def main() -> None:
             traceback.print_exc()
             _leave("", 1)
         raise
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=print_version, help="Print the version and exit.")] = False,
+) -> None:
+    """The options of `mals` itself."""
 
 
 def configure_logging() -> None:

@@ -13,6 +13,7 @@ import torch
 
 from mals import settings
 from mals.errors import ModelMissing, UserError
+from mals.models import HubUnreachable, hub_snapshot
 from pretrain import checkpoint, provenance, weights
 from pretrain.build import TOKENIZER, tokenizer_beside
 from pretrain.config import TRAINING, Training
@@ -100,19 +101,15 @@ def locate(place: str) -> Location:
 
 def _downloaded(place: str) -> Path:
     """The folder of a release on the hub, downloaded into the cache if it is missing or outdated there."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
     name = place.removeprefix(HUB).strip("/")
     try:
         if name.count("/") != 1:
-            raise HFValidationError(place)
-        return Path(snapshot_download(name, allow_patterns=[*FILES, SPACE, provenance.FILE]))
-    except HFValidationError:
+            raise ValueError(place)
+        return hub_snapshot(name, files=[*FILES, SPACE, provenance.FILE])
+    except ValueError:
         raise UserError(f"{place} is not of the form {HUB}OWNER/NAME") from None
-    except Exception as error:  # the HTTP library below huggingface_hub raises errors of its own
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
-        raise ModelMissing(f"{place} is not in the Hugging Face cache and cannot be fetched ({type(error).__name__}: {reason})") from None
+    except HubUnreachable as error:
+        raise ModelMissing(f"{place} is not in the Hugging Face cache and cannot be fetched ({error})") from None
 
 
 def _settings_of(folder: Path) -> tuple[dict[str, Any], Path] | None:

@@ -1,5 +1,6 @@
 """Lengths of prompts in tokens of the generator's text encoder: tokens beyond its limit have no effect on the image."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,17 +56,27 @@ def lengths_for(settings: Generate) -> PromptLengths:
         folder = Path(resolve(settings.model, settings.revision, "generator").path)
     except (ModelMissing, UserError):
         return PromptLengths(None)
-    places = [place for place in sorted(folder.glob("tokenizer*")) if place.is_dir()]
-    if not places:
+    encoders = [encoder for place in sorted(folder.glob("tokenizer*")) if place.is_dir() and (encoder := _encoder(place)) is not None]
+    if not encoders:
         return PromptLengths(None)
-    from transformers import AutoTokenizer
+    limit, tokenizer = max(encoders, key=lambda encoder: encoder[0])
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return PromptLengths(limit, tokenizer)
 
-    tokenizers = [AutoTokenizer.from_pretrained(place) for place in places]
-    tokenizers = [tokenizer for tokenizer in tokenizers if tokenizer.is_fast and tokenizer.model_max_length < UNLIMITED]
-    if not tokenizers:
-        return PromptLengths(None)
-    longest = max(tokenizers, key=lambda tokenizer: tokenizer.model_max_length)
-    backend = longest.backend_tokenizer
-    backend.no_padding()
-    backend.no_truncation()
-    return PromptLengths(longest.model_max_length, backend)
+
+def _encoder(folder: Path) -> tuple[int, Any] | None:
+    """The most tokens that a text encoder takes, and its tokenizer; None where either is unknown."""
+    if (folder / "tokenizer.json").is_file() and (folder / "tokenizer_config.json").is_file():
+        from tokenizers import Tokenizer
+
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        limit = config.get("model_max_length", UNLIMITED)
+        tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    else:  # the vocabulary in an older format, which transformers converts
+        from transformers import AutoTokenizer
+
+        converted = AutoTokenizer.from_pretrained(folder)
+        limit = converted.model_max_length
+        tokenizer = converted.backend_tokenizer if converted.is_fast else None
+    return (int(limit), tokenizer) if tokenizer is not None and limit < UNLIMITED else None

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from mals.errors import UserError
-from mals.models import hub_cache
+from mals.models import HubUnreachable, hub_cache, hub_snapshot
 
 HUB = "hf://datasets/"
 ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -33,17 +33,13 @@ def local_path(place: Place) -> tuple[Path, Path | None]:
 
 def from_hub(name: str) -> Path:
     """The folder of a packed set in the hub's cache, fetched where it is not there; NAME may end in @REVISION."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
     repo, _, revision = name.partition("@")
     try:
-        found = snapshot_download(repo, repo_type="dataset", revision=revision or None, cache_dir=hub_cache(), allow_patterns=WANTED)
-    except HFValidationError:
+        return hub_snapshot(repo, kind="dataset", revision=revision or None, files=WANTED)
+    except ValueError:
         raise UserError(f"{HUB}{name} is not of the form {HUB}OWNER/NAME") from None
-    except OSError as error:
+    except HubUnreachable as error:
         raise UserError(
-            f"there is no folder {name}, and the data set of that name cannot be had from the hub ({type(error).__name__}) "
+            f"there is no folder {name}, and the data set of that name cannot be had from the hub ({error}) "
             f"nor from its cache {hub_cache()}"
         ) from None
-    return Path(found)
