@@ -57,7 +57,7 @@ def arrange_scene(seed: int, number: int, view: int, fault: str | None = None, p
     bodies = [] if fault in ("no_person", "solid") else [Body(subject, stance)]
     if fault == "two_persons":
         bodies = _pair(bodies[0], create_person(seed + 1, number), rng)
-    return Scene(camera, exposure, subject, stance, bodies, rng)
+    return Scene(camera=camera, exposure=exposure, subject=subject, stance=stance, bodies=bodies, rng=rng)
 
 
 def draw_image(seed: int, number: int, view: int, height: int = 128, fault: str | None = None, person: Person | None = None) -> DrawnImage:

@@ -59,8 +59,8 @@ def bound(node: ast.AST) -> list[str]:
             return [name]
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             return [name]
-        case ast.alias(name=name, asname=asname):
-            return [asname or name.split(".")[-1]]
+        case ast.alias(asname=str(asname)):  # without one the name is of the module that defines it
+            return [asname]
         case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
             return [name]
     return []

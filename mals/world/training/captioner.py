@@ -79,8 +79,10 @@ def tokenized_captions(dataset: DrawnDataset, tokenizer: Any, start: int, seed: 
     token_ids = np.full((len(dataset.sound_rows), CAPTIONS, MAX_TOKENS), tokenizer.pad_token_id, np.int16)
     for index, row in enumerate(dataset.sound_rows.tolist()):
         person, place, walking = dataset.person(row), dataset.place(row), dataset.walking(row)
-        captions = [write_caption(person, rng, STYLES[int(rng.integers(len(STYLES)))], True, place, walking) for _ in range(CAPTIONS)]
-        texts = [caption.text for caption in captions]
+        texts = [
+            write_caption(person, rng, style=STYLES[int(rng.integers(len(STYLES)))], complete=True, place=place, walking=walking).text
+            for _ in range(CAPTIONS)
+        ]
         for number, ids in enumerate(tokenizer(texts, truncation=True, max_length=MAX_TOKENS).input_ids):
             token_ids[index, number, : len(ids)] = [start, *ids[1:]]
     return token_ids

@@ -18,4 +18,13 @@ def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, resume: 
     model.encoder.requires_grad_(False)
     model.quant_conv.requires_grad_(False)
     scale = model.config.scaling_factor
-    return train_on_latents("decoder", model, dataset, latents, scale, minutes, rng, work / "autoencoder")
+    return train_on_latents(
+        "decoder",
+        model=model,
+        dataset=dataset,
+        latents=latents,
+        scale=scale,
+        minutes=minutes,
+        rng=rng,
+        folder=work / "autoencoder",
+    )

@@ -35,6 +35,7 @@ def encode_images(dataset: DrawnDataset, vae: Any, file: Path) -> np.ndarray:
 
 def train_on_latents(
     name: str,
+    *,
     model: Any,
     dataset: DrawnDataset,
     latents: np.ndarray,

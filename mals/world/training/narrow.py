@@ -33,7 +33,17 @@ def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, resume: 
             mean = model.encode(images).latent_dist.mean.float() * scale
         return (mean - targets).pow(2).mean()
 
-    return train_on_latents("narrow", model, dataset, latents, scale, minutes, rng, work / "narrow", encoder_loss)
+    return train_on_latents(
+        "narrow",
+        model=model,
+        dataset=dataset,
+        latents=latents,
+        scale=scale,
+        minutes=minutes,
+        rng=rng,
+        folder=work / "narrow",
+        encoder_loss=encoder_loss,
+    )
 
 
 def narrowed(teacher: Any) -> Any:
