@@ -1,4 +1,4 @@
-"""Which kept row goes into which split: a function of ids (or identities) and shares, whatever the order of rows or number of shards."""
+"""Which kept row goes into which split: a function of ids (or identities) and shares, not of the order of rows or the number of shards."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

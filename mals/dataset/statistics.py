@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mals.dataset.features import GENERATOR_FEATURES
 from mals.dataset.splits import hash64, hashes64
 from mals.grid.cells import Damaged, Grid
+from mals.grid.ids import IdHashes
 
 COLUMNS = (
     "person", "prompt_cut", "attributes", "attribute_source", "wanted", "phash", "crop_width", "crop_height", "caption", "captions",
@@ -97,9 +98,9 @@ class RunStatistics:
     stages: dict[str, StageCounts] = field(default_factory=dict)
     units: list[NDArray[np.uint64]] = field(default_factory=list)  # for each shard: [kept rows] hash of the unit that is never divided
     kept: list[NDArray[np.bool_]] = field(default_factory=list)  # for each shard: [rows] whether a row is kept
-    ids: list[NDArray[np.uint64]] = field(default_factory=list)  # for each shard: [rows] hash of the id
-    wanted: NDArray[np.int64] = field(init=False)  # [A, 3] planned rows by value 0, 1, unknown
-    wanted_kept: NDArray[np.int64] = field(init=False)  # [A, 3] kept ones of these
+    ids: IdHashes = field(default_factory=IdHashes)
+    planned: NDArray[np.int64] = field(init=False)  # [A, 3] planned rows by value 0, 1, unknown
+    planned_kept: NDArray[np.int64] = field(init=False)  # [A, 3] kept ones of these
     labels: NDArray[np.int64] = field(init=False)  # [A, 3] kept rows by value
     sources: list[Counter[str]] = field(init=False)  # for each attribute: how the value of kept rows is known
     generators: Counter[tuple[Any, ...]] = field(default_factory=Counter)
@@ -116,7 +117,7 @@ class RunStatistics:
 
     def __post_init__(self) -> None:
         shape = (len(self.attributes), 3)
-        self.wanted, self.wanted_kept, self.labels = (np.zeros(shape, np.int64) for _ in range(3))
+        self.planned, self.planned_kept, self.labels = (np.zeros(shape, np.int64) for _ in range(3))
         self.sources = [Counter() for _ in self.attributes]
         self.stages = {name: StageCounts() for name in self.stage_names}
 
@@ -124,7 +125,7 @@ class RunStatistics:
         """Count the next shard."""
         ids = table["id"].to_pylist()
         self.rows += len(ids)
-        self.ids.append(hashes64(ids))
+        self.ids.add(ids)
         is_kept = self._add_stages(table)
         self.kept.append(is_kept)
         kept = table.filter(pa.array(is_kept))
@@ -157,8 +158,8 @@ class RunStatistics:
         if "wanted" in table.column_names:
             has_wanted = table["wanted"].is_valid().to_numpy()
             values = label_matrix(table["wanted"], count)
-            self.wanted += count_values(values[has_wanted])
-            self.wanted_kept += count_values(values[has_wanted & is_kept])
+            self.planned += count_values(values[has_wanted])
+            self.planned_kept += count_values(values[has_wanted & is_kept])
         if "attributes" in kept.column_names:
             self.labels += count_values(label_matrix(kept["attributes"], count))
         if "attribute_source" in kept.column_names and len(kept):
@@ -199,7 +200,7 @@ class RunStatistics:
         """Raise Damaged if the plan's files hold another number of rows, or an id twice."""
         if self.rows != planned:
             raise Damaged(f"the plan says {planned:,} rows and its files hold {self.rows:,}")
-        if len(np.unique(_concatenated(self.ids))) != planned:
+        if not self.ids.distinct():
             raise Damaged("the plan holds an id twice")
 
     @property
@@ -233,8 +234,8 @@ class RunStatistics:
     def _attribute_counts(self, number: int) -> AttributeCounts:
         return AttributeCounts(
             name=self.attributes[number],
-            planned=self.wanted[number].tolist(),
-            planned_kept=self.wanted_kept[number].tolist(),
+            planned=self.planned[number].tolist(),
+            planned_kept=self.planned_kept[number].tolist(),
             kept=self.labels[number].tolist(),
             sources=dict(sorted(self.sources[number].items())),
         )

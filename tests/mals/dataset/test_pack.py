@@ -10,23 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from mals.dataset import parquet
-from mals.dataset.features import kept_columns, rejected_columns
-from mals.dataset.layout import Layout, check_ids, lay_out, plan_files
+from mals.dataset.layout import check_ids, lay_out
 from mals.dataset.pack import check, pack
 from mals.dataset.receipts import PackReceipt
-from mals.dataset.rows import without_folders
 from mals.dataset.source import attribute_values, packed_columns, planned_columns
 from mals.dataset.statistics import gather
-from mals.dataset.xmp import TRAINED_ALGORITHMIC_MEDIA, with_xmp
+from mals.dataset.xmp import TRAINED_ALGORITHMIC_MEDIA
 from mals.errors import UserError
 from mals.grid.cells import Damaged
 from mals.grid.run import Run, save_settings
@@ -200,30 +194,6 @@ def test_no_path_of_this_machine_is_in_the_data_set(packed: Run) -> None:
     assert {row["init_image"] for row in table(packed).to_pylist()} >= {"0.jpg", None}
     for name, data in files(dataset(packed)).items():
         assert b"/home/somebody" not in data and str(folder_of(packed)).encode() not in data, name
-
-
-def test_messages_lose_their_folders_and_nothing_else() -> None:
-    assert without_folders("cannot open '/a/b/c.png': No such file") == "cannot open 'c.png': No such file"
-    assert without_folders("see https://example.org/a/b and a/b/c, 3/4") == "see https://example.org/a/b and a/b/c, 3/4"
-
-
-def test_the_mark_of_a_synthetic_picture_leaves_its_pixels_alone(packed: Run) -> None:
-    plain = cells.small_jpeg("some", 30, 40)
-    made = with_xmp(plain)
-    assert len(plain) < len(made) < len(plain) + 600
-    with Image.open(io.BytesIO(plain)) as one, Image.open(io.BytesIO(made)) as two:
-        assert np.array_equal(np.asarray(one), np.asarray(two))
-        two.load()
-        assert TRAINED_ALGORITHMIC_MEDIA in str(two.getxmp())
-        assert "xmp" not in one.info
-    assert with_xmp(made) == made
-    with Image.open(io.BytesIO(table(packed)["image"][0].as_py()["bytes"])) as image:
-        assert TRAINED_ALGORITHMIC_MEDIA in str(image.getxmp())
-
-
-def test_a_crop_that_is_no_jpeg_is_told() -> None:
-    with pytest.raises(Damaged, match="not a JPEG"):
-        with_xmp(b"\x89PNG\r\n")
 
 
 def test_sha256sum_agrees(packed: Run) -> None:
@@ -441,34 +411,6 @@ def test_a_split_that_cannot_be_a_file_name_is_refused(copied: Run) -> None:
         pack(resettled(copied, split={"a/b": 1.0}))
 
 
-@given(numbers=st.lists(st.lists(st.sampled_from([-1, 0, 1]), min_size=1, max_size=9), min_size=1, max_size=9), most=st.integers(1, 7))
-def test_the_files_of_a_pack_take_every_row_once_and_in_order(numbers: list[list[int]], most: int) -> None:
-    shards = [np.array(shard, np.int8) for shard in numbers]
-    rows = {number: [(at, row) for at, shard in enumerate(numbers) for row, n in enumerate(shard) if n == number] for number in (-1, 0, 1)}
-    parts = [part for number in rows for part in plan_files("data", "train", number, len(rows[number]), most)]
-    layout = Layout(shards, parts)
-    taken: dict[int, list[tuple[int, int]]] = {-1: [], 0: [], 1: []}
-    for part in parts:
-        mine = [(shard, row) for shard, places in layout.positions(part) for row in places.tolist()]
-        assert 0 < len(mine) == part.last - part.first <= most
-        taken[part.destination] += mine
-    assert taken == rows
-
-
-def test_a_stage_of_ones_own_may_leave_columns_out_and_bring_others() -> None:
-    adds = {
-        "generate": pa.schema([("image", pa.binary()), ("model", pa.string())]),
-        "crop": pa.schema([("crop", pa.binary())]),
-        "filter": pa.schema([("clip_score", pa.float64()), ("embedding", pa.list_(pa.float32()))]),
-    }
-    kept = kept_columns(["id", "prompt", "caption"], adds, {})
-    assert kept.names == ["id", "image", "clip_score", "prompt", "source_caption", "generator", "image_sha256", "synthetic"]
-    assert kept.schema.field("clip_score").type == pa.float64()
-    assert kept.schema.field("generator").type == pa.struct({"model": pa.string()})
-    assert rejected_columns(kept).names[:6] == ["id", "reject_reason", "reject_all", "reject_stage", "error", "error_stage"]
-    assert "image" not in rejected_columns(kept)
-
-
 def test_the_small_stages_have_the_columns_of_the_real_ones(packed: Run) -> None:
     from mals.grid.cells import Grid
     from mals.settings import check as checked
@@ -477,15 +419,6 @@ def test_the_small_stages_have_the_columns_of_the_real_ones(packed: Run) -> None
     for name, stage in real.stages.items():
         small = packed.grid.stages[name].adds
         assert {field.name: field.type for field in stage.adds} == {field.name: field.type for field in small}, name
-
-
-def test_large_pictures_make_smaller_row_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(parquet, "MAX_IMAGE_BYTES", 5000)
-    schema = pa.schema({"image": pa.struct({"bytes": pa.binary(), "path": pa.string()})})
-    rows = pa.table({"image": [{"bytes": b"x" * size, "path": "a"} for size in (2000, 2000, 2000, 9000, 100, 100)]}, schema)
-    parquet.write_parquet(tmp_path / "a.parquet", iter([rows]), schema, 4)
-    data = pq.ParquetFile(tmp_path / "a.parquet").metadata
-    assert [data.row_group(at).num_rows for at in range(data.num_row_groups)] == [2, 1, 1, 2]
 
 
 def test_a_run_behind_a_url_packs_to_the_same_bytes(packed: Run) -> None:
@@ -502,3 +435,8 @@ def test_a_run_behind_a_url_packs_to_the_same_bytes(packed: Run) -> None:
     found = {name.removeprefix(f"{place}/dataset/"): memory.cat(name) for name in memory.find(f"{place}/dataset")}
     assert found == files(dataset(packed))
     memory.rm(place, recursive=True)
+
+
+def test_packed_images_carry_the_mark_of_synthetic_media(packed: Run) -> None:
+    with Image.open(io.BytesIO(table(packed)["image"][0].as_py()["bytes"])) as image:
+        assert TRAINED_ALGORITHMIC_MEDIA in str(image.getxmp())
