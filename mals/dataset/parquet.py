@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mals.grid.parquet import leaf_paths
+
 MAX_IMAGE_BYTES = 96_000_000  # of a row group; `datasets` and the hub's viewer want less than 100 MB
 CHUNKING = {
     "min_chunk_size": 262_144,
@@ -31,7 +33,7 @@ def write_parquet(path: Path, tables: Iterator[pa.Table], schema: pa.Schema, row
 def writer_options(schema: pa.Schema) -> dict[str, Any]:
     """Options of pyarrow's writer: image bytes plain and uncompressed, all other columns snappy with dictionaries, a page index."""
     images = {"image.bytes", "image.path"} if "image" in schema.names else set()
-    leaves = [leaf for field in schema for leaf in _leaf_paths(field.name, field.type)]
+    leaves = leaf_paths(schema)
     return {
         "compression": {leaf: "none" if leaf in images else "snappy" for leaf in leaves},
         "use_dictionary": [leaf for leaf in leaves if leaf not in images],
@@ -39,15 +41,6 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
         "write_page_index": True,
         "use_content_defined_chunking": CHUNKING,
     }
-
-
-def _leaf_paths(path: str, dtype: pa.DataType) -> list[str]:
-    """Parquet's paths of the leaf columns of a column."""
-    if pa.types.is_struct(dtype):
-        return [leaf for field in dtype for leaf in _leaf_paths(f"{path}.{field.name}", field.type)]
-    if pa.types.is_list(dtype) or pa.types.is_fixed_size_list(dtype):
-        return _leaf_paths(f"{path}.list.element", dtype.value_type)
-    return [path]
 
 
 def _row_groups(tables: Iterator[pa.Table], schema: pa.Schema, rows_per_group: int) -> Iterator[pa.Table]:

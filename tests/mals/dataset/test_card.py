@@ -77,9 +77,9 @@ def test_datasets_reads_the_features_of_the_front_matter(packed: Run, tmp_path: 
 def test_the_hub_library_accepts_the_card(packed: Run) -> None:
     from huggingface_hub import DatasetCard
 
-    found = DatasetCard(card(packed))
-    assert found.data.license == "other" and found.data.license_name
-    assert "synthetic" in found.data.tags
+    hub_card = DatasetCard(card(packed))
+    assert hub_card.data.license == "other" and hub_card.data.license_name
+    assert "synthetic" in hub_card.data.tags
 
 
 def test_nothing_is_left_to_fill_in(packed: Run) -> None:
@@ -90,8 +90,8 @@ def test_nothing_is_left_to_fill_in(packed: Run) -> None:
 
 
 def test_the_funnel_goes_from_what_was_planned_to_what_was_kept(packed: Run) -> None:
-    found = lines(card(packed), "From plan to pack")
-    assert [row[0:2] for row in found] == [
+    steps = lines(card(packed), "From plan to pack")
+    assert [row[0:2] for row in steps] == [
         ["planned", "100"],
         ["generate: failed", "98"],
         ["generated", "98"],
@@ -100,27 +100,27 @@ def test_the_funnel_goes_from_what_was_planned_to_what_was_kept(packed: Run) -> 
         ["crop: no_person", "78"],
         ["kept", "78"],
     ]
-    assert found[4][2:] == ["0", "5"], "a rule that was never the first one to refuse still tells where it fired"
+    assert steps[4][2:] == ["0", "5"], "a rule that was never the first one to refuse still tells where it fired"
 
 
 def test_the_attribute_table_is_that_of_the_rows(packed: Run) -> None:
-    found = {row[0]: row[1:] for row in lines(card(packed), "Attributes")}
+    table = {row[0]: row[1:] for row in lines(card(packed), "Attributes")}
     rows, planned = kept(packed), [cells.attribute_values(at) for at in range(0, ROWS, 3)]
-    for at, (name, values) in enumerate(attribute_values(packed).items()):
+    for number, (name, values) in enumerate(attribute_values(packed).items()):
         now = Counter(row["attributes"][name] for row in rows)
         words = Counter(row["attribute_source"][name] for row in rows)
-        asked = Counter(row["wanted"][name] for row in rows if cells.number(row["id"]) % 3 == 0)
-        wanted = Counter(values[at] for values in planned)
-        assert found[name] == [
+        kept_counts = Counter(row["wanted"][name] for row in rows if cells.number(row["id"]) % 3 == 0)
+        planned_counts = Counter(values[number] for values in planned)
+        assert table[name] == [
             " / ".join(values),
-            f"{percent(wanted[0], len(planned))} / {percent(wanted[1], len(planned))}",
+            f"{percent(planned_counts[0], len(planned))} / {percent(planned_counts[1], len(planned))}",
             " / ".join(percent(now[value], 78) for value in (0, 1, None)),
             " / ".join(percent(words[word], 78) for word in ("explicit", "implicit", "unknown")),
-            f"{percent(asked[0], wanted[0])} / {percent(asked[1], wanted[1])}",
+            f"{percent(kept_counts[0], planned_counts[0])} / {percent(kept_counts[1], planned_counts[1])}",
         ]
 
 
-def test_a_run_that_asked_for_nothing_has_no_column_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_planned_no_attributes_has_no_column_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "attribute_values", lambda at: None if at % 3 == 0 else [0] * 27)
     run = cells.small_run(tmp_path / "run", rows=6)
     assert pack(run).receipt.failed == 1  # row 0, for which the label stage has no values; row 3 was refused before it
@@ -149,7 +149,7 @@ def facts_of(run: Run, stages: dict[str, str]) -> DatasetCardFacts:
 
 
 def test_the_licence_chain_names_models_by_their_cards_and_never_by_their_folders(packed: Run, tmp_path: Path) -> None:
-    model = tmp_path / "somebody" / "my-generator"
+    model = tmp_path / "models" / "my-generator"
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}")
     (model / "model.safetensors").write_bytes(b"weights")
@@ -164,20 +164,20 @@ def test_the_licence_chain_names_models_by_their_cards_and_never_by_their_folder
 
 
 def test_settings_in_the_card_are_those_of_the_run_without_folders(packed: Run) -> None:
-    told = yaml.safe_load(card(packed).split("```yaml\n")[1].split("```")[0])
-    assert told["shard_rows"] == 16 and told["pack"]["name"] == "Little | people" and "run" not in told
+    settings = yaml.safe_load(card(packed).split("```yaml\n")[1].split("```")[0])
+    assert settings["shard_rows"] == 16 and settings["pack"]["name"] == "Little | people" and "run" not in settings
     assert without_paths({"a": ["/home/x/model", "owner/name", "a b /c"]}) == {"a": ["model", "owner/name", "a b /c"]}
 
 
-def test_croissant_is_valid_and_gives_pictures_and_labels(packed: Run) -> None:
+def test_croissant_is_valid_and_gives_images_and_labels(packed: Run) -> None:
     import mlcroissant as mlc
 
-    found = mlc.Dataset(jsonld=dataset(packed) / "croissant.json")
-    assert not found.metadata.ctx.issues.errors
+    croissant = mlc.Dataset(jsonld=dataset(packed) / "croissant.json")
+    assert not croissant.metadata.ctx.issues.errors
     name = next(iter(attribute_values(packed)))
     rows = kept(packed)
     by_id = {row["id"]: row for row in rows}
-    records = list(found.records("default"))
+    records = list(croissant.records("default"))
     assert len(records) == len(rows) == 78
     for record in records[:5]:
         row = by_id[record["default/id"].decode()]

@@ -38,9 +38,9 @@ def test_the_json_has_the_keys_and_the_polarity_of_mals(packed: Run, tmp_path: P
     report = export(packed, str(tmp_path / "out"), "mals-json")
     assert sorted(report.files) == ["test.json", "train.json"] and report.rows == len(kept(packed, "train")) + len(kept(packed, "test"))
     for split in ("train", "test"):
-        found, rows = json.loads((tmp_path / "out" / f"{split}.json").read_text(encoding="utf-8")), kept(packed, split)
-        assert len(found) == len(rows) > 0
-        for item, row in zip(found, rows, strict=True):
+        items, rows = json.loads((tmp_path / "out" / f"{split}.json").read_text(encoding="utf-8")), kept(packed, split)
+        assert len(items) == len(rows) > 0
+        for item, row in zip(items, rows, strict=True):
             assert list(item) == ["image", "caption", "image_id", "label"]
             assert item["label"] == cells.attribute_values(cells.number(row["id"])) and item["image_id"] == row["id"]
             assert (tmp_path / "out" / item["image"]).read_bytes() == row["image"]["bytes"]
@@ -104,10 +104,10 @@ def test_datasets_reads_the_tars(packed: Run, tmp_path: Path, monkeypatch: pytes
     rows = datasets.load_dataset("webdataset", data_files={"train": str(tmp_path / "out/train-*.tar")}, cache_dir=str(tmp_path / "cache"))[
         "train"
     ]
-    wanted = kept(packed, "train")
-    assert len(rows) == len(wanted)
-    assert isinstance(rows[0]["jpg"], Image.Image) and rows[0]["txt"] == wanted[0]["caption"]
-    assert rows[0]["json"]["seed"] == wanted[0]["seed"] and rows[0]["__key__"] == wanted[0]["id"]
+    expected = kept(packed, "train")
+    assert len(rows) == len(expected)
+    assert isinstance(rows[0]["jpg"], Image.Image) and rows[0]["txt"] == expected[0]["caption"]
+    assert rows[0]["json"]["seed"] == expected[0]["seed"] and rows[0]["__key__"] == expected[0]["id"]
 
 
 def test_webdataset_itself_reads_the_tars(packed: Run, tmp_path: Path) -> None:
@@ -115,11 +115,11 @@ def test_webdataset_itself_reads_the_tars(packed: Run, tmp_path: Path) -> None:
 
     report = export(packed, str(tmp_path), "webdataset")
     urls = [str(tmp_path / name) for name in report.files if name.startswith("train")]
-    found = list(webdataset.WebDataset(urls, shardshuffle=False).decode("pil"))
-    wanted = kept(packed, "train")
-    assert [sample["__key__"] for sample in found] == [row["id"] for row in wanted]
-    with Image.open(io.BytesIO(wanted[3]["image"]["bytes"])) as image:
-        assert np.array_equal(np.asarray(found[3]["jpg"]), np.asarray(image.convert("RGB")))
+    samples = list(webdataset.WebDataset(urls, shardshuffle=False).decode("pil"))
+    expected = kept(packed, "train")
+    assert [sample["__key__"] for sample in samples] == [row["id"] for row in expected]
+    with Image.open(io.BytesIO(expected[3]["image"]["bytes"])) as image:
+        assert np.array_equal(np.asarray(samples[3]["jpg"]), np.asarray(image.convert("RGB")))
 
 
 def test_an_export_to_a_url_is_that_of_a_folder(packed: Run, tmp_path: Path) -> None:
@@ -129,8 +129,8 @@ def test_an_export_to_a_url_is_that_of_a_folder(packed: Run, tmp_path: Path) -> 
     for format in exporting.FORMATS:
         export(packed, f"memory://export/{format}", format)
         export(packed, str(tmp_path / format), format)
-        found = {name.removeprefix(f"/export/{format}/"): memory.cat(name) for name in memory.find(f"/export/{format}")}
-        assert found == files(tmp_path / format)
+        exported = {name.removeprefix(f"/export/{format}/"): memory.cat(name) for name in memory.find(f"/export/{format}")}
+        assert exported == files(tmp_path / format)
         again = export(packed, f"memory://export/{format}", format)
         assert again.written == 0
     memory.rm("/export", recursive=True)

@@ -1,4 +1,4 @@
-"""Packing: what is in dataset/, that others can load it, and that it has the same bytes whatever happened on the way."""
+"""Packing: what is in dataset/, that others can load it, and that it has the same bytes after interruptions too."""
 
 import hashlib
 import io
@@ -88,22 +88,22 @@ def test_every_planned_id_is_kept_or_rejected_once(packed: Run) -> None:
 
 
 def test_files_and_row_groups_have_the_rows_that_the_settings_say(packed: Run) -> None:
-    found = {path.name: pq.ParquetFile(path).metadata for path in (dataset(packed) / "data").iterdir()}
-    assert {name: data.num_rows for name, data in sorted(found.items())} == {
+    metadata = {path.name: pq.ParquetFile(path).metadata for path in (dataset(packed) / "data").iterdir()}
+    assert {name: data.num_rows for name, data in sorted(metadata.items())} == {
         "train-00000-of-00003.parquet": 32,
         "train-00001-of-00003.parquet": 32,
         "train-00002-of-00003.parquet": 14,
     }
-    first = found["train-00000-of-00003.parquet"]
+    first = metadata["train-00000-of-00003.parquet"]
     assert [first.row_group(at).num_rows for at in range(first.num_row_groups)] == [8, 8, 8, 8]
 
 
-def test_pictures_are_neither_compressed_nor_put_into_a_dictionary(packed: Run) -> None:
+def test_images_are_neither_compressed_nor_put_into_a_dictionary(packed: Run) -> None:
     group = pq.ParquetFile(dataset(packed) / "data/train-00000-of-00003.parquet").metadata.row_group(0)
-    found = {group.column(at).path_in_schema: group.column(at) for at in range(group.num_columns)}
-    assert found["image.bytes"].compression == "UNCOMPRESSED" and "PLAIN" in found["image.bytes"].encodings
-    assert not found["image.bytes"].has_dictionary_page
-    assert found["caption"].compression == "SNAPPY" and found["caption"].has_offset_index
+    columns = {group.column(at).path_in_schema: group.column(at) for at in range(group.num_columns)}
+    assert columns["image.bytes"].compression == "UNCOMPRESSED" and "PLAIN" in columns["image.bytes"].encodings
+    assert not columns["image.bytes"].has_dictionary_page
+    assert columns["caption"].compression == "SNAPPY" and columns["caption"].has_offset_index
 
 
 def test_every_file_has_the_schema_that_datasets_itself_would_write(packed: Run) -> None:
@@ -122,7 +122,7 @@ def test_every_file_has_the_schema_that_datasets_itself_would_write(packed: Run)
             assert schema.equals(columns.schema) and schema.metadata[b"huggingface"] == columns.schema.metadata[b"huggingface"]
 
 
-def test_load_dataset_gives_pictures_and_classes(packed: Run, tmp_path: Path) -> None:
+def test_load_dataset_gives_images_and_classes(packed: Run, tmp_path: Path) -> None:
     rows = load(dataset(packed), tmp_path)["train"]
     assert len(rows) == 78
     row = rows[5]
@@ -130,10 +130,10 @@ def test_load_dataset_gives_pictures_and_classes(packed: Run, tmp_path: Path) ->
     name, values = next(iter(attribute_values(packed).items()))
     assert rows.features["attributes"][name].names == values
     at = cells.number(row["id"])
-    wanted = [None if value < 0 else value for value in cells.attribute_values(at)]
-    assert list(row["attributes"].values()) == wanted
-    known = {None: "unknown", 0: "explicit", 1: "implicit"}
-    assert list(row["attribute_source"].values()) == [known[value] for value in wanted]
+    expected = [None if value < 0 else value for value in cells.attribute_values(at)]
+    assert list(row["attributes"].values()) == expected
+    sources = {None: "unknown", 0: "explicit", 1: "implicit"}
+    assert list(row["attribute_source"].values()) == [sources[value] for value in expected]
 
 
 def test_load_dataset_gives_the_rejected_rows_with_their_reasons(packed: Run, tmp_path: Path) -> None:
@@ -168,20 +168,20 @@ def test_a_run_that_kept_nothing_says_why(tmp_path: Path, monkeypatch: pytest.Mo
         pack(cells.small_run(tmp_path / "run", rows=5))
 
 
-def test_what_the_plan_asked_for_travels_with_the_row(packed: Run) -> None:
+def test_what_the_plan_wanted_travels_with_the_row(packed: Run) -> None:
     rows = {row["id"]: row for row in table(packed).to_pylist()}
-    three, one = rows["row-000012"], rows["row-000001"]
-    assert list(three["wanted"].values()) == [None if value < 0 else value for value in cells.attribute_values(12)]
-    assert set(one["wanted"].values()) == {None}
-    assert (one["person"], one["camera"], one["seed"]) == ("person 0", "c1", (1 << 62) + 1)
-    assert one["source_caption"] == "a man in a red shirt, number 1" and one["caption"] == "a man in a red shirt, number 1, “näh”"
-    assert [caption["source"] for caption in one["captions"]] == ["small/blip", "small/vlm", "prompt"]
-    assert one["captions"][2]["text"] == one["prompt"]
-    assert one["phash"] == (1 << 63) + 1 and one["synthetic"] is True
-    assert one["generator"]["model"] == "small/generator" and one["generator"]["width"] == 48 and one["width"] == 25
+    twelfth, first = rows["row-000012"], rows["row-000001"]
+    assert list(twelfth["wanted"].values()) == [None if value < 0 else value for value in cells.attribute_values(12)]
+    assert set(first["wanted"].values()) == {None}
+    assert (first["person"], first["camera"], first["seed"]) == ("person 0", "c1", (1 << 62) + 1)
+    assert first["source_caption"] == "a man in a red shirt, number 1" and first["caption"] == "a man in a red shirt, number 1, “näh”"
+    assert [caption["source"] for caption in first["captions"]] == ["small/blip", "small/vlm", "prompt"]
+    assert first["captions"][2]["text"] == first["prompt"]
+    assert first["phash"] == (1 << 63) + 1 and first["synthetic"] is True
+    assert first["generator"]["model"] == "small/generator" and first["generator"]["width"] == 48 and first["width"] == 25
 
 
-def test_the_hash_of_a_row_is_that_of_its_picture(packed: Run) -> None:
+def test_the_hash_of_a_row_is_that_of_its_image(packed: Run) -> None:
     for row in table(packed).slice(0, 9).to_pylist():
         assert row["image"]["path"] == f"{row['id']}.jpg"
         assert hashlib.sha256(row["image"]["bytes"]).hexdigest() == row["image_sha256"]
@@ -189,16 +189,16 @@ def test_the_hash_of_a_row_is_that_of_its_picture(packed: Run) -> None:
 
 def test_no_path_of_this_machine_is_in_the_data_set(packed: Run) -> None:
     rejected = table(packed, "rejected/*.parquet").to_pylist()
-    told = [row["error"] for row in rejected if row["error"]]
-    assert told[0] == "OSError: cannot open row-000008.png"
+    errors = [row["error"] for row in rejected if row["error"]]
+    assert errors[0] == "OSError: cannot open row-000008.png"
     assert {row["init_image"] for row in table(packed).to_pylist()} >= {"0.jpg", None}
     for name, data in files(dataset(packed)).items():
         assert b"/home/somebody" not in data and str(folder_of(packed)).encode() not in data, name
 
 
 def test_sha256sum_agrees(packed: Run) -> None:
-    found = subprocess.run(["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=dataset(packed), capture_output=True, text=True)
-    assert found.returncode == 0 and found.stdout.count(": OK") == len(files(dataset(packed))) - 1
+    check_output = subprocess.run(["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=dataset(packed), capture_output=True, text=True)
+    assert check_output.returncode == 0 and check_output.stdout.count(": OK") == len(files(dataset(packed))) - 1
     names = [line.split("  ")[1] for line in (dataset(packed) / "SHA256SUMS").read_text().splitlines()]
     assert names == sorted(names)
 
@@ -266,7 +266,7 @@ def test_a_pack_that_is_killed_anywhere_and_repeated_has_the_same_bytes(
     bare = tmp_path / "bare"
     clean = Run.open(shutil.copytree(folder_of(cells.small_run(bare, 24, rows_per_file=16, rows_per_group=16)), tmp_path / "clean"))
     pack(clean)
-    wanted = files(dataset(clean))
+    expected = files(dataset(clean))
     moment, finished = 0, False
     while not finished:
         run = Run.open(shutil.copytree(bare, tmp_path / "run"))
@@ -275,9 +275,9 @@ def test_a_pack_that_is_killed_anywhere_and_repeated_has_the_same_bytes(
                 pack(run)
                 finished = True
             except Killed:
-                assert PackReceipt.load(run.store) is None or files(dataset(run)) == wanted, "a pack with a receipt is whole"
+                assert PackReceipt.load(run.store) is None or files(dataset(run)) == expected, "a pack with a receipt is whole"
         pack(Run.open(folder_of(run)))
-        assert files(dataset(run)) == wanted, f"killed at {moment}"
+        assert files(dataset(run)) == expected, f"killed at {moment}"
         shutil.rmtree(folder_of(run))
         moment += 1
     assert moment > 20
@@ -339,10 +339,10 @@ def test_files_of_an_earlier_pack_go(copied: Run) -> None:
 
 def test_changing_only_the_card_leaves_the_parquet_files_alone(copied: Run) -> None:
     before = {path: path.stat().st_mtime_ns for path in dataset(copied).rglob("*.parquet")}
-    run = resettled(copied, contact="somebody at example dot org")
+    run = resettled(copied, contact="someone at example dot org")
     assert pack(run).new is True
     assert {path: path.stat().st_mtime_ns for path in dataset(copied).rglob("*.parquet")} == before
-    assert "somebody at example dot org" in (dataset(run) / "README.md").read_text()
+    assert "someone at example dot org" in (dataset(run) / "README.md").read_text()
 
 
 def test_an_unfinished_run_is_not_packed(copied: Run) -> None:
@@ -380,8 +380,8 @@ def test_splits_have_their_exact_shares_and_the_order_of_the_plan(copied: Run) -
     run = resettled(copied, split={"train": 0.8, "val": 0.15, "test": 0.05})
     assert pack(run).receipt.splits == {"train": 62, "val": 12, "test": 4}
     ids = {split: table(run, f"data/{split}-*.parquet")["id"].to_pylist() for split in ("train", "val", "test")}
-    assert sorted(row for found in ids.values() for row in found) == table_ids(copied) and all(
-        found == sorted(found) for found in ids.values()
+    assert sorted(row for split_ids in ids.values() for row in split_ids) == table_ids(copied) and all(
+        split_ids == sorted(split_ids) for split_ids in ids.values()
     )
 
 
@@ -432,8 +432,8 @@ def test_a_run_behind_a_url_packs_to_the_same_bytes(packed: Run) -> None:
     memory.rm(f"{place}/pack.json")
     run = Run.open(f"memory:/{place}")
     pack(run)
-    found = {name.removeprefix(f"{place}/dataset/"): memory.cat(name) for name in memory.find(f"{place}/dataset")}
-    assert found == files(dataset(packed))
+    packed_files = {name.removeprefix(f"{place}/dataset/"): memory.cat(name) for name in memory.find(f"{place}/dataset")}
+    assert packed_files == files(dataset(packed))
     memory.rm(place, recursive=True)
 
 

@@ -50,8 +50,8 @@ def test_a_url_gets_what_was_packed(packed: Run) -> None:
 
     memory = fsspec.filesystem("memory")
     publish(packed, "memory://published/set")
-    found = {name.removeprefix("/published/set/"): memory.cat(name) for name in memory.find("/published/set")}
-    assert found == files(dataset(packed))
+    published = {name.removeprefix("/published/set/"): memory.cat(name) for name in memory.find("/published/set")}
+    assert published == files(dataset(packed))
     assert publish(packed, "memory://published/set").sent == 0
     memory.rm("/published", recursive=True)
 
@@ -59,10 +59,10 @@ def test_a_url_gets_what_was_packed(packed: Run) -> None:
 def test_a_dry_run_lists_files_and_sizes_and_sends_nothing(packed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    def nobody_may_call(*arguments: object) -> None:
-        raise AssertionError("a dry run asked the network")
+    def refuse_connection(*arguments: object) -> None:
+        raise AssertionError("a dry run connected to the network")
 
-    monkeypatch.setattr(socket.socket, "connect", nobody_may_call)
+    monkeypatch.setattr(socket.socket, "connect", refuse_connection)
     for place in (str(tmp_path / "out"), "hf://datasets/owner/name"):
         report = publish(packed, place, dry_run=True)
         assert {file.path: file.bytes for file in report.files} == {name: len(data) for name, data in files(dataset(packed)).items()}
@@ -82,7 +82,7 @@ def test_a_flipped_byte_is_not_published(copied: Run, tmp_path: Path) -> None:
 
 
 def test_a_pack_that_is_older_than_its_cells_is_not_published(copied: Run, tmp_path: Path) -> None:
-    save_settings(copied.store, {**copied.user_settings, "pack": {**copied.user_settings["pack"], "contact": "somebody"}})
+    save_settings(copied.store, {**copied.user_settings, "pack": {**copied.user_settings["pack"], "contact": "someone"}})
     with pytest.raises(UserError, match="the pack is older than the run's cells or settings"):
         publish(Run.open(tmp_path / "run"), str(tmp_path / "out"))
 
@@ -101,7 +101,7 @@ def test_sums_that_were_changed_by_hand_are_noticed(copied: Run, tmp_path: Path)
         publish(copied, str(tmp_path / "out"))
 
 
-def test_what_verify_found_stops_it_too(packed: Run, tmp_path: Path) -> None:
+def test_problems_of_verify_stop_it_too(packed: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"crop/00001.parquet is missing \(and 1 more\)"):
         publish(packed, str(tmp_path / "out"), problems=["crop/00001.parquet is missing", "another"])
 
@@ -139,7 +139,7 @@ def test_files_of_an_earlier_publication_go_and_foreign_ones_stay(copied: Run, t
 
 
 @pytest.fixture
-def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def local_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub on this machine, to which huggingface_hub talks over HTTP."""
     from huggingface_hub import constants
 
@@ -155,37 +155,37 @@ def uploaded(server: Hub) -> dict[str, bytes]:
     return {name: data for name, data in server.repos["owner/name"].items() if name != ".gitattributes"}
 
 
-def test_the_hub_gets_what_was_packed(packed: Run, there: Hub) -> None:
+def test_the_hub_gets_what_was_packed(packed: Run, local_hub: Hub) -> None:
     report = publish(packed, "hf://datasets/owner/name")
-    assert uploaded(there) == files(dataset(packed)) and report.sent == len(report.files)
+    assert uploaded(local_hub) == files(dataset(packed)) and report.sent == len(report.files)
 
 
-def test_files_of_an_earlier_pack_go_from_the_hub(copied: Run, there: Hub, tmp_path: Path) -> None:
+def test_files_of_an_earlier_pack_go_from_the_hub(copied: Run, local_hub: Hub, tmp_path: Path) -> None:
     publish(copied, "hf://datasets/owner/name")
     save_settings(copied.store, {**copied.user_settings, "pack": {**copied.user_settings["pack"], "rows_per_file": 20}})
     run = Run.open(tmp_path / "run")
     pack(run)
     publish(run, "hf://datasets/owner/name")
-    assert uploaded(there) == files(dataset(run))
+    assert uploaded(local_hub) == files(dataset(run))
 
 
-def test_an_upload_that_broke_off_goes_on(packed: Run, there: Hub) -> None:
-    there.break_after = 0
+def test_an_upload_that_broke_off_goes_on(packed: Run, local_hub: Hub) -> None:
+    local_hub.break_after = 0
     with pytest.raises(UserError, match="could not be uploaded"):
         publish(packed, "hf://datasets/owner/name")
-    there.break_after = None
+    local_hub.break_after = None
     publish(packed, "hf://datasets/owner/name")
-    assert uploaded(there) == files(dataset(packed))
+    assert uploaded(local_hub) == files(dataset(packed))
 
 
-def test_a_hub_that_lost_a_file_is_not_taken_for_published(packed: Run, there: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(there, "loses", "croissant.json")
+def test_a_hub_that_lost_a_file_is_not_taken_for_published(packed: Run, local_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_hub, "loses", "croissant.json")
     with pytest.raises(UserError, match=r"the hub does not hold what was sent to owner/name: croissant.json"):
         publish(packed, "hf://datasets/owner/name")
 
 
-def test_a_token_that_may_not_write_is_told(packed: Run, there: Hub) -> None:
-    there.forbidden = True
+def test_a_token_that_may_not_write_is_refused(packed: Run, local_hub: Hub) -> None:
+    local_hub.forbidden = True
     with pytest.raises(UserError, match="does not let you write to owner/name; log in with `hf auth login`"):
         publish(packed, "hf://datasets/owner/name")
 
@@ -201,12 +201,12 @@ def test_an_unreachable_hub_is_one_sentence(packed: Run, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("to", ["hf://datasets/name", "hf://datasets/a/b/c", "hf://models/a/b", "hf://datasets//b"])
-def test_an_address_that_is_no_data_set_is_told(packed: Run, to: str) -> None:
+def test_an_address_that_is_no_data_set_is_refused(packed: Run, to: str) -> None:
     with pytest.raises(UserError, match="is not of the form hf://datasets/OWNER/NAME"):
         publish(packed, to)
 
 
-def test_places_that_cannot_be_published_to_are_told(packed: Run, tmp_path: Path) -> None:
+def test_places_that_cannot_be_published_to_are_refused(packed: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         publish(packed, str(tmp_path / "file"))

@@ -16,10 +16,10 @@ def test_a_report_names_the_data_set_the_funnel_captions_with_labels_and_a_sheet
     with pytest.raises(UserError, match="is not packed yet"):
         report(run)
     pack(run)
-    found = report(run)
-    assert (found.dataset, found.planned, found.kept) == (f"{tmp_path}/run/dataset", 100, 78)
-    assert len(found.captions) == 8 and all(shown.caption and shown.attributes for shown in found.captions)
+    summary = report(run)
+    assert (summary.dataset, summary.planned, summary.kept) == (f"{tmp_path}/run/dataset", 100, 78)
+    assert len(summary.captions) == 8 and all(shown.caption and shown.attributes for shown in summary.captions)
     with Image.open(tmp_path / "run/report/contact-sheet.jpg") as sheet:
         assert sheet.size == (COLUMNS * CELL[0], ROWS * CELL[1])
-    told = found.text()
-    assert "78 of 100 pairs kept" in told and " refused: " in told and told.count("contact sheet") == 1
+    text = summary.text()
+    assert "78 of 100 pairs kept" in text and " refused: " in text and text.count("contact sheet") == 1

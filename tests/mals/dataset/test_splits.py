@@ -6,9 +6,9 @@ from mals.dataset.splits import assign_splits, hashes64, quotas
 
 @given(rows=st.integers(0, 5000), shares=st.lists(st.integers(1, 50), min_size=1, max_size=6))
 def test_quotas_sum_to_the_rows_and_are_nearest_to_the_shares(rows: int, shares: list[int]) -> None:
-    found = quotas(rows, [share / sum(shares) for share in shares])
-    assert sum(found) == rows
-    assert all(abs(got - rows * share / sum(shares)) < 1 for got, share in zip(found, shares, strict=True))
+    counts = quotas(rows, [share / sum(shares) for share in shares])
+    assert sum(counts) == rows
+    assert all(abs(count - rows * share / sum(shares)) < 1 for count, share in zip(counts, shares, strict=True))
 
 
 @given(order=st.randoms(), rows=st.integers(1, 200))
@@ -18,6 +18,6 @@ def test_a_row_has_the_same_split_in_whatever_order_rows_come(order, rows: int) 
     shuffled = names.copy()
     order.shuffle(shuffled)
     shares = {"a": 0.7, "b": 0.3}
-    one = dict(zip(names, assign_splits(hashes64(names), shares).tolist(), strict=True))
-    two = dict(zip(shuffled, assign_splits(hashes64(shuffled), shares).tolist(), strict=True))
-    assert one == two
+    in_order = dict(zip(names, assign_splits(hashes64(names), shares).tolist(), strict=True))
+    in_other_order = dict(zip(shuffled, assign_splits(hashes64(shuffled), shares).tolist(), strict=True))
+    assert in_order == in_other_order

@@ -12,7 +12,7 @@ from tests.small import cells
 
 
 def test_the_mark_of_a_synthetic_image_leaves_its_pixels_alone() -> None:
-    plain = cells.picture("some", 30, 40)
+    plain = cells.small_jpeg("some", 30, 40)
     marked = with_xmp(plain)
     assert len(plain) < len(marked) < len(plain) + 600
     with Image.open(io.BytesIO(plain)) as original, Image.open(io.BytesIO(marked)) as copy:

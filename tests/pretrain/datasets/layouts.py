@@ -34,7 +34,7 @@ RSTP_CAMERAS = (14, 3)
 
 
 def shown(folder: Path, names: list[str]) -> None:
-    """Picture files of these names, each another one."""
+    """Image files of these names, each another one."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def written(file: Path, value: Any) -> Path:
 
 
 def cuhk(folder: Path) -> Path:
-    """Three persons; splits in no order, one picture with three captions, names of several data sets, one of them no JPEG."""
+    """Three persons; splits in no order, one image with three captions, names of several data sets, one of them no JPEG."""
     entries = [
         _cuhk("train", "CUHK01/0363004.jpg", 1, ["A man in red.", "He wears a red coat."]),
         _cuhk("test", "Market/1004_c1s4_056461_00.jpg", 12004, ["A woman with a bag.", "Her bag is blue."]),
@@ -68,20 +68,20 @@ def _cuhk(split: str, path: str, person: int, captions: list[str]) -> dict[str, 
 
 def cuhk_lists(folder: Path) -> Path:
     """The same data set as APTM has it: a training object a caption, a list of captions elsewhere."""
-    made = {"train": [], "val": [], "test": []}  # type: dict[str, list[dict[str, Any]]]
+    lists = {"train": [], "val": [], "test": []}  # type: dict[str, list[dict[str, Any]]]
     cuhk(folder / "images" / "CUHK-PEDES")
     for entry in json.loads((folder / "images" / "CUHK-PEDES" / "reid_raw.json").read_text()):
-        said = entry["captions"] if entry["split"] == "train" else [entry["captions"]]
+        captions = entry["captions"] if entry["split"] == "train" else [entry["captions"]]
         path = f"imgs/{entry['file_path']}"
-        made[entry["split"]] += [{"image": path, "caption": text, "image_id": entry["id"]} for text in said]
+        lists[entry["split"]] += [{"image": path, "caption": text, "image_id": entry["id"]} for text in captions]
     (folder / "images" / "CUHK-PEDES" / "reid_raw.json").unlink()
-    for split, entries in made.items():
+    for split, entries in lists.items():
         written(folder / "data" / "finetune" / f"cuhk_{split}.json", entries)
     return folder
 
 
 def icfg(folder: Path) -> Path:
-    """Names of MSMT17, whose folders train and test are not the splits; a single caption each, in a list; one picture listed twice."""
+    """Names of MSMT17, whose folders train and test are not the splits; a single caption each, in a list; one image listed twice."""
     paths = [
         ("train", "train/0000/0000_000_01_0303morning_0015_1.jpg", 0),
         ("train", "test/0627/0627_010_05_0303afternoon_1591_0.jpg", 1),
@@ -95,7 +95,7 @@ def icfg(folder: Path) -> Path:
 
 
 def rstp(folder: Path) -> Path:
-    """Two captions each; the camera is in the name; pictures under imgs/."""
+    """Two captions each; the camera is in the name; images under imgs/."""
     entries = [
         {
             "id": person,
@@ -122,16 +122,16 @@ PA100K_SIZES = {"train": 5, "val": 2, "test": 3}
 def pa100k(folder: Path, order: list[str] = PA100K, inner: str = "data/release_data/release_data", single: bool = False) -> Path:
     """`annotation.mat` with cells of names and matrices of zeros and ones; `order` is that of the columns."""
     columns = [PA100K.index(name) for name in order]
-    made: dict[str, Any] = {"attributes": _cells(order)}
+    variables: dict[str, Any] = {"attributes": _cells(order)}
     at = 0
     for split, count in PA100K_SIZES.items():
         names = [f"{at + number + 1:06d}.jpg" for number in range(1 if single else count)]
         values = [[pa100k_values(at + number)[column] for column in columns] for number in range(len(names))]
-        made |= {f"{split}_images_name": _cells(names), f"{split}_label": np.array(values, np.uint8)}
+        variables |= {f"{split}_images_name": _cells(names), f"{split}_label": np.array(values, np.uint8)}
         shown(folder / inner, names)
         at += len(names)
     (folder / "annotation").mkdir(parents=True, exist_ok=True)
-    savemat(folder / "annotation" / "annotation.mat", made)
+    savemat(folder / "annotation" / "annotation.mat", variables)
     return folder
 
 
@@ -149,13 +149,13 @@ def pa100k_lists(folder: Path) -> Path:
 
 def _cells(texts: list[str]) -> np.ndarray:
     """A column of cells, as MATLAB has lists of texts."""
-    found = np.empty((len(texts), 1), object)
-    found[:, 0] = texts
-    return found
+    cells = np.empty((len(texts), 1), object)
+    cells[:, 0] = texts
+    return cells
 
 
 def market(folder: Path) -> Path:
-    """Persons 2 and 7 to train, 1 and 3 to test, distractors and junk, a file that is no picture, the attributes beside."""
+    """Persons 2 and 7 to train, 1 and 3 to test, distractors and junk, a file that is no image, the attributes beside."""
     names = {
         "bounding_box_train": ["0002_c1s1_000451_03.jpg", "0002_c3s1_000551_01.jpg", "0007_c2s3_070952_02.jpg"],
         "bounding_box_test": ["-1_c1s1_004051_04.jpg", "0000_c6s2_000151_01.jpg", "0001_c2s1_001976_01.jpg", "0003_c4s6_015641_04.jpg"],
@@ -163,24 +163,26 @@ def market(folder: Path) -> Path:
     }
     for part, files in names.items():
         shown(folder / part, files)
-    (folder / "bounding_box_test" / "Thumbs.db").write_bytes(b"no picture")
+    (folder / "bounding_box_test" / "Thumbs.db").write_bytes(b"no image")
     savemat(folder / "market_attribute.mat", {"market_attribute": market_attributes()})
     return folder
 
 
 def market_attributes() -> dict[str, Any]:
-    """A struct of two structs with the same fields in two orders, values from 1 on, and the persons."""
+    """A struct of two structs with the same fields in two orders, values from 1 on, and the identities."""
     return {"test": _market(MARKET_TEST, MARKET[2:]), "train": _market(MARKET_TRAIN, MARKET[:2])}
 
 
 def _market(fields: list[str], persons: list[tuple[int, dict[str, int]]]) -> dict[str, Any]:
     usual = {"age": 3, "clothes": 2}
-    made: dict[str, Any] = {name: np.array([[said.get(name, usual.get(name, 1)) for _, said in persons]], np.float64) for name in fields}
-    return made | {"image_index": _cells([f"{person:04d}" for person, _ in persons]).T}
+    fields_of_all: dict[str, Any] = {
+        name: np.array([[values.get(name, usual.get(name, 1)) for _, values in persons]], np.float64) for name in fields
+    }
+    return fields_of_all | {"image_index": _cells([f"{person:04d}" for person, _ in persons]).T}
 
 
 def mals(folder: Path, count: int = 4) -> Path:
-    """Two of the lists of MALS, whose names sort wrongly as texts, and their pictures."""
+    """Two of the lists of MALS, whose names sort wrongly as texts, and their images."""
     for number in (2, 10):
         name = f"c_g_a_{number}"
         entries = [

@@ -1,4 +1,4 @@
-"""Imported benchmarks: what is packed, that others load it, that it repeats byte for byte, and what is told of a data set with gaps."""
+"""Imported benchmarks: what is packed, that others load it, that it repeats byte for byte, and how gaps are reported."""
 
 import hashlib
 import json
@@ -61,7 +61,7 @@ def rows(folder: Path, split: str = "train") -> list[dict]:
     return [row for path in sorted((folder / "data").glob(f"{split}-*")) for row in pq.read_table(path).to_pylist()]
 
 
-def test_a_picture_is_a_row_with_all_its_captions_person_and_its_file_as_it_is(packed: dict[str, Path], sources: dict[str, Path]) -> None:
+def test_an_image_is_a_row_with_all_its_captions_person_and_its_file_as_it_is(packed: dict[str, Path], sources: dict[str, Path]) -> None:
     first, second, third = rows(packed["cuhk-pedes"])
     assert first["caption"] == "A man in red." and [caption["text"] for caption in second["captions"]] == [
         *("A man with a bag.", "Red coat, black bag.", "Someone in red.")
@@ -87,28 +87,28 @@ def test_data_sets_without_captions_have_null_captions_and_all_attributes(packed
             assert tuple(row["attributes"]) == load_space(space).names
     assert [list(row["attributes"].values()) for row in rows(packed["pa100k"])] == [layouts.pa100k_values(at) for at in range(5)]
     assert [row["age"] for row in rows(packed["market1501"])] == [1, 1, 2]
-    (nobody,) = rows(packed["market1501"], "distractors")
-    assert nobody["person"] is None and nobody["attributes"] is None and nobody["age"] is None
+    (distractor,) = rows(packed["market1501"], "distractors")
+    assert distractor["person"] is None and distractor["attributes"] is None and distractor["age"] is None
 
 
 def test_mals_is_packed_with_its_labels_unknown_ones_null(packed: dict[str, Path]) -> None:
-    found = rows(packed["mals-json"])
-    assert [row["id"] for row in found] == [f"c_g_a_{number}_{at}" for number in (2, 10) for at in range(4)]
-    values = [[-1 if value is None else value for value in row["attributes"].values()] for row in found]
-    assert values == [attribute_values(at) for at in range(4)] * 2 and found[0]["synthetic"] is True
+    mals_rows = rows(packed["mals-json"])
+    assert [row["id"] for row in mals_rows] == [f"c_g_a_{number}_{at}" for number in (2, 10) for at in range(4)]
+    values = [[-1 if value is None else value for value in row["attributes"].values()] for row in mals_rows]
+    assert values == [attribute_values(at) for at in range(4)] * 2 and mals_rows[0]["synthetic"] is True
 
 
-def test_load_dataset_gives_pictures_and_classes(packed: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_dataset_gives_images_and_classes(packed: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import datasets
 
-    found = datasets.load_dataset(str(packed["market1501"]), cache_dir=str(tmp_path))
-    assert {split: len(part) for split, part in found.items()} == {"train": 3, "query": 2, "test": 2, "distractors": 1}
-    features, row = found["train"].features, found["train"][0]
+    market = datasets.load_dataset(str(packed["market1501"]), cache_dir=str(tmp_path))
+    assert {split: len(part) for split, part in market.items()} == {"train": 3, "query": 2, "test": 2, "distractors": 1}
+    features, row = market["train"].features, market["train"][0]
     assert isinstance(row["image"], Image.Image) and row["image"].size == (16, 32)
     assert features["attributes"]["hat"].int2str(row["attributes"]["hat"]) == "no" and features["age"].int2str(row["age"]) == "teenager"
-    found = datasets.load_dataset(str(packed["cuhk-pedes"]), cache_dir=str(tmp_path))
-    assert found["test"][0]["captions"][1]["text"] == "Her bag is blue." and found["test"].num_rows == 1
+    cuhk = datasets.load_dataset(str(packed["cuhk-pedes"]), cache_dir=str(tmp_path))
+    assert cuhk["test"][0]["captions"][1]["text"] == "Her bag is blue." and cuhk["test"].num_rows == 1
 
 
 def test_pairs_reads_captions_and_persons_of_what_was_packed(packed: dict[str, Path]) -> None:
@@ -126,11 +126,11 @@ def test_pairs_reads_attributes_where_there_are_no_captions(name: str, packed: d
     with pytest.raises(UserError, match="has no captions"):
         ImageTextPairs.open([packed[name]], classes=classes)
     pairs = ImageTextPairs.open([packed[name]], classes=classes, captions=False)
-    wanted = [[-1 if value is None else value for value in row["attributes"].values()] for row in rows(packed[name])]
-    assert pairs.labels is not None and pairs.labels.tolist() == wanted and pairs.caption(0) == "" and pairs.image_bytes(1)
+    expected = [[-1 if value is None else value for value in row["attributes"].values()] for row in rows(packed[name])]
+    assert pairs.labels is not None and pairs.labels.tolist() == expected and pairs.caption(0) == "" and pairs.image_bytes(1)
 
 
-def test_the_table_tells_what_was_found_beside_what_is_expected(sources: dict[str, Path], tmp_path: Path) -> None:
+def test_the_counts_stand_beside_the_expected_ones(sources: dict[str, Path], tmp_path: Path) -> None:
     report = import_benchmark("cuhk-pedes", sources["cuhk-pedes"], str(tmp_path / "out"))
     assert report.contents.splits["train"] == SplitContents(
         images=Count(3, 34_054),
@@ -157,14 +157,14 @@ def test_the_expected_sizes_are_the_known_ones() -> None:
 
 @pytest.mark.parametrize("name", list(MADE))
 def test_the_card_names_source_terms_and_columns_and_the_sums_hold(name: str, packed: dict[str, Path]) -> None:
-    found, info = files(packed[name]), READERS[name][0]
-    card = found["README.md"].decode()
+    packed_files, info = files(packed[name]), READERS[name][0]
+    card = packed_files["README.md"].decode()
     assert "license: other\nlicense_name: research-only\n" in card and info.terms in card and info.citation in card and info.url in card
     assert ("people in it are real" in card) is not info.synthetic
     assert ("There are no captions" in card) is (info.caption_source is None) and ("## Attributes" in card) is (info.space is not None)
-    listed = dict(reversed(line.split("  ")) for line in found["SHA256SUMS"].decode().splitlines())
-    wanted = {path: data for path, data in found.items() if path != "SHA256SUMS" and not path.startswith(".receipts/")}
-    assert listed == {path: hashlib.sha256(data).hexdigest() for path, data in wanted.items()}
+    listed = dict(reversed(line.split("  ")) for line in packed_files["SHA256SUMS"].decode().splitlines())
+    listed_files = {path: data for path, data in packed_files.items() if path != "SHA256SUMS" and not path.startswith(".receipts/")}
+    assert listed == {path: hashlib.sha256(data).hexdigest() for path, data in listed_files.items()}
 
 
 def test_an_import_repeats_byte_for_byte_wherever_the_data_set_lies(packed: dict[str, Path], tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_rows_are_cut_into_files_and_row_groups(sources: dict[str, Path], tmp_pa
     assert [row["person"] for row in rows(tmp_path / "out")] == [0, 0, 1, 1]
 
 
-def test_missing_and_unreadable_pictures_are_left_out_counted_and_named(tmp_path: Path) -> None:
+def test_missing_and_unreadable_images_are_left_out_counted_and_named(tmp_path: Path) -> None:
     source = layouts.rstp(tmp_path / "rstp")
     (source / "imgs" / "0000_c14_0000.jpg").unlink()
     torn = source / "imgs" / "0001_c3_0001.jpg"
@@ -201,7 +201,7 @@ def test_missing_and_unreadable_pictures_are_left_out_counted_and_named(tmp_path
     assert "| split | images | identities | captions | missing | unreadable |" in card and len(ImageTextPairs.open([tmp_path / "out"])) == 2
 
 
-def test_only_the_first_twenty_missing_pictures_are_named(tmp_path: Path) -> None:
+def test_only_the_first_twenty_missing_images_are_named(tmp_path: Path) -> None:
     source = layouts.mals(tmp_path / "mals", 40)
     for at in range(30):
         (source / "images" / "MALS" / "gene_crop" / "c_g_a_10" / f"{at}.jpg").unlink()
@@ -211,16 +211,16 @@ def test_only_the_first_twenty_missing_pictures_are_named(tmp_path: Path) -> Non
     ]
 
 
-def test_a_picture_without_a_caption_is_left_out_where_there_should_be_one(tmp_path: Path) -> None:
+def test_an_image_without_a_caption_is_left_out_where_there_should_be_one(tmp_path: Path) -> None:
     source = layouts.cuhk(tmp_path / "cuhk")
-    found = json.loads((source / "reid_raw.json").read_text())
-    found[0]["captions"] = ["", " "]
-    layouts.written(source / "reid_raw.json", found)
+    entries = json.loads((source / "reid_raw.json").read_text())
+    entries[0]["captions"] = ["", " "]
+    layouts.written(source / "reid_raw.json", entries)
     report = import_benchmark("cuhk-pedes", source, str(tmp_path / "out"))
     assert report.contents.splits["train"].without_caption == 1 and report.contents.splits["train"].images.count == 2
 
 
-def test_a_split_without_any_picture_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+def test_a_split_without_any_image_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     source = layouts.rstp(tmp_path / "rstp")
     for path in (source / "imgs").glob("3901_*"):
         path.unlink()
@@ -229,16 +229,16 @@ def test_a_split_without_any_picture_is_refused_and_nothing_is_written(tmp_path:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_split_of_which_no_picture_can_be_read_is_refused(tmp_path: Path) -> None:
+def test_a_split_of_which_no_image_can_be_read_is_refused(tmp_path: Path) -> None:
     source = layouts.rstp(tmp_path / "rstp")
     for path in (source / "imgs").glob("3701_*"):
-        path.write_bytes(b"not a picture")
+        path.write_bytes(b"not an image")
     with pytest.raises(UserError, match="none of the 2 images of the split val of RSTPReid can be read"):
         import_benchmark("rstpreid", source, str(tmp_path / "out"))
     assert not (tmp_path / "out" / "SHA256SUMS").exists()
 
 
-def test_a_list_that_is_missing_is_told_as_a_split_of_nothing(tmp_path: Path) -> None:
+def test_a_list_that_is_missing_is_reported_as_an_empty_split(tmp_path: Path) -> None:
     source = layouts.cuhk_lists(tmp_path / "aptm")
     (source / "data" / "finetune" / "cuhk_val.json").unlink()
     report = import_benchmark("cuhk-pedes", source, str(tmp_path / "out"))
@@ -246,7 +246,7 @@ def test_a_list_that_is_missing_is_told_as_a_split_of_nothing(tmp_path: Path) ->
     assert "val: 0 images, where 3,078 are expected" in report.contents.warnings
 
 
-def test_pictures_that_came_later_are_packed_by_the_same_command(tmp_path: Path) -> None:
+def test_images_that_came_later_are_packed_by_the_same_command(tmp_path: Path) -> None:
     source, whole = layouts.rstp(tmp_path / "rstp"), layouts.rstp(tmp_path / "whole")
     late = sorted((source / "imgs").glob("000?_*"))[:3]
     kept = [path.read_bytes() for path in late]
@@ -349,21 +349,21 @@ def test_what_mals_exports_comes_back(tmp_path: Path) -> None:
     export(run, str(tmp_path / "json"), "mals-json")
     import_benchmark("mals-json", tmp_path / "json", str(tmp_path / "out"))
     for split in ("train", "test"):
-        wanted, found = rows(tmp_path / "run" / "dataset", split), rows(tmp_path / "out", split)
-        assert len(found) > 0
+        expected, imported = rows(tmp_path / "run" / "dataset", split), rows(tmp_path / "out", split)
+        assert len(imported) > 0
         for name in ("id", "caption", "attributes", "width", "height", "image_sha256"):
-            assert [row[name] for row in found] == [row[name] for row in wanted]
+            assert [row[name] for row in imported] == [row[name] for row in expected]
 
 
 def test_the_command_prints_the_table_and_refuses_with_exit_code_two(mals: Mals, tmp_path: Path) -> None:
     source = layouts.rstp(tmp_path / "rstp")
-    found = mals("import", "rstpreid", source, "--to", "out", "--json")
-    assert found.returncode == 0, found.stderr
-    told = json.loads(found.stdout)
-    assert told["splits"]["test"]["captions"] == {"count": 4, "expected": 2_000} and told["packed"] == 8
-    found = mals("import", "rstpreid", source, "--to", "out")
-    lines = [line.split() for line in found.stdout.splitlines()]
-    assert found.returncode == 0 and lines[0] == ["split", "images", "identities", "captions"]
+    command = mals("import", "rstpreid", source, "--to", "out", "--json")
+    assert command.returncode == 0, command.stderr
+    report = json.loads(command.stdout)
+    assert report["splits"]["test"]["captions"] == {"count": 4, "expected": 2_000} and report["packed"] == 8
+    command = mals("import", "rstpreid", source, "--to", "out")
+    lines = [line.split() for line in command.stdout.splitlines()]
+    assert command.returncode == 0 and lines[0] == ["split", "images", "identities", "captions"]
     assert lines[1] == ["train", "4", "of", "18,505", "2", "of", "3,701", "8", "of", "37,010"]
     for words in (("cuhk-pedes", source), ("coco", source), ("rstpreid", tmp_path / "nowhere")):
         refused = mals("import", *words, "--to", "other")

@@ -1,4 +1,4 @@
-"""Each public benchmark is read from its authors' layout: what is in it, and what is said of a folder that does not hold it."""
+"""Each public benchmark is read from its authors' layout: what is in it, and the errors for a folder that does not hold it."""
 
 import json
 from pathlib import Path
@@ -17,23 +17,23 @@ MARKET = load_space("market1501")
 
 
 def rows(name: str, folder: Path) -> dict[str, list[BenchmarkRow]]:
-    return {split: list(found) for split, found in open_benchmark(name, folder).splits.items()}
+    return {split: list(rows_of_split) for split, rows_of_split in open_benchmark(name, folder).splits.items()}
 
 
-def told(row: BenchmarkRow) -> dict[str, str]:
+def label_names(row: BenchmarkRow) -> dict[str, str]:
     """The values of a row's attributes in market1501."""
     assert row.labels is not None
     return {name: MARKET.classes[name][value] for name, value in zip(MARKET.names, row.labels, strict=True)}
 
 
 def test_cuhk_pedes_has_its_splits_several_captions_and_persons(tmp_path: Path) -> None:
-    found = rows("cuhk-pedes", layouts.cuhk(tmp_path))
-    assert {split: len(part) for split, part in found.items()} == {"train": 3, "val": 1, "test": 1}
-    assert [row.image for row in found["train"]] == ["CUHK01/0363004.jpg", "cam_a/000_45.jpg", "train_query/p2_s3.jpg"]
-    assert [len(row.captions) for row in found["train"]] == [2, 3, 1]  # a blank caption says nothing
-    assert [row.identity for row in found["train"]] == [1, 1, 2] and found["test"][0].identity == 12004
-    assert all((tmp_path / "imgs" / row.image).is_file() for part in found.values() for row in part)
-    assert {row.camera for part in found.values() for row in part} == {None}
+    splits = rows("cuhk-pedes", layouts.cuhk(tmp_path))
+    assert {split: len(part) for split, part in splits.items()} == {"train": 3, "val": 1, "test": 1}
+    assert [row.image for row in splits["train"]] == ["CUHK01/0363004.jpg", "cam_a/000_45.jpg", "train_query/p2_s3.jpg"]
+    assert [len(row.captions) for row in splits["train"]] == [2, 3, 1]  # a blank caption says nothing
+    assert [row.identity for row in splits["train"]] == [1, 1, 2] and splits["test"][0].identity == 12004
+    assert all((tmp_path / "imgs" / row.image).is_file() for part in splits.values() for row in part)
+    assert {row.camera for part in splits.values() for row in part} == {None}
 
 
 def test_cuhk_pedes_in_aptms_lists_is_the_same_data_set(tmp_path: Path) -> None:
@@ -51,22 +51,22 @@ def test_a_data_set_is_found_in_the_folder_above_too(tmp_path: Path) -> None:
 
 
 def test_icfg_pedes_has_one_caption_each_and_cameras_in_its_names(tmp_path: Path) -> None:
-    found = rows("icfg-pedes", layouts.icfg(tmp_path))
-    assert {split: len(part) for split, part in found.items()} == {"train": 3, "test": 1}
-    assert all(len(row.captions) == 1 for part in found.values() for row in part)
-    assert [row.camera for row in found["train"]] == [1, 5, 1] and found["test"][0].camera == 14
-    first, _, again = found["train"]
+    splits = rows("icfg-pedes", layouts.icfg(tmp_path))
+    assert {split: len(part) for split, part in splits.items()} == {"train": 3, "test": 1}
+    assert all(len(row.captions) == 1 for part in splits.values() for row in part)
+    assert [row.camera for row in splits["train"]] == [1, 5, 1] and splits["test"][0].camera == 14
+    first, _, again = splits["train"]
     assert first.image == again.image and again.id == f"{first.id}#2" and first.captions != again.captions
     (tmp_path / "ICFG-PEDES.json").rename(tmp_path / "ICFG_PEDES.json")  # as its authors' page calls it
-    assert rows("icfg-pedes", tmp_path) == found
+    assert rows("icfg-pedes", tmp_path) == splits
 
 
-def test_rstpreid_has_pictures_under_imgs_and_cameras_in_their_names(tmp_path: Path) -> None:
-    found = open_benchmark("rstpreid", layouts.rstp(tmp_path))
-    assert found.image_folder == tmp_path / "imgs"
-    first = next(iter(found.splits["train"]))
+def test_rstpreid_has_images_under_imgs_and_cameras_in_their_names(tmp_path: Path) -> None:
+    benchmark = open_benchmark("rstpreid", layouts.rstp(tmp_path))
+    assert benchmark.image_folder == tmp_path / "imgs"
+    first = next(iter(benchmark.splits["train"]))
     assert (first.image, first.identity, first.camera, first.captions) == ("0000_c14_0000.jpg", 0, 14, ("One of 0.", "Two of 0."))
-    assert {split: [row.identity for row in part] for split, part in found.splits.items()} == {
+    assert {split: [row.identity for row in part] for split, part in benchmark.splits.items()} == {
         "train": [0, 0, 1, 1],
         "val": [3701] * 2,
         "test": [3901] * 2,
@@ -75,18 +75,18 @@ def test_rstpreid_has_pictures_under_imgs_and_cameras_in_their_names(tmp_path: P
 
 @pytest.mark.parametrize("inner", ["data", "release_data", "data/release_data/release_data", "."])
 def test_pa100k_has_26_attributes_by_name_in_the_order_of_the_space(inner: str, tmp_path: Path) -> None:
-    found = rows("pa100k", layouts.pa100k(tmp_path, inner=inner))
-    assert {split: len(part) for split, part in found.items()} == layouts.PA100K_SIZES
-    every = [row for part in found.values() for row in part]
-    assert [list(row.labels or ()) for row in every] == [layouts.pa100k_values(at) for at in range(10)]
-    assert every[-1].image == "000010.jpg" and every[0].captions == () and every[0].identity is None
+    splits = rows("pa100k", layouts.pa100k(tmp_path, inner=inner))
+    assert {split: len(part) for split, part in splits.items()} == layouts.PA100K_SIZES
+    all_rows = [row for part in splits.values() for row in part]
+    assert [list(row.labels or ()) for row in all_rows] == [layouts.pa100k_values(at) for at in range(10)]
+    assert all_rows[-1].image == "000010.jpg" and all_rows[0].captions == () and all_rows[0].identity is None
 
 
 def test_pa100k_with_its_columns_in_another_order_is_the_same(tmp_path: Path) -> None:
     assert rows("pa100k", layouts.pa100k(tmp_path / "a")) == rows("pa100k", layouts.pa100k(tmp_path / "b", layouts.PA100K[::-1]))
 
 
-def test_pa100k_with_one_picture_a_split_is_read(tmp_path: Path) -> None:
+def test_pa100k_with_one_image_in_each_split_is_read(tmp_path: Path) -> None:
     assert {split: len(part) for split, part in rows("pa100k", layouts.pa100k(tmp_path, single=True)).items()} == dict.fromkeys(
         layouts.PA100K_SIZES, 1
     )
@@ -97,59 +97,59 @@ def test_pa100k_in_aptms_lists_is_the_same_data_set(tmp_path: Path) -> None:
 
 
 def test_market1501_turns_labels_that_count_from_one_into_the_space(tmp_path: Path) -> None:
-    found = rows("market1501", layouts.market(tmp_path))
-    woman, again, man = found["train"]
-    said = told(woman)
-    assert (said["gender"], said["age"], said["hair_length"], said["lower_type"]) == ("woman", "child", "long", "skirt")
-    assert (said["sleeve_length"], said["lower_length"], said["hat"], said["backpack"]) == ("long", "long", "no", "no")
-    assert said["upper_red"] == said["lower_pink"] == "yes" and said["upper_black"] == said["lower_brown"] == "no"
+    splits = rows("market1501", layouts.market(tmp_path))
+    woman, again, man = splits["train"]
+    labels = label_names(woman)
+    assert (labels["gender"], labels["age"], labels["hair_length"], labels["lower_type"]) == ("woman", "child", "long", "skirt")
+    assert (labels["sleeve_length"], labels["lower_length"], labels["hat"], labels["backpack"]) == ("long", "long", "no", "no")
+    assert labels["upper_red"] == labels["lower_pink"] == "yes" and labels["upper_black"] == labels["lower_brown"] == "no"
     assert woman.labels == again.labels and (woman.identity, woman.camera, again.camera) == (2, 1, 3)
-    said = told(man)
-    assert (said["gender"], said["age"], said["sleeve_length"], said["lower_length"]) == ("man", "adult", "short", "short")
-    assert said["hat"] == said["backpack"] == said["upper_black"] == said["lower_brown"] == "yes" and said["bag"] == "no"
-    assert [row.extras for row in found["train"]] == [(1,), (1,), (2,)]  # teenager, teenager, adult
+    labels = label_names(man)
+    assert (labels["gender"], labels["age"], labels["sleeve_length"], labels["lower_length"]) == ("man", "adult", "short", "short")
+    assert labels["hat"] == labels["backpack"] == labels["upper_black"] == labels["lower_brown"] == "yes" and labels["bag"] == "no"
+    assert [row.extras for row in splits["train"]] == [(1,), (1,), (2,)]  # teenager, teenager, adult
 
 
 def test_market1501_reads_train_and_test_by_the_names_of_their_fields(tmp_path: Path) -> None:
     layouts.market(tmp_path)
     fields = loadmat(tmp_path / "market_attribute.mat")["market_attribute"][0, 0]
     assert fields["train"].dtype.names[1:] != fields["test"].dtype.names[1:]  # their orders differ, as in the real file
-    found = rows("market1501", tmp_path)
+    splits = rows("market1501", tmp_path)
     for split in ("test", "query"):
-        child, adult = found[split]
+        child, adult = splits[split]
         assert (child.identity, adult.identity) == (1, 3) and (child.extras, adult.extras) == ((0,), (3,))
-        first, second = told(child), told(adult)
+        first, second = label_names(child), label_names(adult)
         assert first["age"] == "child" and first["bag"] == first["upper_green"] == first["lower_gray"] == "yes" == second["handbag"]
         assert second["age"] == "adult" and second["upper_yellow"] == second["lower_green"] == "yes" and second["bag"] == "no"
         assert [name for name in MARKET.names[10:] if first[name] == "yes"] == ["upper_green", "lower_gray"]
 
 
 def test_market1501_keeps_distractors_apart_and_leaves_junk_out(tmp_path: Path) -> None:
-    found = open_benchmark("market1501", layouts.market(tmp_path))
-    assert {split: len(list(part)) for split, part in found.splits.items()} == {"train": 3, "query": 2, "test": 2, "distractors": 1}
-    (nobody,) = found.splits["distractors"]
-    assert (nobody.identity, nobody.labels, nobody.camera) == (None, None, 6)
-    assert found.notes == ["images left out as neither good nor bad (-1): 1"]
+    benchmark = open_benchmark("market1501", layouts.market(tmp_path))
+    assert {split: len(list(part)) for split, part in benchmark.splits.items()} == {"train": 3, "query": 2, "test": 2, "distractors": 1}
+    (distractor,) = benchmark.splits["distractors"]
+    assert (distractor.identity, distractor.labels, distractor.camera) == (None, None, 6)
+    assert benchmark.notes == ["images left out as neither good nor bad (-1): 1"]
 
 
 def test_market1501_says_which_labels_it_does_not_know(tmp_path: Path) -> None:
-    made = layouts.market_attributes()
+    attributes = layouts.market_attributes()
     layouts.market(tmp_path)
-    made["train"]["hat"][0, 0] = 3
-    made["train"]["image_index"][0, 1] = "0008"
-    savemat(tmp_path / "market_attribute.mat", {"market_attribute": made})
-    found = open_benchmark("market1501", tmp_path)
-    rows = list(found.splits["train"])
+    attributes["train"]["hat"][0, 0] = 3
+    attributes["train"]["image_index"][0, 1] = "0008"
+    savemat(tmp_path / "market_attribute.mat", {"market_attribute": attributes})
+    benchmark = open_benchmark("market1501", tmp_path)
+    rows = list(benchmark.splits["train"])
     assert rows[0].labels is not None and rows[0].labels[MARKET.names.index("hat")] == -1 and rows[2].labels is None
-    assert "images of identities that market_attribute.mat does not name, their attributes unknown: 1" in found.notes
-    assert "values in market_attribute.mat that its authors do not describe, taken as unknown: 1" in found.notes
+    assert "images of identities that market_attribute.mat does not name, their attributes unknown: 1" in benchmark.notes
+    assert "values in market_attribute.mat that its authors do not describe, taken as unknown: 1" in benchmark.notes
 
 
 def test_mals_is_read_list_after_list_as_often_as_it_is_gone_through(tmp_path: Path) -> None:
-    found = open_benchmark("mals-json", layouts.mals(tmp_path)).splits["train"]
-    ids = [row.id for row in found]
-    assert ids == [f"c_g_a_{number}_{at}" for number in (2, 10) for at in range(4)] == [row.id for row in found]
-    row = next(iter(found))
+    mals_rows = open_benchmark("mals-json", layouts.mals(tmp_path)).splits["train"]
+    ids = [row.id for row in mals_rows]
+    assert ids == [f"c_g_a_{number}_{at}" for number in (2, 10) for at in range(4)] == [row.id for row in mals_rows]
+    row = next(iter(mals_rows))
     assert row.captions == ("a person number 0 of 2",) and row.labels is not None and len(row.labels) == 27 and row.identity is None
 
 
@@ -173,10 +173,10 @@ def test_a_folder_that_holds_something_else_is_refused_with_what_was_looked_for_
         open_benchmark("coco", tmp_path)
 
 
-def test_a_folder_without_its_pictures_is_refused_with_where_they_were_looked_for(tmp_path: Path) -> None:
+def test_a_folder_without_its_images_is_refused_with_where_they_were_looked_for(tmp_path: Path) -> None:
     layouts.cuhk(tmp_path)
-    (tmp_path / "imgs").rename(tmp_path / "pictures")
-    with pytest.raises(UserError, match=r"none of 5 images that reid_raw.json names .* looked for CUHK01/0363004.jpg in .*saw pictures/"):
+    (tmp_path / "imgs").rename(tmp_path / "photos")
+    with pytest.raises(UserError, match=r"none of 5 images that reid_raw.json names .* looked for CUHK01/0363004.jpg in .*saw photos/"):
         open_benchmark("cuhk-pedes", tmp_path)
 
 
@@ -197,23 +197,23 @@ def entries(folder: Path, file: str) -> list[dict]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda found: found[0].pop("split"), "object 1 has no split, only captions, file_path"),
-        (lambda found: found[0].update(split="dev"), "object 1 is of the split 'dev', not train, val, test"),
-        (lambda found: found[1].pop("id"), "object 2 has no id"),
-        (lambda found: found[1].update(id="x7"), "object 2 has 'x7' as its identity, not a whole number"),
-        (lambda found: found[2].pop("captions"), "object 3 has no captions, only split"),
-        (lambda found: found[2].update(file_path="../../etc/passwd"), "no path in the image folder"),
-        (lambda found: found[2].update(file_path="/etc/passwd"), "no path in the image folder"),
-        (lambda found: found[2].pop("file_path"), "object 3 names the image None"),
-        (lambda found: found.pop(3), "lists no image of the split val"),
-        (lambda found: found.clear(), "is empty: it lists no image"),
-        (lambda found: found.append("x"), "holds something else than a list of objects"),
+        (lambda objects: objects[0].pop("split"), "object 1 has no split, only captions, file_path"),
+        (lambda objects: objects[0].update(split="dev"), "object 1 is of the split 'dev', not train, val, test"),
+        (lambda objects: objects[1].pop("id"), "object 2 has no id"),
+        (lambda objects: objects[1].update(id="x7"), "object 2 has 'x7' as its identity, not a whole number"),
+        (lambda objects: objects[2].pop("captions"), "object 3 has no captions, only split"),
+        (lambda objects: objects[2].update(file_path="../../etc/passwd"), "no path in the image folder"),
+        (lambda objects: objects[2].update(file_path="/etc/passwd"), "no path in the image folder"),
+        (lambda objects: objects[2].pop("file_path"), "object 3 names the image None"),
+        (lambda objects: objects.pop(3), "lists no image of the split val"),
+        (lambda objects: objects.clear(), "is empty: it lists no image"),
+        (lambda objects: objects.append("x"), "holds something else than a list of objects"),
     ],
 )
 def test_a_list_that_is_not_as_released_is_refused_with_its_place(change, words: str, tmp_path: Path) -> None:
-    found = entries(layouts.cuhk(tmp_path), "reid_raw.json")
-    change(found)
-    layouts.written(tmp_path / "reid_raw.json", found)
+    objects = entries(layouts.cuhk(tmp_path), "reid_raw.json")
+    change(objects)
+    layouts.written(tmp_path / "reid_raw.json", objects)
     with pytest.raises(UserError, match=words) as refused:
         open_benchmark("cuhk-pedes", tmp_path)
     assert "\n" not in str(refused.value)
@@ -238,18 +238,18 @@ def test_annotations_that_were_downloaded_in_part_are_refused(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda made: made.pop("val_label"), "annotation.mat has no val_label, only attributes"),
-        (lambda made: made.update(train_label=np.zeros((5, 25))), "train_label is 5 x 25, where 5 x 26 is expected"),
-        (lambda made: made.update(train_label=np.full((5, 26), 2)), "train_label holds other values than 0 and 1"),
-        (lambda made: made.update(attributes=layouts._cells([*layouts.PA100K[1:], "Tie"])), r"not the 26 of PA-100K \(Tie\)"),
-        (lambda made: made.update(test_images_name=np.empty((0, 1), object)), "lists no image of the split test"),
+        (lambda variables: variables.pop("val_label"), "annotation.mat has no val_label, only attributes"),
+        (lambda variables: variables.update(train_label=np.zeros((5, 25))), "train_label is 5 x 25, where 5 x 26 is expected"),
+        (lambda variables: variables.update(train_label=np.full((5, 26), 2)), "train_label holds other values than 0 and 1"),
+        (lambda variables: variables.update(attributes=layouts._cells([*layouts.PA100K[1:], "Tie"])), r"not the 26 of PA-100K \(Tie\)"),
+        (lambda variables: variables.update(test_images_name=np.empty((0, 1), object)), "lists no image of the split test"),
     ],
 )
 def test_an_annotation_of_pa100k_that_is_not_as_released_is_refused(change, words: str, tmp_path: Path) -> None:
     file = layouts.pa100k(tmp_path) / "annotation" / "annotation.mat"
-    made = {name: value for name, value in loadmat(file).items() if not name.startswith("__")}
-    change(made)
-    savemat(file, made)
+    variables = {name: value for name, value in loadmat(file).items() if not name.startswith("__")}
+    change(variables)
+    savemat(file, variables)
     with pytest.raises(UserError, match=words):
         open_benchmark("pa100k", tmp_path)
 
@@ -259,21 +259,21 @@ def test_labels_that_are_no_labels_are_refused(tmp_path: Path) -> None:
         ("mals-json", layouts.mals, "gene_attrs/g_c_g_a_10_attrs.json", "object 2 has a label that is not 27 numbers"),
         ("pa100k", layouts.pa100k_lists, "PA100K_val.json", "object 2 has a label that is not 26 numbers, each one of 0, 1"),
     ):
-        found = entries(make(tmp_path / name), file)
-        found[1]["label"][0] = 2
-        layouts.written(tmp_path / name / file, found)
+        objects = entries(make(tmp_path / name), file)
+        objects[1]["label"][0] = 2
+        layouts.written(tmp_path / name / file, objects)
         with pytest.raises(UserError, match=words):
             [row for part in open_benchmark(name, tmp_path / name).splits.values() for row in part]
 
 
 def test_the_attribute_file_must_have_both_structs_and_all_fields(tmp_path: Path) -> None:
     layouts.market(tmp_path)
-    made = layouts.market_attributes()
-    del made["test"]["upgray"]
-    savemat(tmp_path / "market_attribute.mat", {"market_attribute": made})
+    attributes = layouts.market_attributes()
+    del attributes["test"]["upgray"]
+    savemat(tmp_path / "market_attribute.mat", {"market_attribute": attributes})
     with pytest.raises(UserError, match=r"market_attribute.test has no upgray, only age"):
         open_benchmark("market1501", tmp_path)
-    savemat(tmp_path / "market_attribute.mat", {"market_attribute": {"train": made["train"]}})
+    savemat(tmp_path / "market_attribute.mat", {"market_attribute": {"train": attributes["train"]}})
     with pytest.raises(UserError, match="market_attribute has no test, only train"):
         open_benchmark("market1501", tmp_path)
     savemat(tmp_path / "market_attribute.mat", {"other": 1})
