@@ -16,18 +16,20 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mals.attributes import load_space
+    from mals.attributes import Space, load_space
     from mals.dataset.pack import pack
     from mals.errors import UserError
     from mals.grid.run import Run, run_stages
-    from mals.labeller.labeller import Labeller
+    from mals.labeller.labeller import Labeller, Labels
     from mals.planning.create import create as plan
     from mals.scorer import Scorer, load_scorer
 
 _EXPORTS = {  # name -> where it is defined
     "Labeller": "mals.labeller.labeller:Labeller",
+    "Labels": "mals.labeller.labeller:Labels",
     "Run": "mals.grid.run:Run",
     "Scorer": "mals.scorer:Scorer",
+    "Space": "mals.attributes:Space",
     "UserError": "mals.errors:UserError",
     "load_scorer": "mals.scorer:load_scorer",
     "load_space": "mals.attributes:load_space",
@@ -36,7 +38,20 @@ _EXPORTS = {  # name -> where it is defined
     "run_stages": "mals.grid.run:run_stages",
 }
 
-__all__ = ["Labeller", "Run", "Scorer", "UserError", "__version__", "load_scorer", "load_space", "pack", "plan", "run_stages"]
+__all__ = [
+    "Labeller",
+    "Labels",
+    "Run",
+    "Scorer",
+    "Space",
+    "UserError",
+    "__version__",
+    "load_scorer",
+    "load_space",
+    "pack",
+    "plan",
+    "run_stages",
+]
 
 
 def __getattr__(name: str) -> object:

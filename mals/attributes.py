@@ -62,7 +62,7 @@ class Space:
     label vectors. In market1501 the value 0 of a yes-or-no attribute is "yes"; in pa100k it is "no".
 
     Examples:
-        >>> from mals.attributes import load_space
+        >>> from mals import load_space
         >>> space = load_space("market1501")
         >>> len(space.names), space.names[0], space.values[0]
         (27, 'gender', ('woman', 'man'))
@@ -101,7 +101,7 @@ def load_space(name_or_path: str | Path) -> Space:
         UserError: there is no such space or file, or the file has a mistake; the message names the file, the line and the reason.
 
     Examples:
-        >>> from mals.attributes import load_space
+        >>> from mals import load_space
         >>> load_space("pa100k").classes["glasses"]
         ('no', 'yes')
     """

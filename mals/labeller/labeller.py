@@ -26,8 +26,8 @@ Spans = list[list[tuple[int, int]]]  # for each attribute the places (start, end
 class Labeller:
     """Labels captions in one attribute space.
 
-    Building one takes some milliseconds; `label` does about 20,000 captions a second on one CPU core and needs no model. The same captions
-    always get the same labels.
+    Building one takes some milliseconds; `label` does 10,000 to 20,000 captions a second on one CPU core and needs no model. The same
+    captions always get the same labels.
 
     Args:
         space: "market1501", "pa100k", or the path of a YAML file, as for `load_space`.
@@ -36,7 +36,7 @@ class Labeller:
         UserError: there is no such space, or its file has a mistake.
 
     Examples:
-        >>> from mals.labeller.labeller import Labeller
+        >>> from mals import Labeller
         >>> labeller = Labeller("market1501")
         >>> labels = labeller.label(["a woman in a red coat", "a man without a hat"])
         >>> labels.values.shape
@@ -83,7 +83,7 @@ class Labels:
     """The labels of N captions in a space with A attributes.
 
     Examples:
-        >>> from mals.labeller.labeller import Labeller
+        >>> from mals import Labeller
         >>> caption = "a man in a red shirt"
         >>> labels = Labeller().label([caption])
         >>> red = labels.labeller.space.names.index("upper_red")
