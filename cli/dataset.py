@@ -60,9 +60,10 @@ def models(
 ) -> None:
     """The models that the run needs: revision, licence, size, where they are."""
     from mals import models as run_models
-    from mals.planning.create import settings_of
+    from mals.grid.run import load_settings
+    from mals.grid.store import Store
 
-    config = settings_of(run)
+    _, config = load_settings(Store(run))
     if download:
         run_models.download(config)
     listing = run_models.list_models(config)

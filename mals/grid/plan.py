@@ -35,7 +35,7 @@ class CaptionsFile:
 class PlanRequest:
     """What a plan was made from; an equal request needs no new plan."""
 
-    source: CaptionsFile | None
+    captions_file: CaptionsFile | None
     count: int | None  # rows, where --count was given
     images: str | None  # the folder of --images, an absolute path
     grammar: dict[str, str]  # file that plan.attributes names -> its sha256
@@ -67,8 +67,8 @@ class PlanReceipt:
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> "PlanReceipt":
         """Raises TypeError or KeyError for what is not the receipt of a plan."""
-        source = tree["request"]["source"]
-        request = PlanRequest(**tree["request"] | {"source": CaptionsFile(**source) if source else None})
+        file = tree["request"]["captions_file"]
+        request = PlanRequest(**tree["request"] | {"captions_file": CaptionsFile(**file) if file else None})
         return cls(**tree | {"files": [PlanFile(**file) for file in tree["files"]], "request": request})
 
 

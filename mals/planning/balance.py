@@ -27,19 +27,23 @@ REQUESTED_TYPE = pa.list_(pa.int8())
 
 @dataclass(frozen=True)
 class Factor:
-    """What is drawn as one: `vectors` [values, attributes] int8 holds, for each value, the values of the attributes `at`, -1 for any."""
+    """An attribute, or a color group, whose value is drawn together.
+
+    `label_vectors` [values, attributes] int8 holds, for each value of the factor, the values of its `attributes`, -1 for none requested.
+    """
 
     name: str
     values: tuple[str, ...]  # "unknown" is the last
-    at: tuple[int, ...]
-    vectors: np.ndarray
+    attributes: tuple[int, ...]  # their indices in the attribute space
+    label_vectors: np.ndarray
 
     def value(self, text: str, where: str) -> int:
         """The index of a value by its name, or by 0, 1 or -1 if the factor is one attribute; UserError with the nearest name."""
-        text = {"True": "yes", "False": "no"}.get(text, text)  # YAML's yes and no, and pandas' booleans
+        # YAML reads an unquoted yes or no of the settings as a boolean, and pandas a column of them
+        text = {"True": "yes", "False": "no"}.get(text, text)
         if text in self.values:
             return self.values.index(text)
-        if text in ("0", "1", "-1") and len(self.at) == 1:
+        if text in ("0", "1", "-1") and len(self.attributes) == 1:
             return int(text)
         near = difflib.get_close_matches(text, self.values, 1, 0.5)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.values)}"
@@ -64,19 +68,20 @@ def draw(grammar: Grammar, space: Space, count: int, seed: int) -> tuple[np.ndar
     """Requested values [count, attributes] int8 in {-1, 0, 1}, and the names of the factors that request anything."""
     factors = factors_of(space)
     requested = np.full((count, len(space.names)), -1, np.int8)
-    active, tied = set(), set()
+    requested_factors, joint = set(), set()  # joint: the factors that the joint table draws, wholly or in part
     if grammar.joint:
-        tied = _draw_joint(Path(grammar.joint), space, factors, requested, seed)
-        active |= {name for name in tied if (requested[:, factors[name].at] >= 0).any()}
-        tied |= {group for group, factor in factors.items() if any(set(factors[name].at) & set(factor.at) for name in tied)}
-    for name, shares in _shares(grammar, space, factors, tied).items():
+        joint = _draw_joint(Path(grammar.joint), space, factors, requested, seed)
+        requested_factors |= {name for name in joint if (requested[:, factors[name].attributes] >= 0).any()}
+        drawn_attributes = {attribute for name in joint for attribute in factors[name].attributes}
+        joint |= {name for name, factor in factors.items() if drawn_attributes.intersection(factor.attributes)}
+    for name, shares in _shares(grammar, space, factors, joint).items():
         factor = factors[name]
         drawn = apportion(shares, count, np.random.default_rng((seed, crc32(name.encode()))))
-        requested[:, factor.at] = factor.vectors[drawn]
+        requested[:, factor.attributes] = factor.label_vectors[drawn]
         if shares[:-1].any():
-            active.add(name)
+            requested_factors.add(name)
     _refuse_contradictions(space, requested)
-    return requested, active
+    return requested, requested_factors
 
 
 def _refuse_contradictions(space: Space, requested: np.ndarray) -> None:
@@ -114,7 +119,7 @@ def apportion(shares: np.ndarray, count: int, rng: np.random.Generator) -> np.nd
     return rng.permutation(np.repeat(np.arange(len(shares)), np.diff(np.minimum(ends, count), prepend=0)))
 
 
-def _shares(grammar: Grammar, space: Space, factors: dict[str, Factor], tied: set[str]) -> dict[str, np.ndarray]:
+def _shares(grammar: Grammar, space: Space, factors: dict[str, Factor], joint: set[str]) -> dict[str, np.ndarray]:
     """Factor -> the share of each of its values, for factors that are drawn by themselves: as set, else uniform over all but "unknown"."""
     group_of = {member: name for name, group in space.color_groups.items() for member in group.colors.values()}
     free = [name for name in factors if name not in group_of]
@@ -124,12 +129,12 @@ def _shares(grammar: Grammar, space: Space, factors: dict[str, Factor], tied: se
             raise UserError(f"{where}: {name} is one of {group_of[name]}; give the shares of {group_of[name]}")
         if name not in free:
             raise UserError(f"{where}: {_nearest(name, free, f'the attribute space {grammar.space}')}")
-        if name in tied:
+        if name in joint:
             raise UserError(f"{where}: {name} is in the table {grammar.joint} too")
     shares = {}
     for name in free:
         factor = factors[name]
-        if name in tied:
+        if name in joint:
             continue
         if name in grammar.shares:
             shares[name] = _set_shares(factor, grammar.shares[name])
@@ -147,7 +152,9 @@ def _set_shares(factor: Factor, shares: dict[str, float]) -> np.ndarray:
             raise UserError(f"{where}.{text} = {share:g} is not a share from 0 to 1")
         array[factor.value(str(text), where)] += share
     if abs(array.sum() - 1) > 1e-6:
-        raise UserError(f"{where}: the shares sum to {array.sum():g}, not 1")
+        raise UserError(
+            f"{where}: the shares sum to {array.sum():g}, not 1; the value {UNKNOWN} takes the rows in which nothing is requested"
+        )
     return array
 
 
@@ -158,9 +165,9 @@ def _draw_joint(file: Path, space: Space, factors: dict[str, Factor], requested:
     for name in names:
         if name not in factors:
             raise UserError(f"{file}, column {name}: {_nearest(name, factors, 'the attribute space')}")
-    owners = [at for name in names for at in factors[name].at]
-    if repeated := [at for at in owners if owners.count(at) > 1]:
-        raise UserError(f"{file} has {space.names[repeated[0]]} and its group both as columns")
+    drawn_attributes = [at for name in names for at in factors[name].attributes]
+    if repeated := [at for at in drawn_attributes if drawn_attributes.count(at) > 1]:
+        raise UserError(f"{file} has {space.names[repeated[0]]} and its group both as columns; keep one of them")
     weights = pd.to_numeric(table["weight"], errors="coerce").to_numpy(float)
     if wrong := [row for row, weight in enumerate(weights, 1) if not 0 <= weight < np.inf]:
         raise UserError(f"{file}: the weight of row {wrong[0]} is not a number from 0 up")
@@ -172,7 +179,7 @@ def _draw_joint(file: Path, space: Space, factors: dict[str, Factor], requested:
     order = np.lexsort([codes[name] for name in names[::-1]])  # similar combinations are neighbors, so that rounding changes no margin
     drawn = order[apportion(weights[order], len(requested), np.random.default_rng((seed, crc32(b"joint"))))]
     for name in names:
-        requested[:, factors[name].at] = factors[name].vectors[codes[name][drawn]]
+        requested[:, factors[name].attributes] = factors[name].label_vectors[codes[name][drawn]]
     return set(names)
 
 
@@ -197,7 +204,10 @@ def _read_joint(file: Path) -> pd.DataFrame:
     except (ValueError, OSError) as error:  # of pandas and of pyarrow
         raise UserError(f"{file} is not a table: {str(error).strip().splitlines()[0]}") from None
     if "weight" not in table.columns or len(table.columns) < 2 or not len(table):
-        raise UserError(f"{file} needs the column weight, a column for each attribute and a row, and has {', '.join(table.columns)}")
+        columns = ", ".join(table.columns)
+        raise UserError(
+            f"{file} needs the column weight, at least one column of an attribute or a color group, and a row; it has {columns}"
+        )
     return table
 
 

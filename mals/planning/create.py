@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from mals import settings
-from mals.config import Config
 from mals.grid.lock import coordinator
 from mals.grid.plan import PlanReceipt
-from mals.grid.run import load_settings, save_settings, user_settings
+from mals.grid.run import save_settings, user_settings
 from mals.grid.store import Store
 from mals.planning.table import write_plan
 
@@ -34,7 +33,7 @@ def create(
     if file is not None:
         tree = settings.merge(tree, settings.read_file(file))
     if preset is not None:
-        tree = {"preset": preset, **{key: value for key, value in tree.items() if key != "preset"}}
+        tree = {"preset": preset, **{key: value for key, value in tree.items() if key != "preset"}}  # first in mals.yaml
     tree = settings.assign(tree, sets or [])
     tree.setdefault("preset", "tiny")
     config = settings.check(tree)
@@ -46,10 +45,5 @@ def create(
 
 
 def init(url: str | Path, preset: str = "tiny", count: int = 1200) -> PlanReceipt:
-    """Plan a run of `count` rows at `url` from the captions and the attribute distribution that ship with mals; see `create`."""
+    """`mals init`: plan a run of `count` rows at `url` from the starter captions and attribute distribution of mals; see `create`."""
     return create(url, captions=STARTER / "starter.txt", count=count, preset=preset, file=STARTER / "starter.yaml")
-
-
-def settings_of(url: str) -> Config:
-    """The settings of the run at `url`, planned or not."""
-    return load_settings(Store(url))[1]

@@ -111,7 +111,7 @@ class Template:
         self.text = text
         marks = "".join(mark for mark in text if mark in "[]")
         if marks != "[]" * (len(marks) // 2):
-            raise UserError(f"the template {text!r} has brackets that do not match; there are none within brackets")
+            raise UserError(f"the template {text!r} has brackets that do not match; close each, and do not nest them")
         self.parts = [(part, "[" in mark, _fields(text, part)) for mark, part in re.findall(r"(\[?)([^\[\]]+)", text)]
         self.fields = {field for _, _, fields in self.parts for field in fields}
 
@@ -143,10 +143,11 @@ class Phrases:
             half = f"{group.half}_color"
             self.colors[half].update(group.colors)
             self.half_of.update(dict.fromkeys((name, *group.colors.values()), half))
-        self.classes, self.silent = space.classes, space.not_mentioned
-        self.roles = [name for name, values in VALUES.items() if tuple(space.classes.get(name, ())) == values]
-        worded = {*self.roles, *self.half_of}
-        self.rest = {name: tuple(space.prompts[at]) for name, at in self.at.items() if name not in worded}
+        self.classes, self.not_mentioned = space.classes, space.not_mentioned
+        # attributes that have words in this module
+        self.phrased = [name for name, values in VALUES.items() if tuple(space.classes.get(name, ())) == values]
+        in_fields = {*self.phrased, *self.half_of}
+        self.rest = {name: tuple(space.prompts[at]) for name, at in self.at.items() if name not in in_fields}
 
     def check(self, factors: Iterable[str]) -> None:
         """Raise UserError for a template that cannot express one of the requested `factors`, attributes or groups."""
@@ -159,17 +160,17 @@ class Phrases:
                 field = next((field for field, names in FIELDS.items() if name in names), "rest")
                 raise UserError(f"the template {template.text!r} cannot express {name}: it has no {{{field}}}")
 
-    def captions(self, requested: np.ndarray, numbers: np.ndarray) -> list[str]:
-        """Captions of requested values [N, attributes] in {-1, 0, 1}, whose wording the random `numbers` [N, CHOICES] select."""
-        return [self._caption(row, own) for row, own in zip(requested.tolist(), numbers.tolist(), strict=True)]
+    def captions(self, requested: np.ndarray, random_numbers: np.ndarray) -> list[str]:
+        """Captions of requested values [N, attributes] in {-1, 0, 1}, whose wording `random_numbers` [N, CHOICES] select."""
+        return [self._caption(row, row_numbers) for row, row_numbers in zip(requested.tolist(), random_numbers.tolist(), strict=True)]
 
-    def _caption(self, row: list[int], numbers: list[int]) -> str:
-        remaining = cycle(numbers)
+    def _caption(self, row: list[int], random_numbers: list[int]) -> str:
+        remaining = cycle(random_numbers)
 
         def pick(options: Sequence[str]) -> str:
             return options[next(remaining) % len(options)]
 
-        requested = {name: self.classes[name][row[self.at[name]]] if row[self.at[name]] >= 0 else "" for name in self.roles}
+        requested = {name: self.classes[name][row[self.at[name]]] if row[self.at[name]] >= 0 else "" for name in self.phrased}
         template = self.templates[next(remaining) % len(self.templates)]
         carried = {name: an(pick(words)) if requested.get(name) == "yes" else "" for name, words in CARRIED.items()}
         words = {
@@ -188,7 +189,7 @@ class Phrases:
         above, below = (self._colors(row, half, pick) for half in HALVES)
         sleeves, length, kind = (requested.get(name, "") for name in ("sleeve_length", "lower_length", "lower_type"))
         names = {color: pick(COLORS.get(color, [color])) for color in dict.fromkeys([*above, *below])}
-        as_dress = pick(("dress", "skirt", "two")) == "dress"
+        as_dress = pick(("dress", "two garments", "two garments")) == "dress"  # one time in three
         if dress and as_dress and kind == "skirt" and above and above == below:
             text = an(" ".join(DRESSES[length].format(joined([names[c] for c in above])).split())) + SLEEVES[sleeves]
             return {"clothes": text, "upper": text, "lower": ""}
@@ -206,7 +207,7 @@ class Phrases:
         return {"clothes": listed([text for text in (upper, lower) if text]), "upper": upper, "lower": lower}
 
     def _colors(self, row: list[int], half: str, pick: Pick) -> list[str]:
-        """The colours requested of one half: those of its attributes, or one that has none where all of them are denied."""
+        """The colors requested of one half: those of its attributes, or a color without an attribute if all of them are requested as no."""
         requested = {color: row[self.at[name]] for color, name in self.colors[half].items()}
         if colors := [color for color, value in requested.items() if value == 0]:
             return colors
@@ -218,7 +219,7 @@ class Phrases:
         facts = []
         for name, prompts in self.rest.items():
             value = row[self.at[name]]
-            if value >= 0 and self.silent.get(name) != self.classes[name][value]:
+            if value >= 0 and self.not_mentioned.get(name) != self.classes[name][value]:
                 facts.append(re.sub(r"^(the|a) person (?=\w+ )", "", prompts[value]))
         return ", ".join(facts)
 

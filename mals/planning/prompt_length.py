@@ -26,7 +26,10 @@ class WordLengths(dict[str, int]):
 
 
 class PromptLengths:
-    """Counts tokens; `limit` is the most that the encoder takes, special tokens included, or None where the tokenizer is missing."""
+    """Counts the tokens of prompts; `limit` is the most that the text encoder takes, special tokens included.
+
+    Both are None if the tokenizer is missing.
+    """
 
     def __init__(self, limit: int | None, tokenizer: Any = None):
         self.limit, self.tokenizer = limit, tokenizer
@@ -34,10 +37,12 @@ class PromptLengths:
         self.by_word = True
 
     def count(self, prompts: Sequence[str]) -> list[int] | None:
-        """Tokens of each prompt, special ones included; None where the tokenizer is missing."""
+        """Tokens of each prompt, special ones included; None if the tokenizer is missing."""
         if self.tokenizer is None:
             return None
-        if self.by_word:  # tokenizers of text encoders never join words: tokens of words add up, and most words come often
+        # Assumes that no token spans two words, so that the tokens of words add up and each word is tokenized once; this is checked on the
+        # first PROBES prompts of each block.
+        if self.by_word:
             special = len(self.tokenizer.encode(""))
             tokens = self.words.__getitem__
             counts = [special + sum(map(tokens, prompt.split())) for prompt in prompts]

@@ -12,8 +12,8 @@ from itertools import count as counting
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mals.config import Config
@@ -21,6 +21,7 @@ from mals.errors import UserError
 from mals.grid.ids import IdHashes
 from mals.grid.plan import FOLDER, RECEIPT, CaptionsFile, PlanFile, PlanReceipt, PlanRequest, plan_file, plan_settings, read_plan
 from mals.grid.receipt import canonical
+from mals.grid.run import differences
 from mals.grid.stage import row_seed
 from mals.grid.store import Store
 from mals.planning import caption_files
@@ -34,27 +35,26 @@ PLAN = pa.schema(
         ("prompt", pa.string()),
         ("negative_prompt", pa.string()),
         ("seed", pa.int64()),
-        ("caption", pa.string()),  # of the captions file, or phrased from `wanted`
+        ("caption", pa.string()),  # of the captions file, or phrased from the requested attribute values
         ("person", pa.string()),
         ("camera", pa.string()),
-        (
-            "wanted",
-            pa.list_(pa.int8()),
-        ),  # requested attribute values, as indices in the order of the attribute space, -1 for none; null without plan.attributes
+        # The requested value of each attribute, in the order of the attribute space: its index, or -1 for no request; null if the caption
+        # comes from the captions file. Only this published column has the name `wanted`: code says `requested`.
+        ("wanted", pa.list_(pa.int8())),
         ("init_image", pa.string()),
-        ("prompt_tokens", pa.int32()),  # null where the generator's tokenizer is missing
+        ("prompt_tokens", pa.int32()),  # null if the generator's tokenizer is missing
         ("prompt_cut", pa.bool_()),  # longer than the text encoder takes
     ]
 )
 
 
-def write_plan(store: Store, config: Config, source: Path | None, count: int | None, images: Path | None) -> PlanReceipt:
+def write_plan(store: Store, config: Config, captions_file: Path | None, count: int | None, images: Path | None) -> PlanReceipt:
     """Make the plan of a run, and return its receipt; a run that has this very plan keeps it. Raises UserError for bad input."""
-    _check_arguments(config, source, count, images)
+    _check_arguments(config, captions_file, count, images)
     lengths = lengths_for(config.generate)
-    summary = Summary()
+    counts = PlanCounts()
     request = PlanRequest(
-        source=_source(source),
+        captions_file=_captions_record(captions_file),
         count=count,
         images=str(images.resolve()) if images else None,
         grammar=_grammar_files(config),
@@ -65,45 +65,46 @@ def write_plan(store: Store, config: Config, source: Path | None, count: int | N
         if old.request == request:
             return old
         raise UserError(f"{store.url} holds another plan ({_difference(old.request, request)}); plan into another folder")
-    blocks = _rows(config, source, count, images, lengths, summary)
+    blocks = _rows(config, captions_file, count, images, lengths, counts)
     files = [_write(store, number, table, config.shard_rows) for number, table in enumerate(_files(blocks, config.shard_rows))]
-    if not summary.ids.distinct():
+    if not counts.ids.distinct():
         _refuse_repeated_ids(store, files)
     for name in set(store.list(FOLDER)) - {file.path for file in files}:  # of a longer plan that was killed
         store.remove(name)
     receipt = PlanReceipt(
-        rows=len(summary.ids),
+        rows=len(counts.ids),
         shard_rows=config.shard_rows,
         shards_per_file=SHARDS_PER_FILE,
         fingerprint=sha256(canonical([config.shard_rows, *[file.sha256 for file in files]])).hexdigest(),
         files=files,
         request=request,
-        prompts_cut=summary.cut if lengths.limit else None,
+        prompts_cut=counts.prompts_cut if lengths.limit else None,
         token_limit=lengths.limit,
     )
     store.commit(RECEIPT, json.dumps(receipt.to_json(), indent=1).encode())
     return receipt
 
 
-def _check_arguments(config: Config, source: Path | None, count: int | None, images: Path | None) -> None:
+def _check_arguments(config: Config, captions_file: Path | None, count: int | None, images: Path | None) -> None:
     if count is not None and count < 1:
         raise UserError(f"--count {count} is less than one row")
-    if source is None and config.plan.attributes is None:
+    if captions_file is None and config.plan.attributes is None:
         raise UserError("a plan needs --captions FILE, or plan.attributes in the settings and --count")
     if config.plan.attributes is not None and count is None:
         raise UserError("plan.attributes needs --count, the number of rows")
     if config.plan.attributes is not None and config.plan.attributes.space != config.label.space:
-        raise UserError(f"plan.attributes.space is {config.plan.attributes.space} and label.space {config.label.space}; give both the same")
+        space = config.plan.attributes.space
+        raise UserError(f"plan.attributes.space is {space} and label.space {config.label.space}; set label.space={space}")
     if images is not None and not images.is_dir():
         raise UserError(f"there is no folder {images} for --images")
 
 
-def _source(source: Path | None) -> CaptionsFile | None:
-    if source is None:
+def _captions_record(file: Path | None) -> CaptionsFile | None:
+    if file is None:
         return None
-    if not source.is_file():
-        raise UserError(f"there is no captions file {source}")
-    return CaptionsFile(name=source.name, sha256=caption_files.digest(source))
+    if not file.is_file():
+        raise UserError(f"there is no captions file {file}")
+    return CaptionsFile(name=file.name, sha256=caption_files.digest(file))
 
 
 def _grammar_files(config: Config) -> dict[str, str]:
@@ -115,27 +116,28 @@ def _grammar_files(config: Config) -> dict[str, str]:
 
 def _difference(old: PlanRequest, new: PlanRequest) -> str:
     """The first difference of two requests, for a message."""
-    if old.source != new.source:
-        names = [request.source.name if request.source else "plan.attributes" for request in (old, new)]
+    if old.captions_file != new.captions_file:
+        names = [request.captions_file.name if request.captions_file else "plan.attributes" for request in (old, new)]
         return f"of {names[0]}" if names[0] != names[1] else f"{names[0]} has changed since"
     if old.count != new.count:
         return f"with --count {old.count}" if old.count else "without --count"
     if old.images != new.images:
         return f"with --images {old.images}" if old.images else "without --images"
-    if changed := [name for name in old.grammar if name in new.grammar and old.grammar[name] != new.grammar[name]]:
-        return f"{changed[0]} has changed since"
-    return "made with other settings"
+    if changes := differences(old.settings, new.settings):
+        return f"made with other settings: {changes[0]}"
+    changed_file = next(name for name in old.grammar | new.grammar if old.grammar.get(name) != new.grammar.get(name))
+    return f"{changed_file} has changed since"
 
 
-class Summary:
-    """Counts over all rows of a plan: long prompts, and a hash of every id."""
+class PlanCounts:
+    """Counts over all rows of a plan: prompts that are too long, and a hash of every id."""
 
     def __init__(self) -> None:
-        self.cut = 0
+        self.prompts_cut = 0
         self.ids = IdHashes()
 
     def add(self, table: pa.Table) -> None:
-        self.cut += int(np.sum(table["prompt_cut"].to_numpy(zero_copy_only=False) == True))  # noqa: E712 - nulls compare as unequal
+        self.prompts_cut += pc.sum(table["prompt_cut"], min_count=0).as_py()
         self.ids.add(table["id"].to_pylist())
 
 
@@ -147,44 +149,44 @@ def _refuse_repeated_ids(store: Store, files: list[PlanFile]) -> None:
         for name in store.parquet(file.path).read(columns=["id"])["id"].to_pylist():
             row += 1
             if name in seen:
-                raise UserError(f"the id {name} comes twice, in rows {seen[name]} and {row}")
+                raise UserError(f"the id {name} comes twice, in rows {seen[name]} and {row}; give each row its own id, or none")
             seen[name] = row
 
 
 def _rows(
-    config: Config, source: Path | None, count: int | None, images: Path | None, lengths: PromptLengths, summary: Summary
+    config: Config, captions_file: Path | None, count: int | None, images: Path | None, lengths: PromptLengths, counts: PlanCounts
 ) -> Iterator[pa.Table]:
     """The rows of the plan in blocks."""
-    for turn, block in _prompts(config, source, count, images is not None):
-        table = _plan_rows(block, turn, config, images, lengths, len(summary.ids))
-        summary.add(table)
+    for repeat, block in _prompts(config, captions_file, count, images is not None):
+        table = _plan_rows(block, repeat, config, images, lengths, len(counts.ids))
+        counts.add(table)
         yield table
 
 
-def _prompts(config: Config, source: Path | None, count: int | None, images: bool) -> Iterator[tuple[int, pa.Table]]:
-    """(turn, block of captions): of the captions file, of the grammar, or of the file once and then of the grammar."""
-    if source is None:
+def _prompts(config: Config, captions_file: Path | None, count: int | None, images: bool) -> Iterator[tuple[int, pa.Table]]:
+    """(repeat, block of captions): of the captions file, of the grammar, or of the file once and then of the grammar; see `_captions`."""
+    if captions_file is None:
         yield from _phrased(config, count or 0)
     elif config.plan.attributes is None:
-        yield from _captions(source, count, images)
+        yield from _captions(captions_file, count, images)
     else:
         left = count or 0
-        for block in caption_files.read(source, images):
+        for block in caption_files.read(captions_file, images):
             yield 0, block.slice(0, left)
             left -= min(left, len(block))
         if left:
             yield from _phrased(config, left)
 
 
-def _captions(source: Path, count: int | None, images: bool) -> Iterator[tuple[int, pa.Table]]:
-    """(turn, block): the captions file once, or again and again until there are `count` rows; turns count from 0."""
+def _captions(captions_file: Path, count: int | None, images: bool) -> Iterator[tuple[int, pa.Table]]:
+    """(repeat, block): the captions file once, or repeated until there are `count` rows; repeat is 0 for the first pass over the file."""
     left = count
-    for turn in counting():
-        for block in caption_files.read(source, images):
+    for repeat in counting():
+        for block in caption_files.read(captions_file, images):
             if left is not None and len(block) > left:
                 block = block.slice(0, left)
             if len(block):
-                yield turn, block
+                yield repeat, block
             if left is not None:
                 left -= len(block)
                 if left == 0:
@@ -201,21 +203,21 @@ def _phrased(config: Config, count: int) -> Iterator[tuple[int, pa.Table]]:
         yield 0, block
 
 
-def _plan_rows(block: pa.Table, turn: int, config: Config, images: Path | None, lengths: PromptLengths, before: int) -> pa.Table:
-    """A block of captions as rows of the plan; `before` rows come before it."""
-    settings = config.plan
-    ids = [_row_id(own, turn, before + at) for at, own in enumerate(_column(block, "id"))]
-    prompts = [f"{settings.prefix}{caption}{settings.suffix}" for caption in block["caption"].to_pylist()]
+def _plan_rows(block: pa.Table, repeat: int, config: Config, images: Path | None, lengths: PromptLengths, first_row: int) -> pa.Table:
+    """A block of captions as rows of the plan, of which the first is number `first_row`."""
+    plan = config.plan
+    ids = [_row_id(file_id, repeat, row) for row, file_id in enumerate(_column(block, "id"), first_row)]
+    prompts = [f"{plan.prefix}{caption}{plan.suffix}" for caption in block["caption"].to_pylist()]
     tokens = lengths.count(prompts)
     limit = lengths.limit
-    negative = [text or settings.negative_prompt for text in _column(block, "negative_prompt")]
+    negative = [text or plan.negative_prompt for text in _column(block, "negative_prompt")]
     columns = {
         "id": ids,
         "prompt": prompts,
         "negative_prompt": negative,
         "seed": [
-            _row_seed(own, turn, row_id, config.seed, before + at)
-            for at, (own, row_id) in enumerate(zip(_column(block, "seed"), ids, strict=True))
+            _row_seed(file_seed, repeat, row_id, config.seed, row)
+            for row, (file_seed, row_id) in enumerate(zip(_column(block, "seed"), ids, strict=True), first_row)
         ],
         "caption": block["caption"],
         "person": _column(block, "person"),
@@ -233,24 +235,24 @@ def _column(block: pa.Table, name: str) -> list[Any]:
     return block[name].to_pylist() if name in block.column_names else [None] * len(block)
 
 
-def _row_id(own: str | None, turn: int, row: int) -> str:
-    """The id of a row: its own of the captions file, with the turn if the file repeats, or else its number."""
-    if own is None:
+def _row_id(file_id: str | None, repeat: int, row: int) -> str:
+    """The id of a row: `file_id` from the captions file, with "-1", "-2", ... where the file repeats, or else the number of the row."""
+    if file_id is None:
         return f"{row:08d}"
-    row_id = f"{own}-{turn}" if turn else own
+    row_id = f"{file_id}-{repeat}" if repeat else file_id
     if not ID.fullmatch(row_id):
-        raise UserError(f"the id {own!r} of row {row + 1} cannot be a file name: use up to 128 letters, digits, - and _")
+        raise UserError(f"the id {file_id!r} of row {row + 1} cannot be a file name: use up to 128 letters, digits, - and _")
     return row_id
 
 
-def _row_seed(own: str | None, turn: int, row_id: str, seed: int, row: int) -> int:
-    """The seed of a row in [0, 2^63): its own of the captions file in the first turn, or else one of its id."""
-    if own is None or turn:
+def _row_seed(file_seed: str | None, repeat: int, row_id: str, seed: int, row: int) -> int:
+    """The seed of a row in [0, 2^63): `file_seed` of the captions file in its first pass, else one derived from `seed` and the id."""
+    if file_seed is None or repeat:
         return row_seed(seed, row_id, "plan")
     try:
-        number = int(own)
+        number = int(file_seed)
     except ValueError:
-        raise UserError(f"the seed {own!r} of row {row + 1} is not a whole number") from None
+        raise UserError(f"the seed {file_seed!r} of row {row + 1} is not a whole number") from None
     if not 0 <= number < 2**63:
         raise UserError(f"the seed {number} of row {row + 1} is not from 0 to 2^63 - 1")
     return number

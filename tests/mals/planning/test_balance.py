@@ -237,7 +237,7 @@ def test_settings_that_cannot_be_met_are_refused(grammar, words):
     ("table", "words"),
     [
         ("gender,upper_color\nman,red\n", "needs the column weight"),
-        ("weight\n1\n", "needs the column weight, a column for each attribute"),
+        ("weight\n1\n", "needs the column weight, at least one column of an attribute"),
         ("gender,weight\n", "and a row"),
         ("sex,weight\nman,1\n", "column sex: .*has no sex"),
         ("gender,weight\nmn,1\n", "row 1: gender has no value 'mn'; did you mean man"),

@@ -218,7 +218,7 @@ def test_the_starter_plan_is_made_from_what_ships(tmp_path):
     from mals.planning.create import init
 
     receipt = init(str(tmp_path / "run"), count=60)
-    assert receipt.rows == 60 and receipt.request.source.name == "starter.txt" and not receipt.prompts_cut
+    assert receipt.rows == 60 and receipt.request.captions_file.name == "starter.txt" and not receipt.prompts_cut
 
 
 def test_prompts_beyond_the_text_encoder_are_flagged_and_counted_and_stay_whole(tmp_path):
