@@ -21,7 +21,7 @@ from tests.conftest import environment
 from tests.pretrain.packs import pictures
 from tests.pretrain.releases import released
 
-SAID = ["a woman in a red coat", "a man with a bag"]
+SENTENCES = ["a woman in a red coat", "a man with a bag"]
 
 
 @pytest.fixture(scope="module")
@@ -43,31 +43,31 @@ def method(folder: Path) -> LoadedMethod:
     return pretrain.load(folder / "my-aptm")
 
 
-def test_files_pictures_and_arrays_give_the_same_embeddings_of_length_one(method: LoadedMethod, files: list[Path]) -> None:
-    found = method.embed_image(files)
+def test_files_images_and_arrays_give_the_same_embeddings_of_length_one(method: LoadedMethod, files: list[Path]) -> None:
+    embeddings = method.embed_image(files)
     opened = [Image.open(file) for file in files]
     arrays = [np.asarray(one.convert("RGB")) for one in opened]
     for others in (list(map(str, files)), opened, arrays, np.stack(arrays)):
-        assert torch.equal(method.embed_image(others), found)
-    assert found.shape == (3, 96) and found.dtype == torch.float32 and found.device.type == "cpu"
-    torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
-    torch.testing.assert_close(method.embed_text(SAID).norm(dim=1), torch.ones(2))
+        assert torch.equal(method.embed_image(others), embeddings)
+    assert embeddings.shape == (3, 96) and embeddings.dtype == torch.float32 and embeddings.device.type == "cpu"
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(method.embed_text(SENTENCES).norm(dim=1), torch.ones(2))
     for alone in (files[0], str(files[0]), opened[0], arrays[0]):
-        torch.testing.assert_close(method.embed_image(alone), found[:1], atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(method.embed_text(SAID[0]), method.embed_text(SAID)[:1], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(method.embed_image(alone), embeddings[:1], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(method.embed_text(SENTENCES[0]), method.embed_text(SENTENCES)[:1], atol=1e-6, rtol=1e-5)
 
 
 def test_batches_change_nothing(folder: Path, method: LoadedMethod, files: list[Path]) -> None:
     small = pretrain.load(str(folder / "my-aptm"), batch=2)
     torch.testing.assert_close(small.embed_image(files), method.embed_image(files), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(small.rerank(SAID, files), method.rerank(SAID, files), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(small.rerank(SENTENCES, files), method.rerank(SENTENCES, files), atol=1e-5, rtol=1e-4)
     assert [row["hat"][0] for row in small.attributes(files)] == [row["hat"][0] for row in method.attributes(files)]
 
 
-def test_reranking_is_what_the_cross_encoder_says_of_each_sentence_and_picture(method: LoadedMethod, files: list[Path]) -> None:
-    logits, inner = method.rerank(SAID, files), method.trained.method
-    assert logits.shape == (2, 3) and method.rerank(SAID[0], files[0]).shape == (1, 1)
-    for row, sentence in enumerate(SAID):
+def test_reranking_gives_the_cross_encoders_logit_of_each_sentence_and_image(method: LoadedMethod, files: list[Path]) -> None:
+    logits, inner = method.rerank(SENTENCES, files), method.trained.method
+    assert logits.shape == (2, 3) and method.rerank(SENTENCES[0], files[0]).shape == (1, 1)
+    for row, sentence in enumerate(SENTENCES):
         text = tokenize(method.trained.tokenizer, [sentence])
         for column, file in enumerate(files):
             (images,) = method._image_batches(file)
@@ -83,14 +83,14 @@ def test_attributes_are_those_that_evaluation_recognises_with_a_score(method: Lo
     prompts = tokenize(method.trained.tokenizer, [prompt for pair in space.prompts for prompt in pair])
     wanted = predict_by_prompts(method.trained.method, gallery, prompts).tolist()
     files = [np.asarray(Image.open(io.BytesIO(gallery.dataset.image_bytes(int(row)))).convert("RGB")) for row in gallery.rows]
-    told = method.attributes(files)
-    assert [[space.classes[name].index(value) for name, (value, _) in row.items()] for row in told] == wanted
-    assert all(0.5 <= score <= 1 for row in told for _, score in row.values())
+    predictions = method.attributes(files)
+    assert [[space.classes[name].index(value) for name, (value, _) in row.items()] for row in predictions] == wanted
+    assert all(0.5 <= score <= 1 for row in predictions for _, score in row.values())
     assert list(method.attributes(files[0], "pa100k")[0]) == list(load_space("pa100k").names)
 
 
 @pytest.mark.parametrize(
-    ("ask", "said"),
+    ("call", "message"),
     [
         (lambda method: method.embed_image([]), "there is no image: give at least one"),
         (lambda method: method.rerank("a man", []), "there is no image: give at least one"),
@@ -103,24 +103,24 @@ def test_attributes_are_those_that_evaluation_recognises_with_a_score(method: Lo
         (lambda method: method.attributes(Image.new("RGB", (4, 8)), "nowhere"), "there is no attribute space nowhere"),
     ],
 )
-def test_what_cannot_be_asked_is_one_sentence(method: LoadedMethod, ask, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        ask(method)
+def test_wrong_input_is_refused_in_one_sentence(method: LoadedMethod, call, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        call(method)
 
 
-def test_a_plain_classifier_tells_attributes_and_nothing_else(trainable: Path, tmp_path: Path, files: list[Path]) -> None:
+def test_a_plain_classifier_recognises_attributes_and_nothing_else(trainable: Path, tmp_path: Path, files: list[Path]) -> None:
     out = released(tmp_path / "out", trainable, aptm={"classifier": True})
     release(str(out), str(tmp_path / "classifier"))
     method = pretrain.load(tmp_path / "classifier")
-    told = method.attributes(files)
+    predictions = method.attributes(files)
     (images,) = method._image_batches(files)
-    said = method.trained.method.classify(images)
+    logits = method.trained.method.classify(images)
     classes = load_space("market1501").classes
-    assert [[classes[name].index(value) for name, (value, _) in row.items()] for row in told] == (said > 0).long().tolist()
-    assert all(0.5 <= score <= 1 for row in told for _, score in row.values())
-    for ask in (lambda: method.embed_text("a man"), lambda: method.embed_image(files), lambda: method.rerank("a man", files)):
+    assert [[classes[name].index(value) for name, (value, _) in row.items()] for row in predictions] == (logits > 0).long().tolist()
+    assert all(0.5 <= score <= 1 for row in predictions for _, score in row.values())
+    for call in (lambda: method.embed_text("a man"), lambda: method.embed_image(files), lambda: method.rerank("a man", files)):
         with pytest.raises(UserError, match="this method is a plain classifier"):
-            ask()
+            call()
     with pytest.raises(UserError, match="recognises the attributes of market1501 alone, not those of pa100k"):
         method.attributes(files, "pa100k")
     card = (tmp_path / "classifier/README.md").read_text()

@@ -1,4 +1,4 @@
-"""What is told of a trained method: rankings, re-rankings and attributes, by any number of processes."""
+"""Evaluation of a trained method: rankings, re-rankings and attributes, by any number of processes."""
 
 import json
 import math
@@ -48,11 +48,11 @@ def trained(folder: Path, data: Path) -> Trained:
     return read(str(released(folder / "out", data)))
 
 
-def gallery_of(trained: Trained, data: Path, **given: int) -> Gallery:
-    return open_gallery(trained, [data], "train", batch=given.get("batch", 8))
+def gallery_of(trained: Trained, data: Path, **options: int) -> Gallery:
+    return open_gallery(trained, [data], "train", batch=options.get("batch", 8))
 
 
-def test_a_gallery_has_each_picture_once_and_each_caption_as_a_query(trained: Trained, data: Path) -> None:
+def test_a_gallery_has_each_image_once_and_each_caption_as_a_query(trained: Trained, data: Path) -> None:
     gallery = gallery_of(trained, data)
     assert len(gallery) == len(gallery.dataset.images.unique()) < len(gallery.queries) == len(gallery.dataset)
     seen = [(numbers, images) for numbers, images in gallery.image_batches()]
@@ -71,9 +71,9 @@ def pair_logit(trained: Trained, gallery: Gallery, query: int, picture: int) -> 
 
 def test_the_best_are_ordered_by_the_cross_encoder_and_the_tail_by_the_cosine_below_them(trained: Trained, data: Path) -> None:
     gallery = gallery_of(trained, data)
-    found = embed_gallery(trained.method, gallery, "itm", 4)
-    assert found.logits is not None
-    scores, cosine = torch.cat(list(found.scores("itm"))), torch.cat(list(found.cosines()))
+    embeddings = embed_gallery(trained.method, gallery, "itm", 4)
+    assert embeddings.logits is not None
+    scores, cosine = torch.cat(list(embeddings.scores("itm"))), torch.cat(list(embeddings.cosines()))
     for query in (0, 7, len(cosine) - 1):
         best = cosine[query].topk(4).indices.tolist()
         logits = [pair_logit(trained, gallery, query, picture) for picture in best]
@@ -84,26 +84,27 @@ def test_the_best_are_ordered_by_the_cross_encoder_and_the_tail_by_the_cosine_be
 
 
 @pytest.mark.parametrize("cells", [1 << 24, 7000, 100])
-def test_of_equal_cosines_the_first_pictures_are_looked_at_by_the_cross_encoder(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_equal_cosines_the_first_images_are_reranked(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pretrain.evaluate.CELLS", cells)
     draw = torch.Generator().manual_seed(1)
     texts, images = torch.randn(12, 4, generator=draw).sign(), torch.randn(3000, 4, generator=draw).sign()
-    found = Embeddings(texts, images, torch.empty(12, 0))
-    for row, (cosine, best) in enumerate(zip(texts @ images.T, found.nearest(150), strict=True)):
+    embeddings = Embeddings(texts, images, torch.empty(12, 0))
+    for row, (cosine, best) in enumerate(zip(texts @ images.T, embeddings.nearest(150), strict=True)):
         wanted = sorted(range(3000), key=lambda picture, cosine=cosine: (-float(cosine[picture]), picture))  # type: ignore[misc]
         assert best.tolist() == wanted[:150] and cosine[wanted[149]] == cosine[wanted[150]], row
-    assert found.nearest(5000).shape == (12, 3000)
+    assert embeddings.nearest(5000).shape == (12, 3000)
 
 
-def test_copies_of_a_picture_are_looked_at_in_their_order(trained: Trained, tmp_path: Path) -> None:
+def test_copies_of_an_image_are_reranked_in_their_order(trained: Trained, tmp_path: Path) -> None:
     def copied(table: pa.Table) -> pa.Table:
         return pa.Table.from_pylist([row | {"image": table["image"][0].as_py()} for row in table.to_pylist()], schema=table.schema)
 
     gallery = gallery_of(trained, rewritten(packed(tmp_path / "run", 12), copied))
-    found = embed_gallery(trained.method, gallery, "itm", 3)
-    cosine = torch.cat(list(found.cosines()))
+    embeddings = embed_gallery(trained.method, gallery, "itm", 3)
+    cosine = torch.cat(list(embeddings.cosines()))
     order = cosine.argsort(dim=1, descending=True, stable=True)
-    assert found.candidates.equal(order[:, :3]) and any((row[at[2]] == row[at[3]]).item() for row, at in zip(cosine, order, strict=True))
+    assert embeddings.candidates.equal(order[:, :3])
+    assert any((row[at[2]] == row[at[3]]).item() for row, at in zip(cosine, order, strict=True))
 
 
 def test_the_published_order_adds_eight_times_the_scaled_cosine() -> None:
@@ -119,7 +120,7 @@ def test_the_published_order_adds_eight_times_the_scaled_cosine() -> None:
     assert torch.equal(torch.cat(list(Embeddings(texts, images, best, logits).scores("none"))), cosine)
 
 
-def test_scores_and_logits_do_not_depend_on_how_pictures_are_batched(trained: Trained, data: Path) -> None:
+def test_scores_and_logits_do_not_depend_on_how_images_are_batched(trained: Trained, data: Path) -> None:
     one, two = (embed_gallery(trained.method, gallery_of(trained, data, batch=batch), "itm", 5) for batch in (3, 64))
     torch.testing.assert_close(one.texts @ one.images.T, two.texts @ two.images.T)
     assert one.logits is not None and two.logits is not None
@@ -152,8 +153,8 @@ def test_each_attribute_is_the_prompt_that_is_truer_by_what_was_trained(
     changed = {name: float(name in trained_with) for name in type(weights).model_fields}
     monkeypatch.setattr(method, "settings", method.settings.model_copy(update={"weights": weights.model_copy(update=changed)}))
     prompts = Text(method.prompt_ids, method.prompt_mask)
-    found = predict_by_prompts(method, gallery, prompts, mode)
-    assert found.shape == (len(gallery), 27) and set(found.unique().tolist()) <= {0, 1}
+    predicted = predict_by_prompts(method, gallery, prompts, mode)
+    assert predicted.shape == (len(gallery), 27) and set(predicted.unique().tolist()) <= {0, 1}
     with torch.no_grad():
         states = method.bert.text(prompts.ids, prompts.mask)
         for number, images in zip(range(3), next(gallery.image_batches())[1], strict=False):
@@ -163,10 +164,10 @@ def test_each_attribute_is_the_prompt_that_is_truer_by_what_was_trained(
                 matches = method.match(states[at], prompts.mask[at], keys, torch.zeros(2, dtype=torch.int64))[:, 1]
                 says = {"match": matches, "contrast": cosines[0, at] / method.temp}
                 no, yes = sum(says[judge] for judge in judged_by)
-                assert found[number, attribute] == int(yes > no)
+                assert predicted[number, attribute] == int(yes > no)
 
 
-def test_the_result_names_its_protocol_and_measures_attributes_where_there_are_labels(trained: Trained, data: Path) -> None:
+def test_the_result_names_its_protocol_and_has_attributes_if_there_are_labels(trained: Trained, data: Path) -> None:
     result = evaluate(trained, gallery_of(trained, data), "itm", 4)
     assert result.retrieval is not None and "best 4 of a caption" in result.retrieval.protocol and result.attributes is not None
     assert {"R1", "R5", "R10", "mAP", "mINP", "protocol"} <= result.to_json()["retrieval"].keys()
@@ -200,7 +201,7 @@ def test_a_perfect_embedding_finds_everything() -> None:
     assert scored.mA == 1
 
 
-def test_pictures_that_cannot_be_read_are_left_out_with_their_captions(
+def test_images_that_cannot_be_read_are_left_out_with_their_captions(
     trained: Trained, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(table: pa.Table) -> pa.Table:
@@ -210,11 +211,11 @@ def test_pictures_that_cannot_be_read_are_left_out_with_their_captions(
 
     own = rewritten(packed(tmp_path / "run", 40), broken)
     gallery = gallery_of(trained, own)
-    pictures, queries = len(gallery), len(gallery.queries)
-    said = int((gallery.dataset.images == 2).sum())
+    images, queries = len(gallery), len(gallery.queries)
+    lost = int((gallery.dataset.images == 2).sum())
     result = evaluate(trained, gallery, "itm", 3)
     assert result.retrieval is not None
-    assert (result.unreadable, result.retrieval.images, result.retrieval.captions) == (1, pictures - 1, queries - said)
+    assert (result.unreadable, result.retrieval.images, result.retrieval.captions) == (1, images - 1, queries - lost)
     assert "row 2: the image cannot be read" in caplog.text
     with pytest.raises(UserError, match="no image can be read"):
         evaluate(trained, gallery_of(trained, rewritten(own, empty)), "none")
@@ -226,7 +227,7 @@ def empty(table: pa.Table) -> pa.Table:
 
 
 def test_two_processes_give_the_numbers_of_one(folder: Path, data: Path, trained: Trained) -> None:
-    told = []
+    results = []
     for world in (1, 2):
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world)] if world > 1 else []
         words = ["-m", "cli.main", "evaluate", str(folder / "out"), "--data", str(data), "--split", "train", "--k", "5"]
@@ -239,8 +240,8 @@ def test_two_processes_give_the_numbers_of_one(folder: Path, data: Path, trained
             timeout=300,
         )
         assert result.returncode == 0, result.stderr[-3000:]
-        told.append(json.loads(to.read_text()))
-    assert told[0] == told[1] and math.isfinite(told[0]["retrieval"]["mAP"])
+        results.append(json.loads(to.read_text()))
+    assert results[0] == results[1] and math.isfinite(results[0]["retrieval"]["mAP"])
 
 
 def test_weights_are_read_from_a_training_a_checkpoint_or_a_file_and_other_things_are_refused(

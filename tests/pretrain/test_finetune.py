@@ -54,14 +54,14 @@ def start(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return released(tmp_path_factory.mktemp("start") / "out", world)
 
 
-def tuned(data: Path, out: Path, start: Path | None, *sets: str, preset: str = "tiny-finetune", **given: Any) -> dict[str, Any]:
+def tuned(data: Path, out: Path, start: Path | None, *sets: str, preset: str = "tiny-finetune", **options: Any) -> dict[str, Any]:
     """The result of a fine-tuning in this process."""
-    config = configure(preset, None, [*SMALL, *sets], None if start is None else str(start), **given)
+    config = configure(preset, None, [*SMALL, *sets], None if start is None else str(start), **options)
     finetune(config, [str(data)], out, "cpu")
     return json.loads((out / "result.json").read_text())
 
 
-def told(out: Path) -> list[dict[str, Any]]:
+def measurements(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "evaluations.jsonl").read_text().splitlines()]
 
 
@@ -74,7 +74,7 @@ def calm(world: Path, start: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_every_epoch_is_measured_on_val_and_the_best_one_is_released_and_measured_on_test(calm: Path, world: Path, start: Path) -> None:
-    lines, result = told(calm), json.loads((calm / "result.json").read_text())
+    lines, result = measurements(calm), json.loads((calm / "result.json").read_text())
     per_epoch = 12 * 2 * 2 // 8  # persons, pictures, captions
     assert [line["step"] for line in lines] == [per_epoch, 2 * per_epoch] and {line["split"] for line in lines} == {"val"}
     best = max(lines, key=lambda line: line["R1"])
@@ -83,19 +83,19 @@ def test_every_epoch_is_measured_on_val_and_the_best_one_is_released_and_measure
     (kept,) = (calm / "best").iterdir()
     assert kept.name == f"{best['step']:08d}" and same_weights(kept / "model.safetensors", calm / "model.safetensors")
     for place in (calm, kept):
-        found = trained_method.read(str(place))
-        again = evaluate(found, open_gallery(found, [str(world)], "test", False), "itm", 4)
+        trained = trained_method.read(str(place))
+        again = evaluate(trained, open_gallery(trained, [str(world)], "test", False), "itm", 4)
         assert again.retrieval is not None and pytest.approx(result["retrieval"]["R1"]) == again.retrieval.R1
-        assert found.method.swin.width == 16 * 4
+        assert trained.method.swin.width == 16 * 4
     assert (calm / "tokenizer.json").read_text() == (start / "tokenizer.json").read_text()
     assert {"itc", "itc_eda", "itm", "itm_eda", "mlm"} <= json.loads((calm / "metrics.json").read_text()).keys()
     assert json.loads((calm / "origins.json").read_text())["before"] == json.loads((start / "origins.json").read_text())
 
 
-def test_a_fine_tuned_method_is_released_with_its_scores_and_finds_what_it_found(calm: Path, world: Path, tmp_path: Path) -> None:
+def test_a_fine_tuned_method_is_released_with_its_scores_and_reaches_them_again(calm: Path, world: Path, tmp_path: Path) -> None:
     release(str(calm), str(tmp_path / "mine"))
-    result, found = json.loads((calm / "result.json").read_text()), trained_method.read(str(tmp_path / "mine"))
-    again = evaluate(found, open_gallery(found, [str(world)], "test", False), "itm", 4).to_json()["retrieval"]
+    result, trained = json.loads((calm / "result.json").read_text()), trained_method.read(str(tmp_path / "mine"))
+    again = evaluate(trained, open_gallery(trained, [str(world)], "test", False), "itm", 4).to_json()["retrieval"]
     assert {name: again[name] for name in ("R1", "R5", "mAP")} == {name: result["retrieval"][name] for name in ("R1", "R5", "mAP")}
     assert f"| {100 * again['R1']:.2f} |" in (tmp_path / "mine/README.md").read_text()
     pairs, loaded = ImageTextPairs.open([world], "test"), load(tmp_path / "mine")
@@ -149,11 +149,11 @@ def test_a_killed_fine_tuning_goes_on_by_the_same_command(world: Path, start: Pa
     assert (tmp_path / "result.json").read_text() == (calm / "result.json").read_text()
 
 
-def test_what_was_selected_on_test_says_so(world: Path, start: Path, tmp_path: Path) -> None:
+def test_a_result_selected_on_test_says_so(world: Path, start: Path, tmp_path: Path) -> None:
     result = tuned(world, tmp_path, start, select="test")
     assert result["selected_on"] == "selected on test: optimistic" and result["selected"]["split"] == "test"
     assert result["retrieval"]["protocol"].endswith("; selected on test: optimistic")
-    assert result["retrieval"]["R1"] == pytest.approx(max(line["R1"] for line in told(tmp_path)))
+    assert result["retrieval"]["R1"] == pytest.approx(max(line["R1"] for line in measurements(tmp_path)))
 
 
 @pytest.fixture
@@ -191,18 +191,18 @@ def test_recognition_learns_from_labels_alone_by_prompts_or_by_a_plain_classifie
     assert (
         "retrieval" not in result
         and result["attributes"]["images"] == 8
-        and result["selected"]["mA"] == max(line["mA"] for line in told(tmp_path / "out"))
+        and result["selected"]["mA"] == max(line["mA"] for line in measurements(tmp_path / "out"))
     )
     assert ("plain classifier" in result["attributes"]["protocol"]) == classifier
     names = {"classifier"} if classifier else {"iac", "iam", "mam"}
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert names == metrics.keys() & {"itc", "itm", "mlm", "iac", "iam", "mam", "classifier"}
-    found = trained_method.read(str(tmp_path / "out"))
-    again = evaluate(found, open_gallery(found, [str(labelled)], "test"))
+    trained = trained_method.read(str(tmp_path / "out"))
+    again = evaluate(trained, open_gallery(trained, [str(labelled)], "test"))
     assert again.attributes is not None and again.attributes.mA == pytest.approx(result["attributes"]["mA"]) and again.retrieval is None
 
 
-def test_the_classifier_learns_what_is_to_be_seen(labelled: Path, start: Path, tmp_path: Path) -> None:
+def test_the_classifier_learns_visible_attributes(labelled: Path, start: Path, tmp_path: Path) -> None:
     sets = [
         "aptm.classifier=true",
         "epochs=25",
@@ -231,7 +231,7 @@ def other_method(folder: Path, start: Path) -> Path:
 def test_what_cannot_be_fine_tuned_is_refused_in_a_sentence(world: Path, start: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     lists = mals_list(tmp_path)
-    for data, init, sets, said in (
+    for data, init, sets, message in (
         (world, start, ["vision.embed=32"], "does not fit the model"),
         (world, tmp_path / "empty", [], "holds no trained method: looked for config.yaml"),
         (world, tmp_path / "nowhere/at/all", [], "neither a file, a folder nor a hub id"),
@@ -244,7 +244,7 @@ def test_what_cannot_be_fine_tuned_is_refused_in_a_sentence(world: Path, start: 
         (world, start, ["optimizer.average=0.5"], r"^optimizer\.average is for pretraining"),
         (world, start, ["data.synonyms=nowhere"], r"data\.synonyms=nowhere is neither auto, own nor wordnet"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             tuned(data, tmp_path / "out", init, *sets)
 
 
@@ -271,8 +271,8 @@ def test_the_public_presets_have_the_papers_constants() -> None:
     assert {*PUBLIC, "tiny-finetune"} <= {*presets(TRAINING)}
     for name in PUBLIC:
         config = configure(name, None, [], None)
-        found = config.optimizer
-        assert (found.lr, found.late_rate, found.schedule, found.warmup, config.epochs) == (1e-4, 2.0, "step", 0.1, 30)
+        optimizer = config.optimizer
+        assert (optimizer.lr, optimizer.late_rate, optimizer.schedule, optimizer.warmup, config.epochs) == (1e-4, 2.0, "step", 0.1, 30)
         assert config.aptm.smoothing == 0 and config.batch == (480 if config.aptm.reads else 800)
         weights = {key: value for key, value in config.aptm.weights if value}
         retrieval = {"itc": 1, "itm": 1, "mlm": 1, "itc_eda": 0.8, "itm_eda": 0.8}

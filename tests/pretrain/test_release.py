@@ -60,7 +60,7 @@ def test_a_release_holds_what_others_need_and_loads_to_the_same_weights(finished
     assert one.config == two.config and one.origins == two.origins and one.origins is not None
 
 
-def test_the_card_tells_data_licences_sizes_scores_and_how_to_use_it(out: Path, trainable: Path, tmp_path: Path) -> None:
+def test_the_card_has_data_licences_sizes_scores_and_how_to_use_it(out: Path, trainable: Path, tmp_path: Path) -> None:
     (out / "result.json").write_text(json.dumps(RESULT))
     (out / "metrics.json").write_text(json.dumps({"step": 1200, "loss": 2.5, "selected": {"step": 800}, "selected_on": "val"}))
     release(str(out), str(tmp_path / "my-aptm"))
@@ -77,20 +77,20 @@ def test_the_card_tells_data_licences_sizes_scores_and_how_to_use_it(out: Path, 
     method = read(str(out)).method
     assert f"| all | {sum(one.numel() for one in method.parameters()):,} |" in card.text
     assert 'pretrain.load("my-aptm")' in card.text and "{{" not in card.text and "\n\n\n" not in card.text
-    told = "".join((tmp_path / "my-aptm" / name).read_text() for name in ("config.yaml", "result.json", "origins.json"))
-    assert "/somewhere/secret" not in told and str(tmp_path) not in told
+    texts = "".join((tmp_path / "my-aptm" / name).read_text() for name in ("config.yaml", "result.json", "origins.json"))
+    assert "/somewhere/secret" not in texts and str(tmp_path) not in texts
 
 
-def test_a_licence_that_all_data_share_is_that_of_the_release_and_can_be_given(out: Path, tmp_path: Path) -> None:
+def test_a_licence_that_all_data_share_is_that_of_the_release_and_can_be_overridden(out: Path, tmp_path: Path) -> None:
     noted = json.loads((out / "origins.json").read_text())
     noted["data"][0]["licence"] = "apache-2.0"
     (out / "origins.json").write_text(json.dumps(noted))
-    for told, wanted in ((None, "apache-2.0"), ("mit", "mit")):
-        release(str(out), str(tmp_path / "to"), license=told)
+    for license, wanted in ((None, "apache-2.0"), ("mit", "mit")):
+        release(str(out), str(tmp_path / "to"), license=license)
         assert ModelCard.load(tmp_path / "to/README.md").data.license == wanted
 
 
-def test_what_a_start_had_learnt_from_is_on_the_card(out: Path, tmp_path: Path) -> None:
+def test_the_training_data_of_the_initial_weights_are_on_the_card(out: Path, tmp_path: Path) -> None:
     noted = json.loads((out / "origins.json").read_text())
     before = {"v": 1, "data": [noted["data"][0] | {"name": "MALS", "rows": 1_510_330}], "before": None}
     (out / "origins.json").write_text(json.dumps(noted | {"before": before}))
@@ -102,7 +102,7 @@ def test_what_a_start_had_learnt_from_is_on_the_card(out: Path, tmp_path: Path) 
     assert "It was not recorded." in (tmp_path / "to/README.md").read_text()
 
 
-def test_the_card_says_that_the_vision_encoder_began_with_the_embedded_swin(trainable: Path, tmp_path: Path) -> None:
+def test_the_card_says_that_the_vision_encoder_was_initialised_with_the_embedded_swin(trainable: Path, tmp_path: Path) -> None:
     out = released(tmp_path / "out", trainable, data={}, vision={})
     release(str(out), str(tmp_path / "to"))
     text = (tmp_path / "to/README.md").read_text()
@@ -127,7 +127,7 @@ def test_an_unfinished_training_is_refused_and_its_last_checkpoint_released_on_d
     assert "ended after step 7; **it was not finished**" in text and read(str(tmp_path / "to")).method.temp < 0.5
 
 
-def test_a_wrong_folder_is_told_with_what_was_looked_for_and_seen(tmp_path: Path, trainable: Path) -> None:
+def test_a_wrong_folder_is_refused_with_what_it_should_hold_and_what_it_holds(tmp_path: Path, trainable: Path) -> None:
     with pytest.raises(UserError, match=r"holds no training: looked for model.safetensors.* and checkpoints/, and saw README.md, .*data/"):
         release(str(trainable), str(tmp_path / "to"))
     with pytest.raises(UserError, match="it is not a folder"):

@@ -43,7 +43,7 @@ def test_the_cross_encoder_orders_the_best_by_cosine(out: Path, data: Path) -> N
 
 
 @pytest.mark.parametrize("mode", ["none", "itm", "published"])
-def test_a_caption_finds_what_evaluate_says_of_it_as_a_query(out: Path, data: Path, mode: Rerank) -> None:
+def test_a_caption_gives_the_ranking_that_evaluate_gives_it_as_a_query(out: Path, data: Path, mode: Rerank) -> None:
     trained = read(str(out))
     gallery = open_gallery(trained, [data], "train", False, batch=8)
     whole = embed_gallery(trained.method, gallery, mode, 6)
@@ -57,7 +57,7 @@ def test_a_caption_finds_what_evaluate_says_of_it_as_a_query(out: Path, data: Pa
     assert [hit.score for hit in hits] == pytest.approx(scores[wanted].tolist(), abs=1e-3)
 
 
-def test_published_adds_the_scaled_cosine_to_what_the_cross_encoder_says(out: Path, data: Path) -> None:
+def test_published_adds_the_scaled_cosine_to_the_matching_logit(out: Path, data: Path) -> None:
     trained, sentence = read(str(out)), "a woman in a red coat"
     gallery = open_gallery(trained, [data], "train", False, batch=8)
     itm, published = ({hit.row: hit.score for hit in search(trained, gallery, sentence, 6, mode, 6).hits} for mode in ("itm", "published"))
@@ -87,9 +87,9 @@ def test_hits_are_counted_by_the_attributes_that_the_sentence_names(out: Path, d
 
 
 def test_a_sentence_gives_a_table_and_a_contact_sheet(mals: Mals, out: Path, data: Path, tmp_path: Path) -> None:
-    told = mals("search", out, "a woman in a red coat", "--data", data, "--split", "train", "--count", 3, "--workers", 0, "--json")
-    assert told.returncode == 0, told.stderr
-    assert len(json.loads(told.stdout)["hits"]) == 3
+    printed = mals("search", out, "a woman in a red coat", "--data", data, "--split", "train", "--count", 3, "--workers", 0, "--json")
+    assert printed.returncode == 0, printed.stderr
+    assert len(json.loads(printed.stdout)["hits"]) == 3
     assert Image.open(tmp_path / "search.jpg").size == (3 * 128, 256)
     wrong = mals("search", out, "a man", "--data", data, "--split", "test")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1) and "has no split test, only train" in wrong.stderr

@@ -31,10 +31,10 @@ def test_a_release_with_onnx_embeds_as_pytorch_does(out: Path, tmp_path: Path) -
     image, text = (onnxruntime.InferenceSession(tmp_path / "to" / name) for name in ("image.onnx", "text.onnx"))
     (images,) = method._image_batches(files)
     np.testing.assert_allclose(image.run(None, {"images": images.numpy()})[0], method.embed_image(files), atol=1e-4)
-    for said in (["a man"], ["a woman in a red coat with a black bag", "a man", "someone in blue"]):
-        tokens = tokenize(method.trained.tokenizer, said)
-        found = text.run(None, {"ids": tokens.ids.numpy(), "mask": tokens.mask.long().numpy()})[0]
-        np.testing.assert_allclose(found, method.embed_text(said), atol=1e-4)
+    for sentences in (["a man"], ["a woman in a red coat with a black bag", "a man", "someone in blue"]):
+        tokens = tokenize(method.trained.tokenizer, sentences)
+        embeddings = text.run(None, {"ids": tokens.ids.numpy(), "mask": tokens.mask.long().numpy()})[0]
+        np.testing.assert_allclose(embeddings, method.embed_text(sentences), atol=1e-4)
 
 
 def test_a_tower_that_differs_is_not_released(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""One table of every benchmark: what each can be asked for, by which prompts, and what the table says of itself."""
+"""One table of several data sets: what is measured of each, by which prompts, and how the table explains itself."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def trained(out: Path) -> Trained:
 
 
 @pytest.mark.parametrize("name", ["pa100k", "market1501"])
-def test_pictures_without_captions_are_recognised_by_the_prompts_of_their_own_space(
+def test_images_without_captions_are_recognised_by_the_prompts_of_their_own_space(
     trained: Trained, sets: dict[str, str], name: str
 ) -> None:
     gallery = open_gallery(trained, [sets[name]], "test")
@@ -51,13 +51,13 @@ def test_pictures_without_captions_are_recognised_by_the_prompts_of_their_own_sp
         open_gallery(trained, [sets["cuhk-pedes"]], "test", True)
 
 
-def test_pictures_with_neither_captions_nor_labels_are_refused(trained: Trained, sets: dict[str, str]) -> None:
+def test_images_with_neither_captions_nor_labels_are_refused(trained: Trained, sets: dict[str, str]) -> None:
     gallery = open_gallery(trained, [sets["market1501"]], "distractors")
     with pytest.raises(UserError, match="neither captions nor attribute labels"):
         evaluate(trained, gallery)
 
 
-def test_pictures_that_cannot_be_read_are_left_out_of_recognition(trained: Trained, sets: dict[str, str], tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_left_out_of_recognition(trained: Trained, sets: dict[str, str], tmp_path: Path) -> None:
     own = tmp_path / "own"
     import_benchmark("pa100k", layouts.pa100k(tmp_path / "raw"), str(own))
 
@@ -93,16 +93,16 @@ def test_the_table_has_a_row_a_data_set_and_says_how_it_was_measured(trained: Tr
     assert "trained on" not in table
 
 
-def test_a_data_set_that_the_method_has_learnt_from_is_marked(trainable: Path, trained: Trained) -> None:
+def test_a_data_set_that_the_method_was_trained_on_is_marked(trainable: Path, trained: Trained) -> None:
     result = zeroshot(trained, [str(trainable)], "train", rerank="none")
     assert result.sets[0].trained_on and "that is not zero-shot" in markdown(result) and "(trained on) |" in markdown(result)
 
 
-def test_a_typing_mistake_in_the_last_data_set_is_told_before_the_first_is_measured(trained: Trained, sets: dict[str, str]) -> None:
-    told: list[str] = []
+def test_a_typing_mistake_in_the_last_data_set_is_refused_before_the_first_is_measured(trained: Trained, sets: dict[str, str]) -> None:
+    started: list[str] = []
     with pytest.raises(UserError, match="there is no data set nowhere"):
-        zeroshot(trained, [sets["pa100k"], "nowhere"], progress=told.append)
-    assert told == []
+        zeroshot(trained, [sets["pa100k"], "nowhere"], progress=started.append)
+    assert started == []
 
 
 def test_the_command_writes_json_and_a_markdown_table(out: Path, sets: dict[str, str], mals: Mals, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_command_writes_json_and_a_markdown_table(out: Path, sets: dict[str,
     result = mals(*words)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("| data set |") and "| CUHK-PEDES |" in result.stdout
-    found = json.loads((tmp_path / "a.json").read_text())
-    assert found["split"] == "test" and [row["name"] for row in found["sets"]] == ["CUHK-PEDES", "Market-1501"]
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert written["split"] == "test" and [row["name"] for row in written["sets"]] == ["CUHK-PEDES", "Market-1501"]
     result = mals("evaluate", out, "--data", sets["market1501"], "--workers", 0)
     assert result.returncode == 0 and result.stdout.startswith("mA "), result.stderr

@@ -1,4 +1,4 @@
-"""What a trained method is asked and cannot be asked, and where its answer cannot go: one sentence each, exit code 2, before the work."""
+"""What the commands of a trained method refuse, in one sentence, with exit code 2, before the work."""
 
 import os
 import subprocess
@@ -40,14 +40,16 @@ def out(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
 
 
 def refused(ended: "subprocess.CompletedProcess[str]") -> str:
-    """The one line that a command said before it ended with 2."""
+    """The one line that a command prints before it exits with 2."""
     assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
     return str(ended.stderr).strip()
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="how much memory a process has is read from /proc")
 @pytest.mark.parametrize(("command", "workers"), [("evaluate", 1), ("zeroshot", 0), ("search", 0)])
-def test_memory_that_runs_out_is_told_with_what_to_lower(command: str, workers: int, out: Path, data: Path, tmp_path: Path) -> None:
+def test_memory_that_runs_out_is_reported_with_the_option_to_lower(
+    command: str, workers: int, out: Path, data: Path, tmp_path: Path
+) -> None:
     """Thirty pictures of 25 MB each, where a process may take 500 MB more than it has."""
     words = [command, str(out), *COMMANDS[command], "--data", str(data), "--split", "train", "--workers", str(workers)]
     sets = ["--set", "data.height=2048", "--set", "data.width=1024"]
@@ -59,9 +61,9 @@ def test_memory_that_runs_out_is_told_with_what_to_lower(command: str, workers: 
     assert lines[0] == "memory ran out; lower --batch, or --workers"
 
 
-def test_a_process_that_was_ended_is_told_by_the_name_that_the_command_has_for_it() -> None:
-    said = r"^a process that reads pictures was ended.*; lower --workers, or give more shared"
-    with pytest.raises(UserError, match=said), explain_out_of_memory("lower --batch", "--workers"):
+def test_a_process_that_was_killed_is_reported_with_the_option_of_the_command() -> None:
+    message = r"^a process that reads pictures was ended.*; lower --workers, or give more shared"
+    with pytest.raises(UserError, match=message), explain_out_of_memory("lower --batch", "--workers"):
         raise EOFError
 
 
@@ -75,13 +77,13 @@ class Batches(torch.utils.data.Dataset[torch.Tensor]):
         return torch.from_numpy(np.empty(1 << 55))
 
 
-def test_memory_that_numpy_lacks_in_a_worker_is_told_so() -> None:
+def test_memory_that_numpy_lacks_in_a_worker_is_reported_as_memory() -> None:
     with pytest.raises(UserError, match=r"^memory ran out; lower --batch$"), explain_out_of_memory("lower --batch"):
         next(iter(torch.utils.data.DataLoader(Batches(), batch_size=None, num_workers=1)))
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["evaluate", "nowhere", "--to", "none/x.json"], "--to none/x.json: there is no folder none"),
         (["evaluate", "nowhere", "--to", "."], "--to .: that is a folder, not a file"),
@@ -94,10 +96,10 @@ def test_memory_that_numpy_lacks_in_a_worker_is_told_so() -> None:
     ],
 )
 def test_a_place_for_results_that_cannot_be_is_refused_before_anything_is_read(
-    words: list[str], said: str, mals: Mals, tmp_path: Path
+    words: list[str], message: str, mals: Mals, tmp_path: Path
 ) -> None:
     (tmp_path / "file.txt").write_text("mine")
-    assert refused(mals(*words, "--data", "nowhere")) == said
+    assert refused(mals(*words, "--data", "nowhere")) == message
     assert (tmp_path / "file.txt").read_text() == "mine"
 
 
@@ -107,13 +109,13 @@ def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_read(mal
     assert refused(mals("evaluate", "nowhere", "--data", "x", "--to", "closed/x.json")) == "--to closed/x.json: you may not write there"
 
 
-def test_a_list_of_pictures_without_captions_is_measured_by_its_labels(out: Path, tmp_path: Path, mals: Mals) -> None:
+def test_a_list_of_images_without_captions_is_measured_by_its_labels(out: Path, tmp_path: Path, mals: Mals) -> None:
     file = mals_list(tmp_path, caption=None)
     ended = mals("evaluate", out, "--data", f"{file}:{tmp_path / 'images'}", "--workers", 0)
     assert ended.returncode == 0 and ended.stdout.startswith("mA "), ended.stderr
 
 
-def test_a_picture_that_cannot_be_read_is_told_in_words(out: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_image_that_cannot_be_read_is_logged_in_words(out: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def broken(table: pa.Table) -> pa.Table:
         rows = table.to_pylist()
         rows[1]["image"]["bytes"] = b"rubbish"
