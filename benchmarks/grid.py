@@ -1,7 +1,7 @@
-"""What the grid itself costs: `python -m benchmarks.grid [overhead|memory|finished|help]`, one JSON line each.
+"""The cost of the grid itself: `python -m benchmarks.grid [overhead|memory|finished|help]`, one JSON line each.
 
-overhead  rows/s of an identity stage that hands pictures of about 30 kB on, against writing the same Parquet files with pyarrow alone
-memory    the peak memory of a worker for a run of 20 and of 200 shards
+overhead  rows/s of an identity stage that copies images of about 30 kB, against writing the same Parquet files with pyarrow alone
+memory    the peak memory of a worker for runs of 20 and of 200 shards
 finished  the seconds in which a finished run of 3,000 shards answers `mals run` and `mals status`
 help      the seconds of `mals --help`
 """
@@ -27,7 +27,7 @@ from mals.grid.stage import Resources, Stage, output_batch
 from mals.planning.create import create
 
 ROOT = Path(__file__).parent.parent
-PICTURE = encoded(photograph(0, 320, 160))  # about 30 kB
+IMAGE = encoded(photograph(0, 320, 160))  # about 30 kB
 
 
 class Bare:
@@ -51,7 +51,7 @@ class Bare:
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         columns: dict[str, Any] = {field.name: [None] * len(batch) for field in self.adds}
         if self.name == "generate":
-            columns["image"] = [PICTURE] * len(batch)
+            columns["image"] = [IMAGE] * len(batch)
         if self.name == "crop":
             columns |= {"crop": batch["image"], "crop_width": [160] * len(batch), "crop_height": [320] * len(batch)}
         if self.name == "caption":
@@ -82,7 +82,7 @@ BARE += ["stages.filter=benchmarks.grid:filter_", "run.workers=1"]
 
 
 def planned(folder: Path, rows: int, *sets: str) -> Path:
-    """A run of `rows` rows, planned and no more."""
+    """The folder of a run of `rows` rows that is planned and not started."""
     file = folder / f"captions{rows}.txt"
     file.write_text("".join(f"a man number {n} in a red coat\n" for n in range(rows)))
     create(str(folder / f"run{rows}"), captions=file, sets=[*BARE, *sets])
@@ -110,7 +110,7 @@ def overhead(folder: Path) -> dict[str, Any]:
     grid, bare = statistics.median(grid_s), statistics.median(bare_s)
     return {
         "rows": 2048,
-        "picture_bytes": len(PICTURE),
+        "image_bytes": len(IMAGE),
         "rows_per_s": round(2048 / grid),
         "pyarrow_alone_rows_per_s": round(2048 / bare),
         "grid_ms_per_row": round(1000 * grid / 2048, 4),
@@ -119,45 +119,45 @@ def overhead(folder: Path) -> dict[str, Any]:
 
 
 def memory(folder: Path) -> dict[str, Any]:
-    """Peak memory of the process that works off a run of few and of many shards of one size."""
-    found = {}
+    """Peak memory of the process that works on a run of few and of many shards of one size."""
+    peaks = {}
     for shards in (20, 200):
         run = planned(folder, shards * 128, "shard_rows=128")
         code = f"from mals.grid.run import Run, run_stages; run_stages(Run.open({str(run)!r}), 'crop', quiet=True)"
         code += "; import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        found[f"peak_mib_{shards}_shards"] = round(int(printed) / 1024, 1)
-    few, many = found.values()
-    return {**found, "ratio": round(many / few, 3)}
+        peaks[f"peak_mib_{shards}_shards"] = round(int(printed) / 1024, 1)
+    few, many = peaks.values()
+    return {**peaks, "ratio": round(many / few, 3)}
 
 
 def finished(folder: Path) -> dict[str, Any]:
-    """How fast a finished run of 3,000 shards says so."""
+    """The seconds in which a finished run of 3,000 shards reports that nothing is to do."""
     run = planned(folder, 6000, "shard_rows=2", "run.workers=2")
-    words = [sys.executable, "-m", "cli.main"]
+    command_line = [sys.executable, "-m", "cli.main"]
     clock = time.perf_counter()
-    subprocess.run([*words, "run", str(run), "-q"], cwd=ROOT, check=True, capture_output=True)
-    made = time.perf_counter() - clock
+    subprocess.run([*command_line, "run", str(run), "-q"], cwd=ROOT, check=True, capture_output=True)
+    first = time.perf_counter() - clock
     times = {}
     for command in ("run", "status"):
-        taken = []
+        seconds = []
         for _ in range(3):
             clock = time.perf_counter()
-            subprocess.run([*words, command, str(run)], cwd=ROOT, check=True, capture_output=True)
-            taken.append(time.perf_counter() - clock)
-        times[f"{command}_s"] = round(statistics.median(taken), 2)
+            subprocess.run([*command_line, command, str(run)], cwd=ROOT, check=True, capture_output=True)
+            seconds.append(time.perf_counter() - clock)
+        times[f"{command}_s"] = round(statistics.median(seconds), 2)
     cells = 3000 * 6
-    return {"shards": 3000, "cells": cells, **times, "made_s": round(made, 1), "ms_per_cell_when_made": round(1000 * made / cells, 2)}
+    return {"shards": 3000, "cells": cells, **times, "first_s": round(first, 1), "ms_per_cell_at_first": round(1000 * first / cells, 2)}
 
 
 def help_(folder: Path) -> dict[str, Any]:
     """The seconds of `mals --help`, the first time not counted."""
-    taken = []
+    seconds = []
     for _ in range(6):
         clock = time.perf_counter()
         subprocess.run([sys.executable, "-m", "cli.main", "--help"], cwd=ROOT, check=True, capture_output=True)
-        taken.append(time.perf_counter() - clock)
-    return {"help_s": round(statistics.median(taken[1:]), 3)}
+        seconds.append(time.perf_counter() - clock)
+    return {"help_s": round(statistics.median(seconds[1:]), 3)}
 
 
 MEASURES = {"overhead": overhead, "memory": memory, "finished": finished, "help": help_}

@@ -1,4 +1,4 @@
-"""`mals`: every command, and the one place where a mistake becomes a sentence and an exit code."""
+"""The command `mals`: all its commands, and the only place where an error becomes a sentence and an exit code."""
 
 import errno
 import logging
@@ -20,13 +20,13 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    help="Synthetic person data sets in the manner of MALS: captions to packed, labelled pictures. Give a command again to resume it.",
+    help="Synthetic person data sets in the manner of MALS: captions to packed, labelled images. Give a command again to resume it.",
 )
 
 
-def print_version(wanted: bool) -> None:
-    """Print the version and exit, if that is wanted."""
-    if wanted:
+def print_version(requested: bool) -> None:
+    """Print the version and exit, where --version is given."""
+    if requested:
         import mals
 
         print(f"mals {mals.__version__}")
@@ -50,14 +50,13 @@ def register() -> None:
 
 
 def main() -> None:
-    """Run one command; exit 2 with one sentence for what the user can mend, 1 for shards that failed, 130 and 143 when stopped."""
+    """Run one command; exit code 2 with one sentence for a mistake of the user, 1 for shards that failed, 130 and 143 when stopped."""
     from mals.errors import CollectiveError, UserError
 
-    signal.signal(signal.SIGINT, _stop)  # Typer would end a KeyboardInterrupt without a word
+    signal.signal(signal.SIGINT, _stop)  # Typer would end a KeyboardInterrupt without a message
     signal.signal(signal.SIGTERM, _stop)
-    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries talking to each other's authors
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' messages to the authors of other libraries
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # in worker processes too
-    sys.path.append("")  # the current folder, where stages and methods of one's own may be
     configure_logging()
     register()
     try:
@@ -74,9 +73,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        if (told := sentence(error)) is None:
+        if (message := sentence(error)) is None:
             raise
-        _leave(told, 2)
+        _leave(message, 2)
     except Stopped as stopped:
         _leave("stopped; give the same command again to go on", 128 + stopped.signal)
     except Exception:
@@ -105,21 +104,21 @@ def configure_logging() -> None:
 
 
 class StderrHandler(logging.Handler):
-    """Writes to what is sys.stderr at that moment, which a progress bar may have replaced so as to stay below the messages."""
+    """Prints to the sys.stderr of that moment: a progress bar replaces it, so that messages appear above the bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr, flush=True)
 
 
 def sentence(error: OSError) -> str | None:
-    """What a person can put right of an error of the system, a full disk or a path; None for others."""
+    """A sentence for an error of the system that the user can correct, a full disk or a wrong path; None for others."""
     path, other = (os.fsdecode(name) if isinstance(name, str | bytes) else None for name in (error.filename, error.filename2))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space is left for {path or 'a file'}; free some and give the same command again, finished work is kept"
     if path is None:
         return None
     folder = Path(path).parent
-    told = {
+    sentences = {
         errno.ENOENT: f"there is no folder {folder}" if not folder.is_dir() else f"there is no file or folder {path}",
         errno.EEXIST: f"{other or path} is there already",
         errno.EISDIR: f"{other or path} is a folder, not a file",
@@ -127,11 +126,11 @@ def sentence(error: OSError) -> str | None:
         errno.EACCES: f"you may not read or write {path}",
         errno.EPERM: f"you may not read or write {path}",
     }
-    return told.get(error.errno or 0)
+    return sentences.get(error.errno or 0)
 
 
 class Stopped(BaseException):
-    """Somebody wants this process to end."""
+    """SIGINT or SIGTERM was sent to this process."""
 
     def __init__(self, number: int):
         self.signal = number
@@ -142,12 +141,12 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _launched() -> bool:
-    """Whether torchrun started this process, as `pretrain.ranks.launched` tells, without torch."""
+    """Whether torchrun started this process, as in `pretrain.ranks.launched`, without importing torch."""
     return "LOCAL_RANK" in os.environ
 
 
 def _in_group() -> bool:
-    """Whether it has met the others; before that all of a machine meet the same mistakes."""
+    """Whether this process has joined its process group; before that all processes of a machine fail in the same way."""
     distributed = sys.modules.get("torch.distributed")
     return distributed is not None and distributed.is_initialized()
 
@@ -155,7 +154,7 @@ def _in_group() -> bool:
 def _leave(text: str, code: int) -> None:
     if text:
         print(text, file=sys.stderr)
-    if _launched():  # the threads of its process group would abort the interpreter while it ends
+    if _launched():  # threads of the process group would abort the interpreter at its end
         with suppress(OSError):
             sys.stdout.flush()
         os._exit(code)

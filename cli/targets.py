@@ -1,11 +1,11 @@
-"""Where the results of a long command go, looked at before it begins."""
+"""Checks of the places that a long command writes to, before it begins."""
 
 import os
 from pathlib import Path
 
 
 def check_file(file: Path | None, option: str) -> None:
-    """UserError where a file cannot be written at this place."""
+    """Raise UserError where the file cannot be written."""
     from mals.errors import UserError
 
     if file is None:
@@ -19,9 +19,9 @@ def check_file(file: Path | None, option: str) -> None:
 
 
 def check_folder(folder: Path, option: str) -> None:
-    """UserError where there cannot be a folder at this place."""
+    """Raise UserError where the folder cannot be made."""
     from mals.errors import UserError
 
-    there = next(one for one in (folder, *folder.parents) if one.exists() or one == one.parent)
-    if there.is_file():
-        raise UserError(f"{option} {folder}: {'that' if there == folder else there} is a file, not a folder")
+    existing = next(path for path in (folder, *folder.parents) if path.exists() or path == path.parent)
+    if existing.is_file():
+        raise UserError(f"{option} {folder}: {'that' if existing == folder else existing} is a file, not a folder")

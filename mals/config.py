@@ -20,10 +20,10 @@ class Section(BaseModel):
 
 
 class Grammar(Section):
-    """Prompts phrased from attributes that are drawn from a distribution, so that a set is balanced by design."""
+    """Captions phrased from attribute values that are drawn from a distribution, so that a set is balanced by design."""
 
     space: str = "market1501"  # an attribute space by name, or a YAML file
-    shares: dict[str, dict[str, float]] = {}  # attribute or group -> value, "other" colour or "unknown" -> share; uniform where not named
+    shares: dict[str, dict[str, float]] = {}  # attribute or group -> value, "other" color or "unknown" -> share; uniform where not named
     joint: str | None = None  # a .csv or .parquet table: one column an attribute or group, and `weight`
     templates: list[str] = []  # sentences with {fields}, [left out] where a field is empty; none: those of mals/planning/phrases.py
 
@@ -38,7 +38,7 @@ class Grammar(Section):
                 return values
             return {words[key] if isinstance(key, bool) else key: share for key, share in values.items()}
 
-        return {name: spelled(given) for name, given in shares.items()} if isinstance(shares, dict) else shares
+        return {name: spelled(values) for name, values in shares.items()} if isinstance(shares, dict) else shares
 
 
 class Plan(Section):
@@ -131,7 +131,7 @@ class Captioner(Section):
     dtype: Dtype = "fp32"  # of the weights and products
     prompt: str = ""  # blip: what the caption begins with; vlm: the question
     beams: Count = 3  # of the beam search; 1: greedy
-    sample: bool = False  # draw words instead of taking the likeliest
+    sample: bool = False  # sample words instead of taking the most likely
     temperature: Annotated[float, Field(gt=0)] = 1.0  # of drawn words
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9  # words are drawn from the likeliest whose probabilities sum to this
     min_tokens: Annotated[int, Field(ge=0)] = 5  # of a caption, at least
@@ -143,7 +143,7 @@ class Caption(Section):
     """Captions of the crops."""
 
     captioners: Annotated[list[Captioner], Field(min_length=1)]
-    collapse: bool = True  # "with his hands on his hips and his hands on his hips" once; the raw text stays
+    collapse: bool = True  # write a repetition such as "with his hands on his hips and his hands on his hips" once; the raw text is kept
 
 
 class Label(Section):
@@ -173,7 +173,7 @@ class Pack(Section):
 
 
 class Execution(Section):
-    """How a run is worked off; nothing here changes a result but `threads`, by rounding."""
+    """How a run is executed; only `threads` changes a result, by rounding."""
 
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = (
         "auto"  # auto: one a GPU; without GPUs one for models and one a core for the rest
@@ -188,8 +188,8 @@ class Config(Section):
 
     preset: str = "tiny"  # the settings that these differ from: tiny, mals or modern
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of every random number of the run
-    shard_rows: Count = 512  # rows a shard: what a kill can cost
-    stages: dict[str, str] = {}  # a stage of your own in place of ours: "generate: my_package.my_module:my_function"
+    shard_rows: Count = 512  # rows a shard: the work that a kill can cost
+    stages: dict[str, str] = {}  # a stage of your own in place of one of mals: "generate: my_package.my_module:my_function"
     plan: Plan = Plan()
     generate: Generate
     safety: Safety = Safety()
@@ -205,5 +205,5 @@ STAGES = {name: f"mals.stages.{name}:stage" for name in ("generate", "safety", "
 
 
 def dump(config: Config) -> dict[str, Any]:
-    """The whole tree as JSON values."""
+    """All settings as JSON values."""
     return config.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Where a model runs, in which numbers, and how quietly its library loads it."""
+"""The device and the number format of models, and quiet loading."""
 
 import importlib
 from typing import Any
@@ -7,21 +7,21 @@ from mals.config import Dtype
 
 
 def device() -> str:
-    """What torch calls the place of a model's weights: the GPU where there is one."""
+    """The torch device of models: "cuda" where there is a GPU, or "cpu"."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def dtype(name: Dtype) -> Any:
-    """The torch.dtype that a setting names: the kind of number of a model's weights and of what it is given."""
+    """The torch.dtype of a setting, for the weights of a model and its inputs."""
     import torch
 
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[name]
 
 
 def hush(*libraries: str) -> None:
-    """No progress bars and no advice from `transformers` or `diffusers`, whichever are named, in this process: a run has its own."""
+    """Turn off the progress bars and warnings of `transformers` or `diffusers` in this process, where a run shows its own progress."""
     for library in libraries:
         log = importlib.import_module(f"{library}.utils.logging")
         log.set_verbosity_error()

@@ -10,7 +10,7 @@ WATCHER = "end-with-parent"  # the thread's name
 
 
 def end_with_parent(parent: int | None = None) -> None:
-    """Start a thread that ends this process (exit code 1) when its parent has ended, for whatever reason; a second call does nothing.
+    """Start a thread that ends this process (exit code 1) when its parent has ended, for any reason; a second call does nothing.
 
     The parent is the process that started this one through multiprocessing, a fork server in between included. Of other processes it is the
     process with the id `parent`, by default the one that the system names: pass it where the parent may end before this call.

@@ -16,7 +16,7 @@ from mals.errors import UserError
 
 @dataclass(frozen=True)
 class Kind:
-    """Settings of one kind: their tree of types, the folder of their presets, and which parts are given whole or not at all, and why."""
+    """One kind of settings: the tree of types, the folder of presets, and the sections that must be complete, each with the reason."""
 
     tree: type[BaseModel]
     folder: Path
@@ -39,7 +39,7 @@ def preset(name: str, kind: Kind = RUN) -> dict[str, Any]:
 
 
 def parse(text: str, source: str) -> dict[str, Any]:
-    """A settings file's tree; `source` names it in errors."""
+    """The tree of a settings file's text; `source` names the file in errors."""
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -70,9 +70,9 @@ def merge(base: Any, over: Any) -> Any:
     return copy.deepcopy(over)
 
 
-def assign(given: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict[str, Any]:
-    """`given` with each of `settings` ("a.b=c", "a.list.0.b=c") put in; values are YAML."""
-    given = copy.deepcopy(given)
+def assign(tree: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict[str, Any]:
+    """A copy of `tree` with each of `settings` ("a.b=c", "a.list.0.b=c") in it; values are YAML."""
+    tree = copy.deepcopy(tree)
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path.strip():
@@ -84,28 +84,28 @@ def assign(given: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict
         refuse_partial(value, f"--set {setting}", kind, keys)
         number = next((i for i, key in enumerate(keys) if key.isdigit()), None)
         if number is not None:  # a list is kept whole, so the change goes into a copy of it
-            whole = _get(merge(preset(given.get("preset", "tiny"), kind), given), keys[:number])
+            whole = _get(merge(preset(tree.get("preset", "tiny"), kind), tree), keys[:number])
             if not isinstance(whole, list):
                 raise UserError(f"--set {setting}: {'.'.join(keys[:number])} is not a list")
-            _put(given, keys[:number], copy.deepcopy(whole), setting)
-        _put(given, keys, value, setting)
-    return given
+            _put(tree, keys[:number], copy.deepcopy(whole), setting)
+        _put(tree, keys, value, setting)
+    return tree
 
 
-def refuse_partial(given: Any, source: str, kind: Kind, at: Sequence[str] = ()) -> None:
-    """UserError where `given`, what stands at `at` in the settings, leaves something out of a part that is given whole or not at all.
+def refuse_partial(tree: Any, source: str, kind: Kind, at: Sequence[str] = ()) -> None:
+    """Raise UserError where `tree`, which is at the path `at` of the settings, gives only some values of a section that must be complete.
 
-    A preset would fill it in without a word.
+    A preset would fill in the others silently.
     """
     for path, reason in kind.whole.items():
         keys = path.split(".")
-        part = _get(given, keys[len(at) :]) if keys[: len(at)] == list(at) else None
+        part = _get(tree, keys[len(at) :]) if keys[: len(at)] == list(at) else None
         if not isinstance(part, dict):
             continue
-        known = _fields(keys, kind)
-        lacks = [name for name in known if known[name].is_required() and name not in part]
-        if lacks and part.keys() <= known.keys():  # one that is misspelt is told so by `check_kind`
-            raise UserError(f"{source}: the setting {path}.{lacks[0]} is needed; {reason}")
+        fields = _fields(keys, kind)
+        missing = [name for name in fields if fields[name].is_required() and name not in part]
+        if missing and part.keys() <= fields.keys():  # `check_kind` names a key that is misspelt
+            raise UserError(f"{source}: the setting {path}.{missing[0]} is needed; {reason}")
 
 
 def _get(tree: Any, keys: list[str]) -> Any:
@@ -132,18 +132,18 @@ def _put(tree: Any, keys: list[str], value: Any, setting: str) -> None:
             tree = tree[key]
 
 
-def check(given: dict[str, Any], source: str = "the settings") -> Config:
-    """The Config of a preset and what was given on top of it; UserError names the key, the value and the nearest known key."""
-    found = check_kind(given, source, RUN)
-    assert isinstance(found, Config)
-    return found
+def check(tree: dict[str, Any], source: str = "the settings") -> Config:
+    """The Config of a tree of settings on top of its preset; UserError names the key, the value and the nearest known key."""
+    config = check_kind(tree, source, RUN)
+    assert isinstance(config, Config)
+    return config
 
 
-def check_kind(given: dict[str, Any], source: str, kind: Kind) -> BaseModel:
+def check_kind(tree: dict[str, Any], source: str, kind: Kind) -> BaseModel:
     """As `check`, for settings of any kind."""
-    name = given.get("preset", "tiny")
+    name = tree.get("preset", "tiny")
     try:
-        return kind.tree.model_validate(merge(preset(str(name), kind), given))
+        return kind.tree.model_validate(merge(preset(str(name), kind), tree))
     except ValidationError as error:
         raise UserError(f"{source}: {_sentence(error, kind)}") from None
 
@@ -153,9 +153,9 @@ def _sentence(error: ValidationError, kind: Kind) -> str:
     path = [str(part) for part in first["loc"]]
     where = ".".join(path)
     if first["type"] == "extra_forbidden":
-        known = list(_fields(path[:-1], kind))
-        near = difflib.get_close_matches(path[-1], known, 1, 0.5)
-        hint = f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"there are {', '.join(known)}"
+        names = list(_fields(path[:-1], kind))
+        near = difflib.get_close_matches(path[-1], names, 1, 0.5)
+        hint = f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"there are {', '.join(names)}"
         return f"there is no setting {where}; {hint}"
     if first["type"] == "missing":
         return f"the setting {where} is needed"
@@ -165,7 +165,7 @@ def _sentence(error: ValidationError, kind: Kind) -> str:
 
 
 def _fields(path: list[str], kind: Kind) -> dict[str, Any]:
-    """The settings that the part at `path` has."""
+    """The fields of the section at `path`."""
     part = kind.tree
     for key in path:
         if key.isdigit() or key not in part.model_fields:
@@ -179,4 +179,4 @@ def _model(annotation: Any) -> type[BaseModel] | None:
     """The first model in a type such as `list[Captioner]` or `Lora | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := _model(part))), None)
+    return next((model for part in get_args(annotation) if (model := _model(part))), None)

@@ -1,7 +1,7 @@
-"""Stages without models, for tests of the grid: `stages.generate=tests.fakes:painter` puts one in ours' place.
+"""Stages without models, for tests of the grid: `stages.generate=tests.fakes:painter` puts one in place of ours.
 
-They work on real pictures in the real columns, and are pure functions of their rows, so that whatever differs after a kill is the
-grid's doing.
+They work on real images in the real columns, and are pure functions of their rows, so that any difference after a kill comes from
+the grid.
 """
 
 from io import BytesIO
@@ -23,8 +23,8 @@ def jpeg(pixels: np.ndarray) -> bytes:
     return sink.getvalue()
 
 
-def painting(seed: int, height: int = 64, width: int = 32) -> np.ndarray:
-    """A picture [H, W, 3] of coloured blocks, a function of the seed."""
+def block_image(seed: int, height: int = 64, width: int = 32) -> np.ndarray:
+    """An image [H, W, 3] of colored blocks, a function of the seed."""
     blocks = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
     return blocks.repeat(8, 0).repeat(8, 1)
 
@@ -59,7 +59,7 @@ class Painter(Fake):
     """Blocks of colour instead of diffusion."""
 
     def row(self, row: dict[str, Any]) -> dict[str, Any]:
-        pixels = painting(row["seed"])
+        pixels = block_image(row["seed"])
         facts = {
             "model": "painter",
             "revision": "1",
@@ -103,7 +103,7 @@ class OneBadRow(Painter):
 
 
 class Cropper(Fake):
-    """The middle of the picture; every fifth picture shows nobody."""
+    """The middle of the image; every fifth image shows no person."""
 
     def row(self, row: dict[str, Any]) -> dict[str, Any]:
         if row_seed(0, row["id"], "crop") % 5 == 0:
@@ -123,8 +123,8 @@ class Captioner(Fake):
 
     def row(self, row: dict[str, Any]) -> dict[str, Any]:
         text = self.SENTENCES[row_seed(0, row["id"], "caption") % 3]
-        said = {"text": text, "raw": text, "model": "captioner", "revision": "1", "prompt": "", "repetition": 0.0}
-        return {"caption": text, "captions": [said]}
+        entry = {"text": text, "raw": text, "model": "captioner", "revision": "1", "prompt": "", "repetition": 0.0}
+        return {"caption": text, "captions": [entry]}
 
 
 class SlowCaptioner(Captioner):

@@ -165,7 +165,7 @@ class Grid:
 class Survey:
     """The receipts of a run, and the state of its cells that follows from them.
 
-    `fingerprints` is None where a model is missing, so that they cannot be known: a cell then counts whatever settings it was made with.
+    `fingerprints` is None where a model is missing, so that they cannot be known: a cell then counts with any settings.
     """
 
     shards: int

@@ -1,4 +1,4 @@
-"""One coordinator a run, or one a part of it; a lock is released when its process ends, for whatever reason."""
+"""One coordinator a run, or one a part of it; a lock is released when its process ends, for any reason."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,7 @@
-"""Captions files of every kind, read in blocks: plain text, tables, and the JSON lists of the public data sets.
+"""Readers of captions files, in blocks: plain text, tables, and the JSON lists of public data sets.
 
-Every reader yields the same columns (`COLUMNS`, strings; null where the file has none), so that whatever comes after knows one form. A file
-with a `caption` column may also hold id, person, camera, init_image, negative_prompt and seed. The JSON lists are told apart by their keys:
+Every reader yields the same columns (`COLUMNS`, strings; null where the file has none). A file with a `caption` column may also hold id,
+person, camera, init_image, negative_prompt and seed. The JSON lists are recognized by their keys:
 
     CUHK-PEDES, ICFG-PEDES   file_path, captions, id            RSTPReid   img_path, captions, id
     APTM's own lists         image, caption, image_id           MALS       the same and label
@@ -26,11 +26,11 @@ SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
 BLOCK = 32_768  # rows read at once
 
 
-def read(file: Path, pictures: bool = True, captions: bool = True) -> Iterator[pa.Table]:
-    """The rows of `file` in blocks, with the pictures of a JSON list as init_image if asked.
+def read(file: Path, images: bool = True, captions: bool = True) -> Iterator[pa.Table]:
+    """The rows of `file` in blocks; with `images`, the images of a JSON list are the column init_image.
 
-    Raises UserError with the place of what is wrong, or where there is no row at all. Without `captions` a picture of a JSON list may have
-    none: its row has null.
+    Raises UserError with the place of a mistake, or where there is no row. Without `captions`, an image of a JSON list may have no caption:
+    its row has null.
     """
     kind = file.suffix.lower()
     if not file.is_file():
@@ -44,7 +44,7 @@ def read(file: Path, pictures: bool = True, captions: bool = True) -> Iterator[p
         if kind != ".parquet":
             _refuse_binary(file)
         for block in _json(file, captions) if kind == ".json" else KINDS[kind](file):
-            if kind == ".json" and not pictures:
+            if kind == ".json" and not images:
                 block = block.set_column(COLUMNS.index("init_image"), "init_image", pa.nulls(len(block), pa.string()))
             if captions:
                 _refuse_empty_captions(file, block, rows)
@@ -61,22 +61,22 @@ def read(file: Path, pictures: bool = True, captions: bool = True) -> Iterator[p
 def digest(file: Path) -> str:
     """sha256 of the file, in hex."""
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def _refuse_binary(file: Path) -> None:
-    with file.open("rb") as opened:
-        if b"\0" in opened.read(1 << 16):
+    with file.open("rb") as stream:
+        if b"\0" in stream.read(1 << 16):
             raise UserError(f"{file} is a binary file, not captions")
 
 
 def _undecodable(file: Path) -> int:
     """The number of the first line that is not UTF-8; a reader's own error counts from the start of its buffer."""
-    with file.open("rb") as opened:
-        for number, line in enumerate(opened, 1):
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
             try:
                 line.decode()
             except UnicodeDecodeError:
@@ -91,7 +91,7 @@ def _refuse_empty_captions(file: Path, block: pa.Table, before: int) -> None:
 
 
 def _table(columns: Mapping[str, list[Any]], where: str, numbers: Sequence[int]) -> pa.Table:
-    """A block from what a file holds in its columns; `where` and the row's number name its place in errors."""
+    """A block of the columns of a file; `where` and the numbers of the rows name places in errors."""
     rows = len(columns["caption"])
     arrays = []
     for name in COLUMNS:
@@ -107,23 +107,23 @@ def _table(columns: Mapping[str, list[Any]], where: str, numbers: Sequence[int])
 
 
 def _text(value: Any) -> Any:
-    """Numbers as people write them: pandas turns whole numbers into fractions where one of them is missing. What is no text stays."""
+    """A number as text, without the fraction that pandas adds to whole numbers where one is missing; other values unchanged."""
     if isinstance(value, float):
         return None if value != value else str(int(value)) if value.is_integer() else str(value)
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _lines(file: Path) -> Iterator[pa.Table]:
-    with file.open(encoding="utf-8-sig") as opened:
-        captions = (line.strip() for line in opened)
+    with file.open(encoding="utf-8-sig") as stream:
+        captions = (line.strip() for line in stream)
         kept = (line for line in captions if line)
         while block := list(islice(kept, BLOCK)):
             yield _table({"caption": block}, "line", ())
 
 
 def _csv(file: Path) -> Iterator[pa.Table]:
-    with file.open(encoding="utf-8-sig", newline="") as opened:
-        reader = csv.reader(opened, strict=True)
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, strict=True)
         try:
             names = next(reader, [])
             _require_caption(str(file), names)
@@ -135,7 +135,7 @@ def _csv(file: Path) -> Iterator[pa.Table]:
 
 
 def _fields(file: Path, reader: Any, columns: int) -> Iterator[list[str]]:
-    """The rows of a CSV file, each of as many fields as the header; blank lines are passed over."""
+    """The rows of a CSV file, each of as many fields as the header; blank lines are skipped."""
     for row in reader:
         if len(row) == columns:
             yield row
@@ -144,8 +144,8 @@ def _fields(file: Path, reader: Any, columns: int) -> Iterator[list[str]]:
 
 
 def _jsonl(file: Path) -> Iterator[pa.Table]:
-    with file.open(encoding="utf-8-sig") as opened:
-        lines = ((number, line) for number, line in enumerate(opened, 1) if line.strip())
+    with file.open(encoding="utf-8-sig") as stream:
+        lines = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
         while block := list(islice(lines, BLOCK)):
             rows = [_object(file, number, line) for number, line in block]
             numbers = [number for number, _ in block]
@@ -168,14 +168,14 @@ def _object(file: Path, number: int, line: str) -> dict[str, Any]:
 
 def _parquet(file: Path) -> Iterator[pa.Table]:
     try:
-        opened = pq.ParquetFile(file)
-        names = opened.schema_arrow.names
+        parquet = pq.ParquetFile(file)
+        names = parquet.schema_arrow.names
         _require_caption(str(file), names)
-        kind = opened.schema_arrow.field("caption").type
+        kind = parquet.schema_arrow.field("caption").type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)):
             raise UserError(f"{file}: the column caption holds {kind}, not strings")
         before = 0
-        for batch in opened.iter_batches(BLOCK, columns=[name for name in COLUMNS if name in names]):
+        for batch in parquet.iter_batches(BLOCK, columns=[name for name in COLUMNS if name in names]):
             yield _table(batch.to_pydict(), f"{file}: row", range(before + 1, before + len(batch) + 1))
             before += len(batch)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
@@ -198,9 +198,9 @@ def _json(file: Path, captions: bool = True) -> Iterator[pa.Table]:
     except RecursionError:
         raise UserError(f"{file} is nested too deeply") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        seen = f"an object with the keys {', '.join(entries)}" if isinstance(entries, dict) else f"a {type(entries).__name__}"
-        seen = "a list of other things" if isinstance(entries, list) else seen
-        raise UserError(f"{file} holds {seen}, not a list of objects as CUHK-PEDES, ICFG-PEDES, RSTPReid and MALS do")
+        content = f"an object with the keys {', '.join(entries)}" if isinstance(entries, dict) else f"a {type(entries).__name__}"
+        content = "a list of other values" if isinstance(entries, list) else content
+        raise UserError(f"{file} holds {content}, not a list of objects as CUHK-PEDES, ICFG-PEDES, RSTPReid and MALS do")
     rows = ((number, row) for number, entry in enumerate(entries, 1) for row in _entry(file, number, entry, captions))
     while block := list(islice(rows, BLOCK)):
         numbers = [number for number, _ in block]
@@ -208,22 +208,22 @@ def _json(file: Path, captions: bool = True) -> Iterator[pa.Table]:
         yield _table(columns, f"{file}: object", numbers)
 
 
-def said(entry: Mapping[str, Any]) -> list[Any]:
-    """The captions of an object of a public list, a row each; of one that has none there is a row as well."""
-    found = entry.get("captions", entry.get("caption"))
-    return (found or [None]) if isinstance(found, list) else [found]
+def captions_of(entry: Mapping[str, Any]) -> list[Any]:
+    """The captions of an object of a public list; [None] where it has none."""
+    captions = entry.get("captions", entry.get("caption"))
+    return (captions or [None]) if isinstance(captions, list) else [captions]
 
 
-def _entry(file: Path, number: int, entry: dict[str, Any], needed: bool) -> Iterable[dict[str, Any]]:
-    """One object of a public list as one row a caption; UserError where it is none, or has no caption where that is `needed`."""
-    picture = next((entry[name] for name in ("file_path", "img_path", "image") if name in entry), None)
-    if picture is None:
+def _entry(file: Path, number: int, entry: dict[str, Any], required: bool) -> Iterable[dict[str, Any]]:
+    """One object of a public list, as a row for each caption; UserError for other objects, or without a caption where it is `required`."""
+    image = next((entry[name] for name in ("file_path", "img_path", "image") if name in entry), None)
+    if image is None:
         raise UserError(f"{file}: object {number} has the keys {', '.join(entry)}, which none of the known data sets has")
-    row = {"init_image": picture, "person": entry.get("id")}
-    if "image_id" in entry:  # in MALS the picture's own name; in APTM's lists of real data sets the person
+    row = {"init_image": image, "person": entry.get("id")}
+    if "image_id" in entry:  # in MALS the name of the image; in APTM's lists of real data sets the identity
         row["id" if "label" in entry else "person"] = entry["image_id"]
-    captions = said(entry)
-    if needed and not all(captions):
+    captions = captions_of(entry)
+    if required and not all(captions):
         raise UserError(f"{file}: object {number} has no caption")
     return [row | {"caption": caption} for caption in captions]
 

@@ -45,7 +45,7 @@ def read_captions(source: str) -> Iterator[str]:
             for text in lines:
                 yield text.rstrip("\r\n")
         return
-    for table in caption_files.read(file, pictures=False):
+    for table in caption_files.read(file, images=False):
         yield from table["caption"].to_pylist()
 
 

@@ -75,5 +75,5 @@ def list_labels(file: Path, classes: Classes, need: str) -> NDArray[np.int8]:
         for name, value in zip(classes, label, strict=True):
             if not -1 <= value <= 1:
                 raise _no_label(file, name, len(found), value)
-        found += [label] * len(lists.said(entry))
+        found += [label] * len(lists.captions_of(entry))
     return np.array(found, np.int8)

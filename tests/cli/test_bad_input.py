@@ -116,9 +116,9 @@ def test_a_failed_run_exits_with_one_and_status_shows_the_top_error(mals, planne
 
 
 def test_status_answers_as_json(mals, planned):
-    found = json.loads(mals("status", planned(), "--json").stdout)
-    assert [stage["stage"] for stage in found["stages"]] == ["generate", "safety", "filter", "crop", "caption", "label"]
-    assert found["planned"] == 40
+    status = json.loads(mals("status", planned(), "--json").stdout)
+    assert [stage["stage"] for stage in status["stages"]] == ["generate", "safety", "filter", "crop", "caption", "label"]
+    assert status["planned"] == 40
 
 
 def test_help_names_every_command_and_loads_no_heavy_library(mals):

@@ -12,7 +12,7 @@ from tests.conftest import Mals
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["plan", "file.txt", "--captions", "captions.txt"], "file.txt/mals.yaml: a part of this path is a file, not a folder"),
         (["status", "file.txt/run"], "file.txt/run/mals.yaml: a part of this path is a file, not a folder"),
@@ -20,15 +20,15 @@ from tests.conftest import Mals
     ],
 )
 def test_a_path_that_is_something_else_is_told_in_one_sentence(
-    words: list[str], said: str, mals: Mals, captions: Path, tmp_path: Path
+    words: list[str], expected: str, mals: Mals, captions: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "folder.jsonl").mkdir()
     (tmp_path / "file.txt").write_text("mine")
-    assert refused(mals(*words)).endswith(said)
+    assert refused(mals(*words)).endswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("number", "path", "said"),
+    ("number", "path", "expected"),
     [
         (errno.ENOENT, "none/file", "there is no folder none"),
         (errno.ENOENT, "none", "there is no file or folder none"),
@@ -38,9 +38,9 @@ def test_a_path_that_is_something_else_is_told_in_one_sentence(
         (errno.ENOSPC, None, "no space is left for a file; free some and give the same command again, finished work is kept"),
     ],
 )
-def test_an_error_of_the_system_about_a_path_becomes_a_sentence(number: int, path: str | None, said: str) -> None:
+def test_an_error_of_the_system_about_a_path_becomes_a_sentence(number: int, path: str | None, expected: str) -> None:
     error = OSError(number, os.strerror(number), path) if path else OSError(number, os.strerror(number))
-    assert sentence(error) == said
+    assert sentence(error) == expected
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error", "x"), FileNotFoundError("a model"), PermissionError(1, "kill")])

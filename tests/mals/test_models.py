@@ -20,7 +20,7 @@ from tests.conftest import ROOT, environment
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "fedcba9876543210fedcba9876543210fedcba98"
 CARD = "---\nlicense: openrail++\ntags: [a]\n---\n# A model\n"
-FOUND = {"config.json": '{"model_type": "vit"}', "model.safetensors": "weights", "README.md": CARD}
+FILES = {"config.json": '{"model_type": "vit"}', "model.safetensors": "weights", "README.md": CARD}
 
 
 def folder(path: Path, files: dict[str, str]) -> Path:
@@ -56,8 +56,8 @@ def cached(cache: Path, model: str, files: dict[str, str], commit: str = COMMIT,
 
 
 def test_a_cached_model_is_found_by_branch_and_by_commit_with_its_full_commit(cache: Path) -> None:
-    snapshot = cached(cache, "someone/vit", FOUND)
-    cached(cache, "someone/vit", {**FOUND, "model.safetensors": "new"}, OTHER, "v2")
+    snapshot = cached(cache, "someone/vit", FILES)
+    cached(cache, "someone/vit", {**FILES, "model.safetensors": "new"}, OTHER, "v2")
     expected = models.ResolvedModel("someone/vit", str(snapshot), COMMIT)
     assert models.resolve("someone/vit") == models.resolve("someone/vit", "main") == models.resolve("someone/vit", COMMIT) == expected
     assert models.resolve("someone/vit", "v2").revision == OTHER
@@ -73,7 +73,7 @@ def test_a_missing_model_is_named_with_where_it_was_looked_for_and_three_ways_on
 
 
 def test_the_revisions_that_the_cache_does_have_are_named(cache: Path) -> None:
-    cached(cache, "someone/vit", FOUND, ref=None)
+    cached(cache, "someone/vit", FILES, ref=None)
     with pytest.raises(ModelMissing, match=f"has {COMMIT} of it"):
         models.resolve("someone/vit")
 
@@ -108,16 +108,16 @@ def test_weights_in_pieces_are_whole_when_every_piece_is_there(cache: Path) -> N
 
 
 def test_a_folder_is_found_by_its_content_whatever_its_place(tmp_path: Path) -> None:
-    first, second = folder(tmp_path / "a" / "vit", FOUND), folder(tmp_path / "b" / "vit", FOUND)
-    found = models.resolve(str(first))
-    assert found.name == "vit" and found.path == str(first) and found.revision.startswith("sha256:") and len(found.revision) == 23
-    assert models.resolve(str(second)).revision == found.revision
+    first, second = folder(tmp_path / "a" / "vit", FILES), folder(tmp_path / "b" / "vit", FILES)
+    model = models.resolve(str(first))
+    assert model.name == "vit" and model.path == str(first) and model.revision.startswith("sha256:") and len(model.revision) == 23
+    assert models.resolve(str(second)).revision == model.revision
     folder(second, {".cache/lock": "", ".gitattributes": ""})
-    assert models.resolve(str(second)).revision == found.revision
+    assert models.resolve(str(second)).revision == model.revision
 
 
 def test_a_changed_folder_gets_another_revision_within_the_same_process(tmp_path: Path) -> None:
-    path = folder(tmp_path / "vit", FOUND)
+    path = folder(tmp_path / "vit", FILES)
     before = models.resolve(str(path)).revision
     (path / "model.safetensors").write_text("WEIGHTS")
     os.utime(path / "model.safetensors", ns=(1, 1))
@@ -128,7 +128,7 @@ def test_a_changed_folder_gets_another_revision_within_the_same_process(tmp_path
 
 @pytest.mark.parametrize("at", [0, 65_535, 30 << 20, (64 << 20) - 1])
 def test_of_a_large_file_head_tail_and_blocks_between_are_hashed(at: int, tmp_path: Path) -> None:
-    path = folder(tmp_path / "vit", FOUND)
+    path = folder(tmp_path / "vit", FILES)
     size = 64 << 20
     with (path / "model.safetensors").open("wb") as file:
         file.truncate(size)
@@ -160,14 +160,14 @@ def test_the_estimator_of_openpose_and_a_lora_are_models_without_a_config(tmp_pa
 
 def test_an_embedded_model_is_a_folder_that_ships_and_its_content_is_its_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "WEIGHTS", tmp_path)
-    folder(tmp_path / "pose", FOUND)
-    found = models.resolve("embedded", role="pose")
-    assert found.name == "embedded" and found.path == str(tmp_path / "pose") and found.revision.startswith("sha256:")
+    folder(tmp_path / "pose", FILES)
+    model = models.resolve("embedded", role="pose")
+    assert model.name == "embedded" and model.path == str(tmp_path / "pose") and model.revision.startswith("sha256:")
 
 
 def test_every_model_of_a_config_is_listed_with_licence_and_size(cache: Path, tmp_path: Path) -> None:
-    snapshot = cached(cache, "someone/vit", FOUND)
-    local = folder(tmp_path / "blip", {**FOUND, "README.md": "---\nlicense: other\nlicense_name: flux-1-dev\n---\n"})
+    snapshot = cached(cache, "someone/vit", FILES)
+    local = folder(tmp_path / "blip", {**FILES, "README.md": "---\nlicense: other\nlicense_name: flux-1-dev\n---\n"})
     bare = folder(tmp_path / "style", {"pytorch_lora_weights.safetensors": "abc"})
     config = settings.check(
         {
@@ -191,7 +191,7 @@ def test_every_model_of_a_config_is_listed_with_licence_and_size(cache: Path, tm
     assert missing.resolved is None and missing.revision == "v1" and "nobody/sd (revision v1)" in missing.missing
     assert "--set caption.captioners.1.model=DIR" in second.missing
     assert style.licence is None and style.bytes == 3 and style.missing is None
-    size = sum(len(text.encode()) for text in FOUND.values())
+    size = sum(len(text.encode()) for text in FILES.values())
     assert replace(safety, stage="crop", setting="crop.model", revision=COMMIT) == crop
     assert (safety.resolved, safety.licence, safety.bytes, safety.where) == (COMMIT, "openrail++", size, str(snapshot))
     assert caption.licence == "flux-1-dev"
@@ -310,7 +310,7 @@ def hub() -> Iterator[str]:
     server.server_close()
 
 
-def fetched(tmp_path: Path, given: dict[str, Any], **env: str) -> Any:
+def fetched(tmp_path: Path, tree: dict[str, Any], **env: str) -> Any:
     """What `download` returns in a process of its own, or the sentence of its UserError."""
     code = (
         "import json, sys; from mals import models, settings\nfrom mals.errors import UserError\n"
@@ -319,7 +319,7 @@ def fetched(tmp_path: Path, given: dict[str, Any], **env: str) -> Any:
     )
     extra = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_PROGRESS_BARS": "1", **env}
     done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(given)], cwd=ROOT, env=environment(**extra), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, json.dumps(tree)], cwd=ROOT, env=environment(**extra), capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout)
 
@@ -340,11 +340,11 @@ def test_download_fetches_what_is_needed_and_leaves_the_rest(hub: str, tmp_path:
 
 
 def test_download_says_what_the_hub_does_not_have(hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Hub, "models", {"lab/other": FOUND})
+    monkeypatch.setattr(Hub, "models", {"lab/other": FILES})
     env = {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0"}
     assert fetched(tmp_path, MINE, **env) == "ModelMissing: there is no model lab/sd at the hub, or it is private"
-    given = {**MINE, "generate": {"model": "lab/other", "revision": "v7"}}
-    assert fetched(tmp_path, given, **env) == "ModelMissing: the model lab/other has no revision v7 at the hub"
+    tree = {**MINE, "generate": {"model": "lab/other", "revision": "v7"}}
+    assert fetched(tmp_path, tree, **env) == "ModelMissing: the model lab/other has no revision v7 at the hub"
 
 
 @pytest.mark.parametrize("env", [{"HF_HUB_OFFLINE": "1"}, {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}])

@@ -40,8 +40,8 @@ def test_split_shares_that_do_not_sum_to_one_are_refused():
 
 
 def test_one_member_of_a_presets_list_can_be_set():
-    given = settings.assign({"preset": "modern"}, ["caption.captioners.1.beams=5"])
-    captioners = settings.check(given).caption.captioners
+    tree = settings.assign({"preset": "modern"}, ["caption.captioners.1.beams=5"])
+    captioners = settings.check(tree).caption.captioners
     assert [type(c) for c in captioners] == [Captioner, Captioner]
     assert captioners[1].beams == 5
     assert captioners[0] == settings.check({"preset": "modern"}).caption.captioners[0]

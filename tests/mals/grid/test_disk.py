@@ -11,7 +11,7 @@ SCRIPT = """
 set -u
 mount -t tmpfs -o size=$1 none {disk}
 cp -r {planned}/. {disk}
-{mals} run {disk} --quiet 2> {out}/told; echo $? > {out}/code
+{mals} run {disk} --quiet 2> {out}/message; echo $? > {out}/code
 ls -A {disk} | grep -c tmp > {out}/left
 mount -o remount,size=200m {disk}
 {mals} run {disk} --quiet 2> {out}/told_after; echo $? > {out}/code_after
@@ -32,10 +32,10 @@ def test_a_full_disk_stops_with_a_sentence_and_resumes_after(planned, tmp_path, 
     script = SCRIPT.format(disk=tmp_path / "disk", planned=folder, out=tmp_path / "out", mals=command).replace("$1", size)
     subprocess.run(["unshare", "-rm", "bash", "-c", script], env=environment(), check=True, timeout=300)
     out = tmp_path / "out"
-    told = (out / "told").read_text().strip()
-    assert (out / "code").read_text().strip() == "2", told
-    assert told.count("\n") == 0
-    assert "no space is left" in told
+    message = (out / "told").read_text().strip()
+    assert (out / "code").read_text().strip() == "2", message
+    assert message.count("\n") == 0
+    assert "no space is left" in message
     assert (out / "code_after").read_text().strip() == "0", (out / "told_after").read_text()
     resumed = {p.name: p.read_bytes() for p in (out / "dataset").rglob("*") if p.is_file()}
     assert resumed == {p.name: p.read_bytes() for p in (calm / "dataset").rglob("*") if p.is_file()}

@@ -33,8 +33,8 @@ def run(folder, env, kill_at=None, later=0.0):
         time.sleep(later)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-    _, told = process.communicate(timeout=300)
-    assert process.returncode in (0, -signal.SIGKILL), told
+    _, message = process.communicate(timeout=300)
+    assert process.returncode in (0, -signal.SIGKILL), message
     return process.returncode
 
 

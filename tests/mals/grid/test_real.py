@@ -53,14 +53,14 @@ def test_every_command_works_on_a_real_run(mals, planned_real, tmp_path):
     preview = mals("filter", "run", "--preview")
     assert (preview.returncode, (planned_real / "report/filter-preview/index.html").is_file()) == (0, True), preview.stderr
     assert mals("run", "run", "-q").returncode == 0
-    found = json.loads(mals("status", "run", "--json").stdout)
-    assert all(stage["done"] == 3 for stage in found["stages"])
-    assert found["packed"] is True
+    report = json.loads(mals("status", "run", "--json").stdout)
+    assert all(stage["done"] == 3 for stage in report["stages"])
+    assert report["packed"] is True
     again = mals("replay", "run", "00000003", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["identical"] is True
-    found = json.loads(mals("models", "run", "--json").stdout)
-    assert [model["setting"].split(".")[0] for model in found] == ["generate", "crop", "crop", "caption"]
+    report = json.loads(mals("models", "run", "--json").stdout)
+    assert [model["setting"].split(".")[0] for model in report] == ["generate", "crop", "crop", "caption"]
     stats = json.loads(mals("label", "run", "--stats", "--json").stdout)
     assert len(stats) >= 1
     for form in ("mals-json", "webdataset"):

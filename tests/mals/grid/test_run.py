@@ -143,10 +143,10 @@ def test_a_shard_of_which_most_rows_fail_is_not_done_and_status_shows_the_top_er
     folder = planned("run", "stages.generate=tests.fakes:mostly_failing")
     with pytest.raises(RunFailed, match="ValueError: the brush is dry"):
         open_and_run(folder)
-    found = status(Run.open(folder)).stages[0]
-    assert (found.done, found.failed) == (0, 5)
-    assert next(iter(found.errors)) == "ValueError: the brush is dry"
-    assert found.errors["ValueError: the brush is dry"] > 20
+    stage = status(Run.open(folder)).stages[0]
+    assert (stage.done, stage.failed) == (0, 5)
+    assert next(iter(stage.errors)) == "ValueError: the brush is dry"
+    assert stage.errors["ValueError: the brush is dry"] > 20
 
 
 def test_a_failed_shard_is_made_once_its_cause_is_mended(planned):
@@ -174,8 +174,8 @@ def test_a_bad_row_passes_through_later_stages_untouched(planned, captions):
     assert table["failed_in"].to_pylist() == [None] * 3 + ["generate"] + [None] * 4
     assert table["error"].to_pylist()[3] == "ValueError: this row is bad"
     assert table["attributes"].to_pylist()[3] is None
-    found = status(run).stages
-    assert [stage.rows for stage in found[:2]] == [40, 39]
+    stages = status(run).stages
+    assert [stage.rows for stage in stages[:2]] == [40, 39]
     _, outcome = open_and_run(folder, retry_errors=True)
     assert outcome.new_cells == {"generate": 1}, "the row fails again with the same bytes, so nothing after it changes"
 
@@ -194,9 +194,9 @@ def test_a_killed_worker_is_replaced_and_its_shard_made_again(planned):
     process = subprocess.Popen([sys.executable, "-m", "cli.main", "run", str(folder)], env=environment(), stderr=subprocess.PIPE, text=True)
     victim = _a_child_at_work(process.pid, folder / "caption")
     os.kill(victim, signal.SIGKILL)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 0, told
-    assert "WorkerDied" in told
+    _, message = process.communicate(timeout=120)
+    assert process.returncode == 0, message
+    assert "WorkerDied" in message
     calm = planned("calm", "stages.caption=tests.fakes:slow_captioner")
     open_and_run(calm)
     assert cells(folder) == cells(calm)
@@ -259,10 +259,10 @@ def test_ctrl_c_leaves_a_run_that_resumes(planned, sent):
     process = subprocess.Popen([sys.executable, "-m", "cli.main", "run", str(folder)], env=environment(), stderr=subprocess.PIPE, text=True)
     _a_child_at_work(process.pid, folder / "caption")
     process.send_signal(sent)
-    _, told = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=60)
     assert process.returncode == 128 + sent
-    assert told.strip().splitlines()[-1] == "stopped; give the same command again to go on"
-    assert "Traceback" not in told
+    assert message.strip().splitlines()[-1] == "stopped; give the same command again to go on"
+    assert "Traceback" not in message
     open_and_run(folder)
     assert verify(Run.open(folder)) == []
 

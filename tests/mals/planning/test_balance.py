@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis import tree
 
 from mals import settings
 from mals.attributes import load_space
@@ -31,7 +31,7 @@ def drawn(count: int, seed: int = 0, **settings: Any) -> np.ndarray:
     return draw(Grammar(**settings), SPACE, count, seed)[0]
 
 
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=12).filter(lambda shares: sum(shares) > 0.1), st.integers(1, 500), st.integers(0, 99))
+@tree(st.lists(st.floats(0, 1), min_size=2, max_size=12).filter(lambda shares: sum(shares) > 0.1), st.integers(1, 500), st.integers(0, 99))
 def test_every_value_comes_as_often_as_its_share_says_within_one_row(shares, count, seed):
     shares = np.array(shares) / sum(shares)
     counts = np.bincount(apportion(shares, count, np.random.default_rng(seed)), minlength=len(shares))
@@ -40,32 +40,32 @@ def test_every_value_comes_as_often_as_its_share_says_within_one_row(shares, cou
 
 
 def test_shares_that_come_out_even_are_met_exactly(tmp_path):
-    found = drawn(900, shares={"gender": {"woman": 0.3, "man": 0.7}, "hat": {"yes": 0.1, "no": 0.6, "unknown": 0.3}})
-    assert Counter(found[:, AT["gender"]].tolist()) == {0: 270, 1: 630}
-    assert Counter(found[:, AT["hat"]].tolist()) == {0: 90, 1: 540, -1: 270}
-    assert Counter(found[:, AT["age"]].tolist()) == {0: 450, 1: 450}
+    counts = drawn(900, shares={"gender": {"woman": 0.3, "man": 0.7}, "hat": {"yes": 0.1, "no": 0.6, "unknown": 0.3}})
+    assert Counter(counts[:, AT["gender"]].tolist()) == {0: 270, 1: 630}
+    assert Counter(counts[:, AT["hat"]].tolist()) == {0: 90, 1: 540, -1: 270}
+    assert Counter(counts[:, AT["age"]].tolist()) == {0: 450, 1: 450}
 
 
 def test_one_colour_of_a_half_is_asked_for_or_another_or_none():
     shares = {"upper_color": {"red": 0.5, "other": 0.25, "unknown": 0.25}}
-    found = drawn(400, shares=shares)[:, UPPER]
-    kinds = Counter(tuple(row) for row in found.tolist())
+    counts = drawn(400, shares=shares)[:, UPPER]
+    kinds = Counter(tuple(row) for row in counts.tolist())
     red = tuple(0 if at == AT["upper_red"] else 1 for at in UPPER)
     assert kinds == {red: 200, (1,) * 8: 100, (-1,) * 8: 100}
 
 
 def test_by_default_every_value_of_every_factor_is_as_likely():
-    found = drawn(1800)
-    assert (found >= 0).all()
-    assert set((found[:, UPPER] == 0).sum(0)) == {200}
-    assert set((found[:, LOWER] == 0).sum(0)) == {180}
-    assert set((found[:, [AT["gender"], AT["bag"]]] == 0).sum(0)) == {900}
+    counts = drawn(1800)
+    assert (counts >= 0).all()
+    assert set((counts[:, UPPER] == 0).sum(0)) == {200}
+    assert set((counts[:, LOWER] == 0).sum(0)) == {180}
+    assert set((counts[:, [AT["gender"], AT["bag"]]] == 0).sum(0)) == {900}
 
 
 def test_factors_are_independent():
-    found = (drawn(6000) == 0).astype(float)
+    counts = (drawn(6000) == 0).astype(float)
     free = [at for at in range(27) if at not in UPPER + LOWER]
-    correlations = np.corrcoef(found[:, [*free, UPPER[0], LOWER[0]]].T)
+    correlations = np.corrcoef(counts[:, [*free, UPPER[0], LOWER[0]]].T)
     np.fill_diagonal(correlations, 0)
     assert np.abs(correlations).max() < 0.06  # four and a half standard deviations
 
@@ -92,16 +92,16 @@ def test_a_joint_table_ties_factors_together(tmp_path, kind):
     (tmp_path / "joint.csv").write_text(JOINT)
     if kind == "parquet":
         pd.read_csv(tmp_path / "joint.csv").to_parquet(file)
-    found = drawn(500, joint=str(file), shares={"age": {"adult": 1}})
-    pairs = Counter((row[AT["gender"]], row[AT["upper_red"]], row[AT["upper_black"]], row[AT["age"]]) for row in found.tolist())
+    counts = drawn(500, joint=str(file), shares={"age": {"adult": 1}})
+    pairs = Counter((row[AT["gender"]], row[AT["upper_red"]], row[AT["upper_black"]], row[AT["age"]]) for row in counts.tolist())
     assert pairs == {(0, 0, 1, 1): 300, (1, 1, 1, 1): 100, (1, -1, -1, 1): 100}
-    assert abs(np.corrcoef(found[:, AT["gender"]], found[:, AT["hat"]])[0, 1]) < 0.2
+    assert abs(np.corrcoef(counts[:, AT["gender"]], counts[:, AT["hat"]])[0, 1]) < 0.2
 
 
 def test_a_joint_table_may_hold_the_published_numbers(tmp_path):
     (tmp_path / "joint.csv").write_text("upper_black,upper_white,lower_type,weight\n0,0,1,1\n1,0,-1,1\n")
-    found = drawn(10, joint=str(tmp_path / "joint.csv"))[:, [AT["upper_black"], AT["upper_white"], AT["upper_red"], AT["lower_type"]]]
-    assert Counter(tuple(row) for row in found.tolist()) == {(0, 0, -1, 1): 5, (1, 0, -1, -1): 5}
+    counts = drawn(10, joint=str(tmp_path / "joint.csv"))[:, [AT["upper_black"], AT["upper_white"], AT["upper_red"], AT["lower_type"]]]
+    assert Counter(tuple(row) for row in counts.tolist()) == {(0, 0, -1, 1): 5, (1, 0, -1, -1): 5}
 
 
 def test_many_rare_cells_keep_their_margins(tmp_path):
@@ -109,9 +109,9 @@ def test_many_rare_cells_keep_their_margins(tmp_path):
     cells = [(gender, color, hair) for gender in ("woman", "man") for color in ("red", "blue", "green") for hair in ("short", "long")]
     rows = [f"{g},{c},{h},{1 + 0.001 * number}" for number, (g, c, h) in enumerate(cells * 80)]
     (tmp_path / "joint.csv").write_text("gender,upper_color,hair_length,weight\n" + "\n".join(rows))
-    found = drawn(120, joint=str(tmp_path / "joint.csv"))
-    assert abs((found[:, AT["gender"]] == 0).sum() - 60) <= 2
-    assert all(abs((found[:, AT[f"upper_{color}"]] == 0).sum() - 40) <= 3 for color in ("red", "blue", "green"))
+    counts = drawn(120, joint=str(tmp_path / "joint.csv"))
+    assert abs((counts[:, AT["gender"]] == 0).sum() - 60) <= 2
+    assert all(abs((counts[:, AT[f"upper_{color}"]] == 0).sum() - 40) <= 3 for color in ("red", "blue", "green"))
 
 
 SETTINGS: list[dict[str, Any]] = [
@@ -137,11 +137,11 @@ def test_the_labeller_reads_back_what_was_wanted(settings):
     from mals.labeller.labeller import Labeller
 
     table = next(caption_blocks(Grammar(**settings), 1500, 11))
-    wanted = np.array(table["wanted"].to_pylist())
+    requested = np.array(table["wanted"].to_pylist())
     values = Labeller("market1501").label(table["caption"].to_pylist()).values
-    wrong = (wanted >= 0) & (values != wanted)
+    wrong = (requested >= 0) & (values != requested)
     shown = [(SPACE.names[at], table["caption"][int(row)].as_py()) for row, at in np.argwhere(wrong)[:5]]
-    assert wrong.sum() <= 0.002 * (wanted >= 0).sum(), shown
+    assert wrong.sum() <= 0.002 * (requested >= 0).sum(), shown
     assert wrong.any(1).mean() <= 0.01, shown
 
 
@@ -194,8 +194,8 @@ attributes:
 def test_attributes_without_words_of_their_own_are_asked_for_by_their_prompts(tmp_path):
     (tmp_path / "mine.yaml").write_text(OWN)
     phrases = Phrases(load_space(tmp_path / "mine.yaml"), ["{person} in {clothes} [, {rest}]"])
-    wanted = np.array([[1, 1, 1, 1], [0, 0, -1, 0], [-1, -1, -1, -1]], np.int8)
-    assert phrases.captions(wanted, np.zeros((3, 24), np.int64)) == [
+    requested = np.array([[1, 1, 1, 1], [0, 0, -1, 0], [-1, -1, -1, -1]], np.int8)
+    assert phrases.captions(requested, np.zeros((3, 24), np.int64)) == [
         "a person in a shirt, is a woman, wears boots, there is a logo on the upper clothes, with glasses",
         "a person in a shirt, is a man, does not wear boots",
         "a person in a shirt",
@@ -208,8 +208,8 @@ def test_values_that_deny_each_other_are_not_asked_for_together(tmp_path):
     with pytest.raises(UserError, match=r"asks for gender man together with boots yes in 1\d of 50 rows, .* plan\.attributes\.joint"):
         list(caption_blocks(Grammar(space=space), 50, 0))
     (tmp_path / "joint.csv").write_text("gender,boots,weight\nman,no,1\nwoman,yes,1\nwoman,no,1\n")
-    wanted = next(caption_blocks(Grammar(space=space, joint=str(tmp_path / "joint.csv")), 30, 0))["wanted"].to_pylist()
-    assert Counter((row[0], row[1]) for row in wanted) == {(0, 0): 10, (1, 1): 10, (1, 0): 10}
+    requested = next(caption_blocks(Grammar(space=space, joint=str(tmp_path / "joint.csv")), 30, 0))["wanted"].to_pylist()
+    assert Counter((row[0], row[1]) for row in requested) == {(0, 0): 10, (1, 1): 10, (1, 0): 10}
 
 
 @pytest.mark.parametrize(
@@ -266,8 +266,8 @@ def test_a_joint_table_that_is_none_is_refused(tmp_path):
 @pytest.fixture
 def planned(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def make(name: str = "run", **attributes: Any) -> dict[str, Any]:
-        given = settings.parse(f"generate: {{model: nobody/none}}\nplan: {{attributes: {attributes.pop('text', '{}')}}}", "mals.yaml")
-        config = settings.check(settings.merge(given, attributes.pop("given", {})))
+        tree = settings.parse(f"generate: {{model: nobody/none}}\nplan: {{attributes: {attributes.pop('text', '{}')}}}", "mals.yaml")
+        config = settings.check(settings.merge(tree, attributes.pop("given", {})))
         return table.write_plan(Store(str(tmp_path / name)), config, None, 200, None)
 
     return make
@@ -295,4 +295,4 @@ def test_a_joint_table_that_has_changed_makes_another_plan(tmp_path, planned):
 
 def test_what_is_wanted_and_what_is_labelled_are_of_one_space(planned):
     with pytest.raises(UserError, match=r"plan.attributes.space is market1501 and label.space pa100k"):
-        planned(given={"label": {"space": "pa100k"}})
+        planned(tree={"label": {"space": "pa100k"}})

@@ -18,18 +18,18 @@ ROWS = [
 ROWS = [{name: row.get(name) for name in caption_files.COLUMNS} for row in ROWS]
 
 
-def rows(file: Path, pictures: bool = True) -> list[dict]:
-    return [row for block in caption_files.read(file, pictures) for row in block.to_pylist()]
+def rows(file: Path, images: bool = True) -> list[dict]:
+    return [row for block in caption_files.read(file, images) for row in block.to_pylist()]
 
 
-def said(tmp_path: Path, name: str, data: bytes | str) -> str:
-    """The one sentence with which a file is refused."""
+def refusal(tmp_path: Path, name: str, data: bytes | str) -> str:
+    """The sentence that refuses a file."""
     (tmp_path / name).write_bytes(data.encode() if isinstance(data, str) else data)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         rows(tmp_path / name)
-    assert "\n" not in str(told.value)
-    assert name in str(told.value)
-    return str(told.value)
+    assert "\n" not in str(error.value)
+    assert name in str(error.value)
+    return str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -97,7 +97,7 @@ def test_the_lists_of_the_public_data_sets_are_known_by_their_keys(tmp_path, nam
     entries, expected = LISTS[name]
     (tmp_path / "list.json").write_text(json.dumps(entries))
     assert [(r["caption"], r["person"], r["id"], r["init_image"]) for r in rows(tmp_path / "list.json")] == expected
-    assert [r["init_image"] for r in rows(tmp_path / "list.json", pictures=False)] == [None] * len(expected)
+    assert [r["init_image"] for r in rows(tmp_path / "list.json", images=False)] == [None] * len(expected)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_the_lists_of_the_public_data_sets_are_known_by_their_keys(tmp_path, nam
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path, name, data, words):
-    sentence = said(tmp_path, name, data)
+    sentence = refusal(tmp_path, name, data)
     for word in words:
         assert word in sentence
 

@@ -20,9 +20,9 @@ from mals.models import resolve
 from mals.planning import prompt_length, table
 
 
-def configured(**given: Any) -> Config:
-    """The settings of a run whose generator is not at hand, so that no tokenizer is loaded."""
-    return settings.check({"preset": "tiny", "generate": {"model": "nobody/none"}, "shard_rows": 4, **given})
+def configured(**changes: Any) -> Config:
+    """The settings of a run whose generator is missing, so that no tokenizer is loaded."""
+    return settings.check({"preset": "tiny", "generate": {"model": "nobody/none"}, "shard_rows": 4, **changes})
 
 
 def write(
@@ -78,9 +78,9 @@ def test_the_same_captions_and_settings_give_the_same_bytes(tmp_path):
 
 def test_ids_are_row_numbers_and_seeds_follow_from_them(tmp_path):
     write(tmp_path, numbered(tmp_path, 6), config=configured(seed=5))
-    found = rows(tmp_path)
-    assert [row["id"] for row in found] == [f"{i:08d}" for i in range(6)]
-    assert [row["seed"] for row in found] == [row_seed(5, f"{i:08d}", "plan") for i in range(6)]
+    plan_rows = rows(tmp_path)
+    assert [row["id"] for row in plan_rows] == [f"{i:08d}" for i in range(6)]
+    assert [row["seed"] for row in plan_rows] == [row_seed(5, f"{i:08d}", "plan") for i in range(6)]
 
 
 def test_given_columns_are_kept_and_the_settings_fill_the_rest(tmp_path):
@@ -107,11 +107,11 @@ def test_given_columns_are_kept_and_the_settings_fill_the_rest(tmp_path):
 
 def test_count_repeats_captions_in_turn_with_new_seeds(tmp_path):
     write(tmp_path, "caption,id,seed\na,x,1\nb,y,2\n", count=5)
-    found = rows(tmp_path)
-    assert [row["caption"] for row in found] == ["a", "b", "a", "b", "a"]
-    assert [row["id"] for row in found] == ["x", "y", "x-1", "y-1", "x-2"]
-    assert [row["seed"] for row in found[:2]] == [1, 2]
-    assert len({row["seed"] for row in found}) == 5
+    plan_rows = rows(tmp_path)
+    assert [row["caption"] for row in plan_rows] == ["a", "b", "a", "b", "a"]
+    assert [row["id"] for row in plan_rows] == ["x", "y", "x-1", "y-1", "x-2"]
+    assert [row["seed"] for row in plan_rows[:2]] == [1, 2]
+    assert len({row["seed"] for row in plan_rows}) == 5
 
 
 def test_count_below_the_number_of_captions_takes_the_first(tmp_path):
@@ -209,9 +209,9 @@ def test_arguments_that_do_not_go_together_are_refused(tmp_path):
 
 def test_with_captions_and_attributes_the_file_comes_first_and_the_grammar_makes_up_the_count(tmp_path):
     write(tmp_path, numbered(tmp_path, 3), 40, config=configured(plan={"attributes": {}}))
-    found = rows(tmp_path)
-    assert len(found) == 40 and len({row["id"] for row in found}) == 40 and len({row["seed"] for row in found}) == 40
-    assert [row["wanted"] is None for row in found] == [True] * 3 + [False] * 37
+    plan_rows = rows(tmp_path)
+    assert len(plan_rows) == 40 and len({row["id"] for row in plan_rows}) == 40 and len({row["seed"] for row in plan_rows}) == 40
+    assert [row["wanted"] is None for row in plan_rows] == [True] * 3 + [False] * 37
 
 
 def test_the_starter_plan_is_made_from_what_ships(tmp_path):
@@ -225,10 +225,10 @@ def test_prompts_beyond_the_text_encoder_are_flagged_and_counted_and_stay_whole(
     long = "a man in a red coat " * 20
     (tmp_path / "c.txt").write_text(f"a man\n{long}\n{'coat ' * 75}\n{'coat ' * 76}\n")
     receipt = write(tmp_path, tmp_path / "c.txt", config=settings.check({"preset": "tiny"}))
-    found = rows(tmp_path)
-    assert [row["prompt_cut"] for row in found] == [False, True, False, True]
-    assert [row["prompt_tokens"] for row in found] == [4, 122, 77, 78]
-    assert found[1]["prompt"] == long.strip()
+    plan_rows = rows(tmp_path)
+    assert [row["prompt_cut"] for row in plan_rows] == [False, True, False, True]
+    assert [row["prompt_tokens"] for row in plan_rows] == [4, 122, 77, 78]
+    assert plan_rows[1]["prompt"] == long.strip()
     assert (receipt.prompts_cut, receipt.token_limit) == (2, 77)
 
 
