@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis import tree
 
 from mals import settings
 from mals.attributes import load_space
@@ -31,7 +31,7 @@ def drawn(count: int, seed: int = 0, **settings: Any) -> np.ndarray:
     return draw(Grammar(**settings), SPACE, count, seed)[0]
 
 
-@tree(st.lists(st.floats(0, 1), min_size=2, max_size=12).filter(lambda shares: sum(shares) > 0.1), st.integers(1, 500), st.integers(0, 99))
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12).filter(lambda shares: sum(shares) > 0.1), st.integers(1, 500), st.integers(0, 99))
 def test_every_value_comes_as_often_as_its_share_says_within_one_row(shares, count, seed):
     shares = np.array(shares) / sum(shares)
     counts = np.bincount(apportion(shares, count, np.random.default_rng(seed)), minlength=len(shares))

@@ -20,7 +20,7 @@ from mals.stages.crop import Crop, crop_box, judge, stage
 from mals.stages.generate import jpeg
 from mals.stages.openpose import TO_COCO
 from mals.stages.pose import Person, visible
-from tests.fakes import painting
+from tests.fakes import block_image
 from tests.small.pose import build_body_pose, build_rt_detr, standing_person
 from tests.small.untrained import pose as untrained
 
@@ -237,7 +237,7 @@ def images(*content):
 
 
 def test_the_crop_is_the_images_own_pixels(model):
-    pixels = painting(1, 128, 64)
+    pixels = block_image(1, 128, 64)
     (row,) = crop_stage(model, score=0.615, min_keypoints=1, min_head=0, min_hip=0, margin=0)(images(png(pixels))).to_pylist()
     x0, y0, x1, y1 = row["crop_box"]
     assert (x1 - x0, y1 - y0) != (64, 128)
@@ -250,7 +250,7 @@ def test_the_crop_is_the_images_own_pixels(model):
 
 
 def test_the_columns_are_those_declared_and_refused_rows_keep_their_numbers_without_a_crop(model, tmp_path):
-    batch = crop_stage(model, min_side=1000)(images(png(painting(1, 128, 64)), b"no image"))
+    batch = crop_stage(model, min_side=1000)(images(png(block_image(1, 128, 64)), b"no image"))
     assert batch.schema == pa.schema([*Crop.adds, REJECT, ERROR])
     pq.write_table(pa.Table.from_batches([batch]), tmp_path / "cell.parquet")
     refused, failed = pq.read_table(tmp_path / "cell.parquet").to_pylist()
@@ -262,7 +262,7 @@ def test_the_columns_are_those_declared_and_refused_rows_keep_their_numbers_with
 
 
 def test_a_truncated_image_is_an_error_of_its_row_and_of_no_other(model):
-    whole = jpeg(painting(1, 128, 64))
+    whole = jpeg(block_image(1, 128, 64))
     ready = crop_stage(model)
     good, bad = ready(images(whole, whole[: len(whole) // 2])).to_pylist()
     assert bad["error"] == "OSError: cannot read the image"
@@ -272,7 +272,7 @@ def test_a_truncated_image_is_an_error_of_its_row_and_of_no_other(model):
 @pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "1"])
 def test_images_of_every_mode_are_worked_on_in_colour(model, mode):
     sink = BytesIO()
-    Image.fromarray(painting(1, 128, 64)).convert(mode).save(sink, "TIFF")
+    Image.fromarray(block_image(1, 128, 64)).convert(mode).save(sink, "TIFF")
     (row,) = crop_stage(model)(images(sink.getvalue())).to_pylist()
     with Image.open(BytesIO(row["crop"])) as crop:
         assert crop.mode == "RGB"
@@ -280,19 +280,19 @@ def test_images_of_every_mode_are_worked_on_in_colour(model, mode):
 
 def test_a_detectors_boxes_are_counted_and_stored(model, detector):
     ready = crop_stage(model, detector=str(detector), detector_score=0, min_keypoints=1, min_head=0, min_hip=0)
-    (row,) = ready(images(png(painting(1, 128, 64)))).to_pylist()
+    (row,) = ready(images(png(block_image(1, 128, 64)))).to_pylist()
     assert (row["persons"], row["reject"]) == (6, ["several_persons"])
     assert 0 <= row["person_box"][0] < row["person_box"][2] <= 64
 
 
 def test_openpose_without_people_is_no_person(tmp_path):
     ready = crop_stage(build_body_pose(tmp_path / "openpose"), backend="openpose")
-    (row,) = ready(images(png(painting(1, 128, 64)))).to_pylist()
+    (row,) = ready(images(png(block_image(1, 128, 64)))).to_pylist()
     assert (row["persons"], row["reject"], row["keypoints"], row["crop_box"]) == (0, ["no_person"], None, None)
 
 
 def test_the_same_rows_give_the_same_bytes(model):
-    batch = images(*(jpeg(painting(seed, 128, 64)) for seed in range(3)))
+    batch = images(*(jpeg(block_image(seed, 128, 64)) for seed in range(3)))
     assert crop_stage(model)(batch).equals(crop_stage(model)(batch))
 
 
@@ -306,7 +306,7 @@ GOLDEN = {  # version of the stage -> for the untrained model and one painting: 
 
 def test_a_change_of_results_needs_a_new_version(model):
     ready = crop_stage(model, score=0.615, min_keypoints=4, min_head=0, min_hip=0)
-    (row,) = ready(images(png(painting(0, 128, 64)))).to_pylist()
+    (row,) = ready(images(png(block_image(0, 128, 64)))).to_pylist()
     keypoints, box = GOLDEN[Crop.version]
     visible_points = {at: (x, y) for at, (x, y, score) in enumerate(row["keypoints"]) if score >= 0.615}
     assert visible_points.keys() == keypoints.keys()
