@@ -6,7 +6,6 @@ image.onnx, text.onnx                              with --onnx
 README.md, SHA256SUMS                              the model card, and the hashes of all files
 """
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -21,7 +20,7 @@ import yaml
 from mals.attributes import FOLDER as SPACES
 from mals.dataset.card import without_paths
 from mals.dataset.publish import MODEL, PublishReport, hub_repository, send
-from mals.dataset.receipts import CHECKSUMS, FileRecord, checksums
+from mals.dataset.receipts import CHECKSUMS, FileRecord, checksums, record_of_file
 from mals.errors import UserError
 from mals.files import replacing_folder
 from mals.grid.store import Store
@@ -163,15 +162,9 @@ def _json(file: Path) -> Any:
 
 def _hash_files(folder: Path) -> list[FileRecord]:
     """Write SHA256SUMS; returns the record of every file, it included."""
-    files = [_record(path) for path in sorted(folder.iterdir())]
+    files = [record_of_file(path, path.name) for path in sorted(folder.iterdir())]
     (folder / CHECKSUMS).write_bytes(checksums(files))
-    return [*files, _record(folder / CHECKSUMS)]
-
-
-def _record(path: Path) -> FileRecord:
-    with path.open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    return FileRecord(path=path.name, bytes=path.stat().st_size, sha256=sha256)
+    return [*files, record_of_file(folder / CHECKSUMS, CHECKSUMS)]
 
 
 @contextmanager

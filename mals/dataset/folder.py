@@ -5,7 +5,6 @@ whose receipt and hash match. The fingerprint of a file is a hash of everything 
 written again.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import pyarrow as pa
 
 from mals.dataset.layout import file_ranges
 from mals.dataset.parquet import write_parquet
-from mals.dataset.receipts import CHECKSUMS, FileReceipt, FileRecord, checksums, record_of
+from mals.dataset.receipts import CHECKSUMS, FileReceipt, FileRecord, checksums, record_of, record_of_file
 from mals.errors import UserError
 from mals.grid.store import Store
 
@@ -94,13 +93,11 @@ def write_packed_file(
 
     with store.writer(file.path) as path:
         memory_bytes = write_parquet(path, counted(), schema, ROWS_PER_GROUP)
-        size = path.stat().st_size
-        with path.open("rb") as written:
-            sha256 = hashlib.file_digest(written, "sha256").hexdigest()
+        record = record_of_file(path, file.path)
     receipt = FileReceipt(
-        path=file.path,
-        bytes=size,
-        sha256=sha256,
+        path=record.path,
+        bytes=record.bytes,
+        sha256=record.sha256,
         rows=rows,
         config="default",
         split=file.split,

@@ -18,7 +18,18 @@ from mals.config import dump
 from mals.dataset.features import Columns
 from mals.dataset.layout import Layout, PlannedFile, check_ids, lay_out
 from mals.dataset.parquet import write_parquet
-from mals.dataset.receipts import CHECKSUMS, FOLDER, PACK_RECEIPT, REJECTED, FileReceipt, FileRecord, PackReceipt, checksums, record_of
+from mals.dataset.receipts import (
+    CHECKSUMS,
+    FOLDER,
+    PACK_RECEIPT,
+    REJECTED,
+    FileReceipt,
+    FileRecord,
+    PackReceipt,
+    checksums,
+    record_of,
+    record_of_file,
+)
 from mals.dataset.rows import PackedRows
 from mals.dataset.source import attribute_values, packed_columns, planned_columns, result_settings
 from mals.dataset.statistics import DatasetCounts, RunStatistics, gather
@@ -179,13 +190,11 @@ def _packed_file(run: Run, layout: Layout, file: PlannedFile, columns: Columns, 
     with run.store.writer(file.path) as path:
         tables = (rows.read(shard, pa.array(positions)) for shard, positions in layout.positions(file))
         memory_bytes = write_parquet(path, tables, rows.schema, rows_per_group)
-        size = path.stat().st_size
-        with path.open("rb") as written:
-            sha256 = hashlib.file_digest(written, "sha256").hexdigest()
+        record = record_of_file(path, file.path)
     receipt = FileReceipt(
-        path=file.path,
-        bytes=size,
-        sha256=sha256,
+        path=record.path,
+        bytes=record.bytes,
+        sha256=record.sha256,
         rows=file.last - file.first,
         config=file.config,
         split=file.split,

@@ -34,6 +34,12 @@ def record_of(path: str, data: bytes) -> FileRecord:
     return FileRecord(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
+def record_of_file(path: Path, name: str) -> FileRecord:
+    """The record of the local file `path`, under the name `name`."""
+    with path.open("rb") as file:
+        return FileRecord(path=name, bytes=path.stat().st_size, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileReceipt(FileRecord):
     """One finished Parquet file."""
