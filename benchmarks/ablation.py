@@ -51,7 +51,7 @@ def arguments() -> argparse.Namespace:
 def curve(name: str, told: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The training with the losses up to `name`, and what its checkpoints find."""
     out = told.to / name
-    off = [f"aptm.weights.{loss}=0" for loss in EVERY if loss not in LOSSES[name]]
+    off = [f"aptm.loss_weights.{loss}=0" for loss in EVERY if loss not in LOSSES[name]]
     seconds = train(out, told, [*told.sets, *off])
     kept = sorted((out / "curve").iterdir())
     for point in kept:
@@ -88,12 +88,10 @@ def train(out: Path, told: argparse.Namespace, sets: list[str]) -> float | None:
 
 def planned(told: argparse.Namespace, sets: list[str]) -> int:
     """The steps that the settings ask for."""
-    from mals import settings
-    from pretrain.config import TRAINING, Training
+    from pretrain import settings
     from pretrain.data.rows import ImageTextPairs
 
-    config = settings.check_kind(settings.assign({"preset": told.preset}, sets, TRAINING), "--set", TRAINING)
-    assert isinstance(config, Training)
+    config = settings.check(settings.assign({"preset": told.preset}, sets), "--set")
     return config.steps or config.epochs * (len(ImageTextPairs.open([told.data])) // config.batch)
 
 

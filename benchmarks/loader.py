@@ -47,9 +47,12 @@ from mals.world.make import make
 from mals.world.settings import WorldSettings
 from pretrain.data import augment
 from pretrain.data.augment import ImageTransform
+from pretrain.data.images import Decoder, decode_image
 from pretrain.data.loader import AHEAD, Loader
-from pretrain.data.rows import Decoder, ImageTextPairs, decode_image
-from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
+from pretrain.data.rows import ImageTextPairs
+from pretrain.data.tokenizers import WordPiece
+from pretrain.data.tokenizers.masking import WholeWordMasking
+from pretrain.data.tokenizers.vocabulary import train_vocabulary
 from pretrain.method import DataNeeds
 
 SPACE = load_space("market1501")
@@ -87,7 +90,7 @@ class Measured:
 
     def __init__(self, data: Path, look: ImageTransform, batch: int, batches: int) -> None:
         self.pairs = ImageTextPairs.open([data], "train", SPACE.classes)
-        self.tokenizer = Tokenizer.of(train_vocabulary(self.pairs.captions(), 30522))
+        self.tokenizer = WordPiece.of(train_vocabulary(self.pairs.captions(), 30522))
         self.look, self.batch, self.batches = look, batch, batches
         rows = np.random.default_rng(0).permutation(len(self.pairs))[:SAMPLE].tolist()
         self.files = [self.pairs.image_bytes(row) for row in rows]
@@ -100,9 +103,9 @@ class Measured:
         self.note("work", len(self.files), self.work)
         self.load("pictures", DataNeeds(captions=False))
         self.load("captions", DataNeeds())
-        self.load("all", DataNeeds(masked=True, attributes=True))
-        self.load("finished", DataNeeds(masked=True, attributes=True), finished=True)
-        self.load("worker", DataNeeds(masked=True, attributes=True), 1)
+        self.load("all", DataNeeds(masking=WholeWordMasking(), attributes=True))
+        self.load("finished", DataNeeds(masking=WholeWordMasking(), attributes=True), finished=True)
+        self.load("worker", DataNeeds(masking=WholeWordMasking(), attributes=True), 1)
 
     def work(self) -> None:
         """What is done to each picture, without a loader."""
@@ -114,7 +117,7 @@ class Measured:
         """Batches of a loader, after those that a worker has ready before the first is asked for."""
         ready = AHEAD + 2 if workers else 1
         loader = Loader(
-            self.pairs, self.tokenizer, wants, batch=self.batch, seed=1, stop=ready + self.batches, look=self.look, workers=workers
+            self.pairs, self.tokenizer, wants, batch=self.batch, seed=1, stop=ready + self.batches, transform=self.look, workers=workers
         )
         batches = iter(loader) if finished else loader.unfinished()
         for _ in range(ready):

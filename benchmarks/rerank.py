@@ -27,7 +27,7 @@ from torch.nn.functional import pad
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.step import DTYPES, WIDTH, batch_of, settings, spent, vocabulary
-from pretrain.evaluate import PAIRS, match_logits, text_states
+from pretrain.evaluate import MATCH_CHUNK, match_logits, text_states
 from pretrain.gallery import Gallery, batch_slices
 from pretrain.method import Encoded, Text
 from pretrain.methods.aptm.method import Aptm
@@ -76,7 +76,7 @@ def uncached(method: Aptm, gallery: Noise, best: Tensor) -> Tensor:
     states, mask = text_states(method, cast(Gallery, gallery))
     lengths, logits = mask.sum(1), torch.zeros(best.shape, device=states.device)
     order = lengths.repeat_interleave(best.shape[1]).argsort(stable=True)
-    for some in order.split(PAIRS):
+    for some in order.split(MATCH_CHUNK):
         rows, pictures = some // best.shape[1], best.flatten()[some]
         wide = int(lengths[rows].max())
         keys = method.bert.project(method.swin(pictures).tokens)

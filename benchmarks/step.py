@@ -35,14 +35,17 @@ from torch.optim import AdamW
 from torch.utils.flop_counter import FlopCounterMode
 
 from mals.attributes import load_space
-from mals.settings import check_kind
+from mals.settings import merge
 from pretrain import losses
-from pretrain.config import TRAINING, Training
-from pretrain.data.tokenizers.wordpiece import SPECIAL, Tokenizer, train_vocabulary
+from pretrain import settings as training_settings
+from pretrain.config import Training
+from pretrain.data.tokenizers import Tokenizer, WordPiece
+from pretrain.data.tokenizers.masking import WholeWordMasking
+from pretrain.data.tokenizers.vocabulary import SPECIAL, train_vocabulary
 from pretrain.method import Batch, Text
 from pretrain.methods.aptm.method import Aptm
-from pretrain.schedule import groups
-from pretrain.train import Loop, optimizer_of, peak_memory
+from pretrain.schedule import groups, make_optimizer
+from pretrain.train import Loop, peak_memory
 
 WAYS, DTYPES = ("ours", "published"), ("fp32", "bf16")
 LENGTHS = (20, 30)  # tokens of the shortest and the longest caption
@@ -55,15 +58,14 @@ TOTAL = 10_000  # steps that the schedule is told of
 
 def settings(preset: str, dtype: str, compiled: bool = False, **given: Any) -> Training:
     """A preset from scratch; `given` are top-level settings besides."""
-    found = check_kind({"preset": preset, "dtype": dtype, "compile": compiled, "words": {"start": None}, **given}, "benchmark", TRAINING)
-    assert isinstance(found, Training)
-    return found
+    scratch = {"preset": preset, "dtype": dtype, "compile": compiled, "aptm": {"text": {"start": None}}}
+    return training_settings.check(merge(scratch, given), "benchmark")
 
 
 def vocabulary(size: int) -> Tokenizer:
     """A tokenizer of `size` pieces that knows the words of the prompts, as BERT's does, and otherwise pieces nobody says."""
     known = train_vocabulary((prompt for pair in load_space("market1501").prompts for prompt in pair), size)
-    return Tokenizer.of([*known, *(f"unsaid{number}" for number in range(size - len(known)))])
+    return WordPiece.of([*known, *(f"unsaid{number}" for number in range(size - len(known)))])
 
 
 def batch_of(config: Training, tokenizer: Tokenizer, rows: int, seed: int = 0) -> Batch:
@@ -72,9 +74,11 @@ def batch_of(config: Training, tokenizer: Tokenizer, rows: int, seed: int = 0) -
     lengths = torch.from_numpy(draw.integers(LENGTHS[0], LENGTHS[1] + 1, rows))
     mask = torch.arange(-(-LENGTHS[1] // 8) * 8) < lengths[:, None]
     ids = torch.from_numpy(draw.integers(len(SPECIAL), tokenizer.size, mask.shape)).where(mask, tokenizer.pad)
-    ids[:, 0] = tokenizer.cls
+    assert tokenizer.start is not None
+    ids[:, 0] = tokenizer.start
     text = Text(ids, mask)
-    masked, targets = tokenizer.mask(text, draw.random((rows, tokenizer.numbers)))
+    rule = WholeWordMasking()
+    masked, targets = rule.mask(text, draw.random((rows, rule.count(tokenizer.max_tokens))), tokenizer)
     return Batch(
         rows=torch.arange(rows),
         persons=torch.arange(rows),
@@ -100,12 +104,12 @@ class Published(nn.Module):
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """See pretrain.method.Method."""
         method, bert = self.method, self.method.bert
-        weights = method.settings.weights
+        weights = method.own.loss_weights
         tokens = method.swin(batch.images).tokens
-        image = method._image(tokens)
+        image = method.image_features(tokens)
         text = padded(batch.text)
         states = bert.text(text.ids, text.mask)
-        found = {"itc": method._itc(image, method._text(states), batch.persons)}
+        found = {"itc": method.contrast_pairs(image, method.text_features(states), batch.persons)}
         found["itm"] = self.itm(tokens, image, states, text.mask, batch.persons, step)
         assert batch.masked is not None and batch.targets is not None and batch.labels is not None
         masked = padded(batch.masked)
@@ -116,22 +120,26 @@ class Published(nn.Module):
     def itm(self, tokens: Tensor, image: Tensor, states: Tensor, mask: Tensor, persons: Tensor, step: int) -> Tensor:
         """True pairs in one call, hard ones in another."""
         own = torch.arange(len(states), device=states.device)
-        rivals = self.method._rivals({"caption": self.method._text(states)}, image, persons, step)["caption"]
+        negatives = self.method.hard_negatives({"caption": self.method.text_features(states)}, image, persons, step)["caption"]
         true = self.match(states, mask, tokens)
-        wrong = torch.cat([states, states[rivals.texts]]), torch.cat([mask, mask[rivals.texts]]), tokens[torch.cat([rivals.pictures, own])]
+        wrong = (
+            torch.cat([states, states[negatives.texts]]),
+            torch.cat([mask, mask[negatives.texts]]),
+            tokens[torch.cat([negatives.images, own])],
+        )
         return losses.matching(torch.cat([true, self.match(*wrong)]), (torch.arange(3 * len(own), device=own.device) < len(own)).long())
 
     def attributes(self, labels: Tensor, tokens: Tensor, image: Tensor, step: int) -> dict[str, Tensor]:
         """IAC, IAM with a call a prompt, MAM."""
         method, true = self.method, losses.prompt_labels(labels)
-        ids, mask, smoothing = method.get_buffer("prompt_ids"), method.get_buffer("prompt_mask"), method.settings.smoothing
+        ids, mask, smoothing = method.get_buffer("prompt_ids"), method.get_buffer("prompt_mask"), method.own.smoothing
         prompts = method.bert.text(ids, mask)
-        found = {"iac": losses.attribute_contrast(image, method._text(prompts), labels, method.temp, smoothing)}
-        asked = method._asked(len(labels), step)
+        found = {"iac": losses.attribute_contrast(image, method.text_features(prompts), labels, method.temp, smoothing)}
+        asked = method.draw_prompts(len(labels), step)
         logits = torch.stack([self.match(prompts[column], mask[column], tokens) for column in asked.T], 1)
         found["iam"] = losses.attribute_matching(logits, true.gather(1, asked), smoothing)
-        masked, targets = method.masked_prompts(step)
-        prompt, shown = method._shown(true, step)
+        masked, targets = method.prompt_masks(step)
+        prompt, shown = method.draw_images(true, step)
         chosen = Text(masked.ids.to(ids.device)[prompt], mask[prompt])
         found["mam"] = self.words(tokens[shown], chosen, targets.to(ids.device)[prompt])
         return found
@@ -188,13 +196,14 @@ def measured(given: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
     method = Aptm.build(config, tokenizer).to(device)
     batch = batch_of(config, tokenizer, given.batch).to(device)
     trained = method if way == "ours" else Published(method)
-    optimizer = (
-        optimizer_of(config, method, method.rules, TOTAL) if way == "ours" else AdamW(groups(method, method.rules, rate=1e-4, decay=0.01))
-    )
+    if way == "ours":
+        optimizer = make_optimizer(config.optimizer, method, method.rules, TOTAL, TOTAL)
+    else:
+        optimizer = AdamW(groups(method, method.rules, rate=1e-4, decay=0.01))
     trained.train()
     with FlopCounterMode(display=False) as counter:  # before anything is compiled, which it does not see through
-        Loop(config.model_copy(update={"compile": False}), trained, optimizer, Path(), TOTAL, device).step(0, batch)
-    loop = Loop(config, trained, optimizer, Path(), TOTAL, device)
+        Loop(config.model_copy(update={"compile": False}), trained, optimizer, Path(), TOTAL, TOTAL, device).step(0, batch)
+    loop = Loop(config, trained, optimizer, Path(), TOTAL, TOTAL, device)
     taken, cores = zip(*[spent(lambda at=at: loop.step(at, batch), device) for at in range(1, 1 + WARM + given.steps)][WARM:], strict=True)  # type: ignore[misc]
     update = statistics.median(timed(optimizer.step, device) for _ in range(3))
     seconds, flops = statistics.median(taken), counter.get_total_flops()

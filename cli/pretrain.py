@@ -28,7 +28,7 @@ def pretrain(
     from pretrain.train import Stopped, train
 
     check_folder(out, "--out")
-    settings = _settings(preset, config, sets or [])
+    settings = training_settings(preset, config, sets or [])
     on_gpus(gpus)
     try:
         last = train(settings, data, out)
@@ -40,12 +40,11 @@ def pretrain(
         print(f"{out}/model.safetensors: {last.get('step', 0):,} steps, loss {last.get('loss', float('nan')):.3f}")
 
 
-def _settings(preset: str | None, file: Path | None, sets: list[str]) -> Any:
-    from mals import settings
-    from pretrain.config import TRAINING, read
+def training_settings(preset: str | None, file: Path | None, sets: list[str]) -> Any:
+    from pretrain import settings
 
-    given = read(file)
+    tree = settings.read(file)
     if preset is not None:
-        given = {**given, "preset": preset}
-    given.setdefault("preset", "aptm")
-    return settings.check_kind(settings.assign(given, sets, TRAINING), "the settings", TRAINING)
+        tree = {**tree, "preset": preset}
+    tree.setdefault("preset", "aptm")
+    return settings.check(settings.assign(tree, sets))

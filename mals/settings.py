@@ -2,8 +2,8 @@
 
 import copy
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,13 +14,24 @@ from mals.config import Config
 from mals.errors import UserError
 
 
+Tree = dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Kind:
-    """One kind of settings: the tree of types, the folder of presets, and the sections that must be complete, each with the reason."""
+    """One kind of settings: their type, or a function from a tree of settings to its type, and the folder of presets.
 
-    tree: type[BaseModel]
+    A section whose type has an attribute `complete`, a reason, must be given completely or not at all: see `refuse_partial`.
+    """
+
+    tree: type[BaseModel] | Callable[[Tree], type[BaseModel]]
     folder: Path
-    whole: Mapping[str, str] = field(default_factory=dict)
+
+    def type_of(self, tree: Tree) -> type[BaseModel]:
+        """The type of a tree of settings on top of its preset."""
+        if isinstance(self.tree, type):
+            return self.tree
+        return self.tree(merge(preset(str(tree.get("preset", "tiny")), self), tree))
 
 
 RUN = Kind(Config, Path(__file__).parent / "presets")
@@ -81,7 +92,8 @@ def assign(tree: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict[
         value = parse(f"value: {text}", f"--set {setting}")["value"]
         if keys == ["preset"]:
             preset(str(value), kind)
-        refuse_partial(value, f"--set {setting}", kind, keys)
+        if isinstance(value, dict):
+            refuse_partial(value, f"--set {setting}", kind, keys, tree)
         number = next((i for i, key in enumerate(keys) if key.isdigit()), None)
         if number is not None:  # a list is kept whole, so the change goes into a copy of it
             whole = _get(merge(preset(tree.get("preset", "tiny"), kind), tree), keys[:number])
@@ -92,20 +104,33 @@ def assign(tree: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict[
     return tree
 
 
-def refuse_partial(tree: Any, source: str, kind: Kind, at: Sequence[str] = ()) -> None:
-    """Raise UserError where `tree`, which is at the path `at` of the settings, gives only some values of a section that must be complete.
+def refuse_partial(value: Tree, source: str, kind: Kind, at: Sequence[str] = (), tree: Tree | None = None) -> None:
+    """Raise UserError where `value` gives only a part of a section that must be complete; a preset would fill in the rest silently.
 
-    A preset would fill in the others silently.
+    `value` is a tree of settings, or with `at` what the tree of settings `tree` gets at that path.
     """
-    for path, reason in kind.whole.items():
-        keys = path.split(".")
-        part = _get(tree, keys[len(at) :]) if keys[: len(at)] == list(at) else None
+    try:
+        types = kind.type_of(value if tree is None else tree)
+    except UserError:  # `check_kind` reports it
+        return
+    for path, section in _complete_sections(types):
+        part = _get(value, path[len(at) :]) if path[: len(at)] == list(at) else None
         if not isinstance(part, dict):
             continue
-        fields = _fields(keys, kind)
-        missing = [name for name in fields if fields[name].is_required() and name not in part]
+        fields = section.model_fields
+        missing = [name for name, field in fields.items() if field.is_required() and name not in part]
         if missing and part.keys() <= fields.keys():  # `check_kind` names a key that is misspelt
-            raise UserError(f"{source}: the setting {path}.{missing[0]} is needed; {reason}")
+            raise UserError(f"{source}: the setting {'.'.join(path)}.{missing[0]} is needed; {vars(section)['complete']}")
+
+
+def _complete_sections(types: type[BaseModel], path: Sequence[str] = ()) -> Iterator[tuple[list[str], type[BaseModel]]]:
+    """The sections that must be complete, with their paths."""
+    for name, field in types.model_fields.items():
+        section = _model(field.annotation)
+        if section is not None:
+            if hasattr(section, "complete"):
+                yield [*path, name], section
+            yield from _complete_sections(section, [*path, name])
 
 
 def _get(tree: Any, keys: list[str]) -> Any:
@@ -141,19 +166,19 @@ def check(tree: dict[str, Any], source: str = "the settings") -> Config:
 
 def check_kind(tree: dict[str, Any], source: str, kind: Kind) -> BaseModel:
     """As `check`, for settings of any kind."""
-    name = tree.get("preset", "tiny")
+    types = kind.type_of(tree)
     try:
-        return kind.tree.model_validate(merge(preset(str(name), kind), tree))
+        return types.model_validate(merge(preset(str(tree.get("preset", "tiny")), kind), tree))
     except ValidationError as error:
-        raise UserError(f"{source}: {_sentence(error, kind)}") from None
+        raise UserError(f"{source}: {_sentence(error, types)}") from None
 
 
-def _sentence(error: ValidationError, kind: Kind) -> str:
+def _sentence(error: ValidationError, types: type[BaseModel]) -> str:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     where = ".".join(path)
     if first["type"] == "extra_forbidden":
-        names = list(_fields(path[:-1], kind))
+        names = list(_fields(path[:-1], types))
         near = difflib.get_close_matches(path[-1], names, 1, 0.5)
         hint = f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"there are {', '.join(names)}"
         return f"there is no setting {where}; {hint}"
@@ -164,9 +189,8 @@ def _sentence(error: ValidationError, kind: Kind) -> str:
     return f"{where} = {first['input']!r}: {reason}" if where and first["type"] != "value_error" else reason
 
 
-def _fields(path: list[str], kind: Kind) -> dict[str, Any]:
+def _fields(path: list[str], part: type[BaseModel]) -> dict[str, Any]:
     """The fields of the section at `path`."""
-    part = kind.tree
     for key in path:
         if key.isdigit() or key not in part.model_fields:
             continue

@@ -1,7 +1,9 @@
-"""From settings and data to what is trained: the rows, the tokenizer, the method with the weights that it starts from."""
+"""From settings and data to a method that can be trained: its rows, its tokenizer, its initial weights."""
 
-import sys
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -11,53 +13,78 @@ from mals.files import write_file
 from pretrain import provenance, ranks
 from pretrain.checkpoint import BEST, FOLDER
 from pretrain.config import Training
-from pretrain.data import synonyms
+from pretrain.data import synonyms, tokenizers
 from pretrain.data.augment import ImageTransform
+from pretrain.data.errors import MissingData
 from pretrain.data.holdout import split_identities
-from pretrain.data.loader import ImageTextPairs
-from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
+from pretrain.data.rows import ImageTextPairs
+from pretrain.data.tokenizers import Tokenizer
 from pretrain.method import Method
 from pretrain.methods import find
 from pretrain.weights import locate_file
+
+log = logging.getLogger(__name__)
 
 TOKENIZER = "tokenizer.json"
 SYNONYMS = "synonyms.json"
 
 
-def prepare(
-    config: Training, data: Sequence[str], out: Path, begun: bool = False
-) -> tuple[Method, Tokenizer, ImageTextPairs, ImageTransform]:
-    """Everything that a training needs; the tokenizer is kept in `out`, and taken from there where it has begun.
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that a training needs."""
 
-    UserError where it was begun with other data.
+    method: Method
+    tokenizer: Tokenizer
+    pairs: ImageTextPairs
+    transform: ImageTransform
+
+
+def prepare(config: Training, data: Sequence[str], out: Path, begun: bool = False) -> Prepared:
+    """Open the data and build the method; the tokenizer is kept in `out`, and read from there where the training has `begun`.
+
+    UserError where it has begun with other data.
     """
     with ranks.raise_on_all_ranks():
         kind, pairs = find(config.method), open_pairs(config, data)
         if begun:
             provenance.refuse_other(out, pairs)
         elif ranks.is_main():
-            for name in (TOKENIZER, SYNONYMS):  # of a start that came to nothing, perhaps with other captions
+            for name in (TOKENIZER, SYNONYMS):  # of an attempt that ended before its first checkpoint, perhaps with other captions
                 (out / name).unlink(missing_ok=True)
             provenance.record(out, data, pairs, config.start)
     tokenizer = tokenizer_of(config, pairs, out)
     with ranks.raise_on_all_ranks():
-        method = kind.build(config, tokenizer)
+        method = kind.build(config, tokenizer, pairs)
         method.load_initial_weights(config, pairs)
-    shown = config.data
-    look = ImageTransform(shown.height, shown.width, shown.mean, shown.std, shown.flip, shown.augment, shown.erase, shown.shrink)
-    return method, tokenizer, pairs, look
+    return Prepared(method, tokenizer, pairs, ImageTransform.for_training(config.data))
 
 
 def open_pairs(config: Training, data: Sequence[str]) -> ImageTextPairs:
-    """What is trained on; UserError where it is not what the method wants."""
-    wants = find(config.method).data_needs(config)
-    classes = load_space(wants.space).classes if wants.attributes and wants.space else None
-    pairs = ImageTextPairs.open(data, "train", classes, wants.need, config.data.every, wants.captions, wants.need_captions)
-    return split_identities(pairs, config.selection.held_out, config.seed)[0] if config.selection.held_out else pairs
+    """The rows that are trained on; UserError where they are not what the method needs."""
+    kind = find(config.method)
+    needs = kind.data_needs(config)
+    classes = load_space(needs.space).classes if needs.attributes and needs.space else None
+    with explain_missing_data(config):
+        pairs = ImageTextPairs.open(data, "train", classes, config.data.every, needs.captions)
+    if config.selection.held_out:
+        pairs = split_identities(pairs, config.selection.held_out, config.seed)[0]
+    pairs = pairs.with_images_per_person(needs.least_images)
+    if needs.renumber_persons:
+        pairs.renumber_persons()
+    return pairs
+
+
+@contextmanager
+def explain_missing_data(config: Training) -> Iterator[None]:
+    """Add to an error about missing captions or labels who needs them."""
+    try:
+        yield
+    except MissingData as error:
+        raise type(error)(f"{error}, {find(config.method).explain(config, error)}") from None
 
 
 def synonyms_of(config: Training, pairs: ImageTextPairs, out: Path) -> dict[str, list[str]]:
-    """The synonyms of the captions' words, which EDA takes; told once, and kept in `out`, since another machine may have others."""
+    """The synonyms of the captions' words, for EDA; looked up once and kept in `out`, since another machine may have others."""
     file = out / SYNONYMS
     with ranks.raise_on_all_ranks():
         if not file.is_file() and ranks.is_main():
@@ -65,31 +92,42 @@ def synonyms_of(config: Training, pairs: ImageTextPairs, out: Path) -> dict[str,
             write_file(file, lambda path: synonyms.write(path, *table))
     words, source = synonyms.read(file)
     if ranks.is_main():
-        print(f"EDA takes its synonyms from {source}: {len(words):,} words have some", file=sys.stderr)
+        log.info("EDA takes its synonyms from %s: %s words have some", source, f"{len(words):,}")
     return words
 
 
 def tokenizer_of(config: Training, pairs: ImageTextPairs, out: Path) -> Tokenizer:
-    """The tokenizer that the settings name, or one trained on the captions; written into `out` by the main process."""
+    """The tokenizer of the settings, or one trained on the captions; the main process writes it into `out`, all read it from there."""
     file = out / TOKENIZER
     with ranks.raise_on_all_ranks():
         if not file.is_file() and ranks.is_main():
             write_file(file, make_tokenizer(config, pairs).save)
     with ranks.raise_on_all_ranks():
-        return Tokenizer.load(file, config.data.max_tokens)
+        return load_tokenizer(config, file)
+
+
+def load_tokenizer(config: Training, file: Path) -> Tokenizer:
+    """The tokenizer in a file, which cuts captions as the method needs it."""
+    tokenizer = tokenizers.load(file, longest_caption(config))
+    tokenizer.max_words = find(config.method).data_needs(config).caption_words
+    return tokenizer
+
+
+def longest_caption(config: Training) -> int:
+    """Tokens of the longest caption: of the settings, or as the method's authors have it."""
+    return config.data.max_tokens or find(config.method).max_tokens
 
 
 def make_tokenizer(config: Training, pairs: ImageTextPairs) -> Tokenizer:
-    """A tokenizer for a training; UserError where a new vocabulary would number the words anew that weights to start from know."""
-    most = config.data.max_tokens
-    if config.data.tokenizer != "train":
-        return Tokenizer.load(config.data.tokenizer, most)
-    if config.start:
+    """A tokenizer for a training; UserError where a new vocabulary would not fit the weights that it starts from."""
+    kind = find(config.method)
+    if config.data.tokenizer == "train" and config.start:
         if (own := tokenizer_beside(locate_file(config.start))) is not None:
-            return Tokenizer.load(own, most)
-        raise UserError(f"data.tokenizer=train numbers words anew, and the weights of {config.start} know theirs; give data.tokenizer")
-    texts = chain(pairs.captions(), find(config.method).vocabulary_texts(config))
-    return Tokenizer.of(train_vocabulary(texts, config.data.vocabulary), most)
+            return load_tokenizer(config, own)
+        raise UserError(
+            f"data.tokenizer=train would assign new token ids, incompatible with the weights of {config.start}; set data.tokenizer"
+        )
+    return kind.tokenizer(config, chain(pairs.captions(), kind.vocabulary_texts(config)))
 
 
 def tokenizer_beside(weights: Path) -> Path | None:

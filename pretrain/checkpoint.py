@@ -1,7 +1,7 @@
-"""What a training keeps: tensors and one integer, never pickled, in folders that appear whole.
+"""Checkpoints of a training and the weights that it releases: tensors and one integer, never pickled, in folders that appear whole.
 
 OUT/checkpoints/00002000/model.safetensors, optimizer.safetensors, state.json     the last two
-OUT/best/00001800/model.safetensors, state.json                                   the best so far of a fine-tuning
+OUT/best/00001800/model.safetensors, state.json                                   the best one of a fine-tuning
 OUT/model.safetensors, config.yaml, tokenizer.json, metrics.json                  what a finished training releases
 """
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mals.errors import UserError
 from mals.files import replacing_folder, write_file
 from pretrain.average import MEAN
+from pretrain.method import Method
 
 FOLDER, BEST, MODEL, OPTIMIZER = "checkpoints", "best", "model.safetensors", "optimizer.safetensors"
 KEPT = 2  # the last ones: one may be damaged by the disk that ended the training
@@ -33,26 +34,26 @@ class Checkpoint:
     """A whole checkpoint on this disk."""
 
     folder: Path
-    step: int  # steps that were done
+    step: int  # steps that are done
     config: dict[str, Any]
-    damaged: tuple[str, ...] = ()  # later ones that cannot be read, and why
+    damaged: tuple[str, ...] = ()  # later ones that cannot be read, with the reasons
 
 
 def save(out: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> Path:
-    """Write the state after `step` steps beside and rename it; older ones than the last KEPT go. OSError where the disk is full."""
+    """Write the state after `step` steps, and remove all but the last KEPT. OSError where the disk is full."""
     place = out / FOLDER / f"{step:08d}"
-    making = {MODEL: lambda: plain(model.state_dict()), OPTIMIZER: lambda: _optimizer_state(model, optimizer)}
-    _appear(place, making, {"v": 1, "step": step, "config": config})
+    files = {MODEL: lambda: plain(model.state_dict()), OPTIMIZER: lambda: _optimizer_state(model, optimizer)}
+    _write_folder(place, files, {"v": 1, "step": step, "config": config})
     folders = _folders(out)
-    for old in {*folders} - {*[one for one in folders if int(one.name) <= step][-KEPT:]}:  # later ones are damaged, see `latest`
+    for old in {*folders} - {*[folder for folder in folders if int(folder.name) <= step][-KEPT:]}:  # later ones are damaged, see `latest`
         shutil.rmtree(old)
     return place
 
 
 def save_best(out: Path, step: int, model: nn.Module, config: Mapping[str, Any], score: float) -> None:
-    """Keep the weights after `step` steps as the best so far; those before go."""
+    """Keep the weights after `step` steps as the best so far, and remove the former best."""
     place = out / BEST / f"{step:08d}"
-    _appear(place, {MODEL: lambda: plain(model.state_dict())}, {"v": 1, "step": step, "config": config, "score": score})
+    _write_folder(place, {MODEL: lambda: plain(model.state_dict())}, {"v": 1, "step": step, "config": config, "score": score})
     for old in place.parent.iterdir():
         if old != place:
             shutil.rmtree(old)
@@ -60,21 +61,21 @@ def save_best(out: Path, step: int, model: nn.Module, config: Mapping[str, Any],
 
 def best(out: Path) -> tuple[Path, int, float] | None:
     """The best so far: its folder, its step and its score, the earliest of the best; UserError where it is damaged."""
-    found = []
+    candidates = []
     for folder in _folders(out, BEST):
         try:
-            facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            found.append((float(facts["score"]), -int(facts["step"]), folder))
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            candidates.append((float(state["score"]), -int(state["step"]), folder))
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{folder} is damaged ({error}); the best of before cannot be known, so begin anew in another --out") from None
-    if not found:
+            raise UserError(f"{folder} is damaged ({error}); the former best score is lost, so start again with another --out") from None
+    if not candidates:
         return None
-    score, step, folder = max(found)
+    score, step, folder = max(candidates)
     return folder, -step, score
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:
-    """Put the weights of a folder into a model; UserError where they cannot be read."""
+    """Load the weights of a folder into a model; UserError where they cannot be read."""
     try:
         model.load_state_dict(load_file(folder / MODEL))
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -86,57 +87,65 @@ def latest(out: Path) -> Checkpoint | None:
     damaged: list[str] = []
     for folder in reversed(_folders(out)):
         try:
-            facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
             for name in (MODEL, OPTIMIZER):
-                with safe_open(folder / name, "pt"):  # its head, and that the file is as long as that says
+                with safe_open(folder / name, "pt"):  # reads the header, and checks the file's length by it
                     pass
-            return Checkpoint(folder, int(facts["step"]), facts["config"], tuple(damaged))
+            return Checkpoint(folder, int(state["step"]), state["config"], tuple(damaged))
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             damaged.append(f"the checkpoint {folder} is damaged ({error})")
     if damaged:
-        raise UserError(f"{damaged[0]}, and there is none before it that is whole; remove {out / FOLDER} to start anew")
+        raise UserError(f"{damaged[0]}, and no earlier one is whole; remove {out / FOLDER} to start again")
     return None
 
 
-def restore(found: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put a checkpoint's tensors into a model and its optimizer; UserError where they do not fit or cannot be read."""
+def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Load a checkpoint into a model and its optimizer; UserError where they do not fit or cannot be read."""
     try:
-        weights = load_file(found.folder / MODEL)
-        states = load_file(found.folder / OPTIMIZER)
+        weights = load_file(checkpoint.folder / MODEL)
+        states = load_file(checkpoint.folder / OPTIMIZER)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"the checkpoint {found.folder} cannot be read ({error}); remove it, and the one before goes on") from None
+        raise UserError(f"the checkpoint {checkpoint.folder} cannot be read ({error}); remove it to continue from the one before") from None
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"the checkpoint {found.folder} is of another model: {str(error).strip().splitlines()[-1].strip()}") from None
+        raise UserError(f"the checkpoint {checkpoint.folder} is of another model: {str(error).strip().splitlines()[-1].strip()}") from None
     for name, parameter in model.named_parameters():
         if f"{name}.step" in states:
-            known = {part: states.get(f"{name}.{part}") for part in PARTS}
-            optimizer.state[parameter] = {part: value.to(parameter.device) for part, value in known.items() if value is not None}
+            parts = {part: states.get(f"{name}.{part}") for part in PARTS}
+            optimizer.state[parameter] = {part: value.to(parameter.device) for part, value in parts.items() if value is not None}
 
 
-def release(out: Path, model: nn.Module, config: str, metrics: Mapping[str, Any]) -> None:
-    """Write what others load: weights, settings as YAML, and the last metrics, each file whole."""
-    write_file(out / MODEL, lambda path: _write(plain(model.state_dict()), path))
+def release(out: Path, method: Method, config: str, metrics: Mapping[str, Any]) -> None:
+    """Write what others load: weights without the training-only ones, settings as YAML, and the last metrics, each file whole."""
+    write_file(out / MODEL, lambda path: _write(plain(method.without_training_only(method.state_dict())), path))
     write_file(out / "config.yaml", config)
     write_file(out / "metrics.json", json.dumps(metrics, indent=2))
 
 
-def _appear(place: Path, making: Mapping[str, Callable[[], Mapping[str, Tensor]]], state: Mapping[str, Any]) -> None:
+def copy_weights(file: Path, target: Path, method: type[Method]) -> None:
+    """Copy the weights of a checkpoint without those that the method has for its training only."""
+    if method.training_only is None:
+        shutil.copyfile(file, target)
+    else:
+        _write(method.without_training_only(load_file(file)), target)
+
+
+def _write_folder(place: Path, files: Mapping[str, Callable[[], Mapping[str, Tensor]]], state: Mapping[str, Any]) -> None:
     """Write the folder of a checkpoint, whole or not at all; only one file's tensors are copied at a time."""
     with replacing_folder(place) as folder:
-        for name, make in making.items():
-            _write(make(), folder / name)
+        for name, tensors in files.items():
+            _write(tensors(), folder / name)
         (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
 
 def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as a file holds them: on the CPU, contiguous, none shared."""
+    """Tensors as a file stores them: on the CPU, contiguous, none shared."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
 
 def _write(tensors: Mapping[str, Tensor], file: Path) -> None:
-    """OSError where the disk is full, which safetensors tells in its own way."""
+    """OSError where the disk is full, which safetensors reports as an error of its own."""
     try:
         save_file(dict(tensors), file)
     except SafetensorError as error:
@@ -147,14 +156,14 @@ def _write(tensors: Mapping[str, Tensor], file: Path) -> None:
 
 def _optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """AdamW's tensors by the names of the parameters."""
-    found = {}
+    tensors = {}
     for name, parameter in model.named_parameters():
         for part, value in optimizer.state.get(parameter, {}).items():
-            found[f"{name}.{part}"] = torch.as_tensor(value)
-    return plain(found)
+            tensors[f"{name}.{part}"] = torch.as_tensor(value)
+    return plain(tensors)
 
 
 def _folders(out: Path, name: str = FOLDER) -> list[Path]:
     """Checkpoints, oldest first."""
     place = out / name
-    return sorted(one for one in place.iterdir() if one.name.isdigit()) if place.is_dir() else []
+    return sorted(folder for folder in place.iterdir() if folder.name.isdigit()) if place.is_dir() else []

@@ -18,10 +18,9 @@ from mals.dataset.pack import pack
 from mals.dataset.report import Report, report
 from mals.grid.run import SETTINGS, Run, run_stages
 from mals.planning.create import init
-from mals.settings import check_kind
 from mals.world.make import make
 from mals.world.settings import WorldSettings
-from pretrain.config import TRAINING, Training
+from pretrain import settings
 from pretrain.evaluate import evaluate, open_gallery, resolve_rerank
 from pretrain.gallery import Gallery
 from pretrain.results import Evaluation
@@ -99,15 +98,14 @@ def make_data_set(run: Path) -> Report:
 
 def train_method(run: Path) -> None:
     """Train the preset "tiny" on the data set of a run."""
-    config = check_kind({"preset": "tiny"}, "the preset tiny", TRAINING)
-    assert isinstance(config, Training)
+    config = settings.check({"preset": "tiny"})
     train(config, [str(run / "dataset")], run / "pretrain")
 
 
 def draw_test_set(folder: Path, persons: int = PERSONS) -> Path:
     """Draw persons of the procedural world, with true captions and attributes, as the split test of a data set."""
-    settings = WorldSettings.checked(persons=persons, views=VIEWS, split="test=1", seed=TEST_SEED, height=HEIGHT)
-    make(str(folder), settings)
+    world = WorldSettings.checked(persons=persons, views=VIEWS, split="test=1", seed=TEST_SEED, height=HEIGHT)
+    make(str(folder), world)
     return folder
 
 

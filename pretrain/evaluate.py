@@ -20,7 +20,7 @@ from pretrain import metrics, ranks
 from pretrain.data.labels import NoLabels
 from pretrain.data.sources import Place
 from pretrain.gallery import SPACES, Gallery, open_rows, tokenize
-from pretrain.method import PAIRS, Ability, Method, Text
+from pretrain.method import MATCH_CHUNK, Ability, Method, Text
 from pretrain.precision import cosines
 from pretrain.results import AttributeScores, Evaluation, MoreScores, RetrievalScores
 from pretrain.trained_method import Trained
@@ -157,7 +157,7 @@ def match_logits(method: Method, gallery: Gallery, candidates: Tensor) -> Tensor
         pairs = pairs[lengths[pairs // candidates.shape[1]].argsort(stable=True)]  # captions of equal length together: less padding
         position = torch.full((int(ends[1]),), -1, device=images_in_order.device)  # in the batch, by index in the gallery
         position[indices.to(position.device)] = torch.arange(len(indices), device=position.device)
-        for chunk in pairs.split(PAIRS) if len(pairs) else ():
+        for chunk in pairs.split(MATCH_CHUNK) if len(pairs) else ():
             captions, image = chunk // candidates.shape[1], position[candidates.flatten()[chunk]]
             longest = int(lengths[captions].max())
             logits.view(-1)[chunk] = method.match(states[captions, :longest], mask[captions, :longest], keys, image)[:, 1].float()

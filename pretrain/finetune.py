@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mals import settings
 from mals.errors import UserError
-from pretrain import methods, trained_method
-from pretrain.config import TRAINING, Training, read
+from mals.settings import merge
+from pretrain import methods, settings, trained_method
+from pretrain.config import Training
 from pretrain.selection import Selection
 from pretrain.train import train
 
@@ -20,12 +20,11 @@ def configure(
     `init` is the place of a trained method (None: from scratch), `select` the split that selects the checkpoint, `val_share` the share
     (0..1) of the identities of train that is held out as val.
     """
-    tree = {**read(file), "preset": preset}
+    tree = {**settings.read(file), "preset": preset}
     if init is not None:
-        tree = settings.merge(inherited_settings(init), tree)
+        tree = merge(inherited_settings(init), tree)
     more = [f"selection.{name}={value}" for name, value in (("on", select), ("held_out", val_share)) if value is not None]
-    config = settings.check_kind(settings.assign(tree, [*sets, *more], TRAINING), "the settings", TRAINING)
-    assert isinstance(config, Training)
+    config = settings.check(settings.assign(tree, [*sets, *more]))
     return config
 
 
@@ -34,10 +33,9 @@ def inherited_settings(init: str) -> dict[str, Any]:
     source = trained_method.locate(init)
     if source.settings is None:
         return {"start": source.weights}
-    before = settings.check_kind(source.settings, init, TRAINING)
-    assert isinstance(before, Training)
+    before = settings.check(source.settings, init)
     data = {"height": before.data.height, "width": before.data.width, "tokenizer": str(source.tokenizer)}
-    return settings.merge({"start": source.weights, "data": data}, methods.find(before.method).inherited_settings(before))
+    return merge({"start": source.weights, "data": data}, methods.find(before.method).inherited_settings(before))
 
 
 def finetune(config: Training, data: Sequence[str], out: Path, device: str = "auto") -> dict[str, Any]:

@@ -20,11 +20,13 @@ from mals.errors import UserError
 from pretrain import ranks
 from pretrain.data import augment
 from pretrain.data.augment import ImageTransform
-from pretrain.data.labels import NoLabels
-from pretrain.data.loader import NAMED, in_workers
-from pretrain.data.rows import ImageTextPairs, NoCaptions, decode_image, first_line
+from pretrain.data.captions import clean_caption
+from pretrain.data.errors import NoCaptions, NoLabels
+from pretrain.data.images import decode_image, first_line
+from pretrain.data.loader import NAMED, worker_settings
+from pretrain.data.rows import ImageTextPairs
 from pretrain.data.sources import Place
-from pretrain.data.tokenizers.wordpiece import Tokenizer, clean_caption
+from pretrain.data.tokenizers import Tokenizer
 from pretrain.memory import ran_out
 from pretrain.method import Text
 
@@ -32,7 +34,6 @@ log = logging.getLogger(__name__)
 
 TEXTS_PER_BATCH = 256
 SPACES = ("market1501", "pa100k")  # attribute spaces that a data set's labels may belong to
-NEED_LABELS, NEED_CAPTIONS = "recognition is measured against", "retrieval is measured with"
 
 
 class Gallery:
@@ -84,7 +85,7 @@ class Gallery:
     def image_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """This rank's images: indices [B] in the gallery and the tower's input [B, 3, H, W]; unreadable ones are logged and left out."""
         batches = ImageBatches(self.dataset, self.rows, self.preprocessing, rank_batches(len(self), self.batch))
-        for indices, images, unreadable in DataLoader(batches, batch_size=None, **in_workers(self.workers)):
+        for indices, images, unreadable in DataLoader(batches, batch_size=None, **worker_settings(self.workers)):
             for row, reason in unreadable.items():
                 if self.only_readable:
                     raise UserError(f"{reason}, though it could be read before")
@@ -120,9 +121,7 @@ class Gallery:
         return readable
 
 
-def open_rows(
-    data: Sequence[Place], split: str, spaces: Iterable[str] | None, need: str = NEED_LABELS
-) -> tuple[ImageTextPairs, str | None]:
+def open_rows(data: Sequence[Place], split: str, spaces: Iterable[str] | None) -> tuple[ImageTextPairs, str | None]:
     """The rows of a split, with labels of the first of `spaces` that the data have, and the name of that space; None: without labels.
 
     A row is a caption, or an image if no image has a caption. Raises UserError if only some images have captions, NoLabels if no space
@@ -133,9 +132,9 @@ def open_rows(
         classes = None if space is None else load_space(space).classes
         try:
             try:
-                return ImageTextPairs.open(data, split, classes, need, every=True, need_captions=NEED_CAPTIONS), space
+                return ImageTextPairs.open(data, split, classes, every=True), space
             except NoCaptions:
-                dataset = ImageTextPairs.open(data, split, classes, need, captions=False)
+                dataset = ImageTextPairs.open(data, split, classes, captions=False)
                 if any(dataset.captions()):
                     raise
                 return dataset, space
@@ -180,5 +179,5 @@ def rank_batches(count: int, size: int) -> list[slice]:
 
 def tokenize(tokenizer: Tokenizer, captions: Sequence[str], device: Any = "cpu", plain: bool = False) -> Text:
     """Captions as tokens on a device; with `plain`, reduced to a-z and 0-9."""
-    text = tokenizer.encode([clean_caption(caption, plain=plain) for caption in captions])
+    text = tokenizer.encode([clean_caption(caption, tokenizer.max_words, plain) for caption in captions])
     return Text(text.ids.to(device), text.mask.to(device))

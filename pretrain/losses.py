@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Given = ParamSpec("Given")
+IGNORED = -100  # a target that does not count
+
+Arguments = ParamSpec("Arguments")
 
 
-def _in_float32(loss: Callable[Given, Tensor]) -> Callable[Given, Tensor]:
+def _in_float32(loss: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
     """The loss computed in float32, outside of autocast."""
 
     @functools.wraps(loss)
-    def exact(*args: Given.args, **kwargs: Given.kwargs) -> Tensor:
+    def exact(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
         def widen(value: object) -> object:
             return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
 
@@ -32,7 +34,7 @@ def _in_float32(loss: Callable[Given, Tensor]) -> Callable[Given, Tensor]:
 
 @_in_float32
 def itc(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor, temperature: Tensor | float) -> Tensor:
-    """Contrast of own pictures and texts [B, D] with everyone's texts and pictures [N, D]; `same` [B, N] marks pairs of one person.
+    """Contrast of own images and texts [B, D] with the texts and images of all ranks [N, D]; `same` [B, N] marks pairs of one person.
 
     Features are of length 1. All of a row's pairs of one person, of which it has at least itself, share the target equally.
     The mean over ranks of this, with `images` and `texts` from `ranks.gather`, is the loss of one process over all rows.
@@ -49,18 +51,18 @@ def matching(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> Ten
 
     The mean over the pairs; `count` is their number as a mean over ranks, as in `masked_words`.
     """
-    total = F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
-    return _per(total, (labels != -100).sum() if count is None else count)
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    return _per(total, (labels != IGNORED).sum() if count is None else count)
 
 
 @_in_float32
 def masked_words(logits: Tensor, targets: Tensor, count: Tensor | None = None) -> Tensor:
-    """Words behind masks: logits [..., V], targets [...] with -100 where none is asked for; 0 if none is.
+    """Masked tokens: logits [..., V], targets [...] with -100 for tokens that are not masked; 0 if none is.
 
     The mean over the targets; with `count`, their number as a mean over ranks, ranks with more targets weigh more, as in one process.
     """
-    total = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=-100, reduction="sum")
-    return _per(total, (targets != -100).sum() if count is None else count)
+    total = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+    return _per(total, (targets != IGNORED).sum() if count is None else count)
 
 
 @_in_float32
@@ -73,11 +75,11 @@ def attribute_contrast(
     counts: Tensor | None = None,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """IAC: pictures [B, D] between the two prompts of each attribute, of prompts [2A, D]; labels [B, A] in {-1, 0, 1}.
+    """IAC: images [B, D] between the two prompts of each attribute, of prompts [2A, D]; labels [B, A] in {-1, 0, 1}.
 
-    Features are of length 1. An attribute's loss is a mean over the pictures of which it is known (label not -1), 0 without any;
-    the result is the mean of these over all A. With `counts` [A], how many pictures are known as a mean over ranks, the gradient is that
-    of one process; without, each rank has its own mean, as published. `weights` [B, A] are those of the labels, 1 where not given.
+    Features are of length 1. An attribute's loss is a mean over the images whose label is known (label not -1), 0 without any;
+    the result is the mean of these over all A. With `counts` [A], how many labels are known as a mean over ranks, the gradient is that
+    of one process; without, each rank has its own mean, as published. `weights` [B, A] are those of the labels, all 1 by default.
     """
     logits = (image @ prompts.T / temperature).unflatten(1, (-1, 2))
     return _over_known(logits, labels, smoothing, counts, weights)
@@ -87,7 +89,7 @@ def attribute_contrast(
 def attribute_matching(
     logits: Tensor, labels: Tensor, smoothing: float = 0.0, counts: Tensor | None = None, weights: Tensor | None = None
 ) -> Tensor:
-    """IAM: whether prompts are true of pictures, logits [B, P, 2], labels [B, P] in {-1, 0, 1} of `prompt_labels`; means as in IAC."""
+    """IAM: whether prompts describe images, logits [B, P, 2], labels [B, P] in {-1, 0, 1} of `prompt_labels`; means as in IAC."""
     return _over_known(logits, labels, smoothing, counts, weights)
 
 
@@ -103,7 +105,7 @@ def classified(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> T
 
 
 def prompt_labels(labels: Tensor) -> Tensor:
-    """[B, A] -> [B, 2A]: 1 where a prompt is true of a picture, 0 where it is not, -1 where nobody knows."""
+    """[B, A] -> [B, 2A]: 1 where a prompt describes the image, 0 where it does not, -1 where that is unknown."""
     both = torch.stack([1 - labels, labels], dim=2)
     return both.masked_fill((labels < 0)[..., None], -1).flatten(1)
 

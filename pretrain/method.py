@@ -1,147 +1,160 @@
-"""What a method is to the training loop, and what the loop and the data hand it.
+"""The contract of a training method: what the training loop and the data loader give it, and what it gives back.
 
-Shapes everywhere: B rows of the batch, L tokens of the longest caption, A attributes, C channels of a tower, D the width in which scores
-are dot products, N tokens of a picture.
+Shapes everywhere: B rows of the batch, L tokens of the longest caption, A attributes, C channels of a tower, D the width of an embedding,
+N tokens of an image, R pairs of a text and an image.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from mals.config import Section
 from pretrain import weights
+from pretrain.data.batch import Batch, Text
+from pretrain.data.errors import MissingData
+from pretrain.data.needs import DataNeeds
+from pretrain.data.tokenizers.base import Tokenizer
 
-PAIRS = 256  # texts against pictures in one call of `Method.match`
-NEED = "this training needs"
+if TYPE_CHECKING:
+    from pretrain.config import Training
+    from pretrain.data.rows import ImageTextPairs
 
+__all__ = ["Ability", "Batch", "DataNeeds", "Encoded", "Method", "ParameterRule", "Text"]
 
-@dataclass(frozen=True)
-class Text:
-    """Captions as token ids; what is padding has mask False."""
-
-    ids: Tensor  # [B, L] int64
-    mask: Tensor  # [B, L] bool, True for real tokens
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step's rows; what a method does not want is None."""
-
-    rows: Tensor  # [B] int64: the row's number in the data set
-    persons: Tensor  # [B] int64: rows of one person are positives of each other
-    images: Tensor  # [B, 3, H, W] float32, normalised
-    text: Text  # [B, 0] where no captions are wanted
-    masked: Text | None = None  # the same captions with some tokens replaced
-    targets: Tensor | None = None  # [B, L] int64: the tokens that were replaced, -100 elsewhere
-    second_text: Text | None = None  # a second caption of the row
-    labels: Tensor | None = None  # [B, A] int64 in {-1, 0, 1}: attribute values, -1 unknown
-
-    def to(self, device: Any) -> "Batch":
-        """The same batch on another device."""
-        moved: dict[str, Any] = {}
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                moved[name] = value.to(device, non_blocking=True)
-            elif isinstance(value, Text):
-                moved[name] = Text(value.ids.to(device, non_blocking=True), value.mask.to(device, non_blocking=True))
-        return replace(self, **moved)
+MATCH_CHUNK = 256  # pairs of a text and an image in one call of `Method.match`
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a tower makes of its input."""
+    """The output of a tower."""
 
-    tokens: Tensor  # [B, N, C] of a picture (the global token first), [B, L, C] of a text
+    tokens: Tensor  # [B, N, C] of an image (the global token first), [B, L, C] of a text
     pooled: Tensor | None = None  # [B, C]
-    mask: Tensor | None = None  # [B, L] bool, True for real tokens; None where all are
-    grid: tuple[int, int] | None = None  # rows and columns of a picture's tokens, the global one aside
-
-
-@dataclass(frozen=True)
-class DataNeeds:
-    """What a method needs from the data."""
-
-    captions: bool = True
-    masked: bool = False  # masked captions and their targets
-    second_caption: Literal["none", "same_person", "eda"] = "none"  # where a second caption comes from
-    attributes: bool = False  # labels
-    space: str | None = None  # whose attributes it knows; labels of these are wanted where `attributes`
-    need: str = NEED  # who wants labels, as `ImageTextPairs.open` tells it: "the loss iac needs"
-    need_captions: str = NEED  # and who wants captions
-    padding: bool = False  # captions as wide as they may be, whose padding may be masked like words
-    group: tuple[int, int] = (1, 1)  # fewest and most rows of one person that follow each other
+    mask: Tensor | None = None  # [B, L] bool, True for real tokens; None where all are real
+    grid: tuple[int, int] | None = None  # rows and columns of an image's tokens, without the global one
 
 
 @dataclass(frozen=True)
 class ParameterRule:
-    """Learning-rate and weight-decay factors of the parameters whose names match a regular expression; the last rule that matches holds."""
+    """Factors of the learning rate and of the weight decay for parameters whose names match a regular expression (`re.search`).
+
+    None leaves a factor to the rules before; of several rules that match and set a factor, the last one holds.
+    """
 
     pattern: str
-    rate: float = 1.0
-    decay: float = 1.0
+    rate: float | None = None
+    decay: float | None = None
 
 
-Ability = Literal["embed", "match", "recognise", "classify"]
+NO_DECAY = ParameterRule(r"bias|LayerNorm\.weight|norm[12]?\.weight", decay=0.0)  # biases, bias tables and norms
+
+Ability = Literal["embed", "match", "recognise", "classify", "identify"]
 
 
 class Method(nn.Module):
-    """What is trained and asked. All mathematics of one step is in `forward`, so that DistributedDataParallel sees it.
+    """A training method: its settings, what it needs of the data, its losses, and what the trained model can do.
 
-    Every parameter that is trained needs a gradient in every step. Buffers are each process's own: what follows from the rows of one,
-    such as the running means of nn.BatchNorm, has to be averaged over the ranks by the method (`pretrain.ranks`). `build` and
-    `load_initial_weights` wait for no other process. A method of one's own is a subclass with `build` and `forward`, and, as its
-    `abilities` say:
+    The mathematics of a step is all in `forward`, so that DistributedDataParallel sees it. Every trainable parameter needs a gradient in
+    every step. Buffers are not synchronised between ranks: one that depends on the rows of a rank, such as the running statistics of batch
+    normalisation, has to be averaged by the method (`pretrain.towers.batch_norm` does it). `build` and `load_initial_weights` must not wait
+    for other ranks. A method is a subclass with `build`, `forward` and what its `abilities` require:
 
-    embed        `embed_image` and `embed_text`, whose dot product is the score of a picture and a text
-    match        `keys`, `states` and `match`, which looks at a text and a picture together
-    recognise    `states`, and `score_prompts` and `score_name`, which say how true the prompts of attributes are of pictures
-    classify     `classify`, which knows the attributes of one space without prompts
+    embed        `embed_image` and `embed_text`; their dot product is the score of an image and a text
+    match        `keys`, `states` and `match`: a cross encoder that scores an image and a text together
+    recognise    `states`, `score_prompts` and `score_name`: scores of attribute prompts
+    classify     `classify`: attributes of one space without prompts
+    identify     `embed_image`: the dot product of two images' embeddings scores whether they show the same person
+
+    Adding a method takes its module, one line in `pretrain.methods.METHODS` and presets; a method of your own is named in the settings by
+    its import path, `method: my_package.my_module:MyMethod`.
     """
 
-    title: str = ""  # as a model card names it, with its paper
+    title: ClassVar[str] = ""  # the name for model cards, with the paper
+    section: ClassVar[str] = ""  # the name of its section in the settings; "" for a method without settings of its own
+    Settings: ClassVar[type[Section]] = Section  # the type of that section
+    space_setting: ClassVar[str | None] = None  # the key in that section that names an attribute space, if one does
+    max_tokens: ClassVar[int] = 56  # of a caption, unless the setting data.max_tokens says otherwise
+    default_tokenizer: ClassVar[str] = "bert-base-uncased"  # unless the setting data.tokenizer says otherwise
+    training_only: ClassVar[str | None] = None  # a regular expression: parameters that checkpoints keep and releases leave out
+
     needs: DataNeeds = DataNeeds()
-    rules: tuple[ParameterRule, ...] = ()
+    rules: tuple[ParameterRule, ...] = (NO_DECAY,)
     abilities: frozenset[Ability] = frozenset({"embed"})
-    positions: int | None = None  # tokens that a text may have; None: data.max_tokens
+    positions: int | None = None  # tokens of the longest text that the model can read; None: as many as a caption has at most
 
     @classmethod
-    def data_needs(cls, config: Any) -> DataNeeds:
-        """What a training with these settings, a `pretrain.config.Training`, needs from the data."""
+    def settings(cls, config: "Training") -> Any:
+        """The method's own section of the settings, a `Settings`."""
+        return getattr(config, cls.section) if cls.section else cls.Settings()
+
+    @classmethod
+    def data_needs(cls, config: "Training") -> DataNeeds:
+        """What a training with these settings needs of the data."""
         return cls.needs
 
     @classmethod
-    def vocabulary_texts(cls, config: Any) -> list[str]:
-        """Texts besides the captions whose words the vocabulary has to hold."""
+    def explain(cls, config: "Training", error: MissingData) -> str:
+        """The clause that follows "FILE has no captions," or "... no attribute labels,": who needs them and what to do without."""
+        return "which this training needs"
+
+    @classmethod
+    def vocabulary_texts(cls, config: "Training") -> list[str]:
+        """Texts besides the captions whose words a trained vocabulary must contain."""
         return []
 
     @classmethod
-    def build(cls, config: Any, tokenizer: Any) -> Self:
-        """The method with random weights, which follow from config.seed; UserError where the settings make none."""
+    def tokenizer(cls, config: "Training", texts: Iterable[str]) -> Tokenizer:
+        """The tokenizer that the settings name, or, for "train", one whose vocabulary is made of `texts`; UserError where it is missing."""
+        from pretrain.data.tokenizers.vocabulary import train_vocabulary
+        from pretrain.data.tokenizers.wordpiece import WordPiece
+
+        name, longest = config.data.tokenizer or cls.default_tokenizer, config.data.max_tokens or cls.max_tokens
+        if name == "train":
+            return WordPiece.of(train_vocabulary(texts, config.data.vocabulary), longest)
+        return WordPiece.load(name, longest)
+
+    @classmethod
+    def build(cls, config: "Training", tokenizer: Tokenizer, data: "ImageTextPairs | None" = None) -> Self:
+        """The method with random weights, a function of config.seed; UserError where the settings are impossible.
+
+        `data` are the rows of the training. It is None where a trained method is loaded: the `training_only` parameters are left out then.
+        """
         raise NotImplementedError
 
     @classmethod
-    def inherited_settings(cls, config: Any) -> dict[str, Any]:
-        """The settings that weights of a training with these settings decide: those of a fine-tuning that starts from them."""
-        return {"method": config.method, "own": config.own, "data": {"max_tokens": config.data.max_tokens}}
+    def inherited_settings(cls, config: "Training") -> dict[str, Any]:
+        """The settings that weights of a training with these settings fix: a fine-tuning that starts from the weights has the same."""
+        own = {cls.section: cls.settings(config).model_dump(mode="json")} if cls.section else {}
+        return {"method": config.method, **own, "data": {"max_tokens": config.data.max_tokens}}
 
     @classmethod
     def read_weights(cls, source: str) -> dict[str, Tensor]:
-        """The weights in a file, a folder or at a hub id, under the names of `state_dict`."""
+        """The weights in a file, a folder or at a hub id, with the names of `state_dict`.
+
+        A method that reads checkpoints of other code renames their parameters, see `pretrain.weights.rename`.
+        """
         return weights.read_tensors(source)
 
-    def load_initial_weights(self, config: Any, pairs: Any) -> None:
-        """Take the weights that the settings name, and what is to be known of the data, before the first step."""
+    @classmethod
+    def without_training_only(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of a release: all but the `training_only` ones."""
+        return weights.without(state, cls.training_only)
+
+    def load_initial_weights(self, config: "Training", pairs: "ImageTextPairs") -> None:
+        """Load the weights that the settings name, and take from the data what the losses need, before the first step."""
         if config.start:
-            weights.load_state(self, self.read_weights(config.start), config.start)
+            state = self.without_training_only(self.read_weights(config.start))
+            weights.load_state(self, state, config.start, self.training_only)
 
     def parts(self) -> dict[str, Sequence[nn.Module]]:
-        """The parts whose sizes a model card tells, by what they are."""
+        """The parts whose parameters a model card counts, by their names."""
         return {}
 
-    def initial_weights(self, config: Any) -> dict[str, tuple[str | None, bool]]:
-        """Which parts, "The vision encoder", began with which weights (None: none), and whether these had seen photographs."""
+    def initial_weights(self, config: "Training") -> dict[str, tuple[str | None, bool]]:
+        """For parts such as "The vision encoder": the weights that they started from (None: random), and whether from photographs."""
         return {}
 
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
@@ -149,7 +162,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def embed_image(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, D]; the score of a picture and a text is the dot product of their embeddings."""
+        """[B, 3, H, W] -> [B, D]; the dot product of the embeddings of an image and a text is their score."""
         raise NotImplementedError
 
     def embed_text(self, text: Text) -> Tensor:
@@ -157,33 +170,40 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def keys(self, images: Tensor) -> Any:
-        """What is kept of pictures [B, 3, H, W] that are to be matched with many texts."""
+        """What `match` needs of images [B, 3, H, W], computed once for many texts."""
         raise NotImplementedError
 
     def states(self, text: Text) -> Tensor:
-        """What is kept of texts that are to be matched with many pictures: [B, L, C]."""
+        """What `match` needs of texts, computed once for many images: [B, L, C]."""
         raise NotImplementedError
 
     def match(self, states: Tensor, mask: Tensor, keys: Any, images: Tensor | None = None) -> Tensor:
-        """Whether texts [R, L, C] are true of pictures, by number [R] (None: each its own): logits [R, 2], the second for yes."""
+        """Logits [R, 2] of pairs, the second one for "the text describes the image".
+
+        `states` and `mask` are of R texts; `images` [R] are the images' positions in `keys` (None: text i with image i).
+        """
         raise NotImplementedError
 
-    def match_all(self, states: Tensor, mask: Tensor, keys: Any, pictures: int) -> Tensor:
-        """How true texts, states [R, L, C], are of all pictures, by their keys: [R, pictures] float32."""
-        pairs = torch.cartesian_prod(torch.arange(len(states)), torch.arange(pictures)).to(states.device)
-        logits = [self.match(states[some[:, 0]], mask[some[:, 0]], keys, some[:, 1])[:, 1].float() for some in pairs.split(PAIRS)]
-        return torch.cat(logits).unflatten(0, (len(states), pictures))
+    def match_all(self, states: Tensor, mask: Tensor, keys: Any, images: int) -> Tensor:
+        """The matching logits of all pairs of texts, states [T, L, C], and `images` images by their keys: [T, images] float32."""
+        pairs = torch.cartesian_prod(torch.arange(len(states)), torch.arange(images)).to(states.device)
+        chunks = pairs.split(MATCH_CHUNK)
+        logits = [self.match(states[chunk[:, 0]], mask[chunk[:, 0]], keys, chunk[:, 1])[:, 1].float() for chunk in chunks]
+        return torch.cat(logits).unflatten(0, (len(states), images))
 
     def score_prompts(self, prompts: Text, states: Tensor, images: Tensor, published: bool = False) -> Tensor:
-        """How true prompts [2A, P], with `states` [2A, P, C], are of pictures [B, 3, H, W]: [B, 2A]; `published`: as its authors ask."""
+        """Scores [B, 2A] of prompts [2A, P], whose `states` are [2A, P, C], for images [B, 3, H, W].
+
+        `published` scores as the method's authors do, where that differs.
+        """
         raise NotImplementedError
 
     def score_name(self, published: bool = False) -> str:
-        """What `score_prompts` tells, in words: "matching logit"."""
+        """What `score_prompts` returns, in words: "matching logit"."""
         raise NotImplementedError
 
     def classify(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> logits [B, A], above 0 for the second value of an attribute of `wants.space`."""
+        """[B, 3, H, W] -> logits [B, A], above 0 for the second value of an attribute of `needs.space`."""
         raise NotImplementedError
 
     def evaluate_more(self, trained: Any, gallery: Any) -> Mapping[str, Mapping[str, Any]]:

@@ -150,6 +150,24 @@ def gather_detached(own: Tensor) -> Tensor:
     return rows
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over the ranks; backward sums the gradients of all ranks, each of which has used the sum."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        return sum_over_ranks(own)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return sum_over_ranks(grad)
+
+
+def sum_with_gradient(own: Tensor) -> Tensor:
+    """The sum over the ranks of a tensor of one shape, with gradient."""
+    return _Sum.apply(own) if world_size() > 1 else own
+
+
 @torch.no_grad()
 def sum_over_ranks(own: Tensor) -> Tensor:
     """The sum over the ranks of a tensor of one shape, without gradient."""

@@ -24,8 +24,8 @@ from mals.dataset.receipts import CHECKSUMS, FileRecord, checksums, record_of_fi
 from mals.errors import UserError
 from mals.files import replacing_folder
 from mals.grid.store import Store
-from mals.settings import merge, parse
-from pretrain import checkpoint, model_card, provenance, towers_onnx, trained_method
+from mals.settings import parse
+from pretrain import checkpoint, methods, model_card, provenance, towers_onnx, trained_method
 from pretrain.build import TOKENIZER
 from pretrain.datasets.layout import folder_contents
 from pretrain.results import DatasetScores
@@ -129,13 +129,13 @@ def _source(run: Path, latest: bool) -> Source:
 
 def _copy(source: Source, folder: Path) -> None:
     """Copy the files of a training without the paths of this machine, and its attribute space if that does not ship with mals."""
-    shutil.copyfile(source.weights, folder / checkpoint.MODEL)
+    checkpoint.copy_weights(source.weights, folder / checkpoint.MODEL, methods.find(str(source.config["method"])))
     shutil.copyfile(source.run / TOKENIZER, folder / TOKENIZER)
-    config, space = source.config, (source.config.get("aptm") or {}).get("space")
+    config, space = source.config, trained_method.space_of(source.config)
     own = next((file for file in (source.run / trained_method.SPACE, Path(str(space))) if file.is_file()), None)
     if space is not None and not (SPACES / f"{space}.yaml").is_file() and own is not None:
         shutil.copyfile(own, folder / trained_method.SPACE)
-        config = merge(config, {"aptm": {"space": trained_method.SPACE}})
+        config = trained_method.with_space(config, trained_method.SPACE)
     (folder / CONFIG).write_text(yaml.safe_dump(without_paths(config), sort_keys=False), encoding="utf-8")
     (folder / METRICS).write_text(json.dumps(source.metrics, indent=2) + "\n", encoding="utf-8")
     for file in (source.result, source.run / provenance.FILE):

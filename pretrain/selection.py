@@ -20,12 +20,14 @@ from mals.attributes import load_space
 from mals.errors import UserError
 from mals.files import write_file
 from pretrain import checkpoint, provenance, ranks
+from pretrain.build import explain_missing_data
 from pretrain.config import Training
 from pretrain.data.augment import ImageTransform
+from pretrain.data.errors import NoSplit
 from pretrain.data.holdout import split_identities
-from pretrain.data.rows import ImageTextPairs, NoSplit, Place
-from pretrain.data.sources import local_path
-from pretrain.data.tokenizers.wordpiece import Tokenizer
+from pretrain.data.rows import ImageTextPairs
+from pretrain.data.sources import Place, local_path
+from pretrain.data.tokenizers import Tokenizer
 from pretrain.evaluate import count_unreadable, evaluate_attributes, evaluate_own_protocols, evaluate_retrieval
 from pretrain.gallery import Gallery
 from pretrain.method import Method
@@ -78,8 +80,7 @@ class Selection:
         self.measurements: list[Measurement] = []  # up to the current step
 
     def begin(self, method: Method, tokenizer: Tokenizer, here: torch.device, per_epoch: int, start: int, steps: int) -> None:
-        data = self.config.data
-        preprocessing = ImageTransform(data.height, data.width, data.mean, data.std)
+        preprocessing = ImageTransform.for_test(self.config.data)
         trained = Trained(self.config, method, tokenizer, preprocessing, here)
         self.running = _Running(trained, self._gallery(self.selected_by, trained), per_epoch, steps)
         self.measurements = [measurement for measurement in read_measurements(self.out / EVALUATIONS) if measurement.step <= start]
@@ -156,8 +157,10 @@ class Selection:
     def _open(self, split: str) -> ImageTextPairs:
         """A row for each caption for retrieval; a row for each image, with labels, for recognition."""
         if self.needs.captions or self.needs.space is None:
-            return ImageTextPairs.open(self.data, split, every=True, need_captions=self.needs.need_captions)
-        return ImageTextPairs.open(self.data, split, load_space(self.needs.space).classes, self.needs.need, captions=False)
+            with explain_missing_data(self.config):
+                return ImageTextPairs.open(self.data, split, every=True)
+        with explain_missing_data(self.config):
+            return ImageTextPairs.open(self.data, split, load_space(self.needs.space).classes, captions=False)
 
     def _gallery(self, dataset: ImageTextPairs, trained: Trained) -> Gallery:
         return Gallery(

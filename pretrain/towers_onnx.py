@@ -56,8 +56,9 @@ def export(trained: Trained, folder: Path) -> dict[str, float]:
     if "embed" not in trained.method.abilities:
         raise UserError("a plain classifier computes no embeddings: it has no towers for ONNX")
     method, data = trained.method.float().cpu().eval(), trained.config.data
-    positions = method.positions or data.max_tokens
-    longest = min(positions, data.max_tokens)
+    longest = trained.tokenizer.max_tokens
+    positions = method.positions or longest
+    longest = min(positions, longest)
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=positions)
     generator = torch.Generator().manual_seed(0)
 

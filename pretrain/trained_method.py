@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from mals import settings
 from mals.errors import ModelMissing, UserError
 from mals.models import HubUnreachable, hub_snapshot
-from pretrain import checkpoint, provenance, weights
-from pretrain.build import TOKENIZER, tokenizer_beside
-from pretrain.config import TRAINING, Training
+from mals.settings import merge, parse
+from pretrain import checkpoint, provenance, settings, weights
+from pretrain.build import TOKENIZER, load_tokenizer, tokenizer_beside
+from pretrain.config import Training
 from pretrain.data.augment import ImageTransform
-from pretrain.data.tokenizers.wordpiece import Tokenizer
+from pretrain.data.tokenizers import Tokenizer
 from pretrain.datasets.layout import folder_contents
 from pretrain.gallery import tokenize
 from pretrain.method import Method
@@ -27,6 +27,7 @@ from pretrain.precision import autocast
 
 HUB = "hf://"
 SPACE = "space.yaml"  # in a release: the attribute space, if it is not one that ships with mals
+DEFAULT_PRESET = "aptm-paper"  # for a file of weights alone
 FILES = ("config.yaml", checkpoint.MODEL, TOKENIZER)  # a release needs these
 EXPECTED = f"looked for {', '.join(FILES)}, for {checkpoint.FOLDER}/ of a training, and for weights alone"
 
@@ -69,23 +70,20 @@ def read(place: str, sets: Sequence[str] = (), preset: str | None = None, device
     """
     location = locate(place)
     if location.settings is None:
-        tree = settings.assign({"preset": preset or "aptm-paper"}, list(sets), TRAINING)
-        vocabulary = tree.get("data", {}).get("tokenizer", "bert-base-uncased")
+        tree = settings.assign({"preset": preset or DEFAULT_PRESET}, list(sets))
+        tree.setdefault("data", {}).setdefault("tokenizer", None)  # the vocabulary that a preset trains has other token ids
     else:
         if preset is not None:
             raise UserError(f"{place} has its own settings: --preset is for files of weights alone")
-        tree = settings.assign(location.settings, list(sets), TRAINING)
-        vocabulary = str(location.tokenizer)
-    config = settings.check_kind(tree, place, TRAINING)
-    assert isinstance(config, Training)
+        tree = settings.assign(location.settings, list(sets))
+    config = settings.check(tree, place)
     kind = find(config.method)
-    state = kind.read_weights(location.weights)
-    tokenizer = Tokenizer.load(vocabulary, config.data.max_tokens)
+    state = kind.without_training_only(kind.read_weights(location.weights))
+    tokenizer = kind.tokenizer(config, ()) if location.tokenizer is None else load_tokenizer(config, location.tokenizer)
     method = kind.build(config, tokenizer)
     weights.load_state(method, state, place)
     on_device = torch.device(device)
-    data = config.data
-    preprocessing = ImageTransform(data.height, data.width, data.mean, data.std)
+    preprocessing = ImageTransform.for_test(config.data)
     return Trained(config, method.eval().to(on_device), tokenizer, preprocessing, on_device, provenance.read(location.folder))
 
 
@@ -117,9 +115,9 @@ def _settings_of(folder: Path) -> tuple[dict[str, Any], Path] | None:
     if not folder.is_dir():
         return None
     if (folder / "config.yaml").is_file() and (folder / checkpoint.MODEL).is_file():
-        tree = settings.parse((folder / "config.yaml").read_text(encoding="utf-8"), str(folder / "config.yaml"))
+        tree = parse((folder / "config.yaml").read_text(encoding="utf-8"), str(folder / "config.yaml"))
         if (folder / SPACE).is_file():
-            tree = settings.merge(tree, {"aptm": {"space": str(folder / SPACE)}})
+            tree = with_space(tree, str(folder / SPACE))
         return tree, folder
     if (folder / "state.json").is_file():
         return _state(folder / "state.json"), folder
@@ -131,6 +129,19 @@ def _settings_of(folder: Path) -> tuple[dict[str, Any], Path] | None:
     if not any((folder / name).is_file() for name in (*weights.FILES, "refs/main")):
         raise UserError(f"{folder} holds no trained method: {EXPECTED}, and saw {folder_contents(folder)}")
     return None
+
+
+def space_of(tree: dict[str, Any]) -> str | None:
+    """The attribute space that settings of a training name; None if the method has none."""
+    method = find(str(tree["method"]))
+    space = tree[method.section].get(method.space_setting) if method.space_setting else None
+    return None if space is None else str(space)
+
+
+def with_space(tree: dict[str, Any], space: str) -> dict[str, Any]:
+    """The settings with another attribute space; as they are if the method has none."""
+    method = find(str(tree["method"]))
+    return merge(tree, {method.section: {method.space_setting: space}}) if method.space_setting else tree
 
 
 def _state(file: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Nothing is loaded in part without saying so: what is missing, unexpected or of a
 
 import re
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mals.errors import ModelMissing, UserError
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # of a folder as transformers writes it
+LEAST_MATCHED = 0.95  # share of the parameters that a checkpoint with other names must have
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str, optional: str | None = None) -> list[str]:
@@ -33,6 +34,28 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str, optio
         )
     model.load_state_dict(state, strict=False)
     return left
+
+
+def without(state: Mapping[str, Tensor], pattern: str | None) -> dict[str, Tensor]:
+    """The tensors whose names a regular expression does not match from their beginning on."""
+    return {name: value for name, value in state.items() if pattern is None or not re.match(pattern, name)}
+
+
+def rename(state: Mapping[str, Tensor], new_name: Callable[[str], str | None], names: Iterable[str], source: str) -> dict[str, Tensor]:
+    """The tensors of other people's checkpoint with our names, those without one left out.
+
+    `names` are the parameters that the checkpoint must have. UserError, with the first ones that it lacks, where it has less than
+    LEAST_MATCHED of them: a wrong prefix would otherwise load nothing and say nothing.
+    """
+    renamed = {str(new): value for name, value in state.items() if (new := new_name(name)) is not None}
+    expected = list(names)
+    missing = [name for name in expected if name not in renamed]
+    if expected and len(missing) > (1 - LEAST_MATCHED) * len(expected):
+        raise UserError(
+            f"{source} has {len(expected) - len(missing):,} of the {len(expected):,} parameters that are needed, "
+            f"which is under {LEAST_MATCHED:.0%}; it lacks {first_names(missing)}"
+        )
+    return renamed
 
 
 def read_tensors(source: str) -> dict[str, Tensor]:

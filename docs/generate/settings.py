@@ -139,12 +139,18 @@ def page() -> Iterator[str]:
     """The reference: the settings of a run, of a training, and of each method."""
     from mals.config import Config
     from pretrain.config import Training
+    from pretrain.methods import METHODS, find
 
     yield HEAD
     yield "## Settings of a run\n\nIn `RUN/mals.yaml`, and with `--set` of the commands of a run. Presets: `tiny`, `mals`, `modern`.\n\n"
     yield from tables(Config)
     yield "\n## Settings of a training\n\nOf `mals pretrain`, `mals finetune` and `mals evaluate`.\n\n"
     yield from tables(Training)
+    for name in METHODS:
+        method = find(name)
+        if method.section:
+            yield f"\n## Settings of the method {name}\n\n{description(method.Settings)}\n\n"
+            yield from tables(method.Settings, method.section)
 
 
 HEAD = """# Settings

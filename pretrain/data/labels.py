@@ -15,65 +15,62 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mals.errors import UserError
-from mals.planning import caption_files as lists
+from mals.planning import caption_files
+from pretrain.data.errors import NoLabels
 
 Classes = Mapping[str, Sequence[str]]  # attribute -> the names of its values 0 and 1
 
 
-class NoLabels(UserError):
-    """The data have none of the attributes that were asked for."""
-
-
-def check_classes(file: Path, schema: pa.Schema, classes: Classes, need: str) -> None:
-    """UserError where a file has not these attributes, or calls their values by other names."""
+def check_classes(file: Path, schema: pa.Schema, classes: Classes) -> None:
+    """NoLabels where a file lacks one of these attributes, UserError where it calls their values by other names."""
     if "attributes" not in schema.names:
-        raise NoLabels(f"{file} has no attribute labels, which {need}")
+        raise NoLabels(f"{file} has no attribute labels")
     kind = schema.field("attributes").type
     has = [field.name for field in kind] if pa.types.is_struct(kind) else []
-    if lacks := [name for name in classes if name not in has]:
-        raise NoLabels(f"{file} has no labels of the attribute {lacks[0]}, which {need}")
-    told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {}).get("attributes", {})
+    if missing := [name for name in classes if name not in has]:
+        raise NoLabels(f"{file} has no labels of the attribute {missing[0]}")
+    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {}).get("attributes", {})
     for name, values in classes.items():
-        names = told.get(name, {}).get("names") if isinstance(told, dict) else None
+        names = features.get(name, {}).get("names") if isinstance(features, dict) else None
         if names is not None and list(names) != list(values):
-            raise UserError(f"{file}: the values of {name} are {' and '.join(map(str, names))}, where {' and '.join(values)} are wanted")
+            raise UserError(f"{file}: the values of {name} are {' and '.join(map(str, names))}, where {' and '.join(values)} are expected")
         if not pa.types.is_integer(kind.field(name).type):
             raise UserError(f"{file}: the attribute {name} holds {kind.field(name).type}, not the numbers -1, 0 and 1")
 
 
 def column_labels(values: pa.ChunkedArray, name: str, file: Path) -> NDArray[np.int8]:
     """[n] of an attribute, in whole numbers of any width; null is unknown. UserError where one is no label."""
-    found = pc.fill_null(values, 0).to_numpy()
-    (off,) = ((found < -1) | (found > 1)).nonzero()
+    numbers = pc.fill_null(values, 0).to_numpy()
+    (off,) = ((numbers < -1) | (numbers > 1)).nonzero()
     if len(off):
-        raise _no_label(file, name, int(off[0]), int(found[off[0]]))
-    labels = found.astype(np.int8)
+        raise _not_a_label(file, name, int(off[0]), int(numbers[off[0]]))
+    labels = numbers.astype(np.int8)
     labels[pc.is_null(values).to_numpy()] = -1
     return labels
 
 
-def _no_label(file: Path, name: str, row: int, value: int) -> UserError:
+def _not_a_label(file: Path, name: str, row: int, value: int) -> UserError:
     return UserError(f"{file}: the label of {name} in row {row} is {value}, not -1, 0 or 1")
 
 
-def known_labels(labels: NDArray[np.int8], path: Path, need: str) -> Tensor:
-    """[n, A] int8; UserError where all are unknown."""
+def known_labels(labels: NDArray[np.int8], path: Path) -> Tensor:
+    """[n, A] int8; NoLabels where all are unknown."""
     if not (labels >= 0).any():
-        raise NoLabels(f"{path} has no attribute label that is known, which {need}")
+        raise NoLabels(f"{path} has no attribute label that is known")
     return torch.from_numpy(labels)
 
 
-def list_labels(file: Path, classes: Classes, need: str) -> NDArray[np.int8]:
-    """[n, A]: what a list says in `label`, a row a caption."""
-    found: list[list[int]] = []
+def list_labels(file: Path, classes: Classes) -> NDArray[np.int8]:
+    """[n, A]: the field `label` of a list, a row for each caption."""
+    rows: list[list[int]] = []
     for number, entry in enumerate(json.loads(file.read_text(encoding="utf-8-sig")), 1):
         if "label" not in entry:
-            raise NoLabels(f"{file}: object {number} has no attribute labels, which {need}")
+            raise NoLabels(f"{file}: object {number} has no attribute labels")
         label = entry["label"]
         if not isinstance(label, list) or len(label) != len(classes) or not all(type(value) is int for value in label):
             raise NoLabels(f"{file}: the label of object {number} is not a list of {len(classes)} numbers")
         for name, value in zip(classes, label, strict=True):
             if not -1 <= value <= 1:
-                raise _no_label(file, name, len(found), value)
-        found += [label] * len(lists.captions_of(entry))
-    return np.array(found, np.int8)
+                raise _not_a_label(file, name, len(rows), value)
+        rows += [label] * len(caption_files.captions_of(entry))
+    return np.array(rows, np.int8)

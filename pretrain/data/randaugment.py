@@ -1,4 +1,4 @@
-"""RandAugment of APTM (aptm.md 1.7) for whole batches of bytes, wherever they are: on a GPU it costs the loader's workers nothing.
+"""RandAugment of APTM (docs/papers/aptm.md, section Images) for batches of bytes, on the device that they are on.
 
 All arithmetic that decides a byte is exact, that of whole numbers or of float64 one step at a time, so that every device gives the same:
 those of Pillow's operations of the same names, and, where pixels move, those of OpenCV's bilinear warp within one level of 255.
@@ -27,7 +27,7 @@ BITS = 10  # pixels move in steps of a 1,024th
 FINE = 1 << BITS
 
 
-def drawn(chance: NDArray[np.float64]) -> NDArray[np.int8]:
+def draw_operations(chance: NDArray[np.float64]) -> NDArray[np.int8]:
     """Numbers in [0, 1), [B, OPS, 3] -> operations [B, OPS]: 0 for none, n or -n for the n-th, to one side or the other."""
     number = 1 + (chance[..., 0] * len(OPERATIONS)).astype(np.int8)
     return np.where(chance[..., 1] < APPLIED, np.where(chance[..., 2] < 0.5, number, -number), 0).astype(np.int8)

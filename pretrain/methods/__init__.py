@@ -1,20 +1,20 @@
-"""One paper, one file; a method of one's own is found as "my_package.my_module:MyMethod"."""
+"""The training methods, a package or module each; one of your own is found by its import path, "my_package.my_module:MyMethod"."""
+
+from functools import lru_cache
 
 from mals.errors import UserError
 from mals.plugins import load_object
 from pretrain.method import Method
-from pretrain.methods.aptm.method import Aptm
 
-METHODS: dict[str, type[Method]] = {"aptm": Aptm}
+METHODS = {"aptm": "pretrain.methods.aptm.method:Aptm"}  # the setting `method` -> the class
 
 
+@lru_cache
 def find(name: str) -> type[Method]:
-    """The method that the setting `method` names; UserError where there is none."""
-    if name in METHODS:
-        return METHODS[name]
-    if ":" not in name:
+    """The class that the setting `method` names; UserError where there is none."""
+    if name not in METHODS and ":" not in name:
         raise UserError(f"there is no method {name}; there are {', '.join(METHODS)}, and my_package.my_module:MyMethod for one of your own")
-    found = load_object(name, "method")
-    if not (isinstance(found, type) and issubclass(found, Method)):
+    method = load_object(METHODS.get(name, name), "method")
+    if not (isinstance(method, type) and issubclass(method, Method)):
         raise UserError(f"method = {name!r} is no subclass of pretrain.method.Method")
-    return found
+    return method

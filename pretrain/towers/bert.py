@@ -1,10 +1,10 @@
-"""BERT (Devlin et al., 2019) cut in two as APTM uses it: the first layers read the text alone, the others look at a picture as well.
+"""BERT (Devlin et al., 2019) cut in two as APTM uses it: the first layers read the text alone, the others see an image as well.
 
-Keys and values of a picture are projected once and serve every text that is set against it. Where a caller says which states it wants,
+Keys and values of an image are projected once and serve every text that is set against it. Where a caller selects states,
 padding is not computed, and the last layer only for these. Texts of several widths go through the layers together: attention is within
 each group of one width, all else is one product over the tokens of all.
-Shapes: B texts, R rows (texts, each set against one picture), I pictures, L tokens of a text, N of a picture, C its width, h heads,
-T places of rows by tokens that are computed, of all groups, M that are wanted.
+Shapes: B texts, R rows (texts, each set against one image), I images, L tokens of a text, N of an image, C its width, h heads,
+T places of rows by tokens that are computed, of all groups, M that are selected.
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ KeysValues = list[Heads]  # of each cross layer
 class Texts:
     """Texts of one width, and what is asked about them."""
 
-    given: Tensor  # ids [R, L] for the text encoder, its states [R, L, hidden] for the cross encoder
+    values: Tensor  # ids [R, L] for the text encoder, its states [R, L, hidden] for the cross encoder
     mask: Tensor  # [R, L], True (or 1) for real tokens
-    wanted: Tensor | None = None  # [R, L], True for states that are asked for; None: all, padding too
-    images: Tensor | None = None  # [R], the number of each text's picture; None: the first R, one each
+    selected: Tensor | None = None  # [R, L], True for states that are computed; None: all, padding too
+    images: Tensor | None = None  # [R], the number of each text's image; None: the first R, one each
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Places:
 
     @classmethod
     def of(cls, texts: Texts) -> "Places":
-        """Real tokens and what is wanted; all where nothing is said to be."""
-        if texts.wanted is None:
+        """Real tokens and what is selected; all where nothing is said to be."""
+        if texts.selected is None:
             return cls(texts.mask.shape[0], texts.mask.shape[1])
-        return cls(len(texts.mask), texts.mask.shape[1], (texts.mask.bool() | texts.wanted).flatten().nonzero().squeeze(1))
+        return cls(len(texts.mask), texts.mask.shape[1], (texts.mask.bool() | texts.selected).flatten().nonzero().squeeze(1))
 
     @classmethod
     def close(cls, chosen: Tensor) -> "Places":
@@ -65,8 +65,8 @@ class Places:
 
     def rows(self, texts: Tensor) -> Tensor:
         """[R, width, C] -> [T, C]."""
-        found = texts.flatten(0, 1)
-        return found if self.at is None else found.index_select(0, self.at)
+        rows = texts.flatten(0, 1)
+        return rows if self.at is None else rows.index_select(0, self.at)
 
     def spread(self, rows: Tensor) -> Tensor:
         """[T, C] -> [R, width, C], 0 elsewhere."""
@@ -83,8 +83,8 @@ class Groups:
 
     def rows(self, texts: Sequence[Tensor]) -> Tensor:
         """[R, width, C] of each group -> [T, C]."""
-        found = [places.rows(one) for places, one in zip(self.each, texts, strict=True)]
-        return found[0] if len(found) == 1 else torch.cat(found)
+        parts = [places.rows(part) for places, part in zip(self.each, texts, strict=True)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def spread(self, rows: Tensor) -> list[Tensor]:
         """[T, C] -> [R, width, C] of each group, 0 elsewhere."""
@@ -92,7 +92,7 @@ class Groups:
         return [places.spread(part) for places, part in zip(self.each, parts, strict=True)]
 
 
-Wanted = tuple[Tensor, Groups] | None  # the numbers [M] among T of what a layer is asked for, and their places
+Selected = tuple[Tensor, Groups] | None  # the numbers [M] among T of what a layer is asked for, and their places
 
 
 class Embeddings(nn.Module):
@@ -108,10 +108,10 @@ class Embeddings(nn.Module):
 
     def forward(self, ids: Sequence[Tensor], places: Groups) -> Tensor:
         """[R, L] of each group -> [T, hidden]; UserError where a text is longer than there are positions."""
-        length = max(one.shape[1] for one in ids)
+        length = max(group.shape[1] for group in ids)
         if length > self.positions.num_embeddings:
             raise UserError(f"a text of {length} tokens is longer than the {self.positions.num_embeddings} positions of the text encoder")
-        tokens = [torch.stack([one, torch.arange(one.shape[1], device=one.device).expand_as(one)], 2) for one in ids]
+        tokens = [torch.stack([group, torch.arange(group.shape[1], device=group.device).expand_as(group)], 2) for group in ids]
         word, position = places.rows(tokens).unbind(1)
         return self.dropout(self.norm(self.words(word) + self.positions(position) + self.kinds.weight[0]))
 
@@ -128,15 +128,15 @@ class Attention(nn.Module):
         self.out = nn.Linear(hidden, hidden)
 
     def project(self, source: Tensor) -> Heads:
-        """The keys and the values of [I, N, source], laid out as products and the choice of pictures read them."""
+        """The keys and the values of [I, N, source], laid out as products and the choice of images read them."""
         return self.by_head(self.key(source)).contiguous(), self.by_head(self.value(source)).contiguous()
 
     def forward(self, x: Tensor, places: Groups, sources: Sequence[Heads], biases: Sequence[Tensor | None]) -> Tensor:
         """Rows [T, hidden]; of each group keys and values by text, and what is added to scores [R, 1, 1, N] -> [T, hidden]."""
         drop = self.dropout if self.training else 0.0
         groups = zip(places.spread(self.query(x)), sources, biases, strict=True)
-        found = [attend(self.by_head(query), *source, bias, drop) for query, source, bias in groups]
-        return self.out(places.rows([one.transpose(1, 2).flatten(2) for one in found]))
+        attended = [attend(self.by_head(query), *source, bias, drop) for query, source, bias in groups]
+        return self.out(places.rows([heads.transpose(1, 2).flatten(2) for heads in attended]))
 
     def by_head(self, x: Tensor) -> Tensor:
         """[R, L, hidden] -> [R, h, L, hidden / h]."""
@@ -144,7 +144,7 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention to the text, in a cross layer also to the picture, then two layers on each token; a layer norm after each sum."""
+    """Attention to the text, in a cross layer also to the image, then two layers on each token; a layer norm after each sum."""
 
     def __init__(self, hidden: int, heads: int, inter: int, image_width: int | None, dropout: float) -> None:
         super().__init__()
@@ -158,13 +158,15 @@ class Layer(nn.Module):
         self.mlp_norm = nn.LayerNorm(hidden, EPSILON)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, places: Groups, biases: Sequence[Tensor], images: Sequence[Heads] = (), wanted: Wanted = None) -> Tensor:
-        """Rows [T, hidden], of each group keys and values of its pictures -> [T, hidden], or [M, hidden] where only some are wanted."""
+    def forward(
+        self, x: Tensor, places: Groups, biases: Sequence[Tensor], images: Sequence[Heads] = (), selected: Selected = None
+    ) -> Tensor:
+        """Rows [T, hidden], of each group keys and values of its images -> [T, hidden], or [M, hidden] where only some are selected."""
         of = self.attention
         keys, values = places.spread(of.key(x)), places.spread(of.value(x))
         own = [(of.by_head(key), of.by_head(value)) for key, value in zip(keys, values, strict=True)]
-        if wanted is not None:
-            x, places = x.index_select(0, wanted[0]), wanted[1]
+        if selected is not None:
+            x, places = x.index_select(0, selected[0]), selected[1]
         x = self.attention_norm(x + self.dropout(of(x, places, own, biases)))
         if images:
             x = self.cross_norm(x + self.dropout(self.cross(x, places, images, [None] * len(images))))
@@ -190,6 +192,7 @@ class Bert(nn.Module):
 
     def __init__(
         self,
+        *,
         vocab: int = 30522,
         hidden: int = 768,
         layers: int = 12,
@@ -212,20 +215,20 @@ class Bert(nn.Module):
 
     @property
     def cross_layers(self) -> list[Layer]:
-        """The layers that look at the picture."""
+        """The layers that look at the image."""
         return cast(list[Layer], list(self.layers[self.fusion :]))
 
-    def text(self, ids: Tensor, mask: Tensor, wanted: Tensor | None = None) -> Tensor:
+    def text(self, ids: Tensor, mask: Tensor, selected: Tensor | None = None) -> Tensor:
         """Ids and mask [B, L], the mask True (or 1) for real tokens -> states [B, L, hidden].
 
-        With `wanted` [B, L] padding where that is not True is 0, at no cost.
+        With `selected` [B, L] padding where that is not True is 0, at no cost.
         """
-        return self.read([Texts(ids, mask, wanted)])[0]
+        return self.read([Texts(ids, mask, selected)])[0]
 
     def read(self, texts: Sequence[Texts]) -> list[Tensor]:
         """The states [B, L, hidden] of each group of texts, as `text` has them of one."""
-        places, biases = Groups([Places.of(one) for one in texts]), [unseen(one.mask) for one in texts]
-        x = self.embeddings([one.given for one in texts], places)
+        places, biases = Groups([Places.of(group) for group in texts]), [unseen(group.mask) for group in texts]
+        x = self.embeddings([group.values for group in texts], places)
         for layer in self.layers[: self.fusion]:
             x = self._through(layer, x, places, biases)
         return places.spread(x)
@@ -235,33 +238,33 @@ class Bert(nn.Module):
         return [layer.cross.project(image_tokens) for layer in self.cross_layers]
 
     def fuse(
-        self, states: Tensor, mask: Tensor, keys_values: KeysValues, images: Tensor | None = None, wanted: Tensor | None = None
+        self, states: Tensor, mask: Tensor, keys_values: KeysValues, images: Tensor | None = None, selected: Tensor | None = None
     ) -> Tensor:
-        """States [R, L, hidden], mask [R, L], projected pictures, and the picture [R] of each row (None: its own) -> [R, L, hidden].
+        """States [R, L, hidden], mask [R, L], projected images, and the image [R] of each row (None: its own) -> [R, L, hidden].
 
-        With `wanted` [R, L] the states [M, hidden] where that is True, row by row.
+        With `selected` [R, L] the states [M, hidden] where that is True, row by row.
         """
-        return self.look([Texts(states, mask, wanted, images)], keys_values)[0]
+        return self.look([Texts(states, mask, selected, images)], keys_values)[0]
 
     def look(self, texts: Sequence[Texts], keys_values: KeysValues) -> list[Tensor]:
-        """What `fuse` has of one group of texts, of each; either all of them say which states are wanted, or none."""
-        places, biases, last = Groups([Places.of(one) for one in texts]), [unseen(one.mask) for one in texts], None
-        wanted = [one.wanted for one in texts if one.wanted is not None]
-        assert len(wanted) in (0, len(texts))
-        if wanted:
-            closed = Groups([Places.close(one) for one in wanted])
-            last = places.rows([one[..., None] for one in wanted]).squeeze(1).nonzero().squeeze(1), closed
-        x = places.rows([one.given for one in texts])
+        """What `fuse` has of one group of texts, of each; either all of them say which states are selected, or none."""
+        places, biases, last = Groups([Places.of(group) for group in texts]), [unseen(group.mask) for group in texts], None
+        selected = [group.selected for group in texts if group.selected is not None]
+        assert len(selected) in (0, len(texts))
+        if selected:
+            closed = Groups([Places.close(one) for one in selected])
+            last = places.rows([one[..., None] for one in selected]).squeeze(1).nonzero().squeeze(1), closed
+        x = places.rows([group.values for group in texts])
         for layer, of_all in zip(self.cross_layers, keys_values, strict=True):
-            images = [_chosen(of_all, one) for one in texts]
+            images = [_chosen(of_all, group) for group in texts]
             x = self._through(layer, x, places, biases, images, last if layer is self.layers[-1] else None)
         return list(x.split([len(one) for one in last[1].each])) if last is not None else places.spread(x)
 
-    def _through(self, layer: nn.Module, *given: Any) -> Tensor:
+    def _through(self, layer: nn.Module, *inputs: Any) -> Tensor:
         """What a layer gives; where activations are not kept, backward computes it again."""
         if self.checkpointing and self.training and torch.is_grad_enabled():
-            return cast(Tensor, checkpoint(layer, *given, use_reentrant=False))
-        return cast(Tensor, layer(*given))
+            return cast(Tensor, checkpoint(layer, *inputs, use_reentrant=False))
+        return cast(Tensor, layer(*inputs))
 
     def words(self, states_at_targets: Tensor) -> Tensor:
         """States [M, hidden] at masked positions -> a score [M, vocab] for each word."""
@@ -269,7 +272,7 @@ class Bert(nn.Module):
 
 
 def _chosen(of_all: Heads, texts: Texts) -> Heads:
-    """Keys and values [R, h, N, hidden / h] of the pictures of texts."""
+    """Keys and values [R, h, N, hidden / h] of the images of texts."""
     keys, values = of_all
     if texts.images is None:
         return keys[: len(texts.mask)], values[: len(texts.mask)]

@@ -5,25 +5,22 @@ from typing import Any
 
 import yaml
 
-from mals.settings import check_kind
-from pretrain import checkpoint
+from mals.settings import merge
+from pretrain import checkpoint, settings
 from pretrain.build import prepare
-from pretrain.config import TRAINING, Training
 
 SMALL = {
     "preset": "tiny",
     "dtype": "fp32",
     "data": {"height": 64, "width": 32},
-    "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4, "start": None},
-    "words": {"hidden": 32, "inter": 64},
+    "aptm": {"vision": {"embed": 16, "heads": [1, 2, 4], "window": 4, "start": None}, "text": {"hidden": 32, "inter": 64}},
 }
 
 
 def released(folder: Path, data: Path, /, **given: Any) -> Path:
     """The folder of the training, with settings besides the small ones."""
-    config = check_kind(SMALL | given, "test", TRAINING)
-    assert isinstance(config, Training)
+    config = settings.check(merge(SMALL, given))
     folder.mkdir(parents=True)
-    method = prepare(config, [str(data)], folder)[0]
+    method = prepare(config, [str(data)], folder).method
     checkpoint.release(folder, method, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), {"loss": 1.0})
     return folder

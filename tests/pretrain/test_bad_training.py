@@ -18,7 +18,8 @@ import torch
 from mals.errors import UserError
 from pretrain import checkpoint
 from pretrain.data.loader import ImageTextPairs, Loader
-from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
+from pretrain.data.tokenizers import WordPiece
+from pretrain.data.tokenizers.vocabulary import train_vocabulary
 from pretrain.memory import explain_out_of_memory
 from pretrain.method import DataNeeds
 from pretrain.methods.aptm.method import Aptm
@@ -78,7 +79,7 @@ def test_data_that_do_not_serve_are_refused(change: Change, said: str, changed: 
 
 def test_data_without_labels_serve_the_other_losses(changed: Callable[[Change], Path], tmp_path: Path) -> None:
     data = changed(lambda table: table.drop_columns(["attributes"]))
-    without = [f"aptm.weights.{name}=0" for name in ("mlm", "iac", "iam", "mam")]
+    without = [f"aptm.loss_weights.{name}=0" for name in ("mlm", "iac", "iam", "mam")]
     here(data, tmp_path / "out", "steps=2", *without)
     assert {"itc", "itm"} <= set(lines(tmp_path / "out")[0]) and not {"mlm", "iac", "iam", "mam"} & set(lines(tmp_path / "out")[0])
 
@@ -98,7 +99,7 @@ def test_the_command_ends_with_one_sentence_and_code_2(trainable: Path, tmp_path
     here(trainable, tmp_path, "steps=2")
     for sets, said in {
         ("aptm.proj=32",): "the checkpoint is of other settings: aptm.proj (96 then, 32 now)",
-        ("aptm.weights.mml=1",): "did you mean aptm.weights.mlm?",
+        ("aptm.loss_weights.mml=1",): "did you mean aptm.loss_weights.mlm?",
     }.items():
         ended = run(trainable, tmp_path, "steps=2", *sets)
         assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and said in ended.stderr
@@ -174,7 +175,7 @@ def test_other_errors_stay_what_they_are() -> None:
 def test_a_worker_that_was_killed_is_told_so(at_once: bool, trainable: Path) -> None:
     """With batches on their way, whose memory was the worker's to hand over, and without."""
     pairs = ImageTextPairs.open([trainable])
-    loader = Loader(pairs, Tokenizer.of(train_vocabulary(pairs.captions(), 200)), DataNeeds(), batch=8, seed=1, workers=1)
+    loader = Loader(pairs, WordPiece.of(train_vocabulary(pairs.captions(), 200)), DataNeeds(), batch=8, seed=1, workers=1)
     said = r"^a process that reads pictures was ended, most likely for want of memory; lower data\.workers"
     with pytest.raises(UserError, match=said), explain_out_of_memory("take less"):
         for _ in loader:

@@ -8,22 +8,26 @@ import pytest
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cli.pretrain import _settings
+from cli.pretrain import training_settings
 from mals.errors import UserError
 from pretrain.build import prepare
 from pretrain.methods.aptm import published_weights
 from pretrain.methods.aptm.method import Aptm
-from pretrain.train import optimizer_of
+from pretrain.schedule import make_optimizer
 from tests.pretrain.trainings import SETS, here
 
-RATES = ["optimizer.lr=1e-3", "optimizer.new_rate=3"]
+RATES = ["optimizer.lr=1e-3", "aptm.new_rate=3"]
 
 
 def built(data: Path, out: Path, *sets: str) -> tuple[Aptm, set[str]]:
     """A method, and the parameters whose peak rate is new_rate times the others'."""
-    config = _settings("tiny", None, [*SETS, *RATES, *sets])
-    method = prepare(config, [str(data)], out)[0]
-    peaks = {id(one): group["peak"] for group in optimizer_of(config, method, method.rules, 10).param_groups for one in group["params"]}
+    config = training_settings("tiny", None, [*SETS, *RATES, *sets])
+    method = prepare(config, [str(data)], out).method
+    peaks = {
+        id(one): group["peak"]
+        for group in make_optimizer(config.optimizer, method, method.rules, 10, 10).param_groups
+        for one in group["params"]
+    }
     times = {name: round(peaks[id(one)] / 1e-3, 6) for name, one in method.named_parameters()}
     assert set(times.values()) <= {1, 3}
     return method, {name for name, factor in times.items() if factor == 3}
@@ -46,10 +50,10 @@ def test_only_what_the_text_encoders_checkpoint_lacks_learns_faster(trainable: P
     shutil.copy(tmp_path / "tokenizer.json", tmp_path / "whole")
     cross = {name for name, _ in method.named_parameters() if re.match(r"bert\.layers\.[23]\.cross", name)}
     assert len(cross) == 20
-    assert built(trainable, tmp_path, f"words.start={tmp_path}/bert.safetensors")[1] == cross
+    assert built(trainable, tmp_path, f"aptm.text.start={tmp_path}/bert.safetensors")[1] == cross
     head = {name for name, _ in method.named_parameters() if name.startswith("bert.head")}
-    assert head and built(trainable, tmp_path, f"words.start={tmp_path}/bare.safetensors")[1] == cross | head
-    both = [f"words.start={tmp_path}/bert.safetensors", f"start={tmp_path}/whole"]
+    assert head and built(trainable, tmp_path, f"aptm.text.start={tmp_path}/bare.safetensors")[1] == cross | head
+    both = [f"aptm.text.start={tmp_path}/bert.safetensors", f"start={tmp_path}/whole"]
     assert not built(trainable, tmp_path, both[1])[1] and not built(trainable, tmp_path, *both)[1]
 
 
@@ -66,5 +70,5 @@ def test_a_new_vocabulary_for_old_weights_is_refused(trainable: Path, tmp_path: 
     lonely = tmp_path / "lonely/weights.safetensors"
     lonely.parent.mkdir()
     lonely.write_bytes((tmp_path / "before/model.safetensors").read_bytes())
-    with pytest.raises(UserError, match=r"^data\.tokenizer=train numbers words anew, and the weights of \S+ know theirs"):
+    with pytest.raises(UserError, match=r"^data\.tokenizer=train would assign new token ids, incompatible with the weights of \S+;"):
         here(trainable, tmp_path / "after", f"start={lonely}")

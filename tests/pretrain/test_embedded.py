@@ -9,11 +9,10 @@ from torch import Tensor
 
 from mals.errors import UserError
 from mals.models import WEIGHTS
-from mals.settings import check_kind
 from mals.world.parts import PARTS, part_map
 from mals.world.scene import draw_image
 from mals.world.training.swin import build
-from pretrain.config import TRAINING, Training
+from pretrain import settings
 from pretrain.methods.aptm import published_weights
 from pretrain.methods.aptm.initial_weights import EMBEDDED, start_vision
 from pretrain.towers.swin import Swin
@@ -51,12 +50,12 @@ def test_the_embedded_swin_tells_the_parts_of_people() -> None:
 
 
 def test_tiny_starts_from_the_embedded_swin_and_other_sizes_say_how() -> None:
-    config = check_kind({"preset": "tiny"}, "test", TRAINING)
-    assert isinstance(config, Training) and config.vision.start == EMBEDDED
+    config = settings.check({"preset": "tiny"})
+    assert config.aptm.vision.start == EMBEDDED
     swin = build()[0]
     start_vision(swin, EMBEDDED)
     file = load_file(WEIGHTS / "swin" / "model.safetensors")
     for name, value in swin.state_dict().items():
         assert torch.equal(value, file[str(published_weights.theirs(f"swin.{name}")).removeprefix("vision_encoder.")].float()), name
-    with pytest.raises(UserError, match=r"sizes; for others --set vision\.start=null"):
+    with pytest.raises(UserError, match=r"sizes; for others --set aptm\.vision\.start=null"):
         start_vision(Swin(64, 32, 16, (2, 2, 2), (1, 2, 4), 4), EMBEDDED)

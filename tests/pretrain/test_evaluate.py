@@ -149,16 +149,19 @@ def test_each_attribute_is_the_prompt_that_is_truer_by_what_was_trained(
     trained: Trained, data: Path, monkeypatch: pytest.MonkeyPatch, mode: Rerank, trained_with: tuple[str, ...], judged_by: set[str]
 ) -> None:
     gallery, method = gallery_of(trained, data), trained.method
-    weights = method.settings.weights
+    weights = method.own.loss_weights
     changed = {name: float(name in trained_with) for name in type(weights).model_fields}
-    monkeypatch.setattr(method, "settings", method.settings.model_copy(update={"weights": weights.model_copy(update=changed)}))
+    monkeypatch.setattr(method, "own", method.own.model_copy(update={"loss_weights": weights.model_copy(update=changed)}))
     prompts = Text(method.prompt_ids, method.prompt_mask)
     predicted = predict_by_prompts(method, gallery, prompts, mode)
     assert predicted.shape == (len(gallery), 27) and set(predicted.unique().tolist()) <= {0, 1}
     with torch.no_grad():
         states = method.bert.text(prompts.ids, prompts.mask)
         for number, images in zip(range(3), next(gallery.image_batches())[1], strict=False):
-            keys, cosines = method.bert.project(method.swin(images[None]).tokens), method.embed_image(images[None]) @ method._text(states).T
+            keys, cosines = (
+                method.bert.project(method.swin(images[None]).tokens),
+                method.embed_image(images[None]) @ method.text_features(states).T,
+            )
             for attribute in (0, 13, 26):
                 at = slice(2 * attribute, 2 * attribute + 2)
                 matches = method.match(states[at], prompts.mask[at], keys, torch.zeros(2, dtype=torch.int64))[:, 1]
@@ -253,7 +256,7 @@ def test_weights_are_read_from_a_training_a_checkpoint_or_a_file_and_other_thing
     with pytest.raises(UserError, match="has no checkpoint yet"):
         read(str(tmp_path / "begun"))
     with pytest.raises(UserError, match="does not fit the model"):
-        read(str(folder / "out"), ["words.hidden=48"])
+        read(str(folder / "out"), ["aptm.text.hidden=48"])
     with pytest.raises(UserError, match="--preset is for files of weights alone"):
         read(str(folder / "out"), preset="tiny")
     sets = [*SIZES, f"data.tokenizer={folder / 'out/tokenizer.json'}"]

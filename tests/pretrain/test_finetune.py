@@ -22,12 +22,12 @@ from mals.world.make import make
 from mals.world.settings import WorldSettings
 from pretrain import checkpoint, trained_method
 from pretrain.api import load
-from pretrain.config import TRAINING
 from pretrain.data.rows import ImageTextPairs
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.finetune import configure, finetune
 from pretrain.methods.aptm.initial_weights import late
 from pretrain.release import release
+from pretrain.settings import TRAINING
 from tests.conftest import ROOT, environment
 from tests.pretrain.packs import mals_list, packed, rewritten
 from tests.pretrain.releases import released
@@ -232,12 +232,12 @@ def test_what_cannot_be_fine_tuned_is_refused_in_a_sentence(world: Path, start: 
     (tmp_path / "empty").mkdir()
     lists = mals_list(tmp_path)
     for data, init, sets, message in (
-        (world, start, ["vision.embed=32"], "does not fit the model"),
+        (world, start, ["aptm.vision.embed=32"], "does not fit the model"),
         (world, tmp_path / "empty", [], "holds no trained method: looked for config.yaml"),
         (world, tmp_path / "nowhere/at/all", [], "neither a file, a folder nor a hub id"),
         (world, other_method(tmp_path / "other", start), [], "method"),
         (world, start, ["selection.on=validation"], "selection.on"),
-        (world, start, ["aptm.weights.itm_ead=1"], r"did you mean aptm\.weights\.itm_eda\?"),
+        (world, start, ["aptm.loss_weights.itm_ead=1"], r"did you mean aptm\.loss_weights\.itm_eda\?"),
         (lists, start, [], "has no splits, and fine-tuning needs a train and a test split"),
         (tmp_path / "nothing", start, [], "there is no data set"),
         (packed(tmp_path / "run", 12), start, [], "has no split test, only train"),
@@ -252,7 +252,7 @@ def test_a_checkpoint_from_before_there_were_more_settings_goes_on(world: Path, 
     out = Path(shutil.copytree(calm, tmp_path / "out"))
     for file in (out / "checkpoints").glob("*/state.json"):
         state = json.loads(file.read_text())
-        del state["config"]["words"]["start"], state["config"]["data"]["synonyms"]
+        del state["config"]["aptm"]["text"]["start"], state["config"]["data"]["synonyms"]
         file.write_text(json.dumps(state))
     tuned(world, out, start)
     assert same_weights(calm / "model.safetensors", out / "model.safetensors")
@@ -274,7 +274,7 @@ def test_the_public_presets_have_the_papers_constants() -> None:
         optimizer = config.optimizer
         assert (optimizer.lr, optimizer.late_rate, optimizer.schedule, optimizer.warmup, config.epochs) == (1e-4, 2.0, "step", 0.1, 30)
         assert config.aptm.smoothing == 0 and config.batch == (480 if config.aptm.reads else 800)
-        weights = {key: value for key, value in config.aptm.weights if value}
+        weights = {key: value for key, value in config.aptm.loss_weights if value}
         retrieval = {"itc": 1, "itm": 1, "mlm": 1, "itc_eda": 0.8, "itm_eda": 0.8}
         assert weights == (retrieval if name in ("cuhk", "icfg", "rstp") else {"iac": 1, "iam": 1, "mam": 1})
         assert config.selection.plain == (name in ("icfg", "rstp")) and config.data.every == config.aptm.reads

@@ -16,7 +16,7 @@ from pretrain.memory import explain_out_of_memory
 from pretrain.trained_method import read
 from tests.conftest import Mals, environment
 from tests.pretrain.packs import mals_list, packed, rewritten
-from tests.pretrain.releases import SMALL, released
+from tests.pretrain.releases import released
 
 SMALL_MEMORY = """
 import resource, sys
@@ -36,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     """Its sizes serve pictures of any size, since no window is larger than a map."""
-    return released(tmp_path_factory.mktemp("released") / "out", data, vision=SMALL["vision"] | {"window": 2})
+    return released(tmp_path_factory.mktemp("released") / "out", data, aptm={"vision": {"window": 2}})
 
 
 def refused(ended: "subprocess.CompletedProcess[str]") -> str:

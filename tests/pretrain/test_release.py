@@ -33,6 +33,9 @@ RESULT = {
 }
 
 
+TINY_VISION = {"embed": 48, "heads": [3, 6, 12], "window": 5, "start": "embedded"}  # the sizes of the embedded Swin
+
+
 @pytest.fixture(scope="module")
 def finished(trainable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return released(tmp_path_factory.mktemp("release") / "out", trainable)
@@ -103,7 +106,7 @@ def test_the_training_data_of_the_initial_weights_are_on_the_card(out: Path, tmp
 
 
 def test_the_card_says_that_the_vision_encoder_was_initialised_with_the_embedded_swin(trainable: Path, tmp_path: Path) -> None:
-    out = released(tmp_path / "out", trainable, data={}, vision={})
+    out = released(tmp_path / "out", trainable, data={"height": 80, "width": 80}, aptm={"vision": TINY_VISION})
     release(str(out), str(tmp_path / "to"))
     text = (tmp_path / "to/README.md").read_text()
     assert "The vision encoder was initialised with the weights that ship with mals, trained on drawn images of people." in text

@@ -43,7 +43,7 @@ def test_a_trained_method_is_a_scorer_with_the_embeddings_and_logits_of_the_pyth
 
 def test_without_a_cross_encoder_the_scores_are_cosines(trainable: Path, tmp_path: Path, images: list[Image.Image]) -> None:
     weights = {"itc": 1.0, "itm": 0.0, "mlm": 0.0, "iac": 1.0, "iam": 0.0, "mam": 0.0}
-    scorer = load_scorer(released(tmp_path / "out", trainable, aptm={"weights": weights}), device="cpu")
+    scorer = load_scorer(released(tmp_path / "out", trainable, aptm={"loss_weights": weights}), device="cpu")
     scores = scorer.match(TEXTS, images)
     assert scores.shape == (2, 3) and np.array_equal(scores, scorer.embed_texts(TEXTS) @ scorer.embed_images(images).T)
 

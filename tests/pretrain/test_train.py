@@ -17,7 +17,7 @@ from tests.pretrain.packs import rewritten
 from tests.pretrain.trainings import TORCHRUN, command, here, lines, run, same_weights, started
 
 STEPS = [*range(1, 25)]
-ALIKE = ["dtype=fp32", "words.dropout=0"]  # what does not depend on the number of processes
+ALIKE = ["dtype=fp32", "aptm.text.dropout=0"]  # what does not depend on the number of processes
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_four_processes_that_were_killed_end_with_the_same_weights(trainable: Pa
     [
         ("data.tokenizer=nowhere.txt", "there is no tokenizer nowhere.txt: no file or folder of that name"),
         ("batch=5", "a batch of 5 rows cannot be divided among 2 processes\n"),
-        ("aptm.weights.itc=1e38", "the loss itc is not finite at step 0"),
+        ("aptm.loss_weights.itc=1e38", "the loss itc is not finite at step 0"),
     ],
 )
 def test_several_processes_say_once_what_is_wrong(change: str, said: str, trainable: Path, tmp_path: Path) -> None:

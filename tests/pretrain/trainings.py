@@ -11,19 +11,19 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from cli.pretrain import _settings
+from cli.pretrain import training_settings
 from pretrain.train import train
 from tests.conftest import ROOT, environment
 
 SIZES = [
     "data.height=64",
     "data.width=32",
-    "vision.embed=16",
-    "vision.window=4",
-    "vision.heads=[1, 2, 4]",
-    "vision.start=null",
-    "words.hidden=32",
-    "words.inter=64",
+    "aptm.vision.embed=16",
+    "aptm.vision.window=4",
+    "aptm.vision.heads=[1, 2, 4]",
+    "aptm.vision.start=null",
+    "aptm.text.hidden=32",
+    "aptm.text.inter=64",
 ]
 SETS = [
     *SIZES,
@@ -33,7 +33,7 @@ SETS = [
     "save_every=2",
     "log_every=1",
     "data.workers=0",
-    "words.dropout=0.1",
+    "aptm.text.dropout=0.1",
     "optimizer.average=0.9",
 ]
 TORCHRUN = ["-m", "pretrain.ranks", "--standalone", "--nproc_per_node"]  # as ranks.launch does it
@@ -60,7 +60,7 @@ def started(data: Path, out: Path, *sets: str, processes: int = 1, step: int = 2
 
 def here(data: Path, out: Path, *sets: str) -> dict[str, Any]:
     """The same training in this process."""
-    return train(_settings("tiny", None, [*SETS, *sets]), [str(data)], out, "cpu")
+    return train(training_settings("tiny", None, [*SETS, *sets]), [str(data)], out, "cpu")
 
 
 def lines(out: Path) -> list[dict[str, Any]]:

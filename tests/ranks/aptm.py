@@ -40,7 +40,7 @@ def part(batch: Batch, rows: slice) -> Batch:
 def trained(name: str, rows: slice, **aptm: object) -> Trained:
     """One loss (or the sum of `all`) over all ranks and its gradients by the names of the parameters; each rank has `rows` of the batch."""
     weights = ONES if name == "all" else {**dict.fromkeys(ONES, 0.0), name: 1.0}
-    method, batch = small(**CALM, aptm={"weights": weights, **aptm})
+    method, batch = small(aptm={**CALM, "loss_weights": weights, **aptm})
     wrapped = ranks.wrap(method.train())
     found = wrapped(part(uneven(batch), rows), STEP)
     loss = torch.stack(list(found.values())).sum()

@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, grid_sample, mse_loss
 
-from mals import settings
 from mals.world.parts import PARTS
 from mals.world.training.drawn_dataset import DrawnDataset
 from mals.world.training.optimization import WeightAverage, optimize, seed_random_numbers
@@ -52,11 +51,11 @@ class PartSegmenter(nn.Module):
 
 def build() -> Any:
     """The untrained Swin in the sizes of the preset tiny, and mean and standard deviation [3, 1, 1] that normalise its images."""
-    from pretrain.config import TRAINING
+    from pretrain import settings
     from pretrain.towers.swin import Swin
 
-    config: Any = settings.check_kind({"preset": "tiny"}, "tiny", TRAINING)
-    data, vision = config.data, config.vision
+    config: Any = settings.check({"preset": "tiny"})
+    data, vision = config.data, config.aptm.vision
     swin = Swin(data.height, data.width, vision.embed, vision.depths, vision.heads, vision.window, vision.drop_path)
     return swin, *(torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
 

@@ -13,9 +13,13 @@ import torch
 from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain.data.augment import ImageTransform
-from pretrain.data.loader import ImageTextPairs, Loader, order
+from pretrain.data.loader import Loader
+from pretrain.data.rows import ImageTextPairs
+from pretrain.data.sampler import order
 from pretrain.data.synonyms import synonyms as synonyms_of
-from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
+from pretrain.data.tokenizers import WordPiece
+from pretrain.data.tokenizers.masking import WholeWordMasking
+from pretrain.data.tokenizers.vocabulary import train_vocabulary
 from pretrain.method import DataNeeds
 from tests.conftest import ROOT, environment
 from tests.pretrain.packs import cuhk_list, mals_list, packed, rewritten
@@ -23,16 +27,18 @@ from tests.pretrain.packs import cuhk_list, mals_list, packed, rewritten
 CLASSES = load_space("market1501").classes
 LOOK = ImageTransform(32, 16)
 STILL = ImageTransform(32, 16, flip=False, augment=False, erase=0.0)
-ALL = DataNeeds(masked=True, second_caption="same_person", attributes=True)
+ALL = DataNeeds(masking=WholeWordMasking(), second_caption="same_person", attributes=True)
 ORDER = [[0, 1, 4, 17, 10], [7, 13, 17, 3, 12]]  # of seed 42: what old checkpoints go on with
 
 TRAINER = """
 import sys, time, psutil
-from pretrain.data.loader import Loader, ImageTextPairs
+from pretrain.data.loader import Loader
+from pretrain.data.rows import ImageTextPairs
 from pretrain.method import DataNeeds
-from pretrain.data.tokenizers.wordpiece import Tokenizer, train_vocabulary
+from pretrain.data.tokenizers import WordPiece
+from pretrain.data.tokenizers.vocabulary import train_vocabulary
 pairs = ImageTextPairs.open(sys.argv[1:])
-loader = Loader(pairs, Tokenizer.of(train_vocabulary(pairs.captions(), 100)), DataNeeds(), batch=4, seed=1, workers=2)
+loader = Loader(pairs, WordPiece.of(train_vocabulary(pairs.captions(), 100)), DataNeeds(), batch=4, seed=1, workers=2)
 next(iter(loader))
 print(*(process.pid for process in psutil.Process().children(recursive=True)), flush=True)
 time.sleep(100)
@@ -51,14 +57,14 @@ def pairs(folder):
 
 @pytest.fixture(scope="module")
 def tokenizer(pairs):
-    return Tokenizer.of(train_vocabulary(pairs.captions(), 200))
+    return WordPiece.of(train_vocabulary(pairs.captions(), 200))
 
 
 @pytest.fixture(scope="module")
 def load(pairs, tokenizer):
-    def make(wants=ALL, data=pairs, **changes):
-        given = {"batch": 8, "seed": 7, "look": LOOK} | changes
-        return Loader(data, tokenizer, wants, **given)
+    def make(needs=ALL, data=pairs, **changes):
+        given = {"batch": 8, "seed": 7, "transform": LOOK} | changes
+        return Loader(data, tokenizer, needs, **given)
 
     return make
 
@@ -103,7 +109,7 @@ def test_the_order_stays_what_it_is():
 
 
 def test_a_batch_is_what_the_rows_say(pairs, tokenizer, load):
-    (batch,) = take(load(look=STILL), 1)
+    (batch,) = take(load(transform=STILL), 1)
     assert batch.rows.tolist() == order(7, len(pairs), 0, 8).tolist()
     assert batch.persons.equal(pairs.persons[batch.rows]) and batch.labels.equal(pairs.labels[batch.rows].long())
     assert batch.images.shape == (8, 3, 32, 16) and batch.images.dtype == torch.float32
@@ -165,10 +171,10 @@ def test_the_trainers_own_chance_is_left_alone(load):
 
 def test_sides_change_places_when_a_picture_is_flipped(tmp_path):
     data = ImageTextPairs.open([(mals_list(tmp_path, 24, sides=True), tmp_path / "images")])
-    words = Tokenizer.of(train_vocabulary(data.captions(), 200))
+    words = WordPiece.of(train_vocabulary(data.captions(), 200))
     only = ImageTransform(32, 16, augment=False, erase=0.0)
     still, moved, kept = (
-        take(Loader(data, words, DataNeeds(), batch=24, seed=1, look=look, exchange=exchange), 1)[0]
+        take(Loader(data, words, DataNeeds(), batch=24, seed=1, transform=look, exchange=exchange), 1)[0]
         for look, exchange in ((STILL, True), (only, True), (only, False))
     )
     flipped = (still.images != moved.images).flatten(1).any(1)
@@ -180,15 +186,15 @@ def test_sides_change_places_when_a_picture_is_flipped(tmp_path):
 
 
 def test_as_published_captions_are_as_wide_as_they_may_be_and_padding_is_masked(load):
-    (batch,) = take(load(replace(ALL, padding=True)), 1)
+    (batch,) = take(load(replace(ALL, masking=WholeWordMasking(count_padding=True), full_width=True)), 1)
     asked = batch.targets != -100
     assert batch.text.ids.shape == (8, 56) and (asked.sum(1) == 10).all() and (asked & ~batch.text.mask).any()
 
 
 def test_the_second_caption_is_of_another_row_of_the_person(tmp_path):
     data = ImageTextPairs.open([(cuhk_list(tmp_path), tmp_path / "images")])
-    words = Tokenizer.of(train_vocabulary(data.captions(), 200))
-    (batch,) = take(Loader(data, words, DataNeeds(second_caption="same_person"), batch=8, seed=1, look=STILL), 1)
+    words = WordPiece.of(train_vocabulary(data.captions(), 200))
+    (batch,) = take(Loader(data, words, DataNeeds(second_caption="same_person"), batch=8, seed=1, transform=STILL), 1)
     said = {tuple(row): at for at, row in enumerate(tokens(words.encode(list(data.captions()))))}
     others = [said[tuple(row)] for row in tokens(batch.second_text)]
     assert all(other != row and other // 4 == row // 4 for other, row in zip(others, batch.rows.tolist(), strict=True))
@@ -202,24 +208,24 @@ def test_a_person_with_one_row_has_its_second_caption_from_another_captioner(pai
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_picture_that_cannot_be_read_is_replaced_and_named_once(tmp_path, tokenizer, capsys, workers):
+def test_a_picture_that_cannot_be_read_is_replaced_and_named_once(tmp_path, tokenizer, caplog, workers):
     file = mals_list(tmp_path, 12)
     (tmp_path / "images" / "3.jpg").write_bytes((tmp_path / "images" / "3.jpg").read_bytes()[:200])
     (tmp_path / "images" / "5.jpg").unlink()
     data = ImageTextPairs.open([(file, tmp_path / "images")])
-    loader = Loader(data, tokenizer, DataNeeds(), batch=12, seed=1, look=STILL, workers=workers)
+    loader = Loader(data, tokenizer, DataNeeds(), batch=12, seed=1, transform=STILL, workers=workers)
     batches = take(loader, 3)
-    told = capsys.readouterr().err
-    assert told.count("3.jpg: the picture cannot be read") == 1 == told.count("5.jpg: the picture cannot be read")
+    told = caplog.text
+    assert told.count("3.jpg: the image cannot be read") == 1 == told.count("5.jpg: the image cannot be read")
     assert set(loader.unreadable) == {3, 5} and told.count("another row takes its place") == 2
     for batch in batches:
         assert not {3, 5} & set(batch.rows.tolist()) and len(batch.rows) == 12
         assert batch.text.ids.equal(tokenizer.encode([data.caption(row) for row in batch.rows.tolist()]).ids)
-    again = take(Loader(data, tokenizer, DataNeeds(), batch=12, seed=1, look=STILL), 3)
+    again = take(Loader(data, tokenizer, DataNeeds(), batch=12, seed=1, transform=STILL), 3)
     assert all(one.rows.equal(two.rows) for one, two in zip(batches, again, strict=True))
 
 
-def test_a_broken_picture_of_a_packed_set_is_replaced_too(tmp_path, tokenizer, capsys):
+def test_a_broken_picture_of_a_packed_set_is_replaced_too(tmp_path, tokenizer, caplog):
     import pyarrow as pa
 
     def broken(table):
@@ -230,13 +236,13 @@ def test_a_broken_picture_of_a_packed_set_is_replaced_too(tmp_path, tokenizer, c
         return table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
 
     data = ImageTextPairs.open([rewritten(packed(tmp_path / "run", 12), broken)])
-    loader = Loader(data, tokenizer, DataNeeds(), batch=len(data), seed=1, look=STILL)
+    loader = Loader(data, tokenizer, DataNeeds(), batch=len(data), seed=1, transform=STILL)
     assert not {2, 4} & set(take(loader, 1)[0].rows.tolist())
-    assert "row 2: the picture cannot be read" in capsys.readouterr().err and set(loader.unreadable) == {2, 4}
+    assert "row 2: the image cannot be read" in caplog.text and set(loader.unreadable) == {2, 4}
 
 
 def test_the_other_caption_of_eda_follows_from_seed_epoch_and_row_alone(load, pairs):
-    given = {"synonyms": synonyms_of(pairs.captions(), "own")[0], "look": STILL}
+    given = {"synonyms": synonyms_of(pairs.captions(), "own")[0], "transform": STILL}
 
     def said(batches):
         """Row -> what was said of it, in the order of the epochs."""
@@ -248,7 +254,7 @@ def test_the_other_caption_of_eda_follows_from_seed_epoch_and_row_alone(load, pa
 
     whole = load(DataNeeds(second_caption="eda"), **given)
     batches = take(whole, 2 * whole.per_epoch)
-    for batch, plain in zip(batches, take(load(DataNeeds(), look=STILL), len(batches)), strict=True):
+    for batch, plain in zip(batches, take(load(DataNeeds(), transform=STILL), len(batches)), strict=True):
         assert torch.equal(batch.text.ids, plain.text.ids) and torch.equal(batch.images, plain.images)
     rows = said(batches)
     assert sum(len({*texts}) == 2 for texts in rows.values()) > len(rows) / 2
@@ -278,14 +284,14 @@ def test_a_set_without_one_good_picture_ends_with_a_sentence(tmp_path, tokenizer
     for picture in (tmp_path / "images").iterdir():
         picture.write_bytes(b"nothing")
     data = ImageTextPairs.open([(file, tmp_path / "images")])
-    with pytest.raises(UserError, match=r"^none of 20 pictures can be read, the last because [^\n]*$"):
-        take(Loader(data, tokenizer, DataNeeds(), batch=4, seed=1, look=STILL, workers=workers), 1)
+    with pytest.raises(UserError, match=r"^none of 20 images can be read, the last because [^\n]*$"):
+        take(Loader(data, tokenizer, DataNeeds(), batch=4, seed=1, transform=STILL, workers=workers), 1)
 
 
 def test_what_the_data_cannot_give_is_refused(folder, load, pairs):
     unlabelled = ImageTextPairs.open([folder])
-    with pytest.raises(UserError, match="no attribute labels, which the loss iac needs"):
-        load(replace(ALL, need="the loss iac needs"), data=unlabelled)
+    with pytest.raises(UserError, match="no attribute labels, which the method needs"):
+        load(ALL, data=unlabelled)
     with pytest.raises(UserError, match=rf"a batch of 1,000 rows is more than the {len(pairs)} rows"):
         load(batch=1000)
     with pytest.raises(UserError, match="cannot be divided among 3 processes"):

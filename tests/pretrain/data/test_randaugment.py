@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 
 from pretrain.data import randaugment
-from pretrain.data.randaugment import GREY, OPERATIONS, PERCENT, SHEAR, TURN, drawn, rand_augment
+from pretrain.data.randaugment import GREY, OPERATIONS, PERCENT, SHEAR, TURN, draw_operations, rand_augment
 from tests.pretrain.data.test_augment import picture
 
 NAMES = list(OPERATIONS)
@@ -35,7 +35,7 @@ def changed(name, side, *pictures):
 
 def test_two_of_ten_operations_are_drawn_each_applied_with_chance_one_half_to_either_side():
     assert len(OPERATIONS) == 10
-    found = drawn(np.random.default_rng(1).random((4000, 2, 3)))
+    found = draw_operations(np.random.default_rng(1).random((4000, 2, 3)))
     assert found.shape == (4000, 2) and (found == 0).mean() == pytest.approx(0.5, abs=0.02)
     for number in range(1, 11):
         for side in (1, -1):

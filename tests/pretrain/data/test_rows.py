@@ -15,7 +15,10 @@ from PIL import Image
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.data.rows import Decoder, ImageTextPairs, NoCaptions, Strings, decode_image, first_line
+from pretrain.data.columns import Strings
+from pretrain.data.errors import NoCaptions
+from pretrain.data.images import Decoder, decode_image, first_line
+from pretrain.data.rows import ImageTextPairs
 from tests.pretrain.packs import cuhk_list, mals_list, packed, pictures, rewritten, written
 
 CLASSES = load_space("market1501").classes
@@ -148,13 +151,12 @@ def test_a_set_without_captions_is_refused(own):
         texts = table["caption"].to_pylist()
         return table.set_column(at, "caption", pa.array([None, "  ", *texts[2:]], pa.string()))
 
-    need = "the losses itc, itm and mlm need"
-    with pytest.raises(UserError, match=rf"2 of \d+ rows have no caption \(row 0 is the first\), which {need}$"):
-        ImageTextPairs.open([rewritten(own, silent)], need_captions=need)
-    with pytest.raises(NoCaptions, match=rf"\.parquet has no captions, which {need}$"):
-        ImageTextPairs.open([rewritten(own, lambda table: emptied(table, len(table)))], need_captions=need)
-    with pytest.raises(NoCaptions, match=rf"\.parquet has no captions, which {need}$"):
-        ImageTextPairs.open([rewritten(own, lambda table: table.drop_columns(["caption"]))], need_captions=need)
+    with pytest.raises(UserError, match=r"2 of \d+ rows have no caption \(row 0 is the first\)$"):
+        ImageTextPairs.open([rewritten(own, silent)])
+    with pytest.raises(NoCaptions, match=r"\.parquet has no captions$"):
+        ImageTextPairs.open([rewritten(own, lambda table: emptied(table, len(table)))])
+    with pytest.raises(NoCaptions, match=r"\.parquet has no captions$"):
+        ImageTextPairs.open([rewritten(own, lambda table: table.drop_columns(["caption"]))])
 
 
 def emptied(table, rows):
@@ -171,18 +173,17 @@ def changed(file, change):
 
 def test_a_list_without_captions_is_refused_only_where_they_are_wanted(tmp_path):
     file, images = mals_list(tmp_path), tmp_path / "images"
-    need = "the losses itc, itm and mlm need"
     changed(file, lambda number, entry: entry if number != 3 else entry | {"caption": " "})
-    with pytest.raises(UserError, match=rf"1 of 12 rows have no caption \(row 3 is the first\), which {need}$"):
-        ImageTextPairs.open([(file, images)], need_captions=need)
+    with pytest.raises(UserError, match=r"1 of 12 rows have no caption \(row 3 is the first\)$"):
+        ImageTextPairs.open([(file, images)])
     for change in (
         lambda number, entry: {key: value for key, value in entry.items() if key != "caption"},
         lambda number, entry: entry | {"caption": None},
         lambda number, entry: entry | {"captions": []},
     ):
         changed(mals_list(tmp_path), change)
-        with pytest.raises(NoCaptions, match=rf"g_attrs\.json has no captions, which {need}$"):
-            ImageTextPairs.open([(file, images)], classes=CLASSES, need_captions=need)
+        with pytest.raises(NoCaptions, match=r"g_attrs\.json has no captions$"):
+            ImageTextPairs.open([(file, images)], classes=CLASSES)
         pairs = ImageTextPairs.open([(file, images)], classes=CLASSES, captions=False)
         assert (
             len(pairs) == 12 == len(pairs.labels)
@@ -208,11 +209,11 @@ def replaced(name, make):
     [
         ("caption", lambda values: pa.array([{"a": 1}] * len(values)), r"the column caption holds struct<a: int64>, not texts$"),
         ("person", lambda values: pa.array([[1]] * len(values)), r"the column person holds list<.*int64>, not texts$"),
-        ("image", lambda values: pa.array([value["bytes"] for value in values]), r"the column image holds binary, not pictures with their"),
+        ("image", lambda values: pa.array([value["bytes"] for value in values]), r"the column image holds binary, not images with their"),
         (
             "image",
             lambda values: pa.array([{"path": "x"}] * len(values)),
-            r"the column image holds struct<path: string>, not pictures",
+            r"the column image holds struct<path: string>, not images",
         ),
         ("captions", lambda values: pa.array([["a"]] * len(values)), r"the column captions holds list<.*string>, not texts with their"),
     ],
@@ -239,7 +240,6 @@ def test_labels_are_read_from_whole_numbers_of_any_width(own, kind):
 
 
 def test_a_set_without_labels_is_refused_only_where_they_are_wanted(own):
-    need = "the losses iac, iam and mam need"
 
     def changed(make):
         def change(table):
@@ -253,23 +253,23 @@ def test_a_set_without_labels_is_refused_only_where_they_are_wanted(own):
 
     keep = pq.read_table(sorted((own / "data").iterdir())[0])
     for make, sentence in (
-        (lambda name, field: None if name == "hat" else field, f"has no labels of the attribute hat, which {need}"),
+        (lambda name, field: None if name == "hat" else field, "has no labels of the attribute hat"),
         (lambda name, field: field.cast(pa.string()), "holds string, not the numbers"),
-        (lambda name, field: pa.nulls(len(field), pa.int64()), f"no attribute label that is known, which {need}"),
+        (lambda name, field: pa.nulls(len(field), pa.int64()), "no attribute label that is known"),
         (lambda name, field: pa.array([5] * len(field)), r"is 5, not -1, 0 or 1"),
     ):
         rewritten(own, lambda table, make=make: changed(make)(keep))
         with pytest.raises(UserError, match=sentence):
-            ImageTextPairs.open([own], classes=CLASSES, need=need)
+            ImageTextPairs.open([own], classes=CLASSES)
     rewritten(own, lambda table: keep.drop_columns(["attributes"]))
-    with pytest.raises(UserError, match=f"has no attribute labels, which {need}"):
-        ImageTextPairs.open([own], classes=CLASSES, need=need)
+    with pytest.raises(UserError, match="has no attribute labels"):
+        ImageTextPairs.open([own], classes=CLASSES)
     assert ImageTextPairs.open([own]).labels is None
 
 
 def test_labels_whose_values_are_named_otherwise_are_refused(folder):
     inverted = {name: values[::-1] for name, values in CLASSES.items()}
-    with pytest.raises(UserError, match=r"the values of \w+ are .* are wanted"):
+    with pytest.raises(UserError, match=r"the values of \w+ are .* are expected"):
         ImageTextPairs.open([folder], classes=inverted)
 
 
@@ -283,8 +283,8 @@ def test_a_list_with_other_labels_is_refused(tmp_path):
             ImageTextPairs.open([(mals_list(tmp_path, label=[large, *[0] * 26]), images)], classes=CLASSES)
     with pytest.raises(UserError, match="is 2, not -1, 0 or 1"):
         ImageTextPairs.open([(mals_list(tmp_path, label=[2] * 27), images)], classes=CLASSES)
-    with pytest.raises(UserError, match="object 1 has no attribute labels, which mlm needs"):
-        ImageTextPairs.open([(cuhk_list(tmp_path), images)], classes=CLASSES, need="mlm needs")
+    with pytest.raises(UserError, match="object 1 has no attribute labels"):
+        ImageTextPairs.open([(cuhk_list(tmp_path), images)], classes=CLASSES)
 
 
 def test_every_caption_is_a_row_where_that_is_asked_and_pictures_tell_which_rows_show_the_same(tmp_path):
@@ -297,7 +297,7 @@ def test_every_caption_is_a_row_where_that_is_asked_and_pictures_tell_which_rows
     assert every.persons.equal(once.persons[at]) and every.labels.equal(once.labels[at])
     assert every.image_bytes(len(every) - 1) == once.image_bytes(len(once) - 1) and every.location(0) == once.location(0)
     listed = ImageTextPairs.open([(cuhk_list(tmp_path), tmp_path / "images"), folder], every=True)
-    assert listed.images[:10].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] and listed.where(3).endswith("1.jpg")
+    assert listed.images[:10].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] and listed.location(3).endswith("1.jpg")
 
 
 def test_a_method_that_needs_no_captions_reads_pictures_without(own):

@@ -34,7 +34,16 @@ def small() -> Towers:
     """Towers of the golden model's sizes, with random weights."""
     c = json.loads((GOLDEN / "config.json").read_text())
     swin = Swin(c["h"], c["w"], c["embed_dim"], c["depths"], c["heads"], c["window"])
-    bert = Bert(c["vocab"], c["hidden"], c["layers"], c["fusion"], c["bheads"], c["inter"], c["max_pos"], swin.width)
+    bert = Bert(
+        vocab=c["vocab"],
+        hidden=c["hidden"],
+        layers=c["layers"],
+        fusion=c["fusion"],
+        heads=c["bheads"],
+        inter=c["inter"],
+        positions=c["max_pos"],
+        image_width=swin.width,
+    )
     return Towers(swin, bert, c["proj"]).eval()
 
 

@@ -44,7 +44,7 @@ def theirs(trained: Trained) -> dict[str, Tensor]:
             state[f"{place}.attn.relative_position_index"] = block.attention.index
             if block.attention.mask is not None:
                 state[f"{place}.attn_mask"] = block.attention.mask
-    positions = trained.config.words.positions
+    positions = trained.config.aptm.text.positions
     return state | {"text_encoder.bert.embeddings.position_ids": torch.arange(positions)[None]}
 
 
@@ -59,9 +59,9 @@ def sizes(trained: Trained, vocab: Path) -> list[str]:
     """What the command has to be told of a model that has not the published sizes."""
     config = trained.config
     told: dict[str, Any] = {"data.tokenizer": vocab, "aptm.proj": config.aptm.proj}
-    told |= {f"data.{key}": getattr(config.data, key) for key in ("height", "width", "mean", "std", "max_tokens")}
-    told |= {f"vision.{key}": getattr(config.vision, key) for key in ("embed", "depths", "heads", "window")}
-    told |= {f"words.{key}": getattr(config.words, key) for key in ("hidden", "layers", "fusion", "heads", "inter", "positions")}
+    told |= {f"data.{key}": getattr(config.data, key) for key in ("height", "width", "mean", "std")}
+    told |= {f"aptm.vision.{key}": getattr(config.aptm.vision, key) for key in ("embed", "depths", "heads", "window")}
+    told |= {f"aptm.text.{key}": getattr(config.aptm.text, key) for key in ("hidden", "layers", "fusion", "heads", "inter", "positions")}
     return [word for key, value in told.items() for word in ("--set", f"{key}={list(value) if isinstance(value, tuple) else value}")]
 
 

@@ -8,8 +8,8 @@ import torch
 from mals.errors import UserError
 from pretrain import losses
 from pretrain.method import Batch, Text
-from pretrain.methods.aptm.classifier import Norm
 from pretrain.methods.aptm.method import Aptm
+from pretrain.towers.batch_norm import BatchNorm
 from tests.pretrain.methods.aptm.test_method import ONES, batch_of, reference, small
 from tests.pretrain.towers.towers import near
 
@@ -19,9 +19,9 @@ RECOGNITION = {"itc": 0.0, "itm": 0.0, "mlm": 0.0, "iac": 1.0, "iam": 1.0, "mam"
 
 @pytest.mark.golden
 def test_the_losses_of_an_unchanged_eda_caption_are_those_of_the_caption_times_0_8(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, vectors = reference(weights=RETRIEVAL)
+    method, vectors = reference(loss_weights=RETRIEVAL)
     monkeypatch.setattr(
-        "pretrain.methods.aptm.method.draw", lambda scores, same, draws: scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1)
+        "pretrain.methods.aptm.captions.draw", lambda scores, same, draws: scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1)
     )
     batch = batch_of(vectors)
     wider = Text(*(torch.nn.functional.pad(one, (0, 3)) for one in (batch.text.ids, batch.text.mask)))  # padding changes nothing
@@ -35,7 +35,7 @@ def test_the_losses_of_an_unchanged_eda_caption_are_those_of_the_caption_times_0
 
 
 def test_another_eda_caption_moves_its_own_losses_alone() -> None:
-    method, batch = small(aptm={"weights": RETRIEVAL})
+    method, batch = small(aptm={"loss_weights": RETRIEVAL})
     one, two = (
         method.eval()(replace(batch, second_text=Text(ids, batch.text.mask)), 0) for ids in (batch.text.ids, batch.text.ids.flip(1))
     )
@@ -51,17 +51,17 @@ def trained(method: Aptm, batch: Batch) -> tuple[dict[str, torch.Tensor], list[s
 
 
 def test_recognition_needs_no_captions_and_trains_nothing_that_no_loss_reaches() -> None:
-    method, batch = small(aptm={"weights": RECOGNITION})
+    method, batch = small(aptm={"loss_weights": RECOGNITION})
     empty = Text(batch.text.ids[:, :0], batch.text.mask[:, :0])
     found, _, left = trained(method, replace(batch, text=empty, masked=None, targets=None))
     assert set(found) == {"iac", "iam", "mam"} and not left and not method.needs.captions
 
 
 def test_the_classifier_is_all_that_is_trained_beside_the_picture_tower() -> None:
-    method, batch = small(aptm={"weights": ONES, "classifier": True})
+    method, batch = small(aptm={"loss_weights": ONES, "classifier": True})
     found, moved, left = trained(method, replace(batch, text=Text(batch.text.ids[:, :0], batch.text.mask[:, :0]), masked=None))
     assert set(found) == {"classifier"} and not left and {name.partition(".")[0] for name in moved} == {"swin", "classifier"}
-    assert not method.needs.captions and method.needs.attributes and not method.needs.masked
+    assert not method.needs.captions and method.needs.attributes and not method.needs.masking
     assert method.eval().classify(batch.images).shape == (8, 27)
 
 
@@ -74,18 +74,18 @@ def test_the_classifiers_loss_is_a_mean_over_what_is_known() -> None:
 
 
 def test_the_classifiers_norm_is_torchs_own_and_needs_two_pictures() -> None:
-    ours, theirs = Norm(4), torch.nn.BatchNorm1d(4)
+    ours, theirs = BatchNorm(4), torch.nn.BatchNorm1d(4)
     for step in range(5):
         rows = torch.randn(6, 4) * 3 + step
         torch.testing.assert_close(ours(rows), theirs(rows))
     torch.testing.assert_close(ours.eval()(rows), theirs.eval()(rows))
-    with pytest.raises(UserError, match="needs 2 pictures"):
+    with pytest.raises(UserError, match="needs 2 rows"):
         ours.train()(rows[:1])
 
 
 @pytest.mark.parametrize("weights", [RETRIEVAL, RECOGNITION])
 def test_the_losses_of_fine_tuning_fall_on_a_batch_repeated(weights: dict[str, float]) -> None:
-    method, batch = small(aptm={"weights": weights})
+    method, batch = small(aptm={"loss_weights": weights})
     batch = replace(batch, second_text=Text(batch.text.ids.roll(1, 1), batch.text.mask))
     optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
     seen = []

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mals.errors import UserError
-from mals.settings import check_kind
+from mals.settings import merge
 from pretrain import losses
-from pretrain.config import TRAINING, Training
+from pretrain import settings as training_settings
+from pretrain.config import Training
 from pretrain.method import Batch, Text
 from pretrain.methods.aptm import published_weights
-from pretrain.methods.aptm.method import Aptm, draw, own_slice
+from pretrain.methods.aptm.method import Aptm
+from pretrain.methods.aptm.sampling import draw, own_slice
 from pretrain.towers.bert import Embeddings, Layer, WordHead
 from pretrain.train import compile_blocks
 from tests.pretrain.towers.towers import GOLDEN, WEIGHTS, golden, near
@@ -25,9 +27,7 @@ ONES = dict.fromkeys(("itc", "itm", "mlm", "iac", "iam", "mam"), 1.0)
 
 
 def settings(**given: Any) -> Training:
-    found = check_kind({"preset": "tiny", **given}, "test", TRAINING)
-    assert isinstance(found, Training)
-    return found
+    return training_settings.check({"preset": "tiny", **given})
 
 
 def reference(**method: Any) -> tuple[Aptm, dict[str, Tensor]]:
@@ -36,9 +36,14 @@ def reference(**method: Any) -> tuple[Aptm, dict[str, Tensor]]:
     vectors = golden()[1]
     config = settings(
         data={"height": c["h"], "width": c["w"]},
-        vision={"embed": c["embed_dim"], "depths": c["depths"], "heads": c["heads"], "window": c["window"]},
-        words={name: c[name] for name in ("hidden", "layers", "fusion", "inter")} | {"heads": c["bheads"], "positions": c["max_pos"]},
-        aptm={"proj": c["proj"], "weights": ONES, "prompts_per_image": False, **method},
+        aptm={
+            "vision": {"embed": c["embed_dim"], "depths": c["depths"], "heads": c["heads"], "window": c["window"]},
+            "text": {name: c[name] for name in ("hidden", "layers", "fusion", "inter")} | {"heads": c["bheads"], "positions": c["max_pos"]},
+            "proj": c["proj"],
+            "loss_weights": ONES,
+            "prompts_per_image": False,
+            **method,
+        },
     )
     prompts = Text(vectors["in.attr_ids"], vectors["in.attr_mask"].bool())
     masked = Text(vectors["in.attr_ids_masked"], prompts.mask)
@@ -77,12 +82,12 @@ def batch_of(vectors: dict[str, Tensor], unique: bool = False) -> Batch:
 def test_the_six_losses_are_those_of_the_authors_code(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
     method, vectors = reference(smoothing=smoothing)
     monkeypatch.setattr(
-        "pretrain.methods.aptm.method.draw", lambda scores, same, draws: scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1)
+        "pretrain.methods.aptm.captions.draw", lambda scores, same, draws: scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1)
     )
-    monkeypatch.setattr(method, "_asked", lambda rows, step: vectors["in.iam_prompts"][None].expand(rows, -1))
+    monkeypatch.setattr(method, "draw_prompts", lambda rows, step: vectors["in.iam_prompts"][None].expand(rows, -1))
     first = [[row for row, true in enumerate(column) if true == 1][:1] for column in losses.prompt_labels(vectors["in.label"]).T.tolist()]
     shown = [(prompt, rows[0]) for prompt, rows in enumerate(first) if rows]
-    monkeypatch.setattr(method, "_shown", lambda true, step: tuple(torch.tensor(column) for column in zip(*shown, strict=True)))
+    monkeypatch.setattr(method, "draw_images", lambda true, step: tuple(torch.tensor(column) for column in zip(*shown, strict=True)))
     with torch.no_grad():
         found = method(batch_of(vectors), 0)
         unique = method(batch_of(vectors, unique=True), 0)
@@ -102,12 +107,8 @@ def test_the_six_losses_are_those_of_the_authors_code(smoothing: float, monkeypa
 
 def small(seed: int = 0, **given: Any) -> tuple[Aptm, Batch]:
     """A small method and a random batch of eight rows, all that any loss wants."""
-    given = {
-        "data": {"height": 64, "width": 32},
-        "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4},
-        "words": {"hidden": 32, "inter": 64},
-    } | given
-    config = settings(**given)
+    sizes = {"vision": {"embed": 16, "heads": [1, 2, 4], "window": 4}, "text": {"hidden": 32, "inter": 64}}
+    config = settings(**merge({"data": {"height": 64, "width": 32}, "aptm": sizes}, given))
     torch.manual_seed(seed)
     ids = torch.randint(5, 90, (54, 7))
     prompts = Text(ids, torch.ones_like(ids).bool())
@@ -145,7 +146,7 @@ def test_each_of_the_six_losses_falls_on_a_batch_repeated_fifty_times() -> None:
 
 
 def test_every_layer_is_computed_once_a_step() -> None:
-    method, batch = small(aptm={"weights": ONES | {"itc_eda": 1.0, "itm_eda": 1.0}})
+    method, batch = small(aptm={"loss_weights": ONES | {"itc_eda": 1.0, "itm_eda": 1.0}})
     towers = {"swin": method.swin, "bert": method.bert}
     parts = {f"{name}.{at}": part for name, tower in towers.items() for at, part in tower.named_modules() if isinstance(part, ONCE)}
     calls = dict.fromkeys(parts, 0)
@@ -171,28 +172,27 @@ def test_a_batch_of_one_person_gives_no_negatives_and_no_nan() -> None:
 
 @pytest.mark.parametrize("name", list(ONES))
 def test_a_loss_of_weight_0_is_not_computed_and_the_others_stay(name: str) -> None:
-    method, batch = small(aptm={"weights": {**ONES, name: 0.0}})
+    method, batch = small(aptm={"loss_weights": {**ONES, name: 0.0}})
     assert set(method.eval()(batch, 0)) == set(ONES) - {name}
 
 
 def test_a_weight_that_is_missing_or_misspelt_is_refused() -> None:
     weights = dict(ONES)
-    with pytest.raises(UserError, match=r"there is no setting aptm\.weights\.mml; did you mean aptm\.weights\.mlm\?"):
-        settings(aptm={"weights": {**weights, "mml": 1.0}})
-    bare = {"preset": "tiny", "aptm": {"weights": weights}}
-    config = check_kind(bare, "test", TRAINING).model_dump()
-    del config["aptm"]["weights"]["mlm"]
+    with pytest.raises(UserError, match=r"there is no setting aptm\.loss_weights\.mml; did you mean aptm\.loss_weights\.mlm\?"):
+        settings(aptm={"loss_weights": {**weights, "mml": 1.0}})
+    config = settings(aptm={"loss_weights": weights}).model_dump()
+    del config["aptm"]["loss_weights"]["mlm"]
     with pytest.raises(ValueError, match="mlm"):
-        Training.model_validate(config)
+        training_settings.TRAINING.type_of(config).model_validate(config)
 
 
 def test_negatives_are_of_other_persons_and_the_same_for_the_same_step() -> None:
-    method, batch = small(aptm={"weights": ONES})
+    method, batch = small(aptm={"loss_weights": ONES})
     image, text = (normalize(torch.randn(8, 5), dim=1) for _ in range(2))
-    one, again, other = (method._rivals({"caption": text}, image, batch.persons, step)["caption"] for step in (5, 5, 6))
-    for mine, same, new in zip((one.pictures, one.texts), (again.pictures, again.texts), (other.pictures, other.texts), strict=True):
+    one, again, other = (method.hard_negatives({"caption": text}, image, batch.persons, step)["caption"] for step in (5, 5, 6))
+    for mine, same, new in zip((one.images, one.texts), (again.images, again.texts), (other.images, other.texts), strict=True):
         assert (batch.persons[mine] != batch.persons).all() and torch.equal(mine, same) and not torch.equal(mine, new)
-    assert not torch.equal(one.pictures, one.texts) and not one.none.any()
+    assert not torch.equal(one.images, one.texts) and not one.none.any()
 
 
 def test_negatives_are_drawn_in_proportion_to_their_likeness() -> None:
@@ -214,15 +214,15 @@ def test_the_first_and_the_last_that_may_be_drawn_are_no_one_of_the_same_person(
 
 
 def test_prompts_are_drawn_a_picture_unless_published() -> None:
-    method, _ = small(aptm={"weights": ONES, "prompts": 5})
-    asked = method._asked(8, 1)
+    method, _ = small(aptm={"loss_weights": ONES, "prompts": 5})
+    asked = method.draw_prompts(8, 1)
     assert asked.shape == (8, 5) and len({tuple(row) for row in asked.tolist()}) > 1 and all(len(set(row)) == 5 for row in asked.tolist())
-    method, _ = small(aptm={"weights": ONES, "prompts_per_image": False})
-    assert len({tuple(row) for row in method._asked(8, 1).tolist()}) == 1
+    method, _ = small(aptm={"loss_weights": ONES, "prompts_per_image": False})
+    assert len({tuple(row) for row in method.draw_prompts(8, 1).tolist()}) == 1
 
 
-DROPS = {"words": {"hidden": 32, "inter": 64, "dropout": 0.2}, "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4, "drop_path": 0.3}}
-CALM = {"words": {"hidden": 32, "inter": 64, "dropout": 0.0}, "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4, "drop_path": 0.0}}
+DROPS = {"text": {"dropout": 0.2}, "vision": {"drop_path": 0.3}}
+CALM = {"text": {"dropout": 0.0}, "vision": {"drop_path": 0.0}}
 
 
 def steps(method: Aptm, batch: Batch, count: int) -> list[dict[str, float]]:
@@ -239,8 +239,8 @@ def steps(method: Aptm, batch: Batch, count: int) -> list[dict[str, float]]:
 
 
 def test_checkpointing_changes_neither_losses_nor_gradients() -> None:
-    plain, batch = small(**DROPS)
-    spared, _ = small(**DROPS, checkpointing=True)
+    plain, batch = small(aptm=DROPS)
+    spared, _ = small(aptm=DROPS, checkpointing=True)
     assert spared.swin.checkpointing and spared.bert.checkpointing and not plain.swin.checkpointing and not plain.bert.checkpointing
     for one, other in zip(steps(plain, batch, 3), steps(spared, batch, 3), strict=True):
         assert other == pytest.approx(one, rel=1e-5)
@@ -252,8 +252,8 @@ def test_checkpointing_changes_neither_losses_nor_gradients() -> None:
 @pytest.mark.slow
 def test_compiled_blocks_give_the_same_losses_under_the_same_names() -> None:
     """What torch makes of them, short of the C++ or Triton that it would write, which takes it a minute."""
-    plain, batch = small(**CALM)
-    compiled, _ = small(**CALM)
+    plain, batch = small(aptm=CALM)
+    compiled, _ = small(aptm=CALM)
     names = set(compiled.state_dict())
     compile_blocks(compiled, "aot_eager")
     for one, other in zip(steps(plain, batch, 2), steps(compiled, batch, 2), strict=True):
@@ -272,16 +272,16 @@ def test_balanced_values_count_half_each_however_rare_one_is() -> None:
     labels = torch.randint(-1, 2, (50, attributes), generator=torch.Generator().manual_seed(0))
     labels[:, 0] = torch.tensor([1] * 10 + [0] * 39 + [-1])
     labels[:, 1] = torch.tensor([0] * 49 + [1])  # one in fifty counts ten times, not fifty
-    assert method._weighed(labels) is not None and bool((method._weighed(labels) == 1).all())
+    assert method._label_weights(labels) is not None and bool((method._label_weights(labels) == 1).all())
     method.balance(labels)
-    weighed = method._weighed(labels)
+    weighed = method._label_weights(labels)
     assert weighed is not None
     for value in (0, 1):
         assert float(weighed[:, 0][labels[:, 0] == value].sum()) == pytest.approx(49 / 2)
     assert float(weighed[49, 1]) == 10
     asked = torch.tensor([[0, 1, 2, 3]]).expand(50, -1)  # "it is 0" and "it is 1" of two attributes: each answer tells the value
     answers = losses.prompt_labels(labels).gather(1, asked)
-    told = method._weighed(answers, asked)
+    told = method._label_weights(answers, asked)
     known = labels[:, :2].repeat_interleave(2, 1) >= 0
     assert told is not None and told[known].equal(weighed[:, :2].repeat_interleave(2, 1)[known])
     assert reference(balanced=False)[0]._weighed(labels) is None
@@ -297,16 +297,16 @@ def test_it_can_do_what_its_losses_taught_it() -> None:
         "iam": {"recognise"},
         "mlm": set(),
     }.items():
-        assert small(aptm={"weights": {**nothing, taught: 1.0}})[0].abilities == able
-    assert small(aptm={"weights": {**nothing, "itc": 1.0, "itm": 1.0}})[0].abilities == {"embed", "match", "recognise"}
+        assert small(aptm={"loss_weights": {**nothing, taught: 1.0}})[0].abilities == able
+    assert small(aptm={"loss_weights": {**nothing, "itc": 1.0, "itm": 1.0}})[0].abilities == {"embed", "match", "recognise"}
     attributes = {**nothing, "iac": 1.0, "iam": 1.0}
     for weights, asked, published in (
         (attributes, "matching logit + cosine / temperature", "matching logit"),
         ({**nothing, "iac": 1.0}, "cosine", "cosine"),
     ):
-        method = small(aptm={"weights": weights})[0]
+        method = small(aptm={"loss_weights": weights})[0]
         assert (method.score_name(), method.score_name(published=True)) == (asked, published)
-    assert small(aptm={"weights": ONES, "classifier": True})[0].abilities == {"classify"}
+    assert small(aptm={"loss_weights": ONES, "classifier": True})[0].abilities == {"classify"}
 
 
 def test_at_full_size_it_has_214_million_parameters() -> None:

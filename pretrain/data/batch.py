@@ -1,0 +1,42 @@
+"""What the data loader gives to a training method.
+
+Shapes: B rows of the batch, L tokens of the longest caption, A attributes.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Text:
+    """Token ids of texts, padded to the same length."""
+
+    ids: Tensor  # [B, L] int64
+    mask: Tensor  # [B, L] bool, True for real tokens, False for padding
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one step; a field is None where the method's `DataNeeds` do not ask for it."""
+
+    rows: Tensor  # [B] int64: the row's number in the data
+    persons: Tensor  # [B] int64: identities; rows of one identity are positives of each other
+    images: Tensor  # [B, 3, H, W] float32, normalised
+    text: Text  # the captions; [B, 0] where none are needed
+    masked: Text | None = None  # the same captions with some tokens masked
+    targets: Tensor | None = None  # [B, L] int64: the ids of the masked tokens, -100 elsewhere
+    second_text: Text | None = None  # a second caption of the row
+    labels: Tensor | None = None  # [B, A] int64: attribute labels 0 or 1, -1 if unknown
+    epoch: int = 0  # counted from 0
+
+    def to(self, device: Any) -> "Batch":
+        """The same batch on another device."""
+        moved: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                moved[name] = value.to(device, non_blocking=True)
+            elif isinstance(value, Text):
+                moved[name] = Text(value.ids.to(device, non_blocking=True), value.mask.to(device, non_blocking=True))
+        return replace(self, **moved)

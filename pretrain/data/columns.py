@@ -1,0 +1,115 @@
+"""What is in memory of a data set, and where its images are read.
+
+Shapes: n rows of one data set, A attributes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from pretrain.data.errors import NoCaptions
+from pretrain.data.labels import Classes
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the rows of a data set must have; see `ImageTextPairs.open`."""
+
+    classes: Classes | None
+    every: bool
+    captions: bool
+
+
+class Strings:
+    """Texts in two tensors, which processes share rather than copy."""
+
+    def __init__(self, texts: pa.ChunkedArray) -> None:
+        whole = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in texts.chunks] or [pa.array([], pa.large_string())])
+        _, ends, data = whole.buffers()
+        found = np.frombuffer(ends, np.int64)[whole.offset : whole.offset + len(whole) + 1] if len(whole) else np.zeros(1, np.int64)
+        self.ends = torch.from_numpy(found - found[0])
+        self.data = torch.from_numpy(np.frombuffer(data or b"", np.uint8)[found[0] : found[-1]].copy())
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, at: int) -> str:
+        first, end = self.ends[at : at + 2].tolist()
+        return self.data[first:end].numpy().tobytes().decode()
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of one data set."""
+
+    captions: Strings
+    persons: Tensor  # [n] int64, from 0 on; a row without a person id is a person of its own
+    labels: Tensor | None  # [n, A] int8
+    images: Tensor  # [n] int64, from 0 on: the row's image in its source
+    cameras: Tensor | None = None  # [n] int64, -1 unknown
+    splits: Tensor | None = None  # [n] int64: positions in the splits that were opened; None where it was one
+
+    def take(self, rows: Tensor, captions: Strings) -> "Columns":
+        """These rows [m], with the captions [m]."""
+        others = [None if column is None else column[rows] for column in (self.labels, self.cameras, self.splits)]
+        return Columns(captions, self.persons[rows], others[0], self.images[rows], others[1], others[2])
+
+
+class Source(Protocol):
+    """The images of one data set, by their numbers."""
+
+    def image_bytes(self, at: int) -> bytes:
+        """A whole image file."""
+        ...
+
+    def other_captions(self, at: int) -> list[str]:
+        """All captions of an image."""
+        ...
+
+    def location(self, at: int) -> str:
+        """The image's file, and its row in it, for messages."""
+        ...
+
+    def image_id(self, at: int) -> str:
+        """The image's id, or its path where it has none."""
+        ...
+
+
+def checked_captions(captions: pa.ChunkedArray, name: object, request: Request) -> pa.ChunkedArray:
+    """Captions, "" where there is none; NoCaptions, which names the file, where each row must have one."""
+    without = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(captions)), 0), True)
+    empty, rows = pc.sum(without).as_py(), len(captions)
+    if request.captions and empty == rows > 0:
+        raise NoCaptions(f"{name} has no captions")
+    if request.captions and empty:
+        raise NoCaptions(f"{name}: {empty:,} of {rows:,} rows have no caption (row {pc.index(without, True).as_py()} is the first)", False)
+    return pc.fill_null(captions, "")
+
+
+def person_numbers(persons: pa.ChunkedArray) -> Tensor:
+    """[n] int64: the same number for the same person id, another one for each null."""
+    numbers = id_numbers(persons)
+    alone = numbers < 0
+    numbers[alone] = int(numbers.max()) + 1 + torch.arange(int(alone.sum()))
+    return numbers
+
+
+def id_numbers(ids: pa.ChunkedArray) -> Tensor:
+    """[n] int64: the same number for the same id, from 0 on in the order of their first rows; -1 for null."""
+    coded = ids.combine_chunks().dictionary_encode()
+    return torch.from_numpy(pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64))
+
+
+def number_through(parts: Sequence[Tensor]) -> Tensor:
+    """Numbers of several data sets, each from 0 on, made different: [N]."""
+    shifted, seen = [], 0
+    for part in parts:
+        shifted.append(part + seen)
+        seen += int(part.max()) + 1
+    return torch.cat(shifted)

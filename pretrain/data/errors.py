@@ -1,0 +1,23 @@
+"""What a data set lacks. The code that knows the method adds who needs it: see `pretrain.build.explain_missing_data`."""
+
+from mals.errors import UserError
+
+
+class MissingData(UserError):
+    """The data have no captions or no attribute labels; the message is the first clause of a sentence."""
+
+
+class NoCaptions(MissingData):
+    """No row of a data set, or not every row, has a caption."""
+
+    def __init__(self, message: str, all_rows: bool = True) -> None:
+        super().__init__(message)
+        self.all_rows = all_rows  # False where some rows have one
+
+
+class NoLabels(MissingData):
+    """The data have none of the attributes that were requested."""
+
+
+class NoSplit(UserError):
+    """A data set has other splits."""

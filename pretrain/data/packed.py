@@ -1,0 +1,192 @@
+"""Data sets that `mals pack` wrote: Parquet files with images, captions, person ids, attribute labels and cameras.
+
+Shapes: n rows, A attributes, G row groups.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from mals.errors import UserError
+from pretrain.data.columns import Columns, Request, Strings, checked_captions, id_numbers, person_numbers
+from pretrain.data.errors import NoSplit
+from pretrain.data.labels import check_classes, column_labels, known_labels
+from pretrain.data.spans import spans
+
+STRING = pa.large_string()
+OPEN = 128  # files that a process holds open
+CAPTIONS = ["captions.list.element.text", "captions.list.element.source"]  # of the column captions
+
+
+class Packed:
+    """The images of Parquet files; a process opens each file when it first needs it."""
+
+    def __init__(self, files: Sequence[Path], groups: NDArray[np.int64]) -> None:
+        self.files, self.groups = list(files), groups  # [G, 3]: the file's number, the row group's in it, the first row
+        self.firsts = np.ascontiguousarray(groups[:, 2])
+        self._opened: dict[int, pq.ParquetFile] = {}
+        self._spans: dict[int, NDArray[np.int64] | None] = {}  # of the row groups seen so far
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_opened": {}, "_spans": {}}
+
+    def image_bytes(self, at: int) -> bytes:
+        group = self._group(at)
+        number, of_file, first = (int(number) for number in self.groups[group])
+        if group not in self._spans:
+            self._spans[group] = spans(self._file(number), self.files[number], of_file, "image.bytes")
+        known = self._spans[group]
+        if known is None:
+            (image,) = self._read(at, ["image.bytes"], "image")
+            data = image and image["bytes"]
+        else:
+            start, length = known[at - first].tolist()
+            with self.files[number].open("rb", buffering=0) as file:
+                file.seek(max(0, start))
+                data = file.read(length) if length >= 0 else None
+        if data is None:
+            raise ValueError("there is none")
+        return data
+
+    def other_captions(self, at: int) -> list[str]:
+        file = self._file(int(self.groups[self._group(at), 0]))
+        if "captions" not in file.schema_arrow.names:
+            return []
+        (captions,) = self._read(at, CAPTIONS, "captions")
+        return _texts(captions)
+
+    def location(self, at: int) -> str:
+        number = int(self.groups[self._group(at), 0])
+        first = int(self.groups[np.searchsorted(self.groups[:, 0], number), 2])
+        return f"{self.files[number]}, row {at - first}"
+
+    def image_id(self, at: int) -> str:
+        file = self._file(int(self.groups[self._group(at), 0]))
+        return str(self._read(at, ["id"], "id")[0]) if "id" in file.schema_arrow.names else self.location(at)
+
+    def _group(self, at: int) -> int:
+        return int(np.searchsorted(self.firsts, at, side="right")) - 1
+
+    def _read(self, at: int, leaves: list[str], column: str) -> list[Any]:
+        """One value of a column."""
+        file, group, first = (int(number) for number in self.groups[self._group(at)])
+        table = self._file(file).read_row_group(group, columns=leaves, use_threads=False)
+        return table[column].slice(at - first, 1).to_pylist()
+
+    def _file(self, number: int) -> pq.ParquetFile:
+        if number not in self._opened:
+            if len(self._opened) >= OPEN:
+                self._opened.pop(next(iter(self._opened))).close()
+            self._opened[number] = pq.ParquetFile(self.files[number], memory_map=True)
+        return self._opened[number]
+
+
+def open_packed(path: Path, splits: Sequence[str], request: Request) -> tuple[Packed, Columns]:
+    """The rows of splits of a packed folder, or of one Parquet file."""
+    by_split = [_files(path, split) for split in splits]
+    files, classes = [file for part in by_split for file in part], request.classes
+    groups: list[tuple[int, int, int]] = []
+    tables: list[pa.Table] = []
+    labels: list[NDArray[np.int8]] = []
+    rows = 0
+    for number, file in enumerate(files):
+        try:
+            opened = pq.ParquetFile(file, memory_map=True)
+            table = _table(opened, file, request)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+        tables.append(table.select(["caption", "person", "camera"]))
+        if classes is not None and len(table):
+            labels.append(np.stack([column_labels(pc.struct_field(table["attributes"], [name]), name, file) for name in classes], 1))
+        for group in range(opened.num_row_groups):
+            groups.append((number, group, rows))
+            rows += opened.metadata.row_group(group).num_rows
+    if not rows:
+        raise UserError(f"{path} is empty: its split {' and '.join(splits)} has no row")
+    table = pa.concat_tables(tables)
+    known = None if classes is None else known_labels(np.concatenate(labels), path)
+    cameras = id_numbers(table["camera"])
+    sizes = torch.tensor([sum(len(table) for table, file in zip(tables, files, strict=True) if file in part) for part in by_split])
+    split_numbers = torch.arange(len(splits)).repeat_interleave(sizes) if len(splits) > 1 else None
+    images = torch.arange(rows)
+    columns = Columns(Strings(table["caption"]), person_numbers(table["person"]), known, images, cameras, split_numbers)
+    return Packed(files, np.array(groups, np.int64)), _row_per_caption(columns, files) if request.every else columns
+
+
+def _row_per_caption(columns: Columns, files: Sequence[Path]) -> Columns:
+    """A row for each different caption of an image, the first one first."""
+    captions: list[list[str]] = []
+    for file in files:
+        opened = pq.ParquetFile(file, memory_map=True)
+        several = "captions" in opened.schema_arrow.names
+        more = opened.read(columns=CAPTIONS)["captions"].to_pylist() if several else [None] * opened.metadata.num_rows
+        captions += [list(dict.fromkeys([columns.captions[len(captions) + at], *_texts(value)])) for at, value in enumerate(more)]
+    images = columns.images.repeat_interleave(torch.tensor([len(texts) for texts in captions]))
+    texts = pa.chunked_array([pa.array([text for texts in captions for text in texts], pa.large_string())])
+    return columns.take(images, Strings(texts))
+
+
+def _texts(captions: list[dict[str, str]] | None) -> list[str]:
+    """The texts of a value of the column captions, without the prompt that the image was made from."""
+    return [caption["text"] for caption in captions or () if caption["text"] and caption["source"] != "prompt"]
+
+
+def _table(opened: pq.ParquetFile, file: Path, request: Request) -> pa.Table:
+    """The columns caption, person, camera and, where labels are requested, attributes of a file; UserError where one is malformed."""
+    schema = opened.schema_arrow
+    if "image" not in schema.names:
+        raise UserError(f"{file} has no images: there is no column image, only {', '.join(schema.names)}")
+    _check_kinds(file, schema)
+    if request.classes is not None:
+        check_classes(file, schema, request.classes)
+    texts = ("caption", "person", "camera")
+    names = [name for name in (*texts, *(["attributes"] if request.classes is not None else [])) if name in schema.names]
+    table, rows = opened.read(columns=names), opened.metadata.num_rows
+    columns = {name: table[name] for name in names}
+    for name in texts:
+        columns[name] = columns[name].cast(STRING) if name in names else pa.chunked_array([pa.nulls(rows, STRING)])
+    return pa.table(columns | {"caption": checked_captions(columns["caption"], file, request)})
+
+
+def _check_kinds(file: Path, schema: pa.Schema) -> None:
+    """UserError where a column holds something that cannot be read as what its name says."""
+    text = (pa.types.is_nested, "not texts")
+    wrong: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
+        "image": (lambda kind: not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0, "not images with their bytes"),
+        "caption": text,
+        "person": text,
+        "camera": text,
+        "captions": (lambda kind: not {"text", "source"} <= _fields(kind), "not texts with their source"),
+    }
+    for name, (is_wrong, reason) in wrong.items():
+        if name in schema.names and is_wrong(schema.field(name).type):
+            raise UserError(f"{file}: the column {name} holds {schema.field(name).type}, {reason}")
+
+
+def _fields(kind: pa.DataType) -> set[str]:
+    """What each element of a list of this type holds."""
+    inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else None
+    return {field.name for field in inner} if inner is not None and pa.types.is_struct(inner) else set()
+
+
+def _files(path: Path, split: str) -> list[Path]:
+    """The Parquet files of a split of a packed folder, or of the run that it is in."""
+    if path.suffix == ".parquet" and path.is_file():
+        return [path]
+    for folder in (path / "data", path / "dataset" / "data"):
+        files = sorted(folder.glob("*.parquet"))
+        splits = sorted({file.name.rsplit("-", 3)[0] for file in files})
+        if own := [file for file in files if file.name.rsplit("-", 3)[0] == split]:
+            return own
+        if files:
+            raise NoSplit(f"{path} has no split {split}, only {', '.join(splits)}")
+    if not path.exists():
+        raise UserError(f"there is no data set {path}")
+    raise UserError(f"{path} holds no packed data set: there is no Parquet file in {path / 'data'}; `mals pack` makes them")

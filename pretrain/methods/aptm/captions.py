@@ -1,0 +1,111 @@
+"""APTM's losses of captions: contrast (ITC), matching with hard negatives (ITM), masked tokens (MLM).
+
+Shapes: B rows, N rows of all ranks, L tokens of a caption, D width of the embeddings.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from pretrain import losses, ranks
+from pretrain.method import Batch
+from pretrain.methods.aptm.sampling import draw, generator, own_rows, own_slice
+from pretrain.methods.aptm.towers import Question, Towers, first_tokens
+from pretrain.precision import cosines
+from pretrain.towers.bert import Texts
+
+SUFFIXES = {"caption": "", "eda": "_eda"}  # a text of a row -> the ending of the names of its losses
+NEGATIVES = 0x41BA15  # sets the random numbers of hard negatives apart from others
+
+
+@dataclass(frozen=True)
+class HardNegatives:
+    """For B rows their hard negatives, by number among all N, or among the B where ranks keep to their own."""
+
+    images: Tensor  # [B]: an image for each text
+    texts: Tensor  # [B]: a text for each image
+    none: Tensor  # [B], True where all rows are of the same person
+
+
+class CaptionLosses(Towers):
+    """ITC, ITM and MLM."""
+
+    max_caption: int  # tokens of the longest caption
+
+    def caption_texts(self, batch: Batch) -> dict[str, Texts]:
+        """The captions, the ones that EDA changed and the masked ones, as far as they are needed."""
+        texts = {"caption": Texts(batch.text.ids, batch.text.mask, batch.text.mask)}
+        if self.needs.second_caption == "eda" and batch.second_text is not None:
+            texts["eda"] = Texts(batch.second_text.ids, batch.second_text.mask, batch.second_text.mask)
+        if self.needs.masking is not None and batch.masked is not None and batch.targets is not None:
+            texts["masked"] = Texts(batch.masked.ids, batch.masked.mask, batch.targets != losses.IGNORED)
+        return texts
+
+    def contrast_captions(self, features: Mapping[str, Tensor], image: Tensor, persons: Tensor) -> dict[str, Tensor]:
+        """ITC of the captions and of those that EDA changed, features [B, D] each."""
+        weighed = {f"itc{SUFFIXES[name]}": text for name, text in features.items() if self.weighs(f"itc{SUFFIXES[name]}")}
+        return {loss: self.contrast_pairs(image, text, persons) for loss, text in weighed.items()}
+
+    def contrast_pairs(self, image: Tensor, text: Tensor, persons: Tensor) -> Tensor:
+        """ITC of images and texts [B, D]."""
+        everyone = ranks.gather_detached(persons)
+        if self.own.itc_gather == "reference":  # every rank has the loss of all rows, and passes on the gradient of its own
+            image, text, persons = own_slice(image), own_slice(text), everyone
+            return losses.itc(image, text, image, text, persons[:, None] == everyone, self.temp)
+        return losses.itc(image, text, ranks.gather(image), ranks.gather(text), persons[:, None] == everyone, self.temp)
+
+    @torch.no_grad()
+    def hard_negatives(self, features: Mapping[str, Tensor], image: Tensor, persons: Tensor, step: int) -> dict[str, HardNegatives]:
+        """For each text that ITM uses an image, and for its image a text, of another person, drawn by their similarity."""
+        used = {name: text for name, text in features.items() if self.weighs(f"itm{SUFFIXES[name]}")}
+        if not used:
+            return {}
+        collect = ranks.gather_detached if self.across_ranks else Tensor.detach
+        images, everyone = collect(image), collect(persons)
+        same, negatives = persons[:, None] == everyone, {}
+        for number, (name, text) in enumerate(used.items()):
+            random = own_rows(len(persons), 2, generator(image.device, self.seed, step, NEGATIVES + number))
+            for_texts = draw(cosines(text, images) / self.temp, same, random[:, 0])
+            for_images = draw(cosines(image, collect(text)) / self.temp, same, random[:, 1])
+            negatives[name] = HardNegatives(for_texts, for_images, same.all(1))
+        return negatives
+
+    @property
+    def across_ranks(self) -> bool:
+        """Whether negatives are of all ranks, and there are several."""
+        return ranks.world_size() > 1 and self.own.negatives == "all"
+
+    def with_negatives(self, tokens: Tensor, negatives: Mapping[str, HardNegatives]) -> Tensor:
+        """The tokens of all images that the cross encoder sees [I, N, C]: the own ones, then the negatives of other ranks."""
+        if not negatives or not self.across_ranks:
+            return tokens
+        everyone = ranks.gather(tokens)
+        return torch.cat([tokens, *(everyone.index_select(0, each.images) for each in negatives.values())])
+
+    def ask_captions(self, read: Mapping[str, Texts], negatives: Mapping[str, HardNegatives], batch: Batch) -> dict[str, Question]:
+        """ITM of true pairs, hard images of texts and hard texts of images; MLM."""
+        rows = len(batch.persons)
+        own = torch.arange(rows, device=batch.persons.device)
+        questions: dict[str, Question] = {}
+        for number, (name, hard) in enumerate(negatives.items(), 1):
+            states, mask = read[name].values, read[name].mask
+            others, masks, images = states, mask, hard.images
+            if self.across_ranks:
+                wide = (0, self.max_caption - mask.shape[1])  # the same on every rank
+                states, mask = pad(states, (0, 0, *wide)), pad(mask, wide)
+                others, masks, images = ranks.gather(states), ranks.gather_detached(mask), own + number * rows
+            masks = torch.cat([mask, mask, masks[hard.texts]])
+            pairs = Texts(torch.cat([states, states, others[hard.texts]]), masks, first_tokens(masks), torch.cat([own, images, own]))
+            wrong = torch.where(hard.none, losses.IGNORED, 0)
+            questions[f"itm{SUFFIXES[name]}"] = Question(pairs, self._matching(torch.cat([torch.ones_like(wrong), wrong, wrong])))
+        if "masked" in read:
+            questions["mlm"] = self.ask_tokens(read["masked"], batch.targets)
+        return questions
+
+    def _matching(self, true: Tensor) -> Callable[[Tensor], Tensor]:
+        """The loss of pairs [R] that are true (1), false (0) or not to be counted (-100)."""
+        count = ranks.mean_over_ranks((true != losses.IGNORED).sum().float()) if self.across_ranks else None
+        return lambda fused: losses.matching(self.itm_head(fused), true, count)

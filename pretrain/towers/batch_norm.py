@@ -1,0 +1,63 @@
+"""Batch normalisation over the rows of all ranks, so that the number of ranks changes no result (but by rounding).
+
+Shapes: B rows of this rank (their number may differ from rank to rank), C channels.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm
+
+from mals.errors import UserError
+from pretrain import ranks
+
+MOMENTUM = 0.1  # share of a step in the running statistics, as in torch
+EPSILON = 1e-5
+
+
+class BatchNorm(nn.Module):
+    """Normalises by the mean and variance of a step over all ranks, later by running statistics, which are equal on all ranks.
+
+    The statistics of a step are sums with a gradient, see `ranks.sum_with_gradient`: with torch.distributed's own batch normalisation they
+    would need a GPU. One rank computes the bits of `torch.nn.functional.batch_norm`.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C] or [B, C, ...], normalised for each channel -> the same shape."""
+        if not self.training:
+            return batch_norm(x, self.mean, self.variance, self.weight, self.bias, eps=EPSILON)
+        if ranks.world_size() == 1:
+            self._check(x.numel() // x.shape[1])
+            with torch.no_grad():
+                self._remember(*reversed(torch.var_mean(x.float(), [axis for axis in range(x.dim()) if axis != 1])))
+            return batch_norm(x, None, None, self.weight, self.bias, training=True, eps=EPSILON)
+        return self._over_ranks(x)
+
+    def _over_ranks(self, x: Tensor) -> Tensor:
+        axes, shape = [axis for axis in range(x.dim()) if axis != 1], [1, -1, *[1] * (x.dim() - 2)]
+        wide = x.float()
+        count = ranks.sum_over_ranks(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
+        self._check(int(count))
+        mean = ranks.sum_with_gradient(wide.sum(axes)) / count
+        centred = wide - mean.view(shape)
+        squares = ranks.sum_with_gradient((centred * centred).sum(axes))
+        with torch.no_grad():
+            self._remember(mean, squares / (count - 1))
+        scaled = centred * torch.rsqrt(squares / count + EPSILON).view(shape)
+        return (scaled * self.weight.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        self.mean.lerp_(mean, MOMENTUM)
+        self.variance.lerp_(variance, MOMENTUM)
+
+    def _check(self, rows: int) -> None:
+        if rows < 2:
+            raise UserError("batch normalisation needs 2 rows a step; raise batch")
