@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 from mals.config import Config
 from mals.errors import UserError
 
-
 Tree = dict[str, Any]
 
 
