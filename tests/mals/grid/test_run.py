@@ -227,7 +227,7 @@ def test_workers_end_with_a_killed_coordinator(planned):
 
 
 def test_a_second_coordinator_is_turned_away_and_the_first_goes_on(planned, mals):
-    folder = planned("run", "stages.caption=tests.fakes:slow_captioner")
+    folder = planned("run", "stages.caption=tests.fakes:slow_captioner", "shard_rows=1")  # 40 calls of 0.2 s
     first = subprocess.Popen([sys.executable, "-m", "cli.main", "run", str(folder)], env=environment(), stderr=subprocess.DEVNULL)
     while not (folder / "generate").exists():
         time.sleep(0.02)

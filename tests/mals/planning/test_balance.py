@@ -16,6 +16,7 @@ from mals import settings
 from mals.attributes import load_space
 from mals.config import Grammar
 from mals.errors import UserError
+from mals.grid.plan import PlanReceipt
 from mals.grid.store import Store
 from mals.planning import table
 from mals.planning.balance import apportion, caption_blocks, draw
@@ -264,10 +265,10 @@ def test_a_joint_table_that_is_none_is_refused(tmp_path):
 
 
 @pytest.fixture
-def planned(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    def make(name: str = "run", **attributes: Any) -> dict[str, Any]:
+def planned(tmp_path: Path) -> Callable[..., PlanReceipt]:
+    def make(name: str = "run", **attributes: Any) -> PlanReceipt:
         tree = settings.parse(f"generate: {{model: nobody/none}}\nplan: {{attributes: {attributes.pop('text', '{}')}}}", "mals.yaml")
-        config = settings.check(settings.merge(tree, attributes.pop("given", {})))
+        config = settings.check(settings.merge(tree, attributes.pop("extra", {})))
         return table.write_plan(Store(str(tmp_path / name)), config, None, 200, None)
 
     return make
@@ -295,4 +296,4 @@ def test_a_joint_table_that_has_changed_makes_another_plan(tmp_path, planned):
 
 def test_what_is_wanted_and_what_is_labelled_are_of_one_space(planned):
     with pytest.raises(UserError, match=r"plan.attributes.space is market1501 and label.space pa100k"):
-        planned(tree={"label": {"space": "pa100k"}})
+        planned(extra={"label": {"space": "pa100k"}})
