@@ -23,7 +23,7 @@ cp -r {disk}/dataset {out}/dataset
 @pytest.mark.parametrize("size", ["200k", "420k", "700k"])
 def test_a_full_disk_stops_with_a_sentence_and_resumes_after(planned, tmp_path, size):
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
-        pytest.skip("this machine lets nobody mount a tmpfs of their own")
+        pytest.skip("this machine does not let users mount a tmpfs")
     calm, folder = planned("calm"), planned("planned")
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").mkdir()
@@ -32,7 +32,7 @@ def test_a_full_disk_stops_with_a_sentence_and_resumes_after(planned, tmp_path, 
     script = SCRIPT.format(disk=tmp_path / "disk", planned=folder, out=tmp_path / "out", mals=command).replace("$1", size)
     subprocess.run(["unshare", "-rm", "bash", "-c", script], env=environment(), check=True, timeout=300)
     out = tmp_path / "out"
-    message = (out / "told").read_text().strip()
+    message = (out / "message").read_text().strip()
     assert (out / "code").read_text().strip() == "2", message
     assert message.count("\n") == 0
     assert "no space is left" in message
