@@ -22,7 +22,7 @@ def dataset(folder):
 @pytest.fixture
 def planned_real(mals, tmp_path):
     """A run of 24 rows of the preset tiny, planned."""
-    result = mals("plan", "run", "--captions", ROOT / "mals/starter/starter.txt", "--count", 24, *SETS)
+    result = mals("plan", "run", "--captions", ROOT / "mals/planning/starter/starter.txt", "--count", 24, *SETS)
     assert result.returncode == 0, result.stderr
     assert "24 rows in 3 shards" in result.stdout
     return tmp_path / "run"
