@@ -2,9 +2,9 @@
 
 from mals.labeller import tags
 from mals.labeller.lexicon import nouns
-from mals.labeller.noun_phrases import COLORED_PARTS, NounPhrase
+from mals.labeller.noun_phrases import COLORED_PARTS, ColorAt, NounPhrase
 from mals.labeller.people import read_possessor
-from mals.labeller.reading import ClothingItem
+from mals.labeller.reading import ClothingItem, WordAt
 from mals.labeller.state import NON_PERSON, SUBJECT, CaptionState
 from mals.labeller.tags import AND, BESIDE, CLOTHING, COMMA, HAVING, HOLDING, IN, LOOKING, OF, WITH
 from mals.labeller.vocabulary import split_list
@@ -36,9 +36,9 @@ def read_clothing(state: CaptionState, phrase: NounPhrase, start: int, end: int)
     """A noun phrase for something that is worn or carried."""
     if phrase.possessor:
         read_possessor(state, phrase.possessor, start, phrase.article)
-    item = ClothingItem(phrase, start, end, [(color, start + at) for color, at in phrase.colors])
+    item = ClothingItem(phrase, start, end, [ColorAt(color, start + at) for color, at in phrase.colors])
     if phrase.sleeves:
-        item.sleeves = (phrase.sleeves, start)
+        item.sleeves = WordAt(phrase.sleeves, start)
     joined = state.previous in LIST_SEPARATORS and bool(state.group) and not state.verb_seen
     if state.negation >= 0:
         _negate(state, item)
@@ -118,9 +118,9 @@ def read_hair(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> 
         read_possessor(state, phrase.possessor, start, phrase.article)
     if state.owner == SUBJECT and state.governor not in ELSEWHERE:
         if state.negation >= 0:
-            state.reading.hair.append(("no", start))
+            state.reading.hair.append(WordAt("no", start))
         else:
-            state.reading.hair += [(state.words[at], at) for at in range(start, end)]
+            state.reading.hair += [WordAt(state.words[at], at) for at in range(start, end)]
     state.negation_used = True
     is_topic = state.clause_is_empty or (state.previous in LIST_SEPARATORS and phrase.article in ("his", "the"))
     state.group = [None]
@@ -139,14 +139,14 @@ def read_part(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> 
     if phrase.head == "sleeve" or phrase.sleeves:
         length = "no" if state.negation >= 0 else phrase.sleeves
         if length and item is not None and item.phrase.coverage in ("upper", "full_body"):
-            item.sleeves = (length, start)
+            item.sleeves = WordAt(length, start)
         elif length and of_subject:
-            state.reading.sleeves.append((length, start))
+            state.reading.sleeves.append(WordAt(length, start))
     elif phrase.head == "hood" and of_subject and _hood_is_up(state, end):
         hood = state.analyser.analyse(["hood up"], CLOTHING)
         state.reading.items.append(ClothingItem(hood, start, end, []))
     if phrase.colors and phrase.head in COLORED_PARTS and of_item is not None:
-        colors = [(color, start + at) for color, at in phrase.colors]
+        colors = [ColorAt(color, start + at) for color, at in phrase.colors]
         if phrase.head == "sleeve" and of_item.phrase.coverage == "full_body" and of_subject:  # sleeves do not colour the skirt
             state.reading.items.append(ClothingItem(NounPhrase(CLOTHING, coverage="upper"), start, end, colors))
         else:
@@ -155,7 +155,7 @@ def read_part(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> 
     if phrase.head == "pocket" and state.governor == IN and last is not None and last.phrase.coverage == "accessory":
         last.ignored = last.ignored or not last.phrase.counts_if_held  # a cap in a pocket
     if of_item is not None:
-        of_item.later_words.append((phrase.head, start + phrase.head_position))
+        of_item.later_words.append(WordAt(phrase.head, start + phrase.head_position))
     state.negation_used = True
     state.last_object = None
 

@@ -1,6 +1,8 @@
 """The values of the attributes, from what a caption says: explicit values by the words of an attribute space, then the implicit ones."""
 
-from mals.labeller.noun_phrases import PhraseAnalyser
+from collections.abc import Sequence
+
+from mals.labeller.noun_phrases import ColorAt, PhraseAnalyser
 from mals.labeller.reading import ClothingItem, Reading
 from mals.labeller.vocabulary import Vocabulary
 
@@ -31,7 +33,7 @@ class Decider:
         self.pronouns = _values_of(vocabulary, "pronoun")
 
     def decide(self, reading: Reading, words: list[str], evidence: Evidence | None = None) -> tuple[list[int], list[int]]:
-        """Values and sources of one caption, [A] each: a value is its number plus one, or 0 if unknown; a source is an index into SOURCES.
+        """Values and sources of one caption, [A] each: numbers as in Space.values, -1 if unknown, and indices into SOURCES.
 
         Adds to `evidence`, if given, the positions of the words that decided each value.
         """
@@ -64,16 +66,16 @@ def _values_of(vocabulary: Vocabulary, role: str) -> dict[str, list[tuple[int, i
 
 
 class Decision:
-    """The values of one caption while they are decided; values are plus one, so that 0 is unknown."""
+    """The values of one caption while they are decided: numbers as in Space.values, -1 if unknown."""
 
     __slots__ = ("colors", "decider", "default_colors", "evidence", "sources", "values")
 
     def __init__(self, decider: Decider, evidence: Evidence | None):
         self.decider, self.evidence = decider, evidence
-        self.values = [0] * decider.attributes
+        self.values = [-1] * decider.attributes
         self.sources = [UNKNOWN] * decider.attributes
-        self.colors: dict[str, list[tuple[str, int]]] = {"upper": [], "lower": []}
-        self.default_colors: dict[str, list[tuple[str, int]]] = {"upper": [], "lower": []}
+        self.colors: dict[str, list[ColorAt]] = {"upper": [], "lower": []}
+        self.default_colors: dict[str, list[ColorAt]] = {"upper": [], "lower": []}
 
     def set(self, attribute: int, value: int, at: int, source: int = EXPLICIT) -> None:
         """Set a value because of the word at this position, unless another value is set that is not to be replaced.
@@ -81,11 +83,11 @@ class Decision:
         The first value stays, unless the space prefers another.
         """
         before = self.values[attribute]
-        if before and before != value + 1 and self.decider.preferred.get(attribute) != value:
+        if before >= 0 and before != value and self.decider.preferred.get(attribute) != value:
             return
-        if before != value + 1 and self.evidence is not None:
+        if before != value and self.evidence is not None:
             self.evidence[attribute] = []
-        self.values[attribute], self.sources[attribute] = value + 1, source
+        self.values[attribute], self.sources[attribute] = value, source
         if self.evidence is not None:
             self.evidence.setdefault(attribute, []).append(at)
 
@@ -94,36 +96,36 @@ class Decision:
         if item.negation >= 0:
             self._add_negated_item(item, at)
             return
-        meanings = phrase.meanings
+        meanings: Sequence[tuple[int, int]] = phrase.meanings
         if item.later_words:
             modifiers = phrase.modifiers.union(word for word, _ in item.later_words)
             meanings = self.decider.analyser.clothing_meanings(phrase.head, phrase.coverage, modifiers)
         if item.sleeves is not None and phrase.coverage in ("upper", "full_body"):
-            word, word_position = item.sleeves
+            word, position = item.sleeves
             sleeves = self.decider.sleeves.get(word, {})
             for attribute, value in sleeves.items():
-                self.set(attribute, value, word_position)
+                self.set(attribute, value, position)
             meanings = [(attribute, value) for attribute, value in meanings if attribute not in sleeves]
         for attribute, value in meanings:
             absent = self.decider.not_mentioned[attribute]
-            if absent >= 0 and absent != value and self.values[attribute] == absent + 1:
-                self.values[attribute] = 0  # "no hat … a cap": presence has priority over absence
+            if absent >= 0 and absent != value and self.values[attribute] == absent:
+                self.values[attribute] = -1  # "no hat … a cap": presence has priority over absence
             self.set(attribute, value, at)
         for half in HALVES[phrase.coverage]:
             if item.colors:
                 self.colors[half] += item.colors
             elif phrase.default_color:
-                self.default_colors[half].append((phrase.default_color, at))
+                self.default_colors[half].append(ColorAt(phrase.default_color, at))
 
     def _add_negated_item(self, item: ClothingItem, at: int) -> None:
         for attribute, _ in item.phrase.meanings:
             absent = self.decider.not_mentioned[attribute]
-            if absent >= 0 and not self.values[attribute]:
+            if absent >= 0 and self.values[attribute] < 0:
                 self.set(attribute, absent, item.negation)
                 if self.evidence is not None:
                     self.evidence[attribute].append(at)
 
-    def set_colors(self, person_colors: list[tuple[str, int]]) -> None:
+    def set_colors(self, person_colors: list[ColorAt]) -> None:
         """Colour groups: the colours that are named, then the other attributes of the group."""
         for half, attribute_of in self.decider.color_groups:
             named = [*self.colors[half], *person_colors]
@@ -135,8 +137,8 @@ class Decision:
                 if color in attribute_of:
                     self.set(attribute_of[color], 0, at, source)
             for attribute in attribute_of.values():
-                if not self.values[attribute]:
-                    self.values[attribute], self.sources[attribute] = 2, IMPLICIT
+                if self.values[attribute] < 0:
+                    self.values[attribute], self.sources[attribute] = 1, IMPLICIT
                     if self.evidence is not None:
                         self.evidence[attribute] = [at for _, at, _ in colors]
 
@@ -144,12 +146,12 @@ class Decision:
         """The implicit extension: values that follow from other attributes, or from what the caption does not mention."""
         decider, values, evidence = self.decider, self.values, self.evidence
         for rule in decider.space.implicit_rules:
-            if all(values[attribute] == value + 1 for attribute, value in rule.when):
+            if all(values[attribute] == value for attribute, value in rule.when):
                 for attribute, value in rule.then:
-                    if not values[attribute]:
-                        values[attribute], self.sources[attribute] = value + 1, IMPLICIT
+                    if values[attribute] < 0:
+                        values[attribute], self.sources[attribute] = value, IMPLICIT
                         if evidence is not None:
                             evidence[attribute] = [at for other, _ in rule.when for at in evidence.get(other, ())]
         for attribute, value in enumerate(decider.not_mentioned):
-            if value >= 0 and not values[attribute]:
-                values[attribute], self.sources[attribute] = value + 1, IMPLICIT
+            if value >= 0 and values[attribute] < 0:
+                values[attribute], self.sources[attribute] = value, IMPLICIT

@@ -1,8 +1,8 @@
 """Colours and adjectives without a noun: which person, garment or hair they describe."""
 
 from mals.labeller.lexicon import nouns
-from mals.labeller.noun_phrases import NounPhrase
-from mals.labeller.reading import ClothingItem
+from mals.labeller.noun_phrases import ColorAt, NounPhrase
+from mals.labeller.reading import ClothingItem, ValueAt, WordAt
 from mals.labeller.state import SUBJECT, CaptionState
 from mals.labeller.tags import (
     AND,
@@ -35,7 +35,7 @@ def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) ->
         state.negation = -1
         return
     governor, previous, last = state.governor, state.previous, state.last_item
-    colors = [(color, start + at) for color, at in phrase.colors]
+    colors = [ColorAt(color, start + at) for color, at in phrase.colors]
     follows_item = previous == CLOTHING and last is not None and not last.colors and not phrase.article
     if follows_item and state.tags[end : end + 1] in PHRASE_ENDS:
         _add_colors([last], colors)  # "his trousers gray, …"
@@ -53,7 +53,7 @@ def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) ->
             state.reading.colors += colors
 
 
-def _add_colors(items: list[ClothingItem | None], colors: list[tuple[str, int]]) -> None:
+def _add_colors(items: list[ClothingItem | None], colors: list[ColorAt]) -> None:
     for item in items:
         if item is not None:
             item.colors += colors
@@ -61,7 +61,6 @@ def _add_colors(items: list[ClothingItem | None], colors: list[tuple[str, int]])
 
 def read_quality(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:
     """Adjectives alone: of the subject of "is", of the person just named, or of hair."""
-    adjectives = [(state.words[at], at) for at in range(start, end)]
     last = state.last_item
     if phrase.bystander and phrase.article and state.previous == IN and last is not None and not last.phrase.counts_if_held:
         last.ignored = True  # "a coat in the other"
@@ -69,6 +68,7 @@ def read_quality(state: CaptionState, phrase: NounPhrase, start: int, end: int) 
         state.negation = -1 if state.governor == BEING else state.negation
         return
     target = state.predicate_target if state.governor == BEING else None
+    adjectives = [WordAt(state.words[at], at) for at in range(start, end)]
     if isinstance(target, list):
         for item in target:
             if item is not None:
@@ -82,15 +82,15 @@ def read_quality(state: CaptionState, phrase: NounPhrase, start: int, end: int) 
             state.reading.hair += adjectives
 
 
-def _describe_item(state: CaptionState, item: ClothingItem, adjectives: list[tuple[str, int]]) -> None:
+def _describe_item(state: CaptionState, item: ClothingItem, adjectives: list[WordAt]) -> None:
     sleeves = state.analyser.vocabulary.sleeves
     item.later_words += adjectives
-    item.sleeves = next(((sleeves[word], at) for word, at in adjectives if word in sleeves), item.sleeves)
+    item.sleeves = next((WordAt(sleeves[word], at) for word, at in adjectives if word in sleeves), item.sleeves)
 
 
-def _describe_person(state: CaptionState, adjectives: list[tuple[str, int]]) -> None:
+def _describe_person(state: CaptionState, adjectives: list[WordAt]) -> None:
     meanings = state.analyser.vocabulary.adjectives
-    known = {attribute for attribute, _, _ in state.reading.values}
+    known = {entry.attribute for entry in state.reading.values}
     state.reading.values += [
-        (attribute, value, at) for word, at in adjectives for _, attribute, value in meanings.get(word, ()) if attribute not in known
+        ValueAt(attribute, value, at) for word, at in adjectives for _, attribute, value in meanings.get(word, ()) if attribute not in known
     ]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from struct import Struct
 from typing import overload
 
 import numpy as np
@@ -20,7 +21,7 @@ from mals.labeller.decision import SOURCES, Decider
 from mals.labeller.grammar import Grammar
 from mals.labeller.vocabulary import Vocabulary
 
-Spans = list[list[tuple[int, int]]]  # for each attribute the places (start, end) in the caption
+AttributeSpans = list[list[tuple[int, int]]]  # for each attribute of one caption the places (start, end) of words
 
 
 class Labeller:
@@ -61,16 +62,17 @@ class Labeller:
         """
         split, read, decide = self.vocabulary.split, self.grammar.read, self.decider.decide
         values, sources = bytearray(), bytearray()
+        pack = Struct(f"{len(self.space.names)}b").pack  # faster than array.extend
         for caption in captions:
             words = split(caption)
             caption_values, caption_sources = decide(read(words), words)
-            values += bytes(caption_values)
+            values += pack(*caption_values)
             sources += bytes(caption_sources)
         shape = (len(captions), len(self.space.names))
-        numbers = np.frombuffer(values, np.uint8).reshape(shape).astype(np.int8) - 1
+        numbers = np.frombuffer(values, np.int8).reshape(shape)
         return Labels(self, captions, numbers, np.frombuffer(sources, np.uint8).reshape(shape))
 
-    def evidence(self, caption: str) -> Spans:
+    def evidence(self, caption: str) -> AttributeSpans:
         """For each attribute the spans (start, end) of the words in `caption` that decided its value; empty if none did."""
         words, spans = self.vocabulary.split_with_spans(caption)
         evidence: decision.Evidence = {}
@@ -110,7 +112,7 @@ class Labels:
         return CaptionEvidence(self.labeller, self.captions)
 
 
-class CaptionEvidence(Sequence[Spans]):
+class CaptionEvidence(Sequence[AttributeSpans]):
     """The evidence of N captions: item i is `Labeller.evidence` of caption i."""
 
     def __init__(self, labeller: Labeller, captions: Sequence[str]):
@@ -120,10 +122,10 @@ class CaptionEvidence(Sequence[Spans]):
         return len(self.captions)
 
     @overload
-    def __getitem__(self, at: int) -> Spans: ...
+    def __getitem__(self, at: int) -> AttributeSpans: ...
     @overload
-    def __getitem__(self, at: slice) -> list[Spans]: ...
-    def __getitem__(self, at: int | slice) -> Spans | list[Spans]:
+    def __getitem__(self, at: slice) -> list[AttributeSpans]: ...
+    def __getitem__(self, at: int | slice) -> AttributeSpans | list[AttributeSpans]:
         if isinstance(at, slice):
             return [self.labeller.evidence(caption) for caption in self.captions[at]]
         return self.labeller.evidence(self.captions[at])

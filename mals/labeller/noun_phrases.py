@@ -1,6 +1,7 @@
 """Noun phrases: which word of a phrase is its head, and what the other words say about it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mals.labeller import tags
 from mals.labeller.lexicon import adjectives, function_words, nouns
@@ -20,7 +21,14 @@ BAND_NAME = tags.compile_pattern(f"^[^{COLOR}]*<color><other_noun unknown_word g
 MATCHING = frozenset(("matching", "coordinating"))
 
 
-@dataclass(slots=True)
+class ColorAt(NamedTuple):
+    """A colour and the position of its word."""
+
+    color: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class NounPhrase:
     """One noun phrase, or colours or adjectives without a noun; positions count words from the first of the phrase."""
 
@@ -30,14 +38,14 @@ class NounPhrase:
     plural: bool = False
     article: str = ""  # "a" (indefinite), "the", "his" (any possessive) or none
     possessor: str = ""  # his, her, the woman's
-    colors: tuple[tuple[str, int], ...] = ()  # with their positions
+    colors: tuple[ColorAt, ...] = ()
     modifiers: frozenset[str] = frozenset()  # all words before the head
     has_adjective: bool = False  # one that is no colour
     matching: bool = False  # "matching trousers" have the colour of the garment before them
     bystander: bool = False  # "another man" is not the subject
     coverage: str = ""  # of clothing: upper, lower, full_body or accessory
     gender: str = ""  # of a person: woman or man
-    meanings: list[tuple[int, int]] = field(default_factory=list)  # (attribute, value) of a person or of clothing
+    meanings: tuple[tuple[int, int], ...] = ()  # (attribute, value) of a person or of clothing
     sleeves: str = ""  # the word of the space that describes the sleeves
     default_color: str = ""  # of clothing without a named colour
     counts_if_held: bool = False  # a bag does, a hat does not
@@ -53,7 +61,7 @@ class PhraseAnalyser:
         self.phrases: dict[str, NounPhrase] = {}
 
     def analyse(self, words: list[str], word_tags: str) -> NounPhrase:
-        """The phrase that these words form; callers must not change it."""
+        """The phrase that these words form."""
         key = " ".join(words)
         phrase = self.phrases.get(key)
         if phrase is None:
@@ -72,56 +80,62 @@ class PhraseAnalyser:
         elif kind == UNKNOWN_WORD:
             kind = OTHER_NOUN
         word = words[head] if head < len(words) else ""
-        phrase = NounPhrase(kind, vocabulary.singular_of.get(word, word), head, colors=self._colors(words[:head], word_tags[:head]))
-        phrase.plural = word != phrase.head or (word.endswith("s") and not word.endswith("ss"))
-        phrase.modifiers = frozenset(words[:head])
-        self._set_article(phrase, words, word_tags[:head])
-        phrase.matching = not MATCHING.isdisjoint(phrase.modifiers)
-        phrase.bystander = not BYSTANDER_ADJECTIVES.isdisjoint(phrase.modifiers)
-        phrase.has_adjective = any(tag in ADJECTIVE_TAGS for tag in word_tags[:head])
-        phrase.sleeves = next((vocabulary.sleeves[word] for word in words if word in vocabulary.sleeves), "")
+        singular = vocabulary.singular_of.get(word, word)
+        modifiers = frozenset(words[:head])
+        article, possessor = _article(words, word_tags[:head])
+        phrase = NounPhrase(
+            kind=kind,
+            head=singular,
+            head_position=head,
+            plural=word != singular or (word.endswith("s") and not word.endswith("ss")),
+            article=article,
+            possessor=possessor,
+            colors=self._colors(words[:head], word_tags[:head]),
+            modifiers=modifiers,
+            has_adjective=any(tag in ADJECTIVE_TAGS for tag in word_tags[:head]),
+            matching=not MATCHING.isdisjoint(modifiers),
+            bystander=not BYSTANDER_ADJECTIVES.isdisjoint(modifiers),
+            sleeves=next((vocabulary.sleeves[word] for word in words if word in vocabulary.sleeves), ""),
+        )
         if kind == CLOTHING:
-            self._analyse_clothing(phrase, words, word_tags)
-        elif kind == PERSON:
-            self._analyse_person(phrase, words, word_tags)
-        elif kind == GARMENT_PART:
-            self._analyse_part(phrase, words, word_tags)
+            return self._analyse_clothing(phrase, words, word_tags)
+        if kind == PERSON:
+            return self._analyse_person(phrase, words, word_tags)
+        if kind == GARMENT_PART:
+            return self._analyse_part(phrase, words, word_tags)
         return phrase
 
-    def _set_article(self, phrase: NounPhrase, words: list[str], word_tags: str) -> None:
-        for word, tag in zip(words, word_tags, strict=False):
-            if tag == POSSESSIVE:
-                phrase.article, phrase.possessor = phrase.article if phrase.article == "a" else "his", word
-                return
-            if tag == DETERMINER and not phrase.article:
-                phrase.article = "a" if word in INDEFINITE_DETERMINERS or " of" in word or word[0].isdigit() else "the"
-
-    def _colors(self, words: list[str], word_tags: str) -> tuple[tuple[str, int], ...]:
+    def _colors(self, words: list[str], word_tags: str) -> tuple[ColorAt, ...]:
         """The colours and their positions; a shade directly before another colour only refines that colour."""
         colors = []
         for at, tag in enumerate(word_tags):
             if tag == COLOR and not (words[at] in SHADES and word_tags[at + 1 : at + 2] == COLOR and words[at + 1] != words[at]):
-                colors.append((self.vocabulary.color_of[words[at]], at))
+                colors.append(ColorAt(self.vocabulary.color_of[words[at]], at))
         return tuple(colors)
 
-    def _analyse_clothing(self, phrase: NounPhrase, words: list[str], word_tags: str) -> None:
-        vocabulary = self.vocabulary
-        phrase.coverage = vocabulary.coverage_of[phrase.head]
-        if BAND_NAME.search(word_tags[: phrase.head_position + 1]) and words[phrase.head_position - 1].endswith("s"):
-            phrase.colors = ()  # "a White Stripes t-shirt"
-        phrase.counts_if_held = phrase.head in vocabulary.items
-        phrase.meanings = self.clothing_meanings(phrase.head, phrase.coverage, phrase.modifiers)
-        if not phrase.meanings and phrase.coverage == "lower" and " " in phrase.head:  # "dress pants" are pants
-            phrase.meanings = self.clothing_meanings(phrase.head.rsplit(" ", 1)[1], "lower", phrase.modifiers)
-        known = {attribute for attribute, _ in phrase.meanings}
-        if phrase.coverage != "lower" or not known:  # a jean skirt is no jeans
-            for word, tag in zip(words[: phrase.head_position], word_tags, strict=False):
+    def _analyse_clothing(self, phrase: NounPhrase, words: list[str], word_tags: str) -> NounPhrase:
+        vocabulary, head = self.vocabulary, phrase.head_position
+        coverage = vocabulary.coverage_of[phrase.head]
+        is_band_name = BAND_NAME.search(word_tags[: head + 1]) and words[head - 1].endswith("s")  # "a White Stripes t-shirt"
+        meanings = self.clothing_meanings(phrase.head, coverage, phrase.modifiers)
+        if not meanings and coverage == "lower" and " " in phrase.head:  # "dress pants" are pants
+            meanings = self.clothing_meanings(phrase.head.rsplit(" ", 1)[1], "lower", phrase.modifiers)
+        known = {attribute for attribute, _ in meanings}
+        if coverage != "lower" or not known:  # a jean skirt is no jeans
+            for word, tag in zip(words[:head], word_tags, strict=False):
                 garment = vocabulary.singular_of.get(word, word)
-                if tag == CLOTHING and vocabulary.coverage_of[garment] == phrase.coverage:  # "hoodie sweatshirt", "jean shorts"
-                    meanings = self.clothing_meanings(garment, phrase.coverage, phrase.modifiers)
-                    phrase.meanings += [(attribute, value) for attribute, value in meanings if attribute not in known]
+                if tag == CLOTHING and vocabulary.coverage_of[garment] == coverage:  # "hoodie sweatshirt", "jean shorts"
+                    others = self.clothing_meanings(garment, coverage, phrase.modifiers)
+                    meanings += [(attribute, value) for attribute, value in others if attribute not in known]
         colors = vocabulary.space.default_colors
-        phrase.default_color = next((colors[word] for word in (phrase.head, *words[: phrase.head_position]) if word in colors), "")
+        return replace(
+            phrase,
+            coverage=coverage,
+            colors=() if is_band_name else phrase.colors,
+            counts_if_held=phrase.head in vocabulary.items,
+            meanings=tuple(meanings),
+            default_color=next((colors[word] for word in (phrase.head, *words[:head]) if word in colors), ""),
+        )
 
     def clothing_meanings(self, head: str, coverage: str, modifiers: frozenset[str]) -> list[tuple[int, int]]:
         """The pairs (attribute, value) that clothing with these modifiers means; a lexicon entry with a quality has priority."""
@@ -140,7 +154,7 @@ class PhraseAnalyser:
                     value_of.setdefault(attribute, value)
         return list(value_of.items())
 
-    def _analyse_person(self, phrase: NounPhrase, words: list[str], word_tags: str) -> None:
+    def _analyse_person(self, phrase: NounPhrase, words: list[str], word_tags: str) -> NounPhrase:
         vocabulary = self.vocabulary
         person_nouns = vocabulary.meanings.get("person", {})
         values_of: dict[int, list[int]] = {}
@@ -152,8 +166,9 @@ class PhraseAnalyser:
             for _, attribute, value in vocabulary.adjectives.get(word, ()):
                 values_of.setdefault(attribute, []).append(value)
         singulars = (vocabulary.singular_of.get(word, word) for word in words[::-1])
-        phrase.gender = next((vocabulary.gender_of[word] for word in singulars if word in vocabulary.gender_of), "")
-        phrase.meanings = [(attribute, self._choose(attribute, values)) for attribute, values in values_of.items()]
+        gender = next((vocabulary.gender_of[word] for word in singulars if word in vocabulary.gender_of), "")
+        meanings = tuple((attribute, self._choose(attribute, values)) for attribute, values in values_of.items())
+        return replace(phrase, gender=gender, meanings=meanings)
 
     def _choose(self, attribute: int, values: list[int]) -> int:
         """Of the values that the words of one phrase express: the one that the space prefers, else the last, which is next to the head."""
@@ -163,14 +178,26 @@ class PhraseAnalyser:
             return preferred
         return values[-1]
 
-    def _analyse_part(self, phrase: NounPhrase, words: list[str], word_tags: str) -> None:
+    def _analyse_part(self, phrase: NounPhrase, words: list[str], word_tags: str) -> NounPhrase:
         """Sleeves have a length; the strap of a bag counts as the bag."""
-        vocabulary = self.vocabulary
+        vocabulary, before_head = self.vocabulary, words[: phrase.head_position]
         if phrase.head == "sleeve":
             sleeves = vocabulary.meanings.get("sleeves", {})
-            phrase.sleeves = next((word for word in words[: phrase.head_position] if word in sleeves), "")
-        for word, tag in zip(words[: phrase.head_position], word_tags, strict=False):
+            phrase = replace(phrase, sleeves=next((word for word in before_head if word in sleeves), ""))
+        for word, tag in zip(before_head, word_tags, strict=False):
             garment = vocabulary.singular_of.get(word, word)
             if tag == CLOTHING and vocabulary.coverage_of[garment] == "accessory":
-                phrase.kind, phrase.head, phrase.coverage, phrase.counts_if_held = CLOTHING, garment, "accessory", True
-                phrase.meanings = self.clothing_meanings(garment, "accessory", frozenset())
+                meanings = tuple(self.clothing_meanings(garment, "accessory", frozenset()))
+                phrase = replace(phrase, kind=CLOTHING, head=garment, coverage="accessory", counts_if_held=True, meanings=meanings)
+        return phrase
+
+
+def _article(words: list[str], word_tags: str) -> tuple[str, str]:
+    """Article and possessor of a phrase, as in NounPhrase."""
+    article = ""
+    for word, tag in zip(words, word_tags, strict=False):
+        if tag == POSSESSIVE:
+            return article if article == "a" else "his", word
+        if tag == DETERMINER and not article:
+            article = "a" if word in INDEFINITE_DETERMINERS or " of" in word or word[0].isdigit() else "the"
+    return article, ""

@@ -4,7 +4,7 @@ from mals.labeller import tags
 from mals.labeller.lexicon import nouns
 from mals.labeller.noun_phrases import NounPhrase
 from mals.labeller.people import read_possessor
-from mals.labeller.reading import ClothingItem
+from mals.labeller.reading import ClothingItem, WordAt
 from mals.labeller.state import BYSTANDER, SUBJECT, CaptionState
 from mals.labeller.tags import BESIDE, IN, PATH, VERB
 from mals.labeller.vocabulary import split_list
@@ -50,11 +50,11 @@ def read_object(state: CaptionState, phrase: NounPhrase, start: int, end: int) -
         for item in () if is_body_part else state.possibly_unworn:
             item.ignored = item.ignored or not item.phrase.counts_if_held
         if is_body_part and state.group == [None] and state.owner == SUBJECT and head in LONG_HAIR.get(word_before, ()):
-            state.reading.hair.append(("long", start))
+            state.reading.hair.append(WordAt("long", start))
     elif state.previous == VERB and state.group == [None] and word_before in REACHING and head in ("waist", "hip"):
-        state.reading.hair.append(("long", start))
+        state.reading.hair.append(WordAt("long", start))
     if last is not None and head in GROUND and word_before in REACHING:  # a skirt that reaches the ankles
-        last.later_words.append(("long", start))
+        last.later_words.append(WordAt("long", start))
     if not is_body_part:
         state.group = []
     state.last_item, state.last_object = None, phrase

@@ -2,7 +2,7 @@
 
 from mals.labeller.lexicon import function_words
 from mals.labeller.noun_phrases import ANIMALS, COLLECTIVE_PERSONS, NounPhrase
-from mals.labeller.reading import Reading
+from mals.labeller.reading import Reading, ValueAt
 from mals.labeller.state import BYSTANDER, NON_PERSON, SUBJECT, CaptionState
 from mals.labeller.tags import AND, BEING, COMMA, DETERMINER, HAVING, OF, PATH, PERSON, PRONOUN, STOP, SUBORDINATOR, VERB
 from mals.labeller.vocabulary import split_list
@@ -57,9 +57,9 @@ def name_subject(state: CaptionState, phrase: NounPhrase, start: int) -> None:
     """Take over what this phrase says about the subject; earlier phrases have priority."""
     if state.subject is None or not state.subject.head:
         state.subject = phrase
-    known = {attribute for attribute, _, _ in state.reading.values}
+    known = {entry.attribute for entry in state.reading.values}
     position = start + phrase.head_position
-    state.reading.values += [(attribute, value, position) for attribute, value in phrase.meanings if attribute not in known]
+    state.reading.values += [ValueAt(attribute, value, position) for attribute, value in phrase.meanings if attribute not in known]
     if phrase.gender and not state.subject.gender:
         state.reading.pronoun_gender = state.reading.pronoun_gender or phrase.gender
 

@@ -1,8 +1,24 @@
 """What a caption says about its subject, before an attribute space turns it into values. Positions count the words of the caption."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from mals.labeller.noun_phrases import NounPhrase
+from mals.labeller.noun_phrases import ColorAt, NounPhrase
+
+
+class WordAt(NamedTuple):
+    """A word and its position in the caption."""
+
+    word: str
+    position: int
+
+
+class ValueAt(NamedTuple):
+    """A value of an attribute, and the position of the word that expresses it."""
+
+    attribute: int
+    value: int
+    position: int
 
 
 @dataclass(slots=True)
@@ -12,11 +28,11 @@ class ClothingItem:
     phrase: NounPhrase
     start: int  # position of the first word of the phrase
     end: int  # position after its last word
-    colors: list[tuple[str, int]]  # with their positions
+    colors: list[ColorAt]
     negation: int = -1  # position of the word that negates it
     ignored: bool = False  # held, on a hanger or someone else's: it decides nothing
-    later_words: list[tuple[str, int]] = field(default_factory=list)  # that describe it after its phrase: "her skirt is long"
-    sleeves: tuple[str, int] | None = None  # the word that describes its sleeves
+    later_words: list[WordAt] = field(default_factory=list)  # that describe it after its phrase: "her skirt is long"
+    sleeves: WordAt | None = None  # the word that describes its sleeves
 
 
 @dataclass(slots=True)
@@ -24,9 +40,9 @@ class Reading:
     """What a caption says about its subject."""
 
     items: list[ClothingItem] = field(default_factory=list)
-    hair: list[tuple[str, int]] = field(default_factory=list)  # words that describe the hair
-    values: list[tuple[int, int, int]] = field(default_factory=list)  # (attribute, value, position) from nouns and adjectives of the person
+    hair: list[WordAt] = field(default_factory=list)  # words that describe the hair
+    values: list[ValueAt] = field(default_factory=list)  # from nouns and adjectives of the person
     pronouns: list[int] = field(default_factory=list)  # positions
     pronoun_gender: str = ""
-    colors: list[tuple[str, int]] = field(default_factory=list)  # of a person "in red"
-    sleeves: list[tuple[str, int]] = field(default_factory=list)  # words that describe sleeves without a garment
+    colors: list[ColorAt] = field(default_factory=list)  # of a person "in red"
+    sleeves: list[WordAt] = field(default_factory=list)  # words that describe sleeves without a garment

@@ -137,7 +137,7 @@ class Vocabulary:
         self._tag(tags.ING_FORM, [word for word in verbs if word.endswith("ing")])
         objects = [text for lists in (nouns.OBJECTS, nouns.STORAGE, nouns.PLACES, nouns.BODY_PARTS) for text in split_list(lists)]
         self._tag_nouns(tags.OTHER_NOUN, objects, verbs)
-        self._tag(tags.MODIFIER, ["left", "right", "open", "close", "back", "front", "stretch", "swim", "work", "military"])
+        self._tag(tags.MODIFIER, adjectives.MODIFIERS_NOT_NOUNS.split())
         self._tag_nouns(tags.GARMENT_PART, [*split_list(nouns.COLORED_PARTS), *split_list(nouns.GARMENT_PARTS)])
         self._tag_nouns(tags.HAIR, split_list(nouns.HAIR))
         self._tag_nouns(tags.NON_PERSON, [*split_list(nouns.ANIMALS), *split_list(nouns.FIGURES)])
@@ -163,7 +163,7 @@ class Vocabulary:
         lists = function_words
         self._tag(tags.ADVERB, lists.ADVERBS.split())
         self._tag(tags.WEARING, [*lists.WEARING.split(), *split_list(lists.DRESSED_IN_PHRASES)])
-        self._tag(tags.MODIFIER_OR_WEARING, ["sports", "models"])
+        self._tag(tags.MODIFIER_OR_WEARING, lists.MODIFIERS_OR_WEARING.split())
         self._tag(tags.HOLDING, [*lists.HOLDING.split(), *split_list(lists.HOLDING_PHRASES)])
         self._tag(tags.LOOKING, [*lists.LOOKING.split(), *split_list(lists.LOOKING_PHRASES)])
         self._tag(tags.BEING, lists.BEING.split())

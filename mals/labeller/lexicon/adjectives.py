@@ -135,6 +135,9 @@ covered, dinosaur shaped, star shaped, heart shaped, wind swept, thick soled, th
 white soled, pink soled, half sleeve d, grey toned
 """
 
+# Words that the lists of verbs and body parts also have, but that describe a noun far more often: "the left hand", "a work shirt".
+MODIFIERS_NOT_NOUNS = "left right open close back front stretch swim work military"
+
 # Adjectives that mark a person as not the subject: "another man".
 BYSTANDER_ADJECTIVES = """
 another other others second third next fellow nearby passing neighboring opposite different additional

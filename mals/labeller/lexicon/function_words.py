@@ -21,6 +21,9 @@ OBJECT_PRONOUNS = """
 him hers herself himself them theirs themself themselves
 """
 
+# "sports shoes" but "she sports a cap", "models of cars" but "he models a coat".
+MODIFIERS_OR_WEARING = "sports models"
+
 # Verbs of wearing, of holding, of looking at or selling (their object is not worn), of being and of having.
 WEARING = """
 wear wears wearing wore worn dressed clad sporting sports donning dons donned dresses attired outfitted models modeling clothed rocking
