@@ -9,6 +9,7 @@ import jinja2
 import yaml
 
 from mals import models
+from mals.config import Config
 from mals.dataset.features import Columns
 from mals.dataset.receipts import REJECTED, FileReceipt
 from mals.dataset.rows import file_name
@@ -16,11 +17,10 @@ from mals.dataset.source import result_settings
 from mals.dataset.statistics import DatasetCounts
 from mals.errors import UserError
 from mals.grid.cells import Survey
-from mals.grid.run import Run
 
 TAGS = ["synthetic", "person-retrieval", "attribute-recognition", "diffusion", "mals", "croissant"]
 SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
-CONFIGS = (("default", "data"), (REJECTED, "rejected"))  # config, its folder
+CONFIGS = (("default", "data"), (REJECTED, "rejected"))  # name of a config of `datasets`, its folder
 MODEL_OUTPUTS = {  # part of the settings that names a model -> what the model adds to the data set
     "generator": "images",
     "lora": "images (LoRA)",
@@ -41,9 +41,9 @@ class SplitSize(TypedDict):
 
 @dataclass(frozen=True)
 class ModelLicence:
-    """A model that worked on a data set; "unknown" if its card does not name a licence."""
+    """A model that produced a part of a data set; its licence is "unknown" if its card does not name one."""
 
-    output: str
+    output: str  # the part: "images", "captions", ...
     model: str  # a name, never a path
     revision: str
     licence: str
@@ -65,9 +65,9 @@ class AttributeShares:
 
     name: str
     values: list[str]
-    planned: list[str]  # of each value
+    requested: list[str]  # of each value
     kept: list[str]  # of each value, and of unknown
-    rate: list[str]  # kept rows of the planned ones, for each value
+    rate: list[str]  # kept rows of those that the value was requested for, of each value
     sources: list[str]  # explicit, implicit, unknown
 
 
@@ -75,17 +75,18 @@ class AttributeShares:
 class DatasetCardFacts:
     """Everything that the card and croissant.json are made from."""
 
-    run: Run
-    survey: Survey
+    config: Config
     counts: DatasetCounts
-    columns: dict[str, Columns]  # config -> columns
+    columns: dict[str, Columns]  # config name -> columns
     files: Sequence[FileReceipt]
     attribute_values: dict[str, list[str]]  # attribute -> the names of its two values
+    licences: list[ModelLicence]
+    versions: list[str]  # of libraries and devices
 
 
 def render(facts: DatasetCardFacts) -> str:
     """The text of the card."""
-    counts, config = facts.counts, facts.run.config
+    counts, config = facts.counts, facts.config
     front = front_matter(
         name=config.pack.name,
         license=config.pack.license,
@@ -100,13 +101,13 @@ def render(facts: DatasetCardFacts) -> str:
         counts=counts,
         config=config,
         splits=split_sizes(facts.files, "default"),
-        licences=licence_chain(facts.run),
+        licences=facts.licences,
         replaced_stages=dict(sorted(config.stages.items())),
         funnel=funnel(counts),
         attributes=attribute_shares(counts, facts.attribute_values),
-        has_wanted=any(sum(attribute.planned) for attribute in counts.attributes),
-        versions=versions(facts.survey),
-        settings=yaml.safe_dump(without_paths(result_settings(facts.run)), sort_keys=False, allow_unicode=True).strip(),
+        has_requested=any(sum(attribute.requested) for attribute in counts.attributes),
+        versions=facts.versions,
+        settings=yaml.safe_dump(without_paths(result_settings(config)), sort_keys=False, allow_unicode=True).strip(),
         checker=config.stages.get("safety") or (file_name(config.safety.model) if config.safety.model else None),
     )
 
@@ -133,18 +134,18 @@ def front_matter(
 ) -> str:
     """The YAML from which the hub and `datasets` know a data set.
 
-    `columns` by config; `overrides` replace keys whose values describe the data sets that mals generates.
+    `columns` by config name; `overrides` replaces keys, for data sets that mals did not generate.
     """
     configs, infos = [], []
-    for config, folder in CONFIGS:
-        splits = split_sizes(files, config)
+    for config_name, folder in CONFIGS:
+        splits = split_sizes(files, config_name)
         if not splits:
             continue
         data_files = [{"split": split["name"], "path": f"{folder}/{split['name']}-*"} for split in splits]
-        configs.append({"config_name": config, "data_files": data_files, **({"default": True} if config == "default" else {})})
-        download_size = sum(file.bytes for file in files if file.config == config)
+        configs.append({"config_name": config_name, "data_files": data_files, **({"default": True} if config_name == "default" else {})})
+        download_size = sum(file.bytes for file in files if file.config_name == config_name)
         sizes = {"splits": splits, "download_size": download_size, "dataset_size": sum(split["num_bytes"] for split in splits)}
-        infos.append({"config_name": config, "features": columns[config].yaml(), **sizes})
+        infos.append({"config_name": config_name, "features": columns[config_name].yaml(), **sizes})
     tree: dict[str, Any] = {"license": license}
     if license == "other":
         tree |= {"license_name": "see-licence-chain", "license_link": "README.md"}
@@ -164,21 +165,21 @@ def front_matter(
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1000).strip()
 
 
-def split_sizes(files: Sequence[FileReceipt], config: str) -> list[SplitSize]:
+def split_sizes(files: Sequence[FileReceipt], config_name: str) -> list[SplitSize]:
     """The splits of one config, in the order of the files."""
     splits: dict[str, SplitSize] = {}
     for file in files:
-        if file.config == config:
+        if file.config_name == config_name:
             split = splits.setdefault(file.split, {"name": file.split, "num_bytes": 0, "num_examples": 0})
             split["num_bytes"] += file.memory_bytes
             split["num_examples"] += file.rows
     return list(splits.values())
 
 
-def licence_chain(run: Run) -> list[ModelLicence]:
-    """The models of the stages of mals that worked on the data set."""
+def licence_chain(config: Config) -> list[ModelLicence]:
+    """The models of mals' own stages that produced a part of the data set."""
     chain = []
-    for need in models.required_models(run.config):
+    for need in models.required_models(config):
         try:
             model = models.resolve(need.model, need.revision, need.role)
             name, revision, licence = model.name, model.revision, models.licence(model) or "unknown"
@@ -210,10 +211,10 @@ def attribute_shares(counts: DatasetCounts, attribute_values: Mapping[str, list[
         AttributeShares(
             name=attribute.name,
             values=attribute_values[attribute.name],
-            planned=[percent(attribute.planned[value], sum(attribute.planned)) for value in range(2)],
-            kept=[percent(attribute.kept[value], sum(attribute.kept)) for value in range(3)],
-            rate=[percent(attribute.planned_kept[value], attribute.planned[value]) for value in range(2)],
-            sources=[percent(attribute.sources.get(source, 0), sum(attribute.kept)) for source in ("explicit", "implicit", "unknown")],
+            requested=[percent(attribute.requested[value], sum(attribute.requested)) for value in range(2)],
+            kept=[percent(attribute.labelled[value], sum(attribute.labelled)) for value in range(3)],
+            rate=[percent(attribute.requested_kept[value], attribute.requested[value]) for value in range(2)],
+            sources=[percent(attribute.sources.get(source, 0), sum(attribute.labelled)) for source in ("explicit", "implicit", "unknown")],
         )
         for attribute in counts.attributes
     ]

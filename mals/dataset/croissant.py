@@ -6,7 +6,7 @@ from typing import Any
 
 import mlcroissant as mlc
 
-from mals.dataset.card import CONFIGS, TAGS, DatasetCardFacts, licence_chain
+from mals.dataset.card import CONFIGS, TAGS, DatasetCardFacts
 from mals.dataset.features import Columns, Feature
 from mals.dataset.receipts import FOLDER, FileReceipt
 
@@ -31,7 +31,7 @@ DATA_TYPES = {
 
 def render(facts: DatasetCardFacts) -> str:
     """The JSON text; equal facts give equal texts."""
-    pack, kept = facts.run.config.pack, facts.counts.kept
+    pack, kept = facts.config.pack, facts.counts.kept
     metadata = {
         "name": pack.name,
         "description": f"{kept:,} synthetic images of persons with captions and {len(facts.attribute_values)} attributes, made by mals.",
@@ -43,18 +43,20 @@ def render(facts: DatasetCardFacts) -> str:
 
 
 def croissant_json(metadata: dict[str, Any], columns: Mapping[str, Columns], files: Sequence[FileReceipt]) -> str:
-    """The JSON text for `files` with `columns` by config; `metadata` are arguments of `mlcroissant.Metadata`."""
+    """The JSON text for `files` with `columns` by config name; `metadata` are arguments of `mlcroissant.Metadata`."""
     record_sets, distribution = [], []
-    for config, folder in CONFIGS:
-        config_files = [file for file in files if file.config == config]
+    for config_name, folder in CONFIGS:
+        config_files = [file for file in files if file.config_name == config_name]
         if not config_files:
             continue
         distribution += [_file_object(file) for file in config_files]
         distribution.append(
-            mlc.FileSet(id=f"{config}-files", name=f"{config}-files", encoding_formats=[PARQUET], includes=[f"{folder}/*.parquet"])
+            mlc.FileSet(
+                id=f"{config_name}-files", name=f"{config_name}-files", encoding_formats=[PARQUET], includes=[f"{folder}/*.parquet"]
+            )
         )
-        fields = [field for column in columns[config].columns for field in _fields(config, column.name, column.feature)]
-        record_sets.append(mlc.RecordSet(id=config, name=config, key=[f"{config}/id"], fields=fields))
+        fields = [field for column in columns[config_name].columns for field in _fields(config_name, column.name, column.feature)]
+        record_sets.append(mlc.RecordSet(id=config_name, name=config_name, key=[f"{config_name}/id"], fields=fields))
     tree = mlc.Metadata(
         version="1.0.0",
         conforms_to=["http://mlcommons.org/croissant/1.0", RAI],
@@ -73,41 +75,41 @@ def _file_object(file: FileReceipt) -> mlc.FileObject:
     )
 
 
-def _fields(config: str, name: str, feature: Feature) -> list[mlc.Field]:
+def _fields(config_name: str, name: str, feature: Feature) -> list[mlc.Field]:
     """One field for a plain column, one for each member of a struct; lists of structs are described only by Parquet's own schema."""
     if "_type" not in feature:
         return [
-            _field(config, f"{name}.{inner}", name, member, mlc.Transform(json_path=inner))
+            _field(config_name, f"{name}.{inner}", name, member, mlc.Transform(json_path=inner))
             for inner, member in feature.items()
             if member.get("_type") in ("Value", "ClassLabel")
         ]
     if feature["_type"] == "Image":
-        return [_field(config, name, name, feature, mlc.Transform(json_path="bytes"))]
+        return [_field(config_name, name, name, feature, mlc.Transform(json_path="bytes"))]
     if feature["_type"] == "List":
         inner = feature["feature"]
-        return [_field(config, name, name, inner, repeated=True)] if inner.get("_type") == "Value" else []
-    return [_field(config, name, name, feature)]
+        return [_field(config_name, name, name, inner, repeated=True)] if inner.get("_type") == "Value" else []
+    return [_field(config_name, name, name, feature)]
 
 
-def _field(config: str, name: str, column: str, feature: Feature, *transforms: mlc.Transform, repeated: bool = False) -> mlc.Field:
+def _field(config_name: str, name: str, column: str, feature: Feature, *transforms: mlc.Transform, repeated: bool = False) -> mlc.Field:
     if feature["_type"] == "Image":
         data_type = mlc.DataType.IMAGE_OBJECT
     else:
         data_type = mlc.DataType.INT64 if feature["_type"] == "ClassLabel" else DATA_TYPES[feature["dtype"]]
     return mlc.Field(
-        id=f"{config}/{name}",
-        name=f"{config}/{name}",
+        id=f"{config_name}/{name}",
+        name=f"{config_name}/{name}",
         description=f"0: {feature['names'][0]}, 1: {feature['names'][1]}" if feature["_type"] == "ClassLabel" else None,
         data_types=[data_type],
-        source=mlc.Source(file_set=f"{config}-files", extract=mlc.Extract(column=column), transforms=list(transforms)),
+        source=mlc.Source(file_set=f"{config_name}-files", extract=mlc.Extract(column=column), transforms=list(transforms)),
         is_array=repeated or None,
         array_shape=str(-1) if repeated else None,
     )
 
 
 def _responsible_ai(facts: DatasetCardFacts) -> dict[str, Any]:
-    counts, config = facts.counts, facts.run.config
-    tools = [f"{model.output}: {model.model} ({model.revision})" for model in licence_chain(facts.run)]
+    counts, config = facts.counts, facts.config
+    tools = [f"{model.output}: {model.model} ({model.revision})" for model in facts.licences]
     rules = [f"{name}: {rule}" for name, stage in counts.stages.items() for rule in stage.refused]
     contact = f" Contact: {config.pack.contact}." if config.pack.contact else ""
     return {

@@ -1,49 +1,60 @@
-"""Which row goes into which Parquet file of a packed data set."""
+"""Which row goes into which Parquet file of a packed data set.
+
+A row that was kept goes to a split, which has a number, of the config `default`; any other row to the config `rejected`, whose number is
+REJECTED_NUMBER. These numbers are the destinations of rows. A config is here what `datasets` calls so: a part of a data set with columns
+of its own.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mals.config import Config
+from mals.dataset.folder import PlannedFile, file_ranges
 from mals.dataset.receipts import FOLDER, REJECTED
 from mals.dataset.splits import assign_splits
 from mals.dataset.statistics import RunStatistics
 from mals.grid.cells import Damaged
 from mals.grid.run import Run
 
-REJECTED_NUMBER = -1  # the destination of rows that were not kept
+REJECTED_NUMBER = -1
 REJECTED_ROWS = 65_536  # rows of a file of the rejected config: half a kilobyte each
 
 
 @dataclass(frozen=True)
-class PlannedFile:
-    """One Parquet file to write: the rows [first, last) of one destination (a split, or the rejected config)."""
+class RunFile(PlannedFile):
+    """One Parquet file of the packed data set of a run: the rows [first, last), counted over the rows of its destination."""
 
-    path: str
-    config: str  # "default" or "rejected"
-    split: str
-    destination: int  # number of the split, or REJECTED_NUMBER
-    first: int
-    last: int
+    destination: int = REJECTED_NUMBER
+
+    @property
+    def receipt_name(self) -> str:
+        """The path of its receipt in the run."""
+        return f"pack/{self.path.removeprefix(FOLDER + '/').replace('/', '-')}.json"
 
 
 @dataclass
 class Layout:
     """The destination of every row, and the files."""
 
-    destinations: list[NDArray[np.int8]]  # for each shard, [rows] number of the split, or REJECTED_NUMBER
-    files: list[PlannedFile]
-    _ends: dict[int, NDArray[np.int64]] = field(default_factory=dict)  # destination -> its rows up to the end of each shard
+    destinations: list[NDArray[np.int8]]  # for each shard: [rows]
+    files: list[RunFile]
 
-    def positions(self, file: PlannedFile) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    @cached_property
+    def _ends(self) -> dict[int, NDArray[np.int64]]:
+        """Destination -> [shards] its rows up to the end of each shard."""
+        return {
+            destination: np.cumsum([np.count_nonzero(shard == destination) for shard in self.destinations])
+            for destination in {file.destination for file in self.files}
+        }
+
+    def positions(self, file: RunFile) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """The shards that a file takes rows from, with the positions of these rows in the shard."""
-        ends = self._ends.get(file.destination)
-        if ends is None:
-            counts = [np.count_nonzero(numbers == file.destination) for numbers in self.destinations]
-            ends = self._ends[file.destination] = np.cumsum(counts)
+        ends = self._ends[file.destination]
         for shard in range(int(np.searchsorted(ends, file.first, side="right")), len(ends)):
             rows = np.flatnonzero(self.destinations[shard] == file.destination)
             before = int(ends[shard]) - len(rows)
@@ -56,7 +67,7 @@ class Layout:
 def lay_out(statistics: RunStatistics, config: Config) -> Layout:
     """Destinations of all rows, and the files for them; no file has no rows, because `datasets` cannot load an empty one."""
     settings = config.pack
-    numbers = assign_splits(statistics.all_units, settings.split)
+    numbers = assign_splits(statistics.all_group_hashes, settings.split)
     destinations, assigned = [], 0
     for kept in statistics.kept:
         count = int(kept.sum())
@@ -71,21 +82,13 @@ def lay_out(statistics: RunStatistics, config: Config) -> Layout:
     return Layout(destinations, files)
 
 
-def plan_files(folder: str, split: str, destination: int, rows: int, rows_per_file: int) -> list[PlannedFile]:
+def plan_files(folder: str, split: str, destination: int, rows: int, rows_per_file: int) -> list[RunFile]:
     """The files of one destination with that many rows."""
-    config = REJECTED if folder == REJECTED else "default"
+    config_name = REJECTED if folder == REJECTED else "default"
     return [
-        PlannedFile(f"{FOLDER}/{path}", config, split, destination, first, last)
+        RunFile(f"{FOLDER}/{path}", split, first, last, config_name=config_name, destination=destination)
         for path, first, last in file_ranges(folder, split, rows, rows_per_file)
     ]
-
-
-def file_ranges(folder: str, split: str, rows: int, rows_per_file: int) -> Iterator[tuple[str, int, int]]:
-    """Path, first row and end of each file of a split, named as the hub names them: `data/train-00000-of-00003.parquet`."""
-    count = -(-rows // rows_per_file)
-    for number in range(count):
-        path = f"{folder}/{split}-{number:05d}-of-{count:05d}.parquet"
-        yield path, number * rows_per_file, min(rows, (number + 1) * rows_per_file)
 
 
 def check_ids(run: Run, layout: Layout) -> None:

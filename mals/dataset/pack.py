@@ -16,20 +16,9 @@ import pyarrow as pa
 
 from mals.config import dump
 from mals.dataset.features import Columns
-from mals.dataset.layout import Layout, PlannedFile, check_ids, lay_out
-from mals.dataset.parquet import write_parquet
-from mals.dataset.receipts import (
-    CHECKSUMS,
-    FOLDER,
-    PACK_RECEIPT,
-    REJECTED,
-    FileReceipt,
-    FileRecord,
-    PackReceipt,
-    checksums,
-    record_of,
-    record_of_file,
-)
+from mals.dataset.folder import finished_file, write_packed_file
+from mals.dataset.layout import Layout, RunFile, check_ids, lay_out
+from mals.dataset.receipts import CHECKSUMS, FOLDER, PACK_RECEIPT, REJECTED, FileReceipt, FileRecord, PackReceipt, checksums, record_of
 from mals.dataset.rows import PackedRows
 from mals.dataset.source import attribute_values, packed_columns, planned_columns, result_settings
 from mals.dataset.statistics import DatasetCounts, RunStatistics, gather
@@ -60,6 +49,14 @@ class PackResult:
         return f"{self.receipt.kept:,} rows kept, {self.receipt.refused + self.receipt.failed:,} not"
 
 
+@dataclass(frozen=True)
+class Fingerprints:
+    """Hashes of what the Parquet files (`rows`) and the whole folder (`dataset`) depend on."""
+
+    rows: str
+    dataset: str
+
+
 def pack(run: Run, again: bool = False, progress: Progress | None = None) -> PackResult:
     """Write `dataset/`, or what is missing of it; with `again`, write every file again.
 
@@ -78,10 +75,10 @@ def pack(run: Run, again: bool = False, progress: Progress | None = None) -> Pac
         return PackResult(_write(run, survey, expected, again, progress), new=True)
 
 
-def _write(run: Run, survey: Survey, expected: "Fingerprints", again: bool, progress: Progress | None) -> PackReceipt:
+def _write(run: Run, survey: Survey, expected: Fingerprints, again: bool, progress: Progress | None) -> PackReceipt:
     """Write all files of the pack, and its receipt after them."""
     statistics = gather(run.grid, list(attribute_values(run)), planned_columns(run.grid), run.config.pack.split_by == "person")
-    if not len(statistics.all_units):
+    if not len(statistics.all_group_hashes):
         raise UserError(_nothing_kept(run, statistics))
     layout, columns = lay_out(statistics, run.config), packed_columns(run)
     for name in (PACK_RECEIPT, CHECKSUMS_PATH):
@@ -91,7 +88,7 @@ def _write(run: Run, survey: Survey, expected: "Fingerprints", again: bool, prog
     for number, file in enumerate(layout.files):
         if progress:
             progress(number, len(layout.files))
-        parquet.append(_packed_file(run, layout, file, columns[file.config], expected.rows, again))
+        parquet.append(_packed_file(run, layout, file, columns[file.config_name], expected.rows, again))
     check_ids(run, layout)
     counts = statistics.counts()
     files = [file.record for file in parquet] + _write_texts(run, survey, counts, columns, parquet)
@@ -115,18 +112,10 @@ def check(run: Run, deep: bool = False) -> list[str]:
     if deep and not problems:
         for file in receipt.files:
             if run.store.sha256(file.path) != file.sha256:
-                problems.append(f"{file.path} has other bytes than when it was made")
+                problems.append(f"{file.path} has changed since it was made")
     if not problems and run.store.read(CHECKSUMS_PATH) != checksums(receipt.files, f"{FOLDER}/"):
         problems.append(f"{CHECKSUMS_PATH} does not list the files of the pack")
     return problems
-
-
-@dataclass(frozen=True)
-class Fingerprints:
-    """Hashes of what the Parquet files (`rows`) and the whole folder (`dataset`) depend on."""
-
-    rows: str
-    dataset: str
 
 
 def fingerprints(run: Run, survey: Survey) -> Fingerprints:
@@ -135,7 +124,7 @@ def fingerprints(run: Run, survey: Survey) -> Fingerprints:
     shape = {name: dump(run.config)["pack"][name] for name in ("split", "split_by", "rows_per_file", "rows_per_group")}
     inputs = {"version": VERSION, "plan": run.plan.fingerprint, "cells": cells, "shape": shape, "space": attribute_values(run)}
     rows = hashlib.sha256(canonical(inputs)).hexdigest()
-    return Fingerprints(rows, hashlib.sha256(canonical([rows, result_settings(run)])).hexdigest())
+    return Fingerprints(rows, hashlib.sha256(canonical([rows, result_settings(run.config)])).hexdigest())
 
 
 def _unfinished_stage(run: Run, survey: Survey) -> str:
@@ -153,7 +142,7 @@ def _nothing_kept(run: Run, statistics: RunStatistics) -> str:
     commonest = ", ".join(f"{cause} {rows:,}" for cause, rows in causes.most_common(3))
     return (
         f"none of the {statistics.rows:,} rows of {run.store.url} was kept ({commonest}), so there is nothing to pack; "
-        "look at the thresholds of the rules"
+        f"change the thresholds filter.* or crop.*, after `mals filter {run.store.url} --preview` has shown what each refuses"
     )
 
 
@@ -163,46 +152,25 @@ def _check_split_names(run: Run) -> None:
             raise UserError(f"pack.split: {name!r} is no name for a split; use letters, digits and _")
 
 
-def _receipt_name(path: str) -> str:
-    """Where the receipt of a packed file is."""
-    return f"pack/{path.removeprefix(FOLDER + '/').replace('/', '-')}.json"
-
-
 def _remove_other_files(run: Run, layout: Layout) -> None:
-    """Remove the files and receipts of an earlier pack with other names."""
+    """Remove the files and receipts of an earlier pack that have other names."""
     paths = {file.path for file in layout.files}
-    names = paths | {_receipt_name(path) for path in paths}
+    names = paths | {file.receipt_name for file in layout.files}
     for folder in (f"{FOLDER}/data", f"{FOLDER}/{REJECTED}", "pack"):
         for name in run.store.list(folder):
             if name not in names:
                 run.store.remove(name)
 
 
-def _packed_file(run: Run, layout: Layout, file: PlannedFile, columns: Columns, fingerprint: str, again: bool) -> FileReceipt:
+def _packed_file(run: Run, layout: Layout, file: RunFile, columns: Columns, fingerprint: str, again: bool) -> FileReceipt:
     """The receipt of one Parquet file, which is written unless it is there and complete."""
-    name = _receipt_name(file.path)
-    receipt = FileReceipt.load(run.store, name)
-    if receipt and not again and receipt.fingerprint == fingerprint and receipt.holds(run.store):
+    receipt = None if again else finished_file(run.store, file, fingerprint)
+    if receipt:
         return receipt
-    run.store.remove(name)
     rows = PackedRows(run.grid, columns)
-    rows_per_group = REJECTED_ROWS_PER_GROUP if file.config == REJECTED else run.config.pack.rows_per_group
-    with run.store.writer(file.path) as path:
-        tables = (rows.read(shard, pa.array(positions)) for shard, positions in layout.positions(file))
-        memory_bytes = write_parquet(path, tables, rows.schema, rows_per_group)
-        record = record_of_file(path, file.path)
-    receipt = FileReceipt(
-        path=record.path,
-        bytes=record.bytes,
-        sha256=record.sha256,
-        rows=file.last - file.first,
-        config=file.config,
-        split=file.split,
-        memory_bytes=memory_bytes,
-        fingerprint=fingerprint,
-    )
-    receipt.save(run.store, name)
-    return receipt
+    tables = (rows.read(shard, pa.array(positions)) for shard, positions in layout.positions(file))
+    rows_per_group = REJECTED_ROWS_PER_GROUP if file.config_name == REJECTED else run.config.pack.rows_per_group
+    return write_packed_file(run.store, file, tables, rows.schema, fingerprint, rows_per_group=rows_per_group)
 
 
 def _write_texts(
@@ -212,7 +180,13 @@ def _write_texts(
     from mals.dataset import card, croissant
 
     facts = card.DatasetCardFacts(
-        run=run, survey=survey, counts=counts, columns=columns, files=files, attribute_values=attribute_values(run)
+        config=run.config,
+        counts=counts,
+        columns=columns,
+        files=files,
+        attribute_values=attribute_values(run),
+        licences=card.licence_chain(run.config),
+        versions=card.versions(survey),
     )
     texts = {f"{FOLDER}/README.md": card.render(facts), f"{FOLDER}/croissant.json": croissant.render(facts)}
     return [_commit(run, path, text.encode()) for path, text in texts.items()]
@@ -226,7 +200,7 @@ def _commit(run: Run, path: str, data: bytes) -> FileRecord:
 def _pack_receipt(counts: DatasetCounts, parquet: list[FileReceipt], files: list[FileRecord], fingerprint: str) -> PackReceipt:
     splits: Counter[str] = Counter()
     for file in parquet:
-        if file.config == "default":
+        if file.config_name == "default":
             splits[file.split] += file.rows
     return PackReceipt(
         version=VERSION,

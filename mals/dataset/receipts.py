@@ -45,10 +45,10 @@ class FileReceipt(FileRecord):
     """One finished Parquet file."""
 
     rows: int
-    config: str  # "default" or "rejected"
+    config_name: str  # "default" or "rejected"
     split: str
     memory_bytes: int  # size of its rows as Arrow tables
-    fingerprint: str  # of everything that its bytes depend on
+    fingerprint: str  # a hash of everything that its bytes depend on (docs/glossary.md)
     counts: dict[str, Any] = field(default_factory=dict)  # statistics of its rows for the data card
 
     @property
@@ -80,7 +80,7 @@ class PackReceipt:
     """A finished pack. `planned` = `kept` + `refused` + `failed` rows."""
 
     version: int  # of the packed format
-    fingerprint: str  # of the cells, the settings and the packed format
+    fingerprint: str  # a hash of the cells, the settings and `version`
     planned: int
     kept: int
     refused: int

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mals.attributes import load_space
-from mals.config import dump
+from mals.config import Config, dump
 from mals.dataset.features import Columns, kept_columns, rejected_columns
 from mals.dataset.receipts import REJECTED
 from mals.grid.cells import Grid
@@ -27,6 +27,6 @@ def packed_columns(run: Run) -> dict[str, Columns]:
     return {"default": kept, REJECTED: rejected_columns(kept)}
 
 
-def result_settings(run: Run) -> dict[str, Any]:
+def result_settings(config: Config) -> dict[str, Any]:
     """The settings that results depend on: all except how the work was spread over a machine."""
-    return {name: section for name, section in dump(run.config).items() if name != "run"}
+    return {name: section for name, section in dump(config).items() if name != "run"}

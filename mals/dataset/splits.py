@@ -17,17 +17,17 @@ def hashes64(texts: Iterable[str]) -> NDArray[np.uint64]:
     return np.fromiter(map(hash64, texts), np.uint64)
 
 
-def assign_splits(units: NDArray[np.uint64], shares: Mapping[str, float]) -> NDArray[np.int8]:
-    """[N] number of the split of each row, for rows of the units `units` [N] (their hashes); a unit is never divided.
+def assign_splits(group_hashes: NDArray[np.uint64], shares: Mapping[str, float]) -> NDArray[np.int8]:
+    """[N] number of the split of each row; rows with equal `group_hashes` [N] (all rows of an identity, or a single row) stay together.
 
-    The units in the order of their hashes are cut where the shares say. If each row is its own unit, the splits have exactly their
-    shares, rounded by largest remainder; otherwise they are as near as whole units allow.
+    Groups are sorted by hash, and each split takes the next share of the rows. If each row is its own group, the splits have exactly their
+    shares, rounded by largest remainder; otherwise they are as near as whole groups allow. With more rows a group may get another split.
     """
-    if not len(units):
+    if not len(group_hashes):
         return np.empty(0, np.int8)
-    _, inverse, counts = np.unique(units, return_inverse=True, return_counts=True)
-    bounds = np.cumsum(quotas(len(units), list(shares.values())))
-    middles = np.cumsum(counts) - counts / 2  # the middle of a unit decides its split
+    _, inverse, counts = np.unique(group_hashes, return_inverse=True, return_counts=True)
+    bounds = np.cumsum(quotas(len(group_hashes), list(shares.values())))
+    middles = np.cumsum(counts) - counts / 2  # the middle of a group decides its split
     return np.searchsorted(bounds, middles, side="right").astype(np.int8)[inverse]
 
 

@@ -41,10 +41,27 @@ class AttributeCounts:
     """Rows by the value of one attribute: [first value, second value, unknown]."""
 
     name: str
-    planned: list[int]  # as the plan wants it
-    planned_kept: list[int]  # of these, the kept rows
-    kept: list[int]  # as the label stage found it, of kept rows
-    sources: dict[str, int]  # how the value of kept rows is known -> rows
+    requested: list[int]  # planned rows by their requested value
+    requested_kept: list[int]  # those of them that were kept
+    labelled: list[int]  # kept rows by their label
+    sources: dict[str, int]  # how the labels of kept rows are known ("explicit", ...) -> rows
+
+
+@dataclass(frozen=True)
+class GeneratorCounts:
+    """Kept images that were generated with the same settings."""
+
+    settings: dict[str, Any]  # names as in GENERATOR_FEATURES
+    rows: int
+
+
+@dataclass(frozen=True)
+class CaptionerCounts:
+    """Captions of kept rows by one captioner."""
+
+    model: str
+    revision: str | None
+    captions: int
 
 
 @dataclass(frozen=True)
@@ -76,10 +93,10 @@ class DatasetCounts:
     failed: int
     stages: dict[str, StageCounts]
     attributes: list[AttributeCounts]
-    generators: list[dict[str, Any]]  # settings of the generator, and the `rows` made with them
-    captioners: list[dict[str, Any]]  # model, revision, number of captions
+    generators: list[GeneratorCounts]
+    captioners: list[CaptionerCounts]
     captions: CaptionCounts
-    same_phash: int  # kept rows that share their perceptual hash with another one
+    same_phash: int  # kept rows that share their perceptual hash with another row
     identities: int
     width: Spread | None  # pixels; None if no stage adds it
     height: Spread | None
@@ -87,39 +104,125 @@ class DatasetCounts:
     unchecked: int  # kept rows without a safety score
 
 
+class AttributeStatistics:
+    """Sums over attribute values, for a number A of attributes."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.requested, self.requested_kept, self.labelled = (np.zeros((len(names), 3), np.int64) for _ in range(3))  # see AttributeCounts
+        self.sources: list[Counter[str]] = [Counter() for _ in names]
+
+    def add(self, table: pa.Table, kept: pa.Table, is_kept: NDArray[np.bool_]) -> None:
+        """Count all rows of a shard, its kept rows, and a mask of these."""
+        width = len(self.names)
+        if "wanted" in table.column_names:
+            has_request = table["wanted"].is_valid().to_numpy()
+            requested = label_matrix(table["wanted"], width)
+            self.requested += count_values(requested[has_request])
+            self.requested_kept += count_values(requested[has_request & is_kept])
+        if "attributes" in kept.column_names:
+            self.labelled += count_values(label_matrix(kept["attributes"], width))
+        if "attribute_source" in kept.column_names and len(kept):
+            sources = np.array(kept["attribute_source"].combine_chunks().flatten().to_pylist(), object).reshape(-1, width)
+            for number, counter in enumerate(self.sources):
+                counter.update(sources[:, number].tolist())
+
+    def counts(self) -> list[AttributeCounts]:
+        """The finished counts, an entry for each attribute."""
+        return [
+            AttributeCounts(
+                name=name,
+                requested=self.requested[number].tolist(),
+                requested_kept=self.requested_kept[number].tolist(),
+                labelled=self.labelled[number].tolist(),
+                sources=dict(sorted(self.sources[number].items())),
+            )
+            for number, name in enumerate(self.names)
+        ]
+
+
 @dataclass
+class ImageStatistics:
+    """Sums over the images of kept rows."""
+
+    generators: Counter[tuple[Any, ...]] = field(default_factory=Counter)  # settings of the generator -> rows
+    phashes: list[NDArray[np.uint64]] = field(default_factory=list)  # for each shard: [kept rows]
+    identities: set[int] = field(default_factory=set)  # hashes
+    widths: Counter[int] = field(default_factory=Counter)  # pixels -> rows
+    heights: Counter[int] = field(default_factory=Counter)
+    unchecked: int = 0  # without a safety score
+
+    def add(self, kept: pa.Table) -> None:
+        """Count the kept rows of a shard."""
+        settings = [name for name in GENERATOR_FEATURES if name in kept.column_names]
+        if settings:
+            self.generators.update(zip(*(kept[name].to_pylist() for name in settings), strict=True))
+        for name, counter in (("crop_width", self.widths), ("crop_height", self.heights)):
+            if name in kept.column_names:
+                counter.update(kept[name].to_pylist())
+        if "phash" in kept.column_names:
+            self.phashes.append(kept["phash"].to_numpy().astype(np.uint64))
+        if "person" in kept.column_names:
+            self.identities.update(hash64(person) for person in kept["person"].to_pylist() if person is not None)
+        if "nsfw_score" in kept.column_names:
+            self.unchecked += kept["nsfw_score"].null_count
+
+    def generator_counts(self) -> list[GeneratorCounts]:
+        return [GeneratorCounts(dict(zip(GENERATOR_FEATURES, values, strict=False)), rows) for values, rows in _sorted(self.generators)]
+
+    def same_phash(self) -> int:
+        """Rows that share their perceptual hash with another row."""
+        rows = np.unique(_concatenated(self.phashes), return_counts=True)[1]
+        return int(rows[rows > 1].sum())
+
+
+@dataclass
+class CaptionStatistics:
+    """Sums over the captions of kept rows."""
+
+    words: int = 0
+    hashes: list[NDArray[np.uint64]] = field(default_factory=list)  # for each shard: [kept rows]
+    captioners: Counter[tuple[str, str | None]] = field(default_factory=Counter)  # (model, revision) -> captions
+    repeating: int = 0  # rows with a caption from which a repetition was removed
+    agreement: dict[str, tuple[float, int]] = field(default_factory=dict)  # column -> (sum, rows)
+
+    def add(self, kept: pa.Table) -> None:
+        """Count the kept rows of a shard."""
+        if "caption" in kept.column_names:
+            captions = kept["caption"].to_pylist()
+            self.words += sum(len((caption or "").split()) for caption in captions)
+            self.hashes.append(hashes64(caption or "" for caption in captions))
+        if "captions" in kept.column_names:
+            for row in kept["captions"].to_pylist():
+                self.captioners.update((caption["model"], caption["revision"]) for caption in row)
+                self.repeating += any((caption["repetition"] or 0) > 0 for caption in row)
+        for name in ("agreement_captions", "agreement_wanted"):
+            if name in kept.column_names:
+                total, rows = self.agreement.get(name, (0.0, 0))
+                valid = kept[name].drop_null()
+                self.agreement[name] = (total + (pc.sum(valid.cast(pa.float64())).as_py() or 0.0), rows + len(valid))
+
+    def counts(self) -> CaptionCounts:
+        """The finished counts."""
+        return CaptionCounts(len(np.unique(_concatenated(self.hashes))), self.words, self.repeating)
+
+    def captioner_counts(self) -> list[CaptionerCounts]:
+        return [CaptionerCounts(model, revision, captions) for (model, revision), captions in _sorted(self.captioners)]
+
+
 class RunStatistics:
     """Sums over the small columns of a run, one shard after the other."""
 
-    attributes: Sequence[str]
-    stage_names: Sequence[str]
-    rows: int = 0
-    prompts_cut: int | None = None
-    stages: dict[str, StageCounts] = field(default_factory=dict)
-    units: list[NDArray[np.uint64]] = field(default_factory=list)  # for each shard: [kept rows] hash of the unit that is never divided
-    kept: list[NDArray[np.bool_]] = field(default_factory=list)  # for each shard: [rows] whether a row is kept
-    ids: IdHashes = field(default_factory=IdHashes)
-    planned: NDArray[np.int64] = field(init=False)  # [A, 3] planned rows by value 0, 1, unknown
-    planned_kept: NDArray[np.int64] = field(init=False)  # [A, 3] kept ones of these
-    labels: NDArray[np.int64] = field(init=False)  # [A, 3] kept rows by value
-    sources: list[Counter[str]] = field(init=False)  # for each attribute: how the value of kept rows is known
-    generators: Counter[tuple[Any, ...]] = field(default_factory=Counter)
-    captioners: Counter[tuple[Any, ...]] = field(default_factory=Counter)
-    repeating: int = 0
-    words: int = 0
-    captions: list[NDArray[np.uint64]] = field(default_factory=list)
-    phashes: list[NDArray[np.uint64]] = field(default_factory=list)
-    identities: set[int] = field(default_factory=set)
-    widths: Counter[int] = field(default_factory=Counter)
-    heights: Counter[int] = field(default_factory=Counter)
-    agreement: dict[str, tuple[float, int]] = field(default_factory=dict)  # column -> (sum, rows)
-    unchecked: int = 0
-
-    def __post_init__(self) -> None:
-        shape = (len(self.attributes), 3)
-        self.planned, self.planned_kept, self.labels = (np.zeros(shape, np.int64) for _ in range(3))
-        self.sources = [Counter() for _ in self.attributes]
-        self.stages = {name: StageCounts() for name in self.stage_names}
+    def __init__(self, attributes: Sequence[str], stage_names: Sequence[str]) -> None:
+        self.rows = 0
+        self.prompts_cut: int | None = None
+        self.stages = {name: StageCounts() for name in stage_names}
+        self.group_hashes: list[NDArray[np.uint64]] = []  # for each shard: [kept rows] hash of the rows that must stay in one split
+        self.kept: list[NDArray[np.bool_]] = []  # for each shard: [rows] whether a row is kept
+        self.ids = IdHashes()
+        self.attributes = AttributeStatistics(attributes)
+        self.images = ImageStatistics()
+        self.captions = CaptionStatistics()
 
     def add(self, table: pa.Table, by_person: bool) -> None:
         """Count the next shard."""
@@ -129,13 +232,13 @@ class RunStatistics:
         is_kept = self._add_stages(table)
         self.kept.append(is_kept)
         kept = table.filter(pa.array(is_kept))
-        self.units.append(_units(kept, by_person))
+        self.group_hashes.append(_group_hashes(kept, by_person))
         if "prompt_cut" in table.column_names:
             count = pc.sum(table["prompt_cut"]).as_py()
             self.prompts_cut = self.prompts_cut if count is None else (self.prompts_cut or 0) + count
-        self._add_attributes(table, kept, is_kept)
-        self._add_images(kept)
-        self._add_captions(kept)
+        self.attributes.add(table, kept, is_kept)
+        self.images.add(kept)
+        self.captions.add(kept)
 
     def _add_stages(self, table: pa.Table) -> NDArray[np.bool_]:
         """Count refusals and failures of each stage; [N] whether a row is kept."""
@@ -153,49 +256,6 @@ class RunStatistics:
             left -= stopped[name]
         return np.array([stage is None for stage in last_stages], bool)
 
-    def _add_attributes(self, table: pa.Table, kept: pa.Table, is_kept: NDArray[np.bool_]) -> None:
-        count = len(self.attributes)
-        if "wanted" in table.column_names:
-            has_wanted = table["wanted"].is_valid().to_numpy()
-            values = label_matrix(table["wanted"], count)
-            self.planned += count_values(values[has_wanted])
-            self.planned_kept += count_values(values[has_wanted & is_kept])
-        if "attributes" in kept.column_names:
-            self.labels += count_values(label_matrix(kept["attributes"], count))
-        if "attribute_source" in kept.column_names and len(kept):
-            sources = np.array(kept["attribute_source"].combine_chunks().flatten().to_pylist(), object).reshape(-1, count)
-            for number, counter in enumerate(self.sources):
-                counter.update(sources[:, number].tolist())
-
-    def _add_images(self, kept: pa.Table) -> None:
-        settings = [name for name in GENERATOR_FEATURES if name in kept.column_names]
-        if settings:
-            self.generators.update(zip(*(kept[name].to_pylist() for name in settings), strict=True))
-        for name, counter in (("crop_width", self.widths), ("crop_height", self.heights)):
-            if name in kept.column_names:
-                counter.update(kept[name].to_pylist())
-        if "phash" in kept.column_names:
-            self.phashes.append(kept["phash"].to_numpy().astype(np.uint64))
-        if "person" in kept.column_names:
-            self.identities.update(hash64(person) for person in kept["person"].to_pylist() if person is not None)
-        if "nsfw_score" in kept.column_names:
-            self.unchecked += kept["nsfw_score"].null_count
-
-    def _add_captions(self, kept: pa.Table) -> None:
-        if "caption" in kept.column_names:
-            captions = kept["caption"].to_pylist()
-            self.words += sum(len((caption or "").split()) for caption in captions)
-            self.captions.append(hashes64(caption or "" for caption in captions))
-        if "captions" in kept.column_names:
-            for row in kept["captions"].to_pylist():
-                self.captioners.update((caption["model"], caption["revision"]) for caption in row)
-                self.repeating += any((caption["repetition"] or 0) > 0 for caption in row)
-        for name in ("agreement_captions", "agreement_wanted"):
-            if name in kept.column_names:
-                total, rows = self.agreement.get(name, (0.0, 0))
-                valid = kept[name].drop_null()
-                self.agreement[name] = (total + (pc.sum(valid.cast(pa.float64())).as_py() or 0.0), rows + len(valid))
-
     def check_ids(self, planned: int) -> None:
         """Raise Damaged if the plan's files hold another number of rows, or an id twice."""
         if self.rows != planned:
@@ -204,14 +264,13 @@ class RunStatistics:
             raise Damaged("the plan holds an id twice")
 
     @property
-    def all_units(self) -> NDArray[np.uint64]:
-        """[kept rows] the hash of the unit of each."""
-        return _concatenated(self.units)
+    def all_group_hashes(self) -> NDArray[np.uint64]:
+        """[kept rows] the hash of the group of each: of the rows that must stay in one split."""
+        return _concatenated(self.group_hashes)
 
     def counts(self) -> DatasetCounts:
         """The finished counts."""
-        names = [name for name in GENERATOR_FEATURES if self.generators]
-        phashes = np.unique(_concatenated(self.phashes), return_counts=True)[1]
+        images, captions = self.images, self.captions
         return DatasetCounts(
             planned=self.rows,
             prompts_cut=self.prompts_cut,
@@ -219,32 +278,24 @@ class RunStatistics:
             refused=sum(sum(stage.refused.values()) for stage in self.stages.values()),
             failed=sum(stage.failed for stage in self.stages.values()),
             stages={name: stage.sorted() for name, stage in self.stages.items()},
-            attributes=[self._attribute_counts(number) for number in range(len(self.attributes))],
-            generators=[{**dict(zip(names, settings, strict=False)), "rows": rows} for settings, rows in _sorted(self.generators)],
-            captioners=[{"model": model, "revision": revision, "captions": rows} for (model, revision), rows in _sorted(self.captioners)],
-            captions=CaptionCounts(len(np.unique(_concatenated(self.captions))), self.words, self.repeating),
-            same_phash=int(phashes[phashes > 1].sum()),
-            identities=len(self.identities),
-            width=_spread(self.widths),
-            height=_spread(self.heights),
-            agreement={name: total / rows for name, (total, rows) in sorted(self.agreement.items()) if rows},
-            unchecked=self.unchecked,
-        )
-
-    def _attribute_counts(self, number: int) -> AttributeCounts:
-        return AttributeCounts(
-            name=self.attributes[number],
-            planned=self.planned[number].tolist(),
-            planned_kept=self.planned_kept[number].tolist(),
-            kept=self.labels[number].tolist(),
-            sources=dict(sorted(self.sources[number].items())),
+            attributes=self.attributes.counts(),
+            generators=images.generator_counts(),
+            captioners=captions.captioner_counts(),
+            captions=captions.counts(),
+            same_phash=images.same_phash(),
+            identities=len(images.identities),
+            width=_spread(images.widths),
+            height=_spread(images.heights),
+            agreement={name: total / rows for name, (total, rows) in sorted(captions.agreement.items()) if rows},
+            unchecked=images.unchecked,
         )
 
 
 def gather(grid: Grid, attributes: Sequence[str], planned: Sequence[str], by_person: bool) -> RunStatistics:
     """Statistics of every shard of a finished grid.
 
-    `planned`: the columns of the plan; `by_person`: whether rows of one identity are one unit. Raises Damaged if plan and cells disagree.
+    `planned`: the columns of the plan; `by_person`: whether all rows of an identity stay in one split.
+    Raises Damaged if plan and cells disagree.
     """
     added = {field.name for stage in grid.stages.values() for field in stage.adds}
     names = [name for name in (*COLUMNS, *GENERATOR_FEATURES) if name in added or (name in planned and name != "caption")]
@@ -269,7 +320,8 @@ def count_values(values: NDArray[np.int8]) -> NDArray[np.int64]:
     return np.stack([(values == value).sum(0) for value in (0, 1, -1)], 1)
 
 
-def _units(kept: pa.Table, by_person: bool) -> NDArray[np.uint64]:
+def _group_hashes(kept: pa.Table, by_person: bool) -> NDArray[np.uint64]:
+    """[kept rows] a hash of the identity of each, or of the id of a row without one."""
     ids = kept["id"].to_pylist()
     if not by_person or "person" not in kept.column_names:
         return hashes64(ids)
@@ -282,7 +334,7 @@ def _concatenated(arrays: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
 
 
 def _sorted(counter: Counter[tuple[Any, ...]]) -> list[tuple[tuple[Any, ...], int]]:
-    """The commonest first, equal ones in the order of their texts."""
+    """The most frequent first; if equally frequent, in the order of their texts."""
     return sorted(counter.items(), key=lambda item: (-item[1], str(item[0])))
 
 

@@ -71,7 +71,7 @@ def _check_file(run: Run, name: str, size: int, sha256: str) -> str:
         return f"{name} is missing"
     if actual != size:
         return f"{name} has {actual:,} bytes, not {size:,}"
-    return "" if run.store.sha256(name) == sha256 else f"{name} has other bytes than when it was made"
+    return "" if run.store.sha256(name) == sha256 else f"{name} has changed since it was made"
 
 
 def _check_ids(run: Run, stage: str, shard: int) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import pyarrow as pa
 
-from mals.dataset.folder import FolderFile, claim_folder, finish_folder, finished_file, write_packed_file
+from mals.dataset.folder import PlannedFile, claim_folder, finish_folder, finished_file, write_packed_file
 from mals.dataset.receipts import CHECKSUMS, FileReceipt
 from mals.errors import UserError
 from mals.grid.receipt import canonical
@@ -79,7 +79,7 @@ def make(to: str, settings: WorldSettings, workers: int | None = None, progress:
     }
 
 
-def chunks(file: FolderFile) -> list[tuple[int, int]]:
+def chunks(file: PlannedFile) -> list[tuple[int, int]]:
     """The rows [first, end) of each chunk of a file."""
     return [(start, min(start + CHUNK, file.last)) for start in range(file.first, file.last, CHUNK)]
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mals.dataset.folder import ROWS_PER_FILE, FolderFile, folder_files
+from mals.dataset.folder import ROWS_PER_FILE, PlannedFile, folder_files
 from mals.dataset.splits import quotas
 from mals.errors import UserError
 
@@ -45,7 +45,7 @@ class WorldSettings:
     def rows(self) -> int:
         return self.persons * self.views
 
-    def files(self) -> list[FolderFile]:
+    def files(self) -> list[PlannedFile]:
         """The Parquet files of the data set, in the order of their rows."""
         return folder_files({split: persons * self.views for split, persons in self.split.items()}, self.rows_per_file)
 

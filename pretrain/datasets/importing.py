@@ -22,7 +22,7 @@ from mals.dataset.features import CAPTION_FEATURES, Column, Columns, Feature, cl
 from mals.dataset.folder import (
     RECEIPTS,
     ROWS_PER_FILE,
-    FolderFile,
+    PlannedFile,
     claim_folder,
     finish_folder,
     finished_file,
@@ -137,7 +137,7 @@ def survey_split(benchmark: Benchmark, split: str, rows_per_file: int) -> SplitS
 
 
 def _pack(
-    store: Store, benchmark: Benchmark, surveys: Mapping[str, SplitSurvey], files: Sequence[FolderFile], progress: Progress | None
+    store: Store, benchmark: Benchmark, surveys: Mapping[str, SplitSurvey], files: Sequence[PlannedFile], progress: Progress | None
 ) -> tuple[list[FileReceipt], int]:
     """The receipts of all files, and the number of rows that were packed now."""
     schema, packed = columns(benchmark.info).schema, 0
@@ -221,7 +221,7 @@ def _fingerprint(benchmark: Benchmark, digest: str) -> str:
     return hashlib.sha256(canonical([VERSION, benchmark.info.caption_source, features, digest, version("pyarrow")])).hexdigest()
 
 
-def _remove_other_files(store: Store, files: Sequence[FolderFile]) -> None:
+def _remove_other_files(store: Store, files: Sequence[PlannedFile]) -> None:
     """Remove the files of an import of fewer or more images."""
     names = {name for file in files for name in (file.path, file.receipt_name)}
     for folder in ("data", RECEIPTS):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from mals import models
-from mals.dataset.card import DatasetCardFacts, licence_chain, percent, render, without_paths
+from mals.dataset.card import DatasetCardFacts, licence_chain, percent, render, versions, without_paths
 from mals.dataset.pack import pack
 from mals.dataset.receipts import FileReceipt
 from mals.dataset.source import attribute_values, packed_columns, planned_columns
@@ -135,16 +135,17 @@ def test_without_a_safety_checker_the_card_says_so(packed: Run) -> None:
 
 def facts_of(run: Run, stages: dict[str, str]) -> DatasetCardFacts:
     """The facts of a packed run, as if its settings had these `stages`."""
-    changed = Run(run.store, run.user_settings, run.config.model_copy(update={"stages": stages}), run.plan, run.grid)
+    config = run.config.model_copy(update={"stages": stages})
     statistics = gather(run.grid, list(attribute_values(run)), planned_columns(run.grid), False)
     receipts = [receipt for name in run.store.list("pack") if (receipt := FileReceipt.load(run.store, name))]
     return DatasetCardFacts(
-        run=changed,
-        survey=run.grid.survey(),
+        config=config,
         counts=statistics.counts(),
         columns=packed_columns(run),
         files=receipts,
         attribute_values=attribute_values(run),
+        licences=licence_chain(config),
+        versions=versions(run.grid.survey()),
     )
 
 
@@ -157,7 +158,7 @@ def test_the_licence_chain_names_models_by_their_cards_and_never_by_their_folder
     generate = packed.config.generate.model_copy(update={"model": str(model)})
     pose = packed.config.crop.model_copy(update={"model": "/nowhere/else/pose", "revision": None, "detector": "none"})
     config = packed.config.model_copy(update={"stages": {"caption": "a:b"}, "generate": generate, "crop": pose})
-    chain = licence_chain(Run(packed.store, packed.user_settings, config, packed.plan, packed.grid))
+    chain = licence_chain(config)
     assert [(model.model, model.licence) for model in chain] == [("my-generator", "openrail"), ("pose", "unknown")]
     assert chain[0].revision == models.resolve(str(model)).revision
     assert str(tmp_path) not in repr(chain) and "/nowhere" not in repr(chain)

@@ -309,7 +309,7 @@ def test_a_flipped_byte_is_found_by_the_deep_check(copied: Run) -> None:
     data[2000] ^= 1
     path.write_bytes(data)
     assert check(copied) == []
-    assert check(copied, deep=True) == ["dataset/rejected/train-00000-of-00001.parquet has other bytes than when it was made"]
+    assert check(copied, deep=True) == ["dataset/rejected/train-00000-of-00001.parquet has changed since it was made"]
 
 
 def test_verify_with_repair_and_another_pack_mend_a_flipped_byte(copied: Run, packed: Run) -> None:
@@ -317,7 +317,7 @@ def test_verify_with_repair_and_another_pack_mend_a_flipped_byte(copied: Run, pa
     data = bytearray(path.read_bytes())
     data[3000] ^= 1
     path.write_bytes(data)
-    assert [problem.text for problem in verify(copied, repair=True)] == [f"dataset/data/{path.name} has other bytes than when it was made"]
+    assert [problem.text for problem in verify(copied, repair=True)] == [f"dataset/data/{path.name} has changed since it was made"]
     assert pack(copied).new is True
     assert verify(copied) == [] and files(dataset(copied)) == files(dataset(packed))
 
