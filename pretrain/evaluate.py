@@ -27,14 +27,13 @@ from pretrain.trained_method import Trained
 
 Rerank = Literal["none", "itm", "published"]
 
-PUBLISHED = 8.0  # weight of the cosine beside the matching logit in the authors' code on four GPUs (docs/papers/aptm.md, Evaluation)
 CELLS = 1 << 24  # scores in memory at once
 
 PROTOCOL = "text to image; every caption is a query, all images of the split are the gallery; matches are images of the same identity"
 ORDER = {
     "none": "by the cosine of the embeddings",
     "itm": "the best {k} of a caption by cosine are ordered by the matching logit, the others follow by cosine",
-    "published": "the best {k} of a caption by cosine are ordered by logit + 8 x cosine (scaled to 0..1), the others follow by cosine",
+    "published": "the best {k} of a caption by cosine are ordered by logit + {weight:g} x cosine (scaled to 0..1), the others by cosine",
 }
 PLAIN = "; captions are reduced to letters a-z and digits"
 CLASSIFIER = "a plain classifier (space {space}) predicts yes if its logit is above 0"
@@ -49,6 +48,7 @@ class Embeddings:
     images: Tensor  # [G, D]
     candidates: Tensor  # [Q, K] int64: indices of the best images by cosine
     logits: Tensor | None = None  # [Q, K]; None: not re-ranked
+    cosine_weight: float = 0.0  # of the cosine, scaled to 0..1, beside the logit in the order "published"
 
     def cosines(self) -> Iterator[Tensor]:
         """Blocks of rows of [Q, G]."""
@@ -74,7 +74,7 @@ class Embeddings:
             block = slice(at, at := at + len(cosine))
             scaled = (cosine - low) / max(high - low, 1e-12)
             candidates, logits = self.candidates[block], self.logits[block]
-            reranked = logits if rerank == "itm" else logits + PUBLISHED * scaled.gather(1, candidates)
+            reranked = logits if rerank == "itm" else logits + self.cosine_weight * scaled.gather(1, candidates)
             floor = reranked.min(1, keepdim=True).values - 2  # the others lie at least 1 below the last candidate
             yield (floor + scaled).scatter(1, candidates, reranked)
 
@@ -102,7 +102,8 @@ def embed_gallery(method: Method, gallery: Gallery, rerank: Rerank = "none", k: 
     """
     images = embed_images(method, gallery)
     texts = embed_texts(method, gallery)
-    embeddings = Embeddings(texts, images, torch.empty(len(texts), 0, dtype=torch.int64))
+    no_candidates = torch.empty(len(texts), 0, dtype=torch.int64)
+    embeddings = Embeddings(texts, images, no_candidates, cosine_weight=method.published_cosine_weight)
     if rerank != "none":
         embeddings.candidates = embeddings.nearest(k)
         embeddings.logits = match_logits(method, gallery, embeddings.candidates)
@@ -209,7 +210,7 @@ def score_retrieval(embeddings: Embeddings, gallery: Gallery, rerank: Rerank, k:
         captions=len(gallery.queries),
         images=len(gallery),
         identities=len(gallery.identities.unique()),
-        protocol=f"{PROTOCOL}; {ORDER[rerank].format(k=k)}{PLAIN if gallery.plain else ''}",
+        protocol=f"{PROTOCOL}; {ORDER[rerank].format(k=k, weight=embeddings.cosine_weight)}{PLAIN if gallery.plain else ''}",
     )
 
 

@@ -83,6 +83,7 @@ class Method(nn.Module):
     needs: DataNeeds = DataNeeds()
     rules: tuple[ParameterRule, ...] = (NO_DECAY,)
     abilities: frozenset[Ability] = frozenset({"embed"})
+    published_cosine_weight: ClassVar[float] = 0.0  # of the cosine, scaled to 0..1, beside the matching logit in the authors' re-ranking
     positions: int | None = None  # tokens of the longest text that the model can read; None: as many as a caption has at most
 
     @classmethod

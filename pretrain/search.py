@@ -85,6 +85,7 @@ def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, r
     with trained.precision():
         images = embed_images(trained.method, gallery)
         embeddings = Embeddings(trained.method.embed_text(text).float(), images, torch.empty(1, 0, dtype=torch.int64))
+        embeddings.cosine_weight = trained.method.published_cosine_weight
         if rerank != "none":
             embeddings.candidates = embeddings.nearest(max(k, count))
             embeddings.logits = sentence_logits(trained, gallery, sentence, embeddings.candidates[0])[None]

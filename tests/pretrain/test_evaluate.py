@@ -113,7 +113,7 @@ def test_the_published_order_adds_eight_times_the_scaled_cosine() -> None:
     cosine = texts @ images.T
     best = cosine.topk(3).indices
     logits = torch.randn(5, 3)
-    scores = torch.cat(list(Embeddings(texts, images, best, logits).scores("published")))
+    scores = torch.cat(list(Embeddings(texts, images, best, logits, cosine_weight=8.0).scores("published")))
     scaled = (cosine - cosine.min()) / (cosine.max() - cosine.min())
     torch.testing.assert_close(scores.gather(1, best), logits + 8 * scaled.gather(1, best))
     assert torch.equal(scores.argsort(1, descending=True)[:, 3:], cosine.argsort(1, descending=True)[:, 3:])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain.evaluate import PUBLISHED, Embeddings, Rerank, embed_gallery, embed_images, open_gallery
+from pretrain.evaluate import Embeddings, Rerank, embed_gallery, embed_images, open_gallery
 from pretrain.gallery import tokenize
 from pretrain.search import search
 from pretrain.trained_method import read
@@ -48,7 +48,7 @@ def test_a_caption_gives_the_ranking_that_evaluate_gives_it_as_a_query(out: Path
     gallery = open_gallery(trained, [data], "train", False, batch=8)
     whole = embed_gallery(trained.method, gallery, mode, 6)
     query = 3
-    alone = Embeddings(whole.texts[query : query + 1], whole.images, whole.candidates[query : query + 1])
+    alone = Embeddings(whole.texts[query : query + 1], whole.images, whole.candidates[query : query + 1], cosine_weight=whole.cosine_weight)
     alone.logits = None if whole.logits is None else whole.logits[query : query + 1]
     scores = torch.cat(list(alone.scores(mode)))[0]
     wanted = scores.argsort(descending=True, stable=True)[:6]
@@ -65,7 +65,7 @@ def test_published_adds_the_scaled_cosine_to_the_matching_logit(out: Path, data:
         text = tokenize(trained.tokenizer, [sentence])
         cosine = (embed_images(trained.method, gallery) @ trained.method.embed_text(text).T)[:, 0]
     scaled = dict(zip(gallery.rows.tolist(), ((cosine - cosine.min()) / (cosine.max() - cosine.min())).tolist(), strict=True))
-    assert published == pytest.approx({row: logit + PUBLISHED * scaled[row] for row, logit in itm.items()}, abs=1e-3)
+    assert published == pytest.approx({row: logit + 8 * scaled[row] for row, logit in itm.items()}, abs=1e-3)
     assert min(published[row] - itm[row] for row in itm) > 1
 
 
