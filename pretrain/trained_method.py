@@ -22,12 +22,11 @@ from pretrain.data.tokenizers import Tokenizer
 from pretrain.datasets.layout import folder_contents
 from pretrain.gallery import tokenize
 from pretrain.method import Method
-from pretrain.methods import find
+from pretrain.methods import DEFAULT_PRESET, find
 from pretrain.precision import autocast
 
 HUB = "hf://"
 SPACE = "space.yaml"  # in a release: the attribute space, if it is not one that ships with mals
-DEFAULT_PRESET = "aptm-paper"  # for a file of weights alone
 FILES = ("config.yaml", checkpoint.MODEL, TOKENIZER)  # a release needs these
 EXPECTED = f"looked for {', '.join(FILES)}, for {checkpoint.FOLDER}/ of a training, and for weights alone"
 

@@ -7,6 +7,7 @@ from mals.plugins import load_object
 from pretrain.method import Method
 
 METHODS = {"aptm": "pretrain.methods.aptm.method:Aptm"}  # the setting `method` -> the class
+DEFAULT_PRESET = "aptm-paper"  # of a file of weights alone, whose method is not recorded
 
 
 @lru_cache
