@@ -14,7 +14,7 @@ from mals.errors import UserError
 from pretrain.config import Optimizer
 from pretrain.method import ParameterRule
 
-CUTS = ((7, 0.2), (4, 0.5))  # of "step", APTM's fine-tuning: the factor from so many warm-ups on
+CUTS = ((7, 0.2), (4, 0.5))  # of "step": (warm-ups, factor from there on); as in Yang et al., ACM MM 2023 (docs/papers/mals.md)
 
 
 def warm_up_length(total: int, warmup: float) -> int:

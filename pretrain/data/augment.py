@@ -1,4 +1,4 @@
-"""Image augmentation and normalisation for training and test, as APTM has it (docs/papers/aptm.md, section Images).
+"""Image augmentation and normalisation for training and test, as in Yang et al., ACM MM 2023 (docs/papers/mals.md, section Images).
 
 The loader's workers resize, shrink and crop images; everything else is applied where the training runs, a batch at a time.
 

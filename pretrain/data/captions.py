@@ -9,7 +9,7 @@ SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
 
 def clean_caption(caption: str, max_words: int | None = None, plain: bool = False) -> str:
-    """The first words of a caption; `plain` keeps letters a-z and digits alone, as APTM does with test captions of ICFG and RSTP."""
+    """The first words of a caption; `plain` keeps letters a-z and digits alone, for test captions of ICFG-PEDES and RSTPReid."""
     words = re.sub(r"[^0-9a-z]+", " ", caption.lower()) if plain else caption
     cut = " ".join(words.split()[:max_words])
     if not cut:

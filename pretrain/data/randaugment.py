@@ -1,4 +1,4 @@
-"""RandAugment of APTM (docs/papers/aptm.md, section Images) for batches of bytes, on the device that they are on.
+"""RandAugment of APTM (docs/papers/mals.md, section Images) for batches of bytes, on the device that they are on.
 
 All arithmetic that decides a byte is exact, that of whole numbers or of float64 one step at a time, so that every device gives the same:
 those of Pillow's operations of the same names, and, where pixels move, those of OpenCV's bilinear warp within one level of 255.

@@ -68,7 +68,7 @@ class Benchmark:
 
 
 def annotation_folders(folder: Path, info: BenchmarkInfo) -> list[Path]:
-    """Where annotation files may lie: in the folder, in the benchmark's own folder in it, and where APTM's code keeps its lists."""
+    """Where annotation files may lie: in the folder, in the benchmark's own folder in it, and in the MALS authors' data/finetune."""
     own = [folder, folder / info.folder, folder / "annotation", folder / info.folder / "annotation"]
     return [*own, folder / "finetune", folder / "data" / "finetune", folder / "data"]
 

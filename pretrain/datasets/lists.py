@@ -1,8 +1,8 @@
-"""CUHK-PEDES, ICFG-PEDES and RSTPReid: images with captions and identities, in one list as released, or in APTM's list of each split.
+"""CUHK-PEDES, ICFG-PEDES and RSTPReid: images with captions and identities, in the released list or the MALS authors' lists.
 
-In a released list, an object is an image ({split, captions, file_path or img_path, id}). In APTM's lists (`cuhk_train.json`) an object of
-the training split is a caption ({image, caption, image_id}), so that each image has several objects; the reader joins their captions. The
-`image_id` there is the identity.
+In a released list, an object is an image ({split, captions, file_path or img_path, id}). The MALS authors have one list
+for each split (`cuhk_train.json`); in that of the training split an object is a caption ({image, caption, image_id}), so that each image
+has several objects; the reader joins their captions. The `image_id` there is the identity.
 """
 
 import re
@@ -72,7 +72,7 @@ RELEASED_LISTS = {
     "icfg-pedes": ("ICFG-PEDES.json", "ICFG_PEDES.json"),
     "rstpreid": ("data_captions.json",),
 }
-APTM_PREFIXES = {"cuhk-pedes": "cuhk", "icfg-pedes": "icfg", "rstpreid": "rstp"}
+SPLIT_LIST_PREFIXES = {"cuhk-pedes": "cuhk", "icfg-pedes": "icfg", "rstpreid": "rstp"}
 CAMERA_PATTERNS = {
     "icfg-pedes": re.compile(r"\d{4}_\d{3}_(\d{2})_"),  # MSMT17's names: identity, image, camera, time
     "rstpreid": re.compile(r"\d+_c(\d+)_"),
@@ -86,11 +86,11 @@ def read(info: BenchmarkInfo, folder: Path) -> Benchmark | None:
     if released is not None:
         splits, annotation = _read_released(info, released), released
     else:
-        lists = {split: first_file(place / f"{APTM_PREFIXES[info.key]}_{split}.json" for place in places) for split in SPLITS}
+        lists = {split: first_file(place / f"{SPLIT_LIST_PREFIXES[info.key]}_{split}.json" for place in places) for split in SPLITS}
         files = {split: file for split, file in lists.items() if file is not None}
         if not files:
             return None
-        splits, annotation = {split: _read_aptm_list(info, file) for split, file in files.items()}, next(iter(files.values()))
+        splits, annotation = {split: _read_split_list(info, file) for split, file in files.items()}, next(iter(files.values()))
     images = [row.image for rows in splits.values() for row in rows]
     return Benchmark(info, find_image_folder(folder, info, annotation, images), _with_unique_ids(splits))
 
@@ -114,7 +114,7 @@ def _read_released(info: BenchmarkInfo, file: Path) -> dict[str, list[BenchmarkR
     return {split: rows for split, rows in splits.items() if rows}
 
 
-def _read_aptm_list(info: BenchmarkInfo, file: Path) -> list[BenchmarkRow]:
+def _read_split_list(info: BenchmarkInfo, file: Path) -> list[BenchmarkRow]:
     """The images of a list of captions, in the order of their first captions."""
     rows: dict[tuple[str, int | None], BenchmarkRow] = {}
     for number, entry in enumerate(read_json_list(file), 1):

@@ -1,7 +1,7 @@
-"""PA-100K: images with 26 attributes, from `annotation.mat` as released or from APTM's lists; no captions, identities or cameras.
+"""PA-100K: images with 26 attributes, from `annotation.mat` as released or the MALS authors' lists; no captions, identities or cameras.
 
-The MAT file holds the names of the attributes, and for each split the names of its images and a matrix of zeros and ones. APTM's lists
-({image, label}) hold the same 26 values in the same order. They are the attributes of the space pa100k.
+The MAT file holds the names of the attributes, and for each split the names of its images and a matrix of zeros and ones. The MALS authors'
+lists ({image, label}) hold the same 26 values in the same order. They are the attributes of the space pa100k.
 """
 
 from collections.abc import Callable
@@ -84,7 +84,7 @@ def read(folder: Path) -> Benchmark | None:
         files = {split: file for split, file in lists.items() if file is not None}
         if not files:
             return None
-        splits, annotation = {split: _read_aptm_list(file) for split, file in files.items()}, next(iter(files.values()))
+        splits, annotation = {split: _read_split_list(file) for split, file in files.items()}, next(iter(files.values()))
     images = [row.image for rows in splits.values() for row in rows]
     return Benchmark(INFO, find_image_folder(folder, INFO, annotation, images, IMAGE_FOLDERS), splits)
 
@@ -121,7 +121,7 @@ def _read_split(file: Path, split: str, images: Any, values: Any, order: list[in
     return [_row(relative_path(where, name), tuple(row)) for name, row in zip(names, rows, strict=True)]
 
 
-def _read_aptm_list(file: Path) -> list[BenchmarkRow]:
+def _read_split_list(file: Path) -> list[BenchmarkRow]:
     rows = []
     for number, entry in enumerate(read_json_list(file), 1):
         where = f"{file}: object {number}"

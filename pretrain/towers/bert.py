@@ -1,4 +1,4 @@
-"""BERT (Devlin et al., 2019) cut in two as APTM uses it: the first layers read the text alone, the others see an image as well.
+"""BERT (Devlin et al., 2019) cut in two: the first layers read the text alone, the others see an image as well.
 
 Keys and values of an image are projected once and serve every text that is set against it. Where a caller selects states,
 padding is not computed, and the last layer only for these. Texts of several widths go through the layers together: attention is within

@@ -1,4 +1,4 @@
-"""The Swin Transformer (Liu et al., ICCV 2021) for pictures of one fixed size, as APTM uses it.
+"""The Swin Transformer (Liu et al., ICCV 2021) for images of one fixed size.
 
 Where a stage's map is no larger than the window on its smaller side, the window is that side and nothing shifts: at 384x128 with
 window 8, stage 3 sees three stacked windows and stage 4 three of 4x4, which meet only in the mean of the tokens.

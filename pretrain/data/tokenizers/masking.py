@@ -38,7 +38,7 @@ class MaskingRule(Protocol):
 
 @dataclass(frozen=True)
 class WholeWordMasking:
-    """Masks whole words, alone or with the words after them, and never the start token: the rule of X-VLM and APTM.
+    """Masks whole words, alone or with the words after them, and never the start token: the rule of X-VLM (Zeng et al., 2022).
 
     `count_padding` takes padding for tokens, as the published code does: the captions must be padded to `max_tokens` then.
     """

@@ -1,4 +1,4 @@
-"""The plain classifier of attributes, the baseline for APTM's prompts (docs/papers/aptm.md, section Losses).
+"""The plain classifier of attributes, the baseline for APTM's prompts (docs/papers/mals.md, section Losses).
 
 Two layers on the image's global token. Its batch normalisation is over the rows of all ranks; in one process that is the published one.
 """

@@ -74,7 +74,7 @@ class LossWeights(Section):
 
 
 class AptmSettings(Section):
-    """The method APTM (docs/papers/aptm.md)."""
+    """The method APTM (docs/papers/mals.md)."""
 
     vision: Vision = Vision()  # the vision encoder
     text: TextEncoder = TextEncoder()  # the text encoder and the cross encoder

@@ -4,7 +4,7 @@ Costly work is done once: one pass over the images, one over all texts (captions
 prompts); keys and values of an image are projected once a layer; one pass of the cross encoder, and one over the vocabulary.
 
 Pretraining uses ITC, ITM, MLM and the losses of attributes; fine-tuning for retrieval ITC and ITM of captions and of captions that EDA
-changed, and MLM; fine-tuning for recognition the losses of attributes, or a plain classifier (docs/papers/aptm.md, section Losses).
+changed, and MLM; fine-tuning for recognition the losses of attributes, or a plain classifier (docs/papers/mals.md, section Losses).
 
 No loss depends on the number of ranks: what looks across rows looks across those of all, and the hard negatives of ITM are of any rank (as
 published, with `negatives: process`, of the same one). Only dropout and drop path are drawn by each rank for itself.
@@ -40,7 +40,7 @@ from pretrain.precision import cosines
 from pretrain.towers.bert import KeysValues
 from pretrain.weights import load_state
 
-CAPTION_WORDS = 56  # as many as tokens (docs/papers/aptm.md, section Text)
+CAPTION_WORDS = 56  # as many as tokens (docs/papers/mals.md, section Text)
 SCORES = {("contrast",): "cosine", ("match",): "matching logit", ("contrast", "match"): "matching logit + cosine / temperature"}
 CAPTIONS_NEEDED = "which the losses itc, itm and mlm need (give their weights 0, or a data set with captions)"
 LABELS_NEEDED = "which the losses iac, iam and mam need (give their weights 0, or a data set with labels)"
