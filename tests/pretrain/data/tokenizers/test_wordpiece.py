@@ -114,7 +114,7 @@ def test_a_quarter_of_the_tokens_is_masked_and_at_most_ten(tokenizer):
 
 
 def test_as_published_padding_is_masked_too(tokenizer):
-    """Measured in the authors' code: 47.5 % of the targets are padding, 18.5 % of the real tokens are masked (docs/papers/mals.md, section Losses)."""
+    """Measured in the authors' code: 47.5 % of the targets are padding, 18.5 % of the real tokens are masked (docs/papers/mals.md)."""
     text = tokenizer.encode(captions(1000), width=56)
     asked = WholeWordMasking(count_padding=True).mask(text, draws(1000), tokenizer)[1] != -100
     assert (asked.sum(1) == 10).all() and not asked[:, 0].any()
