@@ -49,7 +49,7 @@ LABELS_NEEDED = "which the losses iac, iam and mam need (give their weights 0, o
 class Aptm(CaptionLosses, PromptLosses, Method):
     """The method of the settings `aptm`."""
 
-    published_cosine_weight = 8.0  # of the authors' code on four GPUs (docs/papers/aptm.md, Evaluation)
+    published_cosine_weight = 8.0  # of the authors' code on four GPUs (docs/papers/mals.md, Evaluation)
     title = "APTM (Yang et al., ACM MM 2023)"
     section = "aptm"
     Settings = AptmSettings
