@@ -100,7 +100,7 @@ def publish(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list files and sizes.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Verify the packed data set, then copy or upload it; an interrupted upload goes on with the same command."""
+    """Verify the packed data set, then copy or upload it; the same command continues an interrupted upload."""
     from mals.dataset import publish as publishing
     from mals.grid import verify as verification
     from mals.grid.run import Run

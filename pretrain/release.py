@@ -100,7 +100,7 @@ def release(
             return ReleaseReport(**vars(report), onnx=differences)
     files = sorted(files, key=lambda file: (file.path == CHECKSUMS, file.path))
     size, sent = sum(file.bytes for file in files), 0 if dry_run else len(files)
-    return ReleaseReport(to=to, files=files, bytes=size, dry_run=dry_run, sent=sent, onnx=differences)
+    return ReleaseReport(url=to, files=files, bytes=size, dry_run=dry_run, sent=sent, onnx=differences)
 
 
 def _source(run: Path, latest: bool) -> Source:

@@ -1,8 +1,8 @@
 """The packed data set in other formats: the layout in which MALS was published, and tar shards for WebDataset.
 
 Both read `dataset/` alone. Rows keep their order and nothing of the machine is written, so that an export repeats byte for byte; files
-that are there already are kept, so that an interrupted export goes on. What makes a split usable (its JSON list, or each tar) appears
-whole or not at all.
+that are there already are kept, so that the same command continues an interrupted export. What makes a split usable (its JSON list, or
+each tar) appears whole or not at all.
 """
 
 import json
@@ -29,7 +29,7 @@ class ExportReport:
     """The result of an export."""
 
     format: str
-    to: str
+    url: str  # of the folder that holds the export
     rows: int
     files: list[str]  # JSON lists or tars
     written: int  # images (mals-json) or tars (webdataset) that were not there before
@@ -49,7 +49,7 @@ def export(run: Run, to: str, format: str) -> ExportReport:
     target = Store(to)
     _check_target(run, target, to)
     target.sweep()
-    return FORMATS[format](run, receipt, target, to)
+    return FORMATS[format](run, receipt, target)
 
 
 def _check_target(run: Run, target: Store, to: str) -> None:
@@ -62,7 +62,7 @@ def _check_target(run: Run, target: Store, to: str) -> None:
         raise UserError(f"{to} is inside the packed data set; give another folder to export to")
 
 
-def mals_json(run: Run, receipt: PackReceipt, target: Store, to: str) -> ExportReport:
+def mals_json(run: Run, receipt: PackReceipt, target: Store) -> ExportReport:
     """`SPLIT.json`, a list of {image, caption, image_id, label}, and the images as `images/SPLIT/NUMBER/ID.jpg`, NUMBER the packed file."""
     rows = written = 0
     splits = receipt.split_files()
@@ -79,7 +79,7 @@ def mals_json(run: Run, receipt: PackReceipt, target: Store, to: str) -> ExportR
             output.write("\n]\n" if separator == ",\n" else "[]\n")
             if target.folder is not None:
                 os.sync()  # the images are on the disk before the list that names them
-    return ExportReport(format="mals-json", to=to, rows=rows, files=[f"{split}.json" for split in splits], written=written)
+    return ExportReport(format="mals-json", url=target.url, rows=rows, files=[f"{split}.json" for split in splits], written=written)
 
 
 def _write_image(target: Store, name: str, data: bytes) -> bool:
@@ -101,7 +101,7 @@ def _write_image(target: Store, name: str, data: bytes) -> bool:
     return True
 
 
-def webdataset(run: Run, receipt: PackReceipt, target: Store, to: str) -> ExportReport:
+def webdataset(run: Run, receipt: PackReceipt, target: Store) -> ExportReport:
     """`SPLIT-00000.tar` for each packed file: `ID.jpg`, `ID.txt` (the caption) and `ID.json` for every row, without nulls."""
     attributes = list(attribute_values(run))
     names, rows, written = [], 0, 0
@@ -111,7 +111,7 @@ def webdataset(run: Run, receipt: PackReceipt, target: Store, to: str) -> Export
             written += _export_tar(run, target, name, file, attributes)
             names.append(name)
             rows += file.rows or 0
-    return ExportReport(format="webdataset", to=to, rows=rows, files=names, written=written)
+    return ExportReport(format="webdataset", url=target.url, rows=rows, files=names, written=written)
 
 
 def _export_tar(run: Run, target: Store, name: str, packed: FileRecord, attributes: list[str]) -> bool:
@@ -184,4 +184,4 @@ def sample_metadata(row: dict[str, Any], attributes: list[str]) -> dict[str, Any
     return metadata
 
 
-FORMATS: dict[str, Callable[[Run, PackReceipt, Store, str], ExportReport]] = {"mals-json": mals_json, "webdataset": webdataset}
+FORMATS: dict[str, Callable[[Run, PackReceipt, Store], ExportReport]] = {"mals-json": mals_json, "webdataset": webdataset}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-Feature = dict[str, Any]
+Feature = dict[str, Any]  # with "_type" a value, class, image or list; without it a struct: name -> feature of the member
 
 REJECT_COLUMNS = ("reject_reason", "reject_all", "reject_stage", "error", "error_stage")
 GENERATOR_FEATURES = {  # of one image; names of the generate stage's columns -> Arrow types
@@ -112,8 +112,9 @@ def kept_columns(planned: Sequence[str], adds: Mapping[str, pa.Schema], attribut
     A column without a source is left out. Plain columns that only a stage of the user's own adds keep their names.
     """
     added = {field.name: field.type for schema in adds.values() for field in schema}
-    sources = {*added, *planned, *((SOURCE_CAPTION,) if "caption" in planned else ())} - ({"caption"} - set(added))
-    columns = [column for column in _standard_columns(attributes) if column.source in sources]
+    from_plan = {SOURCE_CAPTION if name == "caption" else name for name in planned}
+    columns = [column for column in _standard_columns(attributes) if column.source in from_plan | added.keys()]
+    # columns that only a stage of the user's own adds
     used = {column.source for column in columns} | {column.name for column in columns} | set(GENERATOR_FEATURES) | set(PIXEL_COLUMNS)
     extra = [Column(name, name, value(_dtype_name(dtype))) for name, dtype in added.items() if name not in used and _is_plain(dtype)]
     place = next((i for i, column in enumerate(columns) if column.name in ("person", "prompt")), len(columns))

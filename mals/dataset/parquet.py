@@ -46,7 +46,7 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
 def _row_groups(tables: Iterator[pa.Table], schema: pa.Schema, rows_per_group: int) -> Iterator[pa.Table]:
     """The same rows in tables of `rows_per_group` rows, or of at most MAX_IMAGE_BYTES of images."""
     rest = schema.empty_table()
-    for table in tables:
+    for table in tables:  # quadratic for many tables that are far smaller than a group; those of a pack are shards
         rest = pa.concat_tables([rest, table])
         while size := _group_size(rest, rows_per_group):
             yield rest.slice(0, size).combine_chunks()

@@ -1,7 +1,7 @@
 """Copies of data sets and models to where others find them: the Hugging Face hub, a folder, or any fsspec URL.
 
-`publish` is for packed runs, `send` for any files. A pack is hashed again and compared with the run's cells before it leaves. An upload
-that was interrupted goes on with the same command.
+`publish` is for packed runs, `send` for any files. A pack is hashed again and compared with the run's cells before it leaves. The same
+command continues an interrupted upload.
 """
 
 import hashlib
@@ -18,7 +18,8 @@ from mals.errors import UserError
 from mals.grid.run import Run
 from mals.grid.store import Store
 
-BLOCK = 1 << 22
+BLOCK = 1 << 22  # bytes
+REPEAT = "give the same command again: it continues where it stopped"
 Progress = Callable[[int, int], None]  # files done, files in all
 
 
@@ -30,7 +31,7 @@ class RepositoryKind:
     name: str  # the name in error sentences
     prefix: str  # of an address
     message: str  # of the commit
-    replaced: tuple[str, ...]  # patterns of files that are removed if the new version has no file of that name
+    obsolete: tuple[str, ...]  # patterns of files of an earlier version that are removed if the new one has no file of that name
 
 
 DATASET = RepositoryKind("dataset", "data set", "hf://datasets/", "Data set packed by mals", ("data/*.parquet", "rejected/*.parquet"))
@@ -41,7 +42,7 @@ MODEL = RepositoryKind("model", "model", "hf://", "Method trained by mals", ("*.
 class PublishReport:
     """The files that were sent, or with `dry_run` would be."""
 
-    to: str
+    url: str  # where the files are or, with `dry_run`, would be
     files: list[FileRecord]
     bytes: int
     dry_run: bool
@@ -51,18 +52,22 @@ class PublishReport:
         return asdict(self) | {"files": [file.to_json() for file in self.files]}
 
 
-def publish(run: Run, to: str, dry_run: bool = False, problems: list[str] | None = None, progress: Progress | None = None) -> PublishReport:
+def publish(
+    run: Run, to: str, dry_run: bool = False, verify_problems: list[str] | None = None, progress: Progress | None = None
+) -> PublishReport:
     """Send `dataset/` to `to`.
 
-    `problems` are those of `mals.grid.verify`, if that has hashed all files of the run already. With `dry_run` the pack is checked, and
-    nothing is sent and no server is asked. Raises UserError for a problem in the pack or on the way.
+    `verify_problems` are those that `mals.grid.verify` reported, if it has hashed all files of the run already; if None, the pack is hashed
+    here. With `dry_run` the pack is checked, but nothing is sent and no server is contacted.
+
+    Raises UserError for a problem in the pack or on the way.
     """
     _check_outside(run, to)
-    problems = [*(problems or []), *check(run, deep=problems is None)]
+    problems = [*(verify_problems or []), *check(run, deep=verify_problems is None)]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         url = run.store.url
-        raise UserError(f"{url} is not published: {problems[0]}{more}; `mals verify {url} --repair` and `mals run {url}` mend it")
+        raise UserError(f"{url} is not published: {problems[0]}{more}; `mals verify {url} --repair`, then `mals run {url}`, make it again")
     receipt = PackReceipt.load(run.store)
     assert receipt is not None
     files = [FileRecord(path=file.path.removeprefix(f"{FOLDER}/"), bytes=file.bytes, sha256=file.sha256) for file in receipt.files]
@@ -86,7 +91,7 @@ def send(
     else:
         assert repository is not None
         sent = _send_to_hub(source, repository, files, kind)
-    return PublishReport(to=to, files=files, bytes=sum(file.bytes for file in files), dry_run=dry_run, sent=sent)
+    return PublishReport(url=to, files=files, bytes=sum(file.bytes for file in files), dry_run=dry_run, sent=sent)
 
 
 def hub_repository(to: str, kind: RepositoryKind) -> str | None:
@@ -123,7 +128,7 @@ def _send_to_store(
     except UserError:
         raise
     except Exception as error:  # each file system behind fsspec has its own errors
-        raise UserError(f"{to} cannot be written ({type(error).__name__}: {_first_line(error)}); the same command goes on") from None
+        raise UserError(f"{to} cannot be written ({type(error).__name__}: {_first_line(error)}); {REPEAT}") from None
     if wrong:
         raise UserError(f"{to} does not hold what was sent: {wrong[0]} has another size; give the same command again")
     return sent
@@ -140,7 +145,7 @@ def _remove_earlier(target: Store, files: Sequence[FileRecord], kind: Repository
         return
     for line in earlier.decode().splitlines():
         name = line.partition("  ")[2]
-        if name not in hashes and ".." not in name and any(fnmatch(name, pattern) for pattern in kind.replaced):
+        if name not in hashes and ".." not in name and any(fnmatch(name, pattern) for pattern in kind.obsolete):
             target.remove(name)
     target.remove(CHECKSUMS)
 
@@ -176,7 +181,7 @@ def _upload(folder: Path, repository: str, files: Sequence[FileRecord], kind: Re
             repo_type=kind.type,
             folder_path=folder,
             allow_patterns=[file.path for file in files],
-            delete_patterns=list(kind.replaced),
+            delete_patterns=list(kind.obsolete),
             commit_message=kind.message,
         )
         sizes = {entry.path: getattr(entry, "size", None) for entry in api.list_repo_tree(repository, repo_type=kind.type, recursive=True)}
@@ -197,7 +202,7 @@ def _upload_error(repository: str, error: Exception, kind: RepositoryKind) -> st
         return f"the hub does not let you write to {repository}; log in with `hf auth login`, and check that the token may write there"
     if type(error).__name__ == "HFValidationError":
         return f"{repository} is no name for a {kind.name}: {_first_line(error)}"
-    return f"{repository} could not be uploaded ({type(error).__name__}: {_first_line(error)}); the same command goes on where it stopped"
+    return f"{repository} could not be uploaded ({type(error).__name__}: {_first_line(error)}); {REPEAT}"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,14 +1,15 @@
-"""A packed data set at a glance: where it is, how many rows each stage kept, some captions with their labels, a contact sheet."""
+"""A summary of a packed data set: where it is, how many rows each stage kept, some captions with their labels, a contact sheet."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from mals.attributes import load_space
 from mals.dataset.receipts import FOLDER, PackReceipt
 from mals.dataset.sheet import contact_sheet
+from mals.dataset.source import attribute_values
 from mals.errors import UserError
 from mals.grid.run import Run
-from mals.grid.status import lines, status
+from mals.grid.status import lines as status_lines
+from mals.grid.status import status
 
 SHEET = "report/contact-sheet.jpg"
 COLUMNS, ROWS = 12, 4  # images on the sheet
@@ -52,13 +53,13 @@ def report(run: Run) -> Report:
         raise UserError(f"{run.store.url} is not packed yet; `mals run {run.store.url}` makes the data set")
     rows = _first_rows(run, receipt, COLUMNS * ROWS)
     run.store.commit(SHEET, contact_sheet([row["image"]["bytes"] for row in rows], COLUMNS, CELL))
-    space = load_space(run.config.label.space)
+    values = attribute_values(run)
     captions = []
     for row in rows[:: max(1, len(rows) // CAPTIONS)][:CAPTIONS]:
-        known = {name: space.classes[name][value] for name, value in row["attributes"].items() if value is not None}
+        known = {name: values[name][value] for name, value in row["attributes"].items() if value is not None}
         captions.append(LabelledCaption(row["caption"], known))
     url = run.store.url
-    return Report(f"{url}/{FOLDER}", receipt.planned, receipt.kept, lines(status(run)), captions, f"{url}/{SHEET}")
+    return Report(f"{url}/{FOLDER}", receipt.planned, receipt.kept, status_lines(status(run)), captions, f"{url}/{SHEET}")
 
 
 def _first_rows(run: Run, receipt: PackReceipt, count: int) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from mals.dataset.features import GENERATOR_FEATURES, PIXEL_COLUMNS, SOURCE_CAPT
 from mals.dataset.xmp import with_xmp
 from mals.grid.cells import Grid
 
+# the folders of an absolute path: "/home/me/x.png" becomes "x.png", "C:\data\x.png" too; URLs and relative paths stay
 ABSOLUTE_FOLDERS = re.compile(r"(?<![\w:/.])(?:/|[A-Za-z]:\\)(?:[^\s'\"/\\:]+[/\\])+(?=[^\s'\"/\\:])")
 
 

@@ -28,7 +28,7 @@ def with_xmp(jpeg: bytes, source_type: str = TRAINED_ALGORITHMIC_MEDIA) -> bytes
     if jpeg[:3] != b"\xff\xd8\xff":
         raise Damaged("a crop is not a JPEG")
     segment = xmp_segment(source_type)
-    if segment in jpeg[: 4 * len(segment)]:
+    if segment in jpeg[: 4 * len(segment)]:  # it is near the start: only the JFIF header comes before it
         return jpeg
     end = 4 + int.from_bytes(jpeg[4:6], "big") if jpeg[3] == 0xE0 else 2
     return jpeg[:end] + segment + jpeg[end:]

@@ -26,11 +26,11 @@ SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
 BLOCK = 32_768  # rows read at once
 
 
-def read(file: Path, images: bool = True, captions: bool = True) -> Iterator[pa.Table]:
+def read(file: Path, images: bool = True, require_captions: bool = True) -> Iterator[pa.Table]:
     """The rows of `file` in blocks; with `images`, the images of a JSON list are the column init_image.
 
-    Raises UserError with the place of a mistake, or where there is no row. Without `captions`, an image of a JSON list may have no caption:
-    its row has null.
+    Raises UserError with the place of a mistake, or if there is no row. Without `require_captions`, an image of a JSON list may have no
+    caption: its row has null.
     """
     kind = file.suffix.lower()
     if not file.is_file():
@@ -43,10 +43,10 @@ def read(file: Path, images: bool = True, captions: bool = True) -> Iterator[pa.
     try:
         if kind != ".parquet":
             _refuse_binary(file)
-        for block in _json(file, captions) if kind == ".json" else KINDS[kind](file):
+        for block in _json(file, require_captions) if kind == ".json" else KINDS[kind](file):
             if kind == ".json" and not images:
                 block = block.set_column(COLUMNS.index("init_image"), "init_image", pa.nulls(len(block), pa.string()))
-            if captions:
+            if require_captions:
                 _refuse_empty_captions(file, block, rows)
             rows += len(block)
             yield block
@@ -190,7 +190,7 @@ def _require_caption(where: str, names: list[str]) -> None:
     raise UserError(f"{where} has no column caption, only {', '.join(map(str, names)) or 'none'}{hint}")
 
 
-def _json(file: Path, captions: bool = True) -> Iterator[pa.Table]:
+def _json(file: Path, require_captions: bool = True) -> Iterator[pa.Table]:
     try:
         entries = json.loads(file.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -199,9 +199,9 @@ def _json(file: Path, captions: bool = True) -> Iterator[pa.Table]:
         raise UserError(f"{file} is nested too deeply") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         content = f"an object with the keys {', '.join(entries)}" if isinstance(entries, dict) else f"a {type(entries).__name__}"
-        content = "a list of other values" if isinstance(entries, list) else content
+        content = "a list that is not of objects" if isinstance(entries, list) else content
         raise UserError(f"{file} holds {content}, not a list of objects as CUHK-PEDES, ICFG-PEDES, RSTPReid and MALS do")
-    rows = ((number, row) for number, entry in enumerate(entries, 1) for row in _entry(file, number, entry, captions))
+    rows = ((number, row) for number, entry in enumerate(entries, 1) for row in _entry(file, number, entry, require_captions))
     while block := list(islice(rows, BLOCK)):
         numbers = [number for number, _ in block]
         columns = {name: [row.get(name) for _, row in block] for name in COLUMNS}
@@ -214,8 +214,8 @@ def captions_of(entry: Mapping[str, Any]) -> list[Any]:
     return (captions or [None]) if isinstance(captions, list) else [captions]
 
 
-def _entry(file: Path, number: int, entry: dict[str, Any], required: bool) -> Iterable[dict[str, Any]]:
-    """One object of a public list, as a row for each caption; UserError for other objects, or without a caption where it is `required`."""
+def _entry(file: Path, number: int, entry: dict[str, Any], require_caption: bool) -> Iterable[dict[str, Any]]:
+    """One object of a public list, as a row for each caption; UserError for other objects, or with `require_caption` without a caption."""
     image = next((entry[name] for name in ("file_path", "img_path", "image") if name in entry), None)
     if image is None:
         raise UserError(f"{file}: object {number} has the keys {', '.join(entry)}, which none of the known data sets has")
@@ -223,7 +223,7 @@ def _entry(file: Path, number: int, entry: dict[str, Any], required: bool) -> It
     if "image_id" in entry:  # in MALS the name of the image; in APTM's lists of real data sets the identity
         row["id" if "label" in entry else "person"] = entry["image_id"]
     captions = captions_of(entry)
-    if required and not all(captions):
+    if require_caption and not all(captions):
         raise UserError(f"{file}: object {number} has no caption")
     return [row | {"caption": caption} for caption in captions]
 

@@ -68,7 +68,7 @@ def make(to: str, settings: WorldSettings, workers: int | None = None, progress:
     facts = card.WorldCardFacts(settings, columns(), [receipts[file.path] for file in settings.files()])
     files = finish_folder(store, facts.files, {"README.md": card.render(facts), "croissant.json": card.croissant(facts)}, CLAIM)
     return {
-        "to": to,
+        "url": to,
         "rows": settings.rows,
         "persons": settings.split,
         "splits": {split: count * settings.views for split, count in settings.split.items()},

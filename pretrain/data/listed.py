@@ -34,7 +34,7 @@ class Listed:
 
 def open_listed(file: Path, images: Path, request: Request) -> tuple[Listed, Columns]:
     """A list of MALS, CUHK-PEDES, ICFG-PEDES or RSTPReid: a row for each caption; an image without a person id is a person of its own."""
-    table = pa.concat_tables(caption_files.read(file, captions=False))
+    table = pa.concat_tables(caption_files.read(file, require_captions=False))
     captions = checked_captions(table["caption"], file, request)
     paths = table["init_image"].combine_chunks().dictionary_encode()
     source = Listed(images, Strings(pa.chunked_array([paths.dictionary])))

@@ -47,7 +47,7 @@ CHUNK = 64  # rows that are read at a time
 class ImportReport:
     """The result of an import."""
 
-    to: str
+    url: str  # of the packed folder
     benchmark: str
     rows: int
     packed: int  # rows that this call packed; the others were packed before
@@ -79,7 +79,7 @@ def import_benchmark(
     facts = card.BenchmarkCardFacts(benchmark.info, columns(benchmark.info), receipts, contents)
     written = finish_folder(store, receipts, {"README.md": card.render(facts)}, CLAIM)
     return ImportReport(
-        to=to,
+        url=to,
         benchmark=name,
         rows=sum(receipt.rows for receipt in receipts),
         packed=packed,

@@ -103,7 +103,7 @@ def test_sums_that_were_changed_by_hand_are_noticed(copied: Run, tmp_path: Path)
 
 def test_problems_of_verify_stop_it_too(packed: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"crop/00001.parquet is missing \(and 1 more\)"):
-        publish(packed, str(tmp_path / "out"), problems=["crop/00001.parquet is missing", "another"])
+        publish(packed, str(tmp_path / "out"), verify_problems=["crop/00001.parquet is missing", "another"])
 
 
 def test_an_unpacked_run_is_not_published(tmp_path: Path) -> None:
@@ -196,7 +196,9 @@ def test_an_unreachable_hub_is_one_sentence(packed: Run, monkeypatch: pytest.Mon
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_TOKEN", "hf_none")
-    with pytest.raises(UserError, match=r"owner/name could not be uploaded \(\w+: .*\); the same command goes on where it stopped"):
+    with pytest.raises(
+        UserError, match=r"owner/name could not be uploaded \(\w+: .*\); give the same command again: it continues where it stopped"
+    ):
         publish(packed, "hf://datasets/owner/name")
 
 

@@ -12,7 +12,7 @@ FILE = FileReceipt(
     bytes=3,
     sha256="0" * 64,
     rows=2,
-    config="default",
+    config_name="default",
     split="train",
     memory_bytes=9,
     fingerprint="f",
@@ -49,7 +49,7 @@ def test_a_receipt_holds_while_the_file_has_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     record = record_of_file(tmp_path / "a", "a")
     assert record == record_of("a", b"abc")
-    receipt = FileReceipt(**record.to_json(), rows=1, config="default", split="train", memory_bytes=1, fingerprint="f")
+    receipt = FileReceipt(**record.to_json(), rows=1, config_name="default", split="train", memory_bytes=1, fingerprint="f")
     assert receipt.holds(Store(str(tmp_path)))
     (tmp_path / "a").write_bytes(b"abd")
     assert not receipt.holds(Store(str(tmp_path)))
