@@ -36,6 +36,20 @@ def test_the_python_of_a_page_runs_in_its_order_and_prints_what_the_page_shows(p
         assert output is None or printed.getvalue() == output, f"{page}:{line}"
 
 
+def test_the_method_of_its_page_trains_and_embeds(prepared, tmp_path, monkeypatch):
+    from pretrain import load
+    from pretrain.settings import check
+    from pretrain.train import train
+
+    ((_, text),) = blocks(ROOT / "docs" / "method.md", "python")
+    (tmp_path / "my_method.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sizes = {"batch": 8, "steps": 2, "dtype": "fp32", "data": {"height": 32, "width": 32, "workers": 0}, "two_towers": {"width": 8}}
+    config = check({"preset": "own", "method": "my_method:TwoTowers", **sizes})
+    train(config, [str(prepared / "my-set" / "dataset")], tmp_path / "out", "cpu")
+    assert load(tmp_path / "out").embed_image(str(prepared / "a.jpg")).shape == (1, 8)
+
+
 @pytest.mark.parametrize("page", names("sh"))
 def test_the_commands_of_a_page_exist_with_their_options(page):
     from cli import main
