@@ -1,7 +1,7 @@
 """From a finished run to the data set that people load: Parquet files, the data card, croissant.json, SHA256SUMS.
 
 `dataset/` is a function of the cells and the settings: it holds no time, host, path or number of workers, so that a pack that was killed
-and repeated has the same bytes as one that was not. Each file is committed whole under a name known beforehand, and its receipt
+and repeated has the same bytes as one that was not. Each file is committed whole under a name that the layout fixes, and its receipt
 (`pack/….json`) after it; then come SHA256SUMS and, last, `pack.json`: a run that has it is packed.
 """
 

@@ -51,17 +51,17 @@ class Factor:
 
 
 def caption_blocks(grammar: Grammar, count: int, seed: int) -> Iterator[pa.Table]:
-    """`count` rows of `caption` and `wanted` (the requested values as a list of int8), in blocks; UserError for bad settings."""
+    """`count` rows of `caption` and `wanted` (the requested values, see `PLAN` of table.py), in blocks; UserError for bad settings."""
     space = load_space(grammar.space)
     phrases = Phrases(space, grammar.templates)
     requested, factors = draw(grammar, space, count, seed)
     phrases.check(factors)
     for start in range(0, count, BLOCK):
         block = requested[start : start + BLOCK]
-        numbers = np.random.default_rng((seed, crc32(b"words"), start)).integers(0, 1 << 31, (len(block), CHOICES))
+        random_numbers = np.random.default_rng((seed, crc32(b"words"), start)).integers(0, 1 << 31, (len(block), CHOICES))
         ends = np.arange(len(block) + 1, dtype=np.int32) * block.shape[1]
         lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(block.ravel()))
-        yield pa.table({"caption": pa.array(phrases.captions(block, numbers), pa.string()), "wanted": lists.cast(REQUESTED_TYPE)})
+        yield pa.table({"caption": pa.array(phrases.captions(block, random_numbers), pa.string()), "wanted": lists.cast(REQUESTED_TYPE)})
 
 
 def draw(grammar: Grammar, space: Space, count: int, seed: int) -> tuple[np.ndarray, set[str]]:

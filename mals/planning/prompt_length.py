@@ -56,7 +56,7 @@ class PromptLengths:
 
 
 def lengths_for(settings: Generate) -> PromptLengths:
-    """The counter for a generator; of several text encoders the one that takes the most."""
+    """The counter for a generator; of several text encoders, that which takes the most tokens."""
     try:
         folder = Path(resolve(settings.model, settings.revision, "generator").path)
     except (ModelMissing, UserError):

@@ -124,7 +124,7 @@ def test_a_run_that_planned_no_attributes_has_no_column_for_them(tmp_path: Path,
     monkeypatch.setattr(cells, "attribute_values", lambda at: None if at % 3 == 0 else [0] * 27)
     run = cells.small_run(tmp_path / "run", rows=6)
     assert pack(run).receipt.failed == 1  # row 0, for which the label stage has no values; row 3 was refused before it
-    assert "kept of planned" not in card(run)
+    assert "kept of requested" not in card(run)
 
 
 def test_without_a_safety_checker_the_card_says_so(packed: Run) -> None:
