@@ -85,7 +85,7 @@ def planned(folder: Path, rows: int, *sets: str) -> Path:
     """The folder of a run of `rows` rows that is planned and not started."""
     file = folder / f"captions{rows}.txt"
     file.write_text("".join(f"a man number {n} in a red coat\n" for n in range(rows)))
-    create(str(folder / f"run{rows}"), captions=file, sets=[*BARE, *sets])
+    create(str(folder / f"run{rows}"), captions=file, assignments=[*BARE, *sets])
     return folder / f"run{rows}"
 
 
@@ -102,7 +102,7 @@ def overhead(folder: Path) -> dict[str, Any]:
         grid_s.append(time.perf_counter() - clock)
         clock = time.perf_counter()
         for shard in range(4):
-            table = run.store.parquet(run.grid.cell("generate", shard)).read(columns=["id", "image"])
+            table = run.store.parquet(run.grid.cell_name("generate", shard)).read(columns=["id", "image"])
             pq.write_table(table, folder / "bare.parquet", compression="none", use_dictionary=False)
             with (folder / "bare.parquet").open("rb") as file:
                 os.fsync(file.fileno())

@@ -140,7 +140,9 @@ def finished_run(folder: str, rows: int) -> Run:
     captions = Path(folder).with_suffix(".txt")
     captions.write_text(f"{CAPTION}\n", encoding="utf-8")
     stages = [f"stages.{name}=benchmarks.pack:{name}" for name in COLUMNS]
-    create(folder, captions=captions, count=rows, sets=[*stages, "shard_rows=512", "pack.rows_per_file=4096", "pack.rows_per_group=512"])
+    create(
+        folder, captions=captions, count=rows, assignments=[*stages, "shard_rows=512", "pack.rows_per_file=4096", "pack.rows_per_group=512"]
+    )
     run = Run.open(folder)
     run_stages(run, "label", quiet=True)
     return run

@@ -154,7 +154,7 @@ def generated_part(count: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         started = time.time()
         starter = Path(settings.__file__).parent / "planning" / "starter" / "starter.yaml"
-        create(f"{folder}/run", count=count, file=starter, sets=["seed=77"])
+        create(f"{folder}/run", count=count, file=starter, assignments=["seed=77"])
         run = Run.open(f"{folder}/run")
         run_stages(run, "label", quiet=True)
         grid = run.grid

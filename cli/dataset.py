@@ -20,8 +20,8 @@ def status(run: RunArgument, as_json: Json = False) -> None:
     from mals.grid import status as run_status
     from mals.grid.run import Run
 
-    statuses = run_status.status(Run.open(run))
-    print(run_status.as_json(statuses) if as_json else "\n".join(run_status.lines(statuses)))
+    status = run_status.status(Run.open(run))
+    print(json.dumps(status.to_json(), ensure_ascii=False) if as_json else "\n".join(run_status.lines(status)))
 
 
 def report(run: RunArgument, as_json: Json = False) -> None:
@@ -77,11 +77,11 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Generate one image again from its row and compare it with the stored one."""
-    from mals.grid import replay as replays
     from mals.grid.run import Run
+    from mals.stages import replay as replays
 
     comparison = replays.replay(Run.open(run), row, to)
-    print(json.dumps(comparison.dump()) if as_json else comparison.sentence())
+    print(json.dumps(comparison.to_json()) if as_json else comparison.sentence())
 
 
 def pack(run: RunArgument, as_json: Json = False) -> None:
@@ -90,7 +90,7 @@ def pack(run: RunArgument, as_json: Json = False) -> None:
     from mals.grid import progress
     from mals.grid.run import Run
 
-    packed = packing.pack(Run.open(run), progress=progress.log_every_ten_seconds())
+    packed = packing.pack(Run.open(run), progress=progress.log_every_ten_seconds("pack", "files"))
     print(json.dumps(packed.to_json()) if as_json else f"{run}/dataset: {packed.summary()}")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-PLACES = "A packed data set (folder, Parquet file, hub id) or a JSON list (LIST.json:DIR names its pictures' folder); again for several."
+PLACES = "A packed data set (folder, Parquet file, hub id) or a JSON list (LIST.json:DIR names its images' folder); again for several."
 Data = Annotated[list[str], typer.Option("--data", help=PLACES)]
 Gpus = Annotated[int | None, typer.Option("--gpus", min=1, help="Processes on this machine, one a GPU.")]
 

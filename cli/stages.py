@@ -113,7 +113,7 @@ def plan(
     """Fix every sample of a new run, id, prompt and seed, before any model is loaded."""
     from mals.planning.create import create
 
-    receipt = create(run, captions=captions, count=count, images=images, preset=preset, file=config, sets=sets or [])
+    receipt = create(run, captions=captions, count=count, images=images, preset=preset, file=config, assignments=sets or [])
     if as_json:
         print(json.dumps(receipt.to_json()))
         return
@@ -206,6 +206,6 @@ def run(run: RunArgument, *, work: Work) -> None:
         message = f"part {work.shards} of {run} is done; `mals pack {run}` when all parts are"
         print(json.dumps({"new_cells": outcome.new_cells}) if work.as_json else message)
         return
-    packed = pack(opened, progress=None if work.quiet else log_every_ten_seconds())
+    packed = pack(opened, progress=None if work.quiet else log_every_ten_seconds("pack", "files"))
     summary = {"new_cells": outcome.new_cells, "pack": packed.to_json()}
     print(json.dumps(summary) if work.as_json else f"{run}/dataset: {packed.summary()}")

@@ -47,7 +47,7 @@ def planned(tmp_path: Path, captions: Path) -> Callable[..., Path]:
     from mals.planning.create import create
 
     def make(name: str = "run", *sets: str) -> Path:
-        create(str(tmp_path / name), captions=captions, sets=[*FAST, *sets])
+        create(str(tmp_path / name), captions=captions, assignments=[*FAST, *sets])
         return tmp_path / name
 
     return make

@@ -18,14 +18,14 @@ from mals.config import dump
 from mals.dataset.features import Columns
 from mals.dataset.folder import finished_file, write_packed_file
 from mals.dataset.layout import Layout, RunFile, check_ids, lay_out
-from mals.dataset.receipts import CHECKSUMS, FOLDER, PACK_RECEIPT, REJECTED, FileReceipt, FileRecord, PackReceipt, checksums, record_of
+from mals.dataset.receipts import CHECKSUMS, FOLDER, REJECTED, FileReceipt, FileRecord, PackReceipt, checksums, record_of
 from mals.dataset.rows import PackedRows
 from mals.dataset.source import attribute_values, packed_columns, planned_columns, result_settings
 from mals.dataset.statistics import DatasetCounts, RunStatistics, gather
 from mals.errors import UserError
 from mals.grid.cells import Survey
 from mals.grid.lock import coordinator
-from mals.grid.receipt import canonical
+from mals.grid.receipt import PACK_RECEIPT, canonical
 from mals.grid.run import Run
 
 VERSION = 1  # raised by hand when the packed bytes change
@@ -122,7 +122,7 @@ def fingerprints(run: Run, survey: Survey) -> Fingerprints:
     """Both hashes, from the cells, the settings and VERSION."""
     cells = {name: [survey.receipts[name][shard].sha256 for shard in range(survey.shards)] for name in survey.receipts}
     shape = {name: dump(run.config)["pack"][name] for name in ("split", "split_by", "rows_per_file", "rows_per_group")}
-    inputs = {"version": VERSION, "plan": run.plan.fingerprint, "cells": cells, "shape": shape, "space": attribute_values(run)}
+    inputs = {"version": VERSION, "plan": run.grid.plan.fingerprint, "cells": cells, "shape": shape, "space": attribute_values(run)}
     rows = hashlib.sha256(canonical(inputs)).hexdigest()
     return Fingerprints(rows, hashlib.sha256(canonical([rows, result_settings(run.config)])).hexdigest())
 

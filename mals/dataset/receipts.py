@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from mals.grid.receipt import PACK_RECEIPT
 from mals.grid.store import Store
 
 FOLDER = "dataset"  # of a run: the packed data set
 REJECTED = "rejected"  # the config, and the folder, of refused and failed rows
 CHECKSUMS = "SHA256SUMS"  # of a packed folder, as `sha256sum -c` reads it
-PACK_RECEIPT = "pack.json"  # of a run: a finished pack has one
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from mals.grid.stage import Stage
 from mals.grid.store import Store
 from mals.plugins import load_object
 
-State = Literal["done", "missing", "stale", "damaged", "outdated"]
+State = Literal["missing", "stale", "damaged", "inputs_changed", "done"]  # see Survey
 
 
 class Damaged(UserError):
@@ -90,7 +90,7 @@ class Grid:
         return names if stage is None else names[: names.index(stage)]
 
     @staticmethod
-    def cell(stage: str, shard: int) -> str:
+    def cell_name(stage: str, shard: int) -> str:
         return f"{stage}/{shard:05d}.parquet"
 
     @staticmethod
@@ -104,14 +104,14 @@ class Grid:
     def receipt(self, stage: str, shard: int) -> Receipt | None:
         """The receipt of a cell; None where it is missing or torn."""
         try:
-            return Receipt.load(self.store.read(self.receipt_name(stage, shard)))
+            return Receipt.from_bytes(self.store.read(self.receipt_name(stage, shard)))
         except FileNotFoundError:
             return None
 
     def receipts(self, stage: str) -> dict[int, Receipt]:
         """Shard -> receipt, of every cell that has one."""
         names = [name for name in self.store.list(stage) if name.endswith(".json") and not name.endswith(".failed.json")]
-        receipts = (Receipt.load(data) for data in self.store.read_all(names).values())
+        receipts = (Receipt.from_bytes(data) for data in self.store.read_all(names).values())
         return {receipt.shard: receipt for receipt in receipts if receipt is not None and receipt.shard < self.shards}
 
     def failures(self, stage: str) -> dict[int, dict[str, Any]]:
@@ -149,23 +149,31 @@ class Grid:
             own = [column for column in columns if owner.get(column) == name]
             cell = self._read(name, shard, ["id", *own, "reject", "error"])
             if not cell["id"].equals(table["id"]):
-                raise Damaged(f"{self.cell(name, shard)} holds other ids than the plan")
+                raise Damaged(f"{self.cell_name(name, shard)} holds other ids than the plan")
             arrays |= {column: cell[column] for column in own}
             status.add(name, cell["reject"], cell["error"])
         return pa.table({"id": arrays["id"], **{name: arrays[name] for name in columns}, **status.columns()})
 
     def _read(self, stage: str, shard: int, columns: list[str]) -> pa.Table:
         try:
-            return self.store.parquet(self.cell(stage, shard)).read(columns=columns)
+            return self.store.parquet(self.cell_name(stage, shard)).read(columns=columns)
         except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
-            raise Damaged(f"{self.cell(stage, shard)} cannot be read: {error}") from None
+            raise Damaged(f"{self.cell_name(stage, shard)} cannot be read: {error}") from None
 
 
 @dataclass
 class Survey:
-    """The receipts of a run, and the state of its cells that follows from them.
+    """The receipts of a run, and the state of its cells that follows from them: the first of these that is true.
 
-    `fingerprints` is None where a model is missing, so that they cannot be known: a cell then counts with any settings.
+    | state | the cell | what makes it again |
+    |---|---|---|
+    | missing | has no receipt: it was not made, or its attempts failed | `mals run` |
+    | stale | was made with other settings: its fingerprint is not that of the settings | `mals run --rerun STAGE` |
+    | damaged | has another size than its receipt says | `mals run` |
+    | inputs_changed | was made from earlier cells that were made again since | `mals run` |
+    | done | is as its receipt says | |
+
+    `fingerprints` is None if a model is missing, so that they cannot be computed: no cell is stale then.
     """
 
     shards: int
@@ -174,15 +182,14 @@ class Survey:
     fingerprints: dict[str, str] | None  # stage -> the fingerprint that its cells must have
 
     def state(self, stage: str, shard: int) -> State:
-        """missing: no receipt. stale: made with other settings. damaged: the file has another size. outdated: made from other cells."""
         receipt = self.receipts[stage].get(shard)
         if receipt is None:
             return "missing"
         if self.fingerprints is not None and receipt.fingerprint != self.fingerprints[stage]:
             return "stale"
-        if self.sizes[stage].get(Grid.cell(stage, shard)) != receipt.size:
+        if self.sizes[stage].get(Grid.cell_name(stage, shard)) != receipt.size:
             return "damaged"
-        return "done" if receipt.inputs == self.inputs(stage, shard) else "outdated"
+        return "done" if receipt.inputs == self.inputs(stage, shard) else "inputs_changed"
 
     def inputs(self, stage: str, shard: int) -> dict[str, str]:
         """Earlier stage -> sha256 of its cell as it is now."""
@@ -192,7 +199,7 @@ class Survey:
     def add(self, receipt: Receipt) -> None:
         """Take up the receipt of a new cell."""
         self.receipts[receipt.stage][receipt.shard] = receipt
-        self.sizes[receipt.stage][Grid.cell(receipt.stage, receipt.shard)] = receipt.size
+        self.sizes[receipt.stage][Grid.cell_name(receipt.stage, receipt.shard)] = receipt.size
 
     def count(self, stage: str, state: State) -> int:
         """Shards of `stage` that are in `state`."""

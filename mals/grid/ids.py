@@ -6,7 +6,7 @@ import numpy as np
 
 
 class IdHashes:
-    """A hash of every id that was added."""
+    """A hash of every id that was added; Python salts hash() anew in each process, so they are compared only within this one."""
 
     def __init__(self) -> None:
         self._hashes: list[np.ndarray] = []

@@ -69,7 +69,7 @@ class Worker:
 
     def _load(self, name: str) -> Stage:
         if self._stage is None or self._stage.name != name:
-            self._stage = None  # the old model goes before the new one comes
+            self._stage = None  # free the old model before loading the next
             free_memory()
             stage = build_stage(name, self.config)  # not the grid's, which would keep it
             limit_threads(self.config.run.threads)
@@ -173,7 +173,7 @@ class LocalExecutor:
         self._pool = None
 
 
-_WORKER: Worker | None = None
+_WORKER: Worker | None = None  # of a process of the pool; _start_worker sets it once
 
 
 def make_worker(url: str, user_settings: dict[str, Any], grid: Grid | None = None) -> Worker:

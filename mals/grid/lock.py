@@ -34,7 +34,7 @@ def coordinator(store: Store, part: tuple[int, int] | None = None) -> Iterator[N
 
 
 def _clash(own: str, other: str) -> bool:
-    """Whether two coordinators may work on the same cell: all may, but for different parts of the same division."""
+    """True unless they are different parts of the same division: only those work on no cell in common."""
     if "whole" in (own, other) or own == other:
         return True
     return own.split("-of-")[1] != other.split("-of-")[1]

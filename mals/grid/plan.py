@@ -54,7 +54,7 @@ class PlanReceipt:
     request: PlanRequest
     prompts_cut: int | None  # prompts longer than the text encoder takes; None where its tokenizer was missing
     token_limit: int | None  # tokens that the text encoder takes, special ones included; None where its tokenizer was missing
-    v: int = 1
+    format_version: int = 1
 
     @property
     def shards(self) -> int:

@@ -1,4 +1,13 @@
-"""Progress on stderr while a run works, and events.jsonl, which keeps it; no result depends on what is written here."""
+"""Progress on stderr while a run works, and events.jsonl, which keeps it; no result depends on what is written here.
+
+A line of events.jsonl is a JSON object with `time` (UTC, ISO 8601), `event`, `stage` and more keys, by the event:
+
+    begin    shards (to make), rows (of these shards), done (shards made before)
+    shard    shard, attempt, rows, active, rejects, failed, seconds, batch: as in its receipt
+    failed   shard, attempt, errors (message -> rows), trace
+    end      shards (made), seconds
+    stopped  reason: the error that ended the command
+"""
 
 import json
 import logging
@@ -31,7 +40,7 @@ class Progress:
         self.pending: list[str] = []
         self.bar: Bar | None = None
         self.task: TaskID | None = None
-        self.stage, self.shards, self.done, self.rows, self.all_rows, self.kept, self.worked = "", 0, 0, 0, 0, 0, 0
+        self.stage, self.shards, self.done, self.rows, self.all_rows, self.kept, self.active = "", 0, 0, 0, 0, 0, 0
         self.began = self.reported = 0.0  # seconds of the monotonic clock
 
     def __enter__(self) -> "Progress":
@@ -55,9 +64,9 @@ class Progress:
             before = self.store.read(EVENTS) if self.store.size(EVENTS) else b""
             self.store.commit(EVENTS, before + "".join(self.pending).encode())
 
-    def event(self, kind: str, **facts: Any) -> None:
+    def event(self, kind: str, **values: Any) -> None:
         """Append one line to events.jsonl."""
-        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": kind, **facts}, ensure_ascii=False) + "\n"
+        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": kind, **values}, ensure_ascii=False) + "\n"
         if self.events is None:
             self.pending.append(line)
             return
@@ -70,7 +79,7 @@ class Progress:
     def begin(self, stage: str, shards: int, rows: int, done: int) -> None:
         """A stage starts with `shards` to make, which have `rows` rows; `done` shards were made before."""
         self.stage, self.shards, self.all_rows = stage, shards, rows
-        self.done = self.rows = self.kept = self.worked = 0
+        self.done = self.rows = self.kept = self.active = 0
         self.began = self.reported = time.monotonic()
         self.event("begin", stage=stage, shards=shards, rows=rows, done=done)
         if not self.quiet and self.console.is_terminal:
@@ -89,16 +98,16 @@ class Progress:
         """A new cell is finished."""
         self.done += 1
         self.rows += receipt.rows
-        self.worked += receipt.worked
-        self.kept += receipt.worked - sum(receipt.rejects.values()) - receipt.failed
-        facts = {
+        self.active += receipt.active
+        self.kept += receipt.active - sum(receipt.rejects.values()) - receipt.failed
+        values = {
             "rows": receipt.rows,
-            "worked": receipt.worked,
+            "active": receipt.active,
             "rejects": receipt.rejects,
             "failed": receipt.failed,
             "seconds": receipt.seconds,
         }
-        self.event("shard", stage=receipt.stage, shard=receipt.shard, attempt=receipt.attempt, batch=receipt.batch, **facts)
+        self.event("shard", stage=receipt.stage, shard=receipt.shard, attempt=receipt.attempt, batch=receipt.batch, **values)
         self._report()
 
     def failed(self, stage: str, failure: Failure) -> None:
@@ -128,8 +137,8 @@ class Progress:
         """ "6,144 rows, 3.2 rows/s, kept 91 %, 12 min left" """
         seconds = max(time.monotonic() - self.began, 1e-6)
         parts = [f"{self.rows:,} rows", f"{self.rows / seconds:.1f} rows/s"]
-        if self.worked:
-            parts.append(f"kept {100 * self.kept / self.worked:.0f} %")
+        if self.active:
+            parts.append(f"kept {100 * self.kept / self.active:.0f} %")
         if self.rows and self.done < self.shards:
             parts.append(f"{_span((self.all_rows - self.rows) * seconds / self.rows)} left")
         return ", ".join(parts)
@@ -140,7 +149,7 @@ class Progress:
             self.bar = None
 
 
-def log_every_ten_seconds(verb: str = "pack", unit: str = "files") -> Callable[[int, int], None]:
+def log_every_ten_seconds(verb: str, unit: str) -> Callable[[int, int], None]:
     """A callback (done, total) that logs, every ten seconds, how many units are done."""
     reported = time.monotonic()
 

@@ -9,6 +9,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+PACK_RECEIPT = "pack.json"  # of a run; mals.dataset writes it last, so a run that has it is packed
+
 
 def canonical(value: Any) -> bytes:
     """A JSON value in its canonical form, for hashes and for files that must be equal byte by byte."""
@@ -32,23 +34,23 @@ class Receipt:
     inputs: dict[str, str]  # earlier stage -> sha256 of its cell
     size: int  # bytes of the cell
     sha256: str
-    rows: int  # in the cell
-    worked: int  # that reached this stage
+    rows: int  # rows of the cell: all rows of the shard
+    active: int  # rows that reached this stage: neither refused nor failed before
     rejects: dict[str, int] = field(default_factory=dict)  # first reason -> rows
     errors: dict[str, int] = field(default_factory=dict)  # message -> rows, the ten commonest
-    failed: int = 0  # rows with an error
+    failed: int = 0  # rows that failed in this stage
     batch: dict[str, int] = field(default_factory=dict)  # size, smallest, out_of_memory
     seconds: float = 0.0
     started: str = ""
     attempt: int = 1
     env: dict[str, str] = field(default_factory=dict)
-    v: int = 1
+    format_version: int = 1
 
-    def dump(self) -> bytes:
+    def to_bytes(self) -> bytes:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False).encode()
 
     @classmethod
-    def load(cls, data: bytes) -> "Receipt | None":
+    def from_bytes(cls, data: bytes) -> "Receipt | None":
         """None for a torn file, and for one that is not a receipt."""
         try:
             return cls(**json.loads(data))

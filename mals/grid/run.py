@@ -31,37 +31,36 @@ class RunFailed(Exception):
 
 @dataclass
 class Run:
-    """The folder of a run with its settings, its plan and its grid."""
+    """The folder of a run with its settings and its grid."""
 
     store: Store
     user_settings: dict[str, Any]  # a preset and what differs from it, as in mals.yaml
     config: Config  # all settings, resolved
-    plan: PlanReceipt
-    grid: Grid
-    new_settings: bool = False  # user_settings are not yet in mals.yaml
+    grid: Grid  # and the plan, grid.plan
+    settings_changed: bool = False  # user_settings are not yet in mals.yaml
 
     @classmethod
-    def open(cls, url: str | Path, sets: Iterable[str] = ()) -> "Run":
-        """The run at `url`, with `sets` ("a.b=c") on top of its settings; they are kept once the run is worked on.
+    def open(cls, url: str | Path, assignments: Iterable[str] = ()) -> "Run":
+        """The run at `url`, with `assignments` ("a.b=c") on top of its settings; they are kept once the run is worked on.
 
         Raises UserError where there is no run or no finished plan, or where settings are wrong or the plan was made with others.
         """
         store = Store(str(url))
         saved, config = load_settings(store)
-        user_settings = settings.assign(saved, list(sets))
+        user_settings = settings.assign(saved, list(assignments))
         if user_settings != saved:
             config = settings.check(user_settings, f"{store.url}/{SETTINGS}")
         plan = read_plan(store)
         if plan is None:
             raise UserError(f"{store.url} has no finished plan; make it with `mals plan {store.url} --captions FILE`")
         _check_plan(store.url, plan, config)
-        return cls(store, user_settings, config, plan, Grid(store, config, plan), user_settings != saved)
+        return cls(store, user_settings, config, Grid(store, config, plan), user_settings != saved)
 
     def save(self) -> None:
         """Keep the settings of the user, and the resolved ones with fingerprints and versions of libraries."""
-        if self.new_settings:
+        if self.settings_changed:
             save_settings(self.store, self.user_settings)
-            self.new_settings = False
+            self.settings_changed = False
         resolved = {"settings": dump(self.config), "fingerprints": self.grid.fingerprints, "versions": installed_versions()}
         text = json.dumps(resolved, indent=1, sort_keys=True).encode()
         if self.store.size(RESOLVED) != len(text) or self.store.read(RESOLVED) != text:
@@ -238,8 +237,8 @@ def _gpus() -> int:
 def _failure_sentence(run: Run, outcome: RunOutcome) -> str:
     sentences = []
     for stage, failures in outcome.failures.items():
-        first = next(iter(failures.values()))
+        example = next(iter(failures.values()))
         sentences.append(
-            f"{stage}: {len(failures)} of {run.grid.shards} shards are not done, first shard {first.shard} ({first.commonest})"
+            f"{stage}: {len(failures)} of {run.grid.shards} shards are not done, for example shard {example.shard}: {example.commonest}"
         )
     return "; ".join(sentences) + f"; see `mals status {run.store.url}`, correct the cause and give the same command again"

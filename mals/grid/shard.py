@@ -37,17 +37,17 @@ class ShardFailed(Exception):
 class AdaptiveBatch:
     """How many rows a worker passes to a stage in one call: fewer after it ran out of memory; kept for the life of the worker."""
 
-    full: int  # rows, as the stage asks for
-    size: int  # rows now
+    full: int  # the size that the stage asks for
+    current: int  # the size now
     successes: int = 0  # calls since the size changed
 
     def halve(self) -> None:
-        self.size, self.successes = max(1, self.size // 2), 0
+        self.current, self.successes = max(1, self.current // 2), 0
 
     def succeeded(self) -> None:
         self.successes += 1
-        if self.size < self.full and self.successes >= GROW_AFTER:
-            self.size, self.successes = min(self.full, self.size * 2), 0
+        if self.current < self.full and self.successes >= GROW_AFTER:
+            self.current, self.successes = min(self.full, self.current * 2), 0
 
 
 @dataclass
@@ -71,7 +71,7 @@ def run_shard(grid: Grid, stage: Stage, shard: int, batch_size: AdaptiveBatch, m
     table = grid.table(shard, list(stage.needs), before=stage.name)
     statuses = zip(table["refused_by"].to_pylist(), table["failed_in"].to_pylist(), strict=True)
     active = [row for row, (refused, failed) in enumerate(statuses) if not refused and not failed]
-    problems = Problems(batch_size.size)
+    problems = Problems(batch_size.current)
     output = _process(stage, table.select(list(stage.needs)).take(pa.array(active, pa.int64())), batch_size, problems)
     errors = Counter(message for message in output["error"].to_pylist() if message)
     failures = errors.total()
@@ -80,7 +80,7 @@ def run_shard(grid: Grid, stage: Stage, shard: int, batch_size: AdaptiveBatch, m
         raise ShardFailed(shard, len(active), errors, problems.trace)
     data = _cell(table["id"], output, active, len(table))
     grid.store.remove(grid.receipt_name(stage.name, shard))
-    grid.store.commit(grid.cell(stage.name, shard), data)
+    grid.store.commit(grid.cell_name(stage.name, shard), data)
     rejects = Counter(reasons[0] for reasons in output["reject"].to_pylist() if reasons)
     new = Receipt(
         stage=stage.name,
@@ -92,7 +92,7 @@ def run_shard(grid: Grid, stage: Stage, shard: int, batch_size: AdaptiveBatch, m
         size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         rows=len(table),
-        worked=len(active),
+        active=len(active),
         rejects=dict(sorted(rejects.items())),
         errors=dict(errors.most_common(10)),
         failed=failures,
@@ -102,47 +102,47 @@ def run_shard(grid: Grid, stage: Stage, shard: int, batch_size: AdaptiveBatch, m
         attempt=attempt,
         env=environment(),
     )
-    grid.store.commit(grid.receipt_name(stage.name, shard), new.dump())
+    grid.store.commit(grid.receipt_name(stage.name, shard), new.to_bytes())
     return new
 
 
 def _process(stage: Stage, rows: pa.Table, batch_size: AdaptiveBatch, problems: Problems) -> pa.Table:
-    """The output of the stage for `rows`, in batches of `batch_size.size`."""
+    """The output of the stage for `rows`, in batches of `batch_size.current`."""
     schema = pa.schema([*stage.adds, REJECT, ERROR])
     padded = stage.resources.gpus > 0  # constant shapes keep models from recompiling and results from depending on the rest of the shard
-    done, at = [], 0
-    while at < len(rows):
-        piece = rows.slice(at, batch_size.size)
+    outputs, start = [], 0
+    while start < len(rows):
+        batch = rows.slice(start, batch_size.current)
         try:
-            result = _call(stage, piece, batch_size.size if padded else len(piece), schema)
+            output = _call(stage, batch, batch_size.current if padded else len(batch), schema)
         except Exception as error:
-            _raise_if_not_of_a_row(error)
+            _raise_if_not_caused_by_row(error)
             if _out_of_memory(error):
                 problems.out_of_memory += 1
                 free_memory()
-                if batch_size.size > 1:
+                if batch_size.current > 1:
                     batch_size.halve()
-                    problems.smallest = min(problems.smallest, batch_size.size)
+                    problems.smallest = min(problems.smallest, batch_size.current)
                     continue
-                result = _failed_row(schema, error)
+                output = _failed_row(schema, error)
             else:
                 problems.trace = problems.trace or traceback.format_exc(limit=-8)
-                result = (
-                    _one_by_one(stage, piece, batch_size.size if padded else 1, schema) if len(piece) > 1 else _failed_row(schema, error)
-                )
+                if len(batch) > 1:
+                    output = _one_by_one(stage, batch, batch_size.current if padded else 1, schema)
+                else:
+                    output = _failed_row(schema, error)
         else:
             batch_size.succeeded()
-        done.append(result)
-        at += len(piece)
-    return pa.Table.from_batches(done, schema=schema)
+        outputs.append(output)
+        start += len(batch)
+    return pa.Table.from_batches(outputs, schema=schema)
 
 
-def _call(stage: Stage, piece: pa.Table, size: int, schema: pa.Schema) -> pa.RecordBatch:
-    """One call with exactly `size` rows, the first of `piece` repeated behind it; the padding is cut off the output."""
-    rows = len(piece)
-    padded = piece.take(pa.array([*range(rows), *[0] * (size - rows)], pa.int64())) if size > rows else piece
-    batch = padded.combine_chunks().to_batches()[0] if padded.num_columns else pa.record_batch([], schema=padded.schema)
-    output = stage(batch)
+def _call(stage: Stage, batch: pa.Table, size: int, schema: pa.Schema) -> pa.RecordBatch:
+    """One call with exactly `size` rows, the first of `batch` repeated behind it; the padding is cut off the output."""
+    rows = len(batch)
+    padded = batch.take(pa.array([*range(rows), *[0] * (size - rows)], pa.int64())) if size > rows else batch
+    output = stage(padded.combine_chunks().to_batches()[0] if padded.num_columns else pa.record_batch([], schema=padded.schema))
     if len(output) != size:
         raise ContractBroken(f"stage {stage.name} was given {size} rows and returned {len(output)}")
     for field in (REJECT, ERROR):
@@ -166,14 +166,14 @@ def _blank_failures(output: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch
     return output.set_column(at, REJECT, pa.array(reject, REJECT.type))
 
 
-def _one_by_one(stage: Stage, piece: pa.Table, size: int, schema: pa.Schema) -> pa.RecordBatch:
+def _one_by_one(stage: Stage, batch: pa.Table, size: int, schema: pa.Schema) -> pa.RecordBatch:
     """Each row in a call of its own (padded to `size`), so that only the rows that cause an error fail."""
     rows = []
-    for at in range(len(piece)):
+    for start in range(len(batch)):
         try:
-            rows.append(_call(stage, piece.slice(at, 1), size, schema))
+            rows.append(_call(stage, batch.slice(start, 1), size, schema))
         except Exception as error:
-            _raise_if_not_of_a_row(error)
+            _raise_if_not_caused_by_row(error)
             rows.append(_failed_row(schema, error))
     return pa.Table.from_batches(rows, schema=schema).combine_chunks().to_batches()[0]
 
@@ -184,7 +184,7 @@ def _failed_row(schema: pa.Schema, error: Exception) -> pa.RecordBatch:
     return pa.record_batch(arrays, schema=schema)
 
 
-def _raise_if_not_of_a_row(error: Exception) -> None:
+def _raise_if_not_caused_by_row(error: Exception) -> None:
     """Raise an error that no row causes: a full disk, a mistake in the settings, a stage that breaks its contract."""
     if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EMFILE)):
         raise error
@@ -210,10 +210,10 @@ def free_memory() -> None:
 
 def _cell(ids: pa.ChunkedArray, output: pa.Table, active: list[int], rows: int) -> bytes:
     """The Parquet file of a cell: every row of the shard, null in rows that did not reach the stage."""
-    places: list[int | None] = [None] * rows
-    for at, row in enumerate(active):
-        places[row] = at
-    full = output.take(pa.array(places, pa.int64())) if len(output) else output.schema.empty_table().take(pa.nulls(rows, pa.int64()))
+    output_rows: list[int | None] = [None] * rows  # for each row of the shard its row in `output`, None if it did not reach the stage
+    for position, row in enumerate(active):
+        output_rows[row] = position
+    full = output.take(pa.array(output_rows, pa.int64())) if len(output) else output.schema.empty_table().take(pa.nulls(rows, pa.int64()))
     table = pa.table({"id": ids, **{name: full[name] for name in full.column_names}})
     images = {field.name for field in table.schema if pa.types.is_binary(field.type)}  # compressed already
     paths = leaf_paths(table.schema)

@@ -34,7 +34,7 @@ class Resources:
 
 
 class Stage(Protocol):
-    """See the module's docstring."""
+    """What run_shard needs of a stage; docs/stage.md shows how to write one."""
 
     name: str
     version: int  # raised by hand when results change

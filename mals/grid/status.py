@@ -1,10 +1,10 @@
 """How far a run is, from its receipts."""
 
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mals.grid.receipt import PACK_RECEIPT
 from mals.grid.run import Run
 
 
@@ -37,7 +37,7 @@ class Status:
     note: str  # a model that is missing; empty where none is
     stages: list[StageStatus]
 
-    def dump(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -54,8 +54,8 @@ def status(run: Run) -> Status:
         for receipt in survey.receipts[name].values():
             rejects.update(receipt.rejects)
             errors.update(receipt.errors)
-            line.rows += receipt.worked
-            line.kept += receipt.worked - receipt.failed - sum(receipt.rejects.values())
+            line.rows += receipt.active
+            line.kept += receipt.active - receipt.failed - sum(receipt.rejects.values())
             line.seconds += receipt.seconds
             line.out_of_memory += receipt.batch.get("out_of_memory", 0)
         for failure in failures.values():
@@ -63,8 +63,8 @@ def status(run: Run) -> Status:
         line.rejects, line.errors = dict(rejects.most_common()), dict(errors.most_common(5))
         stages.append(line)
     note = _missing_model(run)
-    packed = run.store.size("pack.json") is not None
-    return Status(run.store.url, run.config.preset, run.plan.rows, run.plan.prompts_cut, packed, note, stages)
+    packed = run.store.size(PACK_RECEIPT) is not None
+    return Status(run.store.url, run.config.preset, run.grid.plan.rows, run.grid.plan.prompts_cut, packed, note, stages)
 
 
 def _missing_model(run: Run) -> str:
@@ -72,11 +72,11 @@ def _missing_model(run: Run) -> str:
     return f"{error} (so the settings could not be compared with those of the cells)" if error else ""
 
 
-def lines(state: Status) -> list[str]:
+def lines(status: Status) -> list[str]:
     """The status as text."""
-    cut = f", {state.prompts_cut:,} prompts longer than the text encoder takes" if state.prompts_cut else ""
-    output = [f"{state.run}: {state.planned:,} rows planned (preset {state.preset}){cut}{', packed' if state.packed else ''}"]
-    for stage in state.stages:
+    cut = f", {status.prompts_cut:,} prompts longer than the text encoder takes" if status.prompts_cut else ""
+    output = [f"{status.run}: {status.planned:,} rows planned (preset {status.preset}){cut}{', packed' if status.packed else ''}"]
+    for stage in status.stages:
         text = f"{stage.stage:9} {stage.done}/{stage.shards} shards"
         if stage.rows:
             text += f", {stage.rows:,} rows, kept {stage.kept:,} ({100 * stage.kept / stage.rows:.1f} %)"
@@ -86,8 +86,4 @@ def lines(state: Status) -> list[str]:
         output.append(text)
         output += [f"{'':12}{count:>9,} refused: {reason}" for reason, count in stage.rejects.items()]
         output += [f"{'':12}{count:>9,} errors: {message}" for message, count in stage.errors.items()]
-    return [*output, state.note] if state.note else output
-
-
-def as_json(state: Status) -> str:
-    return json.dumps(state.dump(), ensure_ascii=False)
+    return [*output, status.note] if status.note else output

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from mals.grid.cells import Damaged
 from mals.grid.ids import IdHashes
+from mals.grid.receipt import PACK_RECEIPT
 from mals.grid.run import Run
 
 
@@ -24,18 +25,18 @@ def verify(run: Run, repair: bool = False) -> list[Problem]:
 
     With `repair` the receipts of broken cells and of a broken pack are removed, so that `mals run` makes them again.
     """
-    problems = [*_plan(run), *_cells(run), *_dataset(run)]
+    problems = [*_check_plan(run), *_check_cells(run), *_check_dataset(run)]
     if repair and problems:
-        run.store.remove("pack.json")  # the next pack re-hashes its files and makes those again that differ
+        run.store.remove(PACK_RECEIPT)  # the next pack re-hashes its files and makes those again that differ
         for problem in problems:
             if problem.cell is not None:
                 run.store.remove(run.grid.receipt_name(*problem.cell))
     return problems
 
 
-def _plan(run: Run) -> Iterator[Problem]:
+def _check_plan(run: Run) -> Iterator[Problem]:
     intact = True
-    for file in run.plan.files:
+    for file in run.grid.plan.files:
         if problem := _check_file(run, file.path, file.bytes, file.sha256):
             intact = False
             yield Problem(problem)
@@ -44,22 +45,22 @@ def _plan(run: Run) -> Iterator[Problem]:
     ids = IdHashes()
     for shard in range(run.grid.shards):
         ids.add(run.grid.plan_rows(shard, ["id"])["id"].to_pylist())
-    if len(ids) != run.plan.rows or not ids.distinct():
+    if len(ids) != run.grid.plan.rows or not ids.distinct():
         yield Problem("the plan holds an id twice")
 
 
-def _cells(run: Run) -> Iterator[Problem]:
+def _check_cells(run: Run) -> Iterator[Problem]:
     survey = run.grid.survey()
     for name in run.grid.stages:
         for shard in range(run.grid.shards):
             state = survey.state(name, shard)
             if state == "missing":
                 continue
-            if state == "outdated":
-                yield Problem(f"{run.grid.cell(name, shard)} was made from earlier cells that are not there any more", (name, shard))
+            if state == "inputs_changed":
+                yield Problem(f"{run.grid.cell_name(name, shard)} was made from earlier cells that are not there any more", (name, shard))
                 continue
             receipt = survey.receipts[name][shard]
-            file = run.grid.cell(name, shard)
+            file = run.grid.cell_name(name, shard)
             if problem := _check_file(run, file, receipt.size, receipt.sha256) or _check_ids(run, name, shard):
                 yield Problem(problem, (name, shard))
 
@@ -75,7 +76,7 @@ def _check_file(run: Run, name: str, size: int, sha256: str) -> str:
 
 
 def _check_ids(run: Run, stage: str, shard: int) -> str:
-    name = run.grid.cell(stage, shard)
+    name = run.grid.cell_name(stage, shard)
     try:
         ids = run.store.parquet(name).read(columns=["id"])["id"]
         return "" if ids.equals(run.grid.plan_rows(shard, ["id"])["id"]) else f"{name} holds other ids than the plan"
@@ -83,9 +84,9 @@ def _check_ids(run: Run, stage: str, shard: int) -> str:
         return f"{name} cannot be read: {error}"
 
 
-def _dataset(run: Run) -> Iterator[Problem]:
+def _check_dataset(run: Run) -> Iterator[Problem]:
     try:
-        receipt = json.loads(run.store.read("pack.json"))
+        receipt = json.loads(run.store.read(PACK_RECEIPT))
     except FileNotFoundError:
         return
     for file in receipt["files"]:

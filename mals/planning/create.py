@@ -20,13 +20,13 @@ def create(
     images: Path | None = None,
     preset: str | None = None,
     file: Path | None = None,
-    sets: list[str] | None = None,
+    assignments: list[str] | None = None,
 ) -> PlanReceipt:
     """Plan the run at `url`, and return the receipt of the plan; a run that has this very plan is left as it is.
 
     captions: a captions file; without one, the settings need plan.attributes. count: rows, for which the captions repeat with new seeds.
-    images: the folder of the images that the captions file names, for image-to-image. preset, file (YAML) and sets ("a.b=c") are settings,
-    the later above the earlier. Raises UserError for bad input, and where the run holds another plan.
+    images: the folder of the images that the captions file names, for image-to-image. preset, file (YAML) and assignments
+    ("a.b=c") are settings, the later above the earlier. Raises UserError for bad input, and where the run holds another plan.
     """
     store = Store(str(url))
     tree = user_settings(store) or {}
@@ -34,7 +34,7 @@ def create(
         tree = settings.merge(tree, settings.read_file(file))
     if preset is not None:
         tree = {"preset": preset, **{key: value for key, value in tree.items() if key != "preset"}}  # first in mals.yaml
-    tree = settings.assign(tree, sets or [])
+    tree = settings.assign(tree, assignments or [])
     tree.setdefault("preset", "tiny")
     config = settings.check(tree)
     with coordinator(store):

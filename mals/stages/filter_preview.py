@@ -54,12 +54,12 @@ class Sample:
     thumbnail: bytes
 
 
-def preview_run(url: str, sets: Iterable[str] = ()) -> tuple[dict[str, int], str]:
+def preview_run(url: str, assignments: Iterable[str] = ()) -> tuple[dict[str, int], str]:
     """Preview of the generated images of the run at `url`: the counts of preview(), and the URL of the page.
 
     Raises UserError if the run has no generated images.
     """
-    run = Run.open(url, sets)
+    run = Run.open(url, assignments)
     with tempfile.TemporaryDirectory(prefix="mals-") as scratch:
         counts = preview(sample_images(run), run.config.filter, Path(scratch))
         if not counts["images"]:
@@ -75,10 +75,10 @@ def sample_images(run: Run, most: int = SAMPLE, shards: int = SHARDS) -> Iterato
     """Up to `most` generated images at random, the same each time, from up to `shards` shards; ids and encoded images, a few at a time."""
     receipts = run.grid.receipts("generate")
     chosen = sorted(random.Random(run.config.seed).sample(sorted(receipts), min(shards, len(receipts))))
-    rows = {shard: receipts[shard].worked for shard in chosen}
+    rows = {shard: receipts[shard].active for shard in chosen}
     quota = dict(zip(chosen, _shares(list(rows.values()), most), strict=True))
     for shard in chosen:
-        cell = run.store.parquet(run.grid.cell("generate", shard))
+        cell = run.store.parquet(run.grid.cell_name("generate", shard))
         statuses = cell.read(columns=["reject", "error"]).to_pylist()
         kept = [index for index, row in enumerate(statuses) if not row["reject"] and not row["error"]]
         picked = sorted(random.Random(f"{run.config.seed} {shard}").sample(kept, min(quota[shard], len(kept))))

@@ -352,11 +352,11 @@ def test_an_unfinished_run_is_not_packed(copied: Run) -> None:
 
 
 def test_a_cell_with_other_ids_stops_the_pack(copied: Run) -> None:
-    name = copied.grid.cell("crop", 1)
-    with copied.store.writer(copied.grid.cell("crop", 0)) as path:
+    name = copied.grid.cell_name("crop", 1)
+    with copied.store.writer(copied.grid.cell_name("crop", 0)) as path:
         shutil.copy(folder_of(copied) / name, path)
     receipt = json.loads(copied.store.read(copied.grid.receipt_name("crop", 0)))
-    size = copied.store.size(copied.grid.cell("crop", 0))
+    size = copied.store.size(copied.grid.cell_name("crop", 0))
     copied.store.commit(copied.grid.receipt_name("crop", 0), json.dumps({**receipt, "size": size}).encode())
     with pytest.raises(Damaged, match="other ids than the plan"):
         pack(copied, again=True)
@@ -415,7 +415,7 @@ def test_the_small_stages_have_the_columns_of_the_real_ones(packed: Run) -> None
     from mals.grid.cells import Grid
     from mals.settings import check as checked
 
-    real = Grid(packed.store, checked({"preset": "tiny"}), packed.plan)
+    real = Grid(packed.store, checked({"preset": "tiny"}), packed.grid.plan)
     for name, stage in real.stages.items():
         small = packed.grid.stages[name].adds
         assert {field.name: field.type for field in stage.adds} == {field.name: field.type for field in small}, name

@@ -161,7 +161,7 @@ def test_a_failed_shard_is_made_once_its_cause_is_mended(planned):
 def test_other_shards_are_finished_when_one_fails(planned, captions):
     captions.write_text("".join(f"a {'bad' if i < 8 else 'good'} person {i}\n" for i in range(40)))
     folder = planned("run", "stages.generate=tests.fakes:one_bad_row")
-    with pytest.raises(RunFailed, match="generate: 1 of 5 shards are not done, first shard 0"):
+    with pytest.raises(RunFailed, match="generate: 1 of 5 shards are not done, for example shard 0"):
         open_and_run(folder)
     assert [stage.done for stage in status(Run.open(folder)).stages] == [4] * len(STAGES)
 
@@ -282,7 +282,7 @@ def test_a_run_on_an_object_store_makes_the_same_cells(planned, tmp_path, captio
     folder = planned()
     open_and_run(folder)
     url = f"memory://{tmp_path.name}/run"
-    create(url, captions=captions, sets=FAST)
+    create(url, captions=captions, assignments=FAST)
     run, _ = open_and_run(url)
     for name, data in cells(folder).items():
         assert run.store.read(name) == data

@@ -60,7 +60,7 @@ class OneStage:
         ids = [f"r{n}" for n in range(rows)]
         return pa.table({"id": ids, "number": pa.array(self.numbers, pa.int64()), "refused_by": none, "failed_in": none})
 
-    cell = staticmethod(lambda stage, shard: f"{stage}/{shard:05d}.parquet")
+    cell_name = staticmethod(lambda stage, shard: f"{stage}/{shard:05d}.parquet")
     receipt_name = staticmethod(lambda stage, shard: f"{stage}/{shard:05d}.json")
 
 
@@ -81,7 +81,7 @@ def test_the_last_batch_is_padded_and_the_padding_cut_off(work):
     receipt, cell = work(stage)
     assert stage.sizes == [8, 8, 8]
     assert cell["twice"].to_pylist() == [2 * n for n in range(20)]
-    assert (receipt.rows, receipt.worked, receipt.rejects, receipt.failed) == (20, 20, {"odd": 1}, 0)
+    assert (receipt.rows, receipt.active, receipt.rejects, receipt.failed) == (20, 20, {"odd": 1}, 0)
     assert cell["reject"].to_pylist()[3] == ["odd", "small"]
 
 
@@ -148,7 +148,7 @@ def test_out_of_memory_halves_the_batch_and_leaves_the_rows_as_they_were(work, w
     assert stage.sizes == [16, 8, 4, 4, 4, 4, 4]
     assert receipt.batch == {"size": 16, "smallest": 4, "out_of_memory": 2}
     assert cell["twice"].to_pylist() == [2 * n for n in range(20)]
-    assert (receipt.failed, pace.size) == (0, 4)
+    assert (receipt.failed, pace.current) == (0, 4)
 
 
 def test_a_halved_batch_grows_back():
@@ -156,12 +156,12 @@ def test_a_halved_batch_grows_back():
     pace.halve()
     for _ in range(15):
         pace.succeeded()
-    assert pace.size == 8
+    assert pace.current == 8
     pace.succeeded()
-    assert pace.size == 16
+    assert pace.current == 16
     for _ in range(40):
         pace.succeeded()
-    assert pace.size == 16
+    assert pace.current == 16
 
 
 def test_a_row_too_large_for_memory_on_its_own_is_a_row_error(work):

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from mals.errors import UserError
-from mals.grid.replay import replay
 from mals.grid.run import Run, run_stages
+from mals.stages.replay import replay
 from tests.conftest import Mals
 
 Planned = Callable[..., Path]
@@ -39,7 +39,7 @@ def generated(tmp_path: Path) -> Path:
     from mals.planning.create import create
 
     (tmp_path / "ten.txt").write_text("".join(f"a person number {number} in a red coat\n" for number in range(10)))
-    create(str(tmp_path / "run"), captions=tmp_path / "ten.txt", sets=SETS)
+    create(str(tmp_path / "run"), captions=tmp_path / "ten.txt", assignments=SETS)
     run_stages(Run.open(str(tmp_path / "run")), "generate", quiet=True)
     return tmp_path / "run"
 
@@ -91,7 +91,7 @@ def test_libraries_that_changed_since_are_named_with_the_difference(generated: P
     receipt.write_text(json.dumps(facts))
     again = replay(Run.open(str(generated)), ids(generated)[0])
     assert again.environment["torch"] == ["1.0", version("torch")] and again.environment["gpu"] == ["A big one", None]
-    again = type(again)(**{**again.dump(), "identical": False})
+    again = type(again)(**{**again.to_json(), "identical": False})
     assert "torch 1.0 then" in again.sentence() and "gpu A big one then, none now" in again.sentence()
 
 

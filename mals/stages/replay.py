@@ -28,14 +28,14 @@ class Replay:
     batch: int  # rows in the call, as when the stored image was made
     environment: dict[str, list[str | None]] = field(default_factory=dict)  # what differs: then, now
 
-    def dump(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     def sentence(self) -> str:
         if self.identical:
             return f"{self.id}: the same bytes again"
         text = f"{self.id}: similar, but not the same bytes: largest difference {self.largest} of 255, mean {self.mean:.3g}, "
-        text += f"perceptual hashes {self.phash} of 64 bits apart"
+        text += f"perceptual hashes differ in {self.phash} of 64 bits"
         changes = [f"{name} {then or 'none'} then, {now or 'none'} now" for name, (then, now) in self.environment.items()]
         return "; ".join([text, *changes])
 
@@ -45,42 +45,42 @@ def replay(run: Run, row_id: str, to: Path | None = None) -> Replay:
 
     Raises UserError where the row has no image to compare with, or was made with other settings than the run has now.
     """
-    shard, at = place(run, row_id)
-    stored, then = _stored(run, row_id, shard, at)
+    shard, position = locate(run, row_id)
+    stored, then = _stored(run, row_id, shard, position)
     size = stored.get("batch") or 1
-    again = _again(run, shard, at, size)
+    again = _regenerate(run, shard, position, size)
     now = environment()
     first, second = (np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(np.int16) for data in (stored["image"], again))
     if first.shape != second.shape:
         raise UserError(
-            f"row {row_id} is stored as {first.shape[1]} x {first.shape[0]} pixels and comes out {second.shape[1]} x {second.shape[0]}"
+            f"row {row_id} is stored as {first.shape[1]} x {first.shape[0]} pixels and is now {second.shape[1]} x {second.shape[0]}"
         )
     if to is not None:
         to.mkdir(parents=True, exist_ok=True)
         (to / f"{row_id}.stored.jpg").write_bytes(stored["image"])
         (to / f"{row_id}.again.jpg").write_bytes(again)
-    apart = np.abs(first - second)
+    difference = np.abs(first - second)
     return Replay(
         id=row_id,
         identical=stored["image"] == again,
-        largest=int(apart.max()),
-        mean=float(apart.mean()),
-        phash=_bits_apart(stored["image"], again),
+        largest=int(difference.max()),
+        mean=float(difference.mean()),
+        phash=_phash_difference(stored["image"], again),
         batch=size,
         environment={name: [then.get(name), now.get(name)] for name in sorted({*then, *now}) if then.get(name) != now.get(name)},
     )
 
 
-def place(run: Run, row_id: str) -> tuple[int, int]:
-    """The shard of a row and its place in the shard."""
+def locate(run: Run, row_id: str) -> tuple[int, int]:
+    """The shard of a row and its position in the shard."""
     for shard in range(run.grid.shards):
-        at = pc.index(run.grid.plan_rows(shard, ["id"])["id"], row_id).as_py()
-        if at >= 0:
-            return shard, at
+        position = pc.index(run.grid.plan_rows(shard, ["id"])["id"], row_id).as_py()
+        if position >= 0:
+            return shard, position
     raise UserError(f"the plan of {run.store.url} has no row {row_id!r}")
 
 
-def _stored(run: Run, row_id: str, shard: int, at: int) -> tuple[dict[str, Any], dict[str, str]]:
+def _stored(run: Run, row_id: str, shard: int, position: int) -> tuple[dict[str, Any], dict[str, str]]:
     """The columns of `generate` for the row, and the environment that they were made in."""
     receipt = run.grid.receipt("generate", shard)
     if receipt is None:
@@ -90,26 +90,26 @@ def _stored(run: Run, row_id: str, shard: int, at: int) -> tuple[dict[str, Any],
     stage = run.grid.stages["generate"]
     columns = [name for name in ("image", "batch") if name in stage.adds.names]
     after = next((name for name in run.grid.stages if run.grid.earlier(name) == ["generate"]), None)
-    row = run.grid.table(shard, columns, before=after).slice(at, 1).to_pylist()[0]
+    row = run.grid.table(shard, columns, before=after).slice(position, 1).to_pylist()[0]
     if row["image"] is None:
         raise UserError(f"row {row_id} has no image: {row['error'] or ', '.join(row['reject'] or ['nothing was stored'])}")
     return row, receipt.env
 
 
-def _again(run: Run, shard: int, at: int, size: int) -> bytes:
-    """The image of a row, generated in a batch of `size` copies of it, from the place in the batch that it had."""
+def _regenerate(run: Run, shard: int, position: int, size: int) -> bytes:
+    """The image of a row, generated in a batch of `size` copies of it, at the position in the batch that it had."""
     stage = run.grid.stages["generate"]
-    rows = run.grid.plan_rows(shard, list(stage.needs)).take(pa.array([at] * size, pa.int64())).combine_chunks()
+    rows = run.grid.plan_rows(shard, list(stage.needs)).take(pa.array([position] * size, pa.int64())).combine_chunks()
     limit_threads(run.config.run.threads)
     stage.setup()
     limit_threads(run.config.run.threads)  # setup may have loaded a library that was not there before
-    output = stage(rows.to_batches()[0]).to_pylist()[at % size]
+    output = stage(rows.to_batches()[0]).to_pylist()[position % size]
     if output["image"] is None:
-        raise UserError(f"the row comes out without an image this time: {output['error'] or ', '.join(output['reject'] or [])}")
+        raise UserError(f"the row has no image this time: {output['error'] or ', '.join(output['reject'] or [])}")
     return output["image"]
 
 
-def _bits_apart(first: bytes, second: bytes) -> int:
+def _phash_difference(first: bytes, second: bytes) -> int:
     import imagehash
 
     hashes = [imagehash.phash(Image.open(BytesIO(data))) for data in (first, second)]
