@@ -88,9 +88,9 @@ def synonyms_of(config: Training, pairs: ImageTextPairs, out: Path) -> dict[str,
     file = out / SYNONYMS
     with ranks.raise_on_all_ranks():
         if not file.is_file() and ranks.is_main():
-            table = synonyms.synonyms(pairs.captions(), config.data.synonyms)
-            write_file(file, lambda path: synonyms.write(path, *table))
-    words, source = synonyms.read(file)
+            table = synonyms.find_synonyms(pairs.captions(), config.data.synonyms)
+            write_file(file, lambda path: synonyms.save_table(path, table))
+    words, source = synonyms.load_table(file)
     if ranks.is_main():
         log.info("EDA takes its synonyms from %s: %s words have some", source, f"{len(words):,}")
     return words

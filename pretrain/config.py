@@ -14,7 +14,7 @@ from mals.config import Section as AnySection
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
-Colour = tuple[float, float, float]  # red first
+Color = tuple[float, float, float]  # red first
 
 
 class Section(AnySection):
@@ -28,7 +28,7 @@ class Data(Section):
 
     height: Count = 384  # pixels
     width: Count = 128  # pixels
-    mean: Colour = (0.4416847, 0.41812873, 0.4237452)  # of the pixels, from 0 to 1; the default is that of the data set MALS
+    mean: Color = (0.4416847, 0.41812873, 0.4237452)  # of the pixels, from 0 to 1; the default is that of the data set MALS
     std: tuple[Positive, Positive, Positive] = (0.3088255, 0.29743394, 0.301009)  # standard deviation of the pixels, as `mean`
     max_tokens: Count | None = None  # of a caption; null: as many as the method's authors have
     tokenizer: str | None = None  # hub id, folder or file; "train": of the captions, or that of `start`; null: the method's
@@ -37,7 +37,7 @@ class Data(Section):
     exchange_sides: bool = True  # "left" and "right" of a flipped image's caption are exchanged
     augment: bool = True  # RandAugment
     erase: Share = 0.6  # of the images: a box of each is erased
-    erase_value: Colour = (0.0, 0.0, 0.0)  # of the box, after normalisation: 0 is the mean colour
+    erase_value: Color = (0.0, 0.0, 0.0)  # of the box, after normalisation: 0 is the mean colour
     pad: Annotated[int, Field(ge=0)] = 0  # pixels of black around an image, from which a crop of the old size is taken at random
     shrink: Share = 0.0  # each side of an image by up to this share: for people who will be smaller in their images than these are
     every: bool = False  # a row for each caption of an image, as fine-tuning has it; false: for its first one

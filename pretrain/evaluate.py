@@ -18,7 +18,7 @@ from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import metrics, ranks
 from pretrain.data.labels import NoLabels
-from pretrain.data.sources import Place
+from pretrain.data.sources import DatasetAddress
 from pretrain.gallery import SPACES, Gallery, open_rows, tokenize
 from pretrain.method import MATCH_CHUNK, Ability, Method, Text
 from pretrain.precision import cosines
@@ -313,7 +313,7 @@ def count_unreadable(gallery: Gallery) -> int:
 
 def open_gallery(
     trained: Trained,
-    data: Sequence[Place],
+    data: Sequence[DatasetAddress],
     split: str,
     with_labels: bool | None = None,
     *,

@@ -25,7 +25,7 @@ from pretrain.data.errors import NoCaptions, NoLabels
 from pretrain.data.images import decode_image, first_line
 from pretrain.data.loader import NAMED, worker_settings
 from pretrain.data.rows import ImageTextPairs
-from pretrain.data.sources import Place
+from pretrain.data.sources import DatasetAddress
 from pretrain.data.tokenizers import Tokenizer
 from pretrain.memory import ran_out
 from pretrain.method import Text
@@ -121,7 +121,7 @@ class Gallery:
         return readable
 
 
-def open_rows(data: Sequence[Place], split: str, spaces: Iterable[str] | None) -> tuple[ImageTextPairs, str | None]:
+def open_rows(data: Sequence[DatasetAddress], split: str, spaces: Iterable[str] | None) -> tuple[ImageTextPairs, str | None]:
     """The rows of a split, with labels of the first of `spaces` that the data have, and the name of that space; None: without labels.
 
     A row is a caption, or an image if no image has a caption. Raises UserError if only some images have captions, NoLabels if no space

@@ -10,13 +10,13 @@ from mals.dataset.receipts import CHECKSUMS
 from mals.errors import UserError
 from mals.files import write_file
 from mals.models import card_metadata, licence_in
-from pretrain.data.rows import ImageTextPairs, Place
+from pretrain.data.rows import DatasetAddress, ImageTextPairs
 from pretrain.datasets.importing import CLAIM
 
 FILE = "origins.json"
 
 
-def about(place: Place) -> dict[str, Any]:
+def about(place: DatasetAddress) -> dict[str, Any]:
     """Name, licence, link, whether synthetic, which public benchmark, and a hash of SHA256SUMS; None if the card does not say."""
     path = Path(place[0] if isinstance(place, tuple) else place).expanduser()
     folders = (path, path / "dataset", path.parent.parent) if path.suffix != ".json" else ()
@@ -33,7 +33,7 @@ def about(place: Place) -> dict[str, Any]:
     }
 
 
-def record(out: Path, data: Sequence[Place], dataset: ImageTextPairs, start: str | None = None) -> None:
+def record(out: Path, data: Sequence[DatasetAddress], dataset: ImageTextPairs, start: str | None = None) -> None:
     """Write into the training's folder `out` which data it is trained on, a row a caption, and the record of its initial weights."""
     sets = [about(place) | rows(dataset, number) for number, place in enumerate(data)]
     text = json.dumps({"v": 1, "data": sets, "before": read(Path(start).expanduser()) if start else None}, indent=1)
@@ -74,7 +74,7 @@ def all_data(origins: dict[str, Any] | None) -> list[dict[str, Any]]:
     return [*origins["data"], *all_data(origins.get("before"))] if origins else []
 
 
-def trained_on(origins: dict[str, Any] | None, place: Place) -> bool:
+def trained_on(origins: dict[str, Any] | None, place: DatasetAddress) -> bool:
     """Whether a method was trained on the data set at `place`, on any split: the same public benchmark, or one with the same SHA256SUMS."""
     here = about(place)
     return any(data[key] is not None and data[key] == here[key] for data in all_data(origins) for key in ("benchmark", "sums"))

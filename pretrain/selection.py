@@ -26,7 +26,7 @@ from pretrain.data.augment import ImageTransform
 from pretrain.data.errors import NoSplit
 from pretrain.data.holdout import split_identities
 from pretrain.data.rows import ImageTextPairs
-from pretrain.data.sources import Place, local_path
+from pretrain.data.sources import DatasetAddress, local_path
 from pretrain.data.tokenizers import Tokenizer
 from pretrain.evaluate import count_unreadable, evaluate_attributes, evaluate_own_protocols, evaluate_retrieval
 from pretrain.gallery import Gallery
@@ -60,7 +60,7 @@ class _Running:
 class Selection:
     """A watcher of a training, see `pretrain.train.Watcher`."""
 
-    def __init__(self, config: Training, data: Sequence[Place], out: Path) -> None:
+    def __init__(self, config: Training, data: Sequence[DatasetAddress], out: Path) -> None:
         """Raises UserError if a split is missing, before anything is trained."""
         self.config, self.data, self.out, self.needs = config, list(data), out, find(config.method).data_needs(config)
         if config.optimizer.average:

@@ -17,32 +17,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pretrain.data.randaugment import OPS, draw_operations, rand_augment
+from pretrain.data.randaugment import OPERATIONS_PER_IMAGE, draw_operations, rand_augment
 
 if TYPE_CHECKING:
     from pretrain.config import Data
 
 Pixels = NDArray[np.uint8]  # [h, w, 3], RGB
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
-FLIP = 0.5  # of the images
+FLIP_PROBABILITY = 0.5
 AREA, ASPECT, TRIES = (0.02, 0.4), (0.3, 1 / 0.3), 100  # of random erasing: share of the image, height by width (Zhong et al., 2020)
-CHANCES = (1, 4, 3 * OPS, 1 + 4 * TRIES)  # random numbers of an image: for flipping, shrinking, RandAugment, erasing
-NUMBERS = sum(CHANCES)
+NUMBERS_PER_USE = (1, 4, 3 * OPERATIONS_PER_IMAGE, 1 + 4 * TRIES)  # flipping, shrinking, RandAugment, erasing
+NUMBERS_PER_IMAGE = sum(NUMBERS_PER_USE)  # random numbers for one image
 
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """Size, normalisation and augmentation of images; the meaning of each field is that of the setting in `pretrain.config.Data`."""
+    """Size, normalisation and augmentation of images; each field has the meaning of the setting of its name in `pretrain.config.Data`."""
 
     height: int = 384  # pixels
     width: int = 128
-    mean: Colour = (0.4416847, 0.41812873, 0.4237452)  # of the data set MALS, as for `std`
-    std: Colour = (0.3088255, 0.29743394, 0.301009)
+    mean: Color = (0.4416847, 0.41812873, 0.4237452)  # of the pixels of MALS, 0 to 1, red first; the same for `std`
+    std: Color = (0.3088255, 0.29743394, 0.301009)
     flip: bool = True
     augment: bool = True
     erase: float = 0.6
-    erase_value: Colour = (0.0, 0.0, 0.0)
+    erase_value: Color = (0.0, 0.0, 0.0)
     shrink: float = 0.0
     pad: int = 0
 
@@ -69,52 +69,54 @@ class ImageTransform:
 class ImageChanges:
     """The random augmentation of a batch of images."""
 
-    shrunk: NDArray[np.float64]  # [B, 4]: what is left of width and height, and how far right and down of the rest
-    cropped: NDArray[np.int64]  # [B, 2]: how far the image moves right and down in pixels
+    shrunk: NDArray[np.float64]  # [B, 4]: scale of width and of height; position of the image in the free width and height, 0 to 1
+    cropped: NDArray[np.int64]  # [B, 2]: pixels that the image moves right and down
     flipped: NDArray[np.bool_]  # [B]
-    operations: NDArray[np.int8]  # [B, OPS], see `randaugment.draw_operations`
+    operations: NDArray[np.int8]  # [B, OPERATIONS_PER_IMAGE], see `randaugment.draw_operations`
     erased: NDArray[np.int32]  # [B, 4]: top, left, height and width in pixels of the erased box
 
     def for_each(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
-        """For each image what `fit` does to it."""
+        """For each image its scale and position, and its move: the arguments of `fit`."""
         return zip(self.shrunk, self.cropped, strict=True)
 
 
 def draw_changes(settings: ImageTransform, random: NDArray[np.float64], crop: NDArray[np.float64] | None = None) -> ImageChanges:
-    """The augmentation that numbers in [0, 1), [B, NUMBERS], decide; each kind has its own numbers, so that none depends on another.
+    """The augmentation that random numbers in [0, 1), [B, NUMBERS_PER_IMAGE], decide.
 
-    `crop` [B, 2] are further ones, for the crop after padding.
+    Each kind of change has its own numbers, so it does not depend on the others. `crop` [B, 2] is for the random crop after
+    padding.
     """
-    flip, shrink, operations, erase = np.split(random, np.cumsum(CHANCES)[:-1], axis=1)
+    flip, shrink, operations, erase = np.split(random, np.cumsum(NUMBERS_PER_USE)[:-1], axis=1)
     scale = 1 - settings.shrink * shrink[:, :2]
-    drawn = draw_operations(operations.reshape(-1, OPS, 3)) if settings.augment else np.zeros((len(operations), OPS), np.int8)
+    drawn = draw_operations(operations.reshape(-1, OPERATIONS_PER_IMAGE, 3))
+    drawn = drawn if settings.augment else np.zeros_like(drawn)
     boxes = np.where(erase[:, :1] < settings.erase, _boxes(settings, erase[:, 1:].reshape(-1, TRIES, 4)), 0)
     moved = np.zeros((len(random), 2)) if crop is None else np.floor(crop * (2 * settings.pad + 1)) - settings.pad
-    flipped = (flip[:, 0] < FLIP) & settings.flip
+    flipped = (flip[:, 0] < FLIP_PROBABILITY) & settings.flip
     return ImageChanges(np.concatenate([scale, shrink[:, 2:]], 1), moved.astype(np.int64), flipped, drawn, boxes.astype(np.int32))
 
 
 def _boxes(settings: ImageTransform, random: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The first of the tries [B, TRIES, 4] whose rectangle fits: [B, 4]; an empty rectangle where none does."""
-    (least, most), (flat, tall) = AREA, ASPECT
-    area = (least + (most - least) * random[..., 0]) * settings.height * settings.width
-    aspect = flat + (tall - flat) * random[..., 1]
-    high, wide = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
-    fits = (high < settings.height) & (wide < settings.width)
-    top, left = random[..., 2] * (settings.height - high + 1), random[..., 3] * (settings.width - wide + 1)
-    boxes = np.stack([top, left, high, wide], -1)[np.arange(len(random)), fits.argmax(1)]
+    """The first of the random boxes [B, TRIES, 4] that fits the image: [B, 4]; an empty box if none does."""
+    (min_area, max_area), (min_aspect, max_aspect) = AREA, ASPECT
+    area = (min_area + (max_area - min_area) * random[..., 0]) * settings.height * settings.width
+    aspect = min_aspect + (max_aspect - min_aspect) * random[..., 1]
+    box_height, box_width = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
+    fits = (box_height < settings.height) & (box_width < settings.width)
+    top, left = random[..., 2] * (settings.height - box_height + 1), random[..., 3] * (settings.width - box_width + 1)
+    boxes = np.stack([top, left, box_height, box_width], -1)[np.arange(len(random)), fits.argmax(1)]
     return np.where(fits.any(axis=1, keepdims=True), boxes, 0).astype(np.int64)
 
 
 def fit(image: Pixels, settings: ImageTransform, shrink: NDArray[np.float64], move: NDArray[np.int64] | None = None) -> Pixels:
-    """An image [h, w, 3] at the size of the batch, shrunk and moved as `ImageChanges` says: [H, W, 3]."""
+    """Resize an image [h, w, 3] to the size of the batch, [H, W, 3], then shrink and move it; see `ImageChanges` for both."""
     pixels = resize(image, settings)
     pixels = shrink_image(pixels, shrink) if settings.shrink else pixels
     return move_image(pixels, move) if settings.pad and move is not None else pixels
 
 
 def apply_changes(images: Tensor, changes: ImageChanges, settings: ImageTransform) -> Tensor:
-    """Bytes [B, H, W, 3] -> the augmented input of the training, float32 [B, 3, H, W], on the device of the bytes."""
+    """Bytes [B, H, W, 3] -> the augmented input of a training, float32 [B, 3, H, W], on the device of the bytes."""
     device, planes = images.device, images.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
     flipped = torch.from_numpy(changes.flipped.nonzero()[0]).to(device, non_blocking=True)
     planes[flipped] = planes[flipped].flip(3)
@@ -135,9 +137,9 @@ def normalize(images: Tensor, settings: ImageTransform, erased: Tensor | None = 
     if erased is None:
         return scaled
     inside = []
-    for first, side, size in zip(erased.T[:2, :, None], erased.T[2:, :, None], scaled.shape[2:], strict=True):
-        at = torch.arange(size, device=scaled.device)
-        inside.append((at >= first) & (at < first + side))
+    for start, length, size in zip(erased.T[:2, :, None], erased.T[2:, :, None], scaled.shape[2:], strict=True):
+        position = torch.arange(size, device=scaled.device)
+        inside.append((position >= start) & (position < start + length))
     box = inside[0][:, None, :, None] & inside[1][:, None, None, :]
     if not any(settings.erase_value):
         return scaled.masked_fill_(box, 0)
@@ -152,7 +154,7 @@ def _scale(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
 
 
 def resize(image: Pixels, settings: ImageTransform) -> Pixels:
-    """[h, w, 3] -> [H, W, 3], bicubic, without keeping the aspect: within one level of 255 of Pillow's, in a fifth of the time."""
+    """[h, w, 3] -> [H, W, 3], bicubic, ignoring the aspect ratio: Pillow's result within one level of 255, in a fifth of its time."""
     size = (settings.height, settings.width)
     if image.shape[:2] == size:
         return image
@@ -161,20 +163,20 @@ def resize(image: Pixels, settings: ImageTransform) -> Pixels:
 
 
 def shrink_image(pixels: Pixels, shrink: NDArray[np.float64]) -> Pixels:
-    """Both sides made smaller, each by its own share, at a random place, see `ImageChanges`; the edges are repeated around.
+    """Scale an image down, each side by its own factor, at a random position, see `ImageChanges`; its edge pixels fill the rest.
 
-    OpenCV moves four channels to the same bytes in half the time of three.
+    OpenCV needs half the time for four channels that it needs for three, with the same bytes.
     """
     scale, size = shrink[:2], (pixels.shape[1], pixels.shape[0])
     shift = (1 - scale) * size * shrink[2:]
     matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
-    four = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)
-    moved = cv2.warpAffine(four, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    rgba = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)
+    moved = cv2.warpAffine(rgba, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
 def move_image(pixels: Pixels, move: NDArray[np.int64]) -> Pixels:
-    """The image moved right and down by some pixels, black where nothing was: a crop at random after padding."""
+    """Move an image right and down by some pixels and fill with black: a random crop after padding."""
     height, width = pixels.shape[:2]
     right, down = move.tolist()
     moved = np.zeros_like(pixels)

@@ -1,4 +1,4 @@
-"""Attribute labels as data sets hold them, a column of a struct or a list of numbers, each -1 (unknown), 0 or 1; others are refused.
+"""Attribute labels of data sets: a field of a struct column or a list of numbers, each -1 (unknown), 0 or 1; other values raise UserError.
 
 Shapes: n rows, A attributes.
 """
@@ -22,12 +22,12 @@ Classes = Mapping[str, Sequence[str]]  # attribute -> the names of its values 0 
 
 
 def check_classes(file: Path, schema: pa.Schema, classes: Classes) -> None:
-    """NoLabels where a file lacks one of these attributes, UserError where it calls their values by other names."""
+    """Raises NoLabels if a file lacks one of these attributes, UserError if its values have other names."""
     if "attributes" not in schema.names:
         raise NoLabels(f"{file} has no attribute labels")
     kind = schema.field("attributes").type
-    has = [field.name for field in kind] if pa.types.is_struct(kind) else []
-    if missing := [name for name in classes if name not in has]:
+    names_in_file = [field.name for field in kind] if pa.types.is_struct(kind) else []
+    if missing := [name for name in classes if name not in names_in_file]:
         raise NoLabels(f"{file} has no labels of the attribute {missing[0]}")
     features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {}).get("attributes", {})
     for name, values in classes.items():
@@ -39,29 +39,29 @@ def check_classes(file: Path, schema: pa.Schema, classes: Classes) -> None:
 
 
 def column_labels(values: pa.ChunkedArray, name: str, file: Path) -> NDArray[np.int8]:
-    """[n] of an attribute, in whole numbers of any width; null is unknown. UserError where one is no label."""
+    """The labels [n] of an attribute, from integers of any width; null is unknown. Raises UserError for any other value than -1, 0 or 1."""
     numbers = pc.fill_null(values, 0).to_numpy()
-    (off,) = ((numbers < -1) | (numbers > 1)).nonzero()
-    if len(off):
-        raise _not_a_label(file, name, int(off[0]), int(numbers[off[0]]))
+    (wrong,) = ((numbers < -1) | (numbers > 1)).nonzero()
+    if len(wrong):
+        raise _label_error(file, name, int(wrong[0]), int(numbers[wrong[0]]))
     labels = numbers.astype(np.int8)
     labels[pc.is_null(values).to_numpy()] = -1
     return labels
 
 
-def _not_a_label(file: Path, name: str, row: int, value: int) -> UserError:
+def _label_error(file: Path, name: str, row: int, value: int) -> UserError:
     return UserError(f"{file}: the label of {name} in row {row} is {value}, not -1, 0 or 1")
 
 
 def known_labels(labels: NDArray[np.int8], path: Path) -> Tensor:
-    """[n, A] int8; NoLabels where all are unknown."""
+    """Labels as a tensor, [n, A] int8; raises NoLabels if all are unknown."""
     if not (labels >= 0).any():
         raise NoLabels(f"{path} has no attribute label that is known")
     return torch.from_numpy(labels)
 
 
 def list_labels(file: Path, classes: Classes) -> NDArray[np.int8]:
-    """[n, A]: the field `label` of a list, a row for each caption."""
+    """The field `label` of a JSON list, [n, A], a row for each caption."""
     rows: list[list[int]] = []
     for number, entry in enumerate(json.loads(file.read_text(encoding="utf-8-sig")), 1):
         if "label" not in entry:
@@ -71,6 +71,6 @@ def list_labels(file: Path, classes: Classes) -> NDArray[np.int8]:
             raise NoLabels(f"{file}: the label of object {number} is not a list of {len(classes)} numbers")
         for name, value in zip(classes, label, strict=True):
             if not -1 <= value <= 1:
-                raise _not_a_label(file, name, len(rows), value)
+                raise _label_error(file, name, len(rows), value)
         rows += [label] * len(caption_files.captions_of(entry))
     return np.array(rows, np.int8)

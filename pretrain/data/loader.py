@@ -183,7 +183,7 @@ class _Parts:
         streams = self._streams(drawn.tolist())[self.mine]
         unreadable: dict[str, str] = {}
         crop = uniform((self.seed, epoch, CROP), streams, 2) if self.transform.pad else None
-        changes = augment.draw_changes(self.transform, uniform((self.seed, epoch, IMAGE), streams, augment.NUMBERS), crop)
+        changes = augment.draw_changes(self.transform, uniform((self.seed, epoch, IMAGE), streams, augment.NUMBERS_PER_IMAGE), crop)
         images, rows = self._image_buffer(len(requested)), []
         for row, image, change in zip(requested, images, changes.for_each(), strict=True):
             taken, pixels = self._readable(row, epoch, unreadable)

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from mals.errors import UserError
+from pretrain.data.byte_ranges import byte_ranges
 from pretrain.data.columns import Columns, Request, Strings, checked_captions, id_numbers, person_numbers
 from pretrain.data.errors import NoSplit
 from pretrain.data.labels import check_classes, column_labels, known_labels
-from pretrain.data.spans import spans
 
 STRING = pa.large_string()
 OPEN = 128  # files that a process holds open
@@ -32,17 +32,17 @@ class Packed:
         self.files, self.groups = list(files), groups  # [G, 3]: the file's number, the row group's in it, the first row
         self.firsts = np.ascontiguousarray(groups[:, 2])
         self._opened: dict[int, pq.ParquetFile] = {}
-        self._spans: dict[int, NDArray[np.int64] | None] = {}  # of the row groups seen so far
+        self._ranges: dict[int, NDArray[np.int64] | None] = {}  # of the row groups seen so far
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_opened": {}, "_spans": {}}
+        return vars(self) | {"_opened": {}, "_ranges": {}}
 
     def image_bytes(self, at: int) -> bytes:
         group = self._group(at)
         number, of_file, first = (int(number) for number in self.groups[group])
-        if group not in self._spans:
-            self._spans[group] = spans(self._file(number), self.files[number], of_file, "image.bytes")
-        known = self._spans[group]
+        if group not in self._ranges:
+            self._ranges[group] = byte_ranges(self._file(number), self.files[number], of_file, "image.bytes")
+        known = self._ranges[group]
         if known is None:
             (image,) = self._read(at, ["image.bytes"], "image")
             data = image and image["bytes"]

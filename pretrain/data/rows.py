@@ -19,7 +19,7 @@ from pretrain.data.columns import Columns, Request, Source, Strings, number_thro
 from pretrain.data.labels import Classes
 from pretrain.data.listed import open_listed
 from pretrain.data.packed import open_packed
-from pretrain.data.sources import Place, local_path
+from pretrain.data.sources import DatasetAddress, local_path
 
 
 class ImageTextPairs:
@@ -39,7 +39,7 @@ class ImageTextPairs:
     @classmethod
     def open(
         cls,
-        places: Sequence[Place],
+        places: Sequence[DatasetAddress],
         split: str | Sequence[str] = "train",
         classes: Classes | None = None,
         every: bool = False,
@@ -137,7 +137,7 @@ def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
     return torch.cat(known) if len(known) == len(parts) else None
 
 
-def _open(place: Place, splits: Sequence[str], request: Request) -> tuple[Source, Columns]:
+def _open(place: DatasetAddress, splits: Sequence[str], request: Request) -> tuple[Source, Columns]:
     path, images = local_path(place)
     if path.suffix == ".json":
         return open_listed(path, images or path.parent, request)

@@ -1,7 +1,10 @@
-"""Where data sets are: folders and files, lists with the folder of their pictures, and data sets of the Hugging Face hub.
+"""The addresses of data sets that the commands accept.
 
-my-set, my-set/dataset       what `mals run` packed         hf://datasets/OWNER/NAME, OWNER/NAME     the same at the hub, in its cache
-list.json, list.json:DIR     a public list; its pictures are beside it, or in DIR
+my-set, my-set/dataset      a folder that `mals pack` wrote
+hf://datasets/OWNER/NAME    such a folder on the Hugging Face hub, downloaded to its cache; @REVISION may follow
+OWNER/NAME                  the same, if there is no folder of that name
+list.json                   a JSON list of a public data set, with its images beside it
+list.json:DIR               the same, with its images in DIR
 """
 
 import re
@@ -12,19 +15,22 @@ from mals.models import HubUnreachable, hub_cache, hub_snapshot
 
 HUB = "hf://datasets/"
 ID = re.compile(r"[\w.-]+/[\w.-]+")
-WANTED = ["data/*.parquet", "README.md"]  # of a packed set
-Place = str | Path | tuple[str | Path, str | Path]  # one of the above, or a list and the folder of its pictures
+HUB_FILES = ["data/*.parquet", "README.md"]  # the files of a packed data set that a training needs
+DatasetAddress = str | Path | tuple[str | Path, str | Path]  # one of the above, or (list, folder of its images)
 
 
-def local_path(place: Place) -> tuple[Path, Path | None]:
-    """A path on this machine, and the folder of a list's pictures where it is told; UserError for a hub id that cannot be had."""
-    if isinstance(place, tuple):
-        path, images = place
+def local_path(address: DatasetAddress) -> tuple[Path, Path | None]:
+    """The data set's path on this machine, and the folder of a list's images, None if the address does not name it.
+
+    Raises UserError for a data set of the hub that is neither in the cache nor can be downloaded.
+    """
+    if isinstance(address, tuple):
+        path, images = address
         return Path(path).expanduser(), Path(images).expanduser()
-    text = str(place)
-    listed, _, folder = text.rpartition(":")
-    if listed.endswith(".json"):
-        return Path(listed).expanduser(), Path(folder).expanduser()
+    text = str(address)
+    list_file, _, folder = text.rpartition(":")
+    if list_file.endswith(".json"):
+        return Path(list_file).expanduser(), Path(folder).expanduser()
     path = Path(text).expanduser()
     if text.startswith(HUB) or (ID.fullmatch(text) and not path.exists()):
         return from_hub(text.removeprefix(HUB).strip("/")), None
@@ -32,14 +38,14 @@ def local_path(place: Place) -> tuple[Path, Path | None]:
 
 
 def from_hub(name: str) -> Path:
-    """The folder of a packed set in the hub's cache, fetched where it is not there; NAME may end in @REVISION."""
+    """The folder of a packed data set in the hub's cache, downloaded if it is not there; NAME may end in @REVISION."""
     repo, _, revision = name.partition("@")
     try:
-        return hub_snapshot(repo, kind="dataset", revision=revision or None, files=WANTED)
+        return hub_snapshot(repo, kind="dataset", revision=revision or None, files=HUB_FILES)
     except ValueError:
         raise UserError(f"{HUB}{name} is not of the form {HUB}OWNER/NAME") from None
     except HubUnreachable as error:
         raise UserError(
-            f"there is no folder {name}, and the data set of that name cannot be had from the hub ({error}) "
-            f"nor from its cache {hub_cache()}"
+            f"there is no folder {name}, and the data set of that name cannot be downloaded from the hub ({error}) "
+            f"and is not in its cache {hub_cache()}"
         ) from None

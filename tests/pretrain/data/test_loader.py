@@ -16,7 +16,7 @@ from pretrain.data.augment import ImageTransform
 from pretrain.data.loader import Loader
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.sampler import order
-from pretrain.data.synonyms import synonyms as synonyms_of
+from pretrain.data.synonyms import find_synonyms
 from pretrain.data.tokenizers import WordPiece
 from pretrain.data.tokenizers.masking import WholeWordMasking
 from pretrain.data.tokenizers.vocabulary import train_vocabulary
@@ -242,7 +242,7 @@ def test_a_broken_picture_of_a_packed_set_is_replaced_too(tmp_path, tokenizer, c
 
 
 def test_the_other_caption_of_eda_follows_from_seed_epoch_and_row_alone(load, pairs):
-    given = {"synonyms": synonyms_of(pairs.captions(), "own")[0], "transform": STILL}
+    given = {"synonyms": find_synonyms(pairs.captions(), "own")[0], "transform": STILL}
 
     def said(batches):
         """Row -> what was said of it, in the order of the epochs."""

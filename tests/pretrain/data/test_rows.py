@@ -322,7 +322,7 @@ def test_pictures_are_decoded_into_the_same_memory_to_the_same_pixels() -> None:
         for ending in (".jpg", ".png", ".jpg"):
             file = cv2.imencode(ending, pixels)[1].tobytes()
             assert np.array_equal(decoder(file), decode_image(file))
-    assert decoder(file).base is not None and len(decoder.room) == 48 * 24 * 3
+    assert decoder(file).base is not None and len(decoder._buffer) == 48 * 24 * 3
     ink = io.BytesIO()
     Image.fromarray(draw.integers(0, 256, (16, 16, 4), np.uint8), "CMYK").save(ink, "JPEG")
     for tail in (b"", b"\0"):  # with something after its end it is Pillow's, however much room there is

@@ -1,4 +1,4 @@
-"""Synonyms: WordNet's own files in every place where they lie, our own table, and what is said where there are none."""
+"""Synonyms: from WordNet's files in each supported folder and from our own table; the messages if there are none."""
 
 import zipfile
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mals.errors import UserError
-from pretrain.data import synonyms as source
-from pretrain.data.synonyms import read, synonyms, table, write
+from pretrain.data import synonyms
+from pretrain.data.synonyms import SynonymTable, find_synonyms, load_table, parse_table, save_table
 
 SYNSETS = {
     "noun": [["shoe"], ["footgear", "shoe"], ["man", "adult_male"]],
@@ -19,7 +19,7 @@ EXCEPTIONS = {"noun": "men man\n", "adj": "better good well\n"}
 
 
 def wordnet(folder: Path) -> Path:
-    """A few synsets as wndb(5WN) has them."""
+    """A few synsets in the format wndb(5WN)."""
     folder.mkdir(parents=True)
     for part, synsets in SYNSETS.items():
         data, offsets = "  1 licence\n", {}
@@ -36,11 +36,11 @@ def wordnet(folder: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No WordNet of this machine."""
+def no_installed_wordnet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Hide a WordNet that this machine may have."""
     monkeypatch.delenv("NLTK_DATA", raising=False)
-    monkeypatch.setattr(source, "PLACES", ())
-    monkeypatch.setattr(source, "DEBIAN", str(tmp_path / "none"))
+    monkeypatch.setattr(synonyms, "NLTK_FOLDERS", ())
+    monkeypatch.setattr(synonyms, "DEBIAN_FOLDER", str(tmp_path / "none"))
 
 
 EXPECTED = {
@@ -52,56 +52,60 @@ EXPECTED = {
 }
 
 
-def test_wordnet_is_read_from_a_folder_a_zip_or_where_nltk_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wordnet_is_read_from_a_folder_a_zip_file_or_the_folder_of_nltk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["The men wearing", "Blue shoes", "better", "zebra"]
     folder = wordnet(tmp_path / "data/corpora/wordnet")
-    assert synonyms(words, str(folder)) == (EXPECTED, f"WordNet in {folder}")
+    assert find_synonyms(words, str(folder)) == (EXPECTED, f"WordNet in {folder}")
     with zipfile.ZipFile(tmp_path / "wordnet.zip", "w") as packed:
         for file in folder.iterdir():
             packed.write(file, f"wordnet/{file.name}")
-    assert synonyms(words, str(tmp_path / "wordnet.zip"))[0] == EXPECTED
+    assert find_synonyms(words, str(tmp_path / "wordnet.zip"))[0] == EXPECTED
     monkeypatch.setenv("NLTK_DATA", str(tmp_path / "data"))
-    assert synonyms(words, "wordnet") == synonyms(words, "auto") == (EXPECTED, f"WordNet in {folder}")
+    assert find_synonyms(words, "wordnet") == find_synonyms(words, "auto") == (EXPECTED, f"WordNet in {folder}")
 
 
-def test_without_wordnet_our_own_table_serves_and_says_so() -> None:
-    words, told = synonyms(["a man in Blue trousers"])
-    assert told == "our own table, for want of WordNet" and list(words) == ["blue", "man", "trousers"] and "pants" in words["trousers"]
+def test_without_wordnet_our_own_table_is_used_and_named() -> None:
+    words, origin = find_synonyms(["a man in Blue trousers"])
+    assert (
+        origin == "our own table, since WordNet is not installed"
+        and list(words) == ["blue", "man", "trousers"]
+        and "pants" in words["trousers"]
+    )
 
 
-def test_our_own_table_has_hundreds_of_words_none_of_them_its_own_synonym() -> None:
-    words = table((Path(source.__file__).parent / source.OWN).read_text(), source.OWN)
+def test_our_own_table_has_hundreds_of_words_and_no_word_is_its_own_synonym() -> None:
+    words = parse_table((Path(synonyms.__file__).parent / synonyms.OWN_TABLE).read_text(), synonyms.OWN_TABLE)
     assert len([word for word in words if " " not in word]) > 500
     assert all(others and word not in others for word, others in words.items())
 
 
-def test_a_table_of_ones_own_is_lines_of_words(tmp_path: Path) -> None:
+def test_a_table_file_has_lines_of_synonyms(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("# mine\nred, scarlet, Deep Red\n\nred, ruby\n")
-    assert synonyms(["red"], str(tmp_path / "mine.txt"))[0] == {"red": ["scarlet", "deep red", "ruby"]}
+    assert find_synonyms(["red"], str(tmp_path / "mine.txt"))[0] == {"red": ["scarlet", "deep red", "ruby"]}
 
 
-def test_what_is_no_source_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_a_source_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "lonely.txt").write_text("red, scarlet\nblue\n")
     (tmp_path / "torn.zip").write_bytes(b"PK")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\xff")
     wordnet(tmp_path / "torn")
     (tmp_path / "torn/data.noun").write_text("  1 licence\n")
-    for given, said in {
-        "wordnet": r"there is no WordNet on this machine; `apt-get install wordnet-base` or .* data\.synonyms=own needs none",
+    for source, message in {
+        "wordnet": r"no WordNet on this machine; install it with `apt-get install .* data\.synonyms=own works without it",
         str(tmp_path): "holds no WordNet, there is no data.noun in it",
-        "wrodnet": "is neither auto, own nor wordnet, and no file or folder",
-        str(tmp_path / "lonely.txt"): "line 2: blue stands alone",
-        str(tmp_path / "torn.zip"): "is not a whole zip file",
+        "wrodnet": "must be auto, own, wordnet, a file or a folder, and there is no file of that name",
+        str(tmp_path / "lonely.txt"): "line 2: blue has no synonym",
+        str(tmp_path / "torn.zip"): "is not a complete zip file",
         str(tmp_path / "binary.txt"): "is not UTF-8 text",
         str(tmp_path / "torn"): "cannot be read",
     }.items():
-        with pytest.raises(UserError, match=said):
-            synonyms(["shoes"], given)
+        with pytest.raises(UserError, match=message):
+            find_synonyms(["shoes"], source)
 
 
-def test_what_a_training_used_is_kept_beside_it(tmp_path: Path) -> None:
-    write(tmp_path / "synonyms.json", EXPECTED, "WordNet")
-    assert read(tmp_path / "synonyms.json") == (EXPECTED, "WordNet")
+def test_the_synonyms_of_a_training_are_saved_and_loaded(tmp_path: Path) -> None:
+    save_table(tmp_path / "synonyms.json", SynonymTable(EXPECTED, "WordNet"))
+    assert load_table(tmp_path / "synonyms.json") == (EXPECTED, "WordNet")
     (tmp_path / "synonyms.json").write_text("{")
     with pytest.raises(UserError, match="is damaged"):
-        read(tmp_path / "synonyms.json")
+        load_table(tmp_path / "synonyms.json")
