@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -36,6 +36,7 @@ Preset = Annotated[str | None, typer.Option("--preset", "-p", help="For a file o
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images in a batch.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read images.")]
 
+LABELS: dict[bool | None, Literal["required", "optional", "none"]] = {True: "required", None: "optional", False: "none"}
 MODES = ("itm", "published", "none")
 ADVICE = "lower --batch, or --workers"  # if memory runs out
 
@@ -77,7 +78,8 @@ def evaluate(
         with ranks.raise_on_all_ranks():
             trained = trained_method.read(checkpoint, sets or [], preset, device)
             mode = evaluation.resolve_rerank(trained.method, requested)
-            gallery = evaluation.open_gallery(trained, data, split, attributes, batch=batch, workers=workers, plain=plain)
+            labels = LABELS[attributes]
+            gallery = evaluation.open_gallery(trained, data, split, labels, batch=batch, workers=workers, plain=plain)
         scores = evaluation.evaluate(trained, gallery, mode, k)
     result = {"checkpoint": checkpoint, "data": data, "split": split, "rerank": mode, "k": k, **scores.to_json()}
     if ranks.is_main():
@@ -163,7 +165,7 @@ def search(
             gallery = evaluation.open_gallery(trained, data, split, batch=batch, workers=workers)
         result = searching.search(trained, gallery, sentence, count, mode, k)
     if ranks.is_main():
-        to.write_bytes(searching.sheet(gallery, result))
+        to.write_bytes(searching.contact_sheet_of(gallery, result))
         print(json.dumps({"sheet": str(to), **result.to_json()}) if as_json else "\n".join(_hit_lines(result, to)))
     ranks.stop()
 

@@ -30,7 +30,15 @@ Prediction = tuple[str, float]  # an attribute's value, and its probability agai
 
 
 class LoadedMethod:
-    """A trained method; `batch` is the number of images that it processes together."""
+    """A trained method; `batch` is the number of images that it processes together.
+
+    Images are files, PIL images or arrays [h, w, 3] of uint8 in RGB; they are resized to the size of the training regardless of their
+    aspect ratio, and normalised. At least one image or sentence has to be given.
+
+        method = load("my-method")
+        cosines = method.embed_text("a woman in a red coat") @ method.embed_image(["a.jpg", "b.jpg"]).T
+        logits = method.rerank("a woman in a red coat", ["a.jpg", "b.jpg"])
+    """
 
     def __init__(self, trained: Trained, batch: int = 64) -> None:
         self.trained, self.batch = trained, batch
@@ -93,7 +101,7 @@ class LoadedMethod:
             raise UserError(f"this method is a plain classifier: it recognises the attributes of {own} alone, not those of {space}")
         with self.trained.precision():
             logits = torch.cat([method.classify(batch).float().cpu() for batch in self._image_batches(images)])
-        return torch.stack([torch.zeros_like(logits), logits], 2)
+        return torch.stack([torch.zeros_like(logits), logits], 2)  # the softmax over a pair is the sigmoid of its logit
 
     def _able_to(self, ability: Ability) -> Method:
         """The method; UserError if it lacks the ability."""
@@ -128,7 +136,7 @@ class LoadedMethod:
 
 
 def load(place: str | Path, device: str = "cpu", batch: int = 64) -> LoadedMethod:
-    """The method of a release, a training or hf://OWNER/NAME, on a device of torch ("cpu", "cuda").
+    """The method of a release, a training or hf://OWNER/NAME, on a device of torch: give "cuda" to use a GPU.
 
     Raises UserError if there is no method at that place.
     """

@@ -24,7 +24,7 @@ from pretrain import settings
 from pretrain.evaluate import evaluate, open_gallery, resolve_rerank
 from pretrain.gallery import Gallery
 from pretrain.results import Evaluation
-from pretrain.search import SearchResult, search, sheet
+from pretrain.search import SearchResult, contact_sheet_of, search
 from pretrain.train import train
 from pretrain.trained_method import read
 
@@ -119,7 +119,7 @@ def measure(method: Path, test_set: Path, to: Path, count: int = COUNT) -> DemoR
     searches = []
     for number, sentence in enumerate(SENTENCES, 1):
         result, file = search(trained, gallery, sentence, count, rerank), to / f"search-{number}.jpg"
-        file.write_bytes(sheet(gallery, result))
+        file.write_bytes(contact_sheet_of(gallery, result))
         searches.append(Search(sentence, result, file))
     return DemoResult(evaluation, chance_of_rank_1(gallery), tuple(searches))
 

@@ -1,6 +1,7 @@
 """Evaluation of a trained method: retrieval by embeddings with re-ranking by the cross encoder, and attribute recognition by prompts.
 
-Ranks share the batches of `pretrain.gallery`. Sums over ranks add zeros only, so that any number of ranks gives the same scores.
+Ranks share the batches of `pretrain.gallery`. Each rank computes its own rows and leaves the others zero: sums over ranks are
+exact, and any number of ranks gives the same scores.
 
 Shapes: Q captions, G images, D width of the embeddings, K candidates of a caption that are re-ranked, A attributes, P tokens of a prompt,
 C channels.
@@ -17,7 +18,7 @@ from torch.nn.functional import pad
 from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import metrics, ranks
-from pretrain.data.labels import NoLabels
+from pretrain.data.errors import NoCaptions, NoLabels
 from pretrain.data.sources import DatasetAddress
 from pretrain.gallery import SPACES, Gallery, open_rows, tokenize
 from pretrain.method import MATCH_CHUNK, Ability, Method, Text
@@ -25,7 +26,12 @@ from pretrain.precision import cosines
 from pretrain.results import AttributeScores, Evaluation, MoreScores, RetrievalScores
 from pretrain.trained_method import Trained
 
-Rerank = Literal["none", "itm", "published"]
+Rerank = Literal[
+    "none",  # by the cosine of the embeddings alone
+    "itm",  # the best k images of a caption by cosine are ordered by the matching logit of the cross encoder
+    "published",  # as "itm", by the logit plus a weighted cosine: the order of the method's authors
+]
+Labels = Literal["required", "optional", "none"]  # of a gallery: an error if missing, used if present, not used
 
 CELLS = 1 << 24  # scores in memory at once
 
@@ -75,7 +81,7 @@ class Embeddings:
             scaled = (cosine - low) / max(high - low, 1e-12)
             candidates, logits = self.candidates[block], self.logits[block]
             reranked = logits if rerank == "itm" else logits + self.cosine_weight * scaled.gather(1, candidates)
-            floor = reranked.min(1, keepdim=True).values - 2  # the others lie at least 1 below the last candidate
+            floor = reranked.min(1, keepdim=True).values - 2  # scaled cosines are in 0..1, so floor + scaled <= last candidate - 1
             yield (floor + scaled).scatter(1, candidates, reranked)
 
     def _cosine_range(self) -> tuple[float, float]:
@@ -184,21 +190,22 @@ def predict_by_prompts(method: Method, gallery: Gallery, prompts: Text, rerank: 
     for indices, images in gallery.image_batches():
         scores = method.score_prompts(prompts, states, images, rerank == "published")
         predicted[indices] = (scores[:, 1::2] > scores[:, 0::2]).float()
-    return _readable(ranks.sum_over_ranks(predicted).long(), gallery)
+    return _drop_unreadable(ranks.sum_over_ranks(predicted).long(), gallery)
 
 
 @torch.inference_mode()
 def predict_by_classifier(method: Method, gallery: Gallery) -> Tensor:
     """[G, A] in {0, 1} as `predict_by_prompts`, by the plain classifier."""
-    attributes = 0 if gallery.dataset.labels is None else len(gallery.dataset.labels[0])
-    predicted = torch.zeros(len(gallery), attributes, device=gallery.device)
+    predicted = None
     for indices, images in gallery.image_batches():
-        predicted[indices] = (method.classify(images) > 0).float()
-    return _readable(ranks.sum_over_ranks(predicted).long(), gallery)
+        part = (method.classify(images) > 0).float()
+        predicted = part.new_zeros(len(gallery), part.shape[1]) if predicted is None else predicted
+        predicted[indices] = part
+    return _drop_unreadable(_sum_over_ranks(predicted, len(gallery), gallery.device).long(), gallery)
 
 
-def _readable(predicted: Tensor, gallery: Gallery) -> Tensor:
-    """The rows of readable images, after dropping the others from the gallery."""
+def _drop_unreadable(predicted: Tensor, gallery: Gallery) -> Tensor:
+    """Drop the unreadable images from the gallery, if that was not done before; returns the rows of the others."""
     return predicted if gallery.only_readable else predicted[gallery.drop_unreadable().to(predicted.device)]
 
 
@@ -241,7 +248,8 @@ def evaluate_retrieval(trained: Trained, gallery: Gallery, rerank: Rerank = "itm
 
 def evaluate_attributes(trained: Trained, gallery: Gallery, rerank: Rerank = "itm", k: int = 128) -> AttributeScores:
     """Attribute recognition in a gallery with labels, by prompts, or by the classifier of a plain classifier. `k` has no effect."""
-    assert gallery.space is not None
+    if gallery.space is None or gallery.labels is None:
+        raise UserError('the gallery has no attribute labels; open it with open_gallery(..., labels="required")')
     space, method = load_space(gallery.space), trained.method
     positive = [values.index("yes") if "yes" in values else 1 for values in space.values]
     is_classifier = "classify" in method.abilities
@@ -254,13 +262,12 @@ def evaluate_attributes(trained: Trained, gallery: Gallery, rerank: Rerank = "it
             prompts = tokenize(trained.tokenizer, [prompt for pair in space.prompts for prompt in pair], gallery.device)
             predicted = predict_by_prompts(method, gallery, prompts, rerank)
             protocol = PROMPTS.format(space=space.name, score=method.score_name(rerank == "published"))
-    assert gallery.labels is not None
     return score_attributes(predicted, gallery.labels, space=space.name, names=space.names, positive=positive, protocol=protocol)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Something that `evaluate` measures if the method is able to and the data allow it."""
+    """One kind of measurement, for methods that are able to and data that allow it."""
 
     part: str  # the field of `Evaluation` with the scores
     abilities: frozenset[Ability]  # the method needs one of these
@@ -284,19 +291,25 @@ PROTOCOLS = (
 def evaluate(trained: Trained, gallery: Gallery, rerank: Rerank = "itm", k: int = 128) -> Evaluation:
     """Measure everything that the method is able to and the split has data for, and the method's own protocol (`Method.evaluate_more`).
 
-    Raises UserError if there is nothing to measure.
+    `k` is the number of images of a caption that the cross encoder re-ranks. Without a cross encoder,
+    images are ordered by the cosine alone. Raises UserError if there is nothing to measure.
     """
-    has_own_protocol = type(trained.method).evaluate_more is not Method.evaluate_more
     able = [protocol for protocol in PROTOCOLS if protocol.abilities & trained.method.abilities]
-    if not able and not has_own_protocol:
-        raise UserError("there is nothing to measure: no loss has trained this method to embed, or to recognise attributes")
     possible = [protocol for protocol in able if protocol.is_possible(gallery)]
-    if not possible and not has_own_protocol:
-        lacks = " nor ".join(protocol.data for protocol in able)
-        problem = f"neither {lacks}" if len(able) > 1 else f"no {lacks}, which is all that this method can be measured on"
-        raise UserError(f"there is nothing to measure: {gallery.dataset.location(0)} and the others have {problem}")
     scores: dict[str, Any] = {protocol.part: protocol.measure(trained, gallery, rerank, k) for protocol in possible}
-    return Evaluation(**scores, more=evaluate_own_protocols(trained, gallery), unreadable=count_unreadable(gallery))
+    more = evaluate_own_protocols(trained, gallery)
+    if not scores and not more:
+        raise UserError(f"there is nothing to measure: {_nothing_to_measure(able, gallery)}")
+    return Evaluation(**scores, more=more, unreadable=count_unreadable(gallery))
+
+
+def _nothing_to_measure(able: Sequence[Protocol], gallery: Gallery) -> str:
+    """Why none of the protocols that a method is able to is possible."""
+    if not able:
+        return "no loss has trained this method to embed, or to recognise attributes"
+    lacks = " nor ".join(protocol.data for protocol in able)
+    problem = f"neither {lacks}" if len(able) > 1 else f"no {lacks}, which is all that this method can be measured on"
+    return f"the images ({gallery.dataset.location(0)}, ...) have {problem}"
 
 
 @torch.inference_mode()
@@ -315,23 +328,26 @@ def open_gallery(
     trained: Trained,
     data: Sequence[DatasetAddress],
     split: str,
-    with_labels: bool | None = None,
+    labels: Labels = "optional",
     *,
     batch: int = 64,
     workers: int = 0,
     plain: bool = False,
 ) -> Gallery:
-    """A split of data sets as a gallery; attribute labels are required if `with_labels`, and used if present if it is None.
+    """A split of data sets as a gallery, with attribute labels as `labels` says.
 
     Labels may belong to the space that the method was trained with, or to any that ships with mals, since prompts are plain text.
     """
+    spaces = [space for space in (trained.method.needs.space, *SPACES) if space]
     try:
-        spaces = [space for space in (trained.method.needs.space, *SPACES) if space]
-        dataset, space = open_rows(data, split, None if with_labels is False else spaces)
-    except NoLabels:
-        if with_labels is not None:
-            raise
-        dataset, space = open_rows(data, split, None)
+        try:
+            dataset, space = open_rows(data, split, None if labels == "none" else spaces)
+        except NoLabels as error:
+            if labels == "required":
+                raise NoLabels(f"{error}, which recognition is measured against") from None
+            dataset, space = open_rows(data, split, None)
+    except NoCaptions as error:
+        raise NoCaptions(f"{error}, which retrieval is measured with", error.all_rows) from None
     return Gallery(
         dataset, trained.tokenizer, trained.preprocessing, trained.device, batch=batch, workers=workers, plain=plain, space=space
     )

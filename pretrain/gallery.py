@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mals.attributes import load_space
+from mals.attributes import FOLDER, load_space
 from mals.errors import UserError
 from pretrain import ranks
 from pretrain.data import augment
@@ -33,7 +33,7 @@ from pretrain.method import Text
 log = logging.getLogger(__name__)
 
 TEXTS_PER_BATCH = 256
-SPACES = ("market1501", "pa100k")  # attribute spaces that a data set's labels may belong to
+SPACES = sorted(file.stem for file in FOLDER.glob("*.yaml"))  # attribute spaces that a data set's labels may belong to
 
 
 class Gallery:
@@ -88,10 +88,10 @@ class Gallery:
         for indices, images, unreadable in DataLoader(batches, batch_size=None, **worker_settings(self.workers)):
             for row, reason in unreadable.items():
                 if self.only_readable:
-                    raise UserError(f"{reason}, though it could be read before")
+                    raise UserError(f"{reason}, though it could be read before; is another program changing the data?")
                 if len(self.unreadable) < NAMED:
                     log.warning("%s; it is left out", reason)
-                self.unreadable[int(row)] = reason
+                self.unreadable[row] = reason
             if len(indices):
                 yield indices, images.to(self.device, non_blocking=True)
 
@@ -102,7 +102,7 @@ class Gallery:
             yield torch.arange(batch.start, batch.stop), tokenize(self.tokenizer, captions, self.device, self.plain)
 
     def subset(self, indices: Tensor) -> "Gallery":
-        """The gallery with these images alone."""
+        """The gallery with these images alone; it shares the record of unreadable images with this one."""
         gallery = copy(self)
         gallery.rows = self.rows[indices]
         return gallery
@@ -115,7 +115,7 @@ class Gallery:
         unreadable = torch.isin(self.rows, torch.tensor(list(self.unreadable), dtype=torch.int64))
         readable = ranks.sum_over_ranks(unreadable.float().to(self.device)).cpu() == 0
         if not readable.any():
-            raise UserError(f"no image can be read; {next(iter(self.unreadable.values()), 'another process says why')}")
+            raise UserError(f"no image can be read; {next(iter(self.unreadable.values()), 'the log of another rank has the reasons')}")
         self.queries = self.queries[torch.isin(self.dataset.images[self.queries], self.dataset.images[self.rows[readable]])]
         self.rows, self.only_readable = self.rows[readable], True
         return readable
@@ -153,8 +153,8 @@ class ImageBatches(torch.utils.data.Dataset[Any]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, at: int) -> tuple[Tensor, Tensor, dict[str, str]]:
-        batch, unreadable = self.batches[at], {}
+    def __getitem__(self, at: int) -> tuple[Tensor, Tensor, dict[int, str]]:
+        batch, unreadable = self.batches[at], dict[int, str]()
         indices, images = [], []
         for index, row in enumerate(self.rows[batch].tolist(), batch.start):
             try:
@@ -163,7 +163,7 @@ class ImageBatches(torch.utils.data.Dataset[Any]):
             except Exception as error:  # each image format fails in its own way
                 if ran_out(error):
                     raise
-                unreadable[str(row)] = f"{self.dataset.location(row)}: the image cannot be read ({first_line(error)})"
+                unreadable[row] = f"{self.dataset.location(row)}: the image cannot be read ({first_line(error)})"
         return torch.tensor(indices), torch.stack(images) if images else torch.empty(0), unreadable
 
 

@@ -140,7 +140,7 @@ class SelectionResult:
     name: str  # of the data sets
     data: tuple[str, ...]
     selected_on: str  # the split, or a warning that it was the test split
-    selected: Measurement
+    selected: Measurement  # without scores if evaluations.jsonl has lost them
     start: str | None  # the initial weights; None: trained from scratch
     evaluation: Evaluation
     split: str = "test"

@@ -17,6 +17,7 @@ from mals.labeller.labeller import Labeller
 from pretrain import ranks
 from pretrain.evaluate import Embeddings, Rerank, embed_images
 from pretrain.gallery import Gallery, tokenize
+from pretrain.method import Text
 from pretrain.trained_method import Trained
 
 CELL = (128, 256)  # width and height in pixels of an image on the contact sheet
@@ -28,7 +29,7 @@ class Hit:
     """An image that fits the sentence."""
 
     id: str
-    score: float  # the cosine, the matching logit, or with "published" their weighted sum
+    score: float  # the cosine, the matching logit, or with "published" the logit + a weighted cosine that is scaled within this search
     caption: str  # the image's own
     row: int  # of the gallery's data set
 
@@ -41,21 +42,21 @@ class AttributeHits:
     """
 
     attributes: Mapping[str, str]  # attribute that the sentence names -> value
-    matching: int  # hits that have all of them
-    hits: int
-    gallery_matching: int
-    gallery: int
+    matching_hits: int  # that have all of them
+    known_hits: int
+    matching_images: int  # of the whole gallery
+    known_images: int
 
     @property
     def base_rate(self) -> float:
         """The share of the gallery that has all of the attributes, 0..1: the expected share of hits of a random order."""
-        return self.gallery_matching / max(1, self.gallery)
+        return self.matching_images / max(1, self.known_images)
 
     def sentence(self) -> str:
-        attributes = ", ".join(f"{name} {value}".replace("_", " ") for name, value in self.attributes.items())
+        attributes = ", ".join(f"{name}: {value}".replace("_", " ") for name, value in self.attributes.items())
         return (
-            f"{self.matching} of {self.hits} have what the sentence names ({attributes}); "
-            f"base rate {100 * self.base_rate:.1f} % of {self.gallery:,} images"
+            f"{self.matching_hits} of {self.known_hits} hits have all attributes that the sentence names ({attributes}); "
+            f"base rate: {100 * self.base_rate:.1f} % of {self.known_images:,} images"
         )
 
 
@@ -88,7 +89,7 @@ def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, r
         embeddings.cosine_weight = trained.method.published_cosine_weight
         if rerank != "none":
             embeddings.candidates = embeddings.nearest(max(k, count))
-            embeddings.logits = sentence_logits(trained, gallery, sentence, embeddings.candidates[0])[None]
+            embeddings.logits = text_logits(trained, gallery, text, embeddings.candidates[0])[None]
         (scores,) = torch.cat(list(embeddings.scores(rerank))).cpu()
     best = scores.argsort(descending=True, stable=True)[:count]
     dataset = gallery.dataset
@@ -99,9 +100,8 @@ def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, r
     return SearchResult(hits, count_attribute_hits(gallery, sentence, best))
 
 
-def sentence_logits(trained: Trained, gallery: Gallery, sentence: str, candidates: Tensor) -> Tensor:
-    """Matching logits [K] of a sentence and some images of a gallery, by index [K]."""
-    text = tokenize(trained.tokenizer, [sentence], gallery.device)
+def text_logits(trained: Trained, gallery: Gallery, text: Text, candidates: Tensor) -> Tensor:
+    """Matching logits [K] of a text [1, L] and some images of a gallery, by index [K]."""
     states = trained.method.states(text)
     logits = torch.zeros(len(candidates), device=gallery.device)
     for indices, images in gallery.subset(candidates.cpu()).image_batches():
@@ -128,13 +128,13 @@ def count_attribute_hits(gallery: Gallery, sentence: str, hits: Tensor) -> Attri
     matching = known & (labels == values[named]).all(1)
     return AttributeHits(
         attributes={space.names[at]: space.values[at][int(values[at])] for at in named.tolist()},
-        matching=int(matching[hits].sum()),
-        hits=int(known[hits].sum()),
-        gallery_matching=int(matching.sum()),
-        gallery=int(known.sum()),
+        matching_hits=int(matching[hits].sum()),
+        known_hits=int(known[hits].sum()),
+        matching_images=int(matching.sum()),
+        known_images=int(known.sum()),
     )
 
 
-def sheet(gallery: Gallery, result: SearchResult) -> bytes:
+def contact_sheet_of(gallery: Gallery, result: SearchResult) -> bytes:
     """A JPEG of the hits, the best first."""
     return contact_sheet([gallery.dataset.image_bytes(hit.row) for hit in result.hits], COLUMNS, CELL)

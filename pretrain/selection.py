@@ -3,7 +3,7 @@
 OUT/evaluations.jsonl     the scores of each measured checkpoint        OUT/best/N     the best weights, after N steps
 OUT/result.json           the scores of the best on test, with the protocol and the split that selected it
 
-A killed fine-tuning that goes on measures the steps that it repeats again, and selects the same checkpoint.
+After an interruption, the repeated steps are measured again, and the same checkpoint is selected.
 """
 
 import json
@@ -88,7 +88,7 @@ class Selection:
         if ranks.is_main():
             if not start:  # the folder may hold the best checkpoint of an earlier training
                 shutil.rmtree(self.out / checkpoint.BEST, ignore_errors=True)
-            write_file(self.out / EVALUATIONS, "".join(json.dumps(one.to_json()) + "\n" for one in self.measurements))
+            write_file(self.out / EVALUATIONS, "".join(json.dumps(measurement.to_json()) + "\n" for measurement in self.measurements))
 
     def after(self, step: int) -> None:
         assert self.running is not None
@@ -102,12 +102,12 @@ class Selection:
         self.measurements.append(measurement)
         ranks.barrier()  # every rank has read the best score before it changes
         if ranks.is_main():
-            if best is None or score > best[2]:
+            is_best = best is None or score > best[2]
+            if is_best:
                 checkpoint.save_best(self.out, step, self.running.trained.method, self.config.model_dump(mode="json"), score)
             with (self.out / EVALUATIONS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(measurement.to_json()) + "\n")
-            beaten = best is not None and score <= best[2]
-            rank = f"the best was {100 * best[2]:.2f} after step {best[1]:,}" if best is not None and beaten else "the best so far"
+            rank = "the best so far" if best is None or is_best else f"the best was {100 * best[2]:.2f} after step {best[1]:,}"
             log.info("epoch %g: %s %.2f on %s, %s", measurement.epoch, name, 100 * score, self.split, rank)
         ranks.barrier()
 

@@ -78,7 +78,7 @@ def test_reranking_gives_the_cross_encoders_logit_of_each_sentence_and_image(met
 
 
 def test_attributes_are_those_that_evaluation_recognises_with_a_score(method: LoadedMethod, trainable: Path) -> None:
-    gallery = open_gallery(method.trained, [trainable], "train", True).subset(torch.arange(3))
+    gallery = open_gallery(method.trained, [trainable], "train", "required").subset(torch.arange(3))
     space = load_space("market1501")
     prompts = tokenize(method.trained.tokenizer, [prompt for pair in space.prompts for prompt in pair])
     wanted = predict_by_prompts(method.trained.method, gallery, prompts).tolist()

@@ -15,11 +15,13 @@ def test_the_demo_ends_with_scores_beside_chance_and_hits_beside_the_base_rate(t
     assert result.evaluation.retrieval is not None and result.evaluation.attributes is not None
     for search in result.searches:
         hits = search.result.by_attributes
-        assert search.sheet.is_file() and hits is not None and (hits.hits, hits.gallery) == (5, 40) and 0 <= hits.matching <= 5
-        assert hits.base_rate == hits.gallery_matching / 40
+        assert (
+            search.sheet.is_file() and hits is not None and (hits.known_hits, hits.known_images) == (5, 40) and 0 <= hits.matching_hits <= 5
+        )
+        assert hits.base_rate == hits.matching_images / 40
     text = result.text()
     assert "R@1 " in text and "(chance: 10.0)" in text and "(chance: 50) for 27 attributes" in text
-    assert all(sentence in text for sentence in SENTENCES) and text.count("of 5 have what the sentence names (") == 3
+    assert all(sentence in text for sentence in SENTENCES) and text.count("of 5 hits have all attributes that the sentence names (") == 3
     assert text.count("base rate") == 3 and str(tmp_path / "shown/search-3.jpg") in text
 
 

@@ -176,7 +176,7 @@ def test_the_result_names_its_protocol_and_has_attributes_if_there_are_labels(tr
     assert {"R1", "R5", "R10", "mAP", "mINP", "protocol"} <= result.to_json()["retrieval"].keys()
     assert list(result.attributes.per_attribute) == list(load_space("market1501").names)
     assert 0 <= result.attributes.mA <= 1 and result.unreadable == 0 and Evaluation.from_json(result.to_json()) == result
-    silent = open_gallery(trained, [data], "train", False)
+    silent = open_gallery(trained, [data], "train", "none")
     assert "attributes" not in evaluate(trained, silent, "none").to_json()
 
 

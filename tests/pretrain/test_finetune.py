@@ -84,7 +84,7 @@ def test_every_epoch_is_measured_on_val_and_the_best_one_is_released_and_measure
     assert kept.name == f"{best['step']:08d}" and same_weights(kept / "model.safetensors", calm / "model.safetensors")
     for place in (calm, kept):
         trained = trained_method.read(str(place))
-        again = evaluate(trained, open_gallery(trained, [str(world)], "test", False), "itm", 4)
+        again = evaluate(trained, open_gallery(trained, [str(world)], "test", "none"), "itm", 4)
         assert again.retrieval is not None and pytest.approx(result["retrieval"]["R1"]) == again.retrieval.R1
         assert trained.method.swin.width == 16 * 4
     assert (calm / "tokenizer.json").read_text() == (start / "tokenizer.json").read_text()
@@ -95,7 +95,7 @@ def test_every_epoch_is_measured_on_val_and_the_best_one_is_released_and_measure
 def test_a_fine_tuned_method_is_released_with_its_scores_and_reaches_them_again(calm: Path, world: Path, tmp_path: Path) -> None:
     release(str(calm), str(tmp_path / "mine"))
     result, trained = json.loads((calm / "result.json").read_text()), trained_method.read(str(tmp_path / "mine"))
-    again = evaluate(trained, open_gallery(trained, [str(world)], "test", False), "itm", 4).to_json()["retrieval"]
+    again = evaluate(trained, open_gallery(trained, [str(world)], "test", "none"), "itm", 4).to_json()["retrieval"]
     assert {name: again[name] for name in ("R1", "R5", "mAP")} == {name: result["retrieval"][name] for name in ("R1", "R5", "mAP")}
     assert f"| {100 * again['R1']:.2f} |" in (tmp_path / "mine/README.md").read_text()
     pairs, loaded = ImageTextPairs.open([world], "test"), load(tmp_path / "mine")

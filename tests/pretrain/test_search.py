@@ -31,7 +31,7 @@ def out(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
 
 def test_the_cross_encoder_orders_the_best_by_cosine(out: Path, data: Path) -> None:
     trained = read(str(out))
-    gallery = open_gallery(trained, [data], "train", False, batch=8)
+    gallery = open_gallery(trained, [data], "train", "none", batch=8)
     ids = {name for file in (data / "data").glob("*.parquet") for name in pq.read_table(file, columns=["id"])["id"].to_pylist()}
     near, again = (search(trained, gallery, "a person in red", 5, mode, 5) for mode in ("none", "itm"))
     assert {hit.id for hit in near.hits} == {hit.id for hit in again.hits}
@@ -45,7 +45,7 @@ def test_the_cross_encoder_orders_the_best_by_cosine(out: Path, data: Path) -> N
 @pytest.mark.parametrize("mode", ["none", "itm", "published"])
 def test_a_caption_gives_the_ranking_that_evaluate_gives_it_as_a_query(out: Path, data: Path, mode: Rerank) -> None:
     trained = read(str(out))
-    gallery = open_gallery(trained, [data], "train", False, batch=8)
+    gallery = open_gallery(trained, [data], "train", "none", batch=8)
     whole = embed_gallery(trained.method, gallery, mode, 6)
     query = 3
     alone = Embeddings(whole.texts[query : query + 1], whole.images, whole.candidates[query : query + 1], cosine_weight=whole.cosine_weight)
@@ -59,7 +59,7 @@ def test_a_caption_gives_the_ranking_that_evaluate_gives_it_as_a_query(out: Path
 
 def test_published_adds_the_scaled_cosine_to_the_matching_logit(out: Path, data: Path) -> None:
     trained, sentence = read(str(out)), "a woman in a red coat"
-    gallery = open_gallery(trained, [data], "train", False, batch=8)
+    gallery = open_gallery(trained, [data], "train", "none", batch=8)
     itm, published = ({hit.row: hit.score for hit in search(trained, gallery, sentence, 6, mode, 6).hits} for mode in ("itm", "published"))
     with torch.inference_mode():
         text = tokenize(trained.tokenizer, [sentence])
@@ -78,12 +78,14 @@ def test_hits_are_counted_by_the_attributes_that_the_sentence_names(out: Path, d
     hat, has = load_space("market1501").names.index("hat"), load_space("market1501").classes["hat"].index("yes")
     of_rows = dict(zip(gallery.rows.tolist(), gallery.labels[:, hat].tolist(), strict=True))
     known = [label for label in of_rows.values() if label >= 0]
-    assert (counted.gallery, counted.gallery_matching) == (len(known), known.count(has))
+    assert (counted.known_images, counted.matching_images) == (len(known), known.count(has))
     labels = [of_rows[hit.row] for hit in hits]
-    assert (counted.hits, counted.matching) == (sum(label >= 0 for label in labels), labels.count(has))
-    assert counted.sentence().startswith(f"{counted.matching} of {counted.hits} have what the sentence names (hat yes); base rate ")
+    assert (counted.known_hits, counted.matching_hits) == (sum(label >= 0 for label in labels), labels.count(has))
+    assert counted.sentence().startswith(
+        f"{counted.matching_hits} of {counted.known_hits} hits have all attributes that the sentence names (hat: yes); base rate: "
+    )
     assert search(trained, gallery, "somebody", 5, "none").by_attributes is None
-    assert search(trained, open_gallery(trained, [data], "train", False), sentence, 5, "none").by_attributes is None
+    assert search(trained, open_gallery(trained, [data], "train", "none"), sentence, 5, "none").by_attributes is None
 
 
 def test_a_sentence_gives_a_table_and_a_contact_sheet(mals: Mals, out: Path, data: Path, tmp_path: Path) -> None:

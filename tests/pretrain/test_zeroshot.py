@@ -48,7 +48,7 @@ def test_images_without_captions_are_recognised_by_the_prompts_of_their_own_spac
     assert not gallery.has_captions and len(gallery.queries) == 0 and result.retrieval is None and result.attributes is not None
     assert list(result.attributes.per_attribute) == list(load_space(name).names) and f"space {name}" in result.attributes.protocol
     with pytest.raises(UserError, match="has no attribute labels"):
-        open_gallery(trained, [sets["cuhk-pedes"]], "test", True)
+        open_gallery(trained, [sets["cuhk-pedes"]], "test", "required")
 
 
 def test_images_with_neither_captions_nor_labels_are_refused(trained: Trained, sets: dict[str, str]) -> None:
@@ -74,7 +74,7 @@ def test_images_that_cannot_be_read_are_left_out_of_recognition(trained: Trained
 
 def test_some_captions_are_not_taken_for_none(trained: Trained, sets: dict[str, str]) -> None:
     with pytest.raises(UserError, match="has no captions, which retrieval is measured with"):
-        open_gallery(trained, [sets["cuhk-pedes"], sets["market1501"]], "test", False)
+        open_gallery(trained, [sets["cuhk-pedes"], sets["market1501"]], "test", "none")
 
 
 def test_the_table_has_a_row_a_data_set_and_says_how_it_was_measured(trained: Trained, sets: dict[str, str]) -> None:

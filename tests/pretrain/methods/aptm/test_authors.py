@@ -87,7 +87,7 @@ def test_a_checkpoint_of_the_authors_is_evaluated_as_published(data: Path, train
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert "logit + 8 x cosine" in found["retrieval"]["protocol"]
-    own = evaluate(trained, open_gallery(trained, [data], "train", False), "published", 4)
+    own = evaluate(trained, open_gallery(trained, [data], "train", "none"), "published", 4)
     assert own.to_json()["retrieval"] == found["retrieval"]
 
 
