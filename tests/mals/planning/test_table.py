@@ -142,7 +142,7 @@ def test_a_finished_plan_is_kept_and_another_one_refused(tmp_path):
     for change, words in [
         ({"count": 4}, "without --count"),
         ({"images": tmp_path}, "without --images"),
-        ({"config": configured(seed=1)}, "other settings"),
+        ({"config": configured(seed=1)}, "other settings: seed: 0 -> 1"),
     ]:
         with pytest.raises(UserError, match=f"holds another plan .*{words}"):
             write(tmp_path, tmp_path / "captions.txt", **change)

@@ -21,7 +21,7 @@ from mals.attributes import load_space
 from mals.dataset.xmp import ALGORITHMIC_MEDIA
 from mals.errors import UserError
 from mals.grid.store import Store
-from mals.world.make import make
+from mals.world.make import CLAIM, make
 from mals.world.person import create_person
 from mals.world.rows import columns
 from mals.world.scene import draw_image
@@ -216,6 +216,10 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(drawn_set:
     before = files(drawn_set)
     with pytest.raises(UserError, match=r"another world \(it differs in seed\)"):
         make(str(drawn_set), WorldSettings.checked(persons=6, views=3, split=SPLIT, seed=6, height=64, rows_per_file=6), workers=1)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / CLAIM).write_text("[1]")
+    with pytest.raises(UserError, match=r"holds a file .* that cannot be read; give a new or empty folder"):
+        make(str(tmp_path / "broken"), SMALL, workers=1)
     with pytest.raises(UserError, match="--workers"):
         make(str(tmp_path / "new"), SMALL, workers=0)
     assert files(drawn_set) == before and not (tmp_path / "new").exists()
