@@ -23,6 +23,10 @@ WORD_END = "</w>"
 MERGES = 48894  # of bpe_simple_vocab_16e6.txt that CLIP uses
 PATTERN = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 NAMES = ("tokenizer.json", "vocab.json", "bpe_simple_vocab_16e6.txt.gz")
+LIGATURES = {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "\u017ft", "\ufb06": "st"}
+CURLY = dict.fromkeys("\u02bc\u2018\u2019\u201a\u201b", "'") | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
+WIDE = {chr(0xFEE0 + code): chr(code) for code in range(0x21, 0x7F)} | {"\u3000": " "}
+CLEANED = str.maketrans(LIGATURES | CURLY | WIDE)
 Merge = tuple[str, str]
 
 
@@ -76,8 +80,9 @@ class ClipBpe(Tokenizer):
         file.write_text(self.backend.to_str(pretty=True) + "\n", encoding="utf-8")
 
     def pieces(self, captions: Sequence[str]) -> list[list[int]]:
-        """CLIP also mends broken Unicode with ftfy first, which changes nothing about well-formed text."""
-        cleaned = [re.sub(r"\s+", " ", html.unescape(html.unescape(caption))).strip() for caption in captions]
+        """CLIP cleans captions with ftfy, of whose steps those for quotation marks, ligatures and wide letters matter for sound text."""
+        plain = [caption.translate(CLEANED) for caption in captions]
+        cleaned = [re.sub(r"\s+", " ", html.unescape(html.unescape(caption))).strip() for caption in plain]
         return [encoding.ids for encoding in self.backend.encode_batch_fast(cleaned, add_special_tokens=False)]
 
 

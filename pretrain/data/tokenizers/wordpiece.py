@@ -62,7 +62,8 @@ class WordPiece(Tokenizer):
 
     @classmethod
     def read(cls, content: dict[str, Any], max_tokens: int) -> Self:
-        return cls(files.backend_of(content), max_tokens, bool(content.get(END_KEY)))
+        library = {key: value for key, value in content.items() if key != END_KEY}
+        return cls(files.backend_of(library), max_tokens, bool(content.get(END_KEY)))
 
     def save(self, file: Path) -> None:
         """As tokenizer.json of the library `tokenizers`."""

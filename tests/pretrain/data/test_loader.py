@@ -296,5 +296,3 @@ def test_what_the_data_cannot_give_is_refused(folder, load, pairs):
         load(batch=1000)
     with pytest.raises(UserError, match="cannot be divided among 3 processes"):
         load(batch=8, world=3)
-    with pytest.raises(UserError, match="come with fine-tuning"):
-        load(DataNeeds(group=(4, 4)))

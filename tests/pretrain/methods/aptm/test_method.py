@@ -284,7 +284,7 @@ def test_balanced_values_count_half_each_however_rare_one_is() -> None:
     told = method._label_weights(answers, asked)
     known = labels[:, :2].repeat_interleave(2, 1) >= 0
     assert told is not None and told[known].equal(weighed[:, :2].repeat_interleave(2, 1)[known])
-    assert reference(balanced=False)[0]._weighed(labels) is None
+    assert reference(balanced=False)[0]._label_weights(labels) is None
 
 
 def test_it_can_do_what_its_losses_taught_it() -> None:
