@@ -90,3 +90,10 @@ def test_a_rank_that_is_killed_is_told():
 def test_no_process_to_launch_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         ranks.launch(0, ["x.py"])
+
+
+def test_batch_normalisation_does_not_depend_on_the_number_of_processes():
+    alone, *others = (json.loads(run(processes, "batch_norm.py").stdout) for processes in (1, 2, 3))
+    for together in others:
+        for name, values in alone.items():
+            torch.testing.assert_close(torch.tensor(together[name]), torch.tensor(values), rtol=1e-4, atol=1e-5, msg=name)
