@@ -28,11 +28,11 @@ WORLD = ("--persons", "1000", "--views", "4", "--height", "128")
 
 
 def main() -> None:
-    told = arguments()
-    if not (told.test / "SHA256SUMS").is_file():
-        subprocess.run([sys.executable, "-m", "cli.main", "world", "make", "--to", str(told.test), *WORLD], check=True)
-    for name in [told.only] if told.only else LOSSES:
-        for line in curve(name, told):
+    options = arguments()
+    if not (options.test / "SHA256SUMS").is_file():
+        subprocess.run([sys.executable, "-m", "cli.main", "world", "make", "--to", str(options.test), *WORLD], check=True)
+    for name in [options.only] if options.only else LOSSES:
+        for line in curve(name, options):
             print(json.dumps({"benchmark": "ablation", "losses": name, **line}), flush=True)
 
 
@@ -48,33 +48,33 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def curve(name: str, told: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The training with the losses up to `name`, and what its checkpoints find."""
-    out = told.to / name
+def curve(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The training with the losses up to `name`, and the scores of its checkpoints."""
+    out = options.to / name
     off = [f"aptm.loss_weights.{loss}=0" for loss in EVERY if loss not in LOSSES[name]]
-    seconds = train(out, told, [*told.sets, *off])
+    seconds = train(out, options, [*options.sets, *off])
     kept = sorted((out / "curve").iterdir())
     for point in kept:
         shutil.copy(out / "tokenizer.json", point)
         folder = out if point == kept[-1] else point  # in the end what is released, which may be a mean of weights
-        found = evaluate(folder, told, "none", name == "all")
-        line = {"step": int(point.name), "R1_cosine": found["retrieval"]["R1"], "mAP_cosine": found["retrieval"]["mAP"]}
+        scores = evaluate(folder, options, "none", name == "all")
+        line = {"step": int(point.name), "R1_cosine": scores["retrieval"]["R1"], "mAP_cosine": scores["retrieval"]["mAP"]}
         if "itm" in LOSSES[name]:
-            again = evaluate(folder, told, "itm", False)["retrieval"]
+            again = evaluate(folder, options, "itm", False)["retrieval"]
             line |= {"R1": again["R1"], "mAP": again["mAP"]}
-        if "attributes" in found:
-            line["mA"] = found["attributes"]["mA"]
+        if "attributes" in scores:
+            line["mA"] = scores["attributes"]["mA"]
         yield line | {"train_seconds": seconds}
 
 
-def train(out: Path, told: argparse.Namespace, sets: list[str]) -> float | None:
+def train(out: Path, options: argparse.Namespace, sets: list[str]) -> float | None:
     """Train, keeping every checkpoint; seconds, None where that was done before."""
     if (out / "model.safetensors").is_file():
         return None
-    steps = planned(told, sets)
-    sets = [*sets, f"steps={steps}", f"save_every={-(-steps // told.points)}"]
-    words = ["pretrain", "--preset", told.preset, "--data", told.data, "--out", str(out)]
-    command = [sys.executable, "-m", "cli.main", *words, *[word for one in sets for word in ("--set", one)]]
+    steps = planned(options, sets)
+    sets = [*sets, f"steps={steps}", f"save_every={-(-steps // options.points)}"]
+    words = ["pretrain", "--preset", options.preset, "--data", options.data, "--out", str(out)]
+    command = [sys.executable, "-m", "cli.main", *words, *[word for setting in sets for word in ("--set", setting)]]
     began = time.monotonic()
     with subprocess.Popen(command) as process:
         while process.poll() is None:
@@ -86,13 +86,13 @@ def train(out: Path, told: argparse.Namespace, sets: list[str]) -> float | None:
     return round(time.monotonic() - began, 1)
 
 
-def planned(told: argparse.Namespace, sets: list[str]) -> int:
-    """The steps that the settings ask for."""
+def planned(options: argparse.Namespace, sets: list[str]) -> int:
+    """The steps of the settings."""
     from pretrain import settings
     from pretrain.data.rows import ImageTextPairs
 
-    config = settings.check(settings.assign({"preset": told.preset}, sets), "--set")
-    return config.steps or config.epochs * (len(ImageTextPairs.open([told.data])) // config.batch)
+    config = settings.check(settings.assign({"preset": options.preset}, sets), "--set")
+    return config.steps or config.epochs * (len(ImageTextPairs.open([options.data])) // config.batch)
 
 
 def keep(out: Path) -> None:
@@ -105,12 +105,12 @@ def keep(out: Path) -> None:
                 (kept / file).hardlink_to(folder / file)
 
 
-def evaluate(folder: Path, told: argparse.Namespace, rerank: str, attributes: bool) -> dict[str, Any]:
-    """What `mals evaluate` says of a checkpoint."""
-    words = ["evaluate", str(folder), "--data", str(told.test), "--rerank", rerank, "--workers", "0", "--json"]
+def evaluate(folder: Path, options: argparse.Namespace, rerank: str, attributes: bool) -> dict[str, Any]:
+    """The result of `mals evaluate` for a checkpoint."""
+    words = ["evaluate", str(folder), "--data", str(options.test), "--rerank", rerank, "--workers", "0", "--json"]
     words.append("--attributes" if attributes else "--no-attributes")
-    found = subprocess.run([sys.executable, "-m", "cli.main", *words], check=True, capture_output=True, text=True)
-    result: dict[str, Any] = json.loads(found.stdout)
+    process = subprocess.run([sys.executable, "-m", "cli.main", *words], check=True, capture_output=True, text=True)
+    result: dict[str, Any] = json.loads(process.stdout)
     return result
 
 

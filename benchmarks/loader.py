@@ -1,21 +1,21 @@
 """Rows a second of the loader against decoding alone, on one core: `python -m benchmarks.loader`, JSON lines.
 
-    --data DIR      a packed data set (default: one is drawn, `mals world make` with pictures of 384 x 192, 95, 4:4:4)
-    --pictures N    how many are drawn (default 2000)
-    --height N      of drawn pictures and of batches, which are a third as wide (default 384)
+    --data DIR      a packed data set (default: one is drawn, `mals world make` with images of 384 x 192, 95, 4:4:4)
+    --images N    how many are drawn (default 2000)
+    --height N      of drawn images and of batches, which are a third as wide (default 384)
     --batch N       rows of a batch (default 64)
     --batches N     timed ones a round (default 8)
     --rounds N      of all measurements in turn, each in a process of its own, whose median counts (default 7)
 
-The data are taken three times: as they are; encoded anew at the size of the batches, which nothing has to resize; and at 531 x 208, which
-is what the pictures of MALS have on average (aptm.md 1). Decoding alone is that of the same files, in memory, by Pillow and by simplejpeg,
-which gives the same pixels. `work` is what has to be done to a picture, with no loader around it: simplejpeg and resizing. The loader does
-this and more: it reads rows at random from Parquet, writes their captions as tokens, masks them, and makes batches, whose pictures are
-bytes, with what chance is to do to them. Its parts are switched on one after the other; `all` is what APTM trains on, `worker` the same in
-a worker process, `finished` is `all` flipped, changed by RandAugment, normalised and erased too, which is done where the training is: on a
-GPU, or, as here, on the processor. Everything has one thread and one core, and `core_ms` are milliseconds of a processor for a row (median,
-least and most), of which the ratios are made: unlike rows a second they do not depend on what else the machine does. How a process comes to
-lie in memory does matter: Pillow takes from 0.57 to 1.15 ms for the same pictures, hence the many processes.
+The data are taken three times: as they are; encoded anew at the size of the batches, which nothing has to resize; and at 531 x 208, the average
+size of images in MALS (docs/papers/mals.md, Data). Decoding alone is that of the same files, in memory, by Pillow and by simplejpeg, which gives
+the same pixels. `work` is what has to be done to an image, with no loader around it: simplejpeg and resizing. The loader does this and more: it
+reads rows at random from Parquet, encodes and masks their captions, and makes batches of bytes, with the random numbers of their augmentation.
+Its parts are switched on one after the other; `all` is what APTM trains on, `worker` the same in a worker process, `finished` is `all` flipped,
+changed by RandAugment, normalised and erased too, which is done where the training is: on a GPU, or, as here, on the processor. Everything has
+one thread and one core, and `core_ms` are milliseconds of a processor for a row (median, least and most), from which the ratios are computed:
+unlike rows a second they do not depend on other work of the machine. The place of a process in memory does matter: Pillow takes from 0.57 to
+1.15 ms for the same images, hence the many processes.
 """
 
 import argparse
@@ -56,22 +56,22 @@ from pretrain.data.tokenizers.vocabulary import train_vocabulary
 from pretrain.method import DataNeeds
 
 SPACE = load_space("market1501")
-VIEWS = 4  # pictures of a drawn person
+VIEWS = 4  # images of a drawn person
 SAMPLE = 256  # files that are decoded, a round
 ALONE = ("pillow", "simplejpeg", "work")
 WHOLE = ("all", "finished", "worker")
-MALS = (531, 208)  # pixels of its average picture
+MALS = (531, 208)  # pixels of its average image
 GROUP = 128  # rows of a row group, as `mals pack` writes
 
 
-def drawn(folder: Path, pictures: int, height: int) -> Path:
+def drawn(folder: Path, images: int, height: int) -> Path:
     """A world of one split."""
-    make(str(folder), WorldSettings.checked(persons=max(1, pictures // VIEWS), views=VIEWS, split="train=1", seed=2, height=height))
+    make(str(folder), WorldSettings.checked(persons=max(1, images // VIEWS), views=VIEWS, split="train=1", seed=2, height=height))
     return folder
 
 
 def stored(folder: Path, data: Path, look: ImageTransform) -> Path:
-    """The same rows with pictures of another size."""
+    """The same rows with images of another size."""
     (folder / "data").mkdir(parents=True)
     for file in sorted((data / "data").glob("train-*.parquet")):
         table = pq.read_table(file)
@@ -101,23 +101,23 @@ class Measured:
         for name, decoder in {"pillow": pillow, "simplejpeg": simplejpeg.decode_jpeg}.items():
             self.note(name, len(self.files), lambda decoder=decoder: deque(map(decoder, self.files), 0))  # type: ignore[misc]
         self.note("work", len(self.files), self.work)
-        self.load("pictures", DataNeeds(captions=False))
+        self.load("images", DataNeeds(captions=False))
         self.load("captions", DataNeeds())
         self.load("all", DataNeeds(masking=WholeWordMasking(), attributes=True))
         self.load("finished", DataNeeds(masking=WholeWordMasking(), attributes=True), finished=True)
         self.load("worker", DataNeeds(masking=WholeWordMasking(), attributes=True), 1)
 
     def work(self) -> None:
-        """What is done to each picture, without a loader."""
+        """What is done to each image, without a loader."""
         decoder = Decoder()
         for file in self.files:
             augment.resize(decoder(file), self.look)
 
-    def load(self, name: str, wants: DataNeeds, workers: int = 0, finished: bool = False) -> None:
+    def load(self, name: str, needs: DataNeeds, workers: int = 0, finished: bool = False) -> None:
         """Batches of a loader, after those that a worker has ready before the first is asked for."""
         ready = AHEAD + 2 if workers else 1
         loader = Loader(
-            self.pairs, self.tokenizer, wants, batch=self.batch, seed=1, stop=ready + self.batches, transform=self.look, workers=workers
+            self.pairs, self.tokenizer, needs, batch=self.batch, seed=1, stop=ready + self.batches, transform=self.look, workers=workers
         )
         batches = iter(loader) if finished else loader.unfinished()
         for _ in range(ready):
@@ -133,13 +133,13 @@ class Measured:
 
 def processor() -> float:
     """Seconds of a processor that this process and its workers have taken."""
-    workers = [one.cpu_times() for one in psutil.Process().children(recursive=True)]
-    return time.process_time() + sum(one.user + one.system for one in workers)
+    workers = [worker.cpu_times() for worker in psutil.Process().children(recursive=True)]
+    return time.process_time() + sum(times.user + times.system for times in workers)
 
 
 def pillow(file: bytes) -> object:
-    with Image.open(io.BytesIO(file)) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with Image.open(io.BytesIO(file)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def ms(seconds: float) -> float:
@@ -164,44 +164,44 @@ def on_one_core() -> None:
 def measured(data: Path, look: ImageTransform, batch: int, batches: int) -> dict[str, tuple[float, float]]:
     """One round over a data set."""
     on_one_core()
-    found = Measured(data, look, batch, batches)
-    found.round()
-    return found.taken
+    measurement = Measured(data, look, batch, batches)
+    measurement.round()
+    return measurement.taken
 
 
-def told(data: Path, rounds: list[dict[str, tuple[float, float]]], batch: int) -> Iterator[dict[str, Any]]:
+def result_lines(data: Path, rounds: list[dict[str, tuple[float, float]]], batch: int) -> Iterator[dict[str, Any]]:
     """Decoding, the parts, and the whole loader beside them."""
-    wall, core = ({name: statistics.median(one[name][at] for one in rounds) for name in rounds[0]} for at in (0, 1))
+    wall, core = ({name: statistics.median(taken[name][at] for taken in rounds) for name in rounds[0]} for at in (0, 1))
     pairs = ImageTextPairs.open([data], "train", SPACE.classes)
     files = [pairs.image_bytes(row) for row in range(min(SAMPLE, len(pairs)))]
-    facts = {"picture": list(decode_image(files[0]).shape[:2]), "bytes": round(statistics.mean(map(len, files)))}
-    yield {"benchmark": "loader.alone", **facts, "core_ms": {name: spread([one[name][1] for one in rounds]) for name in ALONE}}
-    yield {"benchmark": "loader.parts", **facts, "core_ms_up_to": {name: ms(core[name]) for name in ("pictures", "captions", "all")}}
+    facts = {"image": list(decode_image(files[0]).shape[:2]), "bytes": round(statistics.mean(map(len, files)))}
+    yield {"benchmark": "loader.alone", **facts, "core_ms": {name: spread([taken[name][1] for taken in rounds]) for name in ALONE}}
+    yield {"benchmark": "loader.parts", **facts, "core_ms_up_to": {name: ms(core[name]) for name in ("images", "captions", "all")}}
     for name in WHOLE:
         ratios = {f"ratio_to_{other}": round(core[other] / core[name], 3) for other in ALONE}
-        speed = {"core_ms": spread([one[name][1] for one in rounds]), "rows_s": round(1 / wall[name])}
+        speed = {"core_ms": spread([taken[name][1] for taken in rounds]), "rows_s": round(1 / wall[name])}
         yield {"benchmark": "loader", **facts, "batch": batch, "what": name, **speed, **ratios}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--height", type=int, default=384)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--batches", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
-    given = parser.parse_args()
-    look = ImageTransform(given.height, given.height // 3)
+    options = parser.parse_args()
+    look = ImageTransform(options.height, options.height // 3)
     with tempfile.TemporaryDirectory(prefix="mals-bench-") as scratch:
-        data = given.data or drawn(Path(scratch) / "drawn", given.pictures, given.height)
-        alike = [stored(Path(scratch) / f"{one.height}x{one.width}", data, one) for one in (look, ImageTransform(*MALS))]
-        for one in (data, *alike):
+        data = options.data or drawn(Path(scratch) / "drawn", options.images, options.height)
+        resized = [stored(Path(scratch) / f"{size.height}x{size.width}", data, size) for size in (look, ImageTransform(*MALS))]
+        for folder in (data, *resized):
             rounds = []
-            for _ in range(given.rounds):
+            for _ in range(options.rounds):
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                    rounds.append(process.submit(measured, one, look, given.batch, given.batches).result())
-            for line in told(one, rounds, given.batch):
+                    rounds.append(process.submit(measured, folder, look, options.batch, options.batches).result())
+            for line in result_lines(folder, rounds, options.batch):
                 print(json.dumps(line), flush=True)
 
 

@@ -4,11 +4,11 @@
     --preset aptm|tiny   sizes (default aptm), weights at random
     --dtype bf16|fp32    of products (default bf16)
     --queries N          captions of 20 to 30 tokens (default 200), each against
-    --candidates N       pictures by chance (default 128) of
-    --gallery N          pictures (default 400), whose tokens are noise: the vision encoder has no part in this
+    --candidates N       random images (default 128) out of
+    --gallery N          images (default 400), whose tokens are noise: the vision encoder has no part in this
     --timed N            queries that are timed (default 20), the first ones; the numbers for all of them follow from these, see below
 
-Three ways to the same logits: `cached` is `mals evaluate`'s own, which projects keys and values of a picture once a layer and computes no
+Three ways to the same logits: `cached` is `mals evaluate`'s own, which projects keys and values of a image once a layer and computes no
 padding, and in the last layer the first token alone; `uncached` projects them anew for every pair; `published` does so too, for captions
 padded to 56 tokens through whole layers, as the authors' code. What is done once for the gallery, the projection of `cached`, is timed
 alone; the rest grows with the pairs. `seconds`, `core_seconds` (of processors) and `tflop` are those for all queries: once + rest x
@@ -33,32 +33,32 @@ from pretrain.method import Encoded, Text
 from pretrain.methods.aptm.method import Aptm
 from pretrain.precision import autocast
 
-CHUNK = 64  # pictures whose keys and values are in memory together, as in `mals evaluate`
+CHUNK = 64  # images whose keys and values are in memory together, as in `mals evaluate`
 
 
 class Tokens(nn.Module):
-    """Stands for the vision encoder: the tokens [G, N, C] of pictures, which go by their numbers."""
+    """Stands for the vision encoder: the tokens [G, N, C] of images, which go by their numbers."""
 
-    def __init__(self, found: Tensor) -> None:
+    def __init__(self, tokens: Tensor) -> None:
         super().__init__()
-        self.found = found
+        self.tokens = tokens
 
     def forward(self, images: Tensor) -> Encoded:
         """[B] -> tokens [B, N, C]."""
-        return Encoded(self.found[images])
+        return Encoded(self.tokens[images])
 
 
 class Noise:
-    """Pictures by their numbers and captions, as re-ranking asks a gallery for them."""
+    """Images by their numbers and captions, as re-ranking asks a gallery for them."""
 
-    def __init__(self, pictures: int, text: Text, device: torch.device) -> None:
-        self.pictures, self.text, self.device = pictures, text, device
+    def __init__(self, images: int, text: Text, device: torch.device) -> None:
+        self.images, self.text, self.device = images, text, device
 
     def image_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Numbers, twice."""
-        for share in batch_slices(self.pictures, CHUNK):
-            found = torch.arange(share.start, share.stop)
-            yield found, found.to(self.device)
+        for share in batch_slices(self.images, CHUNK):
+            numbers = torch.arange(share.start, share.stop)
+            yield numbers, numbers.to(self.device)
 
     def caption_batches(self, all_ranks: bool) -> Iterator[tuple[Tensor, Text]]:
         """All at once."""
@@ -72,15 +72,15 @@ def cached(method: Aptm, gallery: Noise, best: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def uncached(method: Aptm, gallery: Noise, best: Tensor) -> Tensor:
-    """As the product, but with keys and values of every pair's picture projected for it: [Q, K]."""
+    """As the product, but with keys and values of every pair's image projected for it: [Q, K]."""
     states, mask = text_states(method, cast(Gallery, gallery))
     lengths, logits = mask.sum(1), torch.zeros(best.shape, device=states.device)
     order = lengths.repeat_interleave(best.shape[1]).argsort(stable=True)
-    for some in order.split(MATCH_CHUNK):
-        rows, pictures = some // best.shape[1], best.flatten()[some]
+    for chunk in order.split(MATCH_CHUNK):
+        rows, images = chunk // best.shape[1], best.flatten()[chunk]
         wide = int(lengths[rows].max())
-        keys = method.bert.project(method.swin(pictures).tokens)
-        logits.view(-1)[some] = method.match(states[rows, :wide], mask[rows, :wide], keys)[:, 1].float()
+        keys = method.bert.project(method.swin(images).tokens)
+        logits.view(-1)[chunk] = method.match(states[rows, :wide], mask[rows, :wide], keys)[:, 1].float()
     return logits
 
 
@@ -91,9 +91,9 @@ def published(method: Aptm, gallery: Noise, best: Tensor) -> Tensor:
     mask = pad(gallery.text.mask, more)
     states = method.bert.text(pad(gallery.text.ids, more), mask)
     rows = []
-    for state, seen, pictures in zip(states, mask, best, strict=True):
-        keys = method.bert.project(method.swin(pictures).tokens)
-        fused = method.bert.fuse(state.expand(len(pictures), -1, -1), seen.expand(len(pictures), -1), keys)
+    for state, seen, images in zip(states, mask, best, strict=True):
+        keys = method.bert.project(method.swin(images).tokens)
+        fused = method.bert.fuse(state.expand(len(images), -1, -1), seen.expand(len(images), -1), keys)
         rows.append(method.itm_head(fused[:, 0])[:, 1].float())
     return torch.stack(rows)
 
@@ -101,30 +101,30 @@ def published(method: Aptm, gallery: Noise, best: Tensor) -> Tensor:
 WAYS: dict[str, Callable[[Aptm, Noise, Tensor], Tensor]] = {"cached": cached, "uncached": uncached, "published": published}
 
 
-def drawn(given: argparse.Namespace) -> tuple[Aptm, Noise, Tensor]:
-    """A method that looks at noise, a gallery of it, and candidates [Q, K] for its queries."""
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    device, config = torch.device(given.device), settings(given.preset, given.dtype)
+def drawn(options: argparse.Namespace) -> tuple[Aptm, Noise, Tensor]:
+    """A method that reads noise, a gallery of it, and candidates [Q, K] for its queries."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device, config = torch.device(options.device), settings(options.preset, options.dtype)
     tokenizer = vocabulary(config.data.vocabulary)
     method = Aptm.build(config, tokenizer).to(device).eval()
     height, width = method.swin.grid
-    tokens = torch.randn(given.gallery, 1 + height * width, method.swin.width, generator=torch.Generator().manual_seed(0))
+    tokens = torch.randn(options.gallery, 1 + height * width, method.swin.width, generator=torch.Generator().manual_seed(0))
     method.swin = cast(Any, Tokens(tokens.to(device)))
-    text = batch_of(config, tokenizer, given.queries).text
+    text = batch_of(config, tokenizer, options.queries).text
     draw = np.random.default_rng(0)
-    best = np.stack([draw.permutation(given.gallery)[: given.candidates] for _ in range(given.queries)])
-    return method, Noise(given.gallery, Text(text.ids.to(device), text.mask.to(device)), device), torch.from_numpy(best).to(device)
+    best = np.stack([draw.permutation(options.gallery)[: options.candidates] for _ in range(options.queries)])
+    return method, Noise(options.gallery, Text(text.ids.to(device), text.mask.to(device)), device), torch.from_numpy(best).to(device)
 
 
 @torch.inference_mode()
-def lines(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Each way, and its ratios to the first."""
-    method, gallery, best = drawn(given)
-    some = Noise(gallery.pictures, Text(gallery.text.ids[: given.timed], gallery.text.mask[: given.timed]), gallery.device)
-    asked, times = best[: given.timed], given.queries / min(given.timed, given.queries)
-    facts = {"benchmark": "rerank", "preset": given.preset, "device": given.device, "dtype": given.dtype, "gallery": given.gallery}
-    facts |= {"queries": given.queries, "candidates": given.candidates, "timed_queries": len(asked)}
+    method, gallery, best = drawn(options)
+    timed = Noise(gallery.images, Text(gallery.text.ids[: options.timed], gallery.text.mask[: options.timed]), gallery.device)
+    candidates, times = best[: options.timed], options.queries / min(options.timed, options.queries)
+    facts = {"benchmark": "rerank", "preset": options.preset, "device": options.device, "dtype": options.dtype, "gallery": options.gallery}
+    facts |= {"queries": options.queries, "candidates": options.candidates, "timed_queries": len(candidates)}
     first: dict[str, float] = {}
 
     def project() -> None:
@@ -132,15 +132,15 @@ def lines(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
             method.bert.project(method.swin(images).tokens)
 
     for name, way in WAYS.items():
-        with autocast(gallery.device, given.dtype):
+        with autocast(gallery.device, options.dtype):
             once = measured(project, gallery.device) if name == "cached" else (0.0, 0.0, 0.0)
-            whole = measured(lambda way=way: way(method, some, asked), gallery.device)  # type: ignore[misc]
+            whole = measured(lambda way=way: way(method, timed, candidates), gallery.device)  # type: ignore[misc]
         seconds, cores, tflop = (fixed + (both - fixed) * times for fixed, both in zip(once, whole, strict=True))
-        found = {"seconds": round(seconds, 2), "core_seconds": round(cores, 2), "tflop": round(tflop, 4)}
-        first = first or found
-        told = {"seconds_once": round(once[0], 3), **found}
-        ratios = {f"{kind}_of_cached": round(value / first[kind], 3) for kind, value in found.items()}
-        yield facts | {"way": name} | told | {"pairs_s": round(best.numel() / seconds, 1)} | ratios
+        totals = {"seconds": round(seconds, 2), "core_seconds": round(cores, 2), "tflop": round(tflop, 4)}
+        first = first or totals
+        line = {"seconds_once": round(once[0], 3), **totals}
+        ratios = {f"{kind}_of_cached": round(value / first[kind], 3) for kind, value in totals.items()}
+        yield facts | {"way": name} | line | {"pairs_s": round(best.numel() / seconds, 1)} | ratios
 
 
 def measured(work: Callable[[], object], device: torch.device) -> tuple[float, float, float]:

@@ -1,8 +1,8 @@
 """One training step of APTM, ours and with the work repeated as the authors' code repeats it: `python -m benchmarks.step`, JSON lines.
 
     --device cpu|cuda      where (default cpu, on all its cores; --threads N for fewer)
-    --preset aptm|tiny     sizes (default aptm: 214 M parameters with a vocabulary of 30,522, pictures of 384x128), weights at random
-    --batch N              pictures (default 8), with captions of 20 to 30 tokens
+    --preset aptm|tiny     sizes (default aptm: 214 M parameters with a vocabulary of 30,522, images of 384x128), weights at random
+    --batch N              images (default 8), with captions of 20 to 30 tokens
     --dtype fp32|bf16      only this one
     --way ours|published   only this one; the ratios need both
     --steps N              timed ones (default 5), after one in which FLOPs are counted and four more
@@ -10,7 +10,7 @@
 
 A step is the trainer's own: forward, backward, AdamW; seconds are the median of the timed ones, `adamw_seconds` those of the update alone,
 `core_seconds` what the step took of processors, which with one thread does not depend on what else the machine does.
-Each measurement has a process of its own, whose peak memory it tells (on a GPU that of the tensors). FLOPs are those of products, attention
+Each measurement has its own process, whose peak memory it prints (on a GPU that of the tensors). FLOPs are those of products, attention
 and convolution, forward and backward, two for a multiply-add; `of_products` is the step's speed over that of plain products of matrices,
 measured first, and `mfu`, on a GPU, over its dense bf16 peak. The last line has the ratios of our way to the
 published one, which the authors have in fp32 only.
@@ -23,6 +23,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -49,27 +50,27 @@ from pretrain.train import Loop, peak_memory
 
 WAYS, DTYPES = ("ours", "published"), ("fp32", "bf16")
 LENGTHS = (20, 30)  # tokens of the shortest and the longest caption
-WIDTH, SLOTS = 56, 10  # of a caption in the authors' code: tokens with padding, masked places (aptm.md 3)
+WIDTH, SLOTS = 56, 10  # of a caption in the authors' code: tokens with padding, masked places (docs/papers/mals.md, Losses)
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}  # FLOP/s, bf16, dense; by a part of the name
 SIDE = 2048  # of the square matrices of a plain product
 WARM = 4  # steps that are not timed
-TOTAL = 10_000  # steps that the schedule is told of
+TOTAL = 10_000  # steps of the schedule
 
 
-def settings(preset: str, dtype: str, compiled: bool = False, **given: Any) -> Training:
-    """A preset from scratch; `given` are top-level settings besides."""
+def settings(preset: str, dtype: str, compiled: bool = False, **top_level: Any) -> Training:
+    """A preset from scratch; `top_level` are further settings."""
     scratch = {"preset": preset, "dtype": dtype, "compile": compiled, "aptm": {"text": {"start": None}}}
-    return training_settings.check(merge(scratch, given), "benchmark")
+    return training_settings.check(merge(scratch, top_level), "benchmark")
 
 
 def vocabulary(size: int) -> Tokenizer:
-    """A tokenizer of `size` pieces that knows the words of the prompts, as BERT's does, and otherwise pieces nobody says."""
+    """A tokenizer of `size` pieces that knows the words of the prompts, as BERT's does, and otherwise pieces that no caption has."""
     known = train_vocabulary((prompt for pair in load_space("market1501").prompts for prompt in pair), size)
     return WordPiece.of([*known, *(f"unsaid{number}" for number in range(size - len(known)))])
 
 
 def batch_of(config: Training, tokenizer: Tokenizer, rows: int, seed: int = 0) -> Batch:
-    """Noise for pictures, captions of any words, some of them masked, and labels by chance."""
+    """Noise for images, captions of any words, some of them masked, and random labels."""
     draw = np.random.default_rng(seed)
     lengths = torch.from_numpy(draw.integers(LENGTHS[0], LENGTHS[1] + 1, rows))
     mask = torch.arange(-(-LENGTHS[1] // 8) * 8) < lengths[:, None]
@@ -91,9 +92,9 @@ def batch_of(config: Training, tokenizer: Tokenizer, rows: int, seed: int = 0) -
 
 
 class Published(nn.Module):
-    """The six losses of a method with the work done as often as in the authors' code (aptm.md 7.1).
+    """The six losses of a method with the work done as often as in the authors' code (docs/papers/mals.md, Cost).
 
-    One pass over the pictures, four over texts, nine of the cross encoder, each of which projects keys and values of its rows' pictures
+    One pass over the images, four over texts, nine of the cross encoder, each of which projects keys and values of its rows' images
     anew; captions padded to 56 tokens; the vocabulary's scores for all ten places of a row, empty ones too. Attention is ours.
     """
 
@@ -109,13 +110,13 @@ class Published(nn.Module):
         image = method.image_features(tokens)
         text = padded(batch.text)
         states = bert.text(text.ids, text.mask)
-        found = {"itc": method.contrast_pairs(image, method.text_features(states), batch.persons)}
-        found["itm"] = self.itm(tokens, image, states, text.mask, batch.persons, step)
+        values = {"itc": method.contrast_pairs(image, method.text_features(states), batch.persons)}
+        values["itm"] = self.itm(tokens, image, states, text.mask, batch.persons, step)
         assert batch.masked is not None and batch.targets is not None and batch.labels is not None
         masked = padded(batch.masked)
-        found["mlm"] = self.words(tokens, masked, pad(batch.targets, (0, WIDTH - batch.targets.shape[1]), value=-100))
-        found |= self.attributes(batch.labels, tokens, image, step)
-        return {name: getattr(weights, name) * loss for name, loss in found.items()}
+        values["mlm"] = self.words(tokens, masked, pad(batch.targets, (0, WIDTH - batch.targets.shape[1]), value=-100))
+        values |= self.attributes(batch.labels, tokens, image, step)
+        return {name: getattr(weights, name) * loss for name, loss in values.items()}
 
     def itm(self, tokens: Tensor, image: Tensor, states: Tensor, mask: Tensor, persons: Tensor, step: int) -> Tensor:
         """True pairs in one call, hard ones in another."""
@@ -134,18 +135,18 @@ class Published(nn.Module):
         method, true = self.method, losses.prompt_labels(labels)
         ids, mask, smoothing = method.get_buffer("prompt_ids"), method.get_buffer("prompt_mask"), method.own.smoothing
         prompts = method.bert.text(ids, mask)
-        found = {"iac": losses.attribute_contrast(image, method.text_features(prompts), labels, method.temp, smoothing)}
-        asked = method.draw_prompts(len(labels), step)
-        logits = torch.stack([self.match(prompts[column], mask[column], tokens) for column in asked.T], 1)
-        found["iam"] = losses.attribute_matching(logits, true.gather(1, asked), smoothing)
+        prompt_losses = {"iac": losses.attribute_contrast(image, method.text_features(prompts), labels, method.temp, smoothing)}
+        prompt_numbers = method.draw_prompts(len(labels), step)
+        logits = torch.stack([self.match(prompts[column], mask[column], tokens) for column in prompt_numbers.T], 1)
+        prompt_losses["iam"] = losses.attribute_matching(logits, true.gather(1, prompt_numbers), smoothing)
         masked, targets = method.prompt_masks(step)
         prompt, shown = method.draw_images(true, step)
         chosen = Text(masked.ids.to(ids.device)[prompt], mask[prompt])
-        found["mam"] = self.words(tokens[shown], chosen, targets.to(ids.device)[prompt])
-        return found
+        prompt_losses["mam"] = self.words(tokens[shown], chosen, targets.to(ids.device)[prompt])
+        return prompt_losses
 
     def match(self, states: Tensor, mask: Tensor, tokens: Tensor) -> Tensor:
-        """Logits [R, 2] of texts and the pictures of their rows [R, N, C]."""
+        """Logits [R, 2] of texts and the images of their rows [R, N, C]."""
         return self.method.itm_head(self.method.bert.fuse(states, mask, self.method.bert.project(tokens))[:, 0])
 
     def words(self, tokens: Tensor, text: Text, targets: Tensor) -> Tensor:
@@ -165,12 +166,12 @@ def padded(text: Text) -> Text:
 
 def products(device: torch.device) -> dict[str, float]:
     """GFLOP/s of plain matrix products in both precisions."""
-    found = {}
+    rates = {}
     for name, dtype in zip(DTYPES, (torch.float32, torch.bfloat16), strict=True):
-        one, two = (torch.randn(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
-        taken = [timed(lambda one=one, two=two: one @ two, device) for _ in range(8)]  # type: ignore[misc]
-        found[f"{name}_gflops"] = round(2 * SIDE**3 / statistics.median(taken[2:]) / 1e9, 1)
-    return found
+        left, right = (torch.randn(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
+        taken = [timed(lambda left=left, right=right: left @ right, device) for _ in range(8)]  # type: ignore[misc]
+        rates[f"{name}_gflops"] = round(2 * SIDE**3 / statistics.median(taken[2:]) / 1e9, 1)
+    return rates
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
@@ -188,13 +189,13 @@ def spent(work: Callable[[], object], device: torch.device) -> tuple[float, floa
     return time.perf_counter() - began, time.process_time() - used
 
 
-def measured(given: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
+def measured(options: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
     """Steps of one way in this process."""
-    device = started(given)
-    config = settings(given.preset, dtype, given.compile and way == "ours")
+    device = started(options)
+    config = settings(options.preset, dtype, options.compile and way == "ours")
     tokenizer = vocabulary(config.data.vocabulary)
     method = Aptm.build(config, tokenizer).to(device)
-    batch = batch_of(config, tokenizer, given.batch).to(device)
+    batch = batch_of(config, tokenizer, options.batch).to(device)
     trained = method if way == "ours" else Published(method)
     if way == "ours":
         optimizer = make_optimizer(config.optimizer, method, method.rules, TOTAL, TOTAL)
@@ -204,7 +205,8 @@ def measured(given: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
     with FlopCounterMode(display=False) as counter:  # before anything is compiled, which it does not see through
         Loop(config.model_copy(update={"compile": False}), trained, optimizer, Path(), TOTAL, TOTAL, device).step(0, batch)
     loop = Loop(config, trained, optimizer, Path(), TOTAL, TOTAL, device)
-    taken, cores = zip(*[spent(lambda at=at: loop.step(at, batch), device) for at in range(1, 1 + WARM + given.steps)][WARM:], strict=True)  # type: ignore[misc]
+    spent_by_step = [spent(partial(loop.step, at, batch), device) for at in range(1, 1 + WARM + options.steps)]
+    taken, cores = zip(*spent_by_step[WARM:], strict=True)
     update = statistics.median(timed(optimizer.step, device) for _ in range(3))
     seconds, flops = statistics.median(taken), counter.get_total_flops()
     return {
@@ -217,54 +219,54 @@ def measured(given: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
         "slowest": round(max(taken), 4),
         "core_seconds": round(statistics.median(cores), 4),
         "adamw_seconds": round(update, 4),
-        "images_per_s": round(given.batch / seconds, 2),
+        "images_per_s": round(options.batch / seconds, 2),
         "gflops": round(flops / seconds / 1e9, 1),
         "peak_mb": round(peak_memory(device)),
     }
 
 
-def started(given: argparse.Namespace) -> torch.device:
-    """The device, and as many threads as asked for."""
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    return torch.device(given.device)
+def started(options: argparse.Namespace) -> torch.device:
+    """The device, and as many threads as requested."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return torch.device(options.device)
 
 
-def machine(given: argparse.Namespace) -> dict[str, Any]:
+def machine(options: argparse.Namespace) -> dict[str, Any]:
     """What it is and how fast it multiplies."""
-    device = started(given)
+    device = started(options)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     facts = {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
     peak = next((peak for part, peak in PEAKS.items() if part in name), None)
     return facts | products(device) | ({"bf16_peak_gflops": round(peak / 1e9)} if peak else {})
 
 
-def alone(work: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+def alone(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     """The result of a call in a new process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *given).result()
+        return pool.submit(work, *arguments).result()
 
 
-def lines(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The machine, each way in each precision, and the ratios."""
-    told = alone(machine, given)
-    yield {"benchmark": "step.machine", **told}
-    facts = {"benchmark": "step", "preset": given.preset, "batch": given.batch, "device": given.device, "compile": given.compile}
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for dtype, way in product([given.dtype] if given.dtype else DTYPES, [given.way] if given.way else WAYS):
-        line = found[way, dtype] = alone(measured, given, way, dtype)
-        line["of_products"] = round(line["gflops"] / told[f"{dtype}_gflops"], 3)
-        if "bf16_peak_gflops" in told:
-            line["mfu"] = round(line["gflops"] / told["bf16_peak_gflops"], 4)
+    speeds = alone(machine, options)
+    yield {"benchmark": "step.machine", **speeds}
+    facts = {"benchmark": "step", "preset": options.preset, "batch": options.batch, "device": options.device, "compile": options.compile}
+    measurements: dict[tuple[str, str], dict[str, Any]] = {}
+    for dtype, way in product([options.dtype] if options.dtype else DTYPES, [options.way] if options.way else WAYS):
+        line = measurements[way, dtype] = alone(measured, options, way, dtype)
+        line["of_products"] = round(line["gflops"] / speeds[f"{dtype}_gflops"], 3)
+        if "bf16_peak_gflops" in speeds:
+            line["mfu"] = round(line["gflops"] / speeds["bf16_peak_gflops"], 4)
         yield facts | line
-    if ratios := dict(compared(found)):
+    if ratios := dict(compared(measurements)):
         yield {"benchmark": "step.ratio", **ratios}
 
 
-def compared(found: Mapping[tuple[str, str], Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
+def compared(measurements: Mapping[tuple[str, str], Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
     """Our FLOPs, seconds and memory in each precision over those of the published way in each."""
-    for (way, dtype), ours in found.items():
-        for (other, theirs), line in found.items():
+    for (way, dtype), ours in measurements.items():
+        for (other, theirs), line in measurements.items():
             if way == "ours" and other == "published":
                 for name in ("tflop", "seconds", "core_seconds", "peak_mb"):
                     yield f"{dtype}_to_published_{theirs}_{name}", round(ours[name] / line[name], 3)

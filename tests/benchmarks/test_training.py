@@ -1,4 +1,4 @@
-"""The benchmarks of training, at toy size: what they compare does the same, and they print what they say."""
+"""The benchmarks of training, at toy size: what they compare does the same, and they print their results."""
 
 import json
 import sys
@@ -30,13 +30,13 @@ def test_both_ways_of_a_step_have_the_same_losses_and_gradients():
     tokenizer = step.vocabulary(300)
     method = Aptm.build(config, tokenizer)
     batch = step.batch_of(config, tokenizer, 6)
-    found = []
+    results = []
     for way in (method, step.Published(method)):
         method.zero_grad()
         losses = way(batch, 3)
         torch.stack(list(losses.values())).sum().backward()
-        found.append((losses, {name: one.grad.clone() for name, one in method.named_parameters()}))
-    for ours, theirs in zip(*found, strict=True):
+        results.append((losses, {name: parameter.grad.clone() for name, parameter in method.named_parameters()}))
+    for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, dict(theirs), atol=1e-4, rtol=1e-3)
 
 
@@ -51,10 +51,10 @@ def test_a_step_is_measured_in_both_ways(monkeypatch, capsys, threads):
 
 
 def test_the_loader_is_measured_beside_decoding(monkeypatch, capsys, threads):
-    sizes = ("--pictures", 24, "--height", 48, "--batch", 4, "--batches", 1, "--rounds", 1)
+    sizes = ("--images", 24, "--height", 48, "--batch", 4, "--batches", 1, "--rounds", 1)
     lines = printed(monkeypatch, capsys, loader, *sizes)
     assert [line["benchmark"] for line in lines] == 3 * ["loader.alone", "loader.parts", "loader", "loader", "loader"]
-    assert [line["picture"] for line in lines] == 5 * [[48, 24]] + 5 * [[48, 16]] + 5 * [[531, 208]]
+    assert [line["image"] for line in lines] == 5 * [[48, 24]] + 5 * [[48, 16]] + 5 * [[531, 208]]
     assert [line["what"] for line in lines if line["benchmark"] == "loader"] == 3 * ["all", "finished", "worker"]
     assert all(line["ratio_to_work"] > 0 for line in lines if line["benchmark"] == "loader")
 
@@ -64,10 +64,10 @@ def test_all_ways_of_reranking_give_the_same_logits(monkeypatch, capsys, threads
     lines = printed(monkeypatch, capsys, rerank, *words)
     assert [line["way"] for line in lines] == ["cached", "uncached", "published"]
     assert lines[0]["tflop"] < lines[2]["tflop"] and all(line["timed_queries"] == 3 and line["pairs_s"] > 0 for line in lines)
-    monkeypatch.setattr(rerank, "measured", lambda work, device: (found.append(work()), (1.0, 1.0, 1.0))[1])
-    found: list = []
+    monkeypatch.setattr(rerank, "measured", lambda work, device: (results.append(work()), (1.0, 1.0, 1.0))[1])
+    results: list = []
     printed(monkeypatch, capsys, rerank, *words)
-    cached, uncached, published = (one for one in found if one is not None)
+    cached, uncached, published = (result for result in results if result is not None)
     assert cached.shape == (3, 7) and cached.std() > 0
     torch.testing.assert_close(cached, uncached, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(cached, published, atol=1e-4, rtol=1e-3)
