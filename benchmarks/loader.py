@@ -7,15 +7,15 @@
     --batches N     timed ones a round (default 8)
     --rounds N      of all measurements in turn, each in a process of its own, whose median counts (default 7)
 
-The data are taken three times: as they are; encoded anew at the size of the batches, which nothing has to resize; and at 531 x 208, the average
-size of images in MALS (docs/papers/mals.md, Data). Decoding alone is that of the same files, in memory, by Pillow and by simplejpeg, which gives
-the same pixels. `work` is what has to be done to an image, with no loader around it: simplejpeg and resizing. The loader does this and more: it
-reads rows at random from Parquet, encodes and masks their captions, and makes batches of bytes, with the random numbers of their augmentation.
-Its parts are switched on one after the other; `all` is what APTM trains on, `worker` the same in a worker process, `finished` is `all` flipped,
-changed by RandAugment, normalised and erased too, which is done where the training is: on a GPU, or, as here, on the processor. Everything has
-one thread and one core, and `core_ms` are milliseconds of a processor for a row (median, least and most), from which the ratios are computed:
-unlike rows a second they do not depend on other work of the machine. The place of a process in memory does matter: Pillow takes from 0.57 to
-1.15 ms for the same images, hence the many processes.
+The data are taken three times: as they are; encoded anew at the size of the batches, which nothing has to resize; and at 531 x 208, the
+average size of images in MALS (docs/papers/mals.md, Data). Decoding alone is that of the same files, in memory, by Pillow and by
+simplejpeg, which gives the same pixels. `work` is what has to be done to an image, with no loader around it: simplejpeg and resizing. The
+loader does this and more: it reads rows at random from Parquet, encodes and masks their captions, and makes batches of bytes, with the
+random numbers of their augmentation. Its parts are switched on one after the other; `all` is what APTM trains on, `worker` the same in a
+worker process, `finished` is `all` flipped, changed by RandAugment, normalised and erased too, which is done where the training is: on a
+GPU, or, as here, on the processor. Everything has one thread and one core, and `core_ms` are milliseconds of a processor for a row
+(median, least and most), from which the ratios are computed: unlike rows a second they do not depend on other work of the machine. The
+place of a process in memory does matter: Pillow takes from 0.57 to 1.15 ms for the same images, hence the many processes.
 """
 
 import argparse
