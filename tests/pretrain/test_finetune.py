@@ -242,7 +242,7 @@ def test_what_cannot_be_fine_tuned_is_refused_in_a_sentence(world: Path, start: 
         (tmp_path / "nothing", start, [], "there is no data set"),
         (packed(tmp_path / "run", 12), start, [], "has no split test, only train"),
         (world, start, ["optimizer.average=0.5"], r"^optimizer\.average is for pretraining"),
-        (world, start, ["data.synonyms=nowhere"], r"data\.synonyms=nowhere is neither auto, own nor wordnet"),
+        (world, start, ["data.synonyms=nowhere"], r"data\.synonyms=nowhere must be auto, own, wordnet, a file or a folder"),
     ):
         with pytest.raises(UserError, match=message):
             tuned(data, tmp_path / "out", init, *sets)
@@ -272,7 +272,7 @@ def test_the_public_presets_have_the_papers_constants() -> None:
     for name in PUBLIC:
         config = configure(name, None, [], None)
         optimizer = config.optimizer
-        assert (optimizer.lr, optimizer.late_rate, optimizer.schedule, optimizer.warmup, config.epochs) == (1e-4, 2.0, "step", 0.1, 30)
+        assert (optimizer.lr, config.aptm.late_rate, optimizer.schedule, optimizer.warmup, config.epochs) == (1e-4, 2.0, "step", 0.1, 30)
         assert config.aptm.smoothing == 0 and config.batch == (480 if config.aptm.reads else 800)
         weights = {key: value for key, value in config.aptm.loss_weights if value}
         retrieval = {"itc": 1, "itm": 1, "mlm": 1, "itc_eda": 0.8, "itm_eda": 0.8}
@@ -285,7 +285,7 @@ def test_what_learns_at_twice_the_rate_is_what_the_paper_says() -> None:
     faster = {
         re.sub(r"^((?:swin\.stages|bert\.layers)\.\d+|[^.]+(?:\.head)?).*", r"\1", name)
         for name in names()
-        if re.search(late(config), name)
+        if re.search(late(config.aptm), name)
     }
     layers = {f"bert.layers.{layer}" for layer in (4, 5, 10, 11)}
     assert faster == {"swin.stages.2", "swin.stages.3", *layers, "bert.head", "vision_proj", "text_proj", "itm_head"}
