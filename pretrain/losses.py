@@ -1,7 +1,7 @@
-"""Losses as pure functions: tensors in, a scalar in float32 out, whatever the precision around them.
+"""Losses as pure functions: tensors in, a float32 scalar out, also under autocast.
 
 Shapes: B own rows, N rows of all ranks, D width, A attributes, P prompts, R pairs, M masked places, V vocabulary.
-Prompt 2a + v says that attribute a has the value v. Nothing here reads a value back to the host.
+Prompt 2a + v states that attribute a has the value v. No loss copies a value from the device to the host.
 """
 
 import functools
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-IGNORED = -100  # a target that does not count
+IGNORED = -100  # a target that is left out, as in torch
 
 Arguments = ParamSpec("Arguments")
 
 
 def _in_float32(loss: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
-    """The loss computed in float32, outside of autocast."""
+    """Compute a loss in float32, without autocast."""
 
     @functools.wraps(loss)
     def exact(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
@@ -34,10 +34,10 @@ def _in_float32(loss: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor
 
 @_in_float32
 def itc(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor, temperature: Tensor | float) -> Tensor:
-    """Contrast of own images and texts [B, D] with the texts and images of all ranks [N, D]; `same` [B, N] marks pairs of one person.
+    """Image-text contrast of own images and texts [B, D] with those of all ranks [N, D]; `same` [B, N] marks pairs of one identity.
 
-    Features are of length 1. All of a row's pairs of one person, of which it has at least itself, share the target equally.
-    The mean over ranks of this, with `images` and `texts` from `ranks.gather`, is the loss of one process over all rows.
+    Features have length 1. The target of a row is uniform over its pairs of one identity, which include its own pair.
+    The mean of this loss over ranks, with `images` and `texts` from `ranks.gather`, equals the loss of one process over all rows.
     """
     target = same / same.sum(1, keepdim=True)
     to_text = F.cross_entropy(image @ texts.T / temperature, target)
@@ -47,9 +47,9 @@ def itc(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor
 
 @_in_float32
 def matching(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> Tensor:
-    """Whether pairs belong together: logits [R, 2], labels [R] with 1 for those that do, -100 for pairs that do not count.
+    """Image-text matching: logits [R, 2], labels [R], 1 for pairs that match, 0 for others, -100 for pairs that are left out.
 
-    The mean over the pairs; `count` is their number as a mean over ranks, as in `masked_words`.
+    The mean over the pairs; `count` is their mean number over ranks, as in `masked_words`.
     """
     total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     return _per(total, (labels != IGNORED).sum() if count is None else count)
@@ -57,9 +57,9 @@ def matching(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> Ten
 
 @_in_float32
 def masked_words(logits: Tensor, targets: Tensor, count: Tensor | None = None) -> Tensor:
-    """Masked tokens: logits [..., V], targets [...] with -100 for tokens that are not masked; 0 if none is.
+    """Prediction of masked tokens: logits [..., V], targets [...], -100 for tokens that are not masked; 0 without targets.
 
-    The mean over the targets; with `count`, their number as a mean over ranks, ranks with more targets weigh more, as in one process.
+    The mean over the targets. With `count`, their mean number over ranks, the mean over ranks equals the loss of one process.
     """
     total = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED, reduction="sum")
     return _per(total, (targets != IGNORED).sum() if count is None else count)
@@ -75,11 +75,11 @@ def attribute_contrast(
     counts: Tensor | None = None,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """IAC: images [B, D] between the two prompts of each attribute, of prompts [2A, D]; labels [B, A] in {-1, 0, 1}.
+    """Image-attribute contrast (IAC): images [B, D] choose between the two prompts of each attribute, [2A, D]; labels [B, A] in {-1, 0, 1}.
 
-    Features are of length 1. An attribute's loss is a mean over the images whose label is known (label not -1), 0 without any;
-    the result is the mean of these over all A. With `counts` [A], how many labels are known as a mean over ranks, the gradient is that
-    of one process; without, each rank has its own mean, as published. `weights` [B, A] are those of the labels, all 1 by default.
+    Features have length 1. The loss of an attribute is the mean over images with a known label (not -1), 0 without any;
+    the result is the mean over all A attributes. With `counts` [A], the mean numbers of known labels over ranks, the gradient equals that
+    of one process; otherwise each rank has its own mean, as published. `weights` [B, A] weigh the labels, all 1 by default.
     """
     logits = (image @ prompts.T / temperature).unflatten(1, (-1, 2))
     return _over_known(logits, labels, smoothing, counts, weights)
@@ -89,15 +89,15 @@ def attribute_contrast(
 def attribute_matching(
     logits: Tensor, labels: Tensor, smoothing: float = 0.0, counts: Tensor | None = None, weights: Tensor | None = None
 ) -> Tensor:
-    """IAM: whether prompts describe images, logits [B, P, 2], labels [B, P] in {-1, 0, 1} of `prompt_labels`; means as in IAC."""
+    """Image-attribute matching (IAM): logits [B, P, 2], labels [B, P] in {-1, 0, 1} from `prompt_labels`; means as in IAC."""
     return _over_known(logits, labels, smoothing, counts, weights)
 
 
 @_in_float32
 def classified(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> Tensor:
-    """Whether an attribute has its second value: logits [B, A], labels [B, A] in {-1, 0, 1}; the mean over those known, 0 if none is.
+    """Binary classification of attributes: logits [B, A] of the value 1, labels [B, A] in {-1, 0, 1}; the mean over known labels.
 
-    With `count`, how many are known as a mean over ranks, the gradient is that of one process.
+    It is 0 without known labels. With `count`, their mean number over ranks, the gradient equals that of one process.
     """
     known = labels >= 0
     each = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0).to(logits.dtype), reduction="none")
@@ -105,13 +105,13 @@ def classified(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> T
 
 
 def prompt_labels(labels: Tensor) -> Tensor:
-    """[B, A] -> [B, 2A]: 1 where a prompt describes the image, 0 where it does not, -1 where that is unknown."""
+    """[B, A] -> [B, 2A]: 1 if the prompt describes the image, 0 if not, -1 if unknown."""
     both = torch.stack([1 - labels, labels], dim=2)
     return both.masked_fill((labels < 0)[..., None], -1).flatten(1)
 
 
 def _over_known(logits: Tensor, labels: Tensor, smoothing: float, counts: Tensor | None, weights: Tensor | None) -> Tensor:
-    """Cross entropy of logits [B, K, 2], for each of the K over its labels that are not -1, then over all K."""
+    """Cross entropy of logits [B, K, 2]: for each of the K the mean over its known labels, then the mean over all K."""
     each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-1, reduction="none", label_smoothing=smoothing)
     each = each.view_as(labels) if weights is None else each.view_as(labels) * weights
     known = (labels >= 0).sum(0) if counts is None else counts
@@ -119,5 +119,5 @@ def _over_known(logits: Tensor, labels: Tensor, smoothing: float, counts: Tensor
 
 
 def _per(total: Tensor, count: Tensor) -> Tensor:
-    """total / count, 0 where there is nothing to count."""
+    """total / count, 0 where the count is 0."""
     return total / torch.where(count > 0, count, 1)

@@ -1,4 +1,4 @@
-"""Memory that runs out, here or in a process that reads pictures, as a sentence that says what to lower."""
+"""Explain an out-of-memory error, here or in a worker that reads images, by a sentence that says what to lower."""
 
 import errno
 from collections.abc import Iterator
@@ -9,26 +9,27 @@ import torch
 
 from mals.errors import UserError
 
-TOLD = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "bad_alloc", "alloc_failed")  # of torch
-CAUGHT = "memoryerror"  # of numpy in a worker: torch tells it as a RuntimeError, since it cannot make one anew
-DECODED = "insufficient memory"  # of OpenCV
+TORCH_MESSAGES = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "bad_alloc", "alloc_failed")
+WORKER_MESSAGE = "memoryerror"  # of numpy in a worker: torch cannot rebuild the exception and raises a RuntimeError
+OPENCV_MESSAGE = "insufficient memory"
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that there is no memory; each library has its own way to."""
+    """Whether an error means that memory ran out; each library has its own."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    told = (*TOLD, CAUGHT) if isinstance(error, RuntimeError) else (DECODED,) if isinstance(error, cv2.error) else ()
-    return any(one in str(error).lower() for one in told)
+    torch_messages = (*TORCH_MESSAGES, WORKER_MESSAGE)
+    messages = torch_messages if isinstance(error, RuntimeError) else (OPENCV_MESSAGE,) if isinstance(error, cv2.error) else ()
+    return any(message in str(error).lower() for message in messages)
 
 
 @contextmanager
 def explain_out_of_memory(advice: str, workers: str = "data.workers") -> Iterator[None]:
-    """UserError with `advice` where memory runs out, here or in a worker; `workers` is the setting that says how many of these there are.
+    """Raise UserError with `advice` if memory runs out, here or in a worker; `workers` is the setting of the number of workers.
 
-    As a decorator, or around what needs the memory.
+    A context manager, also usable as a decorator.
     """
     try:
         yield
@@ -37,6 +38,6 @@ def explain_out_of_memory(advice: str, workers: str = "data.workers") -> Iterato
             raise UserError(f"memory ran out; {advice}") from None
         if isinstance(error, ConnectionError | EOFError) or str(error).startswith("DataLoader worker"):
             raise UserError(
-                f"a process that reads pictures was ended, most likely for want of memory; lower {workers}, or give more shared memory"
+                f"a process that reads images was killed, most likely because memory ran out; lower {workers}, or give more shared memory"
             ) from None
         raise

@@ -1,6 +1,6 @@
-"""How well texts find pictures, and how well attributes are recognised: exact, as shares from 0 to 1.
+"""Metrics of text-based retrieval and of attribute recognition, exact, from 0 to 1.
 
-Shapes: Q queries, G gallery pictures, N pictures, A attributes.
+Shapes: Q queries, G gallery images, N images, A attributes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-CELLS = 1 << 22  # scores ranked at once: some 100 MB with their order and matches
-CUTS = (1, 5, 10)  # the k of R@k that the field prints
+CELLS = 1 << 22  # scores ranked at once: about 100 MB with their order and matches
+RECALL_AT = (1, 5, 10)  # the k of R@k
 
 
 def retrieval(
@@ -20,29 +20,29 @@ def retrieval(
     query_cameras: Tensor | Sequence[int] | None = None,
     gallery_cameras: Tensor | Sequence[int] | None = None,
 ) -> dict[str, float]:
-    """R1, R5, R10, mAP and mINP of scores [Q, G], whole or as chunks of rows in order; equal scores rank in the gallery's order.
+    """R1, R5, R10, mAP and mINP of scores [Q, G], one tensor or chunks of its rows in order; equal scores rank in gallery order.
 
-    A query whose person is not in the gallery can find nothing: it is left out of the means, and `unmatched` says how many there are.
-    With cameras given, pictures of the query's person by the query's camera are taken out of its ranking (the Market-1501 protocol).
+    Queries whose identity is not in the gallery are left out of the means; `unmatched` is their number. With cameras, images of the query's
+    identity from the query's camera are removed from its ranking (the protocol of Market-1501). Raises ValueError for NaN or wrong shapes.
     """
     if (query_cameras is None) != (gallery_cameras is None):
-        raise ValueError("cameras are needed of the queries and of the gallery, or of neither")
+        raise ValueError("pass both query_cameras and gallery_cameras, or neither")
     queries, gallery = torch.as_tensor(query_persons), torch.as_tensor(gallery_persons)
     parts, start = [torch.zeros(0, 4, dtype=torch.float64)], 0
     for chunk in _chunks(scores, len(gallery)):
         own = slice(start, start := start + len(chunk))
-        wanted = _equal(queries[own], gallery, chunk)
+        matches = _equal(queries[own], gallery, chunk)
         kept = None
         if query_cameras is not None and gallery_cameras is not None:
-            kept = ~(wanted & _equal(torch.as_tensor(query_cameras)[own], torch.as_tensor(gallery_cameras), chunk))
-            wanted &= kept
-        parts.append(_ranked(chunk, wanted, kept).cpu())
+            kept = ~(matches & _equal(torch.as_tensor(query_cameras)[own], torch.as_tensor(gallery_cameras), chunk))
+            matches &= kept
+        parts.append(_rank(chunk, matches, kept).cpu())
     if start != len(queries):
         raise ValueError(f"{start} rows of scores for {len(queries)} queries")
-    first, precision, inverse, found = torch.cat(parts).unbind(1)
-    matched = found > 0
+    first, precision, inverse, count = torch.cat(parts).unbind(1)
+    matched = count > 0
     return {
-        **{f"R{k}": _mean(first[matched] <= k) for k in CUTS},
+        **{f"R{k}": _mean(first[matched] <= k) for k in RECALL_AT},
         "mAP": _mean(precision[matched]),
         "mINP": _mean(inverse[matched]),
         "unmatched": int((~matched).sum()),
@@ -50,7 +50,7 @@ def retrieval(
 
 
 def _chunks(scores: Tensor | Iterable[Tensor], width: int) -> Iterator[Tensor]:
-    """Rows of scores, few enough at a time."""
+    """Rows of scores, at most CELLS scores at a time."""
     for block in [scores] if isinstance(scores, Tensor) else scores:
         if block.ndim != 2 or block.shape[1] != width:
             raise ValueError(f"scores of shape {tuple(block.shape)} for a gallery of {width}")
@@ -66,43 +66,43 @@ def _equal(queries: Tensor, gallery: Tensor, scores: Tensor) -> Tensor:
     return queries.to(scores.device)[:, None] == gallery.to(scores.device)[None]
 
 
-def _ranked(scores: Tensor, wanted: Tensor, kept: Tensor | None) -> Tensor:
-    """[q, G] -> [q, 4] float64: place of the first match, average precision, inverse negative penalty, number of matches."""
+def _rank(scores: Tensor, matches: Tensor, kept: Tensor | None) -> Tensor:
+    """[q, G] -> [q, 4] float64: rank of the first match, average precision, inverse negative penalty, number of matches."""
     order = scores.argsort(dim=1, descending=True, stable=True)
-    hits = wanted.gather(1, order)
+    hits = matches.gather(1, order)
     row, column = hits.nonzero(as_tuple=True)
-    place = (column + 1 if kept is None else kept.gather(1, order).cumsum(1)[row, column]).double()
-    found = hits.sum(1)
-    before = found.cumsum(0) - found
-    number = torch.arange(1, len(row) + 1, device=row.device) - before[row]  # 1 for a query's best match, found for its worst
+    rank = (column + 1 if kept is None else kept.gather(1, order).cumsum(1)[row, column]).double()
+    count = hits.sum(1)
+    before = count.cumsum(0) - count
+    number = torch.arange(1, len(row) + 1, device=row.device) - before[row]  # 1 for a query's best match, its count for the worst
     result = torch.zeros(len(scores), 4, dtype=torch.float64, device=scores.device)
-    best, worst = number == 1, number == found[row]
-    result[row[best], 0] = place[best]
-    result[:, 1] = result[:, 1].index_add(0, row, number / place) / found.clamp(min=1)
-    result[row[worst], 2] = number[worst] / place[worst]
-    result[:, 3] = found
+    best, worst = number == 1, number == count[row]
+    result[row[best], 0] = rank[best]
+    result[:, 1] = result[:, 1].index_add(0, row, number / rank) / count.clamp(min=1)
+    result[row[worst], 2] = number[worst] / rank[worst]
+    result[:, 3] = count
     return result
 
 
 def attributes(pred: Tensor, label: Tensor, *, positive: int | Sequence[int] = 1) -> dict[str, float]:
-    """mA, accuracy, precision, recall and f1 of pred [N, A] in {0, 1} against label [N, A] in {-1, 0, 1}, -1 unknown and left out.
+    """mA, accuracy, precision, recall and f1 of pred [N, A] in {0, 1} against label [N, A] in {-1, 0, 1}; -1 is unknown and left out.
 
-    mA is the mean over attributes, the others are means over pictures (f1 of the two means), as PA-100K is scored. `positive` is the
-    value that means "has it", for all attributes or one each: 1 in PA-100K, 0 for what people wear and carry in MALS.
-    Where nothing was to be found, finding nothing scores 1 and finding something 0; where something was, finding nothing scores 0.
-    Attributes and pictures of which nothing is known are left out; if that leaves nothing, the score is 0.
+    mA is the mean over attributes, the others are means over images (f1 of mean precision and mean recall), as for PA-100K. `positive` is
+    the value that means "has the attribute", one for all attributes or one for each: 1 in PA-100K, 0 for clothes and bags in MALS.
+    An image with neither predicted nor true positives scores 1; with only one of the two it scores 0.
+    Attributes and images without known labels are left out; the score is 0 if none is left.
     """
-    told, true, known = _sides(pred, label, positive)
+    predicted, true, known = _sides(pred, label, positive)
     each = [row["mA"] for row in per_attribute(pred, label, positive=positive)]
     balanced = [value for value in each if value is not None]
-    some = known.any(1)
-    told, true = told[some], true[some]
-    both, said, real = (told & true).sum(1), told.sum(1), true.sum(1)
-    silent = (said + real == 0).double()
-    precision, recall = _mean(_share(both, said, silent)), _mean(_share(both, real, silent))
+    labelled = known.any(1)
+    predicted, true = predicted[labelled], true[labelled]
+    hits, positives, real = (predicted & true).sum(1), predicted.sum(1), true.sum(1)
+    empty = (positives + real == 0).double()
+    precision, recall = _mean(_share(hits, positives, empty)), _mean(_share(hits, real, empty))
     return {
         "mA": sum(balanced) / max(1, len(balanced)),
-        "accuracy": _mean(_share(both, (told | true).sum(1), silent)),
+        "accuracy": _mean(_share(hits, (predicted | true).sum(1), empty)),
         "precision": precision,
         "recall": recall,
         "f1": 2 * precision * recall / (precision + recall) if precision + recall else 0.0,
@@ -110,24 +110,24 @@ def attributes(pred: Tensor, label: Tensor, *, positive: int | Sequence[int] = 1
 
 
 def per_attribute(pred: Tensor, label: Tensor, *, positive: int | Sequence[int] = 1) -> list[dict[str, float | None]]:
-    """What `attributes` measures, counted over pictures for every attribute, with how many have it and have it not.
+    """The metrics of `attributes` for every attribute, counted over images, and the numbers of positives and negatives.
 
-    mA is the mean of the shares recognised among those that have it and those that do not, or the one share where all are alike;
-    an attribute of which nothing is known scores None.
+    mA is the mean of the shares recognised among the positives and among the negatives, or the share of the one that has images;
+    an attribute without known labels scores None.
     """
-    told, true, known = _sides(pred, label, positive)
-    hit, said, real = (told & true).sum(0), told.sum(0), true.sum(0)
+    predicted, true, known = _sides(pred, label, positive)
+    hits, positives, real = (predicted & true).sum(0), predicted.sum(0), true.sum(0)
     count = known.sum(0)
-    absent, right_absent = count - real, (known & ~told & ~true).sum(0)
-    silent = (said + real == 0).double()
+    absent, right_absent = count - real, (known & ~predicted & ~true).sum(0)
+    empty = (positives + real == 0).double()
     sides = (real > 0).long() + (absent > 0).long()
-    zero = torch.zeros_like(silent)
+    zero = torch.zeros_like(empty)
     table = {
-        "mA": (_share(hit, real, zero) + _share(right_absent, absent, zero)) / sides.clamp(min=1),
-        "accuracy": _share(hit + right_absent, count, zero),
-        "precision": _share(hit, said, silent),
-        "recall": _share(hit, real, silent),
-        "f1": _share(2 * hit, said + real, silent),
+        "mA": (_share(hits, real, zero) + _share(right_absent, absent, zero)) / sides.clamp(min=1),
+        "accuracy": _share(hits + right_absent, count, zero),
+        "precision": _share(hits, positives, empty),
+        "recall": _share(hits, real, empty),
+        "f1": _share(2 * hits, positives + real, empty),
     }
     columns = {name: [v if n else None for v, n in zip(values.tolist(), count.tolist(), strict=True)] for name, values in table.items()}
     columns |= {"positives": real.tolist(), "negatives": absent.tolist()}
@@ -135,7 +135,7 @@ def per_attribute(pred: Tensor, label: Tensor, *, positive: int | Sequence[int] 
 
 
 def _sides(pred: Tensor, label: Tensor, positive: int | Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """[N, A] bool each: said to have it, has it, known; the first two are False where nothing is known."""
+    """[N, A] bool each: predicted positive, labelled positive, label known; the first two are False where the label is unknown."""
     if pred.shape != label.shape or pred.ndim != 2:
         raise ValueError(f"predictions of shape {tuple(pred.shape)} for labels of shape {tuple(label.shape)}")
     value = torch.as_tensor(positive, device=label.device)
@@ -146,10 +146,10 @@ def _sides(pred: Tensor, label: Tensor, positive: int | Sequence[int]) -> tuple[
 
 
 def _share(part: Tensor, whole: Tensor, otherwise: Tensor) -> Tensor:
-    """part / whole in float64, and `otherwise` where the whole is 0."""
+    """part / whole in float64, `otherwise` where the whole is 0."""
     return torch.where(whole > 0, part.double() / whole.clamp(min=1), otherwise)
 
 
 def _mean(values: Tensor) -> float:
-    """The mean, 0 of nothing."""
+    """The mean, 0 for no values."""
     return float(values.double().mean()) if len(values) else 0.0

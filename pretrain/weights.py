@@ -1,6 +1,6 @@
-"""Weights in files: read without running any code that a file may hold, and loaded whole.
+"""Weights in files: read without running code that a file may contain, and loaded completely.
 
-Nothing is loaded in part without saying so: what is missing, unexpected or of another shape is one UserError.
+Missing, unexpected or differently shaped tensors raise one UserError that names them.
 """
 
 import re
@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from mals.errors import ModelMissing, UserError
 
-FILES = ("model.safetensors", "pytorch_model.bin")  # of a folder as transformers writes it
-LEAST_MATCHED = 0.95  # share of the parameters that a checkpoint with other names must have
+FILES = ("model.safetensors", "pytorch_model.bin")  # in a folder that transformers wrote
+MIN_MATCHED = 0.95  # share of the parameters that a checkpoint with other names must have
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str, optional: str | None = None) -> list[str]:
-    """Load all of a state dict; parameters whose names match `optional` may be missing, keep their values, and are returned."""
+    """Load a state dict; returns the parameters that it lacks, which must match the regular expression `optional` and keep their values."""
     own = model.state_dict()
     missing = [name for name in own if name not in state]
-    left = [name for name in missing if optional and re.match(optional, name)]
+    kept = [name for name in missing if optional and re.match(optional, name)]
     shapes = [f"{n} {_shape(state[n])} instead of {_shape(own[n])}" for n in own if n in state and state[n].shape != own[n].shape]
     faults = {
-        "without": [name for name in missing if name not in left],
+        "without": [name for name in missing if name not in kept],
         "with the unknown": [name for name in state if name not in own],
         "of other shapes": shapes,
     }
@@ -33,33 +33,33 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str, optio
             f"{source} does not fit the model: " + "; ".join(f"{fault} {first_names(names)}" for fault, names in faults.items() if names)
         )
     model.load_state_dict(state, strict=False)
-    return left
+    return kept
 
 
 def without(state: Mapping[str, Tensor], pattern: str | None) -> dict[str, Tensor]:
-    """The tensors whose names a regular expression does not match from their beginning on."""
+    """The tensors whose names a regular expression does not match at their start."""
     return {name: value for name, value in state.items() if pattern is None or not re.match(pattern, name)}
 
 
 def rename(state: Mapping[str, Tensor], new_name: Callable[[str], str | None], names: Iterable[str], source: str) -> dict[str, Tensor]:
-    """The tensors of other people's checkpoint with our names, those without one left out.
+    """Rename the tensors of another project's checkpoint; those for which `new_name` returns None are left out.
 
-    `names` are the parameters that the checkpoint must have. UserError, with the first ones that it lacks, where it has less than
-    LEAST_MATCHED of them: a wrong prefix would otherwise load nothing and say nothing.
+    `names` are the parameters that the checkpoint must have. Raises UserError if it has less than MIN_MATCHED of them, so that a
+    wrong prefix does not load nothing without a message.
     """
     renamed = {str(new): value for name, value in state.items() if (new := new_name(name)) is not None}
     expected = list(names)
     missing = [name for name in expected if name not in renamed]
-    if expected and len(missing) > (1 - LEAST_MATCHED) * len(expected):
+    if expected and len(missing) > (1 - MIN_MATCHED) * len(expected):
         raise UserError(
             f"{source} has {len(expected) - len(missing):,} of the {len(expected):,} parameters that are needed, "
-            f"which is under {LEAST_MATCHED:.0%}; it lacks {first_names(missing)}"
+            f"which is under {MIN_MATCHED:.0%}; it lacks {first_names(missing)}"
         )
     return renamed
 
 
 def read_tensors(source: str) -> dict[str, Tensor]:
-    """The tensors of a file (safetensors, or a .pth that needs no code), a folder, or a hub id in the cache."""
+    """The tensors of a file (safetensors, or a .pth that loads without code), a folder, or a hub id in the cache."""
     file = locate_file(source)
     if file.suffix == ".safetensors":
         from safetensors import SafetensorError
@@ -68,24 +68,24 @@ def read_tensors(source: str) -> dict[str, Tensor]:
         try:
             return load_file(file)
         except SafetensorError as error:
-            raise UserError(f"{source} is not a whole safetensors file: {error}") from None
+            raise UserError(f"{source} is not a complete safetensors file: {error}") from None
     try:
         with torch.serialization.safe_globals([Namespace]):
-            read = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a torn file fails in many ways
-        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f" (it holds {foreign[1]})" if foreign else ", or not whole"
-        raise UserError(f"{source} does not hold tensors alone{what}; convert it to safetensors where you trust it") from None
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a truncated file raises many kinds of exceptions
+        foreign_class = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f" (it holds {foreign_class[1]})" if foreign_class else ", or is not complete"
+        raise UserError(f"{source} holds more than tensors{reason}; convert it to safetensors if you trust it") from None
     for key in ("model", "state_dict"):
-        if isinstance(read, dict) and isinstance(read.get(key), dict):
-            read = read[key]
-    if not isinstance(read, dict) or not all(isinstance(value, Tensor) for value in read.values()):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{source} holds no state dict, bare or under 'model'")
-    return read
+    return state
 
 
 def locate_file(source: str) -> Path:
-    """The file behind a source: itself, or the weights of a folder, of a hub-cache folder at main, of a hub id in the cache."""
+    """The file of weights: the path itself, or the file in a folder, in a hub-cache folder (at main), or of a hub id in the cache."""
     path = Path(source).expanduser()
     if path.is_file():
         return path
@@ -96,13 +96,13 @@ def locate_file(source: str) -> Path:
             if (folder / name).is_file():
                 return folder / name
         raise UserError(f"the folder {source} has neither {' nor '.join(FILES)}")
-    if (found := find_in_cache(source, FILES)) is not None:
-        return found
+    if (file := find_in_cache(source, FILES)) is not None:
+        return file
     raise ModelMissing(f"there is no file or folder {source}, and no weights of that name in the Hugging Face cache")
 
 
 def find_in_cache(source: str, names: Sequence[str], what: str = "") -> Path | None:
-    """The first of some files that the Hugging Face cache has of a hub id; UserError, which says `what` is looked for, where it is none."""
+    """The first of these files that the Hugging Face cache has for a hub id; UserError, which begins with `what`, for an invalid id."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -110,7 +110,7 @@ def find_in_cache(source: str, names: Sequence[str], what: str = "") -> Path | N
         cached = [try_to_load_from_cache(source, name) for name in names]
     except HFValidationError:
         raise UserError(f"{what}{source!r} is neither a file, a folder nor a hub id") from None
-    return next((Path(found) for found in cached if isinstance(found, str)), None)
+    return next((Path(file) for file in cached if isinstance(file, str)), None)
 
 
 def _shape(tensor: Tensor) -> str:
@@ -118,7 +118,7 @@ def _shape(tensor: Tensor) -> str:
 
 
 def first_names(names: Iterable[str]) -> str:
-    """The first few, and how many more."""
+    """The first three names, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more

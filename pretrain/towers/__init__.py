@@ -1,1 +1,1 @@
-"""Towers only: no losses, no settings objects."""
+"""Image and text encoders: modules without losses and without settings."""

@@ -1,6 +1,6 @@
-"""Batch normalisation over the rows of all ranks, so that the number of ranks changes no result (but by rounding).
+"""Batch normalisation over the rows of all ranks: the result does not depend on the number of ranks, except by rounding.
 
-Shapes: B rows of this rank (their number may differ from rank to rank), C channels.
+Shapes: B rows of this rank (B may differ between ranks), C channels.
 """
 
 import torch
@@ -10,15 +10,15 @@ from torch.nn.functional import batch_norm
 from mals.errors import UserError
 from pretrain import ranks
 
-MOMENTUM = 0.1  # share of a step in the running statistics, as in torch
+MOMENTUM = 0.1  # weight of a step in the running statistics, as in torch
 EPSILON = 1e-5
 
 
 class BatchNorm(nn.Module):
-    """Normalises by the mean and variance of a step over all ranks, later by running statistics, which are equal on all ranks.
+    """Normalises by mean and variance over all ranks in training, by running statistics, equal on all ranks, in evaluation.
 
-    The statistics of a step are sums with a gradient, see `ranks.sum_with_gradient`: with torch.distributed's own batch normalisation they
-    would need a GPU. One rank computes the bits of `torch.nn.functional.batch_norm`.
+    The statistics of a step are sums with a gradient, see `ranks.sum_with_gradient`; torch's SyncBatchNorm would need a GPU. With one rank
+    the result has the bits of `torch.nn.functional.batch_norm`.
     """
 
     mean: Tensor
@@ -37,24 +37,24 @@ class BatchNorm(nn.Module):
         if ranks.world_size() == 1:
             self._check(x.numel() // x.shape[1])
             with torch.no_grad():
-                self._remember(*reversed(torch.var_mean(x.float(), [axis for axis in range(x.dim()) if axis != 1])))
+                self._update(*reversed(torch.var_mean(x.float(), [axis for axis in range(x.dim()) if axis != 1])))
             return batch_norm(x, None, None, self.weight, self.bias, training=True, eps=EPSILON)
         return self._over_ranks(x)
 
     def _over_ranks(self, x: Tensor) -> Tensor:
         axes, shape = [axis for axis in range(x.dim()) if axis != 1], [1, -1, *[1] * (x.dim() - 2)]
-        wide = x.float()
+        x32 = x.float()
         count = ranks.sum_over_ranks(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
         self._check(int(count))
-        mean = ranks.sum_with_gradient(wide.sum(axes)) / count
-        centred = wide - mean.view(shape)
+        mean = ranks.sum_with_gradient(x32.sum(axes)) / count
+        centred = x32 - mean.view(shape)
         squares = ranks.sum_with_gradient((centred * centred).sum(axes))
         with torch.no_grad():
-            self._remember(mean, squares / (count - 1))
+            self._update(mean, squares / (count - 1))
         scaled = centred * torch.rsqrt(squares / count + EPSILON).view(shape)
         return (scaled * self.weight.view(shape) + self.bias.view(shape)).to(x.dtype)
 
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update(self, mean: Tensor, variance: Tensor) -> None:
         self.mean.lerp_(mean, MOMENTUM)
         self.variance.lerp_(variance, MOMENTUM)
 

@@ -1,10 +1,10 @@
 """BERT (Devlin et al., 2019) cut in two: the first layers read the text alone, the others see an image as well.
 
-Keys and values of an image are projected once and serve every text that is set against it. Where a caller selects states,
-padding is not computed, and the last layer only for these. Texts of several widths go through the layers together: attention is within
-each group of one width, all else is one product over the tokens of all.
-Shapes: B texts, R rows (texts, each set against one image), I images, L tokens of a text, N of an image, C its width, h heads,
-T places of rows by tokens that are computed, of all groups, M that are selected.
+Keys and values of an image are projected once and used for every text that is paired with it. If a caller selects states, padding is not
+computed, and the last layer only computes the selected states. Groups of texts of different widths run through the layers together:
+attention is within each group, everything else is one matrix product over the tokens of all groups.
+Shapes: B texts, R rows (texts, each paired with one image), I images, L tokens of a text (its width), N tokens of an image,
+C channels of an image token, h heads, T token positions of all groups that are computed, M that are selected.
 """
 
 from collections.abc import Sequence
@@ -18,85 +18,85 @@ from torch.nn.functional import gelu, linear
 from torch.utils.checkpoint import checkpoint
 
 from mals.errors import UserError
-from pretrain.towers.attention import attend, unseen
+from pretrain.towers.attention import attend, mask_bias
 
 EPSILON = 1e-12  # of the layer norms (Devlin et al.)
-STD, WIDTH = 0.02, 768  # of the initial weights of a BERT of that width (Devlin et al.); others keep the size of what they give
-PAD = 0  # the padding of bert-base-uncased's vocabulary
+STD, WIDTH = 0.02, 768  # standard deviation of initial weights at this width (Devlin et al.); other widths keep the scale of the outputs
+PAD = 0  # id of the padding token in the vocabulary of bert-base-uncased
 
 Heads = tuple[Tensor, Tensor]  # keys and values, [R or I, h, N, hidden / h] each
-KeysValues = list[Heads]  # of each cross layer
+KeysValues = list[Heads]  # for each cross layer
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts of one width, and what is asked about them."""
+    """Texts of one width, which of their states are needed, and the images that they are paired with."""
 
-    values: Tensor  # ids [R, L] for the text encoder, its states [R, L, hidden] for the cross encoder
+    values: Tensor  # token ids [R, L] for the text encoder, its states [R, L, hidden] for the cross encoder
     mask: Tensor  # [R, L], True (or 1) for real tokens
-    selected: Tensor | None = None  # [R, L], True for states that are computed; None: all, padding too
-    images: Tensor | None = None  # [R], the number of each text's image; None: the first R, one each
+    selected: Tensor | None = None  # [R, L], True for states that are needed; None: all, padding included
+    images: Tensor | None = None  # [R], the index of each text's image; None: text i is paired with image i
 
 
 @dataclass(frozen=True)
-class Places:
-    """Places of texts: what is done to each token alone is done to rows [T, hidden] of these, attention to texts [R, width, hidden]."""
+class Positions:
+    """The token positions of texts that are computed: rows [T, hidden] for single tokens, texts [R, width, hidden] for attention."""
 
     texts: int
     width: int
-    at: Tensor | None = None  # [T] their numbers among texts x width, ascending; None: all
+    index: Tensor | None = None  # [T], indices into texts x width, ascending; None: all
 
     def __len__(self) -> int:
-        return self.texts * self.width if self.at is None else len(self.at)
+        return self.texts * self.width if self.index is None else len(self.index)
 
     @classmethod
-    def of(cls, texts: Texts) -> "Places":
-        """Real tokens and what is selected; all where nothing is said to be."""
+    def of(cls, texts: Texts) -> "Positions":
+        """The positions of real tokens and of selected states; all positions if `selected` is None."""
         if texts.selected is None:
             return cls(texts.mask.shape[0], texts.mask.shape[1])
         return cls(len(texts.mask), texts.mask.shape[1], (texts.mask.bool() | texts.selected).flatten().nonzero().squeeze(1))
 
     @classmethod
-    def close(cls, chosen: Tensor) -> "Places":
-        """Those that are True in [R, L], moved together to the left."""
-        width = max(1, int(chosen.sum(1).max())) if len(chosen) else 1
-        first = torch.arange(len(chosen), device=chosen.device)[:, None] * width - 1
-        return cls(len(chosen), width, (first + chosen.cumsum(1))[chosen])
+    def compact(cls, selected: Tensor) -> "Positions":
+        """The positions that are True in [R, L], moved to the left of each row without gaps."""
+        width = max(1, int(selected.sum(1).max())) if len(selected) else 1
+        first = torch.arange(len(selected), device=selected.device)[:, None] * width - 1
+        return cls(len(selected), width, (first + selected.cumsum(1))[selected])
 
     def rows(self, texts: Tensor) -> Tensor:
         """[R, width, C] -> [T, C]."""
         rows = texts.flatten(0, 1)
-        return rows if self.at is None else rows.index_select(0, self.at)
+        return rows if self.index is None else rows.index_select(0, self.index)
 
     def spread(self, rows: Tensor) -> Tensor:
-        """[T, C] -> [R, width, C], 0 elsewhere."""
-        if self.at is not None:
-            rows = rows.new_zeros(self.texts * self.width, rows.shape[1]).index_copy(0, self.at, rows)
+        """[T, C] -> [R, width, C], 0 at positions that are not computed."""
+        if self.index is not None:
+            rows = rows.new_zeros(self.texts * self.width, rows.shape[1]).index_copy(0, self.index, rows)
         return rows.view(self.texts, self.width, rows.shape[1])
 
 
 @dataclass(frozen=True)
 class Groups:
-    """The places of groups of texts, whose rows [T, C] come one group after the other."""
+    """The token positions of groups of texts; rows [T, C] have the groups one after the other."""
 
-    each: Sequence[Places]
+    each: Sequence[Positions]
 
     def rows(self, texts: Sequence[Tensor]) -> Tensor:
         """[R, width, C] of each group -> [T, C]."""
-        parts = [places.rows(part) for places, part in zip(self.each, texts, strict=True)]
+        parts = [positions.rows(part) for positions, part in zip(self.each, texts, strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def spread(self, rows: Tensor) -> list[Tensor]:
-        """[T, C] -> [R, width, C] of each group, 0 elsewhere."""
-        parts = [rows] if len(self.each) == 1 else rows.split([len(places) for places in self.each])
-        return [places.spread(part) for places, part in zip(self.each, parts, strict=True)]
+        """[T, C] -> [R, width, C] of each group, 0 at positions that are not computed."""
+        parts = [rows] if len(self.each) == 1 else rows.split([len(positions) for positions in self.each])
+        return [positions.spread(part) for positions, part in zip(self.each, parts, strict=True)]
 
 
-Selected = tuple[Tensor, Groups] | None  # the numbers [M] among T of what a layer is asked for, and their places
+Selected = tuple[Tensor, Groups] | None  # the indices [M] into T of the states that a layer must compute, and their positions
 
 
 class Embeddings(nn.Module):
-    """Tokens, their positions and the (one) kind of sentence as vectors."""
+    """The sum of token, position and segment embeddings; every text has segment 0."""
 
     def __init__(self, vocab: int, hidden: int, positions: int, dropout: float) -> None:
         super().__init__()
@@ -106,13 +106,13 @@ class Embeddings(nn.Module):
         self.norm = nn.LayerNorm(hidden, EPSILON)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, ids: Sequence[Tensor], places: Groups) -> Tensor:
-        """[R, L] of each group -> [T, hidden]; UserError where a text is longer than there are positions."""
+    def forward(self, ids: Sequence[Tensor], positions: Groups) -> Tensor:
+        """[R, L] of each group -> [T, hidden]; raises UserError if a text is longer than the number of positions."""
         length = max(group.shape[1] for group in ids)
         if length > self.positions.num_embeddings:
             raise UserError(f"a text of {length} tokens is longer than the {self.positions.num_embeddings} positions of the text encoder")
         tokens = [torch.stack([group, torch.arange(group.shape[1], device=group.device).expand_as(group)], 2) for group in ids]
-        word, position = places.rows(tokens).unbind(1)
+        word, position = positions.rows(tokens).unbind(1)
         return self.dropout(self.norm(self.words(word) + self.positions(position) + self.kinds.weight[0]))
 
 
@@ -128,15 +128,15 @@ class Attention(nn.Module):
         self.out = nn.Linear(hidden, hidden)
 
     def project(self, source: Tensor) -> Heads:
-        """The keys and the values of [I, N, source], laid out as products and the choice of images read them."""
+        """The keys and the values of [I, N, source], contiguous for matrix products and the selection of images."""
         return self.by_head(self.key(source)).contiguous(), self.by_head(self.value(source)).contiguous()
 
-    def forward(self, x: Tensor, places: Groups, sources: Sequence[Heads], biases: Sequence[Tensor | None]) -> Tensor:
-        """Rows [T, hidden]; of each group keys and values by text, and what is added to scores [R, 1, 1, N] -> [T, hidden]."""
+    def forward(self, x: Tensor, positions: Groups, sources: Sequence[Heads], biases: Sequence[Tensor | None]) -> Tensor:
+        """Rows [T, hidden]; for each group keys and values of each text and a bias of the scores [R, 1, 1, N] -> [T, hidden]."""
         drop = self.dropout if self.training else 0.0
-        groups = zip(places.spread(self.query(x)), sources, biases, strict=True)
+        groups = zip(positions.spread(self.query(x)), sources, biases, strict=True)
         attended = [attend(self.by_head(query), *source, bias, drop) for query, source, bias in groups]
-        return self.out(places.rows([heads.transpose(1, 2).flatten(2) for heads in attended]))
+        return self.out(positions.rows([heads.transpose(1, 2).flatten(2) for heads in attended]))
 
     def by_head(self, x: Tensor) -> Tensor:
         """[R, L, hidden] -> [R, h, L, hidden / h]."""
@@ -144,7 +144,7 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention to the text, in a cross layer also to the image, then two layers on each token; a layer norm after each sum."""
+    """Self-attention, in a cross layer also attention to the image, then an MLP on each token; a layer norm after each residual sum."""
 
     def __init__(self, hidden: int, heads: int, inter: int, image_width: int | None, dropout: float) -> None:
         super().__init__()
@@ -159,22 +159,22 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: Tensor, places: Groups, biases: Sequence[Tensor], images: Sequence[Heads] = (), selected: Selected = None
+        self, x: Tensor, positions: Groups, biases: Sequence[Tensor], images: Sequence[Heads] = (), selected: Selected = None
     ) -> Tensor:
-        """Rows [T, hidden], of each group keys and values of its images -> [T, hidden], or [M, hidden] where only some are selected."""
-        of = self.attention
-        keys, values = places.spread(of.key(x)), places.spread(of.value(x))
-        own = [(of.by_head(key), of.by_head(value)) for key, value in zip(keys, values, strict=True)]
+        """Rows [T, hidden] and, for each group, keys and values of its images -> [T, hidden], or [M, hidden] with `selected`."""
+        attention = self.attention
+        keys, values = positions.spread(attention.key(x)), positions.spread(attention.value(x))
+        own = [(attention.by_head(key), attention.by_head(value)) for key, value in zip(keys, values, strict=True)]
         if selected is not None:
-            x, places = x.index_select(0, selected[0]), selected[1]
-        x = self.attention_norm(x + self.dropout(of(x, places, own, biases)))
+            x, positions = x.index_select(0, selected[0]), selected[1]
+        x = self.attention_norm(x + self.dropout(attention(x, positions, own, biases)))
         if images:
-            x = self.cross_norm(x + self.dropout(self.cross(x, places, images, [None] * len(images))))
+            x = self.cross_norm(x + self.dropout(self.cross(x, positions, images, [None] * len(images))))
         return self.mlp_norm(x + self.dropout(self.down(gelu(self.up(x)))))
 
 
 class WordHead(nn.Module):
-    """What was at a masked position, as a score for each word; the words' embeddings are lent by the encoder."""
+    """Scores of all tokens at masked positions; the output matrix is the encoder's token embeddings."""
 
     def __init__(self, vocab: int, hidden: int) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class WordHead(nn.Module):
 
 
 class Bert(nn.Module):
-    """Text encoder (embeddings and the first `fusion` layers), cross encoder (the other layers) and masked-word head."""
+    """Text encoder (embeddings and the first `fusion` layers), cross encoder (the other layers) and masked-token head."""
 
     def __init__(
         self,
@@ -211,27 +211,27 @@ class Bert(nn.Module):
         self.embeddings = Embeddings(vocab, hidden, positions, dropout)
         self.layers = nn.ModuleList(Layer(hidden, heads, inter, image_width if i >= fusion else None, dropout) for i in range(layers))
         self.head = WordHead(vocab, hidden)
-        self.apply(partial(_start, std=STD * (WIDTH / hidden) ** 0.5))
+        self.apply(partial(_initialise, std=STD * (WIDTH / hidden) ** 0.5))
 
     @property
     def cross_layers(self) -> list[Layer]:
-        """The layers that look at the image."""
+        """The layers with attention to the image."""
         return cast(list[Layer], list(self.layers[self.fusion :]))
 
     def text(self, ids: Tensor, mask: Tensor, selected: Tensor | None = None) -> Tensor:
-        """Ids and mask [B, L], the mask True (or 1) for real tokens -> states [B, L, hidden].
+        """Token ids and mask [B, L], the mask True (or 1) for real tokens -> states [B, L, hidden].
 
-        With `selected` [B, L] padding where that is not True is 0, at no cost.
+        With `selected` [B, L], the states of padding that is not selected are 0 and cost nothing.
         """
-        return self.read([Texts(ids, mask, selected)])[0]
+        return self.text_groups([Texts(ids, mask, selected)])[0]
 
-    def read(self, texts: Sequence[Texts]) -> list[Tensor]:
-        """The states [B, L, hidden] of each group of texts, as `text` has them of one."""
-        places, biases = Groups([Places.of(group) for group in texts]), [unseen(group.mask) for group in texts]
-        x = self.embeddings([group.values for group in texts], places)
+    def text_groups(self, texts: Sequence[Texts]) -> list[Tensor]:
+        """The states [B, L, hidden] of each group of texts, as from `text`."""
+        positions, biases = Groups([Positions.of(group) for group in texts]), [mask_bias(group.mask) for group in texts]
+        x = self.embeddings([group.values for group in texts], positions)
         for layer in self.layers[: self.fusion]:
-            x = self._through(layer, x, places, biases)
-        return places.spread(x)
+            x = self._run(layer, x, positions, biases)
+        return positions.spread(x)
 
     def project(self, image_tokens: Tensor) -> KeysValues:
         """[I, N, C] -> keys and values [I, h, N, hidden / h] for each cross layer."""
@@ -240,47 +240,47 @@ class Bert(nn.Module):
     def fuse(
         self, states: Tensor, mask: Tensor, keys_values: KeysValues, images: Tensor | None = None, selected: Tensor | None = None
     ) -> Tensor:
-        """States [R, L, hidden], mask [R, L], projected images, and the image [R] of each row (None: its own) -> [R, L, hidden].
+        """States [R, L, hidden], mask [R, L], projected images, and the index [R] of each row's image -> [R, L, hidden].
 
-        With `selected` [R, L] the states [M, hidden] where that is True, row by row.
+        Without `images`, row i is paired with image i. With `selected` [R, L], only the states [M, hidden] where it is True, row by row.
         """
-        return self.look([Texts(states, mask, selected, images)], keys_values)[0]
+        return self.fuse_groups([Texts(states, mask, selected, images)], keys_values)[0]
 
-    def look(self, texts: Sequence[Texts], keys_values: KeysValues) -> list[Tensor]:
-        """What `fuse` has of one group of texts, of each; either all of them say which states are selected, or none."""
-        places, biases, last = Groups([Places.of(group) for group in texts]), [unseen(group.mask) for group in texts], None
+    def fuse_groups(self, texts: Sequence[Texts], keys_values: KeysValues) -> list[Tensor]:
+        """The states of each group of texts, as from `fuse`; either all groups have `selected` or none."""
+        positions, biases, last = Groups([Positions.of(group) for group in texts]), [mask_bias(group.mask) for group in texts], None
         selected = [group.selected for group in texts if group.selected is not None]
         assert len(selected) in (0, len(texts))
         if selected:
-            closed = Groups([Places.close(one) for one in selected])
-            last = places.rows([one[..., None] for one in selected]).squeeze(1).nonzero().squeeze(1), closed
-        x = places.rows([group.values for group in texts])
-        for layer, of_all in zip(self.cross_layers, keys_values, strict=True):
-            images = [_chosen(of_all, group) for group in texts]
-            x = self._through(layer, x, places, biases, images, last if layer is self.layers[-1] else None)
-        return list(x.split([len(one) for one in last[1].each])) if last is not None else places.spread(x)
+            compact = Groups([Positions.compact(group) for group in selected])
+            last = positions.rows([group[..., None] for group in selected]).squeeze(1).nonzero().squeeze(1), compact
+        x = positions.rows([group.values for group in texts])
+        for layer, heads in zip(self.cross_layers, keys_values, strict=True):
+            images = [_heads_of_images(heads, group) for group in texts]
+            x = self._run(layer, x, positions, biases, images, last if layer is self.layers[-1] else None)
+        return list(x.split([len(group) for group in last[1].each])) if last is not None else positions.spread(x)
 
-    def _through(self, layer: nn.Module, *inputs: Any) -> Tensor:
-        """What a layer gives; where activations are not kept, backward computes it again."""
+    def _run(self, layer: nn.Module, *inputs: Any) -> Tensor:
+        """Run a layer; with activation checkpointing, backward runs it again."""
         if self.checkpointing and self.training and torch.is_grad_enabled():
             return cast(Tensor, checkpoint(layer, *inputs, use_reentrant=False))
         return cast(Tensor, layer(*inputs))
 
     def words(self, states_at_targets: Tensor) -> Tensor:
-        """States [M, hidden] at masked positions -> a score [M, vocab] for each word."""
+        """States [M, hidden] at masked positions -> scores [M, vocab] of all tokens."""
         return self.head(states_at_targets, self.embeddings.words.weight)
 
 
-def _chosen(of_all: Heads, texts: Texts) -> Heads:
-    """Keys and values [R, h, N, hidden / h] of the images of texts."""
-    keys, values = of_all
+def _heads_of_images(heads: Heads, texts: Texts) -> Heads:
+    """Keys and values [R, h, N, hidden / h] of the image of each text."""
+    keys, values = heads
     if texts.images is None:
         return keys[: len(texts.mask)], values[: len(texts.mask)]
     return keys.index_select(0, texts.images), values.index_select(0, texts.images)
 
 
-def _start(module: nn.Module, std: float) -> None:
-    """Normal weights, biases 0, padding 0."""
+def _initialise(module: nn.Module, std: float) -> None:
+    """Normal weights, zero biases, a zero embedding of the padding token."""
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=std)
         nn.init.zeros_(module.bias)

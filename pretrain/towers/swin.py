@@ -1,8 +1,8 @@
 """The Swin Transformer (Liu et al., ICCV 2021) for images of one fixed size.
 
-Where a stage's map is no larger than the window on its smaller side, the window is that side and nothing shifts: at 384x128 with
-window 8, stage 3 sees three stacked windows and stage 4 three of 4x4, which meet only in the mean of the tokens.
-Shapes: B pictures, W windows of n = window² tokens, h heads, C channels of the stage.
+If the smaller side of a stage's map is not larger than the window, the window shrinks to that side and is not shifted: at 384x128 with
+window 8, stage 3 has three windows of 8x8 and stage 4 three of 4x4, which only share information in the mean of the tokens.
+Shapes: B images, W windows of n = window² tokens, h heads, C channels of the stage.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from pretrain.method import Encoded
 from pretrain.towers.attention import attend
 
 PATCH = 4  # pixels a side
-APART = -100.0  # added to the score of tokens that only the shift has brought into one window (Liu et al.)
-STD, WIDTH = 0.02, 128  # of the initial weights of a Swin whose first stage is so wide (Liu et al.); others keep the size of what they give
+MASKED_SCORE = -100.0  # added to the scores of tokens that only the shift brought into one window (Liu et al.)
+STD, WIDTH = 0.02, 128  # standard deviation of initial weights at this embed_dim (Liu et al.); others keep the scale of the outputs
 
 
 def relative_index(window: int) -> Tensor:
@@ -30,14 +30,14 @@ def relative_index(window: int) -> Tensor:
 
 
 def shift_mask(grid: tuple[int, int], window: int, shift: int) -> Tensor:
-    """What is added to the scores of a rolled map, so that tokens from opposite edges do not see each other: [W, n, n]."""
+    """The bias of the scores of a rolled map, which separates tokens from opposite edges: [W, n, n]."""
     region = torch.zeros(1, *grid, 1)
     for axis, size in ((1, grid[0]), (2, grid[1])):
-        at = torch.arange(size)
-        band = (at >= size - window).float() + (at >= size - shift).float()
+        position = torch.arange(size)
+        band = (position >= size - window).float() + (position >= size - shift).float()
         region = 3 * region + band.reshape([-1 if i == axis else 1 for i in range(4)])
     regions = split(region, window).squeeze(-1).squeeze(0)
-    return torch.where(regions[:, :, None] == regions[:, None, :], 0.0, APART)
+    return torch.where(regions[:, :, None] == regions[:, None, :], 0.0, MASKED_SCORE)
 
 
 def split(x: Tensor, window: int) -> Tensor:
@@ -48,14 +48,14 @@ def split(x: Tensor, window: int) -> Tensor:
 
 
 def join(x: Tensor, window: int, grid: tuple[int, int]) -> Tensor:
-    """The map [B, H, W, C] whose windows are given; the inverse of `split`."""
-    b, c = x.shape[0], x.shape[-1]  # no len(), which an export would take for a constant
+    """Windows [B, HW / n, n, C] as a map [B, H, W, C]; the inverse of `split`."""
+    b, c = x.shape[0], x.shape[-1]  # not len(), which an ONNX export would make a constant
     x = x.view(b, grid[0] // window, grid[1] // window, window, window, c)
     return x.transpose(2, 3).reshape(b, *grid, c)
 
 
 class WindowAttention(nn.Module):
-    """Self-attention inside each window, with a learned bias for each offset of two tokens."""
+    """Self-attention inside each window, with a learned bias for each offset between two tokens."""
 
     mask: Tensor | None
     index: Tensor
@@ -70,7 +70,7 @@ class WindowAttention(nn.Module):
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, W, n, C] -> the same."""
+        """[B, W, n, C] -> [B, W, n, C]."""
         b, windows, n, width = x.shape
         qkv = self.qkv(x).view(b * windows, n, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
@@ -82,7 +82,7 @@ class WindowAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention inside (shifted) windows, then two layers on each token; each is left out for a share `drop` of the pictures of a batch."""
+    """Attention in (shifted) windows, then an MLP on each token; stochastic depth drops each for a share `drop` of the images."""
 
     def __init__(self, width: int, heads: int, grid: tuple[int, int], window: int, shift: int, drop: float) -> None:
         super().__init__()
@@ -94,27 +94,27 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> the same."""
-        x = x + self.dropped(self.attend(self.attention_norm(x)))
-        return x + self.dropped(self.down(gelu(self.up(self.mlp_norm(x)))))
+        """[B, H, W, C] -> [B, H, W, C]."""
+        x = x + self.stochastic_depth(self.attend(self.attention_norm(x)))
+        return x + self.stochastic_depth(self.down(gelu(self.up(self.mlp_norm(x)))))
 
     def attend(self, x: Tensor) -> Tensor:
-        """Attention on the map [B, H, W, C], rolled there and back where the block shifts."""
+        """Attention on the map [B, H, W, C], rolled before and back after in a shifted block."""
         grid = (x.shape[1], x.shape[2])
         if self.shift:
             x = x.roll((-self.shift, -self.shift), (1, 2))
         x = join(self.attention(split(x, self.window)), self.window, grid)
         return x.roll((self.shift, self.shift), (1, 2)) if self.shift else x
 
-    def dropped(self, x: Tensor) -> Tensor:
-        """Stochastic depth (Huang et al., 2016): nothing for some pictures, correspondingly more for the others."""
+    def stochastic_depth(self, x: Tensor) -> Tensor:
+        """Stochastic depth (Huang et al., 2016): zero for some images, scaled up for the others to keep the mean."""
         if not self.training or self.drop == 0:
             return x
         return x * x.new_empty(len(x), 1, 1, 1).bernoulli_(1 - self.drop).div_(1 - self.drop)
 
 
 class Merge(nn.Module):
-    """Every 2x2 tokens become one of twice the width."""
+    """Merge each 2x2 tokens into one of twice the width."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -124,12 +124,12 @@ class Merge(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] -> [B, H/2, W/2, 2C]."""
         b, h, w, c = x.shape
-        x = x.view(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 4, 2, 5)  # down first, then right, as in the published weights
+        x = x.view(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 4, 2, 5)  # rows first, then columns, as in the published weights
         return self.reduce(self.norm(x.reshape(b, h // 2, w // 2, 4 * c)))
 
 
 class Stage(nn.Module):
-    """Blocks on one map, every second one with shifted windows where the map is larger than a window; then perhaps a merge."""
+    """Blocks on one map, every second one with shifted windows if the map is larger than a window; then optionally a merge."""
 
     def __init__(self, width: int, heads: int, grid: tuple[int, int], window: int, drops: Sequence[float], merge: bool) -> None:
         super().__init__()
@@ -140,19 +140,19 @@ class Stage(nn.Module):
                 f"a map of {grid[0]}x{grid[1]} tokens does not divide into windows of {window}x{window}; choose another size or window"
             )
         if merge and (grid[0] % 2 or grid[1] % 2):
-            raise UserError(f"a map of {grid[0]}x{grid[1]} tokens cannot be halved; choose another picture size")
+            raise UserError(f"a map of {grid[0]}x{grid[1]} tokens cannot be halved; choose another image size")
         self.blocks = nn.ModuleList(Block(width, heads, grid, window, i % 2 * shift, drop) for i, drop in enumerate(drops))
         self.merge = Merge(width) if merge else None
 
     def forward(self, x: Tensor, checkpointing: bool) -> Tensor:
-        """[B, H, W, C] -> the same, or [B, H/2, W/2, 2C] with a merge."""
+        """[B, H, W, C] -> [B, H, W, C], or [B, H/2, W/2, 2C] with a merge."""
         for block in self.blocks:
             x = checkpoint(block, x, use_reentrant=False) if checkpointing else block(x)
         return x if self.merge is None else self.merge(x)
 
 
 class Swin(nn.Module):
-    """A picture [B, 3, height, width] as the mean of its tokens and its tokens, each of embed_dim * 2^(stages - 1) channels."""
+    """Encodes images [B, 3, height, width] as the mean of the tokens and the tokens, of embed_dim * 2^(stages - 1) channels."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class Swin(nn.Module):
     ) -> None:
         super().__init__()
         if height % PATCH or width % PATCH:
-            raise UserError(f"pictures of {height}x{width} do not divide into patches of {PATCH}x{PATCH}")
+            raise UserError(f"images of {height}x{width} do not divide into patches of {PATCH}x{PATCH}")
         if len(depths) != len(heads):
             raise UserError(f"depths {list(depths)} and heads {list(heads)} of the vision encoder differ in number")
         self.checkpointing = checkpointing
@@ -178,13 +178,13 @@ class Swin(nn.Module):
         for i, h in enumerate(heads):
             self.grid = (height // PATCH >> i, width // PATCH >> i)
             self.width = embed_dim << i
-            mine = drops[sum(depths[:i]) : sum(depths[: i + 1])]
-            self.stages.append(Stage(self.width, h, self.grid, window, mine, merge=i + 1 < len(depths)))
+            stage_drops = drops[sum(depths[:i]) : sum(depths[: i + 1])]
+            self.stages.append(Stage(self.width, h, self.grid, window, stage_drops, merge=i + 1 < len(depths)))
         self.norm = nn.LayerNorm(self.width)
-        self.apply(partial(_start, std=STD * (WIDTH / embed_dim) ** 0.5))
+        self.apply(partial(_initialise, std=STD * (WIDTH / embed_dim) ** 0.5))
 
     def forward(self, images: Tensor) -> Encoded:
-        """[B, 3, height, width] -> tokens [B, 1 + N, C], the mean first, which is also `pooled`."""
+        """[B, 3, height, width] -> tokens [B, 1 + N, C], the first of which is the mean of the others and also `pooled`."""
         checkpointing = self.checkpointing and self.training and torch.is_grad_enabled()
         x = self.patch_norm(self.patch(images).permute(0, 2, 3, 1))
         for stage in self.stages:
@@ -194,8 +194,8 @@ class Swin(nn.Module):
         return Encoded(torch.cat([mean[:, None], x], 1), pooled=mean, grid=self.grid)
 
 
-def _start(module: nn.Module, std: float) -> None:
-    """Normal weights and bias tables, biases 0."""
+def _initialise(module: nn.Module, std: float) -> None:
+    """Truncated normal weights and bias tables, zero biases."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=std)
         if module.bias is not None:

@@ -176,7 +176,7 @@ def test_a_worker_that_was_killed_is_told_so(at_once: bool, trainable: Path) -> 
     """With batches on their way, whose memory was the worker's to hand over, and without."""
     pairs = ImageTextPairs.open([trainable])
     loader = Loader(pairs, WordPiece.of(train_vocabulary(pairs.captions(), 200)), DataNeeds(), batch=8, seed=1, workers=1)
-    said = r"^a process that reads pictures was ended, most likely for want of memory; lower data\.workers"
+    said = r"^a process that reads images was killed, most likely because memory ran out; lower data\.workers"
     with pytest.raises(UserError, match=said), explain_out_of_memory("take less"):
         for _ in loader:
             time.sleep(0 if at_once else 0.3)

@@ -1,4 +1,4 @@
-"""The losses: equal to the reference's, in float32, and defined where nothing is known."""
+"""The losses: equal to the reference, in float32, and defined without known labels."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from pretrain.losses import attribute_contrast, attribute_matching, itc, masked_words, matching, prompt_labels
 
 GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[1] / "golden") / "aptm"
-CLOSE = {"abs": 1e-4, "rel": 1e-4}  # what the golden vectors promise
+CLOSE = {"abs": 1e-4, "rel": 1e-4}  # tolerance of the golden vectors
 
 
 def unit(*shape):
@@ -48,9 +48,9 @@ def test_matching_equals_the_reference(golden):
     scores = golden["out.image_feat"] @ golden["out.text_feat"].T / golden["temp"]
     same = person[:, None] == person[None]
     caption = scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1)  # the hardest of other people
-    picture = scores.T.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1)
+    image = scores.T.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1)
     own = torch.arange(len(person))
-    pairs = torch.cat([logits[own, own], logits[picture, own], logits[own, caption]])
+    pairs = torch.cat([logits[own, own], logits[image, own], logits[own, caption]])
     loss = matching(pairs, torch.tensor([1, 0, 0]).repeat_interleave(len(own)))
     assert loss.item() == pytest.approx(golden["out.loss_itm_hardest"].item(), **CLOSE)
 
@@ -63,7 +63,7 @@ def test_itc_of_the_closed_form():
     assert loss.item() == pytest.approx(0.66648737875, rel=1e-5)  # computed with IRRA's own function
 
 
-def test_attribute_contrast_is_the_mean_over_attributes_of_means_over_known_pictures():
+def test_attribute_contrast_is_the_mean_over_attributes_of_means_over_images_with_known_labels():
     torch.manual_seed(1)
     image, prompts, labels = unit(5, 7), unit(6, 7), torch.tensor([[0, -1, 1], [1, -1, 1], [-1, -1, 0], [0, -1, -1], [1, -1, 1]])
     total = 0.0
@@ -82,8 +82,8 @@ def test_labels_count_by_their_weights():
     whole = attribute_contrast(image, prompts, labels, 0.1, 0.1, torch.ones(3), weights)
     assert whole.item() == pytest.approx((of_value[0] + 3 * of_value[1]).item(), rel=1e-5)
     logits = torch.randn(4, 3, 2)
-    one, other = (attribute_matching(logits, labels, 0.1, weights=weights).item() for weights in (torch.ones(4, 3), None))
-    assert one == pytest.approx(other)
+    weighted, plain = (attribute_matching(logits, labels, 0.1, weights=weights).item() for weights in (torch.ones(4, 3), None))
+    assert weighted == pytest.approx(plain)
 
 
 def test_label_smoothing_is_a_share_of_both_values():
@@ -92,7 +92,7 @@ def test_label_smoothing_is_a_share_of_both_values():
     assert attribute_contrast(image, prompts, torch.tensor([[0]]), 1.0, 0.4).item() == pytest.approx(0.8 * right + 0.2 * wrong)
 
 
-def test_what_nobody_knows_costs_nothing_and_moves_nothing():
+def test_unknown_labels_have_no_loss_and_no_gradient():
     torch.manual_seed(2)
     image, prompts, words = unit(4, 7).requires_grad_(), unit(6, 7).requires_grad_(), torch.randn(2, 5, 9, requires_grad=True)
     unknown = torch.full((4, 3), -1)
@@ -103,7 +103,7 @@ def test_what_nobody_knows_costs_nothing_and_moves_nothing():
     assert not any(leaf.grad.any() or leaf.grad.isnan().any() for leaf in (image, prompts, words))
 
 
-def test_a_picture_without_labels_has_no_gradient():
+def test_an_image_without_labels_has_no_gradient():
     torch.manual_seed(3)
     image, prompts = unit(3, 7).requires_grad_(), unit(4, 7)
     attribute_contrast(image, prompts, torch.tensor([[0, 1], [-1, -1], [-1, 0]]), 0.07, 0.4).backward()

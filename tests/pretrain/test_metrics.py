@@ -18,13 +18,13 @@ GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[1] / "gold
 NAMES = ["mA", "accuracy", "precision", "recall", "f1"]
 
 
-def slowly(scores, queries, gallery, queries_seen_by=None, gallery_seen_by=None):
+def by_definition(scores, queries, gallery, query_cameras=None, gallery_cameras=None):
     """The definitions, one query at a time."""
     rows = []
     for q, line in enumerate(scores):
         order = sorted(range(len(gallery)), key=lambda g: (-line[g], g))
-        if queries_seen_by:
-            order = [g for g in order if gallery[g] != queries[q] or gallery_seen_by[g] != queries_seen_by[q]]
+        if query_cameras:
+            order = [g for g in order if gallery[g] != queries[q] or gallery_cameras[g] != query_cameras[q]]
         at = [place for place, g in enumerate(order, 1) if gallery[g] == queries[q]]
         if at:
             rows.append([at[0] <= 1, at[0] <= 5, at[0] <= 10, np.mean([n / p for n, p in enumerate(at, 1)]), len(at) / at[-1]])
@@ -46,7 +46,7 @@ def searches(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(searches(), st.integers(1, 40))
-def test_retrieval_is_what_the_definitions_say_whatever_the_chunks(search, cells):
+def test_retrieval_equals_the_definitions_for_any_chunks(search, cells):
     rows, queries, gallery, query_cameras, gallery_cameras = search
     scores = torch.tensor(rows, dtype=torch.float32).reshape(len(queries), len(gallery)) - 2.5  # negative scores count too
     with pytest.MonkeyPatch.context() as patch:
@@ -54,9 +54,9 @@ def test_retrieval_is_what_the_definitions_say_whatever_the_chunks(search, cells
         whole = retrieval(scores, queries, gallery)
         chunks = retrieval((scores[i : i + 2] for i in range(0, len(scores), 2)), torch.tensor(queries), torch.tensor(gallery))
         seen = retrieval(scores, queries, gallery, query_cameras=query_cameras, gallery_cameras=gallery_cameras)
-    assert list(whole.values()) == pytest.approx(slowly(rows, queries, gallery), abs=1e-12)
+    assert list(whole.values()) == pytest.approx(by_definition(rows, queries, gallery), abs=1e-12)
     assert chunks == whole
-    assert list(seen.values()) == pytest.approx(slowly(rows, queries, gallery, query_cameras, gallery_cameras), abs=1e-12)
+    assert list(seen.values()) == pytest.approx(by_definition(rows, queries, gallery, query_cameras, gallery_cameras), abs=1e-12)
 
 
 def test_equal_scores_rank_in_the_gallerys_order():
@@ -86,22 +86,22 @@ def test_scores_that_cannot_be_ranked_are_refused(scores, complaint):
 
 @pytest.mark.golden
 def test_retrieval_equals_the_reference():
-    given = np.load(GOLDEN / "retrieval.npz")
-    ours = retrieval(torch.from_numpy(given["scores"]), torch.from_numpy(given["query_ids"]), torch.from_numpy(given["gallery_ids"]))
+    vectors = np.load(GOLDEN / "retrieval.npz")
+    ours = retrieval(torch.from_numpy(vectors["scores"]), torch.from_numpy(vectors["query_ids"]), torch.from_numpy(vectors["gallery_ids"]))
     expected = json.loads((GOLDEN / "expected.json").read_text())["retrieval"]
     assert {name: ours[name] for name in expected} == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.golden
 def test_attributes_equal_the_reference():
-    given = np.load(GOLDEN / "attributes.npz")
-    ours = attributes(torch.from_numpy(given["pred"]), torch.from_numpy(given["label"]))
+    vectors = np.load(GOLDEN / "attributes.npz")
+    ours = attributes(torch.from_numpy(vectors["pred"]), torch.from_numpy(vectors["label"]))
     assert ours == pytest.approx(json.loads((GOLDEN / "expected.json").read_text())["attributes"], abs=1e-4)
 
 
 @st.composite
 def recognitions(draw):
-    """Predictions and labels [N, A], of no picture too."""
+    """Predictions and labels [N, A], also for N = 0."""
     shape = (draw(st.integers(0, 5)), draw(st.integers(1, 4)))
     return tuple(torch.from_numpy(draw(arrays(np.int64, shape, elements=st.integers(low, 1)))) for low in (0, -1))
 
@@ -127,7 +127,7 @@ def test_a_perfect_recognition_scores_one_and_a_wrong_one_zero():
     assert attributes(1 - label.clamp(min=0), label) == dict.fromkeys(NAMES, 0.0)
 
 
-def test_what_is_unknown_changes_no_score():
+def test_unknown_labels_change_no_score():
     pred, label = torch.tensor([[1, 0], [1, 1], [0, 1]]), torch.tensor([[1, -1], [0, 1], [-1, -1]])
     other = torch.where(label < 0, 1 - pred, pred)
     assert attributes(pred, label) == attributes(other, label) == attributes(pred[:2], label[:2])

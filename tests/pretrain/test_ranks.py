@@ -1,4 +1,4 @@
-"""Many processes train as one does: torchrun processes on this machine, which talk over gloo."""
+"""Training on several processes equals training on one: torchrun starts processes on this machine, which communicate over gloo."""
 
 import json
 import signal
@@ -42,8 +42,8 @@ def test_the_losses_of_aptm_and_their_gradients_do_not_depend_on_the_number_of_p
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_gather_stacks_the_rows_of_all_ranks_and_returns_the_sum_of_their_gradients(processes):
-    told = run(processes, "collect.py").stdout.splitlines()
-    assert sorted(told) == [f"rank {rank} of {processes}" for rank in range(processes)]
+    lines = run(processes, "collect.py").stdout.splitlines()
+    assert sorted(lines) == [f"rank {rank} of {processes}" for rank in range(processes)]
 
 
 def test_one_process_needs_no_group():
@@ -74,14 +74,14 @@ def test_ending_the_launcher_ends_every_rank():
     words = [sys.executable, "-c", LAUNCH, "2", str(PROGRAMS / "end.py"), "wait"]
     with subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as launcher:
         assert launcher.stdout is not None and launcher.stderr is not None
-        told = {launcher.stdout.readline() for _ in range(2)}
+        lines = {launcher.stdout.readline() for _ in range(2)}
         launcher.send_signal(signal.SIGTERM)
         assert launcher.stdout.read() == ""  # ends when no rank holds the pipe any more
         assert launcher.stderr.read() == "" and launcher.wait(TIMEOUT) == 128 + signal.SIGTERM
-    assert told == {"rank 0 wait\n", "rank 1 wait\n"}
+    assert lines == {"rank 0 wait\n", "rank 1 wait\n"}
 
 
-def test_a_rank_that_is_killed_is_told():
+def test_a_killed_rank_is_reported():
     words = [sys.executable, "-c", LAUNCH, "2", str(PROGRAMS / "end.py"), "kill"]
     result = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=TIMEOUT)
     assert (result.returncode, result.stderr) == (128 + signal.SIGKILL, "process 1 was ended by SIGKILL\n")

@@ -158,7 +158,7 @@ def test_a_release_that_fails_leaves_the_earlier_one_as_it_was(out: Path, tmp_pa
     before = {path.name: path.read_bytes() for path in (tmp_path / "to").iterdir()}
     weights = (out / "model.safetensors").read_bytes()
     (out / "model.safetensors").write_bytes(weights[:-100])
-    with pytest.raises(UserError, match="not a whole safetensors file"):
+    with pytest.raises(UserError, match="not a complete safetensors file"):
         release(str(out), str(tmp_path / "to"), name="second")
     assert {path.name: path.read_bytes() for path in (tmp_path / "to").iterdir()} == before and names(tmp_path) == {"out", "to"}
     (out / "model.safetensors").write_bytes(weights)

@@ -17,7 +17,7 @@ Trained = tuple[Tensor, dict[str, Tensor]]
 
 
 def uneven(batch: Batch) -> Batch:
-    """Persons on several ranks, ranks without a masked word or a label, attributes that some ranks do not know at all."""
+    """Identities with rows on several ranks, ranks without a masked word or a label, attributes without known labels on some ranks."""
     assert batch.labels is not None and batch.targets is not None and batch.masked is not None
     labels, targets = batch.labels.clone(), batch.targets.clone()
     labels[6:], labels[:4, :9], labels[2:, 9:13], labels[:, 13] = -1, -1, -1, -1
@@ -29,12 +29,12 @@ def uneven(batch: Batch) -> Batch:
 
 
 def part(batch: Batch, rows: slice) -> Batch:
-    """Some rows of a batch, as wide as the longest of their captions."""
+    """Some rows of a batch, as width as the longest of their captions."""
     assert batch.targets is not None
-    wide = int(batch.text.mask[rows].sum(1).max())
-    found = {name: value[rows] if isinstance(value, Tensor) else value for name, value in vars(batch).items()}
-    found |= {name: Text(value.ids[rows, :wide], value.mask[rows, :wide]) for name, value in found.items() if isinstance(value, Text)}
-    return Batch(**found | {"targets": batch.targets[rows, :wide]})
+    width = int(batch.text.mask[rows].sum(1).max())
+    fields = {name: value[rows] if isinstance(value, Tensor) else value for name, value in vars(batch).items()}
+    fields |= {name: Text(value.ids[rows, :width], value.mask[rows, :width]) for name, value in fields.items() if isinstance(value, Text)}
+    return Batch(**fields | {"targets": batch.targets[rows, :width]})
 
 
 def trained(name: str, rows: slice, **aptm: object) -> Trained:
@@ -42,42 +42,42 @@ def trained(name: str, rows: slice, **aptm: object) -> Trained:
     weights = ONES if name == "all" else {**dict.fromkeys(ONES, 0.0), name: 1.0}
     method, batch = small(aptm={**CALM, "loss_weights": weights, **aptm})
     wrapped = ranks.wrap(method.train())
-    found = wrapped(part(uneven(batch), rows), STEP)
-    loss = torch.stack(list(found.values())).sum()
+    losses = wrapped(part(uneven(batch), rows), STEP)
+    loss = torch.stack(list(losses.values())).sum()
     loss.backward()
-    wrapped(part(uneven(batch), rows), STEP)  # DistributedDataParallel tells now whether a parameter had no gradient
+    wrapped(part(uneven(batch), rows), STEP)  # raises if a parameter had no gradient in the step before
     return ranks.mean_over_ranks(loss.detach()), gradients(method)
 
 
 def gradients(method: Aptm) -> dict[str, Tensor]:
-    return {name: one.grad.clone() for name, one in method.named_parameters() if one.grad is not None}
+    return {name: parameter.grad.clone() for name, parameter in method.named_parameters() if parameter.grad is not None}
 
 
 def same(many: Trained, alone: Trained) -> None:
     assert many[1].keys() == alone[1].keys()
     torch.testing.assert_close(many[0], alone[0], rtol=1e-5, atol=1e-6)
     for name, gradient in alone[1].items():
-        torch.testing.assert_close(many[1][name], gradient, rtol=1e-3, atol=1e-6, msg=lambda told, name=name: f"{name}: {told}")
+        torch.testing.assert_close(many[1][name], gradient, rtol=1e-3, atol=1e-6, msg=lambda message, name=name: f"{name}: {message}")
 
 
 def main() -> None:
-    everyone = slice(0, ROWS)
-    alone = {name: trained(name, everyone) for name in (*ONES, "all")}
-    shared = trained("iam", everyone, prompts_per_image=False)
+    all_rows = slice(0, ROWS)
+    alone = {name: trained(name, all_rows) for name in (*ONES, "all")}
+    shared = trained("iam", all_rows, prompts_per_image=False)
     assert ranks.world_size() == 1
     ranks.start("cpu")
     world, own = ranks.world_size(), ROWS // ranks.world_size()
-    mine = slice(ranks.rank() * own, (ranks.rank() + 1) * own)
-    for name, one in alone.items():
-        same(trained(name, mine), one)
-    same(trained("iam", mine, prompts_per_image=False), shared)
+    own_rows = slice(ranks.rank() * own, (ranks.rank() + 1) * own)
+    for name, expected in alone.items():
+        same(trained(name, own_rows), expected)
+    same(trained("iam", own_rows, prompts_per_image=False), shared)
     loss, gradient = alone["itc"]
     published = {name: value if name == "temp" else value / world for name, value in gradient.items()}
-    same(trained("itc", mine, itc_gather="reference"), (loss, published))
-    kept = trained("itm", mine, negatives="process")[0]  # other pairs, of the rows of each process alone
+    same(trained("itc", own_rows, itc_gather="reference"), (loss, published))
+    kept = trained("itm", own_rows, negatives="process")[0]  # other pairs, of the rows of each process alone
     assert world == 1 or not torch.isclose(kept, alone["itm"][0], rtol=1e-5)
     if ranks.is_main():
-        sys.stdout.write(json.dumps({"world": world, "losses": {name: float(one[0]) for name, one in alone.items()}}) + "\n")
+        sys.stdout.write(json.dumps({"world": world, "losses": {name: float(result[0]) for name, result in alone.items()}}) + "\n")
     ranks.stop()
 
 

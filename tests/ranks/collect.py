@@ -1,4 +1,4 @@
-"""Under torchrun or alone: what the helpers of ranks give on every rank."""
+"""Under torchrun or alone: what the functions of pretrain.ranks return on every rank."""
 
 import sys
 

@@ -158,7 +158,7 @@ class Aptm(CaptionLosses, PromptLosses, Method):
         if self.needs.attributes:
             prompts, targets = self.prompt_texts(step)
             texts |= prompts
-        states = self.bert.read(list(texts.values()))
+        states = self.bert.text_groups(list(texts.values()))
         read = {name: replace(texts[name], values=values) for name, values in zip(texts, states, strict=True)}
         terms: dict[str, Tensor] = {}
         questions: dict[str, Question] = {}

@@ -104,7 +104,7 @@ class Towers(Method):
         """The losses of all questions, in one pass of the cross encoder and one over the vocabulary."""
         if not questions:
             return {}
-        states = self.bert.look([question.texts for question in questions.values()], self.bert.project(tokens))
+        states = self.bert.fuse_groups([question.texts for question in questions.values()], self.bert.project(tokens))
         answers: dict[str, Any] = dict(zip(questions, states, strict=True))
         if words := [name for name in TOKENS if name in questions]:
             scores = self.bert.words(torch.cat([answers[name] for name in words]))

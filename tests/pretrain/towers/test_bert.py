@@ -1,4 +1,4 @@
-"""The text tower and the cross encoder: equal to the authors', and indifferent to padding and to how often a picture is projected."""
+"""The text encoder and the cross encoder: equal to the published ones, independent of padding and of how often an image is projected."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from tests.pretrain.towers.towers import count, full, golden, near
 def tiny(**extra) -> Bert:
     torch.manual_seed(0)
     bert = Bert(vocab=50, hidden=16, layers=4, fusion=2, heads=2, inter=32, positions=12, image_width=24, **extra).eval()
-    for name, parameter in bert.named_parameters():  # no bias is 0, no state alike
+    for name, parameter in bert.named_parameters():  # biases are not 0 and states differ
         if not name.endswith("norm.weight"):
             torch.nn.init.normal_(parameter, std=0.3)
     return bert
@@ -25,7 +25,7 @@ def captions(lengths=(7, 4, 9)) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.golden
 @pytest.mark.parametrize("length", [20, None])
-def test_states_and_features_are_the_authors(length):
+def test_states_and_features_equal_the_published_ones(length):
     towers, vectors = golden()
     ids, mask = vectors["in.text_ids"], vectors["in.text_mask"]
     length = length or int(mask.sum(1).max())  # trimmed to the longest caption: the same
@@ -38,7 +38,7 @@ def test_states_and_features_are_the_authors(length):
 
 
 @pytest.mark.golden
-def test_prompts_are_the_authors():
+def test_prompt_features_equal_the_published_ones():
     towers, vectors = golden()
     with torch.no_grad():
         states = towers.bert.text(vectors["in.attr_ids"], vectors["in.attr_mask"])
@@ -47,21 +47,19 @@ def test_prompts_are_the_authors():
 
 @pytest.mark.golden
 @pytest.mark.parametrize(("of", "logits"), [("text", "itm_logits"), ("attr", "attr_itm_logits")])
-def test_every_picture_against_every_text_is_the_authors(of, logits):
+def test_logits_of_all_images_and_texts_equal_the_published_ones(of, logits):
     towers, vectors = golden()
     mask = vectors[f"in.{of}_mask"].bool()
-    pictures, texts = 6, len(mask)
+    images, texts = 6, len(mask)
     with torch.no_grad():
         states = towers.bert.text(vectors[f"in.{of}_ids"], mask)
         shared = towers.bert.project(towers.swin(vectors["in.image"]).tokens)
-        fused = towers.bert.fuse(
-            states.repeat(pictures, 1, 1), mask.repeat(pictures, 1), shared, torch.arange(pictures).repeat_interleave(texts)
-        )
-        near(towers.itm_head(fused[:, 0]).view(pictures, texts, 2), vectors[f"out.{logits}"])
+        fused = towers.bert.fuse(states.repeat(images, 1, 1), mask.repeat(images, 1), shared, torch.arange(images).repeat_interleave(texts))
+        near(towers.itm_head(fused[:, 0]).view(images, texts, 2), vectors[f"out.{logits}"])
 
 
 @pytest.mark.golden
-def test_masked_words_are_the_authors():
+def test_masked_words_equal_the_published_ones():
     towers, vectors = golden()
     at, targets = vectors["in.masked_pos"], vectors["in.masked_ids"]
     rows, slots = (targets >= 0).nonzero(as_tuple=True)
@@ -86,12 +84,12 @@ def test_padding_changes_nothing():
     plain = bert.fuse(bert.text(ids, mask), mask, image)
     other = torch.where(mask, ids, 33)
     longer = torch.cat([other, torch.full((3, 3), 44)], 1)
-    wide = torch.cat([mask, torch.zeros(3, 3, dtype=torch.bool)], 1)
-    padded = bert.fuse(bert.text(longer, wide), wide, image)[:, : mask.shape[1]]
+    long_mask = torch.cat([mask, torch.zeros(3, 3, dtype=torch.bool)], 1)
+    padded = bert.fuse(bert.text(longer, long_mask), long_mask, image)[:, : mask.shape[1]]
     torch.testing.assert_close(padded[mask], plain[mask], atol=1e-5, rtol=1e-5)
 
 
-def test_a_text_alone_is_as_among_others():
+def test_a_text_has_the_same_states_alone_and_in_a_batch():
     bert, (ids, mask) = tiny(), captions()
     together = bert.text(ids, mask)
     for row, length in enumerate(mask.sum(1).tolist()):
@@ -99,7 +97,7 @@ def test_a_text_alone_is_as_among_others():
         torch.testing.assert_close(together[row, :length], alone[0], atol=1e-5, rtol=1e-5)
 
 
-def test_projected_once_or_for_every_row_is_the_same_with_gradients():
+def test_projecting_an_image_once_or_for_every_row_gives_the_same_states_and_gradients():
     ids, mask = captions()
     which = torch.tensor([1, 1, 0])
     results = []
@@ -109,29 +107,29 @@ def test_projected_once_or_for_every_row_is_the_same_with_gradients():
         fused = bert.fuse(bert.text(ids, mask), mask, shared, which if once else None)
         fused[mask].sin().sum().backward()
         results.append([fused, tokens.grad, *(p.grad for p in bert.layers.parameters())])
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("padding", [False, True])
-def test_states_that_are_asked_for_alone_are_the_same_with_gradients(padding):
+def test_selected_states_and_their_gradients_are_the_same_as_among_all(padding):
     ids, mask = captions()
-    wanted = torch.zeros_like(mask)
-    wanted[0, 0] = wanted[0, 3] = wanted[2, 8] = True
-    wanted[1, 6] = padding
+    selected = torch.zeros_like(mask)
+    selected[0, 0] = selected[0, 3] = selected[2, 8] = True
+    selected[1, 6] = padding
     results = []
     for alone in (True, False):
         bert, tokens = tiny(), torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(2), requires_grad=True)
-        states = bert.text(ids, mask, wanted if alone else None)
-        fused = bert.fuse(states, mask, bert.project(tokens), torch.tensor([1, 1, 0]), wanted if alone else None)
-        found = fused if alone else fused[wanted]
-        found.sin().sum().backward()
-        results.append([states[mask | wanted], found, tokens.grad, *(p.grad for p in bert.parameters() if p.grad is not None)])
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+        states = bert.text(ids, mask, selected if alone else None)
+        fused = bert.fuse(states, mask, bert.project(tokens), torch.tensor([1, 1, 0]), selected if alone else None)
+        states_selected = fused if alone else fused[selected]
+        states_selected.sin().sum().backward()
+        results.append([states[mask | selected], states_selected, tokens.grad, *(p.grad for p in bert.parameters() if p.grad is not None)])
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
 
 
-def test_texts_of_several_widths_are_read_and_set_against_pictures_as_each_group_alone_with_gradients():
+def test_groups_of_several_widths_have_the_states_and_gradients_of_each_group_alone():
     ids, mask = captions()
     groups = [(ids, mask, torch.tensor([1, 1, 0])), (ids[:2, :7], mask[:2, :7], torch.tensor([0, 1])), (ids[:0], mask[:0], torch.arange(0))]
     results = []
@@ -139,27 +137,27 @@ def test_texts_of_several_widths_are_read_and_set_against_pictures_as_each_group
         bert, tokens = tiny(), torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(2), requires_grad=True)
         keys = bert.project(tokens)
         if together:
-            read = bert.read([Texts(ids, mask, mask) for ids, mask, _ in groups])
-            pairs = zip(read, groups, strict=True)
-            found = bert.look([Texts(states, mask, mask.cumsum(1) == 2, images) for states, (_, mask, images) in pairs], keys)
+            states_of_groups = bert.text_groups([Texts(ids, mask, mask) for ids, mask, _ in groups])
+            pairs = zip(states_of_groups, groups, strict=True)
+            fused = bert.fuse_groups([Texts(states, mask, mask.cumsum(1) == 2, images) for states, (_, mask, images) in pairs], keys)
         else:
-            read = [bert.text(ids, mask, mask) for ids, mask, _ in groups]
-            pairs = zip(read, groups, strict=True)
-            found = [bert.fuse(states, mask, keys, images, mask.cumsum(1) == 2) for states, (_, mask, images) in pairs]
-        torch.cat(found).sin().sum().backward()
-        results.append([*read, *found, tokens.grad, *(p.grad for p in bert.parameters() if p.grad is not None)])
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+            states_of_groups = [bert.text(ids, mask, mask) for ids, mask, _ in groups]
+            pairs = zip(states_of_groups, groups, strict=True)
+            fused = [bert.fuse(states, mask, keys, images, mask.cumsum(1) == 2) for states, (_, mask, images) in pairs]
+        torch.cat(fused).sin().sum().backward()
+        results.append([*states_of_groups, *fused, tokens.grad, *(p.grad for p in bert.parameters() if p.grad is not None)])
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
 
 
-def test_no_text_at_all_is_no_state():
+def test_no_text_gives_no_state():
     bert, (ids, mask) = tiny(), captions()
     states = bert.text(ids[:0], mask[:0], mask[:0])
     assert bert.fuse(states, mask[:0], bert.project(torch.randn(3, 5, 24)), torch.arange(0), mask[:0]).shape == (0, 16)
     assert bert.fuse(bert.text(ids, mask), mask, bert.project(torch.randn(3, 5, 24)), None, mask & False).shape == (0, 16)
 
 
-def test_the_picture_matters_only_to_its_own_rows():
+def test_an_image_changes_only_its_own_rows():
     bert, (ids, mask) = tiny(), captions()
     tokens = torch.randn(2, 5, 24)
     states, which = bert.text(ids, mask), torch.tensor([0, 1, 0])
@@ -192,7 +190,7 @@ def test_dropout_is_in_training_only():
 
 
 @pytest.mark.parametrize(("hidden", "std"), [(768, 0.02), (192, 0.04)])
-def test_starting_weights_keep_the_size_of_what_they_give_in_any_width(hidden, std):
+def test_initial_weights_keep_the_scale_of_the_outputs_at_any_width(hidden, std):
     bert = Bert(vocab=200, hidden=hidden, layers=2, fusion=1, heads=2, inter=128, image_width=64)
     assert bert.embeddings.words.weight[0].abs().sum() == 0
     assert bert.layers[1].cross.key.weight.std().item() == pytest.approx(std, rel=0.1) and bert.layers[1].cross.key.bias.abs().sum() == 0

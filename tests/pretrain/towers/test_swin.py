@@ -1,11 +1,11 @@
-"""The vision tower: equal to the authors', and its windows where they are said to be."""
+"""The vision encoder: equal to the published one, with windows where they should be."""
 
 import pytest
 import torch
 from torch.nn.functional import normalize
 
 from mals.errors import UserError
-from pretrain.towers.swin import APART, Block, Swin, join, relative_index, shift_mask, split
+from pretrain.towers.swin import MASKED_SCORE, Block, Swin, join, relative_index, shift_mask, split
 from tests.pretrain.towers.towers import count, full, golden, near
 
 
@@ -15,14 +15,14 @@ def tiny(**extra) -> Swin:
 
 
 @pytest.mark.golden
-def test_tokens_and_features_are_the_authors():
+def test_tokens_and_features_equal_the_published_ones():
     towers, vectors = golden()
     with torch.no_grad():
-        seen = towers.swin(vectors["in.image"])
-        features = normalize(towers.vision_proj(seen.pooled), dim=-1)
-    near(seen.tokens, vectors["out.image_embeds"])
+        encoded = towers.swin(vectors["in.image"])
+        features = normalize(towers.vision_proj(encoded.pooled), dim=-1)
+    near(encoded.tokens, vectors["out.image_embeds"])
     near(features, vectors["out.image_feat"])
-    assert seen.grid == (6, 2)
+    assert encoded.grid == (6, 2)
 
 
 def test_full_size():
@@ -39,10 +39,10 @@ def test_drop_path_grows_linearly():
 
 
 def test_global_token_is_the_mean_of_the_others():
-    seen = tiny().eval()(torch.randn(2, 3, 64, 32))
-    assert seen.tokens.shape == (2, 1 + 8 * 4, 16) and seen.grid == (8, 4)
-    torch.testing.assert_close(seen.tokens[:, 0], seen.tokens[:, 1:].mean(1))
-    torch.testing.assert_close(seen.tokens[:, 0], seen.pooled)
+    encoded = tiny().eval()(torch.randn(2, 3, 64, 32))
+    assert encoded.tokens.shape == (2, 1 + 8 * 4, 16) and encoded.grid == (8, 4)
+    torch.testing.assert_close(encoded.tokens[:, 0], encoded.tokens[:, 1:].mean(1))
+    torch.testing.assert_close(encoded.tokens[:, 0], encoded.pooled)
 
 
 def test_join_undoes_split_and_windows_are_squares():
@@ -63,26 +63,26 @@ def test_relative_index_numbers_offsets():
 
 def test_shifted_windows_see_only_true_neighbours():
     height, width, window, shift = 12, 8, 4, 2
-    place = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), -1)
-    rolled = split(place.roll((-shift, -shift), (0, 1))[None], window)[0]  # where each token of a window comes from
-    plain = split(place[None], window)[0]
-    apart = (rolled[:, :, None] - rolled[:, None]) != (plain[:, :, None] - plain[:, None])
+    position = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), -1)
+    rolled = split(position.roll((-shift, -shift), (0, 1))[None], window)[0]  # where each token of a window comes from
+    plain = split(position[None], window)[0]
+    separated = (rolled[:, :, None] - rolled[:, None]) != (plain[:, :, None] - plain[:, None])
     mask = shift_mask((height, width), window, shift)
-    assert torch.equal(mask == APART, apart.any(-1)) and set(mask.unique().tolist()) == {APART, 0.0}
+    assert torch.equal(mask == MASKED_SCORE, separated.any(-1)) and set(mask.unique().tolist()) == {MASKED_SCORE, 0.0}
 
 
 def reach(block: Block, grid: tuple[int, int]) -> torch.Tensor:
-    """Which places of the map the token in its middle hears of."""
+    """Which positions of the map influence the token in its middle."""
     x = torch.randn(1, *grid, 8, requires_grad=True)
     block(x)[0, grid[0] // 2, grid[1] // 2].sum().backward()
     return x.grad.abs().sum(-1)[0] > 0
 
 
-def test_a_clipped_window_never_shifts_and_hears_of_no_other():
+def test_a_window_as_wide_as_the_map_is_not_shifted_and_attends_to_no_other():
     swin = Swin(96, 32, embed_dim=8, depths=(2,), heads=(1,), window=8)
     for block in swin.eval().stages[0].blocks:
-        heard = reach(block, (24, 8))
-        assert heard[8:16].all() and heard.sum() == 64
+        reached = reach(block, (24, 8))
+        assert reached[8:16].all() and reached.sum() == 64
 
 
 def test_shifted_windows_cross_the_borders_of_plain_ones():
@@ -91,12 +91,12 @@ def test_shifted_windows_cross_the_borders_of_plain_ones():
     assert reach(shifted, (16, 8)).nonzero().amin(0).tolist() == [6, 2]
 
 
-def test_a_dropped_branch_is_nothing_or_more():
+def test_stochastic_depth_is_zero_or_scaled_up():
     block = tiny(drop_path=0.5).train().stages[1].blocks[1]
     assert block.drop == 0.5
-    factors = block.dropped(torch.ones(4000, 1, 1, 1)).flatten()
+    factors = block.stochastic_depth(torch.ones(4000, 1, 1, 1)).flatten()
     assert set(factors.tolist()) == {0.0, 2.0} and 0.95 < factors.mean() < 1.05
-    assert torch.equal(block.eval().dropped(torch.ones(9, 1, 1, 1)), torch.ones(9, 1, 1, 1))
+    assert torch.equal(block.eval().stochastic_depth(torch.ones(9, 1, 1, 1)), torch.ones(9, 1, 1, 1))
 
 
 def test_checkpointing_changes_no_number():
@@ -107,8 +107,8 @@ def test_checkpointing_changes_no_number():
         tokens = swin(images).tokens
         tokens.square().sum().backward()
         results.append([tokens.detach(), *(p.grad for p in swin.parameters())])
-    for one, other in zip(*results, strict=True):
-        assert torch.equal(one, other)
+    for first, second in zip(*results, strict=True):
+        assert torch.equal(first, second)
 
 
 def test_every_parameter_learns():
@@ -124,7 +124,7 @@ def test_half_precision_is_near():
     assert (half - swin(images).tokens).abs().max() < 0.1
 
 
-@pytest.mark.parametrize(("sizes", "said"), [((62, 32), "patches"), ((64, 40), "windows"), ((40, 20), "halved")])
-def test_sizes_that_do_not_divide_are_refused(sizes, said):
-    with pytest.raises(UserError, match=said):
-        Swin(*sizes, embed_dim=8, depths=(1, 1), heads=(1, 1), window=4 if said != "halved" else 5)
+@pytest.mark.parametrize(("sizes", "message"), [((62, 32), "patches"), ((64, 40), "windows"), ((40, 20), "halved")])
+def test_sizes_that_do_not_divide_are_refused(sizes, message):
+    with pytest.raises(UserError, match=message):
+        Swin(*sizes, embed_dim=8, depths=(1, 1), heads=(1, 1), window=4 if message != "halved" else 5)

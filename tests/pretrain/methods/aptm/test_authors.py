@@ -102,7 +102,7 @@ def test_what_is_no_checkpoint_of_theirs_is_refused_in_one_sentence(trained: Tra
     state = theirs(trained)
     clip = {"visual.proj": torch.zeros(4, 4), "transformer.resblocks.0.ln_1.weight": torch.ones(4), "logit_scale": torch.zeros(())}
     cases: dict[str, tuple[Any, str]] = {
-        "code.pth": ({"model": state, "config": Code()}, "does not hold tensors alone"),
+        "code.pth": ({"model": state, "config": Code()}, "holds more than tensors"),
         "clip.pth": ({"model": clip}, "is not a checkpoint of APTM: it has visual.proj, transformer.resblocks.0.ln_1.weight, logit_scale"),
         "more.pth": ({"model": state | {"idm_head.weight": torch.zeros(2)}}, "is not a checkpoint of APTM: it has idm_head.weight"),
         "half.pth": ({"model": {name: state[name] for name in state if "crossattention" not in name}}, "does not fit the model: without"),
@@ -117,7 +117,7 @@ def test_what_is_no_checkpoint_of_theirs_is_refused_in_one_sentence(trained: Tra
     whole = (tmp_path / "half.pth").read_bytes()
     for size in (0, 1, 5000, len(whole) // 2, len(whole) - 1):
         (tmp_path / "torn.pth").write_bytes(whole[:size])
-        with pytest.raises(UserError, match="or not whole"):
+        with pytest.raises(UserError, match="or is not complete"):
             read(str(tmp_path / "torn.pth"), sets, "aptm-paper")
     result = mals("evaluate", "code.pth", "--data", "nowhere")
     assert result.returncode == 2 and result.stderr.count("\n") == 1 and "(it holds " in result.stderr
