@@ -273,11 +273,11 @@ def test_the_public_presets_have_the_papers_constants() -> None:
         config = configure(name, None, [], None)
         optimizer = config.optimizer
         assert (optimizer.lr, config.aptm.late_rate, optimizer.schedule, optimizer.warmup, config.epochs) == (1e-4, 2.0, "step", 0.1, 30)
-        assert config.aptm.smoothing == 0 and config.batch == (480 if config.aptm.reads else 800)
+        assert config.aptm.smoothing == 0 and config.batch == (480 if config.aptm.uses_captions else 800)
         weights = {key: value for key, value in config.aptm.loss_weights if value}
         retrieval = {"itc": 1, "itm": 1, "mlm": 1, "itc_eda": 0.8, "itm_eda": 0.8}
         assert weights == (retrieval if name in ("cuhk", "icfg", "rstp") else {"iac": 1, "iam": 1, "mam": 1})
-        assert config.selection.plain == (name in ("icfg", "rstp")) and config.data.every == config.aptm.reads
+        assert config.selection.plain == (name in ("icfg", "rstp")) and config.data.every == config.aptm.uses_captions
 
 
 def test_what_learns_at_twice_the_rate_is_what_the_paper_says() -> None:
