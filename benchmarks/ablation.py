@@ -1,15 +1,15 @@
-"""What each loss of APTM brings on the pedestrian world: `python -m benchmarks.ablation --data demo-run/dataset`, JSON lines.
+"""What each loss of APTM contributes on the pedestrian world: `python -m benchmarks.ablation --data demo-run/dataset`, JSON lines.
 
-    --data DIR      what is trained on: the packed set of `make demo`, or another
-    --test DIR      a benchmark of the world, made where it is missing (default ablation-world: 1,000 persons, 200 of them for test)
-    --preset NAME   tiny
+    --data DIR      the packed training set, for example that of `make demo`
+    --test DIR      a benchmark of the world, made if it is missing (default ablation-world: 1,000 persons, 200 of them for test)
+    --preset NAME   of the training (default tiny)
     --set a.b=c     any setting of the training
     --only NAME     one of itc, itm, mlm, all: the losses up to it
     --points N      checkpoints on the learning curve (default 4)
-    --to DIR        where the trainings go (default ablation); one that is finished is not done again
+    --to DIR        the folder of the trainings (default ablation); a finished training is not repeated
 
-Each line is a checkpoint on the test split, the last one what the training releases: R@1 by cosine, re-ranked where there is a
-matching loss; mA where there are all losses.
+Each line has the results of a checkpoint on the test split, the last one those of the final weights: R@1 by cosine, re-ranked if there is a
+matching loss, and mA with all losses.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def curve(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def train(out: Path, options: argparse.Namespace, sets: list[str]) -> float | None:
-    """Train, keeping every checkpoint; seconds, None where that was done before."""
+    """Train and keep every checkpoint; returns seconds, None if the training was already finished."""
     if (out / "model.safetensors").is_file():
         return None
     steps = planned(options, sets)
@@ -96,7 +96,7 @@ def planned(options: argparse.Namespace, sets: list[str]) -> int:
 
 
 def keep(out: Path) -> None:
-    """Links to what is in the checkpoints, which the training removes in time."""
+    """Link the files of the checkpoints, which the training removes later."""
     for folder in (out / "checkpoints").glob("[0-9]*"):
         kept = out / "curve" / folder.name
         if not kept.is_dir():

@@ -1,21 +1,21 @@
-"""Rows a second of the loader against decoding alone, on one core: `python -m benchmarks.loader`, JSON lines.
+"""Rows per second of the loader compared with decoding alone, on one core: `python -m benchmarks.loader`, JSON lines.
 
-    --data DIR      a packed data set (default: one is drawn, `mals world make` with images of 384 x 192, 95, 4:4:4)
-    --images N    how many are drawn (default 2000)
+    --data DIR      a packed data set (default: `mals world make` with images of 384 x 192, JPEG quality 95, 4:4:4)
+    --images N      how many are drawn (default 2000)
     --height N      of drawn images and of batches, which are a third as wide (default 384)
     --batch N       rows of a batch (default 64)
-    --batches N     timed ones a round (default 8)
-    --rounds N      of all measurements in turn, each in a process of its own, whose median counts (default 7)
+    --batches N     timed batches in a round (default 8)
+    --rounds N      of all measurements in turn, each in a process of its own; the median counts (default 7)
 
-The data are taken three times: as they are; encoded anew at the size of the batches, which nothing has to resize; and at 531 x 208, the
-average size of images in MALS (docs/papers/mals.md, Data). Decoding alone is that of the same files, in memory, by Pillow and by
-simplejpeg, which gives the same pixels. `work` is what has to be done to an image, with no loader around it: simplejpeg and resizing. The
-loader does this and more: it reads rows at random from Parquet, encodes and masks their captions, and makes batches of bytes, with the
-random numbers of their augmentation. Its parts are switched on one after the other; `all` is what APTM trains on, `worker` the same in a
-worker process, `finished` is `all` flipped, changed by RandAugment, normalised and erased too, which is done where the training is: on a
-GPU, or, as here, on the processor. Everything has one thread and one core, and `core_ms` are milliseconds of a processor for a row
-(median, least and most), from which the ratios are computed: unlike rows a second they do not depend on other work of the machine. The
-place of a process in memory does matter: Pillow takes from 0.57 to 1.15 ms for the same images, hence the many processes.
+The data set is measured three times: as it is; encoded again at the size of the batches, so that no image needs resizing; and at 531 x
+208, the mean size of the images of MALS (docs/papers/mals.md, section Data). Decoding alone is that of the same files, in memory, by
+Pillow and by simplejpeg, which gives the same pixels; `work` is simplejpeg and resizing, without a loader. The loader does more: it reads
+rows in random order from Parquet, tokenizes and masks their captions, and makes batches of bytes with their random augmentation. Its
+parts are switched on one after the other; `all` is what APTM trains on, `worker` the same in a worker process, `finished` also flips,
+augments, normalises and erases images, which happens on the device of the training, here the CPU. Everything uses one thread and one
+core. `core_ms` are milliseconds of CPU time for a row (median, minimum and maximum), from which the ratios are computed: unlike rows per
+second they do not depend on other work of the machine. The memory layout of a process does matter: Pillow takes from 0.57 to 1.15 ms for
+the same images, hence the many processes.
 """
 
 import argparse
@@ -65,7 +65,7 @@ GROUP = 128  # rows of a row group, as `mals pack` writes
 
 
 def drawn(folder: Path, images: int, height: int) -> Path:
-    """A world of one split."""
+    """Draw a pedestrian world of one split."""
     make(str(folder), WorldSettings.checked(persons=max(1, images // VIEWS), views=VIEWS, split="train=1", seed=2, height=height))
     return folder
 
@@ -86,7 +86,7 @@ def stored(folder: Path, data: Path, look: ImageTransform) -> Path:
 
 
 class Measured:
-    """One data set, what is done with it once, and how long each took: seconds of the wall and of the processor, for a row."""
+    """The measurements of one data set: wall time and CPU time of each, in seconds for a row."""
 
     def __init__(self, data: Path, look: ImageTransform, batch: int, batches: int) -> None:
         self.pairs = ImageTextPairs.open([data], "train", SPACE.classes)
@@ -97,7 +97,7 @@ class Measured:
         self.taken: dict[str, tuple[float, float]] = {}
 
     def round(self) -> None:
-        """Everything once."""
+        """Measure everything once."""
         for name, decoder in {"pillow": pillow, "simplejpeg": simplejpeg.decode_jpeg}.items():
             self.note(name, len(self.files), lambda decoder=decoder: deque(map(decoder, self.files), 0))  # type: ignore[misc]
         self.note("work", len(self.files), self.work)
@@ -114,7 +114,7 @@ class Measured:
             augment.resize(decoder(file), self.look)
 
     def load(self, name: str, needs: DataNeeds, workers: int = 0, finished: bool = False) -> None:
-        """Batches of a loader, after those that a worker has ready before the first is asked for."""
+        """Measure the batches of a loader, after those that a worker prepares before the first request."""
         ready = AHEAD + 2 if workers else 1
         loader = Loader(
             self.pairs, self.tokenizer, needs, batch=self.batch, seed=1, stop=ready + self.batches, transform=self.look, workers=workers
@@ -132,7 +132,7 @@ class Measured:
 
 
 def processor() -> float:
-    """Seconds of a processor that this process and its workers have taken."""
+    """CPU time of this process and its workers so far."""
     workers = [worker.cpu_times() for worker in psutil.Process().children(recursive=True)]
     return time.process_time() + sum(times.user + times.system for times in workers)
 
@@ -147,12 +147,12 @@ def ms(seconds: float) -> float:
 
 
 def spread(seconds: list[float]) -> list[float]:
-    """The median, the least and the most of several rounds in milliseconds."""
+    """Median, minimum and maximum of several rounds in milliseconds."""
     return [ms(statistics.median(seconds)), ms(min(seconds)), ms(max(seconds))]
 
 
 def on_one_core() -> None:
-    """This process and its workers, with one thread each, on one processor."""
+    """Restrict this process and its workers to one thread each and one core."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -162,7 +162,7 @@ def on_one_core() -> None:
 
 
 def measured(data: Path, look: ImageTransform, batch: int, batches: int) -> dict[str, tuple[float, float]]:
-    """One round over a data set."""
+    """One round of all measurements of a data set."""
     on_one_core()
     measurement = Measured(data, look, batch, batches)
     measurement.round()
@@ -170,7 +170,7 @@ def measured(data: Path, look: ImageTransform, batch: int, batches: int) -> dict
 
 
 def result_lines(data: Path, rounds: list[dict[str, tuple[float, float]]], batch: int) -> Iterator[dict[str, Any]]:
-    """Decoding, the parts, and the whole loader beside them."""
+    """The lines of one data set: decoding, the parts of the loader, the whole loader."""
     wall, core = ({name: statistics.median(taken[name][at] for taken in rounds) for name in rounds[0]} for at in (0, 1))
     pairs = ImageTextPairs.open([data], "train", SPACE.classes)
     files = [pairs.image_bytes(row) for row in range(min(SAMPLE, len(pairs)))]

@@ -1,18 +1,18 @@
 """Re-ranking with and without cached keys and values: `python -m benchmarks.rerank`, JSON lines.
 
-    --device cpu|cuda    where (default cpu, on all its cores; --threads N for fewer)
-    --preset aptm|tiny   sizes (default aptm), weights at random
-    --dtype bf16|fp32    of products (default bf16)
-    --queries N          captions of 20 to 30 tokens (default 200), each against
-    --candidates N       random images (default 128) out of
-    --gallery N          images (default 400), whose tokens are noise: the vision encoder has no part in this
-    --timed N            queries that are timed (default 20), the first ones; the numbers for all of them follow from these, see below
+    --device cpu|cuda    the device (default cpu, on all its cores; --threads N for fewer)
+    --preset aptm|tiny   sizes (default aptm), random weights
+    --dtype bf16|fp32    of matrix products (default bf16)
+    --queries N          captions of 20 to 30 tokens (default 200), each with
+    --candidates N       random images (default 128) of
+    --gallery N          images (default 400), whose tokens are noise: the vision encoder does not run
+    --timed N            queries that are timed (default 20), the first ones; the numbers for all queries are extrapolated, see below
 
-Three ways to the same logits: `cached` is `mals evaluate`'s own, which projects keys and values of a image once a layer and computes no
-padding, and in the last layer the first token alone; `uncached` projects them anew for every pair; `published` does so too, for captions
-padded to 56 tokens through whole layers, as the authors' code. What is done once for the gallery, the projection of `cached`, is timed
-alone; the rest grows with the pairs. `seconds`, `core_seconds` (of processors) and `tflop` are those for all queries: once + rest x
-queries / timed. FLOPs are counted.
+Three ways to compute the same logits: `cached`, as in `mals evaluate`, projects keys and values of an image once for each layer and
+computes no padding, and only the first token in the last layer; `uncached` projects them again for every pair; `published` does this too,
+for captions padded to 56 tokens and whole layers, as the authors' code. The work done once for the gallery, the projection of `cached`,
+is timed alone; the rest grows with the number of pairs. `seconds`, `core_seconds` (CPU time) and `tflop` are those for all queries: once
++ rest x queries / timed. FLOPs are counted.
 """
 
 import argparse
@@ -55,18 +55,18 @@ class Noise:
         self.images, self.text, self.device = images, text, device
 
     def image_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Numbers, twice."""
+        """Rows and images, both the indices."""
         for share in batch_slices(self.images, CHUNK):
             numbers = torch.arange(share.start, share.stop)
             yield numbers, numbers.to(self.device)
 
     def caption_batches(self, all_ranks: bool) -> Iterator[tuple[Tensor, Text]]:
-        """All at once."""
+        """All captions in one batch."""
         yield torch.arange(len(self.text.ids)), self.text
 
 
 def cached(method: Aptm, gallery: Noise, best: Tensor) -> Tensor:
-    """As the product does it."""
+    """As in `mals evaluate`."""
     return match_logits(method, cast(Gallery, gallery), best)
 
 
@@ -86,7 +86,7 @@ def uncached(method: Aptm, gallery: Noise, best: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def published(method: Aptm, gallery: Noise, best: Tensor) -> Tensor:
-    """As the authors' code, a query at a time: [Q, K]."""
+    """As in the authors' code, one query at a time: [Q, K]."""
     more = (0, WIDTH - gallery.text.ids.shape[1])
     mask = pad(gallery.text.mask, more)
     states = method.bert.text(pad(gallery.text.ids, more), mask)
@@ -119,7 +119,7 @@ def drawn(options: argparse.Namespace) -> tuple[Aptm, Noise, Tensor]:
 
 @torch.inference_mode()
 def lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Each way, and its ratios to the first."""
+    """A line for each way, with its ratios to `cached`."""
     method, gallery, best = drawn(options)
     timed = Noise(gallery.images, Text(gallery.text.ids[: options.timed], gallery.text.mask[: options.timed]), gallery.device)
     candidates, times = best[: options.timed], options.queries / min(options.timed, options.queries)
@@ -144,7 +144,7 @@ def lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def measured(work: Callable[[], object], device: torch.device) -> tuple[float, float, float]:
-    """Seconds, seconds of processors and TFLOP of some work, done twice, the first time to count."""
+    """Wall time, CPU time and TFLOP of some work, which runs twice, the first time to count FLOPs."""
     with FlopCounterMode(display=False) as counter:
         work()
     return *spent(work, device), counter.get_total_flops() / 1e12

@@ -1,19 +1,19 @@
-"""One training step of APTM, ours and with the work repeated as the authors' code repeats it: `python -m benchmarks.step`, JSON lines.
+"""A training step of APTM, ours and with the repeated work of the authors' code: `python -m benchmarks.step`, JSON lines.
 
-    --device cpu|cuda      where (default cpu, on all its cores; --threads N for fewer)
-    --preset aptm|tiny     sizes (default aptm: 214 M parameters with a vocabulary of 30,522, images of 384x128), weights at random
+    --device cpu|cuda      the device (default cpu, on all its cores; --threads N for fewer)
+    --preset aptm|tiny     sizes (default aptm: 214 M parameters, a vocabulary of 30,522, images of 384x128), random weights
     --batch N              images (default 8), with captions of 20 to 30 tokens
-    --dtype fp32|bf16      only this one
-    --way ours|published   only this one; the ratios need both
-    --steps N              timed ones (default 5), after one in which FLOPs are counted and four more
-    --compile              blocks compiled, in our way
+    --dtype fp32|bf16      only this precision
+    --way ours|published   only this implementation; the ratios need both
+    --steps N              timed steps (default 5), after one for counting FLOPs and four for warming up
+    --compile              compile the blocks of our implementation
 
-A step is the trainer's own: forward, backward, AdamW; seconds are the median of the timed ones, `adamw_seconds` those of the update alone,
-`core_seconds` what the step took of processors, which with one thread does not depend on what else the machine does.
-Each measurement has its own process, whose peak memory it prints (on a GPU that of the tensors). FLOPs are those of products, attention
-and convolution, forward and backward, two for a multiply-add; `of_products` is the step's speed over that of plain products of matrices,
-measured first, and `mfu`, on a GPU, over its dense bf16 peak. The last line has the ratios of our way to the
-published one, which the authors have in fp32 only.
+A step is that of the trainer: forward, backward, AdamW. `seconds` is the median of the timed steps, `adamw_seconds` the update alone,
+`core_seconds` the CPU time of the step, which with one thread does not depend on other work of the machine.
+Each measurement runs in a process of its own and has its peak memory (on a GPU that of the tensors). FLOPs are those of matrix products,
+attention and convolution, forward and backward, two for a multiply-add. `of_products` is the step's speed divided by that of plain matrix
+products, measured first; `mfu`, on a GPU, is divided by its dense bf16 peak. The last line has the ratios of our implementation to the
+published one, which runs in fp32 only.
 """
 
 import argparse
@@ -119,7 +119,7 @@ class Published(nn.Module):
         return {name: getattr(weights, name) * loss for name, loss in values.items()}
 
     def itm(self, tokens: Tensor, image: Tensor, states: Tensor, mask: Tensor, persons: Tensor, step: int) -> Tensor:
-        """True pairs in one call, hard ones in another."""
+        """Image-text matching: the true pairs in one call, the hard negatives in another."""
         own = torch.arange(len(states), device=states.device)
         negatives = self.method.hard_negatives({"caption": self.method.text_features(states)}, image, persons, step)["caption"]
         true = self.match(states, mask, tokens)
@@ -131,7 +131,7 @@ class Published(nn.Module):
         return losses.matching(torch.cat([true, self.match(*wrong)]), (torch.arange(3 * len(own), device=own.device) < len(own)).long())
 
     def attributes(self, labels: Tensor, tokens: Tensor, image: Tensor, step: int) -> dict[str, Tensor]:
-        """IAC, IAM with a call a prompt, MAM."""
+        """IAC, IAM with one call for each prompt, MAM."""
         method, true = self.method, losses.prompt_labels(labels)
         ids, mask, smoothing = method.get_buffer("prompt_ids"), method.get_buffer("prompt_mask"), method.own.smoothing
         prompts = method.bert.text(ids, mask)
@@ -150,7 +150,7 @@ class Published(nn.Module):
         return self.method.itm_head(self.method.bert.fuse(states, mask, self.method.bert.project(tokens))[:, 0])
 
     def words(self, tokens: Tensor, text: Text, targets: Tensor) -> Tensor:
-        """Masked words of texts through all layers, their scores at ten places of each row."""
+        """The loss of masked tokens: all layers, scores at ten positions of each row."""
         bert = self.method.bert
         fused = bert.fuse(bert.text(text.ids, text.mask), text.mask, bert.project(tokens))
         places = (targets == -100).long().argsort(dim=1, stable=True)
@@ -159,7 +159,7 @@ class Published(nn.Module):
 
 
 def padded(text: Text) -> Text:
-    """The captions as wide as all are in the authors' code."""
+    """The captions padded to the width in the authors' code."""
     more = (0, WIDTH - text.ids.shape[1])
     return Text(pad(text.ids, more), pad(text.mask, more))
 
@@ -175,12 +175,12 @@ def products(device: torch.device) -> dict[str, float]:
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds that the device takes."""
+    """Seconds of some work on the device."""
     return spent(work, device)[0]
 
 
 def spent(work: Callable[[], object], device: torch.device) -> tuple[float, float]:
-    """Seconds of the wall, and of this process's processors."""
+    """Seconds of wall time, and of CPU time of this process."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     wait()
     began, used = time.perf_counter(), time.process_time()
@@ -190,7 +190,7 @@ def spent(work: Callable[[], object], device: torch.device) -> tuple[float, floa
 
 
 def measured(options: argparse.Namespace, way: str, dtype: str) -> dict[str, Any]:
-    """Steps of one way in this process."""
+    """Measure the steps of one implementation in this process."""
     device = started(options)
     config = settings(options.preset, dtype, options.compile and way == "ours")
     tokenizer = vocabulary(config.data.vocabulary)
@@ -233,7 +233,7 @@ def started(options: argparse.Namespace) -> torch.device:
 
 
 def machine(options: argparse.Namespace) -> dict[str, Any]:
-    """What it is and how fast it multiplies."""
+    """The device and the speed of its matrix products."""
     device = started(options)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     facts = {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
@@ -248,7 +248,7 @@ def alone(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any
 
 
 def lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The machine, each way in each precision, and the ratios."""
+    """The machine, each implementation in each precision, and the ratios."""
     speeds = alone(machine, options)
     yield {"benchmark": "step.machine", **speeds}
     facts = {"benchmark": "step", "preset": options.preset, "batch": options.batch, "device": options.device, "compile": options.compile}
@@ -264,7 +264,7 @@ def lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def compared(measurements: Mapping[tuple[str, str], Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
-    """Our FLOPs, seconds and memory in each precision over those of the published way in each."""
+    """Our FLOPs, seconds and memory in each precision divided by those of the published implementation in each."""
     for (way, dtype), ours in measurements.items():
         for (other, theirs), line in measurements.items():
             if way == "ours" and other == "published":
