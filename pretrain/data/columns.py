@@ -32,9 +32,9 @@ class Strings:
     def __init__(self, texts: pa.ChunkedArray) -> None:
         whole = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in texts.chunks] or [pa.array([], pa.large_string())])
         _, ends, data = whole.buffers()
-        found = np.frombuffer(ends, np.int64)[whole.offset : whole.offset + len(whole) + 1] if len(whole) else np.zeros(1, np.int64)
-        self.ends = torch.from_numpy(found - found[0])
-        self.data = torch.from_numpy(np.frombuffer(data or b"", np.uint8)[found[0] : found[-1]].copy())
+        offsets = np.frombuffer(ends, np.int64)[whole.offset : whole.offset + len(whole) + 1] if len(whole) else np.zeros(1, np.int64)
+        self.ends = torch.from_numpy(offsets - offsets[0])
+        self.data = torch.from_numpy(np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]].copy())
 
     def __len__(self) -> int:
         return len(self.ends) - 1

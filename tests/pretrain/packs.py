@@ -34,16 +34,16 @@ def pictures(folder: Path, count: int) -> list[str]:
 
 def mals_list(folder: Path, count: int = 12, sides: bool = False, **changes) -> Path:
     """A list of MALS; with `sides` every caption tells a left and a right."""
-    said = "a man with a bag in his left hand, number {} on the right" if sides else "a man in a red shirt, number {}"
+    caption = "a man with a bag in his left hand, number {} on the right" if sides else "a man in a red shirt, number {}"
     entries = [
-        {"image": name, "caption": said.format(at), "image_id": f"c_{at}", "label": attribute_values(at)} | changes
+        {"image": name, "caption": caption.format(at), "image_id": f"c_{at}", "label": attribute_values(at)} | changes
         for at, name in enumerate(pictures(folder, count))
     ]
     return written(folder / "g_attrs.json", entries)
 
 
 def cuhk_list(folder: Path) -> Path:
-    """A training list of CUHK-PEDES as APTM has it: four pictures of two persons, and each picture twice, with two captions."""
+    """A training list of CUHK-PEDES by the authors of MALS: four images of two persons, and each image twice, with two captions."""
     names = pictures(folder, 4)
     entries = [
         {"image": name, "caption": f"caption {turn} of picture {at}", "image_id": at // 2}

@@ -17,9 +17,9 @@ SMALL = {
 }
 
 
-def released(folder: Path, data: Path, /, **given: Any) -> Path:
+def released(folder: Path, data: Path, /, **overrides: Any) -> Path:
     """The folder of the training, with settings besides the small ones."""
-    config = settings.check(merge(SMALL, given))
+    config = settings.check(merge(SMALL, overrides))
     folder.mkdir(parents=True)
     method = prepare(config, [str(data)], folder).method
     checkpoint.release(folder, method, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), {"loss": 1.0})

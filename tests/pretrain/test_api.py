@@ -26,7 +26,7 @@ SENTENCES = ["a woman in a red coat", "a man with a bag"]
 
 @pytest.fixture(scope="module")
 def folder(trainable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release, and three pictures."""
+    """A release and three images."""
     folder = tmp_path_factory.mktemp("loaded")
     release(str(released(folder / "out", trainable)), str(folder / "my-aptm"))
     pictures(folder, 3)
@@ -81,10 +81,10 @@ def test_attributes_are_those_that_evaluation_recognises_with_a_score(method: Lo
     gallery = open_gallery(method.trained, [trainable], "train", "required").subset(torch.arange(3))
     space = load_space("market1501")
     prompts = tokenize(method.trained.tokenizer, [prompt for pair in space.prompts for prompt in pair])
-    wanted = predict_by_prompts(method.trained.method, gallery, prompts).tolist()
+    expected = predict_by_prompts(method.trained.method, gallery, prompts).tolist()
     files = [np.asarray(Image.open(io.BytesIO(gallery.dataset.image_bytes(int(row)))).convert("RGB")) for row in gallery.rows]
     predictions = method.attributes(files)
-    assert [[space.classes[name].index(value) for name, (value, _) in row.items()] for row in predictions] == wanted
+    assert [[space.classes[name].index(value) for name, (value, _) in row.items()] for row in predictions] == expected
     assert all(0.5 <= score <= 1 for row in predictions for _, score in row.values())
     assert list(method.attributes(files[0], "pa100k")[0]) == list(load_space("pa100k").names)
 

@@ -28,9 +28,11 @@ def test_a_file_whose_weights_leave_a_loss_out_is_refused(begin: list[str], mals
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("given", [f"aptm.loss_weights={PARTLY}", f"aptm={{loss_weights: {PARTLY}}}"])
-def test_a_setting_whose_weights_leave_a_loss_out_is_refused(given: str, mals: Mals) -> None:
-    assert refused(mals, "pretrain", "--preset", "tiny", "--data", "x", "--out", "out", "--set", given) == f"--set {given}: {NEEDED}"
+@pytest.mark.parametrize("assignment", [f"aptm.loss_weights={PARTLY}", f"aptm={{loss_weights: {PARTLY}}}"])
+def test_a_setting_whose_weights_leave_a_loss_out_is_refused(assignment: str, mals: Mals) -> None:
+    assert (
+        refused(mals, "pretrain", "--preset", "tiny", "--data", "x", "--out", "out", "--set", assignment) == f"--set {assignment}: {NEEDED}"
+    )
 
 
 def test_weights_that_are_whole_and_single_ones_are_taken(tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ def test_a_misspelt_loss_is_told_its_name_though_it_is_missing_under_it(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("sets", "said"),
+    ("sets", "message"),
     [
         (
             ["aptm.text.fusion=4"],
@@ -87,8 +89,8 @@ def test_a_misspelt_loss_is_told_its_name_though_it_is_missing_under_it(tmp_path
         (["aptm.prompts=53", "aptm.space=pa100k"], r"aptm\.prompts = 53: the attribute space pa100k has 52 prompts"),
     ],
 )
-def test_settings_that_make_no_training_are_refused_by_name(sets: list[str], said: str) -> None:
-    with pytest.raises(UserError, match=f"^the settings: {said}"):
+def test_settings_that_make_no_training_are_refused_by_name(sets: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=f"^the settings: {message}"):
         training_settings("tiny", None, sets)
 
 
@@ -106,5 +108,5 @@ def test_the_last_settings_before_those_are_taken() -> None:
 
 
 def test_such_a_setting_ends_the_command_with_one_sentence(mals: Mals, tmp_path: Path) -> None:
-    told = refused(mals, "pretrain", "--preset", "tiny", "--data", "x", "--out", "out", "--set", "aptm.text.fusion=9")
-    assert told.startswith("the settings: aptm.text.fusion = 9 of aptm.text.layers = 4") and not (tmp_path / "out").exists()
+    message = refused(mals, "pretrain", "--preset", "tiny", "--data", "x", "--out", "out", "--set", "aptm.text.fusion=9")
+    assert message.startswith("the settings: aptm.text.fusion = 9 of aptm.text.layers = 4") and not (tmp_path / "out").exists()

@@ -34,7 +34,7 @@ def built(data: Path, out: Path, *sets: str) -> tuple[Aptm, set[str]]:
 
 
 def bert(method: Aptm, head: bool) -> dict[str, Tensor]:
-    """The text encoder's weights as a BERT that knows no pictures."""
+    """The weights of the text encoder as those of a BERT without cross-attention."""
     state = published_weights.to_theirs({f"bert.{name}": value for name, value in method.bert.state_dict().items()})
     named = {name.removeprefix("text_encoder."): value.contiguous().clone() for name, value in state.items()}
     return {name: value for name, value in named.items() if "crossattention" not in name and (head or not name.startswith("cls."))}

@@ -27,15 +27,15 @@ def shares(number: int, side: int) -> np.ndarray:
     return patches.reshape(side * side, -1)
 
 
-def error(swin: Swin, pictures: Tensor, wanted: Tensor) -> float:
-    """Squared error of the best linear reading of the tokens on pictures that it was not fitted to, as a share of the variance."""
+def error(swin: Swin, images: Tensor, targets: Tensor) -> float:
+    """Squared error of the best linear map of the tokens on images that it was not fitted to, as a share of the variance."""
     with torch.no_grad():
-        tokens = swin.eval()(pictures).tokens[:, 1:]
+        tokens = swin.eval()(images).tokens[:, 1:]
     tokens = torch.cat([tokens, torch.ones_like(tokens[..., :1])], 2)
-    known, asked = (part.flatten(0, 1) for part in (tokens[:LEARNT], tokens[LEARNT:]))
-    told, true = (part.flatten(0, 1) for part in (wanted[:LEARNT], wanted[LEARNT:]))
-    read = torch.linalg.solve(known.T @ known + torch.eye(known.shape[1]), known.T @ told)
-    return float((asked @ read - true).pow(2).mean() / true.var(0).mean())
+    known, held_tokens = (part.flatten(0, 1) for part in (tokens[:LEARNT], tokens[LEARNT:]))
+    fitted_targets, true = (part.flatten(0, 1) for part in (targets[:LEARNT], targets[LEARNT:]))
+    read = torch.linalg.solve(known.T @ known + torch.eye(known.shape[1]), known.T @ fitted_targets)
+    return float((held_tokens @ read - true).pow(2).mean() / true.var(0).mean())
 
 
 def test_the_embedded_swin_tells_the_parts_of_people() -> None:
@@ -43,10 +43,10 @@ def test_the_embedded_swin_tells_the_parts_of_people() -> None:
     start_vision(swin, EMBEDDED)
     side = swin.grid[0]
     shown = [cv2.resize(draw_image(SEED, n, n % 6).pixels, (side * 16, side * 16), interpolation=cv2.INTER_AREA) for n in range(ROWS)]
-    pictures = (torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).float() / 255 - mean) / deviation
-    wanted = torch.from_numpy(np.stack([shares(n, side) for n in range(ROWS)]))
-    found, before = error(swin, pictures, wanted), error(untrained, pictures, wanted)
-    assert found < 0.6 * before, (found, before)
+    images = (torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).float() / 255 - mean) / deviation
+    targets = torch.from_numpy(np.stack([shares(n, side) for n in range(ROWS)]))
+    after, before = error(swin, images, targets), error(untrained, images, targets)
+    assert after < 0.6 * before, (after, before)
 
 
 def test_tiny_starts_from_the_embedded_swin_and_other_sizes_say_how() -> None:

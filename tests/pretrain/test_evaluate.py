@@ -61,7 +61,7 @@ def test_a_gallery_has_each_image_once_and_each_caption_as_a_query(trained: Trai
 
 
 def pair_logit(trained: Trained, gallery: Gallery, query: int, picture: int) -> float:
-    """What the cross encoder says of one text and one picture, the two alone."""
+    """The matching score of one text and one image, computed alone."""
     method = trained.method
     with torch.no_grad():
         text = tokenize(trained.tokenizer, [gallery.dataset.caption(int(gallery.queries[query]))])
@@ -90,8 +90,8 @@ def test_of_equal_cosines_the_first_images_are_reranked(cells: int, monkeypatch:
     texts, images = torch.randn(12, 4, generator=draw).sign(), torch.randn(3000, 4, generator=draw).sign()
     embeddings = Embeddings(texts, images, torch.empty(12, 0))
     for row, (cosine, best) in enumerate(zip(texts @ images.T, embeddings.nearest(150), strict=True)):
-        wanted = sorted(range(3000), key=lambda picture, cosine=cosine: (-float(cosine[picture]), picture))  # type: ignore[misc]
-        assert best.tolist() == wanted[:150] and cosine[wanted[149]] == cosine[wanted[150]], row
+        expected = sorted(range(3000), key=lambda picture, cosine=cosine: (-float(cosine[picture]), picture))  # type: ignore[misc]
+        assert best.tolist() == expected[:150] and cosine[expected[149]] == cosine[expected[150]], row
     assert embeddings.nearest(5000).shape == (12, 3000)
 
 

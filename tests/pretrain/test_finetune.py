@@ -41,7 +41,7 @@ KILLED = "import sys; from cli.main import main; main()"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A benchmark of 20 persons, two pictures each: 12 in train, 4 in val, 4 in test."""
+    """A benchmark of 20 persons, two images each: 12 in train, 4 in val, 4 in test."""
     folder = tmp_path_factory.mktemp("world") / "made"
     settings = WorldSettings.checked(persons=20, views=2, split="train=0.6,val=0.2,test=0.2", seed=5, height=64, rows_per_file=12)
     make(str(folder), settings, workers=1)
@@ -50,7 +50,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small APTM that somebody has pretrained."""
+    """A small pretrained APTM."""
     return released(tmp_path_factory.mktemp("start") / "out", world)
 
 
@@ -67,7 +67,7 @@ def measurements(out: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def calm(world: Path, start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fine-tuning that nobody stopped."""
+    """A fine-tuning without interruption."""
     out = tmp_path_factory.mktemp("calm")
     tuned(world, out, start)
     return out
@@ -75,7 +75,7 @@ def calm(world: Path, start: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_every_epoch_is_measured_on_val_and_the_best_one_is_released_and_measured_on_test(calm: Path, world: Path, start: Path) -> None:
     lines, result = measurements(calm), json.loads((calm / "result.json").read_text())
-    per_epoch = 12 * 2 * 2 // 8  # persons, pictures, captions
+    per_epoch = 12 * 2 * 2 // 8  # persons, images, captions
     assert [line["step"] for line in lines] == [per_epoch, 2 * per_epoch] and {line["split"] for line in lines} == {"val"}
     best = max(lines, key=lambda line: line["R1"])
     assert result["selected"] == best and (result["split"], result["selected_on"]) == ("test", "val")
@@ -178,7 +178,7 @@ def test_a_data_set_without_val_is_refused_with_the_ways_out_or_holds_persons_ou
 
 @pytest.fixture
 def labelled(world: Path, tmp_path: Path) -> Path:
-    """The benchmark as public sets of attributes are: pictures and labels alone."""
+    """The benchmark without captions and identities, as public attribute data sets are."""
     return rewritten(Path(shutil.copytree(world, tmp_path / "labels")), lambda table: table.drop_columns(["caption", "captions"]))
 
 

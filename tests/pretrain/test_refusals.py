@@ -35,7 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    """Its sizes serve pictures of any size, since no window is larger than a map."""
+    """Its sizes fit images of any size, since no window is larger than a map."""
     return released(tmp_path_factory.mktemp("released") / "out", data, aptm={"vision": {"window": 2}})
 
 
@@ -50,7 +50,7 @@ def refused(ended: "subprocess.CompletedProcess[str]") -> str:
 def test_memory_that_runs_out_is_reported_with_the_option_to_lower(
     command: str, workers: int, out: Path, data: Path, tmp_path: Path
 ) -> None:
-    """Thirty pictures of 25 MB each, where a process may take 500 MB more than it has."""
+    """Thirty images of 25 MB each, where a process may take 500 MB more than it has."""
     words = [command, str(out), *COMMANDS[command], "--data", str(data), "--split", "train", "--workers", str(workers)]
     sets = ["--set", "data.height=2048", "--set", "data.width=1024"]
     ended = subprocess.run(

@@ -88,9 +88,9 @@ def test_a_licence_that_all_data_share_is_that_of_the_release_and_can_be_overrid
     noted = json.loads((out / "origins.json").read_text())
     noted["data"][0]["licence"] = "apache-2.0"
     (out / "origins.json").write_text(json.dumps(noted))
-    for license, wanted in ((None, "apache-2.0"), ("mit", "mit")):
+    for license, expected in ((None, "apache-2.0"), ("mit", "mit")):
         release(str(out), str(tmp_path / "to"), license=license)
-        assert ModelCard.load(tmp_path / "to/README.md").data.license == wanted
+        assert ModelCard.load(tmp_path / "to/README.md").data.license == expected
 
 
 def test_the_training_data_of_the_initial_weights_are_on_the_card(out: Path, tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[1] / "gold
 @pytest.mark.golden
 @pytest.mark.parametrize("name", ["linear", "step"])
 def test_a_schedule_equals_the_reference(name):
-    given = json.loads((GOLDEN / "expected.json").read_text())["lr_schedule"][name]
-    ours = {step: at(int(step), given["total_steps"], given["warmup"], name) for step in given["scale_at"]}
-    assert ours == pytest.approx(given["scale_at"], abs=1e-4)
+    vectors = json.loads((GOLDEN / "expected.json").read_text())["lr_schedule"][name]
+    ours = {step: at(int(step), vectors["total_steps"], vectors["warmup"], name) for step in vectors["scale_at"]}
+    assert ours == pytest.approx(vectors["scale_at"], abs=1e-4)
 
 
 def at(step, total, warmup, schedule="linear", per_epoch=10, **settings):
@@ -108,10 +108,10 @@ def test_every_trainable_parameter_is_in_one_group_by_the_last_rule_that_matches
         tower, [ParameterRule("head|qkv", rate=3, decay=5), ParameterRule("head", rate=2, decay=1), NO_DECAY], rate=1e-4, decay=0.01
     )
     place = {id(parameter): (group["peak"], group["weight_decay"]) for group in made for parameter in group["params"]}
-    told = {name: place.get(id(parameter)) for name, parameter in tower.named_parameters()}
+    settings_of = {name: place.get(id(parameter)) for name, parameter in tower.named_parameters()}
     undecayed = ["norm.weight", "norm1.weight", "LayerNorm.weight", "relative_position_bias_table"]
     undecayed += ["norm.bias", "norm1.bias", "LayerNorm.bias", "final.bias"]
-    assert told == {
+    assert settings_of == {
         **dict.fromkeys(undecayed, (1e-4, 0.0)),
         "final.weight": (1e-4, 0.01),
         "qkv.weight": (pytest.approx(3e-4), pytest.approx(0.05)),

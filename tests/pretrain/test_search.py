@@ -1,4 +1,4 @@
-"""The pictures that fit a sentence, as a person asks for them."""
+"""Search: the images that fit a sentence."""
 
 import json
 from pathlib import Path
@@ -51,10 +51,10 @@ def test_a_caption_gives_the_ranking_that_evaluate_gives_it_as_a_query(out: Path
     alone = Embeddings(whole.texts[query : query + 1], whole.images, whole.candidates[query : query + 1], cosine_weight=whole.cosine_weight)
     alone.logits = None if whole.logits is None else whole.logits[query : query + 1]
     scores = torch.cat(list(alone.scores(mode)))[0]
-    wanted = scores.argsort(descending=True, stable=True)[:6]
+    expected = scores.argsort(descending=True, stable=True)[:6]
     hits = search(trained, gallery, gallery.dataset.caption(int(gallery.queries[query])), 6, mode, 6).hits
-    assert [hit.row for hit in hits] == gallery.rows[wanted].tolist()
-    assert [hit.score for hit in hits] == pytest.approx(scores[wanted].tolist(), abs=1e-3)
+    assert [hit.row for hit in hits] == gallery.rows[expected].tolist()
+    assert [hit.score for hit in hits] == pytest.approx(scores[expected].tolist(), abs=1e-3)
 
 
 def test_published_adds_the_scaled_cosine_to_the_matching_logit(out: Path, data: Path) -> None:

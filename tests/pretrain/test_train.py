@@ -22,16 +22,16 @@ ALIKE = ["dtype=fp32", "aptm.text.dropout=0"]  # what does not depend on the num
 
 @pytest.fixture(scope="module")
 def calm(trainable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training that nobody stopped."""
+    """A training without interruption."""
     out = tmp_path_factory.mktemp("calm")
     here(trainable, out)
     return out
 
 
 def test_a_training_tells_every_step_and_keeps_two_checkpoints(calm: Path) -> None:
-    told = lines(calm)
-    assert [line["step"] for line in told] == STEPS
-    assert {"itc", "itm", "mlm", "iac", "iam", "mam"} <= set(told[0]) and all(line["unreadable"] == 0 for line in told)
+    steps = lines(calm)
+    assert [line["step"] for line in steps] == STEPS
+    assert {"itc", "itm", "mlm", "iac", "iam", "mam"} <= set(steps[0]) and all(line["unreadable"] == 0 for line in steps)
     assert sorted(one.name for one in (calm / "checkpoints").iterdir()) == ["00000022", "00000024"]
 
 
@@ -62,12 +62,12 @@ def test_a_training_that_is_asked_to_stop_keeps_the_step_and_goes_on(
 ) -> None:
     process = started(trainable, tmp_path, f"data.workers={workers}")
     os.killpg(process.pid, number)
-    told = process.communicate(timeout=60)[1].splitlines()
+    messages = process.communicate(timeout=60)[1].splitlines()
     last = lines(tmp_path)[-1]["step"]
     assert process.returncode == 128 + number and 2 <= last < 24 and (tmp_path / f"checkpoints/{last:08d}").is_dir()
     shown = r"step \d+/24  loss \d+\.\d{3}  \d+\.\d images/s, \d+% waiting for data, [\d,]+ MB, 0:00:\d\d left"
-    assert all(re.fullmatch(shown, line) for line in told if line.startswith("step "))
-    assert [line for line in told if not line.startswith("step ")] == [f"stopped after step {last} of 24; the same command goes on"]
+    assert all(re.fullmatch(shown, line) for line in messages if line.startswith("step "))
+    assert [line for line in messages if not line.startswith("step ")] == [f"stopped after step {last} of 24; the same command goes on"]
     here(trainable, tmp_path)
     assert same_weights(calm / "model.safetensors", tmp_path / "model.safetensors")
     assert [line["step"] for line in lines(tmp_path)] == STEPS
@@ -82,8 +82,10 @@ def test_two_processes_killed_and_then_stopped_and_then_one_have_the_losses_of_o
     assert process.returncode == 128 + signal.SIGKILL and not (tmp_path / "two/model.safetensors").exists()
     process = started(trainable, tmp_path / "two", *ALIKE, processes=2, step=10)
     process.terminate()
-    told = [line for line in process.communicate(timeout=60)[1].splitlines() if not line.startswith("step ")]
-    assert process.returncode == 128 + signal.SIGTERM and re.fullmatch(r"stopped after step \d\d of 24; the same command goes on", *told)
+    messages = [line for line in process.communicate(timeout=60)[1].splitlines() if not line.startswith("step ")]
+    assert process.returncode == 128 + signal.SIGTERM and re.fullmatch(
+        r"stopped after step \d\d of 24; the same command goes on", *messages
+    )
     here(trainable, tmp_path / "two", *ALIKE)
     here(trainable, tmp_path / "one", *ALIKE)
     one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
@@ -108,25 +110,25 @@ def test_four_processes_that_were_killed_end_with_the_same_weights(trainable: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("data.tokenizer=nowhere.txt", "there is no tokenizer nowhere.txt: no file or folder of that name"),
         ("batch=5", "a batch of 5 rows cannot be divided among 2 processes\n"),
         ("aptm.loss_weights.itc=1e38", "the loss itc is not finite at step 0"),
     ],
 )
-def test_several_processes_say_once_what_is_wrong(change: str, said: str, trainable: Path, tmp_path: Path) -> None:
+def test_several_processes_say_once_what_is_wrong(change: str, message: str, trainable: Path, tmp_path: Path) -> None:
     words = command(trainable, tmp_path / "out", change, processes=2)
-    told = subprocess.run(words, env=environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=120)
-    assert told.returncode == 2 and len(told.stderr.splitlines()) == 1, told.stderr
-    assert told.stderr.startswith(said)
+    process = subprocess.run(words, env=environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=120)
+    assert process.returncode == 2 and len(process.stderr.splitlines()) == 1, process.stderr
+    assert process.stderr.startswith(message)
 
 
 @pytest.mark.slow
 def test_several_processes_that_evaluate_say_once_what_is_wrong(calm: Path, tmp_path: Path) -> None:
     words = [sys.executable, *TORCHRUN, "2", "-m", "cli.main", "evaluate", str(calm), "--data", str(tmp_path / "none")]
-    told = subprocess.run(words, env=environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=120)
-    assert told.returncode == 2 and told.stderr == f"there is no data set {tmp_path / 'none'}\n"
+    process = subprocess.run(words, env=environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=120)
+    assert process.returncode == 2 and process.stderr == f"there is no data set {tmp_path / 'none'}\n"
 
 
 def test_a_training_in_tf32_is_one_in_fp32_on_a_cpu(trainable: Path, tmp_path: Path) -> None:

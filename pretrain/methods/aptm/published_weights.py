@@ -91,10 +91,10 @@ def from_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     for copy, original in TIED.items():
         if copy in state and original in state and not torch.equal(state[copy], state[original]):
             raise UserError(f"{source} holds a word head that is not tied to its word embeddings, which is another model")
-    wanted = [name for name in state if name not in TIED and not REBUILT.fullmatch(name)]
-    if unknown := [name for name in wanted if ours(name) is None]:
+    needed = [name for name in state if name not in TIED and not REBUILT.fullmatch(name)]
+    if unknown := [name for name in needed if ours(name) is None]:
         raise UserError(f"{source} is not a checkpoint of APTM: it has {first_names(unknown)}")
-    return {str(ours(name)): state[name] for name in wanted}
+    return {str(ours(name)): state[name] for name in needed}
 
 
 def to_theirs(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,10 +22,10 @@ def test_persons_that_are_held_out_are_whole_and_the_same_for_the_same_seed(worl
     pairs = ImageTextPairs.open([world], every=True)
     rest, held = split_identities(pairs, 0.25, 3)
     assert (len(rest), len(held)) == (36, 12) and not {*rest.captions()} & {*held.captions()}
-    said = [held.caption(row) for row in range(len(held))]
-    assert {*rest.captions(), *said} == {*pairs.captions()} and len(held.images.unique()) == int(held.images.max()) + 1 == 6
-    row = next(row for row in range(len(pairs)) if pairs.caption(row) == said[5])
+    held_captions = [held.caption(row) for row in range(len(held))]
+    assert {*rest.captions(), *held_captions} == {*pairs.captions()} and len(held.images.unique()) == int(held.images.max()) + 1 == 6
+    row = next(row for row in range(len(pairs)) if pairs.caption(row) == held_captions[5])
     assert held.image_bytes(5) == pairs.image_bytes(row) and held.image_id(5) == pairs.image_id(row)
     few, many = split_identities(ImageTextPairs.open([world], captions=False), 0.25, 3)[1], split_identities(pairs, 0.25, 4)[1]
     assert {few.image_id(row) for row in range(len(few))} == {held.image_id(row) for row in range(len(held))}
-    assert {*many.captions()} != {*said}
+    assert {*many.captions()} != {*held_captions}

@@ -63,8 +63,8 @@ def tokenizer(pairs):
 @pytest.fixture(scope="module")
 def load(pairs, tokenizer):
     def make(needs=ALL, data=pairs, **changes):
-        given = {"batch": 8, "seed": 7, "transform": LOOK} | changes
-        return Loader(data, tokenizer, needs, **given)
+        arguments = {"batch": 8, "seed": 7, "transform": LOOK} | changes
+        return Loader(data, tokenizer, needs, **arguments)
 
     return make
 
@@ -81,14 +81,14 @@ def tokens(text, values=None):
 
 def facts(batches):
     """All that is in one or several parts of a batch, in their order; padding aside, whose width is each part's own."""
-    found = {name: torch.cat([getattr(part, name) for part in batches]) for name in ("rows", "persons", "images", "labels")}
+    columns = {name: torch.cat([getattr(part, name) for part in batches]) for name in ("rows", "persons", "images", "labels")}
     words = {"text": [], "masked": [], "targets": [], "other": []}
     for part in batches:
         words["text"] += tokens(part.text)
         words["masked"] += tokens(part.masked)
         words["targets"] += tokens(part.text, part.targets)
         words["other"] += tokens(part.second_text)
-    return found, words
+    return columns, words
 
 
 def same(one, two):
@@ -114,9 +114,9 @@ def test_a_batch_is_what_the_rows_say(pairs, tokenizer, load):
     assert batch.persons.equal(pairs.persons[batch.rows]) and batch.labels.equal(pairs.labels[batch.rows].long())
     assert batch.images.shape == (8, 3, 32, 16) and batch.images.dtype == torch.float32
     assert batch.text.ids.equal(tokenizer.encode([pairs.caption(row) for row in batch.rows.tolist()]).ids)
-    asked = batch.targets != -100
-    assert asked.any(1).all() and batch.targets[asked].equal(batch.text.ids[asked])
-    assert batch.masked.ids[~asked].equal(batch.text.ids[~asked])
+    masked = batch.targets != -100
+    assert masked.any(1).all() and batch.targets[masked].equal(batch.text.ids[masked])
+    assert batch.masked.ids[~masked].equal(batch.text.ids[~masked])
 
 
 def test_what_is_not_wanted_is_not_there(load):
@@ -158,8 +158,8 @@ def test_a_row_looks_otherwise_in_the_next_epoch(load):
     loader = load()
     epochs = [facts(take(loader, loader.per_epoch)) for _ in range(2)]
     shared = set(epochs[0][0]["rows"].tolist()) & set(epochs[1][0]["rows"].tolist())
-    places = [[found["rows"].tolist().index(row) for row in sorted(shared)] for found, _ in epochs]
-    one, two = (found["images"][places[at]] for at, (found, _) in enumerate(epochs))
+    places = [[columns["rows"].tolist().index(row) for row in sorted(shared)] for columns, _ in epochs]
+    one, two = (columns["images"][places[at]] for at, (columns, _) in enumerate(epochs))
     assert (one != two).flatten(1).any(1).float().mean() > 0.8
 
 
@@ -187,16 +187,16 @@ def test_sides_change_places_when_a_picture_is_flipped(tmp_path):
 
 def test_as_published_captions_are_as_wide_as_they_may_be_and_padding_is_masked(load):
     (batch,) = take(load(replace(ALL, masking=WholeWordMasking(count_padding=True), full_width=True)), 1)
-    asked = batch.targets != -100
-    assert batch.text.ids.shape == (8, 56) and (asked.sum(1) == 10).all() and (asked & ~batch.text.mask).any()
+    masked = batch.targets != -100
+    assert batch.text.ids.shape == (8, 56) and (masked.sum(1) == 10).all() and (masked & ~batch.text.mask).any()
 
 
 def test_the_second_caption_is_of_another_row_of_the_person(tmp_path):
     data = ImageTextPairs.open([(cuhk_list(tmp_path), tmp_path / "images")])
     words = WordPiece.of(train_vocabulary(data.captions(), 200))
     (batch,) = take(Loader(data, words, DataNeeds(second_caption="same_person"), batch=8, seed=1, transform=STILL), 1)
-    said = {tuple(row): at for at, row in enumerate(tokens(words.encode(list(data.captions()))))}
-    others = [said[tuple(row)] for row in tokens(batch.second_text)]
+    row_of_tokens = {tuple(row): at for at, row in enumerate(tokens(words.encode(list(data.captions()))))}
+    others = [row_of_tokens[tuple(row)] for row in tokens(batch.second_text)]
     assert all(other != row and other // 4 == row // 4 for other, row in zip(others, batch.rows.tolist(), strict=True))
 
 
@@ -215,9 +215,9 @@ def test_a_picture_that_cannot_be_read_is_replaced_and_named_once(tmp_path, toke
     data = ImageTextPairs.open([(file, tmp_path / "images")])
     loader = Loader(data, tokenizer, DataNeeds(), batch=12, seed=1, transform=STILL, workers=workers)
     batches = take(loader, 3)
-    told = caplog.text
-    assert told.count("3.jpg: the image cannot be read") == 1 == told.count("5.jpg: the image cannot be read")
-    assert set(loader.unreadable) == {3, 5} and told.count("another row takes its place") == 2
+    messages = caplog.text
+    assert messages.count("3.jpg: the image cannot be read") == 1 == messages.count("5.jpg: the image cannot be read")
+    assert set(loader.unreadable) == {3, 5} and messages.count("another row takes its place") == 2
     for batch in batches:
         assert not {3, 5} & set(batch.rows.tolist()) and len(batch.rows) == 12
         assert batch.text.ids.equal(tokenizer.encode([data.caption(row) for row in batch.rows.tolist()]).ids)
@@ -242,25 +242,25 @@ def test_a_broken_picture_of_a_packed_set_is_replaced_too(tmp_path, tokenizer, c
 
 
 def test_the_other_caption_of_eda_follows_from_seed_epoch_and_row_alone(load, pairs):
-    given = {"synonyms": find_synonyms(pairs.captions(), "own")[0], "transform": STILL}
+    settings = {"synonyms": find_synonyms(pairs.captions(), "own")[0], "transform": STILL}
 
-    def said(batches):
+    def second_captions(batches):
         """Row -> what was said of it, in the order of the epochs."""
-        found = {}
+        by_row = {}
         for batch in batches:
             for row, ids, mask in zip(batch.rows.tolist(), batch.second_text.ids, batch.second_text.mask, strict=True):
-                found.setdefault(row, []).append(tuple(ids[mask].tolist()))
-        return found
+                by_row.setdefault(row, []).append(tuple(ids[mask].tolist()))
+        return by_row
 
-    whole = load(DataNeeds(second_caption="eda"), **given)
+    whole = load(DataNeeds(second_caption="eda"), **settings)
     batches = take(whole, 2 * whole.per_epoch)
     for batch, plain in zip(batches, take(load(DataNeeds(), transform=STILL), len(batches)), strict=True):
         assert torch.equal(batch.text.ids, plain.text.ids) and torch.equal(batch.images, plain.images)
-    rows = said(batches)
+    rows = second_captions(batches)
     assert sum(len({*texts}) == 2 for texts in rows.values()) > len(rows) / 2
     for rank in range(2):
-        part = take(load(DataNeeds(second_caption="eda"), rank=rank, world=2, step=3, workers=rank, **given), 2)
-        assert all(texts[0] in rows[row] for row, texts in said(part).items())
+        part = take(load(DataNeeds(second_caption="eda"), rank=rank, world=2, step=3, workers=rank, **settings), 2)
+        assert all(texts[0] in rows[row] for row, texts in second_captions(part).items())
 
 
 def test_a_method_that_reads_no_captions_gets_none(load):

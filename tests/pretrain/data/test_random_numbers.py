@@ -31,12 +31,12 @@ def test_rows_far_away_have_numbers_too():
 
 
 def test_numbers_are_spread_evenly_from_0_to_1():
-    found = uniform((9,), range(3000), 20)
-    assert found.min() >= 0 and found.max() < 1
-    assert found.mean() == pytest.approx(0.5, abs=0.01) and found.std() == pytest.approx(12**-0.5, abs=0.01)
-    counts = np.histogram(found, 20, (0, 1))[0]
+    numbers = uniform((9,), range(3000), 20)
+    assert numbers.min() >= 0 and numbers.max() < 1
+    assert numbers.mean() == pytest.approx(0.5, abs=0.01) and numbers.std() == pytest.approx(12**-0.5, abs=0.01)
+    counts = np.histogram(numbers, 20, (0, 1))[0]
     assert counts.min() > 2700 and counts.max() < 3300
-    assert abs(np.corrcoef(found[:-1].ravel(), found[1:].ravel())[0, 1]) < 0.02
+    assert abs(np.corrcoef(numbers[:-1].ravel(), numbers[1:].ravel())[0, 1]) < 0.02
 
 
 def test_numbers_stay_what_they_are():

@@ -205,7 +205,7 @@ def replaced(name, make):
 
 
 @pytest.mark.parametrize(
-    ("name", "make", "said"),
+    ("name", "make", "message"),
     [
         ("caption", lambda values: pa.array([{"a": 1}] * len(values)), r"the column caption holds struct<a: int64>, not texts$"),
         ("person", lambda values: pa.array([[1]] * len(values)), r"the column person holds list<.*int64>, not texts$"),
@@ -218,8 +218,8 @@ def replaced(name, make):
         ("captions", lambda values: pa.array([["a"]] * len(values)), r"the column captions holds list<.*string>, not texts with their"),
     ],
 )
-def test_a_column_of_another_kind_is_refused(own, name, make, said):
-    with pytest.raises(UserError, match=rf"\.parquet: {said}"):
+def test_a_column_of_another_kind_is_refused(own, name, make, message):
+    with pytest.raises(UserError, match=rf"\.parquet: {message}"):
         ImageTextPairs.open([rewritten(own, replaced(name, make))], every=True)
 
 
@@ -278,8 +278,8 @@ def test_a_list_with_other_labels_is_refused(tmp_path):
     with pytest.raises(UserError, match="is not a list of 27 numbers"):
         ImageTextPairs.open([(mals_list(tmp_path, label=[1, 0]), images)], classes=CLASSES)
     for large in (2, 10**30):
-        said = rf"g_attrs\.json: the label of gender in row 0 is {large}, not -1, 0 or 1"
-        with pytest.raises(UserError, match=said):
+        message = rf"g_attrs\.json: the label of gender in row 0 is {large}, not -1, 0 or 1"
+        with pytest.raises(UserError, match=message):
             ImageTextPairs.open([(mals_list(tmp_path, label=[large, *[0] * 26]), images)], classes=CLASSES)
     with pytest.raises(UserError, match="is 2, not -1, 0 or 1"):
         ImageTextPairs.open([(mals_list(tmp_path, label=[2] * 27), images)], classes=CLASSES)
@@ -291,8 +291,8 @@ def test_every_caption_is_a_row_where_that_is_asked_and_pictures_tell_which_rows
     folder = packed(tmp_path / "run")
     once, every = ImageTextPairs.open([folder], classes=CLASSES), ImageTextPairs.open([folder], classes=CLASSES, every=True)
     assert once.images.tolist() == list(range(len(once)))
-    said = [list(dict.fromkeys([once.caption(row), *once.other_captions(row)])) for row in range(len(once))]
-    assert [every.caption(row) for row in range(len(every))] == [text for texts in said for text in texts] and len(every) > len(once)
+    captions = [list(dict.fromkeys([once.caption(row), *once.other_captions(row)])) for row in range(len(once))]
+    assert [every.caption(row) for row in range(len(every))] == [text for texts in captions for text in texts] and len(every) > len(once)
     at = every.images
     assert every.persons.equal(once.persons[at]) and every.labels.equal(once.labels[at])
     assert every.image_bytes(len(every) - 1) == once.image_bytes(len(once) - 1) and every.location(0) == once.location(0)

@@ -104,11 +104,11 @@ def test_what_is_no_tokenizer_is_refused_with_a_sentence(tmp_path):
 def test_a_quarter_of_the_tokens_is_masked_and_at_most_ten(tokenizer):
     text = tokenizer.encode(captions(300))
     _, targets = RULE.mask(text, draws(300), tokenizer)
-    asked = targets != -100
+    masked_tokens = targets != -100
     lengths = text.mask.sum(1)
-    assert asked.sum(1).tolist() == [min(10, max(1, round(int(length) * 0.25))) for length in lengths]
-    assert not asked[:, 0].any() and not (asked & ~text.mask).any()
-    assert targets[asked].equal(text.ids[asked])
+    assert masked_tokens.sum(1).tolist() == [min(10, max(1, round(int(length) * 0.25))) for length in lengths]
+    assert not masked_tokens[:, 0].any() and not (masked_tokens & ~text.mask).any()
+    assert targets[masked_tokens].equal(text.ids[masked_tokens])
     long = tokenizer.encode(["a man " * 40])
     assert (RULE.mask(long, draws(1), tokenizer)[1] != -100).sum() == 10
 
@@ -116,37 +116,37 @@ def test_a_quarter_of_the_tokens_is_masked_and_at_most_ten(tokenizer):
 def test_as_published_padding_is_masked_too(tokenizer):
     """Measured in the authors' code: 47.5 % of the targets are padding, 18.5 % of the real tokens are masked (docs/papers/mals.md)."""
     text = tokenizer.encode(captions(1000), width=56)
-    asked = WholeWordMasking(count_padding=True).mask(text, draws(1000), tokenizer)[1] != -100
-    assert (asked.sum(1) == 10).all() and not asked[:, 0].any()
-    assert (asked & ~text.mask).sum() / asked.sum() == pytest.approx(0.475, abs=0.03)
-    assert (asked & text.mask)[:, 1:].sum() / text.mask[:, 1:].sum() == pytest.approx(0.185, abs=0.01)
+    masked_tokens = WholeWordMasking(count_padding=True).mask(text, draws(1000), tokenizer)[1] != -100
+    assert (masked_tokens.sum(1) == 10).all() and not masked_tokens[:, 0].any()
+    assert (masked_tokens & ~text.mask).sum() / masked_tokens.sum() == pytest.approx(0.475, abs=0.03)
+    assert (masked_tokens & text.mask)[:, 1:].sum() / text.mask[:, 1:].sum() == pytest.approx(0.185, abs=0.01)
 
 
 def test_masked_tokens_are_shown_as_mask_or_by_chance_or_as_they_are(tokenizer):
     text = tokenizer.encode(captions(1000))
     masked, targets = RULE.mask(text, draws(1000), tokenizer)
-    asked = targets != -100
-    shown, was = masked.ids[asked], targets[asked]
+    masked_tokens = targets != -100
+    shown, was = masked.ids[masked_tokens], targets[masked_tokens]
     assert (shown == tokenizer.mask_id).float().mean() == pytest.approx(0.8, abs=0.02)
     assert (shown == was).float().mean() == pytest.approx(0.1 + 0.1 / tokenizer.size, abs=0.02)
-    assert masked.ids[~asked].equal(text.ids[~asked]) and masked.mask is text.mask
+    assert masked.ids[~masked_tokens].equal(text.ids[~masked_tokens]) and masked.mask is text.mask
 
 
 def test_words_are_masked_whole_unless_there_are_too_many_tokens(tokenizer):
     text = tokenizer.encode(["handbags walking"] * 200)  # [CLS] hand ##bag ##s walk ##ing: round(6 / 4) = 2 of them
-    asked = (RULE.mask(text, draws(200), tokenizer)[1] != -100)[:, 1:6]
-    assert (asked.sum(1) == 2).all()
-    whole = asked[:, 3] & asked[:, 4]
+    masked_tokens = (RULE.mask(text, draws(200), tokenizer)[1] != -100)[:, 1:6]
+    assert (masked_tokens.sum(1) == 2).all()
+    whole = masked_tokens[:, 3] & masked_tokens[:, 4]
     assert 0.2 < whole.float().mean() < 0.6  # walking alone is just two tokens; of handbags two are left by chance
-    assert {tuple(row.tolist()) for row in asked[~whole][:, :3]} >= {(True, True, False), (True, False, True), (False, True, True)}
+    assert {tuple(row.tolist()) for row in masked_tokens[~whole][:, :3]} >= {(True, True, False), (True, False, True), (False, True, True)}
 
 
 def test_neighbours_are_masked_together(tokenizer):
     text = tokenizer.encode(["a man in red and blue shirt a woman in red and blue shirt , a man"] * 2000)
-    asked = (RULE.mask(text, draws(2000), tokenizer)[1] != -100)[:, 1:18]
-    pairs = (asked[:, 1:] & asked[:, :-1]).sum(1).float().mean()
+    masked_tokens = (RULE.mask(text, draws(2000), tokenizer)[1] != -100)[:, 1:18]
+    pairs = (masked_tokens[:, 1:] & masked_tokens[:, :-1]).sum(1).float().mean()
     alone = 16 * (4 / 17) * (3 / 16)  # of 4 of 17 tokens, were each drawn alone
-    assert asked.sum(1).float().mean() == 4 and pairs > alone * 1.3
+    assert masked_tokens.sum(1).float().mean() == 4 and pairs > alone * 1.3
 
 
 def test_a_mask_takes_as_many_numbers_as_it_says(tokenizer):
@@ -198,12 +198,12 @@ ODD = st.sampled_from([*" \t\n.,-'\"#", "[MASK]", "##ing", "é", "e\u0301", "\u0
 
 
 @given(st.lists(st.lists(st.one_of(ODD, st.sampled_from(WORDS), st.characters(exclude_categories=["Cs"])), max_size=20).map("".join)))
-def test_words_read_one_by_one_are_what_the_library_reads(said):
+def test_words_read_one_by_one_are_what_the_library_reads(texts):
     tokenizer = WordPiece.of(PIECES)
     assert tokenizer._independent
     for _ in range(2):  # the second time all words are known
-        ids = [one.ids for one in tokenizer.backend.encode_batch(said, add_special_tokens=False)]
-        text = tokenizer.encode(said)
+        ids = [one.ids for one in tokenizer.backend.encode_batch(texts, add_special_tokens=False)]
+        text = tokenizer.encode(texts)
         assert [row[mask].tolist() for row, mask in zip(text.ids, text.mask, strict=True)] == [[tokenizer.start, *one[:55]] for one in ids]
 
 

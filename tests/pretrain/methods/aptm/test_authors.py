@@ -58,11 +58,13 @@ def vocabulary(trained: Trained, file: Path) -> Path:
 def sizes(trained: Trained, vocab: Path) -> list[str]:
     """What the command has to be told of a model that has not the published sizes."""
     config = trained.config
-    told: dict[str, Any] = {"data.tokenizer": vocab, "aptm.proj": config.aptm.proj}
-    told |= {f"data.{key}": getattr(config.data, key) for key in ("height", "width", "mean", "std")}
-    told |= {f"aptm.vision.{key}": getattr(config.aptm.vision, key) for key in ("embed", "depths", "heads", "window")}
-    told |= {f"aptm.text.{key}": getattr(config.aptm.text, key) for key in ("hidden", "layers", "fusion", "heads", "inter", "positions")}
-    return [word for key, value in told.items() for word in ("--set", f"{key}={list(value) if isinstance(value, tuple) else value}")]
+    assignments: dict[str, Any] = {"data.tokenizer": vocab, "aptm.proj": config.aptm.proj}
+    assignments |= {f"data.{key}": getattr(config.data, key) for key in ("height", "width", "mean", "std")}
+    assignments |= {f"aptm.vision.{key}": getattr(config.aptm.vision, key) for key in ("embed", "depths", "heads", "window")}
+    assignments |= {
+        f"aptm.text.{key}": getattr(config.aptm.text, key) for key in ("hidden", "layers", "fusion", "heads", "inter", "positions")
+    }
+    return [word for key, value in assignments.items() for word in ("--set", f"{key}={list(value) if isinstance(value, tuple) else value}")]
 
 
 CONFIGS = {
@@ -74,9 +76,9 @@ CONFIGS = {
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_checkpoint_may_hold_plain_settings_beside_its_tensors(trained: Trained, tmp_path: Path, config: str) -> None:
     torch.save({"model": theirs(trained), "config": CONFIGS[config], "epoch": 29}, tmp_path / "checkpoint.pth")
-    found = read(str(tmp_path / "checkpoint.pth"), sizes(trained, vocabulary(trained, tmp_path / "vocab.txt"))[1::2], "aptm-paper")
-    one, two = found.method.state_dict(), trained.method.state_dict()
-    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in two) and found.origins is None
+    loaded = read(str(tmp_path / "checkpoint.pth"), sizes(trained, vocabulary(trained, tmp_path / "vocab.txt"))[1::2], "aptm-paper")
+    one, two = loaded.method.state_dict(), trained.method.state_dict()
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in two) and loaded.origins is None
 
 
 def test_a_checkpoint_of_the_authors_is_evaluated_as_published(data: Path, trained: Trained, tmp_path: Path, mals: Mals) -> None:
@@ -85,10 +87,10 @@ def test_a_checkpoint_of_the_authors_is_evaluated_as_published(data: Path, train
     paper = ["--preset", "aptm-paper", *sizes(trained, vocabulary(trained, tmp_path / "vocab.txt"))]
     result = mals("evaluate", "checkpoint_best.pth", *paper, *words)
     assert result.returncode == 0, result.stderr
-    found = json.loads(result.stdout)
-    assert "logit + 8 x cosine" in found["retrieval"]["protocol"]
+    results = json.loads(result.stdout)
+    assert "logit + 8 x cosine" in results["retrieval"]["protocol"]
     own = evaluate(trained, open_gallery(trained, [data], "train", "none"), "published", 4)
-    assert own.to_json()["retrieval"] == found["retrieval"]
+    assert own.to_json()["retrieval"] == results["retrieval"]
 
 
 class Code:
@@ -110,9 +112,9 @@ def test_what_is_no_checkpoint_of_theirs_is_refused_in_one_sentence(trained: Tra
     }
     vocab = vocabulary(trained, tmp_path / "vocab.txt")
     sets = sizes(trained, vocab)[1::2]
-    for name, (saved, said) in cases.items():
+    for name, (saved, message) in cases.items():
         torch.save(saved, tmp_path / name)
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             read(str(tmp_path / name), sets, "aptm-paper")
     whole = (tmp_path / "half.pth").read_bytes()
     for size in (0, 1, 5000, len(whole) // 2, len(whole) - 1):

@@ -26,12 +26,12 @@ def test_the_losses_of_an_unchanged_eda_caption_are_those_of_the_caption_times_0
     batch = batch_of(vectors)
     wider = Text(*(torch.nn.functional.pad(one, (0, 3)) for one in (batch.text.ids, batch.text.mask)))  # padding changes nothing
     with torch.no_grad():
-        found = method(replace(batch, second_text=wider, labels=None), 0)
-    assert list(found) == ["itc", "itc_eda", "itm", "itm_eda", "mlm"]
+        losses = method(replace(batch, second_text=wider, labels=None), 0)
+    assert list(losses) == ["itc", "itc_eda", "itm", "itm_eda", "mlm"]
     for name, theirs in {"itc": "itc_idx", "itm": "itm_hardest"}.items():
-        near(found[name], vectors[f"out.loss_{theirs}"])
-        near(found[f"{name}_eda"], 0.8 * vectors[f"out.loss_{theirs}"])
-    near(found["mlm"], vectors["out.loss_mlm"])
+        near(losses[name], vectors[f"out.loss_{theirs}"])
+        near(losses[f"{name}_eda"], 0.8 * vectors[f"out.loss_{theirs}"])
+    near(losses["mlm"], vectors["out.loss_mlm"])
 
 
 def test_another_eda_caption_moves_its_own_losses_alone() -> None:
@@ -44,23 +44,23 @@ def test_another_eda_caption_moves_its_own_losses_alone() -> None:
 
 def trained(method: Aptm, batch: Batch) -> tuple[dict[str, torch.Tensor], list[str], list[str]]:
     """The losses, the parameters that are trained, and those of them that no gradient reaches."""
-    found = method(batch, 0)
-    torch.stack(list(found.values())).sum().backward()
+    losses = method(batch, 0)
+    torch.stack(list(losses.values())).sum().backward()
     moved = [name for name, one in method.named_parameters() if one.requires_grad]
-    return found, moved, [name for name, one in method.named_parameters() if one.requires_grad and one.grad is None]
+    return losses, moved, [name for name, one in method.named_parameters() if one.requires_grad and one.grad is None]
 
 
 def test_recognition_needs_no_captions_and_trains_nothing_that_no_loss_reaches() -> None:
     method, batch = small(aptm={"loss_weights": RECOGNITION})
     empty = Text(batch.text.ids[:, :0], batch.text.mask[:, :0])
-    found, _, left = trained(method, replace(batch, text=empty, masked=None, targets=None))
-    assert set(found) == {"iac", "iam", "mam"} and not left and not method.needs.captions
+    losses, _, left = trained(method, replace(batch, text=empty, masked=None, targets=None))
+    assert set(losses) == {"iac", "iam", "mam"} and not left and not method.needs.captions
 
 
 def test_the_classifier_is_all_that_is_trained_beside_the_picture_tower() -> None:
     method, batch = small(aptm={"loss_weights": ONES, "classifier": True})
-    found, moved, left = trained(method, replace(batch, text=Text(batch.text.ids[:, :0], batch.text.mask[:, :0]), masked=None))
-    assert set(found) == {"classifier"} and not left and {name.partition(".")[0] for name in moved} == {"swin", "classifier"}
+    losses, moved, left = trained(method, replace(batch, text=Text(batch.text.ids[:, :0], batch.text.mask[:, :0]), masked=None))
+    assert set(losses) == {"classifier"} and not left and {name.partition(".")[0] for name in moved} == {"swin", "classifier"}
     assert not method.needs.captions and method.needs.attributes and not method.needs.masking
     assert method.eval().classify(batch.images).shape == (8, 27)
 
@@ -90,10 +90,10 @@ def test_the_losses_of_fine_tuning_fall_on_a_batch_repeated(weights: dict[str, f
     optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
     seen = []
     for _ in range(30):
-        found = method(batch, 0)
+        losses = method(batch, 0)
         optimizer.zero_grad()
-        torch.stack(list(found.values())).sum().backward()
+        torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
-        seen.append({name: float(loss.detach()) for name, loss in found.items()})
+        seen.append({name: float(loss.detach()) for name, loss in losses.items()})
     for name in seen[0]:
         assert sum(one[name] for one in seen[-5:]) / 5 < seen[0][name], name

@@ -26,8 +26,8 @@ ONCE = (nn.Linear, Layer, Embeddings, WordHead)
 ONES = dict.fromkeys(("itc", "itm", "mlm", "iac", "iam", "mam"), 1.0)
 
 
-def settings(**given: Any) -> Training:
-    return training_settings.check({"preset": "tiny", **given})
+def settings(**overrides: Any) -> Training:
+    return training_settings.check({"preset": "tiny", **overrides})
 
 
 def reference(**method: Any) -> tuple[Aptm, dict[str, Tensor]]:
@@ -55,12 +55,12 @@ def reference(**method: Any) -> tuple[Aptm, dict[str, Tensor]]:
 
 def slots(shape: torch.Size, places: Tensor, words: Tensor) -> Tensor:
     """Targets [R, L] from the authors' slots: places [R, M] and words [R, M], -100 where a slot is empty."""
-    found = torch.full(shape, -100)
+    targets = torch.full(shape, -100)
     for row, (at, word) in enumerate(zip(places.tolist(), words.tolist(), strict=True)):
         for place, target in zip(at, word, strict=True):
             if target != -100:
-                found[row, place] = target
-    return found
+                targets[row, place] = target
+    return targets
 
 
 def batch_of(vectors: dict[str, Tensor], unique: bool = False) -> Batch:
@@ -89,7 +89,7 @@ def test_the_six_losses_are_those_of_the_authors_code(smoothing: float, monkeypa
     shown = [(prompt, rows[0]) for prompt, rows in enumerate(first) if rows]
     monkeypatch.setattr(method, "draw_images", lambda true, step: tuple(torch.tensor(column) for column in zip(*shown, strict=True)))
     with torch.no_grad():
-        found = method(batch_of(vectors), 0)
+        loss_of = method(batch_of(vectors), 0)
         unique = method(batch_of(vectors, unique=True), 0)
     ending = f"_smooth{smoothing:g}" if smoothing else ""
     expected = {
@@ -101,14 +101,14 @@ def test_the_six_losses_are_those_of_the_authors_code(smoothing: float, monkeypa
         "mam": "mam_first_match",
     }
     for name, theirs in expected.items():
-        near(found[name], vectors[f"out.loss_{theirs}"])
+        near(loss_of[name], vectors[f"out.loss_{theirs}"])
     near(unique["itc"], vectors["out.loss_itc_unique"])
 
 
-def small(seed: int = 0, **given: Any) -> tuple[Aptm, Batch]:
+def small(seed: int = 0, **overrides: Any) -> tuple[Aptm, Batch]:
     """A small method and a random batch of eight rows, all that any loss wants."""
     sizes = {"vision": {"embed": 16, "heads": [1, 2, 4], "window": 4}, "text": {"hidden": 32, "inter": 64}}
-    config = settings(**merge({"data": {"height": 64, "width": 32}, "aptm": sizes}, given))
+    config = settings(**merge({"data": {"height": 64, "width": 32}, "aptm": sizes}, overrides))
     torch.manual_seed(seed)
     ids = torch.randint(5, 90, (54, 7))
     prompts = Text(ids, torch.ones_like(ids).bool())
@@ -135,11 +135,11 @@ def test_each_of_the_six_losses_falls_on_a_batch_repeated_fifty_times() -> None:
     optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
     seen = []
     for _ in range(50):
-        found = method(batch, 0)
+        loss_of = method(batch, 0)
         optimizer.zero_grad()
-        torch.stack(list(found.values())).sum().backward()
+        torch.stack(list(loss_of.values())).sum().backward()
         optimizer.step()
-        seen.append({name: float(loss.detach()) for name, loss in found.items()})
+        seen.append({name: float(loss.detach()) for name, loss in loss_of.items()})
     assert set(seen[0]) == set(ONES)
     for name in ONES:
         assert sum(one[name] for one in seen[-5:]) / 5 < seen[0][name], name
@@ -152,16 +152,16 @@ def test_every_layer_is_computed_once_a_step() -> None:
     calls = dict.fromkeys(parts, 0)
     for name, part in parts.items():
         part.register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
-    found = method(replace(batch, second_text=batch.text), 0)
-    assert len(found) == 8 and len(calls) > 60 and set(calls.values()) == {1}
+    loss_of = method(replace(batch, second_text=batch.text), 0)
+    assert len(loss_of) == 8 and len(calls) > 60 and set(calls.values()) == {1}
 
 
 @pytest.mark.parametrize("labels", [torch.full((8, 27), -1), torch.full((8, 27), -1).index_fill(0, torch.tensor([0]), 1)])
 def test_unknown_attributes_and_a_whole_unknown_batch_give_no_nan(labels: Tensor) -> None:
     method, batch = small()
-    found = method(Batch(**{**vars(batch), "labels": labels}), 3)
-    torch.stack(list(found.values())).sum().backward()
-    assert all(torch.isfinite(loss) for loss in found.values())
+    loss_of = method(Batch(**{**vars(batch), "labels": labels}), 3)
+    torch.stack(list(loss_of.values())).sum().backward()
+    assert all(torch.isfinite(loss) for loss in loss_of.values())
     assert all(torch.isfinite(one.grad).all() for one in method.parameters() if one.grad is not None)
 
 
@@ -199,9 +199,9 @@ def test_negatives_are_drawn_in_proportion_to_their_likeness() -> None:
     scores = torch.tensor([[2.0, 1.0, 0.0, 5.0]]).expand(20_000, 4)
     same = torch.tensor([[False, False, False, True]]).expand(20_000, 4)
     chance = torch.rand(20_000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    found = draw(scores, same, chance).bincount(minlength=4) / 20_000
+    frequencies = draw(scores, same, chance).bincount(minlength=4) / 20_000
     likely = scores[0].softmax(0)[:3]
-    torch.testing.assert_close(found, torch.cat([likely / likely.sum(), torch.zeros(1)]), atol=0.01, rtol=0)
+    torch.testing.assert_close(frequencies, torch.cat([likely / likely.sum(), torch.zeros(1)]), atol=0.01, rtol=0)
     edges = draw(scores[:2], same[:2], torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64))
     assert edges.tolist() == [0, 2]  # never the masked one, whatever the number
 
@@ -209,14 +209,15 @@ def test_negatives_are_drawn_in_proportion_to_their_likeness() -> None:
 def test_the_first_and_the_last_that_may_be_drawn_are_no_one_of_the_same_person() -> None:
     same = torch.tensor([[True, False, True], [False, True, True], [True, True, True]])
     for value in (0.0, 0.5, 1 - 2**-53):
-        found = draw(torch.zeros(3, 3), same, torch.full((3,), value, dtype=torch.float64))
-        assert found[:2].tolist() == [1, 0] and 0 <= found[2] < 3
+        drawn = draw(torch.zeros(3, 3), same, torch.full((3,), value, dtype=torch.float64))
+        assert drawn[:2].tolist() == [1, 0] and 0 <= drawn[2] < 3
 
 
 def test_prompts_are_drawn_a_picture_unless_published() -> None:
     method, _ = small(aptm={"loss_weights": ONES, "prompts": 5})
-    asked = method.draw_prompts(8, 1)
-    assert asked.shape == (8, 5) and len({tuple(row) for row in asked.tolist()}) > 1 and all(len(set(row)) == 5 for row in asked.tolist())
+    numbers = method.draw_prompts(8, 1)
+    rows = [tuple(row) for row in numbers.tolist()]
+    assert numbers.shape == (8, 5) and len(set(rows)) > 1 and all(len(set(row)) == 5 for row in rows)
     method, _ = small(aptm={"loss_weights": ONES, "prompts_per_image": False})
     assert len({tuple(row) for row in method.draw_prompts(8, 1).tolist()}) == 1
 
@@ -227,15 +228,15 @@ CALM = {"text": {"dropout": 0.0}, "vision": {"drop_path": 0.0}}
 
 def steps(method: Aptm, batch: Batch, count: int) -> list[dict[str, float]]:
     """The losses of some steps, each seeded as the loop does it."""
-    optimizer, told = torch.optim.SGD(method.parameters(), lr=0.1), []
+    optimizer, history = torch.optim.SGD(method.parameters(), lr=0.1), []
     for step in range(count):
         torch.manual_seed(step)
-        found = method(batch, step)
+        loss_of = method(batch, step)
         optimizer.zero_grad()
-        torch.stack(list(found.values())).sum().backward()
+        torch.stack(list(loss_of.values())).sum().backward()
         optimizer.step()
-        told.append({name: float(loss.detach()) for name, loss in found.items()})
-    return told
+        history.append({name: float(loss.detach()) for name, loss in loss_of.items()})
+    return history
 
 
 def test_checkpointing_changes_neither_losses_nor_gradients() -> None:
@@ -279,11 +280,11 @@ def test_balanced_values_count_half_each_however_rare_one_is() -> None:
     for value in (0, 1):
         assert float(weighed[:, 0][labels[:, 0] == value].sum()) == pytest.approx(49 / 2)
     assert float(weighed[49, 1]) == 10
-    asked = torch.tensor([[0, 1, 2, 3]]).expand(50, -1)  # "it is 0" and "it is 1" of two attributes: each answer tells the value
-    answers = losses.prompt_labels(labels).gather(1, asked)
-    told = method._label_weights(answers, asked)
+    prompt_numbers = torch.tensor([[0, 1, 2, 3]]).expand(50, -1)  # "it is 0" and "it is 1" of two attributes: each answer tells the value
+    answers = losses.prompt_labels(labels).gather(1, prompt_numbers)
+    answer_weights = method._label_weights(answers, prompt_numbers)
     known = labels[:, :2].repeat_interleave(2, 1) >= 0
-    assert told is not None and told[known].equal(weighed[:, :2].repeat_interleave(2, 1)[known])
+    assert answer_weights is not None and answer_weights[known].equal(weighed[:, :2].repeat_interleave(2, 1)[known])
     assert reference(balanced=False)[0]._label_weights(labels) is None
 
 
@@ -300,12 +301,12 @@ def test_it_can_do_what_its_losses_taught_it() -> None:
         assert small(aptm={"loss_weights": {**nothing, taught: 1.0}})[0].abilities == able
     assert small(aptm={"loss_weights": {**nothing, "itc": 1.0, "itm": 1.0}})[0].abilities == {"embed", "match", "recognise"}
     attributes = {**nothing, "iac": 1.0, "iam": 1.0}
-    for weights, asked, published in (
+    for weights, score, published in (
         (attributes, "matching logit + cosine / temperature", "matching logit"),
         ({**nothing, "iac": 1.0}, "cosine", "cosine"),
     ):
         method = small(aptm={"loss_weights": weights})[0]
-        assert (method.score_name(), method.score_name(published=True)) == (asked, published)
+        assert (method.score_name(), method.score_name(published=True)) == (score, published)
     assert small(aptm={"loss_weights": ONES, "classifier": True})[0].abilities == {"classify"}
 
 

@@ -80,7 +80,7 @@ def test_the_authors_pth_is_read_like_safetensors(tmp_path):
 
 @pytest.mark.golden
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda s: s.pop("bert.head.bias"), r"without bert\.head\.bias$"),
         (lambda s: s.update(extra=torch.zeros(1)), r"with the unknown extra$"),
@@ -88,10 +88,10 @@ def test_the_authors_pth_is_read_like_safetensors(tmp_path):
         (lambda s: [s.pop(name) for name in list(s) if "stages.0" in name], r"and \d+ more$"),
     ],
 )
-def test_what_does_not_fit_is_one_sentence(change, said):
+def test_what_does_not_fit_is_one_sentence(change, message):
     state = published_weights.read_aptm(WEIGHTS)
     change(state)
-    with pytest.raises(UserError, match=f"^weights.pth does not fit the model: .*{said}"):
+    with pytest.raises(UserError, match=f"^weights.pth does not fit the model: .*{message}"):
         published_weights.load_state(small(), state, "weights.pth")
 
 
@@ -160,9 +160,9 @@ def test_bert_starts_from_transformers(bert, tmp_path, where):
 def test_a_hub_id_is_looked_up_in_the_cache_only(bert, tmp_path, monkeypatch):
     import huggingface_hub
 
-    found = str(bert[1] / "model.safetensors")
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda model, name: found if model == "bert-base-uncased" else None)
-    assert published_weights.read_tensors("bert-base-uncased").keys() == load_file(found).keys()
+    file = str(bert[1] / "model.safetensors")
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda model, name: file if model == "bert-base-uncased" else None)
+    assert published_weights.read_tensors("bert-base-uncased").keys() == load_file(file).keys()
     with pytest.raises(ModelMissing, match="no file or folder bert-large"):
         published_weights.read_tensors("bert-large")
 
@@ -206,8 +206,13 @@ def test_files_that_hold_no_tensors_are_refused(tmp_path):
     (tmp_path / "torn.pth").write_bytes(b"PK\x03\x04 torn")
     (tmp_path / "torn.safetensors").write_bytes(b"torn")
     (tmp_path / "empty").mkdir()
-    said = {"code.pth": "tensors alone", "list.pth": "no state dict", "torn.pth": "tensors alone", "torn.safetensors": "not a whole"}
-    for name, what in {**said, "empty": "has neither model.safetensors nor"}.items():
+    messages = {
+        "code.pth": "more than tensors",
+        "list.pth": "no state dict",
+        "torn.pth": "more than tensors",
+        "torn.safetensors": "not a complete",
+    }
+    for name, what in {**messages, "empty": "has neither model.safetensors nor"}.items():
         with pytest.raises(UserError, match=what):
             published_weights.read_tensors(str(tmp_path / name))
     with pytest.raises(UserError, match="neither a file, a folder nor a hub id"):
