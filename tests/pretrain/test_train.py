@@ -162,7 +162,7 @@ def test_a_training_goes_on_with_the_same_rows_from_elsewhere_and_with_no_others
     before = (out / "origins.json").read_bytes()
     assert here(tmp_path / "moved", out)["step"] == 24 and (out / "origins.json").read_bytes() == before
     other = rewritten(tmp_path / "moved", lambda table: table.slice(1))
-    with pytest.raises(UserError, match=r"out was begun with other data \(\d+ rows then, \d+ now\); give those, or another --out$"):
+    with pytest.raises(UserError, match=r"out was started with other data \(\d+ rows then, \d+ now\); give those, or another --out$"):
         here(other, out)
     assert same_weights(calm / "model.safetensors", out / "model.safetensors")
 
