@@ -86,13 +86,13 @@ def test_data_without_labels_serve_the_other_losses(changed: Callable[[Change], 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_pictures_that_cannot_be_read_are_named_and_counted(
-    workers: int, changed: Callable[[Change], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    workers: int, changed: Callable[[Change], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = changed(lambda table: put(table, "image", 2, {"bytes": table["image"][2].as_py()["bytes"][:300]}))
     files = len(list((data / "data").iterdir()))
     here(data, tmp_path / "out", "steps=4", f"data.workers={workers}")
     assert lines(tmp_path / "out")[-1]["unreadable"] == files
-    assert capsys.readouterr().err.count("row 2: the picture cannot be read") == files
+    assert caplog.text.count("row 2: the image cannot be read") == files
 
 
 def test_the_command_ends_with_one_sentence_and_code_2(trainable: Path, tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_a_warm_up_longer_than_the_training_is_refused(trainable: Path, tmp_path
 
 def test_a_loss_that_is_no_number_stops_before_the_update() -> None:
     method, batch = small()
-    config = settings(data={"height": 64, "width": 32}, vision={"window": 4})
-    loop = Loop(config, method, torch.optim.AdamW(groups(method, (), rate=1.0, decay=0.1)), Path(), 10, torch.device("cpu"))
+    config = settings(data={"height": 64, "width": 32}, aptm={"vision": {"window": 4}})
+    loop = Loop(config, method, torch.optim.AdamW(groups(method, (), rate=1.0, decay=0.1)), Path(), 10, 10, torch.device("cpu"))
     before = {name: value.clone() for name, value in method.state_dict().items()}
     with pytest.raises(UserError, match=r"^the loss itc, itm, mlm, iac, iam, mam is not finite at step 7; nothing was updated"):
         loop.step(7, replace(batch, images=batch.images * torch.nan))
@@ -190,15 +190,15 @@ def torn(file: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
 def test_a_torn_checkpoint_is_passed_over_for_the_one_before(
-    name: str, trainable: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, trainable: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     here(trainable, tmp_path / "calm", "steps=6")
     shutil.copytree(tmp_path / "calm", tmp_path / "torn")
     torn(tmp_path / "torn/checkpoints/00000006" / name)
     (tmp_path / "torn/model.safetensors").unlink()
     here(trainable, tmp_path / "torn", "steps=6", "save_every=1")
-    told = capsys.readouterr().err
-    assert "00000006 is damaged (" in told and "goes on from step 4" in told
+    told = caplog.text
+    assert "00000006 is damaged (" in told and "resumes from step 4" in told
     assert same_weights(tmp_path / "calm/model.safetensors", tmp_path / "torn/model.safetensors")
     assert [one.name for one in sorted((tmp_path / "torn/checkpoints").iterdir())] == ["00000005", "00000006"]
 
@@ -207,7 +207,7 @@ def test_a_training_whose_checkpoints_are_all_torn_is_not_begun_anew(trainable: 
     here(trainable, tmp_path, "steps=4")
     for folder in (tmp_path / "checkpoints").iterdir():
         torn(folder / "model.safetensors")
-    with pytest.raises(UserError, match=r"00000004 is damaged .* remove .*checkpoints to start anew$"):
+    with pytest.raises(UserError, match=r"00000004 is damaged .* remove .*checkpoints to start again$"):
         here(trainable, tmp_path, "steps=4")
 
 

@@ -62,7 +62,7 @@ def test_memory_that_runs_out_is_reported_with_the_option_to_lower(
 
 
 def test_a_process_that_was_killed_is_reported_with_the_option_of_the_command() -> None:
-    message = r"^a process that reads pictures was ended.*; lower --workers, or give more shared"
+    message = r"^a process that reads images was killed.*; lower --workers, or give more shared"
     with pytest.raises(UserError, match=message), explain_out_of_memory("lower --batch", "--workers"):
         raise EOFError
 

@@ -185,7 +185,7 @@ def test_a_finished_method_without_its_checkpoints_is_not_overwritten(trainable:
     out = Path(shutil.copytree(calm, tmp_path / "out"))
     shutil.rmtree(out / "checkpoints")
     before = {file.name: file.read_bytes() for file in out.iterdir() if file.name != ".lock"}
-    with pytest.raises(UserError, match="holds a finished method, and none of the checkpoints that it came from"):
+    with pytest.raises(UserError, match="holds a finished method, and none of its checkpoints"):
         here(trainable, out)
     assert {file.name: file.read_bytes() for file in out.iterdir() if file.name != ".lock"} == before
 
