@@ -77,10 +77,10 @@ class Selection(Section):
 class Training(Section):
     """One training."""
 
-    preset: str = "aptm"  # the preset that fills in what is not given
+    preset: str  # the preset that fills in what is not given
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 42  # of all random numbers
     start: str | None = None  # weights of the whole method: a training, a release, or a checkpoint of the method's authors; null: none
-    method: str = "aptm"  # or my_package.my_module:MyMethod, a subclass of pretrain.method.Method
+    method: str  # one of pretrain.methods.METHODS, or my_package.my_module:MyMethod, a subclass of pretrain.method.Method
     batch: Count = 600  # rows a step, of all ranks together
     epochs: Count = 32  # passes over the rows
     steps: Count | None = None  # instead of epochs

@@ -16,7 +16,7 @@ from pretrain.method import Method
 
 def training_type(tree: dict[str, Any]) -> type[BaseModel]:
     """The type of settings that name this method: `Training` with the method's section."""
-    name = str(tree.get("method", Training.model_fields["method"].default))
+    name = str(tree["method"])
     method = methods.find(name)
     for other in methods.METHODS:
         section = methods.find(other).section if other in tree else ""
