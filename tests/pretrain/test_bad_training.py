@@ -33,10 +33,10 @@ from tests.pretrain.trainings import command, here, lines, run, same_weights
 FULL_DISK = """
 set -u
 mount -t tmpfs -o size=$1 none {out}
-{command} 2> {told}; echo $? >> {codes}
+{command} 2> {stderr}; echo $? >> {codes}
 ls {out}/checkpoints > {kept}
 mount -o remount,size=200m {out}
-{command} 2>> {told}; echo $? >> {codes}
+{command} 2>> {stderr}; echo $? >> {codes}
 cp {out}/model.safetensors {weights}
 """
 
@@ -62,7 +62,7 @@ def put(table: pa.Table, name: str, row: int, value: Any) -> pa.Table:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda table: table.drop_columns(["attributes"]), r"has no attribute labels, which the losses iac, iam and mam need"),
         (lambda table: put(table, "attributes", 1, {"gender": 3}), r"the label of gender in row 1 is 3, not -1, 0 or 1"),
@@ -72,8 +72,8 @@ def put(table: pa.Table, name: str, row: int, value: Any) -> pa.Table:
         (lambda table: table.slice(0, 5), r"a batch of 16 rows is more than the \d+ rows of the data"),
     ],
 )
-def test_data_that_do_not_serve_are_refused(change: Change, said: str, changed: Callable[[Change], Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=said):
+def test_data_that_do_not_serve_are_refused(change: Change, message: str, changed: Callable[[Change], Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
         here(changed(change), tmp_path / "out")
 
 
@@ -97,12 +97,12 @@ def test_pictures_that_cannot_be_read_are_named_and_counted(
 
 def test_the_command_ends_with_one_sentence_and_code_2(trainable: Path, tmp_path: Path) -> None:
     here(trainable, tmp_path, "steps=2")
-    for sets, said in {
+    for sets, message in {
         ("aptm.proj=32",): "the checkpoint is of other settings: aptm.proj (96 then, 32 now)",
         ("aptm.loss_weights.mml=1",): "did you mean aptm.loss_weights.mlm?",
     }.items():
         ended = run(trainable, tmp_path, "steps=2", *sets)
-        assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and said in ended.stderr
+        assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and message in ended.stderr
 
 
 def test_more_gpus_than_there_are_is_refused(trainable: Path, tmp_path: Path) -> None:
@@ -129,15 +129,15 @@ def test_a_loss_that_is_no_number_stops_before_the_update() -> None:
 @pytest.mark.slow
 def test_a_rate_that_is_too_high_ends_with_the_step_and_the_loss(trainable: Path, tmp_path: Path) -> None:
     ended = run(trainable, tmp_path, "optimizer.lr=1e30", "dtype=fp32", "data.workers=1")
-    told = [line for line in ended.stderr.splitlines() if not line.startswith("step ")]
-    assert ended.returncode == 2 and len(told) == 1, ended.stderr
-    assert re.match(r"the loss .*itc.* is not finite at step \d+; nothing was updated: in another --out, lower optimizer\.lr", told[0])
+    message = [line for line in ended.stderr.splitlines() if not line.startswith("step ")]
+    assert ended.returncode == 2 and len(message) == 1, ended.stderr
+    assert re.match(r"the loss .*itc.* is not finite at step \d+; nothing was updated: in another --out, lower optimizer\.lr", message[0])
     assert all(-1e30 < line["loss"] < 1e30 for line in lines(tmp_path))
 
 
 def test_weights_that_are_no_numbers_any_more_are_not_kept(trainable: Path, tmp_path: Path) -> None:
-    told = r"^the weights are not finite after step 1; they are not kept: in another --out, lower optimizer\.lr"
-    with pytest.raises(UserError, match=told):
+    message = r"^the weights are not finite after step 1; they are not kept: in another --out, lower optimizer\.lr"
+    with pytest.raises(UserError, match=message):
         here(trainable, tmp_path, "optimizer.lr=1e45", "optimizer.warmup=0", "dtype=fp32", "save_every=1")
     assert not (tmp_path / "checkpoints").exists() and not (tmp_path / "model.safetensors").exists()
 
@@ -176,8 +176,8 @@ def test_a_worker_that_was_killed_is_told_so(at_once: bool, trainable: Path) -> 
     """With batches on their way, whose memory was the worker's to hand over, and without."""
     pairs = ImageTextPairs.open([trainable])
     loader = Loader(pairs, WordPiece.of(train_vocabulary(pairs.captions(), 200)), DataNeeds(), batch=8, seed=1, workers=1)
-    said = r"^a process that reads images was killed, most likely because memory ran out; lower data\.workers"
-    with pytest.raises(UserError, match=said), explain_out_of_memory("take less"):
+    message = r"^a process that reads images was killed, most likely because memory ran out; lower data\.workers"
+    with pytest.raises(UserError, match=message), explain_out_of_memory("take less"):
         for _ in loader:
             time.sleep(0 if at_once else 0.3)
             for worker in loader._loader._iterator._workers:  # type: ignore[union-attr]
@@ -197,8 +197,8 @@ def test_a_torn_checkpoint_is_passed_over_for_the_one_before(
     torn(tmp_path / "torn/checkpoints/00000006" / name)
     (tmp_path / "torn/model.safetensors").unlink()
     here(trainable, tmp_path / "torn", "steps=6", "save_every=1")
-    told = caplog.text
-    assert "00000006 is damaged (" in told and "resumes from step 4" in told
+    message = caplog.text
+    assert "00000006 is damaged (" in message and "resumes from step 4" in message
     assert same_weights(tmp_path / "calm/model.safetensors", tmp_path / "torn/model.safetensors")
     assert [one.name for one in sorted((tmp_path / "torn/checkpoints").iterdir())] == ["00000005", "00000006"]
 
@@ -220,8 +220,8 @@ def test_a_later_damaged_checkpoint_does_not_outlive_what_is_saved_before_it(tmp
         shutil.copytree(tmp_path / "checkpoints/00000008", tmp_path / "checkpoints/00000009", dirs_exist_ok=True)
         torn(tmp_path / f"checkpoints/{step:08d}/model.safetensors")
     checkpoint.save(tmp_path, 3, layer, optimizer, {})
-    found = checkpoint.latest(tmp_path)
-    assert found is not None and found.step == 3 and not found.damaged
+    last = checkpoint.latest(tmp_path)
+    assert last is not None and last.step == 3 and not last.damaged
 
 
 @pytest.mark.slow
@@ -231,13 +231,13 @@ def test_a_full_disk_ends_with_a_sentence_and_the_training_goes_on_with_room(tra
     here(trainable, tmp_path / "calm", "steps=6")
     weights = tmp_path / "calm/checkpoints/00000006"
     each = sum(file.stat().st_size for file in weights.iterdir())
-    places = {name: tmp_path / name for name in ("out", "told", "codes", "kept", "weights")}
+    places = {name: tmp_path / name for name in ("out", "stderr", "codes", "kept", "weights")}
     places["out"].mkdir()
     words = " ".join(f"'{word}'" for word in command(trainable, places["out"], "steps=6"))
     script = FULL_DISK.format(command=words, **places).replace("$1", str(each * 3 // 2))
     subprocess.run(["unshare", "-rm", "bash", "-c", script], env=environment(), check=True, timeout=300)
-    told = [line for line in places["told"].read_text().splitlines() if not line.startswith("step ")]
-    assert places["codes"].read_text().split() == ["2", "0"], told
-    assert len(told) == 1 and "no space is left for" in told[0]
+    message = [line for line in places["stderr"].read_text().splitlines() if not line.startswith("step ")]
+    assert places["codes"].read_text().split() == ["2", "0"], message
+    assert len(message) == 1 and "no space is left for" in message[0]
     assert places["kept"].read_text().split() == ["00000002"]
     assert same_weights(tmp_path / "calm/model.safetensors", places["weights"])
