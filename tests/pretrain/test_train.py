@@ -65,7 +65,7 @@ def test_a_training_that_is_asked_to_stop_keeps_the_step_and_goes_on(
     messages = process.communicate(timeout=60)[1].splitlines()
     last = lines(tmp_path)[-1]["step"]
     assert process.returncode == 128 + number and 2 <= last < 24 and (tmp_path / f"checkpoints/{last:08d}").is_dir()
-    shown = r"step \d+/24  loss \d+\.\d{3}  \d+\.\d images/s, \d+% waiting for data, [\d,]+ MB, 0:00:\d\d left"
+    shown = r"step \d+/24  loss \d+\.\d{3}  \d+\.\d images/s, \d+% waiting for data, [\d,]+ MB, 0:\d\d:\d\d left"
     assert all(re.fullmatch(shown, line) for line in messages if line.startswith("step "))
     assert [line for line in messages if not line.startswith("step ")] == [f"stopped after step {last} of 24; the same command goes on"]
     here(trainable, tmp_path)
