@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +18,13 @@ from PIL import Image
 from mals.attributes import load_space
 from mals.dataset.xmp import ALGORITHMIC_MEDIA
 from mals.errors import UserError
-from mals.grid.store import Store
 from mals.world.make import CLAIM, make
 from mals.world.person import create_person
 from mals.world.rows import columns
 from mals.world.scene import draw_image
 from mals.world.settings import WorldSettings
 from tests.conftest import Mals, environment
+from tests.interruption import Killed, killed_at
 
 SPLIT = "train=0.5,val=0.2,test=0.3"
 SMALL = WorldSettings.checked(persons=6, views=3, split=SPLIT, seed=5, height=64, rows_per_file=6)
@@ -138,29 +136,6 @@ def test_a_finished_data_set_is_left_as_it_is_and_a_damaged_file_is_made_again(d
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     assert make(str(folder), SMALL, workers=1)["drawn"] == 3
     assert files(folder) == files(drawn_set)
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL."""
-
-
-@contextmanager
-def killed_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Stop while file number `moment` is being written."""
-    writer, count = Store.writer, 0
-
-    @contextmanager
-    def stopping(store: Store, name: str) -> Iterator[Path]:
-        nonlocal count
-        count += 1
-        with writer(store, name) as path:
-            yield path
-            if count - 1 == moment:
-                raise Killed(name)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "writer", stopping)
-        yield
 
 
 @pytest.mark.parametrize("moment", [0, 1, 2, 5, 9, 10, 11])

@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,12 +17,12 @@ from mals.attributes import load_space
 from mals.dataset.export import export
 from mals.dataset.pack import pack
 from mals.errors import UserError
-from mals.grid.store import Store
 from pretrain.data.rows import ImageTextPairs
 from pretrain.datasets import READERS
 from pretrain.datasets.contents import Count, SplitContents
 from pretrain.datasets.importing import import_benchmark
 from tests.conftest import Mals, environment
+from tests.interruption import Killed, killed_at
 from tests.pretrain.datasets import layouts
 from tests.small.cells import attribute_values, small_run
 
@@ -263,29 +261,6 @@ def test_images_that_came_later_are_packed_by_the_same_command(tmp_path: Path) -
     (source / "imgs" / "0000_c3_0001.jpg").unlink()
     import_benchmark("rstpreid", source, str(tmp_path / "out"), rows_per_file=3)
     assert sorted(path.name for path in (tmp_path / "out" / "data").glob("train-*")) == ["train-00000-of-00001.parquet"]
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL."""
-
-
-@contextmanager
-def killed_at(moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Stop in the middle of the writing of the given file."""
-    writer, count = Store.writer, 0
-
-    @contextmanager
-    def stopping(store: Store, name: str) -> Iterator[Path]:
-        nonlocal count
-        count += 1
-        with writer(store, name) as path:
-            yield path
-            if count - 1 == moment:
-                raise Killed(name)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "writer", stopping)
-        yield
 
 
 @pytest.mark.parametrize("moment", range(11))
