@@ -18,7 +18,7 @@ LETTERS = _byte_letters()
 VOCABULARY = {
     piece: number for number, piece in enumerate([*LETTERS, *(letter + "</w>" for letter in LETTERS), *map("".join, MERGES), START, END])
 }
-VECTORS = Path(__file__).parents[4] / "tests/golden/tokens"
+VECTORS = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[3] / "golden") / "methods/tokens"
 NAME = "bpe_simple_vocab_16e6.txt.gz"
 
 

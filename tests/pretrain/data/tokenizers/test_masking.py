@@ -1,6 +1,7 @@
 """Masking of single tokens, as in IRRA's code; the rule of whole words is tested with WordPiece."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from pretrain.data.random_numbers import uniform
 from pretrain.data.tokenizers import Tokenizer, WordList
 from pretrain.data.tokenizers.masking import TokenMasking
 
-VECTORS = json.loads((Path(__file__).parents[4] / "tests/golden/tokens/masking.json").read_text())["irra"]
+GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[3] / "golden")
+VECTORS = json.loads((GOLDEN / "methods/tokens/masking.json").read_text())["irra"]
 LENGTH = 77
 
 
