@@ -121,3 +121,51 @@ def _over_known(logits: Tensor, labels: Tensor, smoothing: float, counts: Tensor
 def _per(total: Tensor, count: Tensor) -> Tensor:
     """total / count, 0 where the count is 0."""
     return total / torch.where(count > 0, count, 1)
+
+
+@_in_float32
+def rank_semihard(
+    similarity: Tensor,
+    persons: Tensor,
+    margin: Tensor | float,
+    random: Tensor,
+    min_margin: float | None = None,
+    as_coded: bool = False,
+) -> Tensor:
+    """Ranking loss with random semi-hard negatives, in both directions: `similarity` [N, N] of all ranks, matching pairs on the diagonal.
+
+    For every row as the anchor, and then for every column, one candidate is drawn: an entry of another person (`persons` [N]) that is
+    below the anchor's own pair by less than the margin. The loss is the **sum** over anchors of max(0, margin - own + drawn), so it grows
+    with the batch. `margin` is a number or [N], one for each pair. `random` [2, N] in [0, 1) decides: the entry floor(random * candidates)
+    of the candidates in ascending order; an anchor without candidates has no loss. Where no anchor of a direction has a candidate, the last
+    anchor is compared with its first negative. With `min_margin` anchors with a smaller margin are left out; 0 where all are.
+
+    `as_coded` draws for the second direction among the columns, but evaluates the drawn indices on rows, as the published code of LGUR
+    does (docs/papers/lgur.md, section Losses). Every rank computes the loss of all rows; with rows from `ranks.gather` the gradient equals
+    that of one process.
+    """
+    margins = torch.as_tensor(margin, dtype=similarity.dtype, device=similarity.device).expand(len(persons))
+    kept = torch.ones_like(persons, dtype=torch.bool) if min_margin is None else margins >= min_margin
+    others = (persons[:, None] != persons) & kept[:, None]
+    rows = _semihard_direction(similarity, similarity, others, margins, random[0])
+    evaluated = similarity if as_coded else similarity.T
+    return rows + _semihard_direction(similarity.T, evaluated, others, margins, random[1])
+
+
+def _semihard_direction(mined: Tensor, evaluated: Tensor, others: Tensor, margins: Tensor, random: Tensor) -> Tensor:
+    """The sum over anchors, the rows: negatives drawn in `mined`, the loss from `evaluated`, both [N, N]; `others` [N, N] are negatives.
+
+    The negative of the last anchor, where no anchor has a candidate, is the first one of the last anchor that has any, as published.
+    """
+    gaps = mined.detach() - mined.detach().diagonal()[:, None] + margins[:, None]
+    candidates = others & (gaps > 0) & (gaps < margins[:, None])
+    count = candidates.sum(1)
+    place = (random * count).long().minimum(count - 1)  # a random number just below 1 may be rounded to 1
+    drawn = (candidates.cumsum(1) > place[:, None]).int().argmax(1)
+    usable = others.any(1)
+    position = torch.arange(len(others), device=others.device)
+    negatives = others.index_select(0, torch.where(usable, position, -1).max().clamp(min=0)[None])[0]
+    fallback = (position == len(others) - 1) & ~candidates.any() & usable.any()
+    chosen = torch.where(count > 0, drawn, negatives.int().argmax())
+    each = (margins - evaluated.diagonal() + evaluated.gather(1, chosen[:, None])[:, 0]).clamp(min=0)
+    return each.masked_fill((count == 0) & ~fallback, 0).sum()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretrain.losses import attribute_contrast, attribute_matching, itc, masked_words, matching, prompt_labels
+from pretrain.losses import attribute_contrast, attribute_matching, itc, masked_words, matching, prompt_labels, rank_semihard
 
 GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[1] / "golden") / "aptm"
 CLOSE = {"abs": 1e-4, "rel": 1e-4}  # tolerance of the golden vectors
@@ -132,3 +132,55 @@ def test_losses_are_float32_under_autocast_and_keep_their_gradient():
     loss.backward()
     assert loss.dtype == wide.dtype == torch.float32 and loss.item() == pytest.approx(wide.item(), rel=1e-5)
     assert image.grad.any() and temperature.grad.any()
+
+
+def ranking(similarity, persons, margin, random, min_margin=None):
+    """`rank_semihard` anchor by anchor: the loss, and the entries that were drawn as (direction, anchor, entry)."""
+    total, drawn = 0.0, []
+    for direction, scores in enumerate((similarity.tolist(), similarity.T.tolist())):
+        triplets = []
+        for anchor, row in enumerate(scores):
+            if min_margin is not None and margin[anchor] < min_margin:
+                continue
+            gaps = {j: row[j] - row[anchor] + margin[anchor] for j in range(len(row)) if persons[j] != persons[anchor]}
+            candidates = [j for j, gap in gaps.items() if 0 < gap < margin[anchor]]
+            if candidates:
+                triplets.append((anchor, candidates[int(random[direction][anchor] * len(candidates))]))
+        drawn += [(direction, *triplet) for triplet in triplets]
+        total += sum(max(0.0, margin[a] - scores[a][a] + scores[a][j]) for a, j in triplets)
+    return total, drawn
+
+
+@pytest.mark.parametrize("min_margin", [None, 0.2])
+def test_ranking_draws_semi_hard_negatives_in_both_directions(min_margin):
+    torch.manual_seed(0)
+    similarity, persons = torch.rand(12, 12).sub(0.5).add(0.2 * torch.eye(12)), torch.randint(5, (12,))
+    margin, random = torch.rand(12).mul(0.4), torch.rand(2, 12)
+    expected, drawn = ranking(similarity, persons.tolist(), margin.tolist(), random.tolist(), min_margin)
+    assert {direction for direction, *_ in drawn} == {0, 1}
+    loss = rank_semihard(similarity.requires_grad_(), persons, margin, random, min_margin)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    pulled = {(0, *place) for place in (similarity.grad > 0).nonzero().tolist()}
+    assert pulled == {(0, anchor, j) if direction == 0 else (0, j, anchor) for direction, anchor, j in drawn}
+    assert rank_semihard(similarity, persons, margin, torch.full((2, 12), 1 - 1e-9, dtype=torch.float64), min_margin).isfinite()
+
+
+def test_ranking_of_the_closed_form():
+    i = torch.arange(12.0).view(2, 6)
+    a, b = (torch.nn.functional.normalize(torch.sin(0.7 * i + phase) + 1, dim=1) for phase in (0, 0.8))
+    persons, random = torch.tensor([0, 1]), torch.zeros(2, 2)
+    assert rank_semihard(a @ b.T, persons, 0.3, random).item() == pytest.approx(0.34427559, abs=1e-6)
+    assert rank_semihard(a @ b.T, persons, 0.3, random, as_coded=True).item() == pytest.approx(0.18345529, abs=1e-6)
+    assert rank_semihard(a @ b.T, persons, 0.2, random).item() == pytest.approx(0.14427558, abs=1e-6)
+
+
+def test_ranking_without_a_semi_hard_negative_compares_the_last_anchor():
+    similarity = torch.tensor([[0.9, 0.1, 0.0], [0.0, 0.9, 0.2], [0.85, 0.1, 0.9]])
+    persons, random = torch.tensor([0, 1, 2]), torch.zeros(2, 3)
+    assert rank_semihard(similarity, persons, 0.04, random).item() == pytest.approx(0.0)  # 0.04 - 0.9 + 0.85 < 0
+    similarity[2, 0] = 0.95  # above its own pair: not semi-hard, but the last anchor's first negative
+    assert rank_semihard(similarity, persons, 0.04, random).item() == pytest.approx(0.09)
+    everyone = torch.zeros(3, dtype=torch.long)
+    assert rank_semihard(similarity, everyone, 0.04, random).item() == 0.0  # no negative at all
+    assert rank_semihard(similarity, persons, torch.full((3,), 0.04), random, min_margin=0.05).item() == 0.0  # no anchor is kept
