@@ -104,6 +104,34 @@ def classified(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> T
     return _per(each.masked_fill(~known, 0).sum(), known.sum() if count is None else count)
 
 
+@_in_float32
+def triplet_hard(own: Tensor, features: Tensor, same: Tensor, margin: float) -> Tensor:
+    """The triplet loss with the hardest examples of a batch (Hermans et al., 2017, equation 5): own features [B, D] among all [N, D].
+
+    `same` [B, N] marks rows of the same person, the row itself included. The loss of a row is max(0, margin + distance to its farthest row
+    of the same person - distance to its nearest row of another one), Euclidean distances; 0 for a row without another person.
+    The mean of this loss over ranks, with `features` from `ranks.gather`, equals the loss of one process over all rows.
+    """
+    squares = own.square().sum(1, keepdim=True) + features.square().sum(1) - 2 * own @ features.T
+    distances = squares.clamp(min=1e-12).sqrt()  # the root of 0 has no gradient
+    farthest = distances.masked_fill(~same, 0.0).amax(1)
+    nearest = distances.masked_fill(same, torch.inf).amin(1)
+    return F.relu(margin + farthest - nearest).mean()  # of an infinite distance 0, also in the gradient
+
+
+@_in_float32
+def part_diversity(parts: Tensor) -> Tensor:
+    """How alike the parts of an image are: the mean squared cosine of two different ones of its N parts [B, N, D], from 0 to 1.
+
+    0 for orthogonal parts, 1 for collinear ones; the mean over images, 0 for one part. It is DPTI's modified diversity loss (arXiv 2208.11440).
+    """
+    count = parts.shape[1]
+    unit = F.normalize(parts, dim=-1)
+    squares = (unit @ unit.transpose(1, 2)).square()
+    others = squares.sum((1, 2)) - squares.diagonal(dim1=1, dim2=2).sum(1)
+    return others.mean() / max(1, count * (count - 1))
+
+
 def prompt_labels(labels: Tensor) -> Tensor:
     """[B, A] -> [B, 2A]: 1 if the prompt describes the image, 0 if not, -1 if unknown."""
     both = torch.stack([1 - labels, labels], dim=2)

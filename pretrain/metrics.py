@@ -1,4 +1,4 @@
-"""Metrics of text-based retrieval and of attribute recognition, exact, from 0 to 1.
+"""Metrics of retrieval by text or by image and of attribute recognition, exact, from 0 to 1.
 
 Shapes: Q queries, G gallery images, N images, A attributes.
 """
@@ -10,6 +10,7 @@ from torch import Tensor
 
 CELLS = 1 << 22  # scores ranked at once: about 100 MB with their order and matches
 RECALL_AT = (1, 5, 10)  # the k of R@k
+JUNK = -1  # the person of an image that the protocol of Market-1501 ignores: neither right nor wrong
 
 
 def retrieval(
@@ -22,8 +23,9 @@ def retrieval(
 ) -> dict[str, float]:
     """R1, R5, R10, mAP and mINP of scores [Q, G], one tensor or chunks of its rows in order; equal scores rank in gallery order.
 
-    Queries whose identity is not in the gallery are left out of the means; `unmatched` is their number. With cameras, images of the query's
-    identity from the query's camera are removed from its ranking (the protocol of Market-1501). Raises ValueError for NaN or wrong shapes.
+    Queries whose identity is not in the gallery are left out of the means; `unmatched` is their number. With cameras, the protocol is that
+    of Market-1501 (Zheng et al., ICCV 2015): images of the query's identity from the query's camera are removed from its ranking, and
+    images of the person JUNK from every ranking. Raises ValueError for NaN or wrong shapes.
     """
     if (query_cameras is None) != (gallery_cameras is None):
         raise ValueError("pass both query_cameras and gallery_cameras, or neither")
@@ -35,6 +37,7 @@ def retrieval(
         kept = None
         if query_cameras is not None and gallery_cameras is not None:
             kept = ~(matches & _equal(torch.as_tensor(query_cameras)[own], torch.as_tensor(gallery_cameras), chunk))
+            kept &= (gallery != JUNK).to(chunk.device)
             matches &= kept
         parts.append(_rank(chunk, matches, kept).cpu())
     if start != len(queries):

@@ -24,7 +24,7 @@ def by_definition(scores, queries, gallery, query_cameras=None, gallery_cameras=
     for q, line in enumerate(scores):
         order = sorted(range(len(gallery)), key=lambda g: (-line[g], g))
         if query_cameras:
-            order = [g for g in order if gallery[g] != queries[q] or gallery_cameras[g] != query_cameras[q]]
+            order = [g for g in order if gallery[g] != -1 and (gallery[g] != queries[q] or gallery_cameras[g] != query_cameras[q])]
         at = [place for place, g in enumerate(order, 1) if gallery[g] == queries[q]]
         if at:
             rows.append([at[0] <= 1, at[0] <= 5, at[0] <= 10, np.mean([n / p for n, p in enumerate(at, 1)]), len(at) / at[-1]])
@@ -34,14 +34,14 @@ def by_definition(scores, queries, gallery, query_cameras=None, gallery_cameras=
 
 @st.composite
 def searches(draw):
-    """Small rankings full of ties, some of whose queries have no match, with cameras."""
+    """Small rankings full of ties, some of whose queries have no match, with cameras, distractors (person 0) and junk (-1)."""
     queries, gallery = draw(st.integers(0, 6)), draw(st.integers(1, 14))
 
-    def numbers(n, top):
-        return draw(st.lists(st.integers(0, top), min_size=n, max_size=n))
+    def numbers(n, top, low=0):
+        return draw(st.lists(st.integers(low, top), min_size=n, max_size=n))
 
     scores = [numbers(gallery, 5) for _ in range(queries)]
-    return scores, numbers(queries, 4), numbers(gallery, 3), numbers(queries, 1), numbers(gallery, 1)
+    return scores, numbers(queries, 4, 1), numbers(gallery, 3, -1), numbers(queries, 1), numbers(gallery, 1)
 
 
 @settings(max_examples=150, deadline=None)
@@ -68,6 +68,13 @@ def test_a_query_without_a_match_is_counted_and_left_out_of_the_means():
     scores = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     assert retrieval(scores, [0, 9], [0, 1]) == {"R1": 1, "R5": 1, "R10": 1, "mAP": 1, "mINP": 1, "unmatched": 1}
     assert retrieval(scores, [8, 9], [0, 1]) == {"R1": 0, "R5": 0, "R10": 0, "mAP": 0, "mINP": 0, "unmatched": 2}
+
+
+def test_junk_has_no_place_in_a_ranking_by_cameras_and_a_distractor_has_one():
+    scores, cameras = torch.tensor([[0.9, 0.8, 0.7, 0.6]]), {"query_cameras": [1], "gallery_cameras": [2, 2, 1, 2]}
+    assert retrieval(scores, [5], [-1, -1, 5, 5], **cameras)["mAP"] == 1  # the third is of the query's camera
+    assert retrieval(scores, [5], [-1, 0, 5, 5], **cameras)["mAP"] == 0.5
+    assert retrieval(scores, [5], [-1, 0, 5, 7], **cameras)["unmatched"] == 1
 
 
 @pytest.mark.parametrize(
