@@ -123,7 +123,7 @@ def triplet_hard(own: Tensor, features: Tensor, same: Tensor, margin: float) -> 
 def part_diversity(parts: Tensor) -> Tensor:
     """How alike the parts of an image are: the mean squared cosine of two different ones of its N parts [B, N, D], from 0 to 1.
 
-    0 for orthogonal parts, 1 for collinear ones; the mean over images, 0 for one part. It is DPTI's modified diversity loss (arXiv 2208.11440).
+    0 for orthogonal parts, 1 for collinear ones; the mean over images. It is DPTI's modified diversity loss (arXiv 2208.11440).
     """
     count = parts.shape[1]
     unit = F.normalize(parts, dim=-1)
