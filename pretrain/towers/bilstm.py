@@ -17,7 +17,7 @@ class BiLstm(nn.Module):
         self.lstm = nn.LSTM(width, hidden, bias=False, bidirectional=True, batch_first=True)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """[B, L, C] and a mask [B, L] that is True (or 1) for a text's tokens, which come first -> [B, L, hidden], 0 after the last token."""
+        """[B, L, C] and a mask [B, L] that is True (or 1) for tokens, which come first -> [B, L, hidden], 0 after the last token."""
         lengths = mask.long().sum(1).clamp(min=1)  # a text without tokens counts as one of padding, whose result is 0
         both = self._flipped(states, lengths) if torch.onnx.is_in_onnx_export() else self._packed(states, lengths)
         return both * mask.to(both.dtype)[..., None]
