@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mals.errors import ModelMissing, UserError
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # in a folder that transformers wrote
+KEYS = ("model", "state_dict")  # under which checkpoints have their tensors, where they have more than those
 MIN_MATCHED = 0.95  # share of the parameters that a checkpoint with other names must have
 
 
@@ -58,8 +59,11 @@ def rename(state: Mapping[str, Tensor], new_name: Callable[[str], str | None], n
     return renamed
 
 
-def read_tensors(source: str) -> dict[str, Tensor]:
-    """The tensors of a file (safetensors, or a .pth that loads without code), a folder, or a hub id in the cache."""
+def read_tensors(source: str, keys: Sequence[str] = KEYS) -> dict[str, Tensor]:
+    """The tensors of a file (safetensors, or a .pth that loads without code), a folder, or a hub id in the cache.
+
+    A .pth may have them under the first of `keys` that it has.
+    """
     file = locate_file(source)
     if file.suffix == ".safetensors":
         from safetensors import SafetensorError
@@ -76,7 +80,7 @@ def read_tensors(source: str) -> dict[str, Tensor]:
         foreign_class = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = f" (it holds {foreign_class[1]})" if foreign_class else ", or is not complete"
         raise UserError(f"{source} holds more than tensors{reason}; convert it to safetensors if you trust it") from None
-    for key in ("model", "state_dict"):
+    for key in keys:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

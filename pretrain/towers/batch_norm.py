@@ -61,3 +61,23 @@ class BatchNorm(nn.Module):
     def _check(self, rows: int) -> None:
         if rows < 2:
             raise UserError("batch normalisation needs 2 rows a step; raise batch")
+
+
+def convert(module: nn.Module) -> None:
+    """Replace all of torch's batch normalisations inside a module by ours, with their parameters and running statistics."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            own = BatchNorm(child.num_features)
+            own.load_state_dict({str(own_name(key)): value for key, value in child.state_dict().items() if own_name(key)})
+            setattr(module, name, own)
+        else:
+            convert(child)
+
+
+def own_name(name: str) -> str | None:
+    """The name here of a parameter or buffer of torch's batch normalisation; other names stay, counts of batches have none."""
+    module, _, leaf = name.rpartition(".")
+    if leaf == "num_batches_tracked":
+        return None
+    own = {"running_mean": "mean", "running_var": "variance"}.get(leaf, leaf)
+    return f"{module}.{own}" if module else own
