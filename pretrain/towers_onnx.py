@@ -1,4 +1,6 @@
-"""Both towers as ONNX, for search in programs without PyTorch: image.onnx and text.onnx, each compared with PyTorch before it is kept.
+"""The towers as ONNX, for search in programs without PyTorch: image.onnx and text.onnx, each compared with PyTorch before it is kept.
+
+A method that compares images alone has no text.onnx.
 
 Shapes: B images or texts, any number; L tokens, any number up to the positions of the text encoder; D width of the embeddings.
 """
@@ -23,7 +25,7 @@ TOLERANCE = 1e-4  # the largest difference allowed in an element of an embedding
 
 
 class ImageTower(nn.Module):
-    """[B, 3, H, W] float32, normalised -> [B, D] of length 1."""
+    """[B, 3, H, W] float32, normalised -> embeddings [B, D]."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
@@ -34,7 +36,7 @@ class ImageTower(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Ids and mask [B, L] int64, the mask 1 for real tokens -> [B, D] of length 1."""
+    """Ids and mask [B, L] int64, the mask 1 for real tokens -> embeddings [B, D]."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
@@ -51,9 +53,9 @@ def require() -> None:
 
 
 def export(trained: Trained, folder: Path) -> dict[str, float]:
-    """Write both towers into a folder; returns file name -> largest difference to PyTorch. UserError if one is above TOLERANCE."""
+    """Write the towers into a folder; returns file name -> largest difference to PyTorch. UserError if one is above TOLERANCE."""
     require()
-    if "embed" not in trained.method.abilities:
+    if not {"embed", "identify"} & trained.method.abilities:
         raise UserError("a plain classifier computes no embeddings: it has no towers for ONNX")
     method, data = trained.method.float().cpu().eval(), trained.config.data
     longest = trained.tokenizer.max_tokens
@@ -71,11 +73,12 @@ def export(trained: Trained, folder: Path) -> dict[str, float]:
         return {"ids": ids, "mask": (torch.arange(tokens) < lengths).long()}
 
     _write(ImageTower(method), images(2), {"images": {0: batch}}, folder / IMAGE)
-    _write(TextTower(method), texts(2, longest), {name: {0: batch, 1: length} for name in ("ids", "mask")}, folder / TEXT)
-    return {
-        IMAGE: _largest_difference(ImageTower(method), [images(1), images(3)], folder / IMAGE),
-        TEXT: _largest_difference(TextTower(method), [texts(1, 2), texts(3, longest), texts(2, max(2, longest // 2))], folder / TEXT),
-    }
+    differences = {IMAGE: _largest_difference(ImageTower(method), [images(1), images(3)], folder / IMAGE)}
+    if "embed" in method.abilities:
+        _write(TextTower(method), texts(2, longest), {name: {0: batch, 1: length} for name in ("ids", "mask")}, folder / TEXT)
+        examples = [texts(1, 2), texts(3, longest), texts(2, max(2, longest // 2))]
+        differences[TEXT] = _largest_difference(TextTower(method), examples, folder / TEXT)
+    return differences
 
 
 def _write(tower: nn.Module, example: dict[str, Tensor], sizes: dict[str, Any], file: Path) -> None:
