@@ -12,9 +12,10 @@ from torch.nn.functional import pad
 
 from pretrain import losses, ranks
 from pretrain.method import Batch
-from pretrain.methods.aptm.sampling import draw, generator, own_rows, own_slice
+from pretrain.methods.aptm.sampling import draw, own_slice
 from pretrain.methods.aptm.towers import Question, Towers, first_tokens
 from pretrain.precision import cosines
+from pretrain.random_rows import generator, own_rows
 from pretrain.towers.bert import Texts
 
 SUFFIXES = {"caption": "", "eda": "_eda"}  # a text of a row -> the ending of the names of its losses

@@ -14,8 +14,8 @@ from pretrain.data.random_numbers import uniform
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.masking import Masked, MaskingRule
 from pretrain.method import Text
-from pretrain.methods.aptm.sampling import generator
 from pretrain.methods.aptm.towers import Question, Towers, first_tokens
+from pretrain.random_rows import generator
 from pretrain.towers.bert import Texts
 
 RAREST = 0.05  # the share of a value below which its weight grows no more, so that no image counts more than ten times
