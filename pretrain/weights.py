@@ -4,14 +4,13 @@ Missing, unexpected or differently shaped tensors raise one UserError that names
 """
 
 import re
-from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from mals.errors import ModelMissing, UserError
+from pretrain import safe_pickle
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # in a folder that transformers wrote
 KEYS = ("model", "state_dict")  # under which checkpoints have their tensors, where they have more than those
@@ -73,13 +72,7 @@ def read_tensors(source: str, keys: Sequence[str] = KEYS) -> dict[str, Tensor]:
             return load_file(file)
         except SafetensorError as error:
             raise UserError(f"{source} is not a complete safetensors file: {error}") from None
-    try:
-        with torch.serialization.safe_globals([Namespace]):
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a truncated file raises many kinds of exceptions
-        foreign_class = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f" (it holds {foreign_class[1]})" if foreign_class else ", or is not complete"
-        raise UserError(f"{source} holds more than tensors{reason}; convert it to safetensors if you trust it") from None
+    state = safe_pickle.read_checkpoint(file)
     for key in keys:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
