@@ -35,6 +35,7 @@ class Encoded:
     pooled: Tensor | None = None  # [B, C]
     mask: Tensor | None = None  # [B, L] bool, True for real tokens; None where all are real
     grid: tuple[int, int] | None = None  # rows and columns of an image's tokens, without the global one
+    attention: Tensor | None = None  # [B, N, N] of the last block, the mean over its heads; None unless it was requested
 
 
 @dataclass(frozen=True)

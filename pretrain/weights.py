@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mals.errors import ModelMissing, UserError
-from pretrain import safe_pickle
+from pretrain import safe_pickle, torchscript
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # in a folder that transformers wrote
 KEYS = ("model", "state_dict")  # under which checkpoints have their tensors, where they have more than those
@@ -58,12 +58,12 @@ def rename(state: Mapping[str, Tensor], new_name: Callable[[str], str | None], n
     return renamed
 
 
-def read_tensors(source: str, keys: Sequence[str] = KEYS) -> dict[str, Tensor]:
-    """The tensors of a file (safetensors, or a .pth that loads without code), a folder, or a hub id in the cache.
+def read_tensors(source: str, keys: Sequence[str] = KEYS, files: Sequence[str] = FILES) -> dict[str, Tensor]:
+    """The tensors of a file (safetensors, a .pth that loads without code, TorchScript), a folder with one of `files`, or a hub id.
 
     A .pth may have them under the first of `keys` that it has.
     """
-    file = locate_file(source)
+    file = locate_file(source, files)
     if file.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -72,6 +72,8 @@ def read_tensors(source: str, keys: Sequence[str] = KEYS) -> dict[str, Tensor]:
             return load_file(file)
         except SafetensorError as error:
             raise UserError(f"{source} is not a complete safetensors file: {error}") from None
+    if torchscript.is_archive(file):
+        return torchscript.read_archive(file)
     state = safe_pickle.read_checkpoint(file)
     for key in keys:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -81,7 +83,7 @@ def read_tensors(source: str, keys: Sequence[str] = KEYS) -> dict[str, Tensor]:
     return state
 
 
-def locate_file(source: str) -> Path:
+def locate_file(source: str, files: Sequence[str] = FILES) -> Path:
     """The file of weights: the path itself, or the file in a folder, in a hub-cache folder (at main), or of a hub id in the cache."""
     path = Path(source).expanduser()
     if path.is_file():
@@ -89,11 +91,11 @@ def locate_file(source: str) -> Path:
     if path.is_dir():
         main = path / "refs" / "main"
         folder = path / "snapshots" / main.read_text().strip() if main.is_file() else path
-        for name in FILES:
+        for name in files:
             if (folder / name).is_file():
                 return folder / name
-        raise UserError(f"the folder {source} has neither {' nor '.join(FILES)}")
-    if (file := find_in_cache(source, FILES)) is not None:
+        raise UserError(f"the folder {source} has neither {' nor '.join(files)}")
+    if (file := find_in_cache(source, files)) is not None:
         return file
     raise ModelMissing(f"there is no file or folder {source}, and no weights of that name in the Hugging Face cache")
 

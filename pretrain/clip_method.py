@@ -1,0 +1,187 @@
+"""What the methods on CLIP's two towers have in common: settings, tokenizer, initial weights, embeddings, the optimizer's rules.
+
+A method on CLIP is a subclass of `ClipMethod` that adds losses and heads. The towers are its `base_model`, as in the authors' checkpoints,
+which all are of the family of IRRA (Jiang and Ye, CVPR 2023).
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from mals.config import Count
+from mals.errors import UserError
+from pretrain import weights
+from pretrain.config import Section, Training
+from pretrain.data import tokenizers
+from pretrain.data.rows import ImageTextPairs
+from pretrain.data.tokenizers import ClipBpe, Tokenizer, WordPiece
+from pretrain.data.tokenizers.vocabulary import train_vocabulary
+from pretrain.method import Method, ParameterRule, Text
+from pretrain.towers.clip import Clip, ClipVision
+from pretrain.towers.clip_weights import POSITIONS, openai_names, start_clip, with_positions
+
+BPE = "bpe_simple_vocab_16e6.txt.gz"  # CLIP's vocabulary, in the package open_clip
+TOWERS = "base_model."  # the names of the towers' parameters begin so
+NEW_RATE, BIAS_RATE = 5.0, 2.0  # of IRRA's rules, times optimizer.lr
+IRRA_RULES = (
+    ParameterRule("cross", rate=NEW_RATE),
+    ParameterRule("bias", rate=BIAS_RATE, decay=0.0),
+    ParameterRule("classifier|mlm_head", rate=NEW_RATE),
+)
+
+Heads = Annotated[int, Field(ge=1)] | None
+
+
+class ClipVisionSettings(Section):
+    """The image tower, a vision transformer; the defaults are ViT-B/16."""
+
+    patch: Count = 16  # pixels a side
+    channels: Count = 768  # of a token
+    layers: Count = 12
+    heads: Heads = None  # attention heads of a layer; null: one for each 64 channels
+
+
+class ClipTextSettings(Section):
+    """The text tower."""
+
+    channels: Count = 512  # of a token
+    layers: Count = 12
+    heads: Heads = None  # attention heads of a layer; null: one for each 64 channels
+    context: Count = 77  # tokens of the longest text that it can ever read
+
+
+class ClipSettings(Section):
+    """The settings of a method on CLIP's towers."""
+
+    vision: ClipVisionSettings = ClipVisionSettings()  # the image tower
+    text: ClipTextSettings = ClipTextSettings()  # the text tower
+    embed: Count = 512  # numbers of an embedding
+    start: str | None = None  # OpenAI's CLIP: a hub id, a folder or a file such as ViT-B-16.pt; null: random weights
+
+
+class ClipMethod(Method):
+    """A method on CLIP's towers; a subclass adds `forward`, its heads, and settings that are a `ClipSettings`.
+
+    Heads with a class for each person are `per_person`: they are new in every training. Other `training_only` heads are taken from the
+    weights that a training starts from, where these have them.
+    """
+
+    Settings: ClassVar[type[Section]] = ClipSettings
+    max_tokens = 77
+    default_tokenizer = "open_clip"
+    training_only: ClassVar[str | None] = r"classifier\."
+    per_person: ClassVar[str] = r"classifier\."
+    rules: tuple[ParameterRule, ...] = IRRA_RULES
+    abilities = frozenset({"embed"})
+
+    @classmethod
+    def tokenizer(cls, config: Training, texts: Iterable[str]) -> Tokenizer:
+        """CLIP's BPE as open_clip ships it, the tokenizer that data.tokenizer names, or, for "train", words and their parts."""
+        name, longest = config.data.tokenizer or cls.default_tokenizer, config.data.max_tokens or cls.max_tokens
+        if name == "train":
+            return WordPiece.of(train_vocabulary(texts, config.data.vocabulary), longest, end=True)
+        if name == "open_clip":
+            spec = find_spec(name)
+            assert spec is not None and spec.origin is not None
+            return ClipBpe.load(Path(spec.origin).parent / BPE, longest)
+        file = Path(name).expanduser()
+        return tokenizers.load(file, longest) if file.is_file() and file.suffix == ".json" else ClipBpe.load(name, longest)
+
+    @classmethod
+    def build(cls, config: Training, tokenizer: Tokenizer, data: ImageTextPairs | None = None) -> Self:
+        torch.manual_seed(config.seed)
+        return cls(config, tokenizer, None if data is None else int(data.persons.max()) + 1)
+
+    @classmethod
+    def inherited_settings(cls, config: Training) -> dict[str, Any]:
+        own: ClipSettings = cls.settings(config)
+        sizes = {**own.model_dump(mode="json", include={"vision", "text", "embed"}), "start": None}
+        return {"method": config.method, cls.section: sizes, "data": {"max_tokens": config.data.max_tokens}}
+
+    @classmethod
+    def read_weights(cls, source: str) -> dict[str, Tensor]:
+        """Our own weights, or a checkpoint of the authors, of one GPU or several."""
+        return whole_names(weights.read_tensors(source))
+
+    def __init__(self, config: Training, tokenizer: Tokenizer, persons: int | None) -> None:
+        """`persons` is the number of identities of a training, None where a trained method is loaded."""
+        super().__init__()
+        self.own: Any = self.settings(config)
+        self.base_model = make_clip(self.own, config, tokenizer)
+        self.positions = self.own.text.context
+        self.needs = self.data_needs(config)
+
+    def load_initial_weights(self, config: Training, pairs: ImageTextPairs) -> None:
+        """Weights of the whole instead of those of CLIP; tables of positions are resized to the images' size."""
+        if not config.start:
+            if self.own.start:
+                start_clip(self.base_model, self.own.start, f"{self.section}.start")
+            return
+        own = self.state_dict()
+        state = weights.without(self.read_weights(config.start), self.per_person)
+        spare = [name for name in state if name not in own and re.match(self.training_only or "$", name)]
+        state = {name: value for name, value in state.items() if name not in spare}
+        state = with_positions(state, TOWERS + POSITIONS, self.base_model.visual.grid, config.start)
+        weights.load_state(self, state, config.start, self.training_only)
+
+    def parts(self) -> dict[str, Sequence[nn.Module]]:
+        clip = self.base_model
+        tables = nn.ParameterList([clip.positional_embedding, clip.text_projection])
+        return {"image tower (CLIP)": [clip.visual], "text tower (CLIP)": [clip.token_embedding, clip.transformer, clip.ln_final, tables]}
+
+    def initial_weights(self, config: Training) -> dict[str, tuple[str | None, bool]]:
+        start = self.own.start
+        return {"The image tower": (start, start is not None), "The text tower": (start, False)}
+
+    def embed_image(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, D] of length 1."""
+        return normalize(cast(Tensor, self.base_model.encode_image(images).pooled).float(), dim=-1)
+
+    def embed_text(self, text: Text) -> Tensor:
+        """[B, L] -> [B, D] of length 1."""
+        return normalize(cast(Tensor, self.base_model.encode_text(text.ids).pooled).float(), dim=-1)
+
+
+def make_clip(own: ClipSettings, config: Training, tokenizer: Tokenizer) -> Clip:
+    """Both towers with random weights; UserError where sizes do not fit."""
+    if tokenizer.end is None:
+        raise UserError(
+            f"the tokenizer {tokenizer.kind_name()} has no end token, which CLIP's text tower needs; data.tokenizer=null is CLIP's own"
+        )
+    if tokenizer.max_tokens > own.text.context:
+        raise UserError(
+            f"data.max_tokens is {tokenizer.max_tokens}, and the text tower has {own.text.context} positions; change one of them"
+        )
+    visual = ClipVision(
+        config.data.height, config.data.width, embed=own.embed, checkpointing=config.checkpointing, **own.vision.model_dump()
+    )
+    return Clip(
+        visual,
+        vocabulary=tokenizer.size,
+        end=tokenizer.end,
+        embed=own.embed,
+        checkpointing=config.checkpointing,
+        **own.text.model_dump(),
+    )
+
+
+def whole_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint of the family of IRRA under our names, in float32; the names of our own are the same.
+
+    Trainings on several GPUs have `module.` before every name. Bare towers (OpenAI's CLIP, and TBPS-CLIP, whose text tower is
+    `encode_text.`) get the prefix `base_model.`.
+    """
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    if not any(name.startswith(TOWERS) for name in state):
+        state = {TOWERS + name.removeprefix("encode_text."): value for name, value in state.items()}
+    towers = {name.removeprefix(TOWERS): value for name, value in state.items() if name.startswith(TOWERS)}
+    others = {name: value.float() if value.is_floating_point() else value for name, value in state.items() if not name.startswith(TOWERS)}
+    return others | {TOWERS + name: value for name, value in openai_names(towers).items()}
