@@ -120,6 +120,34 @@ class TokenMasking:
         return _masked(text, hidden, shown)
 
 
+@dataclass(frozen=True)
+class RemovalMasking:
+    """Masks, exchanges or removes each token with the same probability; later tokens move up: the rule of RDE (Qin et al., CVPR 2024).
+
+    Nothing is to be predicted from such captions: all targets are -100.
+    """
+
+    share: float = 0.2
+    as_mask: float = 0.6  # of the chosen tokens: replaced by the mask token
+    as_random: float = 0.2  # by a random one; the rest is removed
+
+    def count(self, max_tokens: int) -> int:
+        return 2 * max_tokens  # whether and how a token is changed, and the random token
+
+    def mask(self, text: Text, random: NDArray[np.float64], tokenizer: Tokenizer) -> Masked:
+        ids, known = text.ids.numpy(), text.mask.numpy()
+        numbers = random.reshape(len(ids), 2, tokenizer.max_tokens)[..., : ids.shape[1]]
+        ordinary = np.setdiff1d(np.arange(tokenizer.size), tokenizer.special)
+        way = np.where(np.isin(ids, tokenizer.special), 1.0, numbers[:, 0] / self.share)  # from 1 on: the token stays
+        others = ordinary[(numbers[:, 1] * len(ordinary)).astype(np.int64)]
+        shown = np.where(way < self.as_mask, tokenizer.mask_id, np.where(way < self.as_mask + self.as_random, others, ids))
+        removed = (way >= self.as_mask + self.as_random) & (way < 1)
+        order = (removed | ~known).argsort(axis=1, kind="stable")  # what stays, in its order, comes first
+        stays = np.arange(ids.shape[1]) < (known & ~removed).sum(1, keepdims=True)
+        masked = np.where(stays, np.take_along_axis(shown, order, 1), tokenizer.pad)
+        return Text(torch.from_numpy(masked), torch.from_numpy(stays)), torch.full_like(text.ids, IGNORED)
+
+
 def _masked(text: Text, hidden: NDArray[np.bool_], shown: NDArray[np.int64]) -> Masked:
     ids = text.ids.numpy()
     masked, targets = np.where(hidden, shown, ids), np.where(hidden, ids, IGNORED)

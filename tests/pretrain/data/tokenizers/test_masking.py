@@ -12,10 +12,11 @@ from mals.errors import UserError
 from pretrain.data.batch import Text
 from pretrain.data.random_numbers import uniform
 from pretrain.data.tokenizers import Tokenizer, WordList
-from pretrain.data.tokenizers.masking import TokenMasking
+from pretrain.data.tokenizers.masking import RemovalMasking, TokenMasking
 
 GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[3] / "golden")
-VECTORS = json.loads((GOLDEN / "methods/tokens/masking.json").read_text())["irra"]
+MASKINGS = json.loads((GOLDEN / "methods/tokens/masking.json").read_text())
+VECTORS, REMOVALS = MASKINGS["irra"], MASKINGS["rde"]
 LENGTH = 77
 
 
@@ -73,3 +74,31 @@ def test_a_tokenizer_without_a_mask_token_says_so():
     text = words.encode(["a man"])
     with pytest.raises(UserError, match="the tokenizer WordList has no mask token"):
         TokenMasking().mask(text, uniform((0,), range(1), TokenMasking().count(100)), words)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("number", range(len(REMOVALS)))
+def test_removals_are_those_of_the_authors_code(number):
+    row = REMOVALS[number]
+    ids, drawn, words = torch.tensor([row["ids"]]), iter(row["u"]), iter(row["words"])
+    random = np.full((1, 2, LENGTH), 0.999)
+    for at, token in enumerate(row["ids"]):
+        if 0 < token < 49405:
+            random[0, 0, at] = next(drawn)
+            if 0.6 <= random[0, 0, at] / 0.2 < 0.8:
+                random[0, 1, at] = (next(words) - 1 + 0.5) / 49404
+    text, targets = RemovalMasking().mask(Text(ids, ids > 0), random.reshape(1, -1), Ids())
+    assert text.ids[0].tolist() == row["augmented_ids"]
+    assert text.mask.equal(text.ids > 0) and (targets == -100).all()
+
+
+def test_the_shares_of_removal_are_the_published_ones():
+    ids = torch.cat([torch.full((400, 1), 49406), torch.randint(1, 49405, (400, LENGTH - 2)), torch.full((400, 1), 49407)], 1)
+    rule = RemovalMasking()
+    text, _ = rule.mask(Text(ids, ids > 0), uniform((0,), range(400), rule.count(LENGTH)), Ids())
+    tokens = 400 * (LENGTH - 2)
+    assert (tokens - text.mask.sum() + 800) / tokens == pytest.approx(0.04, abs=0.004)
+    assert (text.ids == 49405).sum() / tokens == pytest.approx(0.12, abs=0.006)
+    last = text.mask.sum(1) - 1
+    assert (text.ids[:, 0] == 49406).all() and (text.ids.gather(1, last[:, None]) == 49407).all() and (text.ids[~text.mask] == 0).all()
+    assert torch.equal(rule.mask(Text(ids, ids > 0), np.full((400, rule.count(LENGTH)), 0.999), Ids())[0].ids, ids)
