@@ -69,6 +69,7 @@ def open_pairs(config: Training, data: Sequence[str]) -> ImageTextPairs:
     if config.selection.held_out:
         pairs = split_identities(pairs, config.selection.held_out, config.seed)[0]
     pairs = pairs.with_images_per_person(needs.least_images)
+    pairs = kind.training_rows(config, pairs)
     if needs.renumber_persons:
         pairs.renumber_persons()
     return pairs

@@ -1,4 +1,4 @@
-"""Losses as pure functions: tensors in, a float32 scalar out, also under autocast.
+"""Losses as pure functions: tensors in, a float32 scalar out, or one value for each row, also under autocast.
 
 Shapes: B own rows, N rows of all ranks, D width, A attributes, P prompts, R pairs, M masked places, V vocabulary.
 Prompt 2a + v states that attribute a has the value v. No loss copies a value from the device to the host.
@@ -197,3 +197,51 @@ def _semihard_direction(mined: Tensor, evaluated: Tensor, others: Tensor, margin
     chosen = torch.where(count > 0, drawn, negatives.int().argmax())
     each = (margins - evaluated.diagonal() + evaluated.gather(1, chosen[:, None])[:, 0]).clamp(min=0)
     return each.masked_fill((count == 0) & ~fallback, 0).sum()
+
+
+@_in_float32
+def tal(to_images: Tensor, to_texts: Tensor, same: Tensor, temperature: float, margin: float) -> Tensor:
+    """Triplet alignment loss of each row [B] (Qin et al., CVPR 2024; docs/papers/rde.md, section Losses).
+
+    Cosines of own texts with all images and of own images with all texts, [B, N] each; `same` [B, N] marks pairs of one identity. In each
+    direction, max(0, margin - positive + negative), both added: the positive is the mean of the identity's cosines weighed by their
+    softmax, which has no gradient, the negative temperature * log sum exp of the others, 0 loss where there are none.
+    """
+    return _hinge(to_images, same, temperature, margin, _soft_highest) + _hinge(to_texts, same, temperature, margin, _soft_highest)
+
+
+@_in_float32
+def trl(to_images: Tensor, to_texts: Tensor, same: Tensor, temperature: float, margin: float) -> Tensor:
+    """Triplet ranking loss of each row [B]: as `tal`, with the highest cosine of another identity as the negative."""
+    return _hinge(to_images, same, temperature, margin, _highest) + _hinge(to_texts, same, temperature, margin, _highest)
+
+
+@_in_float32
+def info_nce(to_images: Tensor, to_texts: Tensor, pairs: Tensor, temperature: float) -> Tensor:
+    """Contrast of each row [B] with all others, whoever they show; cosines [B, N] as in `tal`, `pairs` [B] the columns of the own pairs."""
+    directions = [F.cross_entropy(cosines / temperature, pairs, reduction="none") for cosines in (to_images, to_texts)]
+    return (directions[0] + directions[1]) / 2
+
+
+@_in_float32
+def sdm_rows(to_images: Tensor, to_texts: Tensor, same: Tensor, temperature: float, epsilon: float = 1e-8) -> Tensor:
+    """Similarity distribution matching of each row [B], both directions added; cosines and `same` [B, N] as in `tal`."""
+    target = same / same.sum(1, keepdim=True)
+    logs = [(cosines / temperature).log_softmax(1) for cosines in (to_images, to_texts)]
+    divergences = [(log.exp() * (log - torch.log(target + epsilon))).sum(1) for log in logs]
+    return divergences[0] + divergences[1]
+
+
+def _hinge(cosines: Tensor, same: Tensor, temperature: float, margin: float, negative: Callable[[Tensor, float], Tensor]) -> Tensor:
+    """One direction of a triplet loss, [B]; `negative` reduces the cosines of other identities, which are low elsewhere."""
+    weights = (cosines.detach() / temperature).masked_fill(~same, -torch.inf).softmax(1)
+    others = cosines.masked_fill(same, torch.finfo(cosines.dtype).min * min(1.0, temperature))
+    return (margin - (weights * cosines).sum(1) + negative(others, temperature)).clamp(min=0)
+
+
+def _soft_highest(cosines: Tensor, temperature: float) -> Tensor:
+    return temperature * (cosines / temperature).logsumexp(1)
+
+
+def _highest(cosines: Tensor, temperature: float) -> Tensor:
+    return cosines.amax(1)

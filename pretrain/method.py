@@ -4,7 +4,7 @@ Shapes everywhere: B rows of the batch, L tokens of the longest caption, A attri
 N tokens of an image, R pairs of a text and an image.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -98,6 +98,14 @@ class Method(nn.Module):
         return cls.needs
 
     @classmethod
+    def training_rows(cls, config: "Training", pairs: "ImageTextPairs") -> "ImageTextPairs":
+        """The rows of the training: `pairs`, or a changed copy, whose captions are of other rows, for instance.
+
+        What it does follows from the settings; UserError where they do not fit the rows. Rows that select a checkpoint are not changed.
+        """
+        return pairs
+
+    @classmethod
     def explain(cls, config: "Training", error: MissingData) -> str:
         """The clause that follows "FILE has no captions," or "... no attribute labels,": who needs them and what to do without."""
         return "which this training needs"
@@ -158,6 +166,15 @@ class Method(nn.Module):
     def initial_weights(self, config: "Training") -> dict[str, tuple[str | None, bool]]:
         """For parts such as "The vision encoder": the weights that they started from (None: random), and whether from photographs."""
         return {}
+
+    def before_epoch(self, epoch: int, batches: Callable[[], Iterable[Batch]]) -> None:
+        """Look over the data before an epoch, counted from 0; every rank calls it at the same time, in eval mode and without gradients.
+
+        `batches()` has every row of the training once, in random order and with random augmentation of its own, divided among the ranks as
+        the batches of steps are; the last batch is filled with rows from the front, and an unreadable row is replaced by another.
+        What the steps of the epoch need of it belongs into buffers, equal on all ranks, because a training that resumes within an epoch
+        does not call it again. They may change after the last batch only: a signal can end the training at any batch before.
+        """
 
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """The weighted losses of one step by name, scalars in float32; the loop minimises their sum."""

@@ -10,8 +10,9 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +30,7 @@ from pretrain.config import Training
 from pretrain.data.loader import Loader
 from pretrain.data.tokenizers import Tokenizer
 from pretrain.memory import explain_out_of_memory
-from pretrain.method import Batch
+from pretrain.method import Batch, Method
 from pretrain.precision import autocast, set_product_precision, use_deterministic_algorithms
 from pretrain.schedule import factor, make_optimizer, set_rate
 
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 METRICS, LOCK = "metrics.jsonl", ".lock"
 COMPILED = 64  # versions of a block, which differ in sizes and share of dropped images; beyond, torch runs them uncompiled
 ENDING = 3  # seconds that a training whose launcher was killed may need to end
+LOOK = 0x100C  # sets the random numbers of passes before epochs apart from those of steps
 ADVICE = "in another --out, lower optimizer.lr or set optimizer.clip"
 
 
@@ -103,7 +105,8 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
     prepared = prepare(config, data, out, resumed is not None)
     method = prepared.method.to(here)
     start = resumed.step if resumed is not None else 0
-    loader = _loader(config, prepared, out, here, start)
+    load = _loaders(config, prepared, out, here)
+    loader = load(config.seed, step=start)
     steps = config.steps or config.epochs * loader.per_epoch
     loader.stop = steps
     if watcher is not None:
@@ -112,7 +115,7 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
         optimizer = make_optimizer(config.optimizer, method, method.rules, steps, loader.per_epoch)
         if resumed is not None:
             checkpoint.restore(resumed, method, optimizer)
-    loop = Loop(config, method, optimizer, out, steps, loader.per_epoch, here, watcher)
+    loop = Loop(config, method, optimizer, out, steps, loader.per_epoch, here, watcher, partial(_all_rows, config.seed, load, loader))
     if ranks.is_main():
         loop.last = trim_metrics(out / METRICS, start)
     with catch_signals() as caught:
@@ -129,25 +132,37 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
     return last
 
 
-def _loader(config: Training, prepared: Prepared, out: Path, here: torch.device, start: int) -> Loader:
+def _loaders(config: Training, prepared: Prepared, out: Path, here: torch.device) -> Callable[..., Loader]:
+    """Loaders of the data, by a seed and the step that they begin with, or by the epoch of which they have all rows."""
     needs = prepared.method.needs
     synonyms = synonyms_of(config, prepared.pairs, out) if needs.second_caption == "eda" else None
-    with ranks.raise_on_all_ranks():
-        return Loader(
-            prepared.pairs,
-            prepared.tokenizer,
-            needs,
-            batch=config.batch,
-            seed=config.seed,
-            step=start,
-            rank=ranks.rank(),
-            world=ranks.world_size(),
-            workers=config.data.workers,
-            transform=prepared.transform,
-            exchange=config.data.exchange_sides,
-            synonyms=synonyms,
-            device=here,
-        )
+
+    def load(seed: int, **which: int) -> Loader:
+        with ranks.raise_on_all_ranks():
+            return Loader(
+                prepared.pairs,
+                prepared.tokenizer,
+                needs,
+                batch=config.batch,
+                seed=seed,
+                rank=ranks.rank(),
+                world=ranks.world_size(),
+                workers=config.data.workers,
+                transform=prepared.transform,
+                exchange=config.data.exchange_sides,
+                synonyms=synonyms,
+                device=here,
+                **which,
+            )
+
+    return load
+
+
+def _all_rows(seed: int, load: Callable[..., Loader], loader: Loader, epoch: int) -> Loader:
+    """All rows before an epoch; rows that cannot be read are counted with those of the training's `loader`."""
+    rows = load(int(np.random.SeedSequence((seed, LOOK)).generate_state(1)[0]), whole_epoch=epoch)
+    rows.unreadable = loader.unreadable
+    return rows
 
 
 def find_checkpoint(out: Path, tree: Mapping[str, Any]) -> checkpoint.Checkpoint | None:
@@ -187,9 +202,11 @@ class Loop:
         per_epoch: int,
         here: torch.device,
         watcher: Watcher | None = None,
+        all_rows: Callable[[int], Iterable[Batch]] = lambda epoch: (),
     ) -> None:
+        """`all_rows` are the batches that the method may look over before an epoch, see `Method.before_epoch`."""
         self.config, self.method, self.optimizer, self.out, self.here = config, method, optimizer, out, here
-        self.steps, self.per_epoch, self.watcher = steps, per_epoch, watcher
+        self.steps, self.per_epoch, self.watcher, self.all_rows = steps, per_epoch, watcher, all_rows
         if config.compile:
             compile_blocks(method)
         self.wrapped = ranks.wrap(method)
@@ -203,6 +220,8 @@ class Loop:
         before = time.time()
         for step, batch in enumerate(loader, start):
             self.waited += time.time() - before
+            if step % self.per_epoch == 0:
+                self.begin_epoch(step, caught)
             losses, (ending, unreadable) = self.step(step, batch, len(caught), len(loader.unreadable))
             done = step + 1
             if done % self.config.log_every == 0 or done == self.steps:
@@ -210,10 +229,37 @@ class Loop:
             if done % self.config.save_every == 0 or done == self.steps or ending:
                 self.save(done)
             if ending and done < self.steps:
-                number = caught[0] if caught else signal.SIGTERM
-                raise Stopped(number, f"stopped after step {done:,} of {self.steps:,}; the same command goes on")
+                raise self.stopped(done, caught)
             self.watch(done)
             before = time.time()
+
+    def begin_epoch(self, step: int, caught: list[int]) -> None:
+        """Let the method look over the data before the epoch that begins with `step`; Stopped as in `run`."""
+        assert isinstance(self.method, Method)
+        epoch = step // self.per_epoch
+        self.method.eval()
+        with torch.no_grad(), autocast(self.here, self.config.dtype):
+            self.method.before_epoch(epoch, lambda: self.look_over(epoch, step, caught))
+        self.method.train()
+
+    def look_over(self, epoch: int, step: int, caught: list[int]) -> Iterator[Batch]:
+        """All rows before an epoch; Stopped, with the state after `step` steps saved, once a signal is in `caught`, on any rank."""
+        batches = iter(self.all_rows(epoch))
+        while True:
+            with torch.autocast(self.here.type, enabled=False):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            if ranks.mean_over_ranks(torch.tensor(float(len(caught)), device=self.here)) > 0:
+                if step:
+                    self.save(step)
+                raise self.stopped(step, caught)
+            yield batch
+
+    def stopped(self, done: int, caught: list[int]) -> Stopped:
+        """The end by a signal after some steps."""
+        number = caught[0] if caught else signal.SIGTERM
+        return Stopped(number, f"stopped after step {done:,} of {self.steps:,}; the same command goes on")
 
     def watch(self, done: int) -> None:
         """Call the watcher; its time is not the training's."""

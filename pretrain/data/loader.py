@@ -67,17 +67,22 @@ class Loader:
         exchange: bool = True,
         synonyms: Synonyms | None = None,
         device: torch.device | str = "cpu",
+        whole_epoch: int | None = None,
     ) -> None:
         """`batch` is the global one; `exchange` swaps left and right in captions of flipped images; `stop` is the step after the last.
 
-        `synonyms` are for EDA; the batches come to be on `device`.
+        `synonyms` are for EDA; the batches come to be on `device`. With `whole_epoch` the batches are those of this epoch, with all rows:
+        of a `complete` `Sampler`, without groups of persons.
         """
         if needs.attributes and pairs.labels is None:
             raise UserError("the data have no attribute labels, which the method needs")
         if batch < 1 or batch % world:
             raise UserError(f"a batch of {batch} rows cannot be divided among {world} processes")
-        sampler = Sampler(pairs.persons.numpy(), batch, seed, needs.group)
+        whole = whole_epoch is not None
+        sampler = Sampler(pairs.persons.numpy(), batch, seed, (1, 1) if whole else needs.group, complete=whole)
         self.per_epoch = sampler.steps_per_epoch
+        if whole_epoch is not None:
+            step, stop = whole_epoch * self.per_epoch, (whole_epoch + 1) * self.per_epoch
         self.unreadable: dict[int, str] = {}  # row -> why; rows of this rank so far
         self._transform, self._device = transform, device
         self._steps = _Steps(step, stop)

@@ -7,6 +7,7 @@ Shapes: N rows of all data sets together, A attributes.
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -110,6 +111,15 @@ class ImageTextPairs:
         smaller = ImageTextPairs(parts)
         smaller.images = smaller.images.unique(return_inverse=True)[1]
         return smaller
+
+    def with_captions_of(self, rows: Tensor) -> "ImageTextPairs":
+        """The same rows, row i with the caption of row `rows[i]` [N]."""
+        changed = copy(self)
+        changed.columns = []
+        for columns, first in zip(self.columns, self.starts.tolist(), strict=False):
+            texts = pa.array([self.caption(at) for at in rows[first : first + len(columns.captions)].tolist()], pa.large_string())
+            changed.columns.append(replace(columns, captions=Strings(pa.chunked_array([texts]))))
+        return changed
 
     def with_images_per_person(self, least: int) -> "ImageTextPairs":
         """Without the persons that have fewer than `least` images; UserError where none is left."""

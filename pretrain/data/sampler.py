@@ -35,18 +35,22 @@ class Sampler:
     epoch draws for every person how many, cuts the person's shuffled rows into groups of that size, and takes one group of each person in
     turn, persons in random order, until none is left. A group that would be smaller than `fewest` is filled with rows of the same person
     again. (K, K) gives the batches of P persons with K rows each; (1, 2) is the sampler of SEN (UIT).
+
+    An epoch leaves out the few rows that fill no whole batch; with `complete` these are in a last batch, which the epoch's first rows fill.
     """
 
-    def __init__(self, persons: Rows, batch: int, seed: int, group: tuple[int, int] = (1, 1)) -> None:
+    def __init__(self, persons: Rows, batch: int, seed: int, group: tuple[int, int] = (1, 1), complete: bool = False) -> None:
         """`persons` [N] are the identities of the rows, `batch` is B. UserError where there is no whole batch, or no whole group in it."""
-        self.persons, self.batch, self.seed, self.group = persons, batch, seed, group
+        self.persons, self.batch, self.seed, self.group, self.complete = persons, batch, seed, group, complete
         fewest, most = group
         if not 1 <= fewest <= most:
             raise ValueError(f"groups of {fewest} to {most} rows")
+        if complete and most > 1:
+            raise ValueError("an epoch of groups cannot be complete")
         if fewest == most and batch % fewest:
             raise UserError(f"a batch of {batch} rows cannot be divided into groups of {fewest} rows of one person; change batch")
         rows = len(persons) if most == 1 else self._least_rows()
-        self.steps_per_epoch = rows // batch
+        self.steps_per_epoch = -(-rows // batch) if complete else rows // batch
         if not self.steps_per_epoch:
             raise UserError(f"a batch of {batch:,} rows is more than the {rows:,} rows of the data")
         self._last: tuple[int, Rows] | None = None  # an epoch and its rows
@@ -57,9 +61,12 @@ class Sampler:
 
     def rows(self, step: int) -> Rows:
         """The rows [B] of a step, counted from 0."""
+        epoch, at = divmod(step, self.steps_per_epoch)
+        if self.complete:
+            filled = np.resize(permutation(self.seed, epoch, len(self.persons)), self.steps_per_epoch * self.batch)
+            return filled[at * self.batch : (at + 1) * self.batch]
         if self.group[1] == 1:
             return order(self.seed, len(self.persons), step, self.batch)
-        epoch, at = divmod(step, self.steps_per_epoch)
         if self._last is None or self._last[0] != epoch:
             self._last = epoch, self._grouped(epoch)
         return self._last[1][at * self.batch : (at + 1) * self.batch]

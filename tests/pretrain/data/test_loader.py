@@ -154,6 +154,12 @@ def test_a_loader_goes_on_where_it_was_left_and_ends_where_it_is_told(load):
     assert same(facts(take(load(), 6)), facts([*first, *rest]))
 
 
+def test_a_whole_epoch_has_all_rows_without_groups(load, pairs):
+    batches = list(load(replace(ALL, group=(1, 2)), batch=7, whole_epoch=2))
+    assert len(batches) == -(-len(pairs) // 7) and {batch.epoch for batch in batches} == {2}
+    assert torch.cat([batch.rows for batch in batches])[: len(pairs)].sort()[0].tolist() == list(range(len(pairs)))
+
+
 def test_a_row_looks_otherwise_in_the_next_epoch(load):
     loader = load()
     epochs = [facts(take(loader, loader.per_epoch)) for _ in range(2)]

@@ -336,3 +336,12 @@ def test_why_a_picture_cannot_be_read_is_told_without_addresses():
         decode_image(b"hello")
     assert first_line(caught.value) == "cannot identify image file"
     assert first_line(ValueError("first\nsecond")) == "first" and first_line(KeyError()) == "KeyError"
+
+
+def test_rows_with_the_captions_of_other_rows_keep_the_rest(folder, tmp_path):
+    both = ImageTextPairs.open([folder, (cuhk_list(tmp_path), tmp_path / "images")])
+    order = torch.arange(len(both)).roll(3)
+    changed = both.with_captions_of(order)
+    captions = list(both.captions())
+    assert list(changed.captions()) == [captions[at] for at in order.tolist()] and list(both.captions()) == captions
+    assert changed.persons.equal(both.persons) and changed.location(2) == both.location(2) and changed.digest(0) != both.digest(0)

@@ -75,3 +75,17 @@ def test_batches_that_cannot_be_made_are_refused():
         Sampler(np.zeros(30, np.int64), 10, 1, (4, 4))
     with pytest.raises(UserError, match="a batch of 40 rows is more than the 30 rows"):
         Sampler(np.arange(30), 40, 1)
+
+
+@given(st.integers(7, 60), st.integers(0, 5))
+def test_a_complete_epoch_has_every_row_and_its_first_ones_again(rows, seed):
+    sampler, plain = (Sampler(np.zeros(rows, np.int64), 7, seed, complete=complete) for complete in (True, False))
+    assert sampler.steps_per_epoch == -(-rows // 7)
+    epoch = np.concatenate([sampler.rows(sampler.steps_per_epoch + step) for step in range(sampler.steps_per_epoch)])
+    assert sorted(epoch[:rows]) == list(range(rows)) and epoch[rows:].tolist() == epoch[: len(epoch) - rows].tolist()
+    assert sampler.epoch(sampler.steps_per_epoch) == 1 and epoch[:7].tolist() == plain.rows(plain.steps_per_epoch).tolist()
+
+
+def test_an_epoch_of_groups_is_not_complete():
+    with pytest.raises(ValueError, match="an epoch of groups cannot be complete"):
+        Sampler(np.zeros(9, np.int64), 4, 0, (1, 2), complete=True)
