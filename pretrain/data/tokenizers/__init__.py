@@ -12,11 +12,14 @@ from pretrain.data.tokenizers.words import WordList
 
 __all__ = ["ClipBpe", "Tokenizer", "WordList", "WordPiece", "load"]
 
+WORD_LISTS = (".pkl", ".txt")  # of the authors of SSAN
 KINDS: dict[str, type[Tokenizer]] = {kind.kind_name(): kind for kind in (ClipBpe, WordList, WordPiece)}
 
 
 def load(file: Path, max_tokens: int) -> Tokenizer:
-    """The tokenizer that a training or a release has saved, of whatever kind; UserError where the file holds none."""
+    """The tokenizer that a training or a release has saved, of whatever kind, or a word list; UserError where the file holds none."""
+    if file.suffix in WORD_LISTS and file.is_file():
+        return WordList.load(file, max_tokens)
     with files.naming(file):
         content = files.read_json(file)
         name = content.get("kind") or (content.get("model") or {}).get("type")

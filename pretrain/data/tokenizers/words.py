@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from mals.errors import UserError
+from pretrain.data.tokenizers import files
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.vocabulary import count_words, most_frequent, split_words
+from pretrain.safe_pickle import read_plain
 
 
 class WordList(Tokenizer):
@@ -29,10 +31,22 @@ class WordList(Tokenizer):
         return cls(most_frequent(counts, most), max_tokens)
 
     @classmethod
+    def load(cls, file: Path, max_tokens: int = 100) -> Self:
+        """From the word list that SSAN's authors pickle (ind2word.pkl), read as data, or from a text file of words.
+
+        A pickle holds a list whose first word has the id 1, or a dict between words and ids 1, 2, ...
+        """
+        content = file.read_bytes().decode("utf-8", "replace").split() if file.suffix == ".txt" else read_plain(file)
+        with files.naming(file):
+            return cls.read({"words": _in_order(content) if isinstance(content, dict) else content}, max_tokens)
+
+    @classmethod
     def read(cls, content: dict[str, Any], max_tokens: int) -> Self:
         words = content.get("words")
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
             raise UserError("a word list without words")
+        if len(set(words)) != len(words):
+            raise UserError("a word list that has a word twice")
         return cls(words, max_tokens)
 
     def save(self, file: Path) -> None:
@@ -40,3 +54,12 @@ class WordList(Tokenizer):
 
     def pieces(self, captions: Sequence[str]) -> list[list[int]]:
         return [[self._numbers[word] for word in split_words(caption) if word in self._numbers] for caption in captions]
+
+
+def _in_order(numbers: dict[Any, Any]) -> list[Any] | None:
+    """The words of a dict between words and their ids, by id; None where these are not 1, 2, ..."""
+    count = len(numbers)
+    if all(isinstance(number, int) for number in numbers.values()):
+        numbers = {number: word for word, number in numbers.items()}
+    in_order = [numbers.get(number) for number in range(1, count + 1)]
+    return None if None in in_order else in_order

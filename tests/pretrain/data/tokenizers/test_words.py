@@ -1,6 +1,7 @@
 """The word list: words seen often enough, all others dropped; every kind of tokenizer is known again when it is loaded."""
 
 import json
+import pickle
 
 import pytest
 
@@ -45,3 +46,56 @@ def test_a_file_that_holds_no_tokenizer_is_refused(tmp_path):
         file.write_text(content)
         with pytest.raises(UserError, match=f"{file}: .*{message}"):
             tokenizers.load(file, 40)
+
+
+WORDS = ["man", "a", "coat", "."]
+NUMBERS = {word: number for number, word in enumerate(WORDS, 1)}
+
+
+@pytest.mark.parametrize("content", [WORDS, NUMBERS, {number: word for word, number in reversed(NUMBERS.items())}])
+def test_the_pickled_word_list_of_ssans_authors_is_read(tmp_path, content):
+    file = tmp_path / "ind2word.pkl"
+    file.write_bytes(pickle.dumps(content, pickle.HIGHEST_PROTOCOL))
+    words = tokenizers.load(file, 30)
+    assert isinstance(words, WordList) and words.words == WORDS and (words.size, words.max_tokens) == (5, 30)
+    assert words.encode(["A man ."], multiple=1).ids.tolist() == [[2, 1, 4]]
+    words.save(tmp_path / "tokenizer.json")
+    assert tokenizers.load(tmp_path / "tokenizer.json", 30).words == WORDS
+
+
+def test_a_text_file_of_words_is_a_word_list(tmp_path):
+    (tmp_path / "words.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    assert tokenizers.load(tmp_path / "words.txt", 30).words == WORDS
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (["man", 3], "a word list without words"),
+        ([], "a word list without words"),
+        ({"man": 1, "a": 3}, "a word list without words"),
+        ({"man": "a"}, "a word list without words"),
+        ({"man": [1]}, "a word list without words"),
+        ({"man": 1, "a": 1}, "a word list without words"),
+        (["man", "man"], "a word list that has a word twice"),
+    ],
+)
+def test_a_pickle_without_a_word_list_is_one_sentence(tmp_path, content, message):
+    file = tmp_path / "ind2word.pkl"
+    file.write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match=f"^{file}: {message}$"):
+        tokenizers.load(file, 30)
+
+
+class Code:
+    """An object whose unpickling would run code."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("code in a word list was run",))
+
+
+def test_code_in_a_pickled_word_list_is_refused_and_not_run(tmp_path):
+    file = tmp_path / "ind2word.pkl"
+    file.write_bytes(pickle.dumps([*WORDS, Code()]))
+    with pytest.raises(UserError, match=rf"^{file} holds more than lists, texts and numbers \(it holds [\w.]+, which was not run\)"):
+        tokenizers.load(file, 30)
