@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,8 +104,13 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
     prepared = prepare(config, data, out, resumed is not None)
     method = prepared.method.to(here)
     start = resumed.step if resumed is not None else 0
-    load = _loaders(config, prepared, out, here)
-    loader = load(config.seed, step=start)
+    loader = _loader(config, prepared, out, here, start)
+
+    def all_rows(epoch: int) -> Loader:
+        rows = _loader(config, prepared, out, here, start, whole_epoch=epoch)
+        rows.unreadable = loader.unreadable  # counted, and named, once
+        return rows
+
     steps = config.steps or config.epochs * loader.per_epoch
     loader.stop = steps
     if watcher is not None:
@@ -115,7 +119,7 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
         optimizer = make_optimizer(config.optimizer, method, method.rules, steps, loader.per_epoch)
         if resumed is not None:
             checkpoint.restore(resumed, method, optimizer)
-    loop = Loop(config, method, optimizer, out, steps, loader.per_epoch, here, watcher, partial(_all_rows, config.seed, load, loader))
+    loop = Loop(config, method, optimizer, out, steps, loader.per_epoch, here, watcher, all_rows)
     if ranks.is_main():
         loop.last = trim_metrics(out / METRICS, start)
     with catch_signals() as caught:
@@ -132,37 +136,28 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
     return last
 
 
-def _loaders(config: Training, prepared: Prepared, out: Path, here: torch.device) -> Callable[..., Loader]:
-    """Loaders of the data, by a seed and the step that they begin with, or by the epoch of which they have all rows."""
+def _loader(config: Training, prepared: Prepared, out: Path, here: torch.device, start: int, whole_epoch: int | None = None) -> Loader:
+    """The batches of the steps from `start` on, or all rows for a pass before `whole_epoch`, with random numbers of their own."""
     needs = prepared.method.needs
     synonyms = synonyms_of(config, prepared.pairs, out) if needs.second_caption == "eda" else None
-
-    def load(seed: int, **which: int) -> Loader:
-        with ranks.raise_on_all_ranks():
-            return Loader(
-                prepared.pairs,
-                prepared.tokenizer,
-                needs,
-                batch=config.batch,
-                seed=seed,
-                rank=ranks.rank(),
-                world=ranks.world_size(),
-                workers=config.data.workers,
-                transform=prepared.transform,
-                exchange=config.data.exchange_sides,
-                synonyms=synonyms,
-                device=here,
-                **which,
-            )
-
-    return load
-
-
-def _all_rows(seed: int, load: Callable[..., Loader], loader: Loader, epoch: int) -> Loader:
-    """All rows before an epoch; rows that cannot be read are counted with those of the training's `loader`."""
-    rows = load(int(np.random.SeedSequence((seed, LOOK)).generate_state(1)[0]), whole_epoch=epoch)
-    rows.unreadable = loader.unreadable
-    return rows
+    seed = config.seed if whole_epoch is None else int(np.random.SeedSequence((config.seed, LOOK)).generate_state(1)[0])
+    with ranks.raise_on_all_ranks():
+        return Loader(
+            prepared.pairs,
+            prepared.tokenizer,
+            needs,
+            batch=config.batch,
+            seed=seed,
+            step=start,
+            rank=ranks.rank(),
+            world=ranks.world_size(),
+            workers=config.data.workers,
+            transform=prepared.transform,
+            exchange=config.data.exchange_sides,
+            synonyms=synonyms,
+            device=here,
+            whole_epoch=whole_epoch,
+        )
 
 
 def find_checkpoint(out: Path, tree: Mapping[str, Any]) -> checkpoint.Checkpoint | None:

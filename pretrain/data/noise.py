@@ -43,6 +43,27 @@ def save(file: Path, order: Rows, share: float, seed: int) -> None:
     write_file(file, json.dumps({"v": 1, "share": share, "seed": seed, "captions": order.tolist()}) + "\n")
 
 
+def read_or_draw(file: Path, persons: Rows, share: float, seed: int, write: bool = True) -> Rows:
+    """The order in a file; where there is no file, one that is drawn, and written with `write`.
+
+    UserError where the file does not fit the rows, or where it was drawn with another share or seed; with share 0 any is right.
+    """
+    if not file.exists() and share:
+        order = draw(persons, share, seed)
+        if write:
+            save(file, order, share, seed)
+        return order
+    order = read(file, len(persons))
+    if share and file.suffix != ".npy":
+        drawn = json.loads(file.read_text(encoding="utf-8"))
+        if (drawn.get("share"), drawn.get("seed")) != (share, seed):
+            raise UserError(
+                f"{file} was drawn with share {drawn.get('share')} and seed {drawn.get('seed')}, not {share:g} and {seed}; "
+                "give those, or another file"
+            )
+    return order
+
+
 def read(file: Path, rows: int) -> Rows:
     """The order in a file for N = `rows`; UserError where it is none, or for other rows."""
     try:
