@@ -6,7 +6,10 @@ from mals.errors import UserError
 from mals.plugins import load_object
 from pretrain.method import Method
 
-METHODS = {"aptm": "pretrain.methods.aptm.method:Aptm"}  # the setting `method` -> the class
+METHODS = {  # the setting `method` -> the class
+    "aptm": "pretrain.methods.aptm.method:Aptm",
+    "lgur": "pretrain.methods.lgur:Lgur",
+}
 DEFAULT_PRESET = "aptm-paper"  # of a file of weights alone, whose method is not recorded
 
 

@@ -1,0 +1,92 @@
+"""A vision transformer of timm whose last blocks and last norm may be left out, as LGUR uses DeiT-small (Touvron et al., 2021).
+
+Shapes: B images, N patches of an image, C channels of a token.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from mals.errors import UserError
+from pretrain.method import Encoded
+
+POSITIONS = "pos_embed"
+
+
+class Vit(VisionTransformer):  # type: ignore[misc]  # timm has no types
+    """Encodes images [B, 3, height, width] as all tokens after the last block; the names of the parameters are timm's, TransReID's and MAE's.
+
+    `blocks` of the `layers` blocks are built and run. `drop_path` is the probability that an image skips block `layers`; for the blocks
+    before it is lower, linearly, so that leaving out the last blocks does not change that of the others.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        *,
+        patch: int = 16,
+        channels: int = 384,
+        layers: int = 12,
+        blocks: int | None = None,
+        heads: int = 6,
+        inter: int = 1536,
+        drop_path: float = 0.0,
+        norm: bool = False,
+        checkpointing: bool = False,
+    ) -> None:
+        """`channels` is C, `inter` the channels inside an MLP; with `norm` a layer norm is behind the last block. UserError for bad sizes."""
+        if height % patch or width % patch:
+            raise UserError(f"images of {height}x{width} do not divide into patches of {patch}x{patch}")
+        if channels % heads:
+            raise UserError(f"{channels} channels of the vision encoder do not divide into {heads} heads")
+        built = layers if blocks is None else blocks
+        if not 0 < built <= layers:
+            raise UserError(f"{built} of {layers} blocks of the vision encoder cannot be run")
+        super().__init__(
+            img_size=(height, width),
+            patch_size=patch,
+            num_classes=0,
+            embed_dim=channels,
+            depth=built,
+            num_heads=heads,
+            mlp_ratio=inter / channels,
+            drop_path_rate=drop_path * (built - 1) / max(1, layers - 1),
+            final_norm=norm,
+        )
+        self.grid = (height // patch, width // patch)
+        self.width = channels
+        self.set_grad_checkpointing(checkpointing)
+
+    def forward(self, images: Tensor) -> Encoded:
+        """[B, 3, height, width] -> tokens [B, 1 + N, C], the first of which is the class token and also `pooled`."""
+        tokens = self.forward_features(images)
+        return Encoded(tokens, pooled=tokens[:, 0], grid=self.grid)
+
+    def adapt(self, state: Mapping[str, Tensor], source: str, grid: tuple[int, int] | None = None) -> dict[str, Tensor]:
+        """Weights with timm's names, read for this encoder: the position table is resized to its grid, once.
+
+        `grid` are the rows and columns of the table in `source` (None: those of this encoder where the numbers agree, else a square). A
+        distillation token (`dist_token`) and its position are left out.
+        """
+        state = dict(state)
+        if POSITIONS in state:
+            table, tokens = state[POSITIONS].float(), 2 if "dist_token" in state else 1
+            rest = table.shape[1] - tokens
+            old = grid or (self.grid if rest == self.grid[0] * self.grid[1] else (round(max(rest, 0) ** 0.5),) * 2)
+            if old[0] * old[1] != rest:
+                raise UserError(f"{source} has {rest:,} positions of patches, which are no grid of {old[0]}x{old[1]}")
+            state[POSITIONS] = resize_positions(torch.cat([table[:, :1], table[:, tokens:]], 1), old, self.grid)
+        return {name: value for name, value in state.items() if name != "dist_token"}
+
+
+def resize_positions(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """A position table [1, 1 + N, C], the class token first, of one grid for another one, bilinearly."""
+    if old == new:
+        return table
+    grid = table[:, 1:].unflatten(1, old).permute(0, 3, 1, 2)
+    resized = interpolate(grid, new, mode="bilinear", align_corners=False)
+    return torch.cat([table[:, :1], resized.permute(0, 2, 3, 1).flatten(1, 2)], 1)
