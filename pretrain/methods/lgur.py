@@ -35,16 +35,18 @@ from pretrain import key_map, losses, ranks, weights
 from pretrain.config import BelowOne, NotNegative, Positive, Section, Training
 from pretrain.data.errors import MissingData
 from pretrain.data.needs import DataNeeds
-from pretrain.data.random_numbers import uniform
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.vocabulary import train_vocabulary
 from pretrain.data.tokenizers.wordpiece import WordPiece
 from pretrain.method import Batch, Method, ParameterRule, Text
 from pretrain.precision import cosines
+from pretrain.random_rows import generator
 from pretrain.towers.attention import mask_bias
+from pretrain.towers.batch_norm import own_name
 from pretrain.towers.bert_lstm import BertLstm, bert_names
 from pretrain.towers.cross_block import CrossBlock
+from pretrain.towers.resnet import ModifiedResNet, ResNet, load_plip, load_resnet
 from pretrain.towers.vit import Vit
 
 RANKING = 0x16  # sets the random numbers of the ranking loss apart from those of the loader
@@ -67,6 +69,15 @@ class VitSettings(Section):
     drop_path: BelowOne = 0.1  # probability that an image skips the last of `layers`; for the others it is lower, linearly
 
 
+class ResnetSettings(Section):
+    """A ResNet: the sizes of ResNet-50, or with the vision encoder plip those of CLIP's version of it."""
+
+    stem: Count = 64  # channels before the stages, of resnet50
+    depths: tuple[Count, Count, Count, Count] = (3, 4, 6, 3)  # blocks of each stage
+    widths: tuple[Count, Count, Count, Count] = (64, 128, 256, 512)  # channels inside each stage's blocks; plip doubles the first
+    last_stride: Literal[1, 2] = 2  # of the last stage, of resnet50; 1: a map twice as large
+
+
 class TextSettings(Section):
     """A BERT and a Bi-LSTM over its states."""
 
@@ -85,8 +96,9 @@ class TextSettings(Section):
 class LgurSettings(Section):
     """The section `lgur`."""
 
-    vision: Literal["deit", "vit"] = "deit"  # the vision encoder; vit: a transformer of another project, of the sizes vit
+    vision: Literal["deit", "vit", "resnet50", "plip"] = "deit"  # the vision encoder; vit: a vision transformer of another project
     vit: VitSettings = VitSettings()  # the sizes of deit and vit
+    resnet: ResnetSettings = ResnetSettings()  # the sizes of resnet50 and plip
     vision_start: str | None = None  # weights of the vision encoder: a hub id, folder or file; null: random weights
     vision_keys: str | None = None  # YAML or JSON file {pattern: name} for weights of another layout: regular expressions, null leaves out
     vision_grid: Grid | None = None  # rows and columns of the position table in these weights; null: as ours, or a square
@@ -122,7 +134,6 @@ class PrototypeReader(nn.Module):
 
     def __init__(self, own: LgurSettings, width: int) -> None:
         super().__init__()
-        self.parts = own.prototypes
         self.prototypes = nn.Parameter(torch.randn(1, own.prototypes, width))
         self.blocks = nn.ModuleList(CrossBlock(width, own.heads, own.pgu_head, own.pgu_inter) for _ in range(own.pgu_layers))
         self.projections = nn.ModuleList(_projection(width, own.out) for _ in range(own.prototypes))
@@ -137,8 +148,6 @@ class PrototypeReader(nn.Module):
 
 class LargestReader(nn.Module):
     """The largest value of each channel over the tokens, projected: one part."""
-
-    parts = 1
 
     def __init__(self, own: LgurSettings, width: int) -> None:
         super().__init__()
@@ -206,9 +215,9 @@ class Lgur(Method):
             self.readers["pooled"] = LargestReader(own, width)
         self.identities = None
         if persons is not None:
-            parts = {name: int(reader.parts) for name, reader in self.readers.items()}
+            parts = {"parts": own.prototypes, "pooled": 1}
             self.identities = nn.ModuleDict(
-                {name: nn.ModuleList(_classifier(own.out, persons) for _ in range(count)) for name, count in parts.items()}
+                {name: nn.ModuleList(_classifier(own.out, persons) for _ in range(parts[name])) for name in self.readers}
             )
         slow = r"^(vision|dga|dictionary|mask|readers\.parts\.(prototypes|blocks))\b"
         self.rules = (ParameterRule(slow, rate=own.slow_rate), ParameterRule(r"^text\.bert\.", rate=own.text.rate))
@@ -250,9 +259,7 @@ class Lgur(Method):
             return super().load_initial_weights(config, pairs)
         own: LgurSettings = self.own
         if own.vision_start:
-            state = key_map.apply_map(_read(own.vision_start, "lgur.vision_start"), key_map.read_map(own.vision_keys))
-            state = self.vision.adapt(state, own.vision_start, own.vision_grid)
-            key_map.load_part(self.vision, state, own.vision_start, "the vision encoder")
+            start_vision(self.vision, own.vision_start, own)
         if own.text.start:
             state = key_map.apply_map(_read(own.text.start, "lgur.text.start"), key_map.read_map(own.text.keys))
             key_map.load_part(self.text.bert, bert_names(state), own.text.start, "the BERT")
@@ -294,7 +301,9 @@ class Lgur(Method):
 
     def _image_tokens(self, images: Tensor) -> Tensor:
         """[B, N, d], without the class token."""
-        return self.narrow(self.vision(images).tokens[:, 1:])
+        if isinstance(self.vision, Vit):
+            return self.narrow(self.vision(images).tokens[:, 1:])
+        return self.narrow(self.vision(images).flatten(2).transpose(1, 2))
 
     def _visible(self, tokens: Tensor) -> Tensor:
         """M [B, N, 1]."""
@@ -343,7 +352,7 @@ class Lgur(Method):
         vectors = {name: normalize(part.float().transpose(0, 1).flatten(1), dim=1) for name, part in parts.items()}
         everyone = dict(zip(vectors, ranks.gather(torch.stack(list(vectors.values()), 1)).unbind(1), strict=True))
         everybody = ranks.gather_detached(persons)
-        random = self._random(len(pairs), len(everybody), step, reader).to(persons.device)
+        random = self._random(len(pairs), everybody, step, reader)
         return {
             name: losses.rank_semihard(
                 cosines(everyone[first], everyone[second]), everybody, self.own.margin, own, as_coded=self.own.ranking == "as_coded"
@@ -351,10 +360,10 @@ class Lgur(Method):
             for (name, (first, second)), own in zip(pairs.items(), random, strict=True)
         }
 
-    def _random(self, pairs: int, rows: int, step: int, reader: str) -> Tensor:
-        """The random numbers of the ranking losses, [pairs, 2, R]: for each pair and direction one of each anchor."""
-        key = (self.seed, step, RANKING, list(self.readers).index(reader))
-        return torch.from_numpy(uniform(key, range(pairs), 2 * rows)).view(pairs, 2, rows)
+    def _random(self, pairs: int, rows: Tensor, step: int, reader: str) -> Tensor:
+        """The random numbers of the ranking losses, [pairs, 2, R]: for each pair and direction one of each anchor of all `rows` [R]."""
+        numbers = generator(rows.device, self.seed, step, RANKING, list(self.readers).index(reader))
+        return torch.rand(pairs, 2, len(rows), generator=numbers, device=rows.device)
 
     def _embed(self, stream: Stream) -> Tensor:
         blocks = [
@@ -363,9 +372,27 @@ class Lgur(Method):
         return torch.cat(blocks, 1) * len(blocks) ** -0.5
 
 
-def make_vision(own: LgurSettings, config: Training) -> Vit:
+def make_vision(own: LgurSettings, config: Training) -> Vit | ResNet | ModifiedResNet:
     """The vision encoder of the settings, with random weights."""
-    return Vit(config.data.height, config.data.width, **own.vit.model_dump(), checkpointing=config.checkpointing)
+    height, width, sizes = config.data.height, config.data.width, own.resnet
+    if own.vision == "resnet50":
+        return ResNet(**sizes.model_dump())
+    if own.vision == "plip":
+        return ModifiedResNet(height=height, width=width, depths=sizes.depths, channels=sizes.widths[0], output=None)
+    return Vit(height, width, **own.vit.model_dump(), checkpointing=config.checkpointing)
+
+
+def start_vision(vision: Vit | ResNet | ModifiedResNet, source: str, own: LgurSettings) -> None:
+    """Load the weights of a source, with names of its own by the map lgur.vision_keys; UserError where they do not fit."""
+    setting = "lgur.vision_start"
+    if isinstance(vision, Vit) or own.vision_keys:
+        state = key_map.apply_map(_read(source, setting), key_map.read_map(own.vision_keys))
+        if isinstance(vision, Vit):
+            state = vision.adapt(state, source, own.vision_grid)
+        else:
+            state = {new: value for name, value in state.items() if (new := own_name(name)) is not None}
+        return key_map.load_part(vision, state, source, "the vision encoder")
+    return load_resnet(vision, source, setting) if isinstance(vision, ResNet) else load_plip(vision, source, setting)
 
 
 def make_text(own: TextSettings, vocabulary: int, width: int, checkpointing: bool) -> BertLstm:
@@ -395,7 +422,7 @@ BLOCK = {  # a block of the published decoders -> ours
 }
 
 
-def own_name(name: str) -> str | None:
+def network_name(name: str) -> str | None:
     """Our name of a parameter of the published network or of its classifiers, without those of BERT; None for what is not used."""
     for pattern, new in PUBLISHED.items():
         if match := re.fullmatch(pattern, name):
@@ -426,6 +453,6 @@ def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     bert = bert_names({name.removeprefix(BERT): value for name, value in state.items() if name.startswith(BERT)})
     renamed = {f"text.bert.{name}": value for name, value in bert.items()}
     for name, value in state.items():
-        if (new := own_name(name)) is not None:
+        if (new := network_name(name)) is not None:
             renamed[new] = value.flatten(1) if ".projections." in new else value
     return renamed

@@ -203,16 +203,14 @@ class Bert(nn.Module):
         image_width: int = 1024,
         dropout: float = 0.1,
         checkpointing: bool = False,
-        head: bool = True,
     ) -> None:
-        """Without `head` there is no head for masked tokens, and `words` cannot be called."""
         super().__init__()
         if hidden % heads:
             raise UserError(f"a hidden width of {hidden} does not divide into {heads} heads")
         self.fusion, self.checkpointing = fusion, checkpointing
         self.embeddings = Embeddings(vocab, hidden, positions, dropout)
         self.layers = nn.ModuleList(Layer(hidden, heads, inter, image_width if i >= fusion else None, dropout) for i in range(layers))
-        self.head = WordHead(vocab, hidden) if head else None
+        self.head = WordHead(vocab, hidden)
         self.apply(partial(_initialise, std=STD * (WIDTH / hidden) ** 0.5))
 
     @property
@@ -270,7 +268,6 @@ class Bert(nn.Module):
 
     def words(self, states_at_targets: Tensor) -> Tensor:
         """States [M, hidden] at masked positions -> scores [M, vocab] of all tokens."""
-        assert self.head is not None
         return self.head(states_at_targets, self.embeddings.words.weight)
 
 

@@ -52,7 +52,7 @@ class BertLstm(nn.Module):
         frozen: bool = True,
         checkpointing: bool = False,
     ) -> None:
-        """`vocab` are the entries of the vocabulary, `width` is C; the rest are the sizes of the BERT, as in `pretrain.towers.bert.Bert`."""
+        """`vocab` are the entries of the vocabulary, `width` is C; the rest are sizes of the BERT, see `pretrain.towers.bert.Bert`."""
         super().__init__()
         self.frozen = frozen
         self.bert = Bert(
@@ -65,8 +65,8 @@ class BertLstm(nn.Module):
             positions=positions,
             dropout=dropout,
             checkpointing=checkpointing,
-            head=False,
         )
+        del self.bert.head  # no token is predicted
         self.bert.requires_grad_(not frozen)
         self.lstm = BiLstm(hidden, width)
         self.train(self.training)

@@ -10,7 +10,7 @@ from pretrain.towers.attention import attend
 
 
 class CrossBlock(nn.Module):
-    """x + attention(norm(x), norm(source)), then x + MLP(norm'(x)): queries and source share a layer norm, queries do not see each other."""
+    """x + attention(norm(x), norm(source)), then x + MLP(norm'(x)): queries and source share a norm, queries do not see each other."""
 
     def __init__(self, width: int, heads: int, head_width: int, hidden: int) -> None:
         """`width` is d, `head_width` e, which need not be d / h; `hidden` are the channels inside the MLP."""

@@ -16,8 +16,8 @@ from pretrain.method import Encoded
 POSITIONS = "pos_embed"
 
 
-class Vit(VisionTransformer):  # type: ignore[misc]  # timm has no types
-    """Encodes images [B, 3, height, width] as all tokens after the last block; the names of the parameters are timm's, TransReID's and MAE's.
+class Vit(VisionTransformer):
+    """Encodes images [B, 3, height, width] as all tokens after the last block; parameters have the names of timm, TransReID and MAE.
 
     `blocks` of the `layers` blocks are built and run. `drop_path` is the probability that an image skips block `layers`; for the blocks
     before it is lower, linearly, so that leaving out the last blocks does not change that of the others.
@@ -38,7 +38,7 @@ class Vit(VisionTransformer):  # type: ignore[misc]  # timm has no types
         norm: bool = False,
         checkpointing: bool = False,
     ) -> None:
-        """`channels` is C, `inter` the channels inside an MLP; with `norm` a layer norm is behind the last block. UserError for bad sizes."""
+        """`channels` is C, `inter` the channels inside an MLP; `norm` adds a layer norm behind the last block. UserError for bad sizes."""
         if height % patch or width % patch:
             raise UserError(f"images of {height}x{width} do not divide into patches of {patch}x{patch}")
         if channels % heads:
@@ -61,7 +61,7 @@ class Vit(VisionTransformer):  # type: ignore[misc]  # timm has no types
         self.width = channels
         self.set_grad_checkpointing(checkpointing)
 
-    def forward(self, images: Tensor) -> Encoded:
+    def forward(self, images: Tensor) -> Encoded:  # type: ignore[override]  # timm's returns the class token's projection
         """[B, 3, height, width] -> tokens [B, 1 + N, C], the first of which is the class token and also `pooled`."""
         tokens = self.forward_features(images)
         return Encoded(tokens, pooled=tokens[:, 0], grid=self.grid)
