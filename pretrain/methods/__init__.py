@@ -9,6 +9,7 @@ from pretrain.method import Method
 METHODS = {  # the setting `method` -> the class
     "aptm": "pretrain.methods.aptm.method:Aptm",
     "lgur": "pretrain.methods.lgur:Lgur",
+    "ssan": "pretrain.methods.ssan:Ssan",
 }
 DEFAULT_PRESET = "aptm-paper"  # of a file of weights alone, whose method is not recorded
 
