@@ -24,7 +24,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_max_pool2d, cross_entropy, leaky_relu
+from torch.nn.functional import cross_entropy, leaky_relu, pad
 
 from mals.config import Count, Share
 from mals.errors import UserError
@@ -32,11 +32,11 @@ from pretrain import losses, ranks
 from pretrain.config import BelowOne, NotNegative, Positive, Section, Training
 from pretrain.data import tokenizers
 from pretrain.data.errors import MissingData
-from pretrain.data.random_numbers import uniform
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers import Tokenizer, WordList
 from pretrain.method import Batch, DataNeeds, Method, ParameterRule, Text
 from pretrain.precision import cosines
+from pretrain.random_rows import generator
 from pretrain.towers.batch_norm import BatchNorm, own_name
 from pretrain.towers.bilstm import BiLstm
 from pretrain.towers.resnet import ModifiedResNet, ResNet, load_plip, load_resnet
@@ -58,14 +58,21 @@ class SsanVision(Section):
     backbone: Literal["resnet50", "plip"] = "resnet50"  # plip: CLIP's ResNet-50, which PLIP pretrains on people
     stem: Count = 64  # channels before the stages
     depths: Annotated[tuple[Count, ...], Field(min_length=4, max_length=4)] = (3, 4, 6, 3)  # blocks of each stage
-    widths: Annotated[tuple[Count, ...], Field(min_length=4, max_length=4)] = (64, 128, 256, 512)  # channels inside the blocks of each stage
+    widths: Annotated[tuple[Count, ...], Field(min_length=4, max_length=4)] = (
+        64,
+        128,
+        256,
+        512,
+    )  # channels inside the blocks of each stage
     last_stride: Literal[1, 2] = 2  # of the last stage; 1: its map has twice as many rows and columns
     start: str | None = None  # torchvision's weights, or PLIP's: a hub id such as timm/resnet50.tv_in1k, a folder or a file; null: random
 
     @model_validator(mode="after")
     def plip_has_these_sizes(self) -> "SsanVision":
         if self.backbone == "plip" and (self.last_stride == 1 or self.widths != tuple(self.stem << stage for stage in range(4))):
-            raise ValueError("ssan.vision.backbone = plip has ssan.vision.last_stride = 2, and ssan.vision.widths that double from ssan.vision.stem")
+            raise ValueError(
+                "ssan.vision.backbone = plip has ssan.vision.last_stride = 2, and ssan.vision.widths that double from ssan.vision.stem"
+            )
         return self
 
 
@@ -83,7 +90,9 @@ class SsanSettings(Section):
     non_local: bool = True  # MV-NLN; false: the levels global and local alone
     margin: Positive = 0.2  # of the ranking
     weak_weight: NotNegative = 0.1  # of the ranking of second captions, beside that of captions
-    adaptive_from: Annotated[int, Field(ge=0)] = 5  # epoch, from 0, from which the margin of second captions adapts; before it is half the margin
+    adaptive_from: Annotated[int, Field(ge=0)] = (
+        5  # epoch, from 0, from which the margin of second captions adapts; before it is half the margin
+    )
     least_margin: NotNegative = 0.16  # a second caption with a smaller adapted margin is left out
     local_weight: NotNegative = 0.5  # of the losses of parts, and of those behind the relations
     vision_rate: Share = 0.1  # times optimizer.lr: the image encoder
@@ -216,12 +225,14 @@ class Ssan(Method):
         """For each level the loss of identities and the compound ranking; see pretrain.method.Method."""
         assert batch.second_text is not None and self.identities is not None
         image = self.image_levels(self.image(batch.images))
-        text, second = self.text_levels(batch.text, batch.second_text)
+        whole, parts = self.pooled_words(_together(batch.text, batch.second_text))
+        rows = len(batch.persons)
+        text, second = self._levels(whole[:rows], parts[:rows]), self._levels(whole[rows:], parts[rows:])
         terms: dict[str, Tensor] = {}
         for number, level in enumerate(self.own.levels):
             weight = 1.0 if level == "global" else self.own.local_weight
             terms[f"id_{level}"] = weight * self.identity(level, image, text, batch.persons)
-            strong, weak = self.ranking(*(levels[level] for levels in (image, text, second)), batch, step, number)
+            strong, weak = self.ranking((image[level], text[level], second[level]), batch, step, number)
             terms[f"rank_{level}"] = weight * (strong + self.own.weak_weight * weak)
         return terms
 
@@ -232,12 +243,15 @@ class Ssan(Method):
         each = [cross_entropy(head(features[level][:, part]), persons) for features in (image, text) for part, head in enumerate(heads)]
         return torch.stack(each).sum() / len(heads)
 
-    def ranking(self, image: Tensor, text: Tensor, second: Tensor, batch: Batch, step: int, level: int) -> tuple[Tensor, Tensor]:
-        """The compound ranking of a level, features [B, K, D]: its strong part, of captions, and its weak part, of second captions."""
-        images, texts, seconds = (ranks.gather(unit(features.flatten(1))) for features in (image, text, second))
+    def ranking(self, features: tuple[Tensor, Tensor, Tensor], batch: Batch, step: int, level: int) -> tuple[Tensor, Tensor]:
+        """The compound ranking of a level: its strong part, of captions, and its weak part, of second captions.
+
+        `features` [B, K, D] are those of images, captions and second captions.
+        """
+        images, texts, seconds = (ranks.gather(unit(each.flatten(1))) for each in features)
         persons, own = ranks.gather_detached(batch.persons), self.own
         strong, weak = cosines(images, texts), cosines(images, seconds)
-        random = self.random(step, len(persons))[level].to(images.device)
+        random = self.random(step, len(persons), images.device)[level]
         adaptive = batch.epoch >= own.adaptive_from
         margin = adapted_margin(strong.diagonal(), weak.diagonal(), own.margin) if adaptive else torch.full_like(strong[0], own.margin / 2)
         least = own.least_margin if adaptive else None
@@ -246,29 +260,28 @@ class Ssan(Method):
             losses.rank_semihard(weak, persons, margin, random[2:], min_margin=least),
         )
 
-    def random(self, step: int, rows: int) -> Tensor:
-        """Numbers in [0, 1) that decide which semi-hard negatives are taken: [levels, DIRECTIONS, N]."""
-        numbers = torch.from_numpy(uniform((self.seed, step, CHOICES), range(rows), len(LEVELS) * DIRECTIONS))
-        return numbers.T.unflatten(0, (len(LEVELS), DIRECTIONS))
+    def random(self, step: int, rows: int, device: torch.device) -> Tensor:
+        """Numbers in [0, 1) that decide which semi-hard negatives are taken: [levels, DIRECTIONS, N], the same on every rank."""
+        numbers = generator(device, self.seed, step, CHOICES)
+        return torch.rand(len(LEVELS), DIRECTIONS, rows, generator=numbers, device=device)
 
     def image_levels(self, maps: Tensor) -> Levels:
         """The features of images whose maps are [B, C, h, w]."""
-        stripes = adaptive_max_pool2d(maps, (self.own.parts, 1))[..., 0].transpose(1, 2)
-        return self._levels(adaptive_max_pool2d(maps, 1)[..., 0, 0], stripes)
+        return self._levels(maps.flatten(2).max(2).values, stripes(maps, self.own.parts))
 
-    def text_levels(self, *texts: Text) -> list[Levels]:
-        """The features of several groups of texts, whose words are read together."""
-        width = max(text.ids.shape[1] for text in texts)
-        ids, mask = (torch.cat([nn.functional.pad(part, (0, width - part.shape[1])) for part in parts]) for parts in _columns(texts))
-        mask = mask.bool()
-        words = torch.cat([self.dropout(table(ids)) for table in (self.words_global, self.words_local)])
-        for_global, for_parts = self.reader(words, torch.cat([mask, mask])).chunk(2)
-        rows = [len(text.ids) for text in texts]
-        pooled = zip(self.loudest(for_global, mask).split(rows), self.parts_of(for_parts, mask).split(rows), strict=True)
-        return [self._levels(whole, parts) for whole, parts in pooled]
+    def text_levels(self, text: Text) -> Levels:
+        """The features of texts."""
+        return self._levels(*self.pooled_words(text))
+
+    def pooled_words(self, text: Text) -> tuple[Tensor, Tensor]:
+        """What the global level and the parts have of the words: [B, C] and [B, K, C]."""
+        rows, mask = text.ids.shape[0], text.mask.bool()
+        words = torch.cat([self.dropout(table(text.ids)) for table in (self.words_global, self.words_local)])
+        states = self.reader(words, torch.cat([mask, mask]))
+        return self.loudest(states[:rows], mask), self.parts_of(states[rows:], mask)
 
     def loudest(self, states: Tensor, mask: Tensor) -> Tensor:
-        """The maximum over the words, [B, L, C] -> [B, C]; at least 0 for texts shorter than the longest allowed, as padding is published."""
+        """The maximum over the words, [B, L, C] -> [B, C]; at least 0 for texts shorter than the longest allowed, whose padding counts."""
         highest = _maximum(states, mask)
         return torch.where(mask.sum(1, keepdim=True) < self.longest, highest.clamp(min=0), highest)
 
@@ -291,7 +304,14 @@ class Ssan(Method):
 
     def embed_text(self, text: Text) -> Tensor:
         """[B, L] -> [B, D of all levels], each level of length 1."""
-        return joined(self.text_levels(text)[0])
+        return joined(self.text_levels(text))
+
+
+def stripes(maps: Tensor, parts: int) -> Tensor:
+    """The maximum of each of K horizontal stripes of maps, [B, C, h, w] -> [B, K, C]; stripes share rows where K does not divide h."""
+    rows = maps.shape[2]
+    bounds = [(part * rows // parts, -(-(part + 1) * rows // parts)) for part in range(parts)]
+    return torch.stack([maps[:, :, first:last].flatten(2).max(2).values for first, last in bounds], 1)
 
 
 def unit(features: Tensor) -> Tensor:
@@ -320,8 +340,12 @@ def _maximum(states: Tensor, mask: Tensor) -> Tensor:
     return highest.masked_fill(~mask.any(1, keepdim=True), 0)
 
 
-def _columns(texts: Sequence[Text]) -> tuple[list[Tensor], list[Tensor]]:
-    return [text.ids for text in texts], [text.mask for text in texts]
+def _together(one: Text, two: Text) -> Text:
+    """Two groups of texts as one, as wide as the wider."""
+    width = max(one.ids.shape[1], two.ids.shape[1])
+    pairs = ((one.ids, two.ids), (one.mask, two.mask))
+    ids, mask = (torch.cat([pad(part, (0, width - part.shape[1])) for part in parts]) for parts in pairs)
+    return Text(ids, mask)
 
 
 def _linear(width: int, out: int) -> nn.Linear:
@@ -356,9 +380,10 @@ def _classifiers(own: SsanSettings, persons: int) -> nn.ModuleDict:
     """The classifiers of identities, one a part of each level."""
     sizes = {"global": (1, own.width), "local": (own.parts, own.width), "non_local": (own.parts, own.relation_width)}
     heads = {level: nn.ModuleList(nn.Linear(sizes[level][1], persons) for _ in range(sizes[level][0])) for level in own.levels}
-    for layer in (layer for level in heads.values() for layer in level):
-        nn.init.normal_(layer.weight, std=CLASSIFIER_STD)
-        nn.init.zeros_(layer.bias)
+    for layer in nn.ModuleDict(heads).modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=CLASSIFIER_STD)
+            nn.init.zeros_(layer.bias)
     return nn.ModuleDict(heads)
 
 
