@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mals.config import Count
+from mals.config import Section as AnySection
 from mals.errors import UserError
 from pretrain import weights
 from pretrain.config import Section, Training
@@ -73,7 +74,7 @@ class ClipMethod(Method):
     weights that a training starts from, where these have them.
     """
 
-    Settings: ClassVar[type[Section]] = ClipSettings
+    Settings: ClassVar[type[AnySection]] = ClipSettings
     max_tokens = 77
     default_tokenizer = "open_clip"
     training_only: ClassVar[str | None] = r"classifier\."

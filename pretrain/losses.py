@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 IGNORED = -100  # a target that is left out, as in torch
+SDM_EPSILON = 1e-8  # added to the true probabilities of a match (Jiang and Ye)
 
 Arguments = ParamSpec("Arguments")
 
@@ -43,6 +44,42 @@ def itc(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor
     to_text = F.cross_entropy(image @ texts.T / temperature, target)
     to_image = F.cross_entropy(text @ images.T / temperature, target)
     return (to_text + to_image) / 2
+
+
+@_in_float32
+def sdm(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, target: Tensor, scale: float = 50.0) -> Tensor:
+    """Similarity distribution matching (Jiang and Ye, CVPR 2023, equations 3 to 6): the mean over rows of `sdm_each`.
+
+    The mean of this loss over ranks, with `images` and `texts` from `ranks.gather`, equals the loss of one process over all rows.
+    """
+    return sdm_each(image, text, images, texts, target, scale).mean()
+
+
+@_in_float32
+def sdm_each(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, target: Tensor, scale: float = 50.0) -> Tensor:
+    """The divergence of predicted from true matches for each own image and text [B, D] among those of all ranks [N, D]: [B].
+
+    Features have length 1. `target` [B, N] are the true probabilities of a row, see `match_distribution`; the prediction is the softmax of
+    the cosines times `scale`. The sum of both directions, from text to image and from image to text.
+    """
+    log_target = (target + SDM_EPSILON).log()
+    each = []
+    for own, others in ((text, images), (image, texts)):
+        log_prediction = F.log_softmax(scale * (own @ others.T), dim=1)
+        each.append((log_prediction.exp() * (log_prediction - log_target)).sum(1))
+    return each[0] + each[1]
+
+
+def match_distribution(same: Tensor) -> Tensor:
+    """Weights of matches [B, N], or True where they are of one identity -> their shares of each row's sum, float32."""
+    return same.float() / same.sum(1, keepdim=True)
+
+
+@_in_float32
+def identity(image: Tensor, text: Tensor, persons: Tensor, total: bool = False) -> Tensor:
+    """Classification of persons [B] from logits [B, persons] of images and of captions: the mean of both, with `total` the sum."""
+    both = F.cross_entropy(image, persons) + F.cross_entropy(text, persons)
+    return both if total else both / 2
 
 
 @_in_float32

@@ -8,6 +8,7 @@ from pretrain.method import Method
 
 METHODS = {  # the setting `method` -> the class
     "aptm": "pretrain.methods.aptm.method:Aptm",
+    "irra": "pretrain.methods.irra:Irra",
     "lgur": "pretrain.methods.lgur:Lgur",
     "ssan": "pretrain.methods.ssan:Ssan",
 }

@@ -56,6 +56,14 @@ def attention(
     return cast(Tensor, layer.out_proj(heads.transpose(1, 2).flatten(2))), mean
 
 
+def initialise_attention(layer: nn.MultiheadAttention, depth: int) -> None:
+    """Normal weights of an attention among `depth` layers (Radford et al.); its biases are 0."""
+    width = layer.embed_dim
+    assert layer.in_proj_weight is not None
+    nn.init.normal_(layer.in_proj_weight, std=width**-0.5)
+    nn.init.normal_(layer.out_proj.weight, std=width**-0.5 * (2 * depth) ** -0.5)
+
+
 class Block(ResidualAttentionBlock):
     """Attention and a feed-forward part, each after a layer norm and with a residual."""
 
@@ -92,8 +100,7 @@ class Transformer(nn.Module):
         width, depth = self.width, len(self.resblocks)
         for block in self.resblocks:
             assert isinstance(block, Block)
-            nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
-            nn.init.normal_(block.attn.out_proj.weight, std=width**-0.5 * (2 * depth) ** -0.5)
+            initialise_attention(block.attn, depth)
             nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5)
             nn.init.normal_(block.mlp.c_proj.weight, std=width**-0.5 * (2 * depth) ** -0.5)
 

@@ -1,0 +1,186 @@
+"""IRRA (Jiang and Ye, CVPR 2023): CLIP's towers, similarity distribution matching, identities, and masked words read from the image.
+
+The losses are SDM (the paper's equations 3 to 6), ID and IRR (equations 1 and 2), see docs/papers/irra.md. As in the authors' code, which
+masks captions in place, the masked caption is the input of all losses; `clean_captions` gives SDM and ID the caption as it is. A caption
+is read once: one pass of the text tower serves all losses, where the authors' code has two with the same result; the vocabulary's scores
+are computed for masked words alone. Nothing depends on the number of ranks: SDM compares with the rows of all ranks, and the mean of IRR
+is that over the masked words of all ranks.
+
+Shapes: B rows, N rows of all ranks, L tokens of a caption, T tokens of an image, D width of the embeddings, M masked words, V vocabulary.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import ClassVar, cast
+
+import torch
+from open_clip.transformer import LayerNorm, QuickGELU
+from pydantic import model_validator
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from mals.config import Count, Share
+from pretrain import losses, ranks
+from pretrain.clip_method import ClipMethod, ClipSettings
+from pretrain.config import NotNegative, Positive, Section, Training
+from pretrain.data.batch import Batch
+from pretrain.data.errors import MissingData
+from pretrain.data.needs import DataNeeds
+from pretrain.data.rows import ImageTextPairs
+from pretrain.data.tokenizers.base import Tokenizer
+from pretrain.data.tokenizers.masking import IGNORED, TokenMasking
+from pretrain.towers.clip import HEAD, Transformer, attention, initialise_attention
+
+CLASSIFIER_STD = 0.001  # standard deviation of the classifier's initial weights (Jiang and Ye)
+HEADS = r"classifier\.|cross_attn\.|cross_modal_transformer\.|ln_pre_t\.|ln_pre_i\.|ln_post\.|mlm_head\."  # what IRRA adds to CLIP
+
+
+class LossWeights(Section):
+    """The factor of each loss in the sum, in the order of the log; 0 leaves a loss out."""
+
+    sdm: NotNegative = 1.0  # similarity distribution matching
+    id: NotNegative = 1.0  # classification of persons
+    mlm: NotNegative = 1.0  # masked words, read from the image (IRR)
+
+
+class IrraSettings(ClipSettings):
+    """The method IRRA (docs/papers/irra.md)."""
+
+    loss_weights: LossWeights = LossWeights()  # the factor of each loss
+    cross_layers: Count = 4  # of the cross encoder that predicts masked words
+    temperature: Positive = 0.02  # of sdm; it is not learnt
+    mask_share: Share = 0.15  # of a caption's tokens
+    clean_captions: bool = False  # true: sdm and id see the caption without masks; false, as published: all losses see the masked one
+    mask_without_mlm: bool = False  # true: captions are masked although the weight of mlm is 0, to tell the masks' effect from the loss's
+    other_images: Share = (
+        1.0  # of sdm: the target of a caption of another image of the person, as a share of that of a caption of the image
+    )
+    uniform_rate: bool = False  # true: one learning rate and weight decay for all parameters, instead of IRRA's factors for some
+    targets_by_columns: bool = False  # of sdm with other_images below 1: true, as published: targets are divided by the sums of columns
+
+    @model_validator(mode="after")
+    def something_to_train(self) -> "IrraSettings":
+        if not any((self.loss_weights.sdm, self.loss_weights.id, self.loss_weights.mlm)):
+            raise ValueError("irra.loss_weights are all 0: there is nothing to train")
+        return self
+
+    @property
+    def masks(self) -> bool:
+        """Whether captions are masked."""
+        return self.loss_weights.mlm > 0 or self.mask_without_mlm
+
+
+class Irra(ClipMethod):
+    """The method of the settings `irra`."""
+
+    title = "IRRA (Jiang and Ye, CVPR 2023)"
+    section = "irra"
+    Settings = IrraSettings
+    training_only: ClassVar[str | None] = HEADS
+
+    @classmethod
+    def data_needs(cls, config: Training) -> DataNeeds:
+        """Captions have the full width where masked words are predicted: the cross encoder reads padding too, as published."""
+        own: IrraSettings = cls.settings(config)
+        return DataNeeds(
+            masking=TokenMasking(own.mask_share) if own.masks else None,
+            full_width=own.loss_weights.mlm > 0,
+            renumber_persons=True,
+        )
+
+    @classmethod
+    def explain(cls, config: Training, error: MissingData) -> str:
+        return "which IRRA needs"
+
+    def __init__(self, config: Training, tokenizer: Tokenizer, persons: int | None) -> None:
+        super().__init__(config, tokenizer, persons)
+        self.rules = () if self.own.uniform_rate else self.rules
+        self.image_of_row: Tensor | None = None
+        if persons is None:
+            return
+        weights, embed = self.own.loss_weights, self.own.embed
+        if weights.id:
+            self.classifier = nn.Linear(embed, persons)
+            nn.init.normal_(self.classifier.weight, std=CLASSIFIER_STD)
+            nn.init.zeros_(self.classifier.bias)
+        if weights.mlm:
+            self.add_cross_encoder(embed, self.own.cross_layers, tokenizer.size)
+            self.cross_modal_transformer.checkpointing = config.checkpointing
+
+    def load_initial_weights(self, config: Training, pairs: ImageTextPairs) -> None:
+        super().load_initial_weights(config, pairs)
+        if self.own.other_images < 1:
+            self.image_of_row = pairs.images
+
+    def add_cross_encoder(self, width: int, layers: int, vocabulary: int) -> None:
+        """Attention of a caption to its image, blocks on the caption, and the scores of all tokens; names are those of the authors."""
+        self.cross_attn = nn.MultiheadAttention(width, max(1, width // HEAD), batch_first=True)
+        self.cross_modal_transformer = Transformer(width, layers)
+        self.ln_pre_t, self.ln_pre_i, self.ln_post = LayerNorm(width), LayerNorm(width), LayerNorm(width)
+        dense, scores = nn.Linear(width, width), nn.Linear(width, vocabulary)
+        self.mlm_head = nn.Sequential(OrderedDict([("dense", dense), ("gelu", QuickGELU()), ("ln", LayerNorm(width)), ("fc", scores)]))
+        initialise_attention(self.cross_attn, layers)
+        self.cross_modal_transformer.initialise()
+        nn.init.normal_(dense.weight, std=(2 * width) ** -0.5)
+        nn.init.normal_(scores.weight, std=width**-0.5 * (2 * layers) ** -0.5)
+
+    def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
+        """See pretrain.method.Method; which losses there are follows from the weights."""
+        weights = self.own.loss_weights
+        image = self.base_model.encode_image(batch.images)
+        text, masked = self.read_captions(batch)
+        assert image.pooled is not None
+        terms: dict[str, Tensor] = {}
+        if weights.sdm:
+            terms["sdm"] = self.match_pairs(image.pooled, text, batch)
+        if weights.id:
+            terms["id"] = losses.identity(self.classifier(image.pooled), self.classifier(text), batch.persons)
+        if weights.mlm:
+            assert masked is not None and batch.targets is not None
+            terms["mlm"] = self.predict_words(masked, image.tokens, batch.targets)
+        return {name: getattr(weights, name) * loss for name, loss in terms.items()}
+
+    def read_captions(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The features [B, D] of the captions for sdm and id, and the tokens [B, L, D] of the masked ones, where there are any."""
+        if not self.own.masks:
+            return cast(Tensor, self.base_model.encode_text(batch.text.ids).pooled), None
+        assert batch.masked is not None
+        if not self.own.clean_captions:
+            read = self.base_model.encode_text(batch.masked.ids)
+            return cast(Tensor, read.pooled), read.tokens
+        read = self.base_model.encode_text(torch.cat([batch.text.ids, batch.masked.ids]))
+        return cast(Tensor, read.pooled)[: len(batch.rows)], read.tokens[len(batch.rows) :]
+
+    def match_pairs(self, image: Tensor, text: Tensor, batch: Batch) -> Tensor:
+        """SDM of features [B, D] among those of all ranks."""
+        image, text = normalize(image.float(), dim=-1), normalize(text.float(), dim=-1)
+        target = self.match_target(batch)
+        return losses.sdm(image, text, ranks.gather(image), ranks.gather(text), target, 1 / self.own.temperature)
+
+    def match_target(self, batch: Batch) -> Tensor:
+        """The true probabilities [B, N] that an image and a text of all ranks match."""
+        persons = ranks.gather_detached(batch.persons)
+        if self.image_of_row is None:
+            return losses.match_distribution(batch.persons[:, None] == persons)
+        own_images = self.image_of_row[batch.rows.cpu()].to(persons.device)
+        images = ranks.gather_detached(own_images)
+
+        def weights(person: Tensor, image: Tensor) -> Tensor:
+            same_image = (image[:, None] == images).float()
+            return same_image + self.own.other_images * ((person[:, None] == persons).float() - same_image)
+
+        own = weights(batch.persons, own_images)
+        return own / weights(persons, images).sum(1) if self.own.targets_by_columns else losses.match_distribution(own)
+
+    def cross_encode(self, text: Tensor, image: Tensor) -> Tensor:
+        """Tokens [B, L, D] of captions and [B, T, D] of their images -> states [B, L, D] of the captions that have seen the images."""
+        x, _ = attention(self.cross_attn, self.ln_pre_t(text), self.ln_pre_i(image))
+        return cast(Tensor, self.ln_post(self.cross_modal_transformer(x)[0]))
+
+    def predict_words(self, text: Tensor, image: Tensor, targets: Tensor) -> Tensor:
+        """IRR: the loss of the masked words, `targets` [B, L], -100 elsewhere, from tokens [B, L, D] and [B, T, D]."""
+        states = self.cross_encode(text, image).flatten(0, 1)
+        places = (targets.flatten() != IGNORED).nonzero().squeeze(1)
+        count = ranks.mean_over_ranks(torch.tensor(float(len(places)), device=places.device))
+        logits = self.mlm_head(states.index_select(0, places))
+        return losses.masked_words(logits, targets.flatten().index_select(0, places), count)
