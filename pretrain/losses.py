@@ -47,32 +47,13 @@ def itc(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor
 
 
 @_in_float32
-def sdm(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, target: Tensor, scale: float = 50.0) -> Tensor:
-    """Similarity distribution matching (Jiang and Ye, CVPR 2023, equations 3 to 6): the mean over rows of `sdm_each`.
+def sdm(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor, temperature: float, sums: Tensor | None = None) -> Tensor:
+    """Similarity distribution matching of own images and texts [B, D] with those of all ranks [N, D]: the mean of `sdm_rows`.
 
-    The mean of this loss over ranks, with `images` and `texts` from `ranks.gather`, equals the loss of one process over all rows.
+    Features have length 1. The mean of this loss over ranks, with `images` and `texts` from `ranks.gather`, equals the loss of one
+    process over all rows.
     """
-    return sdm_each(image, text, images, texts, target, scale).mean()
-
-
-@_in_float32
-def sdm_each(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, target: Tensor, scale: float = 50.0) -> Tensor:
-    """The divergence of predicted from true matches for each own image and text [B, D] among those of all ranks [N, D]: [B].
-
-    Features have length 1. `target` [B, N] are the true probabilities of a row, see `match_distribution`; the prediction is the softmax of
-    the cosines times `scale`. The sum of both directions, from text to image and from image to text.
-    """
-    log_target = (target + SDM_EPSILON).log()
-    each = []
-    for own, others in ((text, images), (image, texts)):
-        log_prediction = F.log_softmax(scale * (own @ others.T), dim=1)
-        each.append((log_prediction.exp() * (log_prediction - log_target)).sum(1))
-    return each[0] + each[1]
-
-
-def match_distribution(same: Tensor) -> Tensor:
-    """Weights of matches [B, N], or True where they are of one identity -> their shares of each row's sum, float32."""
-    return same.float() / same.sum(1, keepdim=True)
+    return sdm_rows(text @ images.T, image @ texts.T, same, temperature, sums).mean()
 
 
 @_in_float32
@@ -261,11 +242,15 @@ def info_nce(to_images: Tensor, to_texts: Tensor, pairs: Tensor, temperature: fl
 
 
 @_in_float32
-def sdm_rows(to_images: Tensor, to_texts: Tensor, same: Tensor, temperature: float, epsilon: float = 1e-8) -> Tensor:
-    """Similarity distribution matching of each row [B], both directions added; cosines and `same` [B, N] as in `tal`."""
-    target = same / same.sum(1, keepdim=True)
+def sdm_rows(to_images: Tensor, to_texts: Tensor, same: Tensor, temperature: float, sums: Tensor | None = None) -> Tensor:
+    """Similarity distribution matching of each row [B], both directions added (Jiang and Ye, CVPR 2023, equations 3 to 6).
+
+    Cosines and `same` [B, N] as in `tal`; `same` may be weights of matches too. It is the divergence of the softmax of the cosines from
+    the true shares of a row, `same` divided by `sums`, by default those of its rows.
+    """
+    target = same / (same.sum(1, keepdim=True) if sums is None else sums)
     logs = [(cosines / temperature).log_softmax(1) for cosines in (to_images, to_texts)]
-    divergences = [(log.exp() * (log - torch.log(target + epsilon))).sum(1) for log in logs]
+    divergences = [(log.exp() * (log - torch.log(target + SDM_EPSILON))).sum(1) for log in logs]
     return divergences[0] + divergences[1]
 
 

@@ -154,14 +154,14 @@ class Irra(ClipMethod):
     def match_pairs(self, image: Tensor, text: Tensor, batch: Batch) -> Tensor:
         """SDM of features [B, D] among those of all ranks."""
         image, text = normalize(image.float(), dim=-1), normalize(text.float(), dim=-1)
-        target = self.match_target(batch)
-        return losses.sdm(image, text, ranks.gather(image), ranks.gather(text), target, 1 / self.own.temperature)
+        same, sums = self.matches(batch)
+        return losses.sdm(image, text, ranks.gather(image), ranks.gather(text), same, self.own.temperature, sums)
 
-    def match_target(self, batch: Batch) -> Tensor:
-        """The true probabilities [B, N] that an image and a text of all ranks match."""
+    def matches(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Which images and texts of all ranks match, or how much, [B, N], and what these weights are divided by if not by their sums."""
         persons = ranks.gather_detached(batch.persons)
         if self.image_of_row is None:
-            return losses.match_distribution(batch.persons[:, None] == persons)
+            return batch.persons[:, None] == persons, None
         own_images = self.image_of_row[batch.rows.cpu()].to(persons.device)
         images = ranks.gather_detached(own_images)
 
@@ -169,8 +169,7 @@ class Irra(ClipMethod):
             same_image = (image[:, None] == images).float()
             return same_image + self.own.other_images * ((person[:, None] == persons).float() - same_image)
 
-        own = weights(batch.persons, own_images)
-        return own / weights(persons, images).sum(1) if self.own.targets_by_columns else losses.match_distribution(own)
+        return weights(batch.persons, own_images), weights(persons, images).sum(1) if self.own.targets_by_columns else None
 
     def cross_encode(self, text: Tensor, image: Tensor) -> Tensor:
         """Tokens [B, L, D] of captions and [B, T, D] of their images -> states [B, L, D] of the captions that have seen the images."""

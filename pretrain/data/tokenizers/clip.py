@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import ftfy
 import tokenizers
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers
 
@@ -23,10 +24,6 @@ WORD_END = "</w>"
 MERGES = 48894  # of bpe_simple_vocab_16e6.txt that CLIP uses
 PATTERN = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 NAMES = ("tokenizer.json", "vocab.json", "bpe_simple_vocab_16e6.txt.gz")
-LIGATURES = {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "\u017ft", "\ufb06": "st"}
-CURLY = dict.fromkeys("\u02bc\u2018\u2019\u201a\u201b", "'") | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
-WIDE = {chr(0xFEE0 + code): chr(code) for code in range(0x21, 0x7F)} | {"\u3000": " "}
-CLEANED = str.maketrans(LIGATURES | CURLY | WIDE)
 Merge = tuple[str, str]
 
 
@@ -80,10 +77,15 @@ class ClipBpe(Tokenizer):
         file.write_text(self.backend.to_str(pretty=True) + "\n", encoding="utf-8")
 
     def pieces(self, captions: Sequence[str]) -> list[list[int]]:
-        """CLIP cleans captions with ftfy, of whose steps those for quotation marks, ligatures and wide letters matter for sound text."""
-        plain = [caption.translate(CLEANED) for caption in captions]
-        cleaned = [re.sub(r"\s+", " ", html.unescape(html.unescape(caption))).strip() for caption in plain]
+        cleaned = [re.sub(r"\s+", " ", _mended(caption)).strip() for caption in captions]
         return [encoding.ids for encoding in self.backend.encode_batch_fast(cleaned, add_special_tokens=False)]
+
+
+def _mended(caption: str) -> str:
+    """The caption as CLIP's code cleans it: by ftfy, then twice by HTML's rules; plain captions stay as they are."""
+    if caption.isascii() and caption.isprintable() and "&" not in caption:
+        return caption
+    return html.unescape(html.unescape(ftfy.fix_text(caption)))
 
 
 def _merge(line: str) -> Merge:
