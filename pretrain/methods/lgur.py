@@ -281,11 +281,9 @@ class Lgur(Method):
         for reader in self.readers:
             end = "" if reader == "parts" or not self.own.pgu else "_pooled"
             parts = self._read_parts(reader, streams)
-            for name in pairs.keys() & set(IDENTIFIED):
-                first, second = pairs[name]
-                terms[f"id_{name}{end}"] = self._identify(reader, parts[first], batch.persons) + self._identify(
-                    reader, parts[second], batch.persons
-                )
+            for name in (name for name in pairs if name in IDENTIFIED):
+                first, second = (self._identify(reader, parts[stream], batch.persons) for stream in pairs[name])
+                terms[f"id_{name}{end}"] = first + second
             terms |= {f"rank_{name}{end}": loss for name, loss in self._rank(pairs, parts, batch.persons, step, reader).items()}
         return terms
 
