@@ -64,6 +64,29 @@ def identity(image: Tensor, text: Tensor, persons: Tensor, total: bool = False) 
 
 
 @_in_float32
+def cmt(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor, margin: float) -> Tensor:
+    """Cross-modal triplets (CMT, docs/papers/uit.md) of own images and texts [B, D] with those of all ranks [N, D].
+
+    An anchor's positive is its own pair, its negative the most similar one of another person (`same` [B, N] is False); the loss is
+    max(0, margin + negative - positive), 0 without a negative, the mean over texts as anchors plus that over images. Features have
+    length 1. The mean over ranks, with `images` and `texts` from `ranks.gather`, equals the loss of one process.
+    """
+    own = (image * text).sum(1)
+    hardest = [(anchors @ others.T).masked_fill(same, float("-inf")).amax(1) for anchors, others in ((text, images), (image, texts))]
+    return sum(((margin + negative - own).clamp(min=0).mean() for negative in hardest), own.new_zeros(()))
+
+
+@_in_float32
+def masked_mse(predicted: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+    """Mean squared error of patches, [B, N, P] both, over the numbers of those that are `counted` [B, N]; 0 without any.
+
+    Every row has to have as many, then the mean over ranks equals the loss of one process.
+    """
+    each = (predicted - target).square().mean(2)
+    return _per(each.masked_fill(~counted, 0).sum(), counted.sum())
+
+
+@_in_float32
 def matching(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> Tensor:
     """Image-text matching: logits [R, 2], labels [R], 1 for pairs that match, 0 for others, -100 for pairs that are left out.
 
