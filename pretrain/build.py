@@ -1,11 +1,13 @@
 """From settings and data to a method that can be trained: its rows, its tokenizer, its initial weights."""
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from mals.attributes import load_space
 from mals.errors import UserError
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 
 TOKENIZER = "tokenizer.json"
 SYNONYMS = "synonyms.json"
+CAPTION_FACTS = "caption_facts.json"  # of methods that need any
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,15 @@ def prepare(config: Training, data: Sequence[str], out: Path, begun: bool = Fals
         if begun:
             provenance.refuse_other(out, pairs)
         elif ranks.is_main():
-            for name in (TOKENIZER, SYNONYMS):  # of an attempt that ended before its first checkpoint, perhaps with other captions
+            for name in (TOKENIZER, SYNONYMS, CAPTION_FACTS):  # of an attempt that ended before its first checkpoint, perhaps with other captions
                 (out / name).unlink(missing_ok=True)
             provenance.record(out, data, pairs, config.start)
     tokenizer = tokenizer_of(config, pairs, out)
     with ranks.raise_on_all_ranks():
         method = kind.build(config, tokenizer, pairs)
         method.load_initial_weights(config, pairs)
+    if facts := caption_facts_of(config, tokenizer, pairs, out):
+        method.use_caption_facts(facts)
     return Prepared(method, tokenizer, pairs, ImageTransform.for_training(config.data))
 
 
@@ -95,6 +100,23 @@ def synonyms_of(config: Training, pairs: ImageTextPairs, out: Path) -> dict[str,
     if ranks.is_main():
         log.info("EDA takes its synonyms from %s: %s words have some", source, f"{len(words):,}")
     return words
+
+
+def caption_facts_of(config: Training, tokenizer: Tokenizer, pairs: ImageTextPairs, out: Path) -> dict[str, Any]:
+    """What the method has to know of the captions, kept in `out` where it is anything; UserError where that file is damaged."""
+    file = out / CAPTION_FACTS
+    with ranks.raise_on_all_ranks():
+        if not file.is_file() and ranks.is_main():
+            facts = find(config.method).caption_facts(config, tokenizer, pairs.captions())
+            if facts:
+                write_file(file, json.dumps(facts) + "\n")
+    if not file.is_file():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(f"{file} is damaged; remove it and the checkpoints beside it to start the training again") from None
+    return content
 
 
 def tokenizer_of(config: Training, pairs: ImageTextPairs, out: Path) -> Tokenizer:

@@ -159,6 +159,17 @@ class Method(nn.Module):
             state = self.without_training_only(self.read_weights(config.start))
             weights.load_state(self, state, config.start, self.training_only)
 
+    @classmethod
+    def caption_facts(cls, config: "Training", tokenizer: Tokenizer, captions: Iterable[str]) -> dict[str, Any]:
+        """What the training has to know of its captions and another machine might work out otherwise, such as tags of words, for JSON.
+
+        One process calls it, once: the result is kept in the training's folder, where all read it. {}: nothing.
+        """
+        return {}
+
+    def use_caption_facts(self, facts: Mapping[str, Any]) -> None:
+        """Take what `caption_facts` returned, before the first step; `needs` may change."""
+
     def parts(self) -> dict[str, Sequence[nn.Module]]:
         """The parts whose parameters a model card counts, by their names."""
         return {}

@@ -50,7 +50,8 @@ OWN_TAGS = {  # of the labeller's tags, by the names in mals.labeller.tags
     "comma": ",",
 }
 OTHER = "IN"  # the tag of all other words: prepositions and what joins clauses
-OWN_WORDS = {"whose": "WP$", "'s": "POS", "n't": "RB", "ca": "MD", "wo": "MD", **dict.fromkeys(("'re", "'ve", "'ll", "'d", "'m"), "VB")}  # words that the labeller counts otherwise
+OWN_WORDS = {"whose": "WP$", "'s": "POS", "n't": "RB", "ca": "MD", "wo": "MD"}  # words that the labeller counts otherwise, or lacks
+OWN_WORDS |= dict.fromkeys(("'re", "'ve", "'ll", "'d", "'m"), "VB") | dict.fromkeys(("it", "itself", "i", "me", "we", "us", "you"), "PRP")
 
 Tag = Callable[[Sequence[Sequence[str]]], list[list[str]]]  # sentences, each a list of words -> a tag for each word
 

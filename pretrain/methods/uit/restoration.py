@@ -9,6 +9,7 @@ import torch
 from open_clip.transformer import LayerNorm
 from torch import Tensor, nn
 
+from mals.errors import UserError
 from pretrain.towers.clip import Transformer, attention, heads_of
 
 GRAY = (0.2989, 0.5870, 0.1140)  # weights of red, green and blue (ITU-R BT.601)
@@ -38,6 +39,8 @@ class Restoration(nn.Module):
     ) -> None:
         """`grid` is h and w, `patch` pixels a side, `embed` D."""
         super().__init__()
+        if embed % 4:
+            raise UserError(f"positions of {embed} numbers do not divide into sines and cosines of rows and columns; 4 divides uit.embed")
         self.grid, self.patch = grid, patch
         self.norm_image, self.narrow = LayerNorm(embed), nn.Linear(embed, embed)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed))
