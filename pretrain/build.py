@@ -52,7 +52,11 @@ def prepare(config: Training, data: Sequence[str], out: Path, begun: bool = Fals
         if begun:
             provenance.refuse_other(out, pairs)
         elif ranks.is_main():
-            for name in (TOKENIZER, SYNONYMS, CAPTION_FACTS):  # of an attempt that ended before its first checkpoint, perhaps with other captions
+            for name in (
+                TOKENIZER,
+                SYNONYMS,
+                CAPTION_FACTS,
+            ):  # of an attempt that ended before its first checkpoint, perhaps with other captions
                 (out / name).unlink(missing_ok=True)
             provenance.record(out, data, pairs, config.start)
     tokenizer = tokenizer_of(config, pairs, out)

@@ -17,9 +17,7 @@ HOW_TO_INSTALL = {
     "spacy": f"`pip install spacy` and `python -m spacy download {SPACY_MODEL}` install it with its data",
 }
 ENDING = r"['’](?:s|re|ve|ll|d|m)\b"  # of a contraction
-WORD = re.compile(
-    rf"(?i)[^\W_]+?(?=n['’]t\b)|n['’]t\b|{ENDING}|[^\W_]+(?:(?!{ENDING})(?:[-/:'’]|(?<=\d)[.,](?=\d))[^\W_]+)*|[^\w\s]|_"
-)
+WORD = re.compile(rf"(?i)[^\W_]+?(?=n['’]t\b)|n['’]t\b|{ENDING}|[^\W_]+(?:(?!{ENDING})(?:[-/:'’]|(?<=\d)[.,](?=\d))[^\W_]+)*|[^\w\s]|_")
 OWN_TAGS = {  # of the labeller's tags, by the names in mals.labeller.tags
     "possessive": "PRP$",
     "pronoun": "PRP",

@@ -11,6 +11,7 @@ METHODS = {  # the setting `method` -> the class
     "irra": "pretrain.methods.irra:Irra",
     "lgur": "pretrain.methods.lgur:Lgur",
     "ssan": "pretrain.methods.ssan:Ssan",
+    "uit": "pretrain.methods.uit.method:Uit",
 }
 DEFAULT_PRESET = "aptm-paper"  # of a file of weights alone, whose method is not recorded
 

@@ -10,7 +10,7 @@ from open_clip.transformer import LayerNorm
 from torch import Tensor, nn
 
 from mals.errors import UserError
-from pretrain.towers.clip import Transformer, attention, heads_of
+from pretrain.towers.clip import Transformer, attention, heads_of, initialise_attention
 
 GRAY = (0.2989, 0.5870, 0.1140)  # weights of red, green and blue (ITU-R BT.601)
 LOWEST_FREQUENCY = 10_000.0  # of the positions: wave lengths are 2 pi to 2 pi times this
@@ -50,8 +50,7 @@ class Restoration(nn.Module):
         self.cross_transformer = Transformer(embed, layers, heads, checkpointing)
         self.predict = nn.Linear(embed, 3 * patch * patch)
         self.register_buffer("positions", sine_positions(grid, embed), persistent=False)
-        nn.init.normal_(self.cross_attention.in_proj_weight, std=embed**-0.5)
-        nn.init.normal_(self.cross_attention.out_proj.weight, std=embed**-0.5 * (2 * layers) ** -0.5)
+        initialise_attention(self.cross_attention, layers)
         self.cross_transformer.initialise()
 
     def forward(self, kept: Tensor, order: Tensor, text: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -94,7 +93,7 @@ def kept_count(count: int, drop: float) -> int:
 
 
 def sine_positions(grid: tuple[int, int], width: int) -> Tensor:
-    """Fixed positions [1 + h * w, width]: sines and cosines of the column, then of the row (He et al., CVPR 2022); 0 for the global token."""
+    """Fixed positions [1 + h * w, width]: sines and cosines of the column, then of the row (He et al., CVPR 2022); 0 for the first one."""
     frequencies = LOWEST_FREQUENCY ** -(torch.arange(width // 4, dtype=torch.float64) / (width / 4))
     rows, columns = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) for side in grid), indexing="ij")
     angles = [places.flatten()[:, None] * frequencies for places in (columns, rows)]

@@ -75,7 +75,9 @@ CAPTIONS = ["The light coat is red", "light the left lamp", "of the", "She wears
 
 def by_neighbour(sentences: list[list[str]]) -> list[list[str]]:
     """A word is a noun, "light" at the start a verb, short words nothing."""
-    return [["VB" if word == "light" and not at else "NN" if len(word) > 3 else "IN" for at, word in enumerate(words)] for words in sentences]
+    return [
+        ["VB" if word == "light" and not at else "NN" if len(word) > 3 else "IN" for at, word in enumerate(words)] for words in sentences
+    ]
 
 
 def test_a_word_is_kept_by_its_tag_in_its_own_caption() -> None:
