@@ -160,8 +160,7 @@ class Uit(ClipMethod):
         same = persons[:, None] == ranks.gather_detached(persons)
         terms: dict[str, Tensor] = {}
         if weights.sdm:
-            target = losses.match_distribution(same)
-            terms["sdm"] = losses.sdm(image, text, images, texts, target, 1 / self.own.temperature)
+            terms["sdm"] = losses.sdm(image, text, images, texts, same, self.own.temperature)
         if weights.cmt:
             terms["cmt"] = losses.cmt(image, text, images, texts, same, self.own.margin)
         return terms
