@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from mals.errors import ModelMissing, UserError
 from pretrain import weights
 from pretrain.towers.clip import Clip
+from pretrain.towers.positions import grid_of, resize_positions
 
 FILES = (*weights.FILES, "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "ViT-B-16.pt", "ViT-L-14.pt")  # in a folder
 POSITIONS = "visual.positional_embedding"
@@ -110,21 +110,3 @@ def with_positions(state: Mapping[str, Tensor], name: str, grid: tuple[int, int]
         )
     state[name] = resize_positions(table, old, grid)
     return state
-
-
-def grid_of(patches: int, like: tuple[int, int]) -> tuple[int, int] | None:
-    """Rows and columns of a table of positions: of a square, else of the shape of another grid; None where neither fits."""
-    side = round(patches**0.5)
-    if side * side == patches:
-        return side, side
-    columns = round((patches * like[1] / like[0]) ** 0.5)
-    if columns and patches % columns == 0 and patches * like[1] == columns * columns * like[0]:
-        return patches // columns, columns
-    return None
-
-
-def resize_positions(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """A table of positions [1 + N, C], the global token first, of an old grid for a new one, bilinearly (as IRRA does)."""
-    first, rest = table[:1], table[1:].unflatten(0, old).permute(2, 0, 1)
-    resized = interpolate(rest[None], new, mode="bilinear", align_corners=False)[0]
-    return torch.cat([first, resized.permute(1, 2, 0).flatten(0, 1)])

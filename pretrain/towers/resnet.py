@@ -15,12 +15,12 @@ import torch
 from open_clip.modified_resnet import AttentionPool2d
 from open_clip.modified_resnet import ModifiedResNet as ClipResNet
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 from torchvision.models.resnet import Bottleneck
 
 from mals.errors import ModelMissing, UserError
 from pretrain import weights
 from pretrain.towers.batch_norm import BatchNorm, convert, own_name
+from pretrain.towers.positions import resize_positions
 
 EXPANSION = Bottleneck.expansion  # channels of a stage's output, times those of its 3 x 3 convolutions
 STEM_STRIDE = 4  # of the layers before the stages
@@ -193,6 +193,4 @@ def _resized(table: Tensor, grid: tuple[int, int]) -> Tensor:
     old = (side, side) if side * side == places else (2 * round((places / 2) ** 0.5), round((places / 2) ** 0.5))
     if old == grid or old[0] * old[1] != places:
         return table
-    maps = table[1:].T.reshape(1, -1, *old).float()
-    resized = interpolate(maps, grid, mode="bilinear", align_corners=False)[0].flatten(1).T
-    return torch.cat([table[:1].float(), resized])
+    return resize_positions(table.float(), old, grid)

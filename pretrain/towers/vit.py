@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from mals.errors import UserError
 from pretrain.method import Encoded
+from pretrain.towers.positions import resize_positions
 
 POSITIONS = "pos_embed"
 
@@ -79,14 +79,5 @@ class Vit(VisionTransformer):
             old = grid or (self.grid if rest == self.grid[0] * self.grid[1] else (round(max(rest, 0) ** 0.5),) * 2)
             if old[0] * old[1] != rest:
                 raise UserError(f"{source} has {rest:,} positions of patches, which are no grid of {old[0]}x{old[1]}")
-            state[POSITIONS] = resize_positions(torch.cat([table[:, :1], table[:, tokens:]], 1), old, self.grid)
+            state[POSITIONS] = resize_positions(torch.cat([table[0, :1], table[0, tokens:]]), old, self.grid)[None]
         return {name: value for name, value in state.items() if name != "dist_token"}
-
-
-def resize_positions(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """A position table [1, 1 + N, C], the class token first, of one grid for another one, bilinearly."""
-    if old == new:
-        return table
-    grid = table[:, 1:].unflatten(1, old).permute(0, 3, 1, 2)
-    resized = interpolate(grid, new, mode="bilinear", align_corners=False)
-    return torch.cat([table[:, :1], resized.permute(0, 2, 3, 1).flatten(1, 2)], 1)

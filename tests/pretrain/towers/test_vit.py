@@ -5,7 +5,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from mals.errors import UserError
-from pretrain.towers.vit import Vit, resize_positions
+from pretrain.towers.vit import Vit
 
 SIZES = {"patch": 8, "channels": 24, "layers": 4, "heads": 2, "inter": 48}
 
@@ -25,16 +25,6 @@ def test_drop_path_is_that_of_the_whole_depth() -> None:
     whole, part = Vit(32, 16, **SIZES, drop_path=0.3), Vit(32, 16, **SIZES, drop_path=0.3, blocks=3)
     rates = [[getattr(block.drop_path1, "drop_prob", 0.0) for block in vit.blocks] for vit in (whole, part)]
     assert rates[0] == pytest.approx([0.0, 0.1, 0.2, 0.3]) and rates[1] == pytest.approx([0.0, 0.1, 0.2])
-
-
-def test_positions_are_resized_along_rows_and_columns() -> None:
-    rows = torch.arange(4.0)[:, None].expand(4, 4)
-    table = torch.cat([torch.full((1, 1, 2), 9.0), torch.stack([rows, rows.T], 2).flatten(0, 1)[None]], 1)
-    resized = resize_positions(table, (4, 4), (8, 2))
-    assert resized.shape == (1, 17, 2) and torch.equal(resized[:, 0], table[:, 0])
-    down, across = resized[0, 1:].view(8, 2, 2).unbind(2)
-    torch.testing.assert_close(down[:, 0], torch.tensor([0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.0]))
-    torch.testing.assert_close(across[0], torch.tensor([0.5, 2.5]))
 
 
 @pytest.mark.parametrize(
