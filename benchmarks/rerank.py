@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.step import DTYPES, WIDTH, batch_of, settings, spent, vocabulary
+from benchmarks.step import DTYPES, spent
+from benchmarks.step_aptm import WIDTH, batch_of, settings, vocabulary
 from pretrain.evaluate import MATCH_CHUNK, match_logits, text_states
 from pretrain.gallery import Gallery, batch_slices
 from pretrain.method import Encoded, Text
