@@ -10,6 +10,7 @@ METHODS = {  # the setting `method` -> the class
     "aptm": "pretrain.methods.aptm.method:Aptm",
     "irra": "pretrain.methods.irra:Irra",
     "lgur": "pretrain.methods.lgur:Lgur",
+    "rde": "pretrain.methods.rde:Rde",
     "ssan": "pretrain.methods.ssan:Ssan",
     "uit": "pretrain.methods.uit.method:Uit",
 }
