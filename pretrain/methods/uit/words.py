@@ -71,7 +71,9 @@ class CaptionTags:
         try:
             return cls(**{name: content[name] for name in cls.__dataclass_fields__})
         except (KeyError, TypeError):
-            raise UserError("the tags of the captions are damaged") from None
+            raise UserError(
+                "the tags of the captions in caption_facts.json are damaged; remove that file and the checkpoints beside it to start again"
+            ) from None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON takes it."""

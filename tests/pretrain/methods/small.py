@@ -35,6 +35,15 @@ SETS = [
 ]
 SMALLER: dict[str, list[str]] = {  # beside the tiny preset and SETS
     "aptm": [*SIZES, "aptm.vision.depths=[1, 1, 2]", "aptm.text.layers=2", "aptm.text.fusion=1", "aptm.text.heads=2"],
+    "uit": [
+        "data.height=64",
+        "data.width=32",
+        "uit.vision.channels=32",
+        "uit.vision.layers=1",
+        "uit.text.channels=32",
+        "uit.text.layers=1",
+        "uit.embed=32",
+    ],
     OWN: [f"method={OWN}", "data.height=64", "data.width=32", "data.tokenizer=null"],
 }
 STEPS = (0, 50)  # of the first epoch and of one after the first five

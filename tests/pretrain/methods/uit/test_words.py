@@ -87,7 +87,7 @@ def test_a_word_is_kept_by_its_tag_in_its_own_caption() -> None:
     assert tags.keep(exchange_sides(CAPTIONS[1])) == "right lamp"  # of the flipped image; our own tag of a word that no caption has
     read = CaptionTags.read(json.loads(json.dumps(tags.to_json())))
     assert [read.keep(caption) for caption in CAPTIONS] == [tags.keep(caption) for caption in CAPTIONS] and read.source == "mine"
-    with pytest.raises(UserError, match="tags of the captions are damaged"):
+    with pytest.raises(UserError, match=r"tags of the captions in caption_facts\.json are damaged"):
         CaptionTags.read({"source": "mine"})
 
 
