@@ -77,11 +77,23 @@ def open_pairs(config: Training, data: Sequence[str]) -> ImageTextPairs:
         pairs = ImageTextPairs.open(data, "train", classes, config.data.every, needs.captions)
     if config.selection.held_out:
         pairs = split_identities(pairs, config.selection.held_out, config.seed)[0]
-    pairs = pairs.with_images_per_person(needs.least_images)
+    everyone, pairs = pairs, pairs.with_images_per_person(needs.least_images)
+    if len(pairs) < len(everyone) and ranks.is_main():
+        log.info("%s", _left_out(everyone, pairs, needs.least_images))
     pairs = kind.training_rows(config, pairs)
     if needs.renumber_persons:
         pairs.renumber_persons()
     return pairs
+
+
+def _left_out(before: ImageTextPairs, after: ImageTextPairs, least: int) -> str:
+    """How many persons have fewer than `least` images and are left out, with their rows."""
+    persons, rows = len(before.persons.unique()), len(before)
+    fewer = persons - len(after.persons.unique())
+    return (
+        f"{fewer:,} of {persons:,} persons have fewer than {least} images, which the method needs of each: "
+        f"they are left out, with {rows - len(after):,} of {rows:,} rows"
+    )
 
 
 @contextmanager
@@ -148,7 +160,7 @@ def longest_caption(config: Training) -> int:
 def make_tokenizer(config: Training, pairs: ImageTextPairs) -> Tokenizer:
     """A tokenizer for a training; UserError where a new vocabulary would not fit the weights that it starts from."""
     kind = find(config.method)
-    if config.data.tokenizer == "train" and config.start:
+    if (config.data.tokenizer or kind.default_tokenizer) == "train" and config.start:
         if (own := tokenizer_beside(locate_file(config.start))) is not None:
             return load_tokenizer(config, own)
         raise UserError(
