@@ -24,7 +24,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, leaky_relu, pad
+from torch.nn.functional import leaky_relu, pad
 
 from mals.config import Count, Share
 from mals.errors import UserError
@@ -240,8 +240,8 @@ class Ssan(Method):
         """Cross entropy of the persons [B]: the mean over the parts of a level, the sum of image and text."""
         assert self.identities is not None
         heads: Any = self.identities[level]
-        each = [cross_entropy(head(features[level][:, part]), persons) for features in (image, text) for part, head in enumerate(heads)]
-        return torch.stack(each).sum() / len(heads)
+        pairs = zip(heads, image[level].unbind(1), text[level].unbind(1), strict=True)
+        return torch.stack([losses.identity(head(seen), head(read), persons, total=True) for head, seen, read in pairs]).mean()
 
     def ranking(self, features: tuple[Tensor, Tensor, Tensor], batch: Batch, step: int, level: int) -> tuple[Tensor, Tensor]:
         """The compound ranking of a level: its strong part, of captions, and its weak part, of second captions.
@@ -326,7 +326,7 @@ def joined(levels: Levels) -> Tensor:
 
 
 def adapted_margin(strong: Tensor, weak: Tensor, margin: float) -> Tensor:
-    """The margins [N] of second captions: the closer an image is to one, compared with its own caption, the larger (equation 9).
+    """The margins [N] of second captions: the closer an image is to one, compared with its own caption, the larger.
 
     `strong` and `weak` [N] are the cosines of images with their captions and second captions. From half the margin to the margin.
     """
