@@ -45,3 +45,91 @@ SMALLER: dict[str, list[str]] = {  # beside the tiny preset and SETS
         "ssan.width=32",
         "ssan.relation_width=16",
     ],
+    "uit": [
+        "data.height=64",
+        "data.width=32",
+        "uit.vision.channels=32",
+        "uit.vision.layers=1",
+        "uit.text.channels=32",
+        "uit.text.layers=1",
+        "uit.embed=32",
+    ],
+    OWN: [f"method={OWN}", "data.height=64", "data.width=32", "data.tokenizer=null"],
+}
+STEPS = (0, 50)  # of the first epoch and of one after the first five
+NAMES = [*METHODS, OWN]
+
+if str(ROOT / "tests/pretrain/own_package") not in sys.path:
+    sys.path.append(str(ROOT / "tests/pretrain/own_package"))
+
+
+@dataclass(frozen=True)
+class Small:
+    """One method's training."""
+
+    name: str
+
+    def preset(self) -> str:
+        """The method's own tiny preset; that of a method outside the project is `own`."""
+        if self.name not in METHODS:
+            return "own"
+        return next(preset for preset in (f"tiny-{self.name}", "tiny") if preset in presets(TRAINING))
+
+    def config(self, *sets: str) -> Training:
+        return settings.check(settings.assign({"preset": self.preset()}, [*SETS, *SMALLER.get(self.name, ()), *sets]))
+
+    def train(self, data: Path, out: Path, *sets: str, watcher: training.Watcher | None = None) -> dict[str, Any]:
+        """The last line of metrics of a training in this process."""
+        return training.train(self.config(*sets), [str(data)], out, "cpu", watcher)
+
+
+def drawn(folder: Path) -> Path:
+    """16 drawn persons, four images each, with two captions: 8 persons in train, 4 in val, 4 in test."""
+    world = WorldSettings.checked(persons=16, views=4, split="train=0.5,val=0.25,test=0.25", seed=5, height=64, rows_per_file=16)
+    make(str(folder), world, workers=1)
+    return folder
+
+
+def without_dropout(method: nn.Module) -> nn.Module:
+    """The method, which drops nothing by chance: each process draws that for itself."""
+    for module in method.modules():
+        for name in ("p", "drop_prob", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return method
+
+
+def measure(name: str, data: Path, out: Path) -> dict[str, torch.Tensor]:
+    """The losses (means over the ranks), gradients and buffers of two steps, of all ranks together; the weights are not updated."""
+    config = Small(name).config()
+    out.mkdir(parents=True, exist_ok=True)
+    prepared = prepare(config, [str(data)], out)
+    method = without_dropout(prepared.method).train()
+    wrapped, values = ranks.wrap(method), dict[str, torch.Tensor]()
+    for step in STEPS:
+        loader = training._loader(config, prepared, out, torch.device("cpu"), step)
+        loader.stop = step + 1
+        (batch,) = loader
+        torch.manual_seed(1000 * step + ranks.rank())  # as in the loop: each rank has random numbers of its own
+        method.zero_grad()
+        losses = wrapped(batch, step)
+        torch.stack(list(losses.values())).sum().backward()
+        values |= {f"{step}/losses/{key}": ranks.mean_over_ranks(loss.detach()) for key, loss in losses.items()}
+        values |= {f"{step}/gradients/{key}": gradient.clone() for key, gradient in gradients(method).items()}
+        values |= {f"{step}/buffers/{key}": value.clone() for key, value in method.named_buffers() if value.is_floating_point()}
+    return values
+
+
+def gradients(method: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: parameter.grad for name, parameter in method.named_parameters() if parameter.grad is not None}
+
+
+def part(values: Mapping[str, torch.Tensor], step: int, kind: str) -> dict[str, torch.Tensor]:
+    """The losses, gradients or buffers of one step."""
+    start = f"{step}/{kind}/"
+    return {name.removeprefix(start): value for name, value in values.items() if name.startswith(start)}
+
+
+def arguments(argv: Sequence[str]) -> tuple[Path, Path, list[str]]:
+    """The data, the folder for results and the methods that a program of tests/ranks was called with."""
+    return Path(argv[1]), Path(argv[2]), list(argv[3:])
