@@ -4,7 +4,6 @@ A method on CLIP is a subclass of `ClipMethod` that adds losses and heads. The t
 which all are of the family of IRRA (Jiang and Ye, CVPR 2023).
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch.nn.functional import normalize
 from mals.config import Count
 from mals.config import Section as AnySection
 from mals.errors import UserError
-from pretrain import weights
+from pretrain import published, weights
 from pretrain.config import Section, Training
 from pretrain.data import tokenizers
 from pretrain.data.rows import ImageTextPairs
@@ -109,7 +108,7 @@ class ClipMethod(Method):
     @classmethod
     def read_weights(cls, source: str) -> dict[str, Tensor]:
         """Our own weights, or a checkpoint of the authors, of one GPU or several."""
-        return whole_names(weights.read_tensors(source))
+        return whole_names(published.read_whole(source))
 
     def __init__(self, config: Training, tokenizer: Tokenizer, persons: int | None) -> None:
         """`persons` is the number of identities of a training, None where a trained method is loaded."""
@@ -125,11 +124,7 @@ class ClipMethod(Method):
             if self.own.start:
                 start_clip(self.base_model, self.own.start, f"{self.section}.start")
             return
-        own = self.state_dict()
-        state = weights.without(self.read_weights(config.start), self.per_person)
-        spare = [name for name in state if name not in own and re.match(self.training_only or "$", name)]
-        state = {name: value for name, value in state.items() if name not in spare}
-        state = with_positions(state, TOWERS + POSITIONS, self.base_model.visual.grid, config.start)
+        state = with_positions(self.starting_weights(config), TOWERS + POSITIONS, self.base_model.visual.grid, config.start)
         weights.load_state(self, state, config.start, self.training_only)
 
     def parts(self) -> dict[str, Sequence[nn.Module]]:

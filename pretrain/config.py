@@ -80,6 +80,7 @@ class Training(Section):
     preset: str  # the preset that fills in what is not given
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 42  # of all random numbers
     start: str | None = None  # weights of the whole method: a training, a release, or a checkpoint of the method's authors; null: none
+    start_heads: bool = False  # also its heads with a class for each person, whose data had the same persons; false: they begin anew
     method: str  # one of pretrain.methods.METHODS, or my_package.my_module:MyMethod, a subclass of pretrain.method.Method
     batch: Count = 600  # rows a step, of all ranks together
     epochs: Count = 32  # passes over the rows

@@ -6,7 +6,7 @@ from typing import Any
 
 from mals.errors import UserError
 from mals.settings import merge
-from pretrain import methods, settings, trained_method
+from pretrain import methods, published, settings, trained_method
 from pretrain.config import Training
 from pretrain.selection import Selection
 from pretrain.train import train
@@ -22,17 +22,23 @@ def configure(
     """
     tree = {**settings.read(file), "preset": preset}
     if init is not None:
-        tree = merge(inherited_settings(init), tree)
+        tree = merge(inherited_settings(init, tree, sets), tree)
     more = [f"selection.{name}={value}" for name, value in (("on", select), ("held_out", val_share)) if value is not None]
     config = settings.check(settings.assign(tree, [*sets, *more]))
     return config
 
 
-def inherited_settings(init: str) -> dict[str, Any]:
-    """The settings that initial weights determine: their place, sizes and tokenizer; for a file of weights alone, its place."""
+def inherited_settings(init: str, tree: dict[str, Any], sets: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings that initial weights determine: their place, sizes and tokenizer.
+
+    For a file of weights alone they are those of its towers and of its words, for the method of the settings `tree` and `sets`.
+    """
     source = trained_method.locate(init)
     if source.settings is None:
-        return {"start": source.weights}
+        file = published.read(source.weights)
+        inherited = {"start": source.weights, **trained_method.inherited_sizes(file, settings.check(settings.assign(tree, list(sets))))}
+        words = published.word_list(file)
+        return inherited if words is None else merge(inherited, {"data": {"tokenizer": words}})
     before = settings.check(source.settings, init)
     data = {"height": before.data.height, "width": before.data.width, "tokenizer": str(source.tokenizer)}
     return merge({"start": source.weights, "data": data}, methods.find(before.method).inherited_settings(before))

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mals.config import Section
-from pretrain import weights
+from mals.errors import UserError
+from pretrain import published, weights
 from pretrain.data.batch import Batch, Text
 from pretrain.data.errors import MissingData
 from pretrain.data.needs import DataNeeds
@@ -80,6 +81,7 @@ class Method(nn.Module):
     max_tokens: ClassVar[int] = 56  # of a caption, unless the setting data.max_tokens says otherwise
     default_tokenizer: ClassVar[str] = "bert-base-uncased"  # unless the setting data.tokenizer says otherwise
     training_only: ClassVar[str | None] = None  # a regular expression: parameters that checkpoints keep and releases leave out
+    per_person: ClassVar[str | None] = None  # those of them that have a class for each person; None: all of them
 
     needs: DataNeeds = DataNeeds()
     rules: tuple[ParameterRule, ...] = (NO_DECAY,)
@@ -144,9 +146,10 @@ class Method(nn.Module):
     def read_weights(cls, source: str) -> dict[str, Tensor]:
         """The weights in a file, a folder or at a hub id, with the names of `state_dict`.
 
-        A method that reads checkpoints of other code renames their parameters, see `pretrain.weights.rename`.
+        A method that reads checkpoints of other projects renames what `pretrain.published.read_whole` returns. UserError where a project is
+        known whose checkpoints no method reads.
         """
-        return weights.read_tensors(source)
+        return published.read_whole(source)
 
     @classmethod
     def without_training_only(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -156,8 +159,26 @@ class Method(nn.Module):
     def load_initial_weights(self, config: "Training", pairs: "ImageTextPairs") -> None:
         """Load the weights that the settings name, and take from the data what the losses need, before the first step."""
         if config.start:
-            state = self.without_training_only(self.read_weights(config.start))
-            weights.load_state(self, state, config.start, self.training_only)
+            weights.load_state(self, self.starting_weights(config), config.start, self.training_only)
+
+    def starting_weights(self, config: "Training") -> dict[str, Tensor]:
+        """The tensors at `config.start` for which the method has a place; heads with a class for each person with `start_heads` alone.
+
+        UserError where it is another method's, or where heads are to be kept that do not fit the data.
+        """
+        assert config.start is not None
+        state, own = self.read_weights(config.start), self.state_dict()
+        pattern = self.per_person or self.training_only
+        heads = own.keys() - weights.without(own, pattern).keys()
+        for name in sorted(heads) if config.start_heads else ():
+            if name not in state or state[name].shape != own[name].shape:
+                before = f"{len(state[name]):,} classes" if name in state else "none"
+                raise UserError(
+                    f"start_heads: {name} has {len(own[name]):,} classes, one for each person of the data, and {config.start} has {before}"
+                    "; without start_heads the heads begin anew"
+                )
+        kept = {name: value for name, value in state.items() if name in heads} if config.start_heads else {}
+        return weights.matching(self, {**weights.without(state, pattern), **kept}, config.start, self.training_only)
 
     @classmethod
     def caption_facts(cls, config: "Training", tokenizer: Tokenizer, captions: Iterable[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 from mals.errors import ModelMissing, UserError
 from mals.models import HubUnreachable, hub_snapshot
 from mals.settings import merge, parse
-from pretrain import checkpoint, provenance, settings, weights
+from pretrain import checkpoint, provenance, published, settings, weights
 from pretrain.build import TOKENIZER, load_tokenizer, tokenizer_beside
 from pretrain.config import Training
 from pretrain.data.augment import ImageTransform
@@ -22,7 +22,7 @@ from pretrain.data.tokenizers import Tokenizer
 from pretrain.datasets.layout import folder_contents
 from pretrain.gallery import tokenize
 from pretrain.method import Method
-from pretrain.methods import DEFAULT_PRESET, find
+from pretrain.methods import find
 from pretrain.precision import autocast
 
 HUB = "hf://"
@@ -69,8 +69,7 @@ def read(place: str, sets: Sequence[str] = (), preset: str | None = None, device
     """
     location = locate(place)
     if location.settings is None:
-        tree = settings.assign({"preset": preset or DEFAULT_PRESET}, list(sets))
-        tree.setdefault("data", {}).setdefault("tokenizer", None)  # the vocabulary that a preset trains has other token ids
+        tree = settings_of_weights(place, preset, sets)
     else:
         if preset is not None:
             raise UserError(f"{place} has its own settings: --preset is for files of weights alone")
@@ -80,10 +79,42 @@ def read(place: str, sets: Sequence[str] = (), preset: str | None = None, device
     state = kind.without_training_only(kind.read_weights(location.weights))
     tokenizer = kind.tokenizer(config, ()) if location.tokenizer is None else load_tokenizer(config, location.tokenizer)
     method = kind.build(config, tokenizer)
+    if location.settings is None:
+        state = weights.matching(method, state, place, kind.training_only)
     weights.load_state(method, state, place)
     on_device = torch.device(device)
     preprocessing = ImageTransform.for_test(config.data)
     return Trained(config, method.eval().to(on_device), tokenizer, preprocessing, on_device, provenance.read(location.folder))
+
+
+def settings_of_weights(place: str, preset: str | None, sets: Sequence[str]) -> dict[str, Any]:
+    """The settings for a file of weights alone: of a preset, by default that of its project, of what the file determines, and `sets`.
+
+    UserError where the project is not known and there is no preset, or where a word list is missing.
+    """
+    file = published.read(place)
+    if preset is None and file.project is None:
+        names = weights.first_names(file.tensors)
+        raise UserError(f"{place} is of no project that mals knows, its parameters are {names}; --preset names its method")
+    tree: dict[str, Any] = {"preset": preset or (file.project and file.project.preset)}
+    config = settings.check(settings.assign(tree, list(sets)), place)
+    height, width = published.image_size(file, config.data.height, config.data.width)
+    tree = merge(tree, {"data": {"height": height, "width": width}, **inherited_sizes(file, config)})
+    tree = settings.assign(tree, list(sets))
+    tokenizer = tree["data"].setdefault("tokenizer", published.word_list(file))  # the vocabulary that a preset trains has other token ids
+    if tokenizer is None and file.project is not None and file.project.word_list:
+        raise UserError(
+            f"{place} is a checkpoint of {file.project.name}, whose words are in a list of their own: "
+            f"put {published.WORD_LISTS[0]} beside it, or name it with --set data.tokenizer=FILE"
+        )
+    return tree
+
+
+def inherited_sizes(file: published.Checkpoint, config: Training) -> dict[str, Any]:
+    """The section of the method of these settings with the sizes that a checkpoint determines."""
+    kind = find(config.method)
+    section = {name: value for name, value in published.sizes(file).items() if name in kind.Settings.model_fields}
+    return {kind.section: section} if section else {}
 
 
 def locate(place: str) -> Location:

@@ -3,17 +3,22 @@
 Missing, unexpected or differently shaped tensors raise one UserError that names them.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from mals.errors import ModelMissing, UserError
 from pretrain import safe_pickle, torchscript
 
+log = logging.getLogger(__name__)
+
 FILES = ("model.safetensors", "pytorch_model.bin")  # in a folder that transformers wrote
 KEYS = ("model", "state_dict")  # under which checkpoints have their tensors, where they have more than those
+NETWORKS = ("network", "W", "WG", "WL", "WN")  # keys of LGUR's and SSAN's checkpoints: the network, and classifiers of persons
 MIN_MATCHED = 0.95  # share of the parameters that a checkpoint with other names must have
 
 
@@ -58,11 +63,31 @@ def rename(state: Mapping[str, Tensor], new_name: Callable[[str], str | None], n
     return renamed
 
 
+def matching(model: nn.Module, state: Mapping[str, Tensor], source: str, optional: str | None = None) -> dict[str, Tensor]:
+    """The tensors of weights of another training for which a model has a place; logs how many of its parameters they are.
+
+    Whole modules that the model has not, such as heads of other losses, are left out and named in the log. Raises UserError if less than
+    MIN_MATCHED of the model's parameters are there, without those that match the regular expression `optional`.
+    """
+    needed = list(without(model.state_dict(), optional))
+    modules = {_module(name) for name in model.state_dict()}
+    kept = rename(state, lambda name: name if _module(name) in modules else None, needed, source)
+    spare = {_module(name): None for name in state if name not in kept}  # a set that keeps its order
+    note = f"; not used are {first_names(spare)}" if spare else ""
+    log.info("%s: %s of %s parameters%s", source, f"{sum(name in kept for name in needed):,}", f"{len(needed):,}", note)
+    return kept
+
+
 def read_tensors(source: str, keys: Sequence[str] = KEYS, files: Sequence[str] = FILES) -> dict[str, Tensor]:
     """The tensors of a file (safetensors, a .pth that loads without code, TorchScript), a folder with one of `files`, or a hub id.
 
     A .pth may have them under the first of `keys` that it has.
     """
+    return state_dict_in(read_content(source, files), source, keys)
+
+
+def read_content(source: str, files: Sequence[str] = FILES) -> Any:
+    """What a file holds: the tensors of safetensors and TorchScript by their names, for a .pth anything that is data."""
     file = locate_file(source, files)
     if file.suffix == ".safetensors":
         from safetensors import SafetensorError
@@ -72,15 +97,20 @@ def read_tensors(source: str, keys: Sequence[str] = KEYS, files: Sequence[str] =
             return load_file(file)
         except SafetensorError as error:
             raise UserError(f"{source} is not a complete safetensors file: {error}") from None
-    if torchscript.is_archive(file):
-        return torchscript.read_archive(file)
-    state = safe_pickle.read_checkpoint(file)
+    return torchscript.read_archive(file) if torchscript.is_archive(file) else safe_pickle.read_checkpoint(file)
+
+
+def state_dict_in(content: Any, source: str, keys: Sequence[str] = KEYS) -> dict[str, Tensor]:
+    """The tensors in the content of a file: under the first of `keys` that it has, of its networks (see `NETWORKS`), or all of it."""
     for key in keys:
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if isinstance(content, dict) and isinstance(content.get(NETWORKS[0]), dict):
+        groups = {group: content[group] for group in NETWORKS if isinstance(content.get(group), dict)}
+        content = {f"{group}.{name}": value for group, tensors in groups.items() for name, value in tensors.items()}
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{source} holds no state dict, bare or under 'model'")
-    return state
+    return content
 
 
 def locate_file(source: str, files: Sequence[str] = FILES) -> Path:
@@ -110,6 +140,11 @@ def find_in_cache(source: str, names: Sequence[str], what: str = "") -> Path | N
     except HFValidationError:
         raise UserError(f"{what}{source!r} is neither a file, a folder nor a hub id") from None
     return next((Path(file) for file in cached if isinstance(file, str)), None)
+
+
+def _module(name: str) -> str:
+    """The outermost module of a parameter."""
+    return name.partition(".")[0]
 
 
 def _shape(tensor: Tensor) -> str:

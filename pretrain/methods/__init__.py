@@ -14,7 +14,6 @@ METHODS = {  # the setting `method` -> the class
     "ssan": "pretrain.methods.ssan:Ssan",
     "uit": "pretrain.methods.uit.method:Uit",
 }
-DEFAULT_PRESET = "aptm-paper"  # of a file of weights alone, whose method is not recorded
 
 
 @lru_cache

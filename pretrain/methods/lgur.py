@@ -251,7 +251,7 @@ class Lgur(Method):
 
     @classmethod
     def read_weights(cls, source: str) -> dict[str, Tensor]:
-        state = weights.read_tensors(source)
+        state = super().read_weights(source)
         return own_names(state) if any(name.startswith("network.") for name in state) else state
 
     def load_initial_weights(self, config: Training, pairs: ImageTextPairs) -> None:

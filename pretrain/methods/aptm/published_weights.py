@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mals.errors import UserError
+from pretrain.published import read_whole
 from pretrain.towers.bert import Bert
 from pretrain.towers.swin import Swin
 from pretrain.weights import first_names, load_state, read_tensors
@@ -107,7 +108,7 @@ def to_theirs(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def read_aptm(source: str) -> dict[str, Tensor]:
     """A whole APTM under our names: the authors' checkpoint (a .pth with `model`, or safetensors), or our own model.safetensors."""
-    state = read_tensors(source)
+    state = read_whole(source)
     if any(name.startswith("vision_encoder.") for name in state):
         return from_theirs(state, source)
     if not any(name.startswith("swin.") for name in state):
