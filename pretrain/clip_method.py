@@ -4,6 +4,7 @@ A method on CLIP is a subclass of `ClipMethod` that adds losses and heads. The t
 which all are of the family of IRRA (Jiang and Ye, CVPR 2023).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,9 @@ from pretrain.towers.clip_weights import POSITIONS, openai_names, start_clip, wi
 
 BPE = "bpe_simple_vocab_16e6.txt.gz"  # CLIP's vocabulary, in the package open_clip
 TOWERS = "base_model."  # the names of the towers' parameters begin so
+BARE = re.compile(
+    r"(visual|transformer|vision_model|text_model|visual_projection)\.|token_|positional_|ln_final|text_projection"
+)  # in CLIP
 NEW_RATE, BIAS_RATE = 5.0, 2.0  # of IRRA's rules, times optimizer.lr
 IRRA_RULES = (
     ParameterRule("cross", rate=NEW_RATE),
@@ -171,13 +175,12 @@ def make_clip(own: ClipSettings, config: Training, tokenizer: Tokenizer) -> Clip
 def whole_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A checkpoint of the family of IRRA under our names, in float32; the names of our own are the same.
 
-    Trainings on several GPUs have `module.` before every name. Bare towers (OpenAI's CLIP, and TBPS-CLIP, whose text tower is
+    Bare towers (OpenAI's CLIP, and TBPS-CLIP, whose text tower is
     `encode_text.`) get the prefix `base_model.`.
     """
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): value for name, value in state.items()}
     if not any(name.startswith(TOWERS) for name in state):
-        state = {TOWERS + name.removeprefix("encode_text."): value for name, value in state.items()}
+        bare = {name.removeprefix("encode_text."): value for name, value in state.items()}
+        state = {TOWERS + name if BARE.match(name) else name: value for name, value in bare.items()}
     towers = {name.removeprefix(TOWERS): value for name, value in state.items() if name.startswith(TOWERS)}
     others = {name: value.float() if value.is_floating_point() else value for name, value in state.items() if not name.startswith(TOWERS)}
     return others | {TOWERS + name: value for name, value in openai_names(towers).items()}

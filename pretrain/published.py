@@ -116,7 +116,7 @@ def sizes(checkpoint: Checkpoint) -> dict[str, Any]:
             return {}  # what is missing is reported when the weights are loaded
         vision = {"channels": len(convolution), "patch": convolution.shape[-1], "layers": _layers(towers, "visual.transformer")}
         text = {"channels": table.shape[1], "context": len(context), "layers": _layers(towers, "transformer")}
-        return {"vision": vision, "text": text, "embed": embed.shape[1], **_fraction(checkpoint)}
+        return {"vision": vision, "text": text, "embed": embed.shape[1], **_selection(checkpoint)}
     if project is not None and project.word_list:
         table = next((value for name, value in checkpoint.tensors.items() if name.endswith("embedding_global.weight")), None)
         return {} if table is None else {"table": len(table)}
@@ -163,10 +163,18 @@ def _layers(towers: Mapping[str, Tensor], tower: str) -> int:
     return len({match[1] for name in towers if (match := re.match(rf"{re.escape(tower)}\.resblocks\.(\d+)\.", name))})
 
 
-def _fraction(checkpoint: Checkpoint) -> dict[str, Any]:
-    """RDE's share of tokens that it selects, which is in its options alone."""
+def _selection(checkpoint: Checkpoint) -> dict[str, Any]:
+    """RDE's token selection; the share of the tokens is in its options alone."""
+    linear, inner = (checkpoint.tensors.get(f"texual_emb_layer.{name}.weight") for name in ("linear", "mlp.layers.0"))
     ratio = checkpoint.config.get("select_ratio")
-    return {"select_ratio": ratio} if isinstance(ratio, float) else {}
+    share = {"ratio": ratio} if isinstance(ratio, float) else {}
+    return {} if linear is None or inner is None else {"tse": {"embed": len(linear), "hidden": len(inner), **share}}
+
+
+def text_length(checkpoint: Checkpoint) -> int | None:
+    """The tokens of the longest text of CLIP's text tower; None for other projects."""
+    table = _towers(checkpoint.tensors).get("positional_embedding") if checkpoint.project is not None and checkpoint.project.clip else None
+    return None if table is None else len(table)
 
 
 class _Loader(yaml.SafeLoader):

@@ -99,7 +99,7 @@ def settings_of_weights(place: str, preset: str | None, sets: Sequence[str]) -> 
     tree: dict[str, Any] = {"preset": preset or (file.project and file.project.preset)}
     config = settings.check(settings.assign(tree, list(sets)), place)
     height, width = published.image_size(file, config.data.height, config.data.width)
-    tree = merge(tree, {"data": {"height": height, "width": width}, **inherited_sizes(file, config)})
+    tree = merge(merge(tree, inherited_sizes(file, config)), {"data": {"height": height, "width": width}})
     tree = settings.assign(tree, list(sets))
     tokenizer = tree["data"].setdefault("tokenizer", published.word_list(file))  # the vocabulary that a preset trains has other token ids
     if tokenizer is None and file.project is not None and file.project.word_list:
@@ -111,10 +111,10 @@ def settings_of_weights(place: str, preset: str | None, sets: Sequence[str]) -> 
 
 
 def inherited_sizes(file: published.Checkpoint, config: Training) -> dict[str, Any]:
-    """The section of the method of these settings with the sizes that a checkpoint determines."""
-    kind = find(config.method)
+    """The sizes that a checkpoint determines, in the section of the method of these settings, and the longest caption."""
+    kind, longest = find(config.method), published.text_length(file)
     section = {name: value for name, value in published.sizes(file).items() if name in kind.Settings.model_fields}
-    return {kind.section: section} if section else {}
+    return {kind.section: section, "data": {"max_tokens": longest}} if section and longest else {kind.section: section} if section else {}
 
 
 def locate(place: str) -> Location:
