@@ -22,6 +22,7 @@ from mals.world.make import make
 from mals.world.settings import WorldSettings
 from pretrain import methods
 from pretrain.method import Method
+from pretrain.methods import METHODS
 from pretrain.release import release
 from tests.conftest import ROOT, Mals, environment
 from tests.pretrain.trainings import TORCHRUN, lines, same_weights
@@ -132,7 +133,7 @@ def test_it_is_fine_tuned_released_and_loaded(world: Path, out: Path, around: di
 
 def test_a_method_that_is_not_there_or_none_is_refused(world: Path, mals: Mals, tmp_path: Path) -> None:
     for name, message in {
-        "clip": "there is no method clip; there are aptm, and my_package.my_module:MyMethod for one of your own",
+        "clip": f"there is no method clip; there are {', '.join(METHODS)}, and my_package.my_module:MyMethod for one of your own",
         "no.such:Thing": "method = 'no.such:Thing' cannot be imported: No module named 'no'",
         "json:JSONDecoder": "method = 'json:JSONDecoder' is no subclass of pretrain.method.Method",
     }.items():
