@@ -48,7 +48,7 @@ class ClipVisionSettings(Section):
 
     patch: Count = 16  # pixels a side
     channels: Count = 768  # of a token
-    layers: Count = 12
+    layers: Count = 12  # of blocks
     heads: Heads = None  # attention heads of a layer; null: one for each 64 channels
 
 
@@ -56,7 +56,7 @@ class ClipTextSettings(Section):
     """The text tower."""
 
     channels: Count = 512  # of a token
-    layers: Count = 12
+    layers: Count = 12  # of blocks
     heads: Heads = None  # attention heads of a layer; null: one for each 64 channels
     context: Count = 77  # tokens of the longest text that it can ever read
 
