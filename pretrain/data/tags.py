@@ -66,18 +66,20 @@ def split(caption: str) -> list[str]:
     return WORD.findall(caption)
 
 
-def find_tagger(source: str = "auto") -> Tagger:
+def find_tagger(source: str = "auto", setting: str = "tags") -> Tagger:
     """The tagger of a name of SOURCES; "auto" is nltk, else spaCy, else our own, as far as they are here.
 
-    Raises UserError for another name, and where the one that is named is missing or has no data.
+    Raises UserError, which names the `setting`, for another name, and where the one that is named is missing or has no data.
     """
     if source not in SOURCES:
-        raise UserError(f"tags are made by one of {', '.join(SOURCES)}, not by {source!r}")
+        raise UserError(f"{setting}={source} must be one of {', '.join(SOURCES)}")
     finders: dict[str, Callable[[], Tagger | None]] = {"nltk": _nltk, "spacy": _spacy}
     if source in finders:
         tagger = finders[source]()
         if tagger is None:
-            raise ModelMissing(f"{source} is not installed here with its data; {HOW_TO_INSTALL[source]}; tags=own works without it")
+            raise ModelMissing(
+                f"{setting}={source} is not installed with its data; {HOW_TO_INSTALL[source]}; {setting}=own works without it"
+            )
         return tagger
     if source == "auto":
         for find in finders.values():

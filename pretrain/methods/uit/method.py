@@ -103,7 +103,7 @@ class Uit(ClipMethod):
         own: UitSettings = cls.settings(config)
         if not own.uses_tags:
             return {}
-        tags = CaptionTags.of(find_tagger(own.tags), captions, piece_texts(tokenizer, own.published_pieces))
+        tags = CaptionTags.of(find_tagger(own.tags, "uit.tags"), captions, piece_texts(tokenizer, own.published_pieces))
         kept = f"; {tags.empty:,} captions have no pronoun, noun or adjective and stay whole" if tags.empty else ""
         log.info("UIT takes the tags of words from %s%s", tags.source, kept)
         return tags.to_json()

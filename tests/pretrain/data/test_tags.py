@@ -94,9 +94,9 @@ def test_spacy_is_used_where_it_is_here_with_its_model(monkeypatch: pytest.Monke
 
 def test_a_tagger_that_is_not_here_is_one_sentence() -> None:
     for source, message in {
-        "nltk": "nltk is not installed here with its data; .*averaged_perceptron_tagger_eng.* tags=own works without it",
-        "spacy": "spacy is not installed here with its data; .*en_core_web_sm.* tags=own works without it",
-        "penn": "one of auto, nltk, spacy, own, not by 'penn'",
+        "nltk": "^uit.tags=nltk is not installed with its data; .*averaged_perceptron_tagger_eng.*; uit.tags=own works without it$",
+        "spacy": "^uit.tags=spacy is not installed with its data; .*en_core_web_sm.*; uit.tags=own works without it$",
+        "penn": "^uit.tags=penn must be one of auto, nltk, spacy, own$",
     }.items():
         with pytest.raises(UserError, match=message):
-            find_tagger(source)
+            find_tagger(source, "uit.tags")

@@ -31,7 +31,7 @@ def prepared(world: Path, out: Path, *sets: str, begun: bool = False) -> Prepare
     return prepare(UIT.config(*sets), [str(world)], out, begun)
 
 
-def refused(source: str) -> Any:
+def refused(source: str, setting: str) -> Any:
     raise UserError(f"no tagger {source}")
 
 
