@@ -21,7 +21,8 @@ def finetune(
     out: Annotated[Path, typer.Option("--out", help="The folder of the training.")],
     preset: Annotated[str, typer.Option("--preset", "-p", help="cuhk, icfg, rstp, pa100k, market or tiny-finetune.")],
     init: Annotated[
-        str | None, typer.Option("--init", help="Initial weights: a training, release, checkpoint or file; default: from scratch.")
+        str | None,
+        typer.Option("--init", help="Initial weights: a training, release, checkpoint or file, others' included; default: none."),
     ] = None,
     select: Annotated[
         str | None, typer.Option("--select", help="The split that selects the checkpoint: val, or test as papers do.")

@@ -32,7 +32,9 @@ Rerank = Annotated[
     ),
 ]
 Best = Annotated[int, typer.Option("--k", min=1, help="Images of a caption that the cross encoder re-ranks.")]
-Preset = Annotated[str | None, typer.Option("--preset", "-p", help="For a file of weights: the preset of its sizes; default: aptm-paper.")]
+Preset = Annotated[
+    str | None, typer.Option("--preset", "-p", help="For a file of weights: its method and sizes; default: those of its project.")
+]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images in a batch.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read images.")]
 

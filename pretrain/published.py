@@ -182,7 +182,8 @@ class _Loader(yaml.SafeLoader):
 
 
 def _tuple(loader: yaml.SafeLoader, node: yaml.Node) -> tuple[Any, ...]:
-    assert isinstance(node, yaml.SequenceNode)
+    if not isinstance(node, yaml.SequenceNode):
+        raise yaml.MarkedYAMLError(problem="a tuple that is no sequence", problem_mark=node.start_mark)
     return tuple(loader.construct_sequence(node))
 
 

@@ -25,10 +25,11 @@ from mals.errors import UserError
 from mals.files import replacing_folder
 from mals.grid.store import Store
 from mals.settings import parse
-from pretrain import checkpoint, methods, model_card, provenance, towers_onnx, trained_method
+from pretrain import checkpoint, methods, model_card, provenance, published, towers_onnx, trained_method
 from pretrain.build import TOKENIZER
 from pretrain.datasets.layout import folder_contents
 from pretrain.results import DatasetScores
+from pretrain.trained_method import Trained
 
 CONFIG, METRICS, RESULT, CARD = "config.yaml", "metrics.json", "result.json", "README.md"
 FINISHED = (checkpoint.MODEL, CONFIG, TOKENIZER, METRICS)  # the files of a finished training
@@ -36,7 +37,7 @@ FINISHED = (checkpoint.MODEL, CONFIG, TOKENIZER, METRICS)  # the files of a fini
 
 @dataclass(frozen=True)
 class Source:
-    """The training that is released."""
+    """The training that is released, or the file of weights of another project that is converted."""
 
     run: Path
     weights: Path
@@ -44,6 +45,7 @@ class Source:
     metrics: dict[str, Any]
     result: Path | None = None  # the scores of these weights
     unfinished: bool = False
+    converted: Trained | None = None  # None: a training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +65,20 @@ def release(
     license: str | None = None,
     name: str | None = None,
     dry_run: bool = False,
+    preset: str | None = None,
+    sets: Sequence[str] = (),
 ) -> ReleaseReport:
     """Release the training in the folder `run` to `to`, a folder, hf://OWNER/NAME or a URL.
 
+    `run` may be a file of weights alone, such as another project's checkpoint; `preset` and `sets` are for it, see `trained_method.read`.
     `latest` releases the last checkpoint of an unfinished training, `onnx` adds both towers as ONNX, `results` are files of scores for the
     card, `license` and `name` override what the card derives. With `dry_run` everything is made and checked in a temporary folder.
     Raises UserError if the training is not finished, or if `to` holds something else.
     """
-    source = _source(Path(run).expanduser(), latest)
+    place = Path(run).expanduser()
+    if not place.is_file() and (preset is not None or sets):
+        raise UserError(f"{run} is no file of weights: --preset and --set are for these")
+    source = _weights_alone(run, preset, sets) if place.is_file() else _source(place, latest)
     scores = [row for file in (source.result, *results) if file is not None for row in _scores(file)]
     repo = hub_repository(to, MODEL)
     target = None if repo else Store(to).folder
@@ -79,7 +87,10 @@ def release(
     if onnx:
         towers_onnx.require()
     with _building(None if dry_run else target) as folder:
-        _copy(source, folder)
+        if source.converted is None:
+            _copy(source, folder)
+        else:
+            _convert(source.converted, source.metrics, folder)
         method = trained_method.read(str(folder))
         differences = towers_onnx.export(method, folder) if onnx else {}
         title = name or (repo or to.rstrip("/")).rsplit("/", 1)[-1]
@@ -125,6 +136,21 @@ def _source(run: Path, latest: bool) -> Source:
         raise UserError(f"{run / METRICS} holds no metrics")
     config = parse((run / CONFIG).read_text(encoding="utf-8"), str(run / CONFIG))
     return Source(run, run / checkpoint.MODEL, config, metrics, run / RESULT if (run / RESULT).is_file() else None)
+
+
+def _weights_alone(file: str, preset: str | None, sets: Sequence[str]) -> Source:
+    """A file of weights alone with the settings that it is used with."""
+    trained = trained_method.read(file, sets, preset)
+    project = published.read(file).project
+    metrics = {"converted": {"file": Path(file).name, "project": None if project is None else project.name}}
+    return Source(Path(file), Path(file), trained.config.model_dump(mode="json"), metrics, converted=trained)
+
+
+def _convert(trained: Trained, metrics: Mapping[str, Any], folder: Path) -> None:
+    """Write the files of a training that ended with the weights of a method."""
+    config = without_paths(trained.config.model_dump(mode="json"))
+    checkpoint.release(folder, trained.method, yaml.safe_dump(config, sort_keys=False), metrics)
+    trained.tokenizer.save(folder / TOKENIZER)
 
 
 def _copy(source: Source, folder: Path) -> None:

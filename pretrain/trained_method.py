@@ -81,7 +81,7 @@ def read(place: str, sets: Sequence[str] = (), preset: str | None = None, device
     method = kind.build(config, tokenizer)
     if location.settings is None:
         state = weights.matching(method, state, place, kind.training_only)
-    weights.load_state(method, state, place)
+    weights.load_state(method, state, place, kind.training_only)
     on_device = torch.device(device)
     preprocessing = ImageTransform.for_test(config.data)
     return Trained(config, method.eval().to(on_device), tokenizer, preprocessing, on_device, provenance.read(location.folder))

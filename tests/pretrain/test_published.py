@@ -4,9 +4,9 @@ import json
 import logging
 import os
 import pickle
+import re
 import sys
 import types
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mals import settings
 from mals.errors import UserError
 from pretrain import methods, published
+from pretrain import settings as training_settings
 from pretrain.data.batch import Text
 from pretrain.data.tokenizers import ClipBpe, WordPiece
 from pretrain.data.tokenizers.clip import END, MASK, START, _byte_letters
 from pretrain.data.tokenizers.vocabulary import SPECIAL
+from pretrain.release import release
 from pretrain.trained_method import Trained, read
 from tests.pretrain.foreign import EasyDict
 
@@ -122,23 +125,15 @@ def test_tbps_clip_gives_its_towers(tmp_path: Path, easydict: None, caplog: pyte
 
 
 @pytest.mark.golden
-@pytest.mark.skipif("uit" not in methods.METHODS, reason="the method is not there yet")
-def test_sen_with_its_spare_modules(tmp_path: Path) -> None:
-    trained = read(str(of_irra("sen", tmp_path / "best.pth")), [clip_words("sen", tmp_path)])
-    v = tensors("sen")
+@pytest.mark.parametrize(("name", "method"), [("sen", "uit"), ("rde", "rde")])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_sen_and_rde_with_modules_that_are_never_used(tmp_path: Path, name: str, method: str, prefix: str) -> None:
+    """The share of the tokens that RDE selects is in its options."""
+    trained = read(str(of_irra(name, tmp_path / "best.pth", prefix)), [clip_words(name, tmp_path)])
+    v = tensors(name)
     image, text = embeddings(trained, v["in.images"], v["in.caption_ids"])
-    assert trained.config.method == "uit"
-    near(image @ text.T, v, "similarity", image, text)
-
-
-@pytest.mark.golden
-@pytest.mark.skipif("rde" not in methods.METHODS, reason="the method is not there yet")
-def test_rde_with_the_share_of_its_options(tmp_path: Path) -> None:
-    trained = read(str(of_irra("rde", tmp_path / "best.pth")), [clip_words("rde", tmp_path)])
-    v = tensors("rde")
-    image, text = embeddings(trained, v["in.images"], v["in.caption_ids"])
-    assert trained.config.method == "rde"
-    near(image @ text.T, v, "similarity", image, text)
+    torch.testing.assert_close(text @ image.T, v["out.similarity"], **CLOSE)
+    assert trained.config.method == method and trained.config.data.max_tokens == facts(name)["context"]
 
 
 @pytest.mark.golden
@@ -216,13 +211,122 @@ def test_ssan_without_its_word_list_is_one_sentence(tmp_path: Path) -> None:
         read(str(of_ssan(tmp_path / "best.pth.tar")), ssan_sizes())
 
 
-def near(scores: Tensor, vectors: Mapping[str, Tensor], name: str, image: Tensor, text: Tensor) -> None:
-    """The scores of all texts and images are among the authors' outputs, in either order."""
-    expected = [value for key, value in vectors.items() if key.startswith("out.") and name in key]
-    assert any(
-        (value.shape == scores.shape and torch.allclose(value, scores, **CLOSE)) or torch.allclose(value, scores.T, **CLOSE)
-        for value in expected
-    )
+@pytest.mark.golden
+def test_a_release_of_another_projects_checkpoint_embeds_like_it(tmp_path: Path) -> None:
+    file, words = of_irra("irra", tmp_path / "best.pth"), clip_words("irra", tmp_path)
+    release(str(file), str(tmp_path / "released"), sets=[words])
+    (tmp_path / published.CONFIG).unlink()
+    released = read(str(tmp_path / "released"))
+    same_towers(released)
+    assert not any(name.startswith(("classifier", "mlm_head")) for name in load_file(tmp_path / "released/model.safetensors"))
+    assert "converted by mals from best.pth, a checkpoint with the layout of IRRA" in (tmp_path / "released/README.md").read_text()
+    with pytest.raises(UserError, match="is no file of weights: --preset and --set are for these"):
+        release(str(tmp_path / "released"), str(tmp_path / "other"), preset="irra-cuhk")
+
+
+@pytest.mark.golden
+def test_weights_under_95_percent_are_refused_with_the_first_names_that_lack(tmp_path: Path) -> None:
+    """A wrong prefix loads nothing: that is a mistake, not a result."""
+    state = {name: value for name, value in authors("irra").items() if name.startswith("base_model.")}
+    last = [name for name in state if not re.search(r"base_model\.transformer\.resblocks\.1\.(attn|mlp)", name)]
+    torch.save({"model": {name: state[name] for name in last}}, tmp_path / "cut.pth")
+    with pytest.raises(UserError, match=r"cut\.pth has 5\d of the 61 .* under 95%; it lacks base_model\.transformer\.resblocks\.1\.attn"):
+        read(str(tmp_path / "cut.pth"), ["irra.text.layers=2", "data.height=64", "data.width=32", clip_words("irra", tmp_path)])
+    torch.save({"model": {f"backbone.{name}": value for name, value in state.items()}}, tmp_path / "prefix.pth")
+    with pytest.raises(UserError, match=r"is of no project that mals knows, its parameters are backbone\.base_model\..*--preset names"):
+        read(str(tmp_path / "prefix.pth"))
+    with pytest.raises(UserError, match=r"prefix\.pth has 0 of the 61 parameters .* under 95%; it lacks base_model\."):
+        read(str(tmp_path / "prefix.pth"), [*irra_sizes(), clip_words("irra", tmp_path)], "irra-cuhk")
+
+
+@pytest.mark.golden
+def test_a_single_tensor_that_lacks_is_refused_by_name(tmp_path: Path) -> None:
+    state = {name: value for name, value in authors("irra").items() if name != "base_model.ln_final.bias"}
+    of_irra("irra", tmp_path / "best.pth")
+    torch.save({"model": state}, tmp_path / "best.pth")
+    with pytest.raises(UserError, match=r"best\.pth does not fit the model: without base_model\.ln_final\.bias$"):
+        read(str(tmp_path / "best.pth"), [clip_words("irra", tmp_path)])
+
+
+def irra_sizes() -> list[str]:
+    c = facts("irra")
+    vision = f"irra.vision={{patch: {c['patch']}, channels: {c['vision_width']}, layers: {c['vision_layers']}}}"
+    text = f"irra.text={{channels: {c['text_width']}, layers: {c['text_layers']}, context: {c['context']}}}"
+    size = [f"data.height={c['image'][0]}", f"data.width={c['image'][1]}", f"data.max_tokens={c['context']}"]
+    return [vision, text, *size, f"irra.embed={c['embed']}"]
+
+
+REFUSED = {
+    "PLIP": {"ImgEncoder_state_dict": {"conv1.weight": 0}, "TxtEncoder_state_dict": {"a": 0}},
+    "RaSa": {"model": dict.fromkeys(["visual_encoder.cls_token", "visual_encoder_m.cls_token", "prd_head.weight", "image_queue"], 0)},
+    "CADA": {"model": dict.fromkeys(["visual_encoder.cls_token", "text_encoder.a", "text_decoder.a", "itm_local_head.weight"], 0)},
+    "FAFA": {"epoch": 1, "model": dict.fromkeys(["query_tokens", "Qformer.bert.a", "visual_encoder.cls_token"], 0)},
+    "SynTBPR": {"model": dict.fromkeys(["visual.cls_token", "visual.blocks.0.norm1.weight", "text.token_embedding.weight"], 0)},
+    "WoRA": {"model": dict.fromkeys(["vision_encoder.layers.0.blocks.0.attn.qkv.lora.A", "text_encoder.bert.a", "itm_head.0.weight"], 0)},
+    "CMP": {"model": dict.fromkeys(["vision_encoder.layers.0.blocks.0.norm1.weight", "text_encoder.a", "pose_block.0.weight"], 0)},
+    "X-VLM": {"model": dict.fromkeys(["vision_encoder.layers.0.blocks.0.norm1.weight", "text_encoder.a", "bbox_head.0.weight"], 0)},
+}
+
+
+@pytest.mark.parametrize("project", list(REFUSED))
+@pytest.mark.parametrize("preset", [None, "irra-cuhk", "aptm-paper"])
+def test_projects_that_no_method_reads_are_refused_by_name(tmp_path: Path, project: str, preset: str | None) -> None:
+    groups = REFUSED[project].items()
+    content = {key: {name: torch.zeros(1) for name in value} if isinstance(value, dict) else value for key, value in groups}
+    torch.save(content, tmp_path / "best.pth")
+    with pytest.raises(UserError, match=rf"^\S+best\.pth is a checkpoint of {project}\b.*, which mals does not read: ") as caught:
+        read(str(tmp_path / "best.pth"), preset=preset)
+    assert "\n" not in str(caught.value)
+    kind = methods.find("irra" if preset is None else preset.split("-")[0])
+    with pytest.raises(UserError, match=f"is a checkpoint of {project}"):
+        kind.read_weights(str(tmp_path / "best.pth"))
+
+
+def test_every_project_that_is_read_has_a_preset_of_a_method() -> None:
+    for project in published.PROJECTS:
+        assert (project.preset is None) == bool(project.reason)
+        if project.preset is not None and project.preset in settings.presets(training_settings.TRAINING):
+            assert training_settings.check({"preset": project.preset}).method in methods.METHODS
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("img_size: !!python/object/apply:os.system ['touch {marker}']", "could not determine a constructor for the tag"),
+        ("a: !!python/name:os.system", "could not determine a constructor for the tag"),
+        ("a: !!python/tuple {b: 1}", "a tuple that is no sequence"),
+        ("- a", "holds no options of a training"),
+        ("a: [", "cannot be read as the options of a training"),
+    ],
+)
+def test_options_with_more_than_data_are_refused_and_run_nothing(tmp_path: Path, text: str, message: str) -> None:
+    marker = tmp_path / "it_ran"
+    (tmp_path / published.CONFIG).write_text(text.replace("{marker}", str(marker)))
+    with pytest.raises(UserError, match=message) as caught:
+        published.read_config(tmp_path / published.CONFIG)
+    assert "\n" not in str(caught.value) and not marker.exists()
+
+
+def test_options_have_tuples(tmp_path: Path) -> None:
+    (tmp_path / published.CONFIG).write_text(yaml.dump({"img_size": (384, 128), "milestones": (20, 50), "lr": 1e-5}))
+    assert "!!python/tuple" in (tmp_path / published.CONFIG).read_text()
+    assert published.read_config(tmp_path / published.CONFIG) == {"img_size": (384, 128), "milestones": (20, 50), "lr": 1e-5}
+
+
+def clip_checkpoint(positions: int, patch: int = 16, **config: Any) -> published.Checkpoint:
+    shapes = {"visual.conv1.weight": (8, 3, patch, patch), "visual.positional_embedding": (positions, 8)}
+    tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    return published.Checkpoint("best.pth", tensors, next(project for project in published.PROJECTS if project.clip), config)
+
+
+def test_the_size_of_images_is_that_of_the_options_of_a_square_or_of_the_preset() -> None:
+    assert published.image_size(clip_checkpoint(193, img_size=(256, 192)), 384, 128) == (256, 192)
+    assert published.image_size(clip_checkpoint(197, experiment={"input_resolution": [224, 224]}), 384, 128) == (224, 224)
+    assert published.image_size(clip_checkpoint(193), 384, 128) == (384, 128)
+    assert published.image_size(clip_checkpoint(197), 384, 128) == (224, 224)
+    assert published.image_size(clip_checkpoint(257, 14), 384, 128) == (224, 224)
+    with pytest.raises(UserError, match="patches of 16 pixels every 12 pixels"):
+        published.image_size(clip_checkpoint(197, stride_size=12), 384, 128)
 
 
 @pytest.fixture
