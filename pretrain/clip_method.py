@@ -30,9 +30,9 @@ from pretrain.towers.clip_weights import POSITIONS, openai_names, start_clip, wi
 
 BPE = "bpe_simple_vocab_16e6.txt.gz"  # CLIP's vocabulary, in the package open_clip
 TOWERS = "base_model."  # the names of the towers' parameters begin so
-BARE = re.compile(
-    r"(visual|transformer|vision_model|text_model|visual_projection)\.|token_|positional_|ln_final|text_projection"
-)  # in CLIP
+BARE = re.compile(  # the names in CLIP begin so
+    r"(visual|transformer|vision_model|text_model|visual_projection)\.|token_|positional_|ln_final|text_projection|logit_scale"
+)
 NEW_RATE, BIAS_RATE = 5.0, 2.0  # of IRRA's rules, times optimizer.lr
 IRRA_RULES = (
     ParameterRule("cross", rate=NEW_RATE),
@@ -175,8 +175,7 @@ def make_clip(own: ClipSettings, config: Training, tokenizer: Tokenizer) -> Clip
 def whole_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A checkpoint of the family of IRRA under our names, in float32; the names of our own are the same.
 
-    Bare towers (OpenAI's CLIP, and TBPS-CLIP, whose text tower is
-    `encode_text.`) get the prefix `base_model.`.
+    Bare towers (OpenAI's CLIP, and TBPS-CLIP, whose text tower is `encode_text.`) get the prefix `base_model.`.
     """
     if not any(name.startswith(TOWERS) for name in state):
         bare = {name.removeprefix("encode_text."): value for name, value in state.items()}
