@@ -4,6 +4,7 @@ Shapes: B images, N patches of an image, C channels of a token.
 """
 
 from collections.abc import Mapping
+from typing import Self
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -58,8 +59,13 @@ class Vit(VisionTransformer):
             final_norm=norm,
         )
         self.grid = (height // patch, width // patch)
-        self.width = channels
-        self.set_grad_checkpointing(checkpointing)
+        self.width, self.checkpointing = channels, checkpointing
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Activations are recomputed in training alone."""
+        self.set_grad_checkpointing(self.checkpointing and mode)
+        return super().train(mode)
 
     def forward(self, images: Tensor) -> Encoded:  # type: ignore[override]  # timm's returns the class token's projection
         """[B, 3, height, width] -> tokens [B, 1 + N, C], the first of which is the class token and also `pooled`."""

@@ -34,16 +34,8 @@ def locate(source: str, names: Sequence[str], suffixes: Sequence[str] = SUFFIXES
     )
 
 
-def read_backend(file: Path) -> tokenizers.Tokenizer:
-    """The tokenizer in a tokenizer.json; UserError where it is none."""
-    try:
-        return tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises no other class
-        raise UserError(f"not a tokenizer: {str(error).splitlines()[0]}") from None
-
-
 def backend_of(content: dict[str, Any]) -> tokenizers.Tokenizer:
-    """As `read_backend`, from the parsed content of the file."""
+    """The tokenizer in the parsed content of a tokenizer.json; UserError where it is none."""
     try:
         return tokenizers.Tokenizer.from_str(json.dumps(content))
     except Exception as error:  # the library raises no other class

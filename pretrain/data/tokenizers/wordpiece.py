@@ -39,11 +39,15 @@ class WordPiece(Tokenizer):
 
     @classmethod
     def load(cls, source: str | Path, max_tokens: int = 56, end: bool = False) -> Self:
-        """From vocab.txt (lower-casing), tokenizer.json, a folder with one of them, or a hub id in the cache."""
+        """From vocab.txt (lower-casing), tokenizer.json, a folder with one of them, or a hub id in the cache.
+
+        The file of a tokenizer that has an end token, as `save` writes it, gives one without `end` too.
+        """
         file = files.locate(str(source), ("tokenizer.json", "vocab.txt"))
         if file.suffix == ".json":
             with files.naming(file):
-                return cls(files.read_backend(file), max_tokens, end)
+                content = files.read_json(file)
+                return cls.read(content | {END_KEY: True} if end else content, max_tokens)
         with files.naming(file):
             try:
                 pieces = file.read_text(encoding="utf-8").splitlines()

@@ -27,6 +27,18 @@ def test_drop_path_is_that_of_the_whole_depth() -> None:
     assert rates[0] == pytest.approx([0.0, 0.1, 0.2, 0.3]) and rates[1] == pytest.approx([0.0, 0.1, 0.2])
 
 
+def test_checkpointing_recomputes_in_training_alone_with_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    plain, images = Vit(32, 16, **SIZES), torch.randn(2, 3, 32, 16)
+    saving = Vit(32, 16, **SIZES, checkpointing=True)
+    saving.load_state_dict(plain.state_dict())
+    for vit in (plain, saving):
+        vit(images).tokens.sin().sum().backward()
+    for one, two in zip(plain.parameters(), saving.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad)
+    assert saving.train().grad_checkpointing and not saving.eval().grad_checkpointing and not plain.train().grad_checkpointing
+
+
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [

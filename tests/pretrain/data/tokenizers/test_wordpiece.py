@@ -187,6 +187,12 @@ def test_a_caption_without_a_token_has_nothing_to_mask(tokenizer):
     assert tokenizer.encode([]).ids.shape == (0, 8)
 
 
+def test_a_saved_end_token_is_loaded_again(tmp_path):
+    for end, file in ((True, tmp_path / "ended.json"), (False, tmp_path / "plain.json")):
+        WordPiece.of(PIECES, end=end).save(file)
+        assert (WordPiece.load(file).end is not None) == end and WordPiece.load(file, end=True).end is not None
+
+
 def test_sep_is_never_masked():
     tokenizer = WordPiece.of(PIECES, end=True)
     text = tokenizer.encode(["a man"] * 100)
