@@ -39,6 +39,8 @@ Batch = Annotated[int, typer.Option("--batch", min=1, help="Images in a batch.")
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read images.")]
 
 LABELS: dict[bool | None, Literal["required", "optional", "none"]] = {True: "required", None: "optional", False: "none"}
+TASKS = ("retrieval", "attributes", "reid")
+RANKING = ("R1", "R5", "R10", "mAP", "mINP")
 MODES = ("itm", "published", "none")
 ADVICE = "lower --batch, or --workers"  # if memory runs out
 
@@ -53,6 +55,13 @@ def evaluate(
     checkpoint: Checkpoint,
     data: Data,
     split: Split = "test",
+    task: Annotated[
+        str | None, typer.Option("--task", help="retrieval (by text), attributes, or reid (by image); default: all that is possible.")
+    ] = None,
+    query: Annotated[
+        str | None,
+        typer.Option("--query", help="For reid: the split of the queries; default: query if there is one, else every image of --split."),
+    ] = None,
     rerank: Rerank = None,
     k: Best = 128,
     attributes: Annotated[
@@ -67,12 +76,12 @@ def evaluate(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Measure text-to-image retrieval and attribute recognition of a trained method, with the protocol in words."""
+    """Measure retrieval by text or by image and attribute recognition of a trained method, with the protocol in words."""
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained_method
     from pretrain.memory import explain_out_of_memory
 
-    requested = _rerank(rerank)
+    requested, one_task = _rerank(rerank), _task(task)
     check_file(to, "--to")
     on_gpus(gpus)
     with ranks.explain_lost_peer(), explain_out_of_memory(ADVICE, "--workers"):
@@ -81,8 +90,9 @@ def evaluate(
             trained = trained_method.read(checkpoint, sets or [], preset, device)
             mode = evaluation.resolve_rerank(trained.method, requested)
             labels = LABELS[attributes]
-            gallery = evaluation.open_gallery(trained, data, split, labels, batch=batch, workers=workers, plain=plain)
-        scores = evaluation.evaluate(trained, gallery, mode, k)
+            options = {"batch": batch, "workers": workers, "plain": plain, "task": one_task, "query": query}
+            gallery = evaluation.open_gallery(trained, data, split, labels, **options)
+        scores = evaluation.evaluate(trained, gallery, mode, k, one_task)
     result = {"checkpoint": checkpoint, "data": data, "split": split, "rerank": mode, "k": k, **scores.to_json()}
     if ranks.is_main():
         if to is not None:
@@ -195,11 +205,19 @@ def _rerank(rerank: str | None) -> Any:
     return rerank
 
 
+def _task(task: str | None) -> Any:
+    from mals.errors import UserError
+
+    if task is not None and task not in TASKS:
+        raise UserError(f"--task takes {', '.join(TASKS[:-1])} or {TASKS[-1]}, not {task}")
+    return task
+
+
 def score_lines(scores: "Evaluation") -> list[str]:
     """The scores of a split for a reader, in percent."""
     lines = []
     if retrieval := scores.retrieval:
-        lines += ["  ".join(f"{name} {100 * getattr(retrieval, name):.2f}" for name in ("R1", "R5", "R10", "mAP", "mINP"))]
+        lines += ["  ".join(f"{name} {100 * getattr(retrieval, name):.2f}" for name in RANKING)]
         counts = f"{retrieval.captions:,} captions, {retrieval.images:,} images, {retrieval.identities:,} identities"
         lines += [f"    {counts}; {retrieval.protocol}"]
     if attributes := scores.attributes:
@@ -207,6 +225,10 @@ def score_lines(scores: "Evaluation") -> list[str]:
         lines += ["  ".join(f"{name} {100 * getattr(attributes, key):.2f}" for name, key in names.items())]
         lines += [f"    {attributes.images:,} images; {attributes.protocol}"]
         lines += [f"    {name:<16} mA {100 * row['mA']:6.2f}" for name, row in attributes.per_attribute.items() if row["mA"] is not None]
+    if identification := scores.identification:
+        lines += ["  ".join(f"{name} {100 * getattr(identification, name):.2f}" for name in RANKING)]
+        counts = f"{identification.queries:,} queries, {identification.images:,} images, {identification.identities:,} identities"
+        lines += [f"    {counts}; {identification.protocol}"]
     for protocol, row in scores.more.items():
         lines += [f"{protocol}: {', '.join(f'{name} {value}' for name, value in row.items())}"]
     if scores.unreadable:

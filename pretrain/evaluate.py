@@ -1,4 +1,5 @@
-"""Evaluation of a trained method: retrieval by embeddings with re-ranking by the cross encoder, and attribute recognition by prompts.
+"""Evaluation of a trained method: retrieval by embeddings with re-ranking by the cross encoder, identification by images, and attribute
+recognition by prompts.
 
 Ranks share the batches of `pretrain.gallery`. Each rank computes its own rows and leaves the others zero: sums over ranks are
 exact, and any number of ranks gives the same scores.
@@ -20,10 +21,10 @@ from mals.errors import UserError
 from pretrain import metrics, ranks
 from pretrain.data.errors import NoCaptions, NoLabels
 from pretrain.data.sources import DatasetAddress
-from pretrain.gallery import SPACES, Gallery, open_rows, tokenize
+from pretrain.gallery import SPACES, Gallery, open_persons, open_rows, tokenize
 from pretrain.method import MATCH_CHUNK, Ability, Method, Text
 from pretrain.precision import cosines
-from pretrain.results import AttributeScores, Evaluation, MoreScores, RetrievalScores
+from pretrain.results import AttributeScores, Evaluation, IdentificationScores, MoreScores, RetrievalScores
 from pretrain.trained_method import Trained
 
 Rerank = Literal[
@@ -31,11 +32,16 @@ Rerank = Literal[
     "itm",  # the best k images of a caption by cosine are ordered by the matching logit of the cross encoder
     "published",  # as "itm", by the logit plus a weighted cosine: the order of the method's authors
 ]
+Task = Literal["retrieval", "attributes", "reid"]
 Labels = Literal["required", "optional", "none"]  # of a gallery: an error if missing, used if present, not used
 
 CELLS = 1 << 24  # scores in memory at once
 
 PROTOCOL = "text to image; every caption is a query, all images of the split are the gallery; matches are images of the same identity"
+IDENTIFICATION = (
+    "image to image, as on Market-1501; {queries} is a query, {searched} the gallery; images of the query's person by its own camera are "
+    "left out; by the cosine of the embeddings"
+)
 ORDER = {
     "none": "by the cosine of the embeddings",
     "itm": "the best {k} of a caption by cosine are ordered by the matching logit, the others follow by cosine",
@@ -265,6 +271,33 @@ def evaluate_attributes(trained: Trained, gallery: Gallery, rerank: Rerank = "it
     return score_attributes(predicted, gallery.labels, space=space.name, names=space.names, positive=positive, protocol=protocol)
 
 
+def evaluate_identification(trained: Trained, gallery: Gallery, rerank: Rerank = "none", k: int = 0) -> IdentificationScores:
+    """How well images retrieve images of the same person by other cameras; `rerank` and `k` have no effect."""
+    if gallery.cameras is None:
+        raise UserError('the gallery has no cameras; open it with open_gallery(..., task="reid")')
+    with trained.precision():
+        images = embed_images(trained.method, gallery)
+    own, searched = gallery.query_images, gallery.searched_images
+    persons, cameras = gallery.identities, gallery.cameras
+    embeddings = Embeddings(images[own.to(images.device)], images[searched.to(images.device)], torch.empty(0, 0, dtype=torch.int64))
+    scores = metrics.retrieval(
+        (block.cpu() for block in embeddings.cosines()),
+        persons[own],
+        persons[searched],
+        query_cameras=cameras[own],
+        gallery_cameras=cameras[searched],
+    )
+    first, *others = gallery.splits or ("the data",)
+    words = {"queries": f"every image of {first}", "searched": " and ".join(others) or "all of them"}
+    return IdentificationScores(
+        **scores,  # type: ignore[arg-type]  # `unmatched` is an int among floats
+        queries=int(own.sum()),
+        images=int(searched.sum()),
+        identities=len(persons[searched].unique()),
+        protocol=IDENTIFICATION.format(**words),
+    )
+
+
 @dataclass(frozen=True)
 class Protocol:
     """One kind of measurement, for methods that are able to and data that allow it."""
@@ -273,34 +306,55 @@ class Protocol:
     abilities: frozenset[Ability]  # the method needs one of these
     data: str  # what the data need, for error messages
     is_possible: Callable[[Gallery], bool]
-    measure: Callable[[Trained, Gallery, Rerank, int], RetrievalScores | AttributeScores]
+    measure: Callable[[Trained, Gallery, Rerank, int], RetrievalScores | AttributeScores | IdentificationScores]
+    task: Task  # the name that asks for it
+    on_request: frozenset[Ability] = frozenset()  # abilities that suffice if the task is asked for by its name
 
 
 PROTOCOLS = (
-    Protocol("retrieval", frozenset({"embed"}), "captions", lambda gallery: gallery.has_captions, evaluate_retrieval),
+    Protocol("retrieval", frozenset({"embed"}), "captions", lambda gallery: gallery.has_captions, evaluate_retrieval, "retrieval"),
     Protocol(
         "attributes",
         frozenset({"recognise", "classify"}),
         "attribute labels",
         lambda gallery: gallery.space is not None,
         evaluate_attributes,
+        "attributes",
+    ),
+    Protocol(
+        "identification",
+        frozenset({"identify"}),
+        "persons that two cameras have seen",
+        lambda gallery: gallery.can_identify,
+        evaluate_identification,
+        "reid",
+        on_request=frozenset({"embed"}),
     ),
 )
 
 
-def evaluate(trained: Trained, gallery: Gallery, rerank: Rerank = "itm", k: int = 128) -> Evaluation:
+def evaluate(trained: Trained, gallery: Gallery, rerank: Rerank = "itm", k: int = 128, task: Task | None = None) -> Evaluation:
     """Measure everything that the method is able to and the split has data for, and the method's own protocol (`Method.evaluate_more`).
 
-    `k` is the number of images of a caption that the cross encoder re-ranks. Without a cross encoder,
+    With `task`, measure that alone. `k` is the number of images of a caption that the cross encoder re-ranks. Without a cross encoder,
     images are ordered by the cosine alone. Raises UserError if there is nothing to measure.
     """
-    able = [protocol for protocol in PROTOCOLS if protocol.abilities & trained.method.abilities]
+    able = [protocol for protocol in PROTOCOLS if _is_able(protocol, trained.method, task)]
+    if task is not None and not able:
+        raise UserError(f"this method cannot do {task}: it is able to {', '.join(sorted(trained.method.abilities)) or 'nothing'}")
     possible = [protocol for protocol in able if protocol.is_possible(gallery)]
     scores: dict[str, Any] = {protocol.part: protocol.measure(trained, gallery, rerank, k) for protocol in possible}
-    more = evaluate_own_protocols(trained, gallery)
+    more = evaluate_own_protocols(trained, gallery) if task is None else {}
     if not scores and not more:
         raise UserError(f"there is nothing to measure: {_nothing_to_measure(able, gallery)}")
     return Evaluation(**scores, more=more, unreadable=count_unreadable(gallery))
+
+
+def _is_able(protocol: Protocol, method: Method, task: Task | None) -> bool:
+    """Whether to measure this of the method, if the data allow it."""
+    if task is None:
+        return bool(protocol.abilities & method.abilities)
+    return protocol.task == task and bool((protocol.abilities | protocol.on_request) & method.abilities)
 
 
 def _nothing_to_measure(able: Sequence[Protocol], gallery: Gallery) -> str:
@@ -333,11 +387,20 @@ def open_gallery(
     batch: int = 64,
     workers: int = 0,
     plain: bool = False,
+    task: Task | None = None,
+    query: str | None = None,
 ) -> Gallery:
     """A split of data sets as a gallery, with attribute labels as `labels` says.
 
-    Labels may belong to the space that the method was trained with, or to any that ships with mals, since prompts are plain text.
+    Labels may belong to the space that the method was trained with, or to any that ships with mals, since prompts are plain text. For the
+    task "reid", and for a method that does nothing else, it is the gallery of an identification with the split `query`, see
+    `gallery.open_persons`.
     """
+    if task == "reid" or (task is None and trained.method.abilities == {"identify"}):
+        persons, splits = open_persons(data, split, query)
+        return Gallery(persons, trained.tokenizer, trained.preprocessing, trained.device, batch=batch, workers=workers, splits=splits)
+    if query is not None:
+        raise UserError("--query is for --task reid: elsewhere captions are the queries")
     spaces = [space for space in (trained.method.needs.space, *SPACES) if space]
     try:
         try:

@@ -1,6 +1,7 @@
 """The gallery of an evaluation: the images of a split, each once, and its captions as queries, in batches that the ranks share.
 
-A split whose images have no captions is a gallery without queries. A batch holds the same rows for any number of ranks and workers, so
+A split whose images have no captions is a gallery without queries. For identification, images are queries too: those of a split of their
+own, or all images of the gallery (`open_persons`). A batch holds the same rows for any number of ranks and workers, so
 that results computed from it are equal to the bit.
 
 Shapes: G images, Q captions, B rows of a batch, H x W pixels, A attributes.
@@ -24,8 +25,9 @@ from pretrain.data.captions import clean_caption
 from pretrain.data.errors import NoCaptions, NoLabels
 from pretrain.data.images import decode_image, first_line
 from pretrain.data.loader import NAMED, worker_settings
+from pretrain.data.packed import split_names
 from pretrain.data.rows import ImageTextPairs
-from pretrain.data.sources import DatasetAddress
+from pretrain.data.sources import DatasetAddress, local_path
 from pretrain.data.tokenizers import Tokenizer
 from pretrain.memory import ran_out
 from pretrain.method import Text
@@ -33,6 +35,7 @@ from pretrain.method import Text
 log = logging.getLogger(__name__)
 
 TEXTS_PER_BATCH = 256
+QUERY, DISTRACTORS = "query", "distractors"  # splits of an identification beside `test`
 SPACES = sorted(file.stem for file in FOLDER.glob("*.yaml"))  # attribute spaces that a data set's labels may belong to
 
 
@@ -40,7 +43,8 @@ class Gallery:
     """The images and captions of one split.
 
     `dataset` has a row for each caption, or for each image if no image has a caption. Its labels, if any, belong to the attribute space
-    `space`. With `plain`, captions are reduced to a-z and 0-9, as published for ICFG-PEDES and RSTPReid.
+    `space`. With `plain`, captions are reduced to a-z and 0-9, as published for ICFG-PEDES and RSTPReid. `splits` are the names of the
+    splits that were opened; of several, the first one holds the queries of an identification.
     """
 
     def __init__(
@@ -54,7 +58,9 @@ class Gallery:
         workers: int = 0,
         plain: bool = False,
         space: str | None = None,
+        splits: Sequence[str] = (),
     ) -> None:
+        self.splits = tuple(splits)
         self.dataset, self.tokenizer, self.preprocessing, self.device = dataset, tokenizer, preprocessing, device
         self.batch, self.workers, self.plain, self.space = batch, workers, plain, space
         self.has_captions = any(dataset.captions())
@@ -81,6 +87,34 @@ class Gallery:
     def labels(self) -> Tensor | None:
         """[G, A] int64 in {-1, 0, 1}, -1 unknown; None without labels."""
         return None if self.dataset.labels is None else self.dataset.labels[self.rows].long()
+
+    @property
+    def cameras(self) -> Tensor | None:
+        """Of the images, [G] int64; None if an image has none."""
+        cameras = None if self.dataset.cameras is None else self.dataset.cameras[self.rows]
+        return None if cameras is None or (cameras < 0).any() else cameras
+
+    @property
+    def query_images(self) -> Tensor:
+        """[G] bool: the queries of an identification, the images of the first split, or all if there is one split."""
+        return self._in_first_split() if self.dataset.splits is not None else torch.ones(len(self), dtype=torch.bool)
+
+    @property
+    def searched_images(self) -> Tensor:
+        """[G] bool: the images among which an identification ranks."""
+        return ~self._in_first_split() if self.dataset.splits is not None else torch.ones(len(self), dtype=torch.bool)
+
+    def _in_first_split(self) -> Tensor:
+        assert self.dataset.splits is not None
+        return self.dataset.splits[self.rows] == 0
+
+    @property
+    def can_identify(self) -> bool:
+        """Whether two cameras have seen a person of the gallery."""
+        if (cameras := self.cameras) is None:
+            return False
+        seen = torch.stack([self.identities, cameras], 1).unique(dim=0)[:, 0]
+        return len(seen) > len(seen.unique())
 
     def image_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """This rank's images: indices [B] in the gallery and the tower's input [B, 3, H, W]; unreadable ones are logged and left out."""
@@ -142,6 +176,30 @@ def open_rows(data: Sequence[DatasetAddress], split: str, spaces: Iterable[str] 
             first_error = first_error or error
     assert first_error is not None
     raise first_error
+
+
+def open_persons(data: Sequence[DatasetAddress], split: str = "test", query: str | None = None) -> tuple[ImageTextPairs, tuple[str, ...]]:
+    """The images for an identification, a row each, with the names of their splits, the queries' first.
+
+    The queries are the split `query`; if None, the split `query` of data that have one beside `test`, and otherwise every image of `split`
+    is a query. Images of the split `distractors` are searched too. Raises UserError where images have no camera, or no two of a person.
+    """
+    present = set.intersection(*(set(split_names(local_path(place)[0])) for place in data)) if data else set()
+    if query is None and split == "test" and QUERY in present:
+        query = QUERY
+    splits = (split,)
+    if query not in (None, split):
+        splits = (str(query), split, *({DISTRACTORS} & present if split == "test" else ()))
+    dataset = ImageTextPairs.open(data, splits, captions=False)
+    without = len(dataset) if dataset.cameras is None else int((dataset.cameras < 0).sum())
+    if without:
+        raise UserError(
+            f"{data[0]}: {without:,} of {len(dataset):,} images have no camera, which an identification needs: "
+            "it leaves images of a query's person by the query's own camera out"
+        )
+    if len(dataset.persons.unique()) == len(dataset):
+        raise UserError(f"{data[0]}: no person has two images, as far as the column person says: there is no one to identify")
+    return dataset, splits
 
 
 class ImageBatches(torch.utils.data.Dataset[Any]):

@@ -12,7 +12,7 @@ from mals.dataset.card import load_template
 from pretrain import provenance
 from pretrain.method import Method
 from pretrain.methods import METHODS
-from pretrain.results import AttributeScores, DatasetScores, RetrievalScores, evaluations_in
+from pretrain.results import AttributeScores, DatasetScores, IdentificationScores, RetrievalScores, evaluations_in
 from pretrain.tables import notes, table
 from pretrain.trained_method import Trained
 
@@ -113,9 +113,10 @@ def sizes(method: Method) -> dict[str, int]:
 def _hub_results(row: DatasetScores) -> Iterator[dict[str, Any]]:
     """The scores of one data set as the hub reads them."""
     data = {"name": row.name, "type": row.name.lower().replace(" ", "-"), "split": row.split}
-    parts: list[tuple[str, RetrievalScores | AttributeScores | None, Sequence[str]]] = [
+    parts: list[tuple[str, RetrievalScores | AttributeScores | IdentificationScores | None, Sequence[str]]] = [
         ("text-to-image-retrieval", row.evaluation.retrieval, METRICS),
         ("image-classification", row.evaluation.attributes, ("mA", "f1")),
+        ("image-to-image-retrieval", row.evaluation.identification, METRICS),
     ]
     for task, scores, names in parts:
         if scores is not None:

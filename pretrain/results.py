@@ -27,6 +27,22 @@ class RetrievalScores:
 
 
 @dataclass(frozen=True)
+class IdentificationScores:
+    """How well images retrieve images of the same person by other cameras, see `pretrain.metrics.retrieval`."""
+
+    R1: float
+    R5: float
+    R10: float
+    mAP: float
+    mINP: float
+    unmatched: int  # queries without an image of their person by another camera in the gallery, left out of the means
+    queries: int  # images
+    images: int  # in the gallery
+    identities: int  # in the gallery; each distractor counts as one
+    protocol: str
+
+
+@dataclass(frozen=True)
 class AttributeScores:
     """How well attributes are recognised, see `pretrain.metrics.attributes`."""
 
@@ -49,17 +65,18 @@ class Evaluation:
     attributes: AttributeScores | None = None
     more: MoreScores = field(default_factory=dict)
     unreadable: int = 0  # images that could not be read and were left out
+    identification: IdentificationScores | None = None
 
     @property
     def images(self) -> int | None:
-        """Images of the gallery; None where neither retrieval nor attributes were measured."""
-        part = self.retrieval or self.attributes
+        """Images of the gallery; None where neither retrieval, attributes nor identification were measured."""
+        part = self.retrieval or self.attributes or self.identification
         return None if part is None else part.images
 
     @property
     def protocols(self) -> dict[str, str]:
         """What was measured, as a reader knows it -> how."""
-        parts = {"Retrieval": self.retrieval, "Recognition": self.attributes}
+        parts = {"Retrieval": self.retrieval, "Recognition": self.attributes, "Identification": self.identification}
         return {name: part.protocol for name, part in parts.items() if part is not None}
 
     def to_json(self) -> dict[str, Any]:
@@ -67,6 +84,7 @@ class Evaluation:
             {
                 "retrieval": self.retrieval and asdict(self.retrieval),
                 "attributes": self.attributes and asdict(self.attributes),
+                "identification": self.identification and asdict(self.identification),
                 "more": {name: dict(scores) for name, scores in self.more.items()} or None,
                 "unreadable": self.unreadable,
             }
@@ -75,12 +93,13 @@ class Evaluation:
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> Self:
         """Raises KeyError or TypeError if the tree is not an evaluation."""
-        retrieval, attributes = tree.get("retrieval"), tree.get("attributes")
-        if retrieval is None and attributes is None:
+        retrieval, attributes, identification = (tree.get(name) for name in ("retrieval", "attributes", "identification"))
+        if retrieval is None and attributes is None and identification is None:
             raise KeyError("retrieval")
         return cls(
             retrieval=None if retrieval is None else RetrievalScores(**retrieval),
             attributes=None if attributes is None else AttributeScores(**attributes),
+            identification=None if identification is None else IdentificationScores(**identification),
             more=tree.get("more", {}),
             unreadable=tree.get("unreadable", 0),
         )

@@ -28,8 +28,15 @@ from pretrain.data.holdout import split_identities
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.sources import DatasetAddress, local_path
 from pretrain.data.tokenizers import Tokenizer
-from pretrain.evaluate import count_unreadable, evaluate_attributes, evaluate_own_protocols, evaluate_retrieval
-from pretrain.gallery import Gallery
+from pretrain.evaluate import (
+    Task,
+    count_unreadable,
+    evaluate_attributes,
+    evaluate_identification,
+    evaluate_own_protocols,
+    evaluate_retrieval,
+)
+from pretrain.gallery import Gallery, open_persons
 from pretrain.method import Method
 from pretrain.methods import find
 from pretrain.results import Evaluation, Measurement, SelectionResult
@@ -38,13 +45,21 @@ from pretrain.trained_method import Trained
 log = logging.getLogger(__name__)
 
 EVALUATIONS, RESULT = "evaluations.jsonl", "result.json"
-RETRIEVAL, ATTRIBUTES = ("R1", "R5", "R10", "mAP"), ("mA", "accuracy", "f1")  # the first one selects
+SCORES: dict[Task, tuple[str, ...]] = {  # the first one selects
+    "retrieval": ("R1", "R5", "R10", "mAP"),
+    "attributes": ("mA", "accuracy", "f1"),
+    "reid": ("mAP", "R1", "R5", "R10"),
+}
+PARTS: dict[Task, str] = {"retrieval": "retrieval", "attributes": "attributes", "reid": "identification"}  # of an Evaluation
 BATCH = 64  # images
 OPTIMISTIC = "selected on test: optimistic"
 HELD_OUT = "val (held out of train)"
 ALTERNATIVES = (
     "--val-share 0.1 holds out a tenth of the identities of train to select by, --select test compares with papers, which select on test"
 )
+
+
+Rows = tuple[ImageTextPairs, tuple[str, ...]]  # the rows of a gallery, and the splits of an identification
 
 
 @dataclass
@@ -72,8 +87,7 @@ class Selection:
                 f"{without_splits[0]} has no splits, and fine-tuning needs a train and a test split; "
                 "`mals import` packs a data set with its own"
             )
-        if not self.needs.captions and self.needs.space is None:
-            raise UserError(f"the method {config.method} is trained on neither captions nor attributes: no score can select a checkpoint")
+        self.task = task_of(config)
         self.test = self._open("test")
         self.selected_by = self.test if config.selection.on == "test" else self._open_val()
         self.running: _Running | None = None
@@ -145,24 +159,28 @@ class Selection:
         """The split that selects."""
         return HELD_OUT if self.config.selection.held_out else self.config.selection.on
 
-    def _open_val(self) -> ImageTextPairs:
+    def _open_val(self) -> Rows:
         share = self.config.selection.held_out
         if share:
-            return split_identities(self._open("train"), share, self.config.seed)[1]
+            rows, splits = self._open("train")
+            return split_identities(rows, share, self.config.seed)[1], splits
         try:
             return self._open("val")
         except NoSplit as error:
             raise UserError(f"{error}: no val to select a checkpoint by; {ALTERNATIVES}") from None
 
-    def _open(self, split: str) -> ImageTextPairs:
-        """A row for each caption for retrieval; a row for each image, with labels, for recognition."""
-        if self.needs.captions or self.needs.space is None:
-            with explain_missing_data(self.config):
-                return ImageTextPairs.open(self.data, split, every=True)
+    def _open(self, split: str) -> Rows:
+        """A row for each caption for retrieval; a row for each image, for recognition with labels, for identification with queries."""
         with explain_missing_data(self.config):
-            return ImageTextPairs.open(self.data, split, load_space(self.needs.space).classes, captions=False)
+            if self.task == "reid":
+                return open_persons(self.data, split)
+            if self.task == "retrieval":
+                return ImageTextPairs.open(self.data, split, every=True), ()
+            assert self.needs.space is not None
+            return ImageTextPairs.open(self.data, split, load_space(self.needs.space).classes, captions=False), ()
 
-    def _gallery(self, dataset: ImageTextPairs, trained: Trained) -> Gallery:
+    def _gallery(self, rows: Rows, trained: Trained) -> Gallery:
+        dataset, splits = rows
         return Gallery(
             dataset,
             trained.tokenizer,
@@ -172,18 +190,20 @@ class Selection:
             workers=self.config.data.workers,
             plain=self.config.selection.plain,
             space=None if self.needs.captions else self.needs.space,
+            splits=splits,
         )
 
     def _evaluate(self, gallery: Gallery, own_protocols: bool = False) -> Evaluation:
-        """The scores of the method as it is now: retrieval if it is trained on captions, else recognition; and of its own protocols."""
+        """The scores of the method as it is now, by the task that selects; and of its own protocols."""
         assert self.running is not None
         trained, settings = self.running.trained, self.config.selection
         was_training = trained.method.training
         trained.method.eval()
         try:
             return Evaluation(
-                retrieval=evaluate_retrieval(trained, gallery, settings.rerank, settings.k) if self.needs.captions else None,
-                attributes=None if self.needs.captions else evaluate_attributes(trained, gallery, settings.rerank),
+                retrieval=evaluate_retrieval(trained, gallery, settings.rerank, settings.k) if self.task == "retrieval" else None,
+                attributes=evaluate_attributes(trained, gallery, settings.rerank) if self.task == "attributes" else None,
+                identification=evaluate_identification(trained, gallery) if self.task == "reid" else None,
                 more=evaluate_own_protocols(trained, gallery) if own_protocols else {},
                 unreadable=count_unreadable(gallery),
             )
@@ -192,15 +212,14 @@ class Selection:
 
     def _scores(self, gallery: Gallery) -> dict[str, float]:
         """The score that selects, first, and others beside it."""
-        evaluation = self._evaluate(gallery)
-        names, part = (RETRIEVAL, evaluation.retrieval) if self.needs.captions else (ATTRIBUTES, evaluation.attributes)
-        return {name: getattr(part, name) for name in names}
+        part = getattr(self._evaluate(gallery), PARTS[self.task])
+        return {name: getattr(part, name) for name in SCORES[self.task]}
 
 
 def summary(result: dict[str, Any]) -> str:
     """A result file as one line for a reader."""
-    part = result.get("retrieval") or result["attributes"]
-    scores = "  ".join(f"{name} {100 * part[name]:.2f}" for name in (*RETRIEVAL, *ATTRIBUTES) if name in part)
+    task = next(task for task, part in PARTS.items() if part in result)
+    scores = "  ".join(f"{name} {100 * result[PARTS[task]][name]:.2f}" for name in SCORES[task])
     return f"{scores} on test; step {result['selected']['step']:,}, {result['selected_on'].removeprefix('selected on ')}"
 
 
@@ -217,9 +236,24 @@ def read_measurements(file: Path) -> list[Measurement]:
 
 def _with_note(evaluation: Evaluation, note: str) -> Evaluation:
     """The evaluation with a note behind its protocol."""
-    retrieval, attributes = evaluation.retrieval, evaluation.attributes
-    return replace(
-        evaluation,
-        retrieval=retrieval and replace(retrieval, protocol=f"{retrieval.protocol}; {note}"),
-        attributes=attributes and replace(attributes, protocol=f"{attributes.protocol}; {note}"),
+    parts = {name: getattr(evaluation, name) for name in PARTS.values()}
+    noted = {name: replace(part, protocol=f"{part.protocol}; {note}") for name, part in parts.items() if part is not None}
+    return replace(evaluation, **noted)
+
+
+def task_of(config: Training) -> Task:
+    """What selects a checkpoint: retrieval if the method is trained on captions, else recognition, else identification.
+
+    Raises UserError if the method does none of them.
+    """
+    kind = find(config.method)
+    needs = kind.data_needs(config)
+    if needs.captions:
+        return "retrieval"
+    if needs.space is not None:
+        return "attributes"
+    if "identify" in kind.abilities:
+        return "reid"
+    raise UserError(
+        f"the method {config.method} is trained on neither captions nor attributes nor persons: no score can select a checkpoint"
     )

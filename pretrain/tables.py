@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mals.dataset.card import table_cell
-from pretrain.results import DatasetScores
+from pretrain.results import DatasetScores, IdentificationScores, RetrievalScores
 
 COLUMNS = {"R@1": "R1", "R@5": "R5", "R@10": "R10", "mAP": "mAP", "mINP": "mINP"}  # heading -> field of RetrievalScores
 
@@ -13,13 +13,21 @@ def table(rows: Sequence[DatasetScores]) -> list[str]:
     head = ["data set", "split", "captions", "images", *COLUMNS, "mA"]
     lines = [f"| {' | '.join(head)} |", f"|---|---|{'---:|' * (len(head) - 2)}"]
     for row in rows:
-        retrieval, attributes, images = row.evaluation.retrieval, row.evaluation.attributes, row.evaluation.images
-        counts = [retrieval and f"{retrieval.captions:,}", None if images is None else f"{images:,}"]
-        scores = [retrieval and f"{100 * getattr(retrieval, name):.2f}" for name in COLUMNS.values()]
-        name = row.name + (" (trained on)" if row.trained_on else "")
-        cells = [name, row.split, *counts, *scores, attributes and f"{100 * attributes.mA:.2f}"]
-        lines.append(f"| {' | '.join(map(table_cell, cells))} |")
+        evaluation, name = row.evaluation, row.name + (" (trained on)" if row.trained_on else "")
+        retrieval, attributes, identification = evaluation.retrieval, evaluation.attributes, evaluation.identification
+        if identification is None or retrieval or attributes:
+            counts = [retrieval and f"{retrieval.captions:,}", None if evaluation.images is None else f"{evaluation.images:,}"]
+            cells = [name, row.split, *counts, *_ranking(retrieval), attributes and f"{100 * attributes.mA:.2f}"]
+            lines.append(f"| {' | '.join(map(table_cell, cells))} |")
+        if identification is not None:
+            cells = [f"{name}, by image", row.split, None, f"{identification.images:,}", *_ranking(identification), None]
+            lines.append(f"| {' | '.join(map(table_cell, cells))} |")
     return lines
+
+
+def _ranking(scores: RetrievalScores | IdentificationScores | None) -> list[str | None]:
+    """The scores of a ranking in percent."""
+    return [None if scores is None else f"{100 * getattr(scores, name):.2f}" for name in COLUMNS.values()]
 
 
 def notes(rows: Sequence[DatasetScores]) -> list[str]:

@@ -176,14 +176,28 @@ def _fields(kind: pa.DataType) -> set[str]:
     return {field.name for field in inner} if inner is not None and pa.types.is_struct(inner) else set()
 
 
+def split_names(path: Path) -> list[str]:
+    """The splits of a packed folder, or of the run that it is in; none of a single file, and where there is no packed data set."""
+    return sorted({_split(file) for folder in _folders(path) for file in folder.glob("*.parquet")})
+
+
+def _folders(path: Path) -> tuple[Path, Path]:
+    """Where the Parquet files of a packed folder, or of a run, are."""
+    return path / "data", path / "dataset" / "data"
+
+
+def _split(file: Path) -> str:
+    return file.name.rsplit("-", 3)[0]
+
+
 def _files(path: Path, split: str) -> list[Path]:
     """The Parquet files of a split of a packed folder, or of the run that it is in."""
     if path.suffix == ".parquet" and path.is_file():
         return [path]
-    for folder in (path / "data", path / "dataset" / "data"):
+    for folder in _folders(path):
         files = sorted(folder.glob("*.parquet"))
-        splits = sorted({file.name.rsplit("-", 3)[0] for file in files})
-        if own := [file for file in files if file.name.rsplit("-", 3)[0] == split]:
+        splits = sorted({_split(file) for file in files})
+        if own := [file for file in files if _split(file) == split]:
             return own
         if files:
             raise NoSplit(f"{path} has no split {split}, only {', '.join(splits)}")

@@ -2,7 +2,15 @@
 
 import json
 
-from pretrain.results import AttributeScores, Evaluation, Measurement, RetrievalScores, SelectionResult, evaluations_in
+from pretrain.results import (
+    AttributeScores,
+    Evaluation,
+    IdentificationScores,
+    Measurement,
+    RetrievalScores,
+    SelectionResult,
+    evaluations_in,
+)
 
 RETRIEVAL = RetrievalScores(
     R1=0.5, R5=0.75, R10=1.0, mAP=0.4, mINP=0.2, unmatched=1, captions=8, images=4, identities=2, protocol="by text"
@@ -19,16 +27,22 @@ ATTRIBUTES = AttributeScores(
     per_attribute={"hat": {"mA": None, "positives": 0}},
 )
 
+IDENTIFICATION = IdentificationScores(
+    R1=0.5, R5=0.75, R10=1.0, mAP=0.4, mINP=0.2, unmatched=0, queries=8, images=4, identities=2, protocol="by image"
+)
+
 
 def test_an_evaluation_is_the_same_after_json_and_lacks_what_was_not_measured() -> None:
     for evaluation in (
         Evaluation(RETRIEVAL, ATTRIBUTES, {"own protocol": {"score": 0.5}}, 2),
         Evaluation(RETRIEVAL),
         Evaluation(attributes=ATTRIBUTES),
+        Evaluation(identification=IDENTIFICATION),
     ):
         tree = json.loads(json.dumps(evaluation.to_json()))
         assert Evaluation.from_json(tree) == evaluation
         assert ("retrieval" in tree, "more" in tree) == (evaluation.retrieval is not None, bool(evaluation.more))
+        assert ("identification" in tree) == (evaluation.identification is not None)
 
 
 def test_evaluations_are_read_from_any_depth_with_the_names_around_them() -> None:
