@@ -28,6 +28,10 @@ def make(
     split: Annotated[str, typer.Option("--split", help="Splits and their shares of the persons.")] = "train=0.7,val=0.1,test=0.2",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the world; the embedded models were trained on seed 1.")] = 2,
     height: Annotated[int, typer.Option("--height", help="Height of the images in pixels; they are half as wide.")] = 256,
+    occlude: Annotated[
+        bool,
+        typer.Option("--occlude", help="Add queries of the persons of test, for re-identification: whole, behind an object, and cut."),
+    ] = False,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes that draw; default: one for each core.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -37,7 +41,7 @@ def make(
     from mals.world.settings import WorldSettings
 
     started = time.monotonic()
-    settings = WorldSettings.checked(persons=persons, views=views, split=split, seed=seed, height=height)
+    settings = WorldSettings.checked(persons=persons, views=views, split=split, seed=seed, height=height, occlude=occlude)
     summary = make_data_set(to, settings, workers, log_every_ten_seconds("make", "rows"))
     seconds = time.monotonic() - started
     if as_json:

@@ -128,7 +128,7 @@ def _draw_shop(brush: Brush, height: int, width: int, horizon: float, rng: np.ra
             if rng.random() < 0.6:
                 brush.shape(
                     [(x, y + 19), (x + box_width, y + 19), (x + box_width, y + 19 - box_height), (x, y + 19 - box_height)],
-                    _muted_color(rng),
+                    muted_color(rng),
                 )
             x += box_width + float(rng.uniform(1, 8))
     return ground
@@ -137,7 +137,7 @@ def _draw_shop(brush: Brush, height: int, width: int, horizon: float, rng: np.ra
 def _draw_station(brush: Brush, height: int, width: int, horizon: float, rng: np.random.Generator) -> RGB:
     ground = _shade_of(rng, ((150, 148, 144), (120, 122, 126), (176, 172, 166)))
     _fill_above_and_below(brush, horizon, _shade_of(rng, ((150, 156, 164), (190, 188, 182), (112, 118, 128))), ground)
-    brush.shape([(0, horizon - 70), (width, horizon - 70), (width, horizon - 8), (0, horizon - 8)], _muted_color(rng))
+    brush.shape([(0, horizon - 70), (width, horizon - 70), (width, horizon - 8), (0, horizon - 8)], muted_color(rng))
     for x in np.arange(float(rng.uniform(-30, 0)), width, 36).tolist():
         brush.shape([(x, horizon - 58), (x + 24, horizon - 58), (x + 24, horizon - 32), (x, horizon - 32)], (196, 212, 222))
     y = horizon + (height - horizon) * float(rng.uniform(0.3, 0.7))
@@ -155,11 +155,11 @@ def _draw_room(brush: Brush, height: int, width: int, horizon: float, rng: np.ra
         x0, y0 = float(rng.uniform(0, width - 20)), float(rng.uniform(8, horizon * 0.6))
         x1, y1 = (float(value) + corner for value, corner in zip(rng.uniform(12, 30, 2), (x0, y0), strict=True))
         brush.shape([(x0 - 2, y0 - 2), (x1 + 2, y0 - 2), (x1 + 2, y1 + 2), (x0 - 2, y1 + 2)], (90, 70, 54))
-        brush.shape([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], _muted_color(rng))
+        brush.shape([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], muted_color(rng))
     return ground
 
 
-def _muted_color(rng: np.random.Generator) -> RGB:
+def muted_color(rng: np.random.Generator) -> RGB:
     """A greyish colour for an object: strong colours are for clothes."""
     center = list(COLORS.values())[int(rng.integers(len(COLORS)))]
     red, green, blue = (round(0.55 * value + 0.45 * 128) for value in center)
@@ -177,7 +177,7 @@ def _draw_pole(brush: Brush, width: float, horizon: float, height: float, rng: n
 
 def _draw_car(brush: Brush, width: float, horizon: float, height: float, rng: np.random.Generator) -> None:
     x, y, size = float(rng.uniform(-20, width)), horizon + float(rng.uniform(4, 16)), float(rng.uniform(22, 36))
-    color = _muted_color(rng)
+    color = muted_color(rng)
     brush.shape(
         [
             (x - size * 0.55, y - size * 0.3),
@@ -194,7 +194,7 @@ def _draw_car(brush: Brush, width: float, horizon: float, height: float, rng: np
 
 def _draw_bin(brush: Brush, width: float, horizon: float, height: float, rng: np.random.Generator) -> None:
     x, y, size = float(rng.uniform(0, width)), float(rng.uniform(horizon + 4, height)), float(rng.uniform(6, 12))
-    brush.shape([(x - size, y - 2.4 * size), (x + size, y - 2.4 * size), (x + size * 0.8, y), (x - size * 0.8, y)], _muted_color(rng))
+    brush.shape([(x - size, y - 2.4 * size), (x + size, y - 2.4 * size), (x + size * 0.8, y), (x - size * 0.8, y)], muted_color(rng))
 
 
 def _draw_sign(brush: Brush, width: float, horizon: float, height: float, rng: np.random.Generator) -> None:
@@ -208,12 +208,12 @@ def _draw_sign(brush: Brush, width: float, horizon: float, height: float, rng: n
             (x + box_width, y + box_height),
             (x - box_width, y + box_height),
         ],
-        _muted_color(rng),
+        muted_color(rng),
     )
 
 
 def _draw_ball(brush: Brush, width: float, horizon: float, height: float, rng: np.random.Generator) -> None:
-    brush.disc((float(rng.uniform(0, width)), float(rng.uniform(horizon, height))), float(rng.uniform(2, 6)), _muted_color(rng))
+    brush.disc((float(rng.uniform(0, width)), float(rng.uniform(horizon, height))), float(rng.uniform(2, 6)), muted_color(rng))
 
 
 PLACE_PAINTERS = {

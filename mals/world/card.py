@@ -45,7 +45,8 @@ class WorldCardFacts:
 def render(facts: WorldCardFacts) -> str:
     """The text of README.md."""
     world = facts.world
-    splits = [{**split, "persons": world.split[split["name"]]} for split in split_sizes(facts.files, "default")]
+    persons = world.persons_per_split()
+    splits = [{**split, "persons": persons[split["name"]]} for split in split_sizes(facts.files, "default")]
     return load_template("world.md").render(
         front=front_matter(
             name=facts.name,
@@ -60,7 +61,7 @@ def render(facts: WorldCardFacts) -> str:
         license=LICENSE,
         world=world,
         splits=splits,
-        cameras=min(world.views, CAMERAS),
+        cameras=min(world.views + world.queries, CAMERAS),
         all_cameras=CAMERAS,
         captions=CAPTIONS * world.rows,
         words=facts.total("words") / (CAPTIONS * world.rows),

@@ -1,6 +1,7 @@
 """Makes a data set for person search from the world: persons seen by several cameras, packed in Parquet as `mals pack` does it.
 
-Rows are in the order of persons and their views; the first persons are the first split, and so on. The files depend on the
+Rows are in the order of persons and their views; the first persons are the first split, and so on; queries of the persons of `test`, whole,
+occluded and partial, come after them. The files depend on the
 `WorldSettings` and the library versions alone: no time, path, host or number of workers is in them. `mals.dataset.folder` describes how
 such a folder is made; `world.json` claims it. A make that was killed keeps its finished files and draws the others. Two makes at once in
 one folder do the work twice, with equal results.
@@ -13,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
 from multiprocessing import get_context
@@ -47,7 +47,7 @@ def make(to: str, settings: WorldSettings, workers: int | None = None, progress:
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be 1 or more, not {workers}")
     store = Store(to)
-    claim_folder(store, to, CLAIM, asdict(settings), "world")
+    claim_folder(store, to, CLAIM, settings.to_json(), "world")
     expected = fingerprint(settings)
     finished = {file.path: finished_file(store, file, expected) for file in settings.files()}
     receipts: dict[str, FileReceipt] = {path: receipt for path, receipt in finished.items() if receipt is not None}
@@ -71,8 +71,8 @@ def make(to: str, settings: WorldSettings, workers: int | None = None, progress:
         "url": to,
         "rows": settings.rows,
         "persons": settings.split,
-        "splits": {split: count * settings.views for split, count in settings.split.items()},
-        "cameras": min(settings.views, CAMERAS),
+        "splits": settings.rows_per_split(),
+        "cameras": min(settings.views + settings.queries, CAMERAS),
         "bytes": sum(file.bytes for file in files),
         "files": len(files) + 1,
         "drawn": missing,
@@ -120,7 +120,7 @@ def usable_cores() -> int:
 def fingerprint(settings: WorldSettings) -> str:
     """What the bytes of a Parquet file depend on: the settings, and the libraries that draw and write."""
     versions = [cv2.__version__, *map(version, ("numpy", "pyarrow", "simplejpeg"))]
-    return hashlib.sha256(canonical([asdict(settings), versions])).hexdigest()
+    return hashlib.sha256(canonical([settings.to_json(), versions])).hexdigest()
 
 
 def _counted(tables: Iterator[pa.Table], counts: dict[str, Any], done: int, total: int, progress: Progress | None) -> Iterator[pa.Table]:

@@ -44,13 +44,13 @@ def columns() -> Columns:
 
 def draw_row(settings: WorldSettings, row: int) -> dict[str, Any]:
     """Column -> value of row number `row`."""
-    number, view = divmod(row, settings.views)
-    drawn = draw_image(settings.seed, number, view, settings.height)
+    number, view, hiding = settings.shown(row)
+    drawn = draw_image(settings.seed, number, view, settings.height, hiding=hiding)
     assert drawn.person is not None and drawn.attributes is not None and drawn.box is not None
     seeds = [(settings.seed, 0x7E11, number, view, caption) for caption in range(CAPTIONS)]
     captions = [write_caption(drawn.person, np.random.default_rng(seed), place=drawn.place, walking=drawn.walking).text for seed in seeds]
     jpeg = with_xmp(simplejpeg.encode_jpeg(np.ascontiguousarray(drawn.pixels), QUALITY, "RGB", "444"), ALGORITHMIC_MEDIA)
-    name = f"p{number:05d}-v{view:03d}"
+    name = f"p{number:05d}-v{view:03d}" + (f"-{hiding}" if hiding else "")
     return {
         "id": name,
         "image": {"bytes": jpeg, "path": f"{name}.jpg"},

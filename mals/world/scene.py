@@ -1,6 +1,7 @@
 """Images of the world: `draw_image(seed, number, view)` is a pure function that returns an image with its whole ground truth."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -10,9 +11,11 @@ from mals.world.body import Body, Stance
 from mals.world.brush import Brush
 from mals.world.camera import CAMERAS, Camera, Exposure, expose
 from mals.world.figure import draw_figure, draw_shadow
+from mals.world.occlusion import cut_window, draw_object_before
 from mals.world.person import Person, create_person
 
 CANVAS = 256  # rows of the canvas that everything is drawn on; it has half as many columns
+Hiding = Literal["occluded", "partial"]  # an object stands before the person; the image shows a part of the person
 FAULTS = ("blurred", "grey", "no_person", "two_persons", "cut", "tiny", "solid")
 
 
@@ -20,10 +23,10 @@ FAULTS = ("blurred", "grey", "no_person", "two_persons", "cut", "tiny", "solid")
 class DrawnImage:
     """An image and its ground truth. Coordinates are in pixels of the image; an integer is the centre of a pixel."""
 
-    pixels: np.ndarray  # [H, H / 2, 3] uint8, RGB
+    pixels: np.ndarray  # [H, H / 2, 3] uint8, RGB; smaller if the view is partial
     keypoints: np.ndarray  # [17, 3] float32, COCO order: x, y, and 0 outside the image or no person, 1 hidden, 2 visible
     box: tuple[float, float, float, float] | None  # x0, y0, x1, y1 of the person, within the image; None if there is no person
-    mask: np.ndarray  # [H, H / 2] bool: the pixels of the person
+    mask: np.ndarray  # [H, H / 2] bool: the pixels that show the person
     attributes: list[int] | None  # see Person.attributes; None if there is no person
     person: Person | None
     others: tuple[tuple[float, float, float, float], ...]  # boxes of other people
@@ -60,10 +63,18 @@ def arrange_scene(seed: int, number: int, view: int, fault: str | None = None, p
     return Scene(camera=camera, exposure=exposure, subject=subject, stance=stance, bodies=bodies, rng=rng)
 
 
-def draw_image(seed: int, number: int, view: int, height: int = 128, fault: str | None = None, person: Person | None = None) -> DrawnImage:
+def draw_image(
+    seed: int,
+    number: int,
+    view: int,
+    height: int = 128,
+    fault: str | None = None,
+    person: Person | None = None,
+    hiding: Hiding | None = None,
+) -> DrawnImage:
     """View `view` of person `number` in the world `seed`, or of `person` in their place. Camera v % 6 takes view v.
 
-    `fault`, one of FAULTS, spoils the image in a known way.
+    `fault`, one of FAULTS, spoils the image in a known way. `hiding` hides a part of the person, who is otherwise drawn as without it.
     """
     scene = arrange_scene(seed, number, view, fault, person)
     camera, bodies, rng = scene.camera, scene.bodies, scene.rng
@@ -80,15 +91,19 @@ def draw_image(seed: int, number: int, view: int, height: int = 128, fault: str 
         draw_figure(brush, body)
         extents.append(brush.extent)
     mask = (canvas != without_person).max(2)
+    hidden, hiding_rng = np.zeros_like(mask), np.random.default_rng((seed, 0x0CC1, number, view))
+    if hiding == "occluded" and extents[-1] is not None:
+        hidden = draw_object_before(canvas, extents[-1], hiding_rng)
+        mask = mask & ~hidden
     pixels = expose(_flatten_contrast(canvas, fault, rng), camera, scene.exposure, height, rng)
     if fault == "solid":
         pixels[:] = np.array(pixels.reshape(-1, 3).mean(0), np.uint8)
     scale = height / CANVAS
     image_mask = mask[:: round(1 / scale), :: round(1 / scale)] if scale < 1 else mask
     boxes = [_box(extent, height, scale) for extent in extents if extent]
-    return DrawnImage(
+    drawn = DrawnImage(
         pixels=pixels,
-        keypoints=_keypoints(bodies[-1], height, scale) if bodies else np.zeros((17, 3), np.float32),
+        keypoints=_keypoints(bodies[-1], height, scale, hidden) if bodies else np.zeros((17, 3), np.float32),
         box=boxes[-1] if boxes else None,
         mask=image_mask,
         attributes=scene.subject.attributes() if bodies else None,
@@ -98,6 +113,33 @@ def draw_image(seed: int, number: int, view: int, height: int = 128, fault: str 
         place=camera.place,
         walking=scene.stance.walking,
         fault=fault,
+    )
+    return _cut(drawn, hiding_rng) if hiding == "partial" and drawn.box is not None else drawn
+
+
+def _cut(drawn: DrawnImage, rng: np.random.Generator) -> DrawnImage:
+    """A part of the image, with its ground truth in the coordinates of the part."""
+    assert drawn.box is not None
+    whole_height, whole_width = drawn.pixels.shape[:2]
+    rows, columns = cut_window(whole_height, whole_width, drawn.box, rng)
+    down, across = drawn.mask.shape[0] / whole_height, drawn.mask.shape[1] / whole_width
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    keypoints = drawn.keypoints - np.array([columns.start, rows.start, 0], np.float32)
+    inside = (keypoints[:, 0] >= -0.5) & (keypoints[:, 0] < width - 0.5) & (keypoints[:, 1] >= -0.5) & (keypoints[:, 1] < height - 0.5)
+    x0, y0, x1, y1 = drawn.box
+    return replace(
+        drawn,
+        pixels=np.ascontiguousarray(drawn.pixels[rows, columns]),
+        keypoints=keypoints * ((drawn.keypoints[:, 2:] > 0) & inside[:, None]),
+        box=(
+            max(0.0, x0 - columns.start),
+            max(0.0, y0 - rows.start),
+            min(float(width), x1 - columns.start),
+            min(float(height), y1 - rows.start),
+        ),
+        mask=drawn.mask[
+            round(rows.start * down) : round(rows.stop * down), round(columns.start * across) : round(columns.stop * across)
+        ],
     )
 
 
@@ -157,14 +199,16 @@ def _flatten_contrast(canvas: np.ndarray, fault: str | None, rng: np.random.Gene
     return np.broadcast_to(np.clip(level + (light - 128) * keep, 0, 255), canvas.shape).astype(np.uint8)
 
 
-def _keypoints(body: Body, height: int, scale: float) -> np.ndarray:
-    """[17, 3]: x, y and visibility of each joint, see `DrawnImage.keypoints`."""
+def _keypoints(body: Body, height: int, scale: float, hidden: np.ndarray) -> np.ndarray:
+    """[17, 3]: x, y and visibility of each joint, see `DrawnImage.keypoints`; `hidden` are pixels of the canvas behind an object."""
     keypoints = np.zeros((17, 3), np.float32)
     for row, name in enumerate(KEYPOINTS):
         x, y = body.point(name)
+        column, line = (int(np.clip(round(value), 0, size - 1)) for value, size in zip((x, y), hidden.shape[::-1], strict=True))
+        is_visible = _is_visible(body, name) and not hidden[line, column]
         x, y = (x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5
         if -0.5 <= x <= height / 2 - 0.5 and -0.5 <= y <= height - 0.5:
-            keypoints[row] = (x, y, 2 if _is_visible(body, name) else 1)
+            keypoints[row] = (x, y, 2 if is_visible else 1)
     return keypoints
 
 
