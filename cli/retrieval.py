@@ -148,8 +148,9 @@ def zeroshot(
 
 def search(
     checkpoint: Checkpoint,
-    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="A description of the person to search for.")],
     data: Data,
+    sentence: Annotated[str | None, typer.Argument(metavar="SENTENCE", help="A description of the person to search for.")] = None,
+    image: Annotated[Path | None, typer.Option("--image", help="Instead of a sentence: an image of the person to search for.")] = None,
     split: Split = "test",
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images to show.")] = 10,
     rerank: Rerank = None,
@@ -162,6 +163,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Find the images that fit a sentence best: ids and scores, a contact sheet, and how many have the attributes that it names."""
+    from mals.errors import UserError
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained_method
     from pretrain import search as searching
@@ -169,13 +171,19 @@ def search(
 
     requested = _rerank(rerank)
     check_file(to, "--to")
+    if (sentence is None) == (image is None):
+        raise UserError("search for a sentence or for an --image: give one of both")
     with ranks.explain_lost_peer(), explain_out_of_memory(ADVICE, "--workers"):
         device = ranks.start()
         with ranks.raise_on_all_ranks():
             trained = trained_method.read(checkpoint, sets or [], preset, device)
             mode = evaluation.resolve_rerank(trained.method, requested)
-            gallery = evaluation.open_gallery(trained, data, split, batch=batch, workers=workers)
-        result = searching.search(trained, gallery, sentence, count, mode, k)
+            searching.require(trained, "embed" if image is None else "identify")
+            gallery = evaluation.open_gallery(trained, data, split, batch=batch, workers=workers, task="retrieval")
+        if image is not None:
+            result = searching.search_by_image(trained, gallery, image, count)
+        else:
+            result = searching.search(trained, gallery, sentence or "", count, mode, k)
     if ranks.is_main():
         to.write_bytes(searching.contact_sheet_of(gallery, result))
         print(json.dumps({"sheet": str(to), **result.to_json()}) if as_json else "\n".join(_hit_lines(result, to)))

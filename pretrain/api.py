@@ -22,7 +22,8 @@ from pretrain.trained_method import Trained, read
 
 ImageLike = str | Path | Image.Image | np.ndarray[Any, Any]  # a file, a PIL image, or an array [h, w, 3] of uint8, RGB
 LACKS: dict[Ability, str] = {
-    "embed": "computes no embeddings",
+    "embed": "computes no embeddings of sentences",
+    "identify": "computes no embeddings",
     "match": "has no cross encoder to re-rank images",
     "recognise": "recognises no attributes",
 }
@@ -45,12 +46,13 @@ class LoadedMethod:
 
     @torch.inference_mode()
     def embed_image(self, images: ImageLike | Sequence[ImageLike]) -> Tensor:
-        """Embeddings [B, D] of length 1; the dot product with the embedding of a sentence is their cosine, -1..1.
+        """Embeddings [B, D] of length 1; the dot product with the embedding of a sentence, or of another image, is their cosine, -1..1.
 
         Raises UserError for an image that cannot be read, and if the method computes no embeddings.
         """
         with self.trained.precision():
-            return torch.cat([self._able_to("embed").embed_image(batch).float().cpu() for batch in self._image_batches(images)])
+            method = self._able_to("embed" if "embed" in self.trained.method.abilities else "identify")
+            return torch.cat([method.embed_image(batch).float().cpu() for batch in self._image_batches(images)])
 
     @torch.inference_mode()
     def embed_text(self, sentences: str | Sequence[str]) -> Tensor:

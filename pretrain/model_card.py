@@ -51,7 +51,7 @@ def render(facts: ModelCardFacts) -> str:
         synthetic=_synthetic(trained),
         abilities=abilities,
         title=trained.method.title or type(trained.method).__name__,
-        width=trained.width() if "embed" in abilities else None,
+        width=trained.width() if {"embed", "identify"} & abilities else None,
         metrics=facts.metrics,
         unfinished=facts.unfinished,
         rows=facts.rows,

@@ -1,10 +1,12 @@
-"""Search: the images of a gallery that fit a sentence best, with scores, a contact sheet, and how many have the attributes it names.
+"""Search: the images of a gallery that fit a sentence or an image best, with scores, a contact sheet, and, of a sentence, how many have
+the attributes that it names.
 
 Shapes: G images, K candidates that are re-ranked, H hits, A attributes.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,9 +17,12 @@ from mals.dataset.sheet import contact_sheet
 from mals.errors import UserError
 from mals.labeller.labeller import Labeller
 from pretrain import ranks
+from pretrain.data.augment import test_image
+from pretrain.data.images import decode_image, first_line
 from pretrain.evaluate import Embeddings, Rerank, embed_images
 from pretrain.gallery import Gallery, tokenize
-from pretrain.method import Text
+from pretrain.method import Ability, Text
+from pretrain.precision import cosines
 from pretrain.trained_method import Trained
 
 CELL = (128, 256)  # width and height in pixels of an image on the contact sheet
@@ -74,6 +79,15 @@ class SearchResult:
         return {"hits": hits, "by_attributes": asdict(self.by_attributes) | {"base_rate": self.by_attributes.base_rate}}
 
 
+def require(trained: Trained, ability: Ability) -> None:
+    """UserError if the method cannot search by a sentence ("embed") or by an image ("identify", or "embed")."""
+    abilities = trained.method.abilities
+    if ability == "embed" and "embed" not in abilities and "identify" in abilities:
+        raise UserError("this method compares images alone and reads no sentence; give --image with an image of the person")
+    if not {ability, "embed"} & abilities:
+        raise UserError("this method computes no embeddings: it cannot search")
+
+
 @torch.inference_mode()
 def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, rerank: Rerank = "itm", k: int = 128) -> SearchResult:
     """The best `count` images of a gallery; unless `rerank` is "none", the best k by cosine are ordered by the cross encoder.
@@ -92,12 +106,33 @@ def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, r
             embeddings.logits = text_logits(trained, gallery, text, embeddings.candidates[0])[None]
         (scores,) = torch.cat(list(embeddings.scores(rerank))).cpu()
     best = scores.argsort(descending=True, stable=True)[:count]
+    return SearchResult(_hits(gallery, scores, best), count_attribute_hits(gallery, sentence, best))
+
+
+@torch.inference_mode()
+def search_by_image(trained: Trained, gallery: Gallery, image: Path, count: int = 10) -> SearchResult:
+    """The best `count` images of a gallery by the cosine of their embeddings with that of an image file; UserError if it cannot be read.
+
+    An image of the gallery with the same content is one of the hits.
+    """
+    try:
+        pixels = decode_image(image.read_bytes())
+    except Exception as error:  # each image format fails in its own way
+        raise UserError(f"{image} cannot be read as an image ({first_line(error)})") from None
+    with trained.precision():
+        images = embed_images(trained.method, gallery)
+        query = trained.method.embed_image(test_image(pixels, trained.preprocessing)[None].to(gallery.device)).float()
+        scores = cosines(query, images)[0].cpu()
+    return SearchResult(_hits(gallery, scores, scores.argsort(descending=True, stable=True)[:count]))
+
+
+def _hits(gallery: Gallery, scores: Tensor, best: Tensor) -> tuple[Hit, ...]:
+    """The images at the indices `best` [H] with their scores, of [G]."""
     dataset = gallery.dataset
-    hits = tuple(
+    return tuple(
         Hit(dataset.image_id(row), round(score, 4), dataset.caption(row), row)
         for row, score in zip(gallery.rows[best].tolist(), scores[best].tolist(), strict=True)
     )
-    return SearchResult(hits, count_attribute_hits(gallery, sentence, best))
 
 
 def text_logits(trained: Trained, gallery: Gallery, text: Text, candidates: Tensor) -> Tensor:

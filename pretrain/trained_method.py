@@ -45,6 +45,9 @@ class Trained:
     def width(self) -> int:
         """The dimension of an embedding."""
         with torch.inference_mode(), self.precision():
+            if "embed" not in self.method.abilities:
+                sizes = self.preprocessing.height, self.preprocessing.width
+                return self.method.embed_image(torch.zeros(1, 3, *sizes, device=self.device)).shape[1]
             return self.method.embed_text(tokenize(self.tokenizer, ["a person"], self.device)).shape[1]
 
     def precision(self) -> torch.autocast:

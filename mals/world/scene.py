@@ -137,9 +137,7 @@ def _cut(drawn: DrawnImage, rng: np.random.Generator) -> DrawnImage:
             min(float(width), x1 - columns.start),
             min(float(height), y1 - rows.start),
         ),
-        mask=drawn.mask[
-            round(rows.start * down) : round(rows.stop * down), round(columns.start * across) : round(columns.stop * across)
-        ],
+        mask=drawn.mask[round(rows.start * down) : round(rows.stop * down), round(columns.start * across) : round(columns.stop * across)],
     )
 
 

@@ -8,6 +8,7 @@ from pretrain.method import Method
 
 METHODS = {  # the setting `method` -> the class
     "aptm": "pretrain.methods.aptm.method:Aptm",
+    "dpti": "pretrain.methods.dpti:Dpti",
     "irra": "pretrain.methods.irra:Irra",
     "lgur": "pretrain.methods.lgur:Lgur",
     "rde": "pretrain.methods.rde:Rde",

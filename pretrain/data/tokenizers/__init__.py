@@ -1,4 +1,4 @@
-"""Tokenizers: WordPiece, the BPE of CLIP, a list of words, and what they have in common."""
+"""Tokenizers: WordPiece, the BPE of CLIP, a list of words, none, and what they have in common."""
 
 from pathlib import Path
 
@@ -7,13 +7,14 @@ from mals.plugins import load_object
 from pretrain.data.tokenizers import files
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.clip import ClipBpe
+from pretrain.data.tokenizers.none import NoWords
 from pretrain.data.tokenizers.wordpiece import WordPiece
 from pretrain.data.tokenizers.words import WordList
 
-__all__ = ["ClipBpe", "Tokenizer", "WordList", "WordPiece", "load"]
+__all__ = ["ClipBpe", "NoWords", "Tokenizer", "WordList", "WordPiece", "load"]
 
 WORD_LISTS = (".pkl", ".txt")  # of the authors of SSAN
-KINDS: dict[str, type[Tokenizer]] = {kind.kind_name(): kind for kind in (ClipBpe, WordList, WordPiece)}
+KINDS: dict[str, type[Tokenizer]] = {kind.kind_name(): kind for kind in (ClipBpe, NoWords, WordList, WordPiece)}
 
 
 def load(file: Path, max_tokens: int) -> Tokenizer:
