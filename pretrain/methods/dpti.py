@@ -33,6 +33,7 @@ from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers import NoWords, Tokenizer
 from pretrain.method import Batch, Method
 from pretrain.towers.attention import attend
+from pretrain.towers.batch_norm import BatchNorm
 from pretrain.towers.resnet import ResNet, load_resnet
 
 CLASSIFIER_STD = 1e-3  # of the classifier's initial weights; ours
@@ -99,11 +100,15 @@ class Attention(nn.Module):
 
 
 class SpatialEncoder(nn.Module):
-    """A map with D channels, whose places have read each other: equations 1 and 2."""
+    """A map with D channels, whose places have read each other: equations 1 and 2.
+
+    The batch normalisation is ours. Without it the places of a map differ so little beside what they share that all templates, and all
+    parts, begin alike, where the diversity loss has no gradient (docs/papers/dpti.md).
+    """
 
     def __init__(self, channels: int, width: int, heads: int, expansion: int) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels, width, 1)
+        self.reduce = nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), BatchNorm(width))
         self.attention = Attention(width, heads, expansion)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -145,6 +150,11 @@ class PartHead(nn.Module):
         self.queries = nn.Parameter(torch.randn(own.parts, own.width) / own.width**0.5)  # scores begin at the size of a channel; ours
         self.template = nn.Linear(own.width, own.width, bias=False)
         self.attention = Attention(*sizes)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)  # ours
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, middle: Tensor, last: Tensor) -> Parts:
         """The map before the last [B, C, h, w] and the last one -> see `Parts`."""
