@@ -35,7 +35,7 @@ def print_version(requested: bool) -> None:
 
 def register() -> None:
     """Put the commands of each module under `mals`."""
-    from cli import dataset, datasets, demo, explain, finetune, pretrain, release, retrieval, stages, world
+    from cli import compare, dataset, datasets, demo, explain, finetune, pretrain, release, retrieval, stages, world
 
     stages.register(app)
     dataset.register(app)
@@ -44,6 +44,7 @@ def register() -> None:
     datasets.register(app)
     pretrain.register(app)
     finetune.register(app)
+    compare.register(app)
     retrieval.register(app)
     release.register(app)
     demo.register(app)
