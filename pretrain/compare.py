@@ -1,20 +1,18 @@
 """Several methods trained at one budget on the same rows, and their scores as one table: what `mals compare` does.
 
 OUT/table.md, OUT/table.json                   all results so far, after each training
-OUT/NAME/cost.json                             parameters, FLOPs, numbers of an embedding
 OUT/NAME/seed-0/training/, log.txt             the training, by `mals finetune` or `mals pretrain`, and what it printed
-OUT/NAME/seed-0/request.json, result.json      what was asked for, and the scores
+OUT/NAME/seed-0/request.json, result.json      what was asked for, and the result
 
-Every training and every evaluation is a command in a process of its own: one that fails is reported in its row, and the others go on.
+Every training and every measurement is a command in a process of its own: one that fails is reported in its row, and the others go on.
 The same call goes on after an interruption; what is finished is not repeated, what failed is tried again.
 """
 
 import json
-import math
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -25,18 +23,10 @@ from pretrain import checkpoint, provenance
 from pretrain.compare_table import Failure, Outcome, Row, markdown, to_json
 from pretrain.comparison import Comparison, Variant, check
 
-TABLE, TABLE_JSON, COST, REQUEST, RESULT, LOG, TRAINING = (
-    "table.md",
-    "table.json",
-    "cost.json",
-    "request.json",
-    "result.json",
-    "log.txt",
-    "training",
-)
+TABLE, TABLE_JSON = "table.md", "table.json"
+REQUEST, MEASURED, RESULT, LOG, TRAINING = "request.json", "measured.json", "result.json", "log.txt", "training"
 TIMED = 20  # steps whose speed decides how many fit into the hours
 WARM = 4  # of these, not timed
-PARTS = ("retrieval", "identification")  # of an evaluation; the first one that was measured is the row's
 
 
 class CommandFailed(Exception):
@@ -83,6 +73,7 @@ def compare(comparison: Comparison, out: Path, commands: Commands, announce: Cal
 
     Raises UserError, before anything is trained, where settings are impossible or `out` holds results of others.
     """
+    comparison = replace(comparison, variants=tuple(variant.within(out) for variant in comparison.variants))
     check(comparison)
     jobs = [Job(comparison, variant, seed, out, commands) for seed in range(comparison.seeds) for variant in comparison.variants]
     for job in jobs:
@@ -157,17 +148,17 @@ class Job:
         last = checkpoint.latest(self.training)
         if last is None:
             raise CommandFailed(f"{self.training} has no checkpoint")
-        metrics = _read(self.training / "metrics.json") or {}
+        metrics, measured = _read(self.training / "metrics.json") or {}, self.measure()
         outcome = Outcome(
             seed=self.seed,
             steps=last.step,
             images=last.step * int(last.config["batch"]),
             rows=sum(int(data["rows"]) for data in (provenance.read(self.training) or {"data": []})["data"]),
             images_per_s=metrics.get("images_per_s"),
-            best=self.evaluate(self.training, "best", last.config) if self.comparison.selects else None,
-            last=self.evaluate(last.folder if self.comparison.selects else self.training, "last", last.config),
+            best=measured.get("best"),
+            last=measured["last"],
             best_step=(metrics.get("selected") or {}).get("step"),
-            cost=self.cost(),
+            cost=measured["cost"],
         )
         write_file(self.folder / RESULT, json.dumps(vars(outcome), indent=1) + "\n")
         return outcome
@@ -206,28 +197,11 @@ class Job:
             write_file(place / "seconds.json", json.dumps({"seconds": seconds_per_step(place / TRAINING / "metrics.jsonl", config.batch)}))
         return budget.steps_of(config, (_read(place / "seconds.json") or {})["seconds"])
 
-    def evaluate(self, place: Path, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The scores of weights on the test split, in shares; the order of `config`, as in the training's own measurements."""
-        file, selection = self.folder / f"{name}.json", config["selection"]
-        words = [*self.commands.mals, "evaluate", str(place), "--split", self.comparison.split, "--no-attributes", "--workers", "0"]
-        words += [word for data in self.comparison.test for word in ("--data", data)]
-        words += ["--k", str(selection["k"]), "--to", str(file), *(["--plain-captions"] if selection["plain"] else [])]
-        if selection["rerank"] == "none":
-            words += ["--rerank", "none"]
-        self.commands.run(words, self.folder / LOG)
-        tree = _read(file) or {}
-        part = next((tree[name] for name in PARTS if tree.get(name)), None)
-        if part is None:
-            raise CommandFailed(f"{file} has neither {' nor '.join(PARTS)}")
-        return {key: value for key, value in part.items() if not (isinstance(value, float) and math.isnan(value))}
-
-    def cost(self) -> dict[str, Any]:
-        """Parameters, FLOPs and width of the variant, measured once."""
-        file = self.out / self.variant.folder / COST
-        if _read(file) is None:
-            words = ["-m", "pretrain.cost", str(self.training), str(file), self.comparison.split, *self.comparison.test]
-            self.commands.run([*self.commands.python, *words], self.folder / LOG)
-        return _read(file) or {}
+    def measure(self) -> dict[str, Any]:
+        """The scores on the test split and the cost, see `pretrain.measure`."""
+        words = ["-m", "pretrain.measure", str(self.folder / MEASURED), str(self.training), self.comparison.split, *self.comparison.test]
+        self.commands.run([*self.commands.python, *words], self.folder / LOG)
+        return _read(self.folder / MEASURED) or {}
 
 
 def seconds_per_step(metrics: Path, batch: int) -> float:

@@ -24,7 +24,7 @@ class Outcome:
     best: dict[str, Any] | None  # scores of the checkpoint that val chose, as shares; None where no split chose
     last: dict[str, Any]  # scores of the last weights
     best_step: int | None
-    cost: dict[str, Any]  # see `pretrain.cost.Cost`
+    cost: dict[str, Any]  # see `pretrain.measure.Cost`
 
     def sentence(self) -> str:
         """The scores for a reader."""

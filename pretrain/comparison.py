@@ -3,14 +3,16 @@
 A file of variants, such as those in pretrain/comparisons, maps names to them:
 
     IRRA: {method: irra}
-    IRRA without IRR: {method: irra, sets: [irra.loss_weights.irr=0]}
+    IRRA without IRR: {method: irra, sets: [irra.loss_weights.mlm=0]}
+
+"{out}" in a setting is the folder of the comparison.
 """
 
 import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,10 @@ class Variant:
     def folder(self) -> str:
         """The name as that of a folder."""
         return re.sub(r"[^\w.+-]+", "-", self.name).strip("-")
+
+    def within(self, out: Path) -> "Variant":
+        """With "{out}" in settings replaced by the folder of the comparison."""
+        return replace(self, sets=tuple(one.replace("{out}", str(out)) for one in self.sets))
 
     def tree(self, sets: Sequence[str] = ()) -> dict[str, Any]:
         """The settings as `mals pretrain` and `mals finetune` get them."""

@@ -1,6 +1,7 @@
-"""What a trained method costs to use: its parameters, the FLOPs of one image and of one caption, the numbers of an embedding.
+"""What `mals compare` measures of a training: the scores of its weights, and what they cost to use.
 
-`python -m pretrain.cost CHECKPOINT FILE SPLIT DATA [DATA ...]` writes them into FILE as JSON; the caption is one of the split.
+`python -m pretrain.measure FILE TRAINING SPLIT DATA [DATA ...]` writes them into FILE as JSON: "best", where the training chose a
+checkpoint, "last", and "cost".
 """
 
 import json
@@ -10,16 +11,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from mals.errors import UserError
 from mals.files import write_file
+from pretrain import checkpoint
 from pretrain.data.rows import ImageTextPairs
+from pretrain.evaluate import evaluate, open_gallery, resolve_rerank
 from pretrain.gallery import tokenize
 from pretrain.trained_method import Trained, read
+
+PARTS = ("retrieval", "identification")  # of an evaluation; the first one that was measured counts
 
 
 @dataclass(frozen=True)
@@ -73,12 +80,34 @@ def middle_caption(captions: Sequence[str]) -> str | None:
     return by_words[len(by_words) // 2] if by_words else None
 
 
+def scores(trained: Trained, data: Sequence[str], split: str) -> dict[str, Any]:
+    """The scores of retrieval, or of identification, with the order that the training's settings say."""
+    selection = trained.config.selection
+    gallery = open_gallery(trained, data, split, "none", plain=selection.plain)
+    rerank = resolve_rerank(trained.method, None) if selection.rerank != "none" else "none"
+    tree = evaluate(trained, gallery, rerank, selection.k).to_json()
+    part: dict[str, Any] = next((tree[name] for name in PARTS if name in tree), {})
+    if not part:
+        raise UserError(f"{split} of {data[0]} lets this method neither be asked by captions nor by images")
+    return part
+
+
 def main(arguments: Sequence[str]) -> None:
-    checkpoint, file, split, *data = arguments
-    pairs = ImageTextPairs.open(data, split, captions=False)
-    result = cost(read(checkpoint), middle_caption(list(pairs.captions())))
-    write_file(Path(file), json.dumps(asdict(result)))
+    file, place, split, *data = arguments
+    training = Path(place)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    released = read(place, device=device)
+    result: dict[str, Any] = {"last": scores(released, data, split)}
+    last = checkpoint.latest(training)
+    if (training / checkpoint.BEST).is_dir() and last is not None:  # a fine-tuning, which releases its best checkpoint
+        result = {"best": result["last"], "last": scores(read(str(last.folder), device=device), data, split)}
+    captions = list(ImageTextPairs.open(data, split, captions=False).captions())
+    result["cost"] = asdict(cost(released, middle_caption(captions)))
+    write_file(Path(file), json.dumps(result))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))
