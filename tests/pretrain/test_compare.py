@@ -35,15 +35,26 @@ from tests.pretrain.methods.small import OWN, Small, drawn
 from tests.pretrain.trainings import same_weights
 
 AROUND = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests/pretrain/own_package'}"}
-FAILS = "fails:Fails"
+RAISES, DIES = "fails:Raises", "fails:Dies"
 SOURCE = """
+import os
+import signal
 from two_towers import TwoTowers
 
+HEALTHY = False
 
-class Fails(TwoTowers):
+
+class Raises(TwoTowers):
     def forward(self, batch, step):
-        if step == 2:
+        if step == 2 and not HEALTHY:
             raise ValueError("the canvas is wet")
+        return super().forward(batch, step)
+
+
+class Dies(TwoTowers):
+    def forward(self, batch, step):
+        if step == 2 and not HEALTHY:
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().forward(batch, step)
 """
 
@@ -55,7 +66,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the settings of both methods, small, and a module whose method fails."""
+    """A folder with the settings of both methods, small, and a module whose methods fail."""
     folder = tmp_path_factory.mktemp("settings")
     for name, label in {"aptm": "aptm", OWN: "own"}.items():
         config = Small(name).config("save_every=1", "selection.k=4").model_dump(mode="json")
@@ -153,26 +164,19 @@ def until(condition: Any, process: "subprocess.Popen[Any]") -> None:
 
 @pytest.mark.slow
 def test_methods_that_fail_are_reported_and_lose_nothing(world: Path, files: Path, tmp_path: Path) -> None:
-    out, methods = tmp_path / "out", (FAILS, OWN)
-    sets = [word for one in ("data.height=64", "data.width=32", "batch=8", "dtype=fp32", "data.workers=0") for word in ("--set", one)]
-    sets += ["--set", "data.tokenizer=null"]
-    done = run(words(world, files, out, *sets, methods=methods), files, code=1)
-    broken, whole = table(out)["rows"]
-    assert broken["failed"] == [{"seed": 0, "reason": "ValueError: the canvas is wet"}] and "last" not in broken
-    assert whole["failed"] == [] and whole["last"]["R1"]["values"]
-    assert "**failed**: ValueError: the canvas is wet" in done.stdout and "failed: ValueError: the canvas is wet (" in done.stderr
-    (files / "fails.py").write_text(SOURCE.replace("raise ValueError", "import os; os.kill(os.getpid(), 9); raise ValueError"))
-    try:
-        again = run(words(world, files, out, *sets, methods=methods), files, code=1)
-    finally:
-        (files / "fails.py").write_text(SOURCE)
-    assert table(out)["rows"][0]["failed"] == [{"seed": 0, "reason": "ended by SIGKILL"}]
-    assert f"2 of 2: {OWN}, seed 0: finished before" in again.stderr
-    (files / "fails.py").write_text(SOURCE.replace("step == 2", "False"))
-    run(words(world, files, out, *sets, methods=methods), files)
-    (files / "fails.py").write_text(SOURCE)
-    assert [row["failed"] for row in table(out)["rows"]] == [[], []]
-    refused = run([*words(world, files, out, *sets, methods=methods), "--set", "seed=3"], files, code=2)
+    out = tmp_path / "out"
+    sets = ["data.height=64", "data.width=32", "data.tokenizer=null", "batch=8", "dtype=fp32", "data.workers=0"]
+    command = words(world, files, out, *[word for one in sets for word in ("--set", one)], methods=(RAISES, DIES, OWN))
+    done = run(command, files, code=1)
+    raised, died, whole = table(out)["rows"]
+    assert raised["failed"] == [{"seed": 0, "reason": "ValueError: the canvas is wet"}] and "last" not in raised
+    assert died["failed"] == [{"seed": 0, "reason": "ended by SIGKILL"}] and whole["failed"] == [] and whole["last"]["R1"]["values"]
+    assert "**failed**: ValueError: the canvas is wet" in done.stdout and "failed: ended by SIGKILL (" in done.stderr
+    (files / "fails.py").write_text(SOURCE.replace("HEALTHY = False", "HEALTHY = True"))
+    again = run(command, files)
+    assert f"3 of 3: {OWN}, seed 0: finished before" in again.stderr.splitlines()
+    assert [row["failed"] for row in table(out)["rows"]] == [[], [], []]
+    refused = run([*command, "--set", "seed=3"], files, code=2)
     assert "was made with other settings: common (" in refused.stderr and len(refused.stderr.splitlines()) == 1
 
 
