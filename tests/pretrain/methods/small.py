@@ -35,6 +35,16 @@ SETS = [
 ]
 SMALLER: dict[str, list[str]] = {  # beside the tiny preset and SETS
     "aptm": [*SIZES, "aptm.vision.depths=[1, 1, 2]", "aptm.text.layers=2", "aptm.text.fusion=1", "aptm.text.heads=2"],
+    "irra": [
+        "data.height=48",
+        "data.width=24",
+        "irra.vision.channels=64",
+        "irra.vision.layers=2",
+        "irra.text.channels=64",
+        "irra.text.layers=2",
+        "irra.embed=32",
+    ],
+    "lgur": ["data.height=48", "data.width=24", "lgur.width=48", "lgur.atoms=12", "lgur.out=32", "lgur.prototypes=3"],
     "ssan": [
         "data.height=64",
         "data.width=32",
