@@ -27,7 +27,7 @@ from pretrain.config import Training
 from pretrain.data.errors import NoSplit
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.sources import local_path
-from pretrain.finetune import inherited_settings
+from pretrain.finetune import configure
 from pretrain.methods import METHODS
 from pretrain.settings import TRAINING
 
@@ -65,14 +65,9 @@ class Variant:
         """With "{out}" in settings replaced by the folder of the comparison."""
         return replace(self, sets=tuple(one.replace("{out}", str(out)) for one in self.sets))
 
-    def tree(self, sets: Sequence[str] = ()) -> dict[str, Any]:
-        """The settings as `mals pretrain` and `mals finetune` get them."""
-        tree = {**(inherited_settings(self.init) if self.init else {}), **settings.read(self.file), "preset": self.preset}
-        return settings.assign(tree, [*self.sets, *sets])
-
     def config(self, sets: Sequence[str] = ()) -> Training:
         """The checked settings; UserError where they are impossible."""
-        return settings.check(self.tree(sets), self.name)
+        return configure(self.preset, self.file, [*self.sets, *sets], self.init)
 
 
 @dataclass(frozen=True)
