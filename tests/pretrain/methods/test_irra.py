@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,8 +21,10 @@ from pretrain.data.batch import Batch, Text
 from pretrain.data.tokenizers import ClipBpe, WordPiece
 from pretrain.data.tokenizers.masking import IGNORED
 from pretrain.data.tokenizers.vocabulary import SPECIAL
+from pretrain.finetune import configure, finetune
 from pretrain.methods.irra import Irra
 from pretrain.towers.clip import attention
+from tests.pretrain.methods.small import SETS, Small, drawn
 
 GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[2] / "golden") / "methods/irra"
 PARTS = {"base_model.visual.": 86_189_568, "classifier": 5_644_539, "cross_attn.": 1_050_624, "cross_modal_transformer.": 12_609_536}
@@ -393,3 +396,21 @@ def test_what_does_not_fit_is_one_sentence(tmp_path):
     large = settings.check({"preset": "irra-cuhk", "irra": {"vision": {"patch": 14}}})
     with pytest.raises(UserError, match=r"^images of 384x128 do not divide into patches of 14x14; 378x126 do"), torch.device("meta"):
         Irra(large, vocabulary(), 3)
+
+
+@pytest.mark.slow
+def test_a_pretraining_without_persons_is_fine_tuned_with_them(tmp_path):
+    data = drawn(tmp_path / "world")
+    (tmp_path / "captions/data").mkdir(parents=True)
+    for file in (data / "data").glob("train-*.parquet"):
+        pq.write_table(pq.read_table(file).drop_columns(["person"]), tmp_path / "captions/data" / file.name)
+    alone = ["irra.loss_weights={sdm: 1, id: 0, mlm: 0}", "irra.mask_without_mlm=true", "irra.uniform_rate=true"]
+    last = Small("irra").train(tmp_path / "captions", tmp_path / "pretrained", *alone)
+    assert "sdm" in last and "id" not in last and "mlm" not in last
+    init = str(tmp_path / "pretrained")
+    config = configure("tiny-irra", None, [*SETS, "batch=4", "steps=null", "epochs=1", "selection.every=1"], init)
+    assert config.irra.vision == Small("irra").config().irra.vision and config.irra.loss_weights.mlm == 1
+    result = finetune(config, [str(data)], tmp_path / "tuned", "cpu")
+    assert {"sdm", "id", "mlm"} <= result.keys() and (tmp_path / "tuned/result.json").is_file()
+    tuned = load_file(tmp_path / "tuned/model.safetensors")
+    assert not any(name.startswith(("classifier", "mlm_head", "cross_")) for name in tuned)
