@@ -82,10 +82,10 @@ class ClipBpe(Tokenizer):
 
 
 def _mended(caption: str) -> str:
-    """The caption as CLIP's code cleans it: by ftfy, then twice by HTML's rules; plain captions stay as they are."""
+    """The caption as CLIP's code cleans it: by ftfy, twice by HTML's rules, in lower case; plain captions stay as they are."""
     if caption.isascii() and caption.isprintable() and "&" not in caption:
         return caption
-    return html.unescape(html.unescape(ftfy.fix_text(caption)))
+    return html.unescape(html.unescape(ftfy.fix_text(caption))).lower()
 
 
 def _merge(line: str) -> Merge:

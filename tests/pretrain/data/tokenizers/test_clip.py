@@ -74,3 +74,15 @@ def test_the_ids_are_those_of_the_authors_code(tmp_path):
     plain = tmp_path / NAME.removesuffix(".gz")
     plain.write_bytes(gzip.decompress(vocabulary_file().read_bytes()))
     assert ClipBpe.load(plain).encode(["jekyll"]).ids[0, 1] != 0
+
+
+def test_letters_outside_ascii_are_cleaned_as_clip_does():
+    tokenizer = ClipBpe(VOCABULARY, MERGES)
+    for written, meant in {
+        "ﬁne ｍａｎ": "fine man",
+        "a “hat”": 'a "hat"',
+        "schÃ¶n": "schön",
+        "ΟΔΟΣ": "οδος",
+        "m &amp;amp; m": "m & m",
+    }.items():
+        assert tokenizer.encode([written]).ids.equal(tokenizer.encode([meant]).ids), written
