@@ -65,7 +65,7 @@ def compare(
     budget = Budget(steps, images, hours)
     if gpus is not None and gpus > 1:
         require(gpus)
-    selects, names = can_select(data), [name.strip() for name in (methods or "").split(",") if name.strip()]
+    selects, names = can_select(data, sets or []), [name.strip() for name in (methods or "").split(",") if name.strip()]
     compared = method_variants(names, _choices(presets or []), data, selects)
     compared += [variant for file in variants or () for variant in file_variants(file, data, selects)]
     if not compared:

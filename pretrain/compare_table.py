@@ -29,7 +29,7 @@ class Outcome:
     def sentence(self) -> str:
         """The scores for a reader."""
         last = f"R@1 {100 * self.last['R1']:.2f} with the last weights"
-        return last if self.best is None else f"R@1 {100 * self.best['R1']:.2f} as val chose (step {self.best_step:,}), {last}"
+        return last if self.best is None else f"R@1 {100 * self.best['R1']:.2f} of the chosen checkpoint (step {self.best_step:,}), {last}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,9 @@ def notes(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
     if comparison.seeds > 1:
         yield f"Means over {comparison.seeds} seeds ± their standard deviation."
     if comparison.selects:
-        yield "Chosen: the checkpoint with the highest R@1 on val. Last: the weights after the last step."
+        optimistic = any(one.startswith("selection.on=test") for one in comparison.sets)
+        by = "test, which is optimistic" if optimistic else "val"
+        yield f"Chosen: the checkpoint with the highest R@1 on {by}. Last: the weights after the last step."
     protocols: dict[str, list[str]] = {}
     used: dict[int, list[str]] = {}
     for row in rows:

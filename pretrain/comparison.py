@@ -186,10 +186,11 @@ def preset_of(method: str, data: Sequence[str], selects: bool, default: str | No
     raise UserError(f"there is no preset of {method} for {data[0]}: --presets {method}=NAME, or a file of settings, chooses one")
 
 
-def can_select(data: Sequence[str]) -> bool:
-    """Whether the data have a split val to choose a checkpoint by, and a split test, as `mals finetune` needs them."""
+def can_select(data: Sequence[str], sets: Sequence[str] = ()) -> bool:
+    """Whether the data have what `mals finetune` needs to choose a checkpoint: a split test, and val unless `sets` do without."""
     packed = all(local_path(place)[0].suffix not in (".json", ".parquet") for place in data)
-    return packed and has_splits(data, ("val", "test"))
+    without_val = any(one.startswith(("selection.held_out=", "selection.on=test")) for one in sets)
+    return packed and has_splits(data, ("test",) if without_val else ("val", "test"))
 
 
 def has_splits(data: Sequence[str], splits: Sequence[str]) -> bool:

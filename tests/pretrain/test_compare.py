@@ -324,8 +324,11 @@ def test_the_middle_caption_has_the_median_of_words() -> None:
     assert middle_caption(["a b c", "a", "a b", ""]) == "a b" and middle_caption(["", ""]) is None
 
 
-def test_a_list_of_images_selects_nothing(world: Path) -> None:
+def test_a_checkpoint_is_chosen_where_the_data_have_the_splits(world: Path, tmp_path: Path) -> None:
     assert can_select([str(world)]) and not can_select([str(world), "captions.json"])
+    without_val = shutil.copytree(world, tmp_path / "world", ignore=shutil.ignore_patterns("val-*"))
+    assert not can_select([str(without_val)]) and can_select([str(without_val)], ["selection.held_out=0.1"])
+    assert can_select([str(without_val)], ["selection.on=test"]) and not can_select([str(without_val)], ["selection.k=3"])
 
 
 def test_methods_of_strangers_have_their_import_path_as_a_setting(world: Path) -> None:
