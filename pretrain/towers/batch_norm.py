@@ -36,9 +36,7 @@ class BatchNorm(nn.Module):
             return batch_norm(x, self.mean, self.variance, self.weight, self.bias, eps=EPSILON)
         if ranks.world_size() == 1:
             self._check(x.numel() // x.shape[1])
-            with torch.no_grad():
-                self._update(*reversed(torch.var_mean(x.float(), [axis for axis in range(x.dim()) if axis != 1])))
-            return batch_norm(x, None, None, self.weight, self.bias, training=True, eps=EPSILON)
+            return batch_norm(x, self.mean, self.variance, self.weight, self.bias, True, MOMENTUM, EPSILON)
         return self._over_ranks(x)
 
     def _over_ranks(self, x: Tensor) -> Tensor:

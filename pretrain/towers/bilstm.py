@@ -19,7 +19,7 @@ class BiLstm(nn.Module):
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """[B, L, C] and a mask [B, L] that is True (or 1) for tokens, which come first -> [B, L, hidden], 0 after the last token."""
         lengths = mask.long().sum(1).clamp(min=1)  # a text without tokens counts as one of padding, whose result is 0
-        both = self._flipped(states, lengths) if torch.onnx.is_in_onnx_export() else self._packed(states, lengths)
+        both = self._flipped(states, lengths) if states.device.type == "cpu" else self._packed(states, lengths)
         return both * mask.to(both.dtype)[..., None]
 
     def _packed(self, states: Tensor, lengths: Tensor) -> Tensor:
@@ -30,6 +30,7 @@ class BiLstm(nn.Module):
     def _flipped(self, states: Tensor, lengths: Tensor) -> Tensor:
         """The same in operations that ONNX has: the second direction reads each text's tokens, without padding, in reverse order.
 
+        Training on a CPU takes a third of the time of `_packed`, whose gradient there fills a tensor of all texts for each of their tokens.
         The exporter takes the number of tokens of an LSTM's result for a constant; after `_take` it is that of the index.
         """
         position = torch.arange(states.shape[1], device=states.device).expand(states.shape[0], -1)

@@ -1,4 +1,4 @@
-"""The Bi-LSTM: each text as if it were alone, the mean of both directions, zero after its end, the same in operations that ONNX has."""
+"""The Bi-LSTM: each text as if it were alone, the mean of both directions, zero after its end, packed or not."""
 
 import torch
 
@@ -23,7 +23,13 @@ def test_a_text_is_read_in_both_directions_whatever_its_padding():
     assert result[0].any() and not torch.equal(result[0, :3], module(states[:, :3], mask[:, :3])[0])
 
 
-def test_the_operations_for_onnx_give_the_same():
+def test_packed_texts_as_on_a_gpu_give_the_same_states_and_gradients():
     module, states, mask = texts()
-    expected, lengths = module(states, mask.long()), mask.sum(1).clamp(min=1)
-    torch.testing.assert_close(module._flipped(states, lengths) * mask[..., None], expected)
+    lengths, results = mask.sum(1).clamp(min=1), []
+    for read in (module._packed, module._flipped):
+        module.zero_grad()
+        result = read(states, lengths) * mask[..., None]
+        result.sin().sum().backward()
+        results.append([result, *(parameter.grad for parameter in module.parameters())])
+    for packed, flipped in zip(*results, strict=True):
+        torch.testing.assert_close(flipped, packed, atol=1e-5, rtol=1e-5)
