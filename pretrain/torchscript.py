@@ -7,7 +7,7 @@ program in it; here the pickle is read with nothing but containers and tensors, 
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -59,7 +59,7 @@ def read_archive(file: Path) -> dict[str, Tensor]:
     except UserError:
         raise
     except Exception as error:  # a damaged pickle raises many kinds of exceptions
-        raise UserError(f"{file} is no complete TorchScript archive ({error})") from None
+        raise UserError(f"{file} is no complete TorchScript archive ({' '.join(str(error).split())})") from None
 
 
 def _tensors(module: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
@@ -84,12 +84,15 @@ class _Reader(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild
+            return _Rebuild()
         if module == "torch" and name in DTYPES:
             return DTYPES[name]
         if module == "torch.jit._pickle":
-            return _first_argument
-        raise UserError(f"{self.archive.filename} holds more than tensors (it holds {module}.{name}); convert it to safetensors")
+            return _FirstArgument()
+        foreign = " ".join(f"{module}.{name}".split())
+        raise UserError(
+            f"{self.archive.filename} holds more than tensors (it holds {foreign}, which was not run); convert it to safetensors"
+        )
 
     def persistent_load(self, pid: Any) -> Tensor:
         _, dtype, key, _, _ = pid
@@ -99,8 +102,19 @@ class _Reader(pickle.Unpickler):
         return self.storages[key]
 
 
-def _rebuild(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
-    return storage.as_strided(size, stride, offset)
+class _Rebuild:
+    """Stands for torch's constructor of a tensor. An object without attributes, so that a pickle can change nothing about it."""
+
+    __slots__ = ()
+
+    def __call__(self, storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+        return storage.as_strided(size, stride, offset)
 
 
-_first_argument: Callable[..., Any] = lambda value, *_: value  # noqa: E731  # lists of numbers, as TorchScript marks them
+class _FirstArgument:
+    """Stands for the marks that TorchScript has around lists of numbers."""
+
+    __slots__ = ()
+
+    def __call__(self, value: Any, *_: Any) -> Any:
+        return value

@@ -19,14 +19,20 @@ from torch import Tensor
 
 from mals import settings
 from mals.errors import UserError
+from mals.world.make import make
+from mals.world.settings import WorldSettings
 from pretrain import methods, published
 from pretrain import settings as training_settings
+from pretrain.build import prepare
 from pretrain.data.batch import Text
 from pretrain.data.tokenizers import ClipBpe, WordPiece
 from pretrain.data.tokenizers.clip import END, MASK, START, _byte_letters
 from pretrain.data.tokenizers.vocabulary import SPECIAL
+from pretrain.finetune import configure
+from pretrain.method import Method
 from pretrain.release import release
 from pretrain.trained_method import Trained, read
+from tests.conftest import Mals
 from tests.pretrain.foreign import EasyDict
 
 GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[1] / "golden") / "methods"
@@ -209,6 +215,73 @@ def test_ssan_with_its_word_list(tmp_path: Path, where: str) -> None:
 def test_ssan_without_its_word_list_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is a checkpoint of SSAN.*put ind2word\.pkl beside it, or name it with --set data"):
         read(str(of_ssan(tmp_path / "best.pth.tar")), ssan_sizes())
+
+
+def tuned(file: Path, world: Path, out: Path, *sets: str) -> Method:
+    """IRRA at the beginning of a fine-tuning from a checkpoint, with images of another size."""
+    more = [clip_words("irra", out.parent), "data.height=128", "data.width=64", "data.workers=0", "irra.cross_layers=2", *sets]
+    config = configure("irra-cuhk", None, more, str(file))
+    assert (config.irra.vision.channels, config.irra.text.layers) == (128, 2)  # type: ignore[attr-defined]
+    out.mkdir(exist_ok=True)
+    return prepare(config, [str(world)], out).method
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three persons to train on."""
+    folder = tmp_path_factory.mktemp("published") / "world"
+    make(str(folder), WorldSettings.checked(persons=5, views=2, split="train=0.6,val=0.2,test=0.2", seed=5, height=64), workers=1)
+    return folder
+
+
+@pytest.mark.golden
+def test_a_fine_tuning_starts_from_another_projects_checkpoint_with_a_new_classifier(tmp_path: Path, world: Path) -> None:
+    method = tuned(of_irra("irra", tmp_path / "best.pth"), world, tmp_path / "out")
+    own, theirs = method.state_dict(), authors("irra")
+    table = own.pop("base_model.visual.positional_embedding")
+    assert table.shape == (129, 128) and torch.equal(table[0], theirs["base_model.visual.positional_embedding"][0].float())
+    assert own["classifier.weight"].shape == (3, 128) and theirs["classifier.weight"].shape == (9, 128)
+    same = {name for name, value in own.items() if name in theirs and torch.equal(value, theirs[name].float())}
+    assert same == own.keys() - {"classifier.weight", "classifier.bias"}
+
+
+@pytest.mark.golden
+def test_a_classifier_is_kept_on_request_where_the_persons_are_as_many(tmp_path: Path, world: Path) -> None:
+    message = r"^start_heads: classifier\.bias has 3 classes, one for each person of the data, and \S+ has 9 classes; without start_heads"
+    with pytest.raises(UserError, match=message):
+        tuned(of_irra("irra", tmp_path / "best.pth"), world, tmp_path / "out", "start_heads=true")
+    heads = {"classifier.weight": torch.full((3, 128), 0.5), "classifier.bias": torch.full((3,), 0.25)}
+    method = tuned(of_irra("irra", tmp_path / "three.pth", **heads), world, tmp_path / "out", "start_heads=true")
+    assert all(torch.equal(method.state_dict()[name], value) for name, value in heads.items())
+    torch.save({"model": {name: value for name, value in authors("irra").items() if "base_model" in name}}, tmp_path / "towers.pth")
+    with pytest.raises(UserError, match=r"classifier\.bias has 3 classes, one for each person of the data, and \S+ has none; "):
+        tuned(tmp_path / "towers.pth", world, tmp_path / "out", "start_heads=true")
+
+
+@pytest.mark.golden
+def test_the_heads_that_a_checkpoint_has_not_begin_anew(tmp_path: Path, world: Path) -> None:
+    towers = {name: value for name, value in authors("irra").items() if name.startswith("base_model.")}
+    torch.save({"model": towers}, tmp_path / "towers.pth")
+    method = tuned(tmp_path / "towers.pth", world, tmp_path / "out")
+    assert torch.equal(method.state_dict()["base_model.visual.proj"], towers["base_model.visual.proj"].float())
+    assert method.state_dict()["mlm_head.fc.weight"].std() > 0
+
+
+@pytest.mark.golden
+def test_the_commands_read_another_projects_checkpoint(tmp_path: Path, world: Path, mals: Mals) -> None:
+    file, words = of_irra("irra", tmp_path / "best.pth"), clip_words("irra", tmp_path)
+    done = mals("evaluate", file, "--data", world, "--set", words, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["retrieval"]["captions"] > 0 and "best.pth: 61 of 61 parameters" in done.stderr
+    done = mals("release", file, "--to", tmp_path / "released", "--set", words)
+    assert done.returncode == 0 and (tmp_path / "released/model.safetensors").is_file(), done.stderr
+    torch.save({"model": {"visual_encoder_m.a": torch.ones(1)}}, tmp_path / "rasa.pth")
+    for command in (
+        ["evaluate", tmp_path / "rasa.pth"],
+        ["finetune", "--preset", "irra-cuhk", "--out", "o", "--init", tmp_path / "rasa.pth"],
+    ):
+        done = mals(*command, "--data", world)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "is a checkpoint of RaSa" in done.stderr
 
 
 @pytest.mark.golden
