@@ -121,7 +121,8 @@ class Rde(ClipMethod):
     @classmethod
     def build(cls, config: Training, tokenizer: Tokenizer, data: ImageTextPairs | None = None) -> Self:
         method = super().build(config, tokenizer, data)
-        method.confident = torch.ones(0 if data is None else len(data), dtype=torch.bool)
+        if data is not None:
+            method.register_buffer("confident", torch.ones(len(data), dtype=torch.bool))
         return method
 
     @classmethod
@@ -144,7 +145,7 @@ class Rde(ClipMethod):
         self.image_count = max(1, int(rows * columns * tse.ratio))
         self.text_count = max(1, int((tokenizer.max_tokens - 2) * tse.ratio))  # without the start and the end token
         self.seed = config.seed
-        self.register_buffer("confident", torch.ones(0, dtype=torch.bool))
+        self.register_buffer("confident", torch.ones(0, dtype=torch.bool), persistent=False)
         factor = tse.lr / config.optimizer.lr if config.optimizer.lr else 0.0
         self.rules = (*self.rules, ParameterRule(r"^(image|text)_tse\.", rate=factor))
 
@@ -208,13 +209,13 @@ class Rde(ClipMethod):
 
     def text_embeddings(self, text: Text) -> tuple[Tensor, Tensor]:
         """BGE and TSE of texts, [B, D] each, of length 1; a caption without words is pooled over its end token alone."""
-        encoded = self.base_model.encode_text(text.ids, last_attention=True)
-        position, end = torch.arange(text.ids.shape[1], device=text.ids.device), text.mask.sum(1, keepdim=True) - 1
+        encoded, real = self.base_model.encode_text(text.ids, last_attention=True), text.mask.bool()
+        position, end = torch.arange(text.ids.shape[1], device=text.ids.device), real.sum(1, keepdim=True) - 1
         word = (position > 0) & (position < end)
         counted = word | ((position == end) & (end < 2))
         attention = cast(Tensor, encoded.attention)
         attention = attention.gather(1, end[..., None].expand(-1, -1, attention.shape[2]))[:, 0]
-        chosen = select(attention, text.mask & ~counted, self.text_count)
+        chosen = select(attention, real & ~counted, self.text_count)
         selected = self.text_tse(encoded.tokens, chosen, counted.gather(1, chosen), self.own.count_padding)
         return unit(cast(Tensor, encoded.pooled)), unit(selected)
 

@@ -5,7 +5,7 @@ Shapes: B images or texts, L tokens, K selected tokens, C channels of a token, D
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, relu
+from torch.nn.functional import normalize, pad, relu
 
 from pretrain.towers.batch_norm import BatchNorm
 
@@ -18,7 +18,10 @@ def select(attention: Tensor, last: Tensor, count: int) -> Tensor:
 
     Tokens that are `last` [B, L] come after all others.
     """
-    return attention.float().masked_fill(last, NEVER).topk(min(count, attention.shape[1]), dim=1).indices
+    ranked, width = attention.float().masked_fill(last, NEVER), attention.shape[1]
+    if torch.compiler.is_exporting():  # to ONNX, for any width: the last token stands for those that are not there
+        return pad(ranked, (0, count), value=2 * NEVER).topk(count, dim=1).indices.clamp(max=width - 1)
+    return ranked.topk(min(count, width), dim=1).indices
 
 
 class TokenSelection(nn.Module):
