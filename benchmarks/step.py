@@ -1,6 +1,6 @@
 """A training step of a method, ours and with the repeated work of the authors' code: `python -m benchmarks.step`, JSON lines.
 
-    --method aptm|irra     the method (default aptm); the module `benchmarks.step_METHOD` has what is measured
+    --method aptm|irra|rde the method (default aptm); the module `benchmarks.step_METHOD` has what is measured
     --device cpu|cuda      the device (default cpu, on all its cores; --threads N for fewer)
     --preset NAME          sizes, with random weights (default: the full size of the method's authors)
     --batch N              images (default 8), with captions of 20 to 30 tokens
@@ -36,7 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pretrain.schedule import make_optimizer
 from pretrain.train import Loop, peak_memory
 
-METHODS = ("aptm", "irra")
+METHODS = ("aptm", "irra", "rde")
 WAYS, DTYPES = ("ours", "published"), ("fp32", "bf16")
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}  # FLOP/s, bf16, dense; by a part of the name
 SIDE = 2048  # of the square matrices of a plain product

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import loader, rerank, step, step_aptm, step_irra
+from benchmarks import loader, rerank, step, step_aptm, step_irra, step_rde
 
 
 def printed(monkeypatch, capsys, module, *words):
@@ -24,7 +24,7 @@ def threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("module", "preset"), [(step_aptm, "tiny"), (step_irra, "tiny-irra")])
+@pytest.mark.parametrize(("module", "preset"), [(step_aptm, "tiny"), (step_irra, "tiny-irra"), (step_rde, "tiny-rde")])
 def test_both_ways_of_a_step_have_the_same_losses_and_gradients(module, preset):
     case = module.case(preset, "fp32", False, 6)
     results = []
@@ -38,7 +38,7 @@ def test_both_ways_of_a_step_have_the_same_losses_and_gradients(module, preset):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "preset", "share"), [("aptm", "tiny", 0.7), ("irra", "tiny-irra", 0.9)])
+@pytest.mark.parametrize(("method", "preset", "share"), [("aptm", "tiny", 0.7), ("irra", "tiny-irra", 0.9), ("rde", "tiny-rde", 0.99)])
 def test_a_step_is_measured_in_both_ways(monkeypatch, capsys, threads, method, preset, share):
     words = ["--method", method, "--preset", preset, "--batch", 4, "--steps", 1, "--threads", 1, "--dtype", "fp32"]
     machine, ours, published, ratio = printed(monkeypatch, capsys, step, *words)
