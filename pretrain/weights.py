@@ -86,6 +86,23 @@ def read_tensors(source: str, keys: Sequence[str] = KEYS, files: Sequence[str] =
     return state_dict_in(read_content(source, files), source, keys)
 
 
+def read_initial(
+    source: str, setting: str, what: str, example: str = "", keys: Sequence[str] = KEYS, files: Sequence[str] = FILES
+) -> dict[str, Tensor]:
+    """The tensors of `what` at a source, as `read_tensors`; ModelMissing names three ways to go on where there are none.
+
+    `setting` is the key of the settings that names the source; `example` is a file that it can name.
+    """
+    try:
+        return read_tensors(source, keys, files)
+    except ModelMissing:
+        raise ModelMissing(
+            f"there are no weights of {what} at {setting} = {source}: `hf download {source}` fetches those of a hub id, "
+            f"{setting}=FILE reads {f'{example} or another' if example else 'a'} file or folder, "
+            f"and {setting}=null starts from random weights"
+        ) from None
+
+
 def read_content(source: str, files: Sequence[str] = FILES) -> Any:
     """What a file holds: the tensors of safetensors and TorchScript by their names, for a .pth anything that is data."""
     file = locate_file(source, files)

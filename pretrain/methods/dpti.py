@@ -34,9 +34,9 @@ from pretrain.data.tokenizers import NoWords, Tokenizer
 from pretrain.method import Batch, Method
 from pretrain.towers.attention import attend
 from pretrain.towers.batch_norm import BatchNorm
+from pretrain.towers.persons import person_classifier
 from pretrain.towers.resnet import ResNet, load_resnet
 
-CLASSIFIER_STD = 1e-3  # of the classifier's initial weights; ours
 NEGATIVES = 2  # persons that a batch must have
 
 
@@ -209,10 +209,7 @@ class Dpti(Method):
         self.backbone = ResNet(stem=own.vision.stem, depths=own.vision.depths, widths=own.vision.widths, last_stride=own.vision.last_stride)
         self.head = PartHead(own, self.backbone.mid_width, self.backbone.width) if own.pooling == "parts" else None
         width = self.backbone.width if self.head is None else (own.parts + 1) * own.width
-        self.classifier = None if persons is None else nn.Linear(width, persons)
-        if self.classifier is not None:
-            nn.init.normal_(self.classifier.weight, std=CLASSIFIER_STD)
-            nn.init.zeros_(self.classifier.bias)
+        self.classifier = None if persons is None else person_classifier(width, persons)  # its initial weights are ours
 
     def load_initial_weights(self, config: Training, pairs: ImageTextPairs) -> None:
         """Weights of the whole instead of those of the backbone."""

@@ -30,8 +30,8 @@ from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.masking import IGNORED, TokenMasking
 from pretrain.towers.clip import HEAD, Transformer, attention, initialise_attention
+from pretrain.towers.persons import person_classifier
 
-CLASSIFIER_STD = 0.001  # standard deviation of the classifier's initial weights (Jiang and Ye)
 HEADS = r"classifier\.|cross_attn\.|cross_modal_transformer\.|ln_pre_t\.|ln_pre_i\.|ln_post\.|mlm_head\."  # what IRRA adds to CLIP
 
 
@@ -100,9 +100,7 @@ class Irra(ClipMethod):
             return
         weights, embed = self.own.loss_weights, self.own.embed
         if weights.id:
-            self.classifier = nn.Linear(embed, persons)
-            nn.init.normal_(self.classifier.weight, std=CLASSIFIER_STD)
-            nn.init.zeros_(self.classifier.bias)
+            self.classifier = person_classifier(embed, persons)
         if weights.mlm:
             self.add_cross_encoder(embed, self.own.cross_layers, tokenizer.size)
             self.cross_modal_transformer.checkpointing = config.checkpointing

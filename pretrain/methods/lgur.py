@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from mals.config import Count
-from mals.errors import ModelMissing, UserError
+from mals.errors import UserError
 from pretrain import key_map, losses, ranks, weights
 from pretrain.config import BelowOne, NotNegative, Positive, Section, Training
 from pretrain.data.errors import MissingData
@@ -46,12 +46,12 @@ from pretrain.towers.attention import mask_bias
 from pretrain.towers.batch_norm import own_name
 from pretrain.towers.bert_lstm import BertLstm, bert_names
 from pretrain.towers.cross_block import CrossBlock
+from pretrain.towers.persons import person_classifier
 from pretrain.towers.resnet import ModifiedResNet, ResNet, load_plip, load_resnet
 from pretrain.towers.vit import Vit
 
 RANKING = 0x16  # sets the random numbers of the ranking loss apart from those of the loader
 SMALLEST_NORM = 1e-8  # of an embedding, as in the published evaluation
-CLASSIFIER_STD = 0.001  # of the initial weights of a classifier of identities
 
 Grid = tuple[Count, Count]
 
@@ -168,13 +168,6 @@ def _projection(width: int, out: int) -> nn.Linear:
     return layer
 
 
-def _classifier(width: int, persons: int) -> nn.Linear:
-    layer = nn.Linear(width, persons)
-    nn.init.normal_(layer.weight, std=CLASSIFIER_STD)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 PAIRS = {  # loss -> the two streams that it ranks; the first two also learn identities
     "guided": ("image_guided", "text"),
     "dict": ("image_dict", "text_dict"),
@@ -217,7 +210,7 @@ class Lgur(Method):
         if persons is not None:
             parts = {"parts": own.prototypes, "pooled": 1}
             self.identities = nn.ModuleDict(
-                {name: nn.ModuleList(_classifier(own.out, persons) for _ in range(parts[name])) for name in self.readers}
+                {name: nn.ModuleList(person_classifier(own.out, persons) for _ in range(parts[name])) for name in self.readers}
             )
         slow = r"^(vision|dga|dictionary|mask|readers\.parts\.(prototypes|blocks))\b"
         self.rules = (ParameterRule(slow, rate=own.slow_rate), ParameterRule(r"^text\.bert\.", rate=own.text.rate))
@@ -261,7 +254,7 @@ class Lgur(Method):
         if own.vision_start:
             start_vision(self.vision, own.vision_start, own)
         if own.text.start:
-            state = key_map.apply_map(_read(own.text.start, "lgur.text.start"), key_map.read_map(own.text.keys))
+            state = key_map.apply_map(weights.read_initial(own.text.start, "lgur.text.start", "a BERT"), key_map.read_map(own.text.keys))
             key_map.load_part(self.text.bert, bert_names(state), own.text.start, "the BERT")
         elif own.text.frozen:
             raise UserError("lgur.text.frozen=true keeps the BERT as it starts, and lgur.text.start names no weights: set one of the two")
@@ -384,7 +377,7 @@ def start_vision(vision: Vit | ResNet | ModifiedResNet, source: str, own: LgurSe
     """Load the weights of a source, with names of its own by the map lgur.vision_keys; UserError where they do not fit."""
     setting = "lgur.vision_start"
     if isinstance(vision, Vit) or own.vision_keys:
-        state = key_map.apply_map(_read(source, setting), key_map.read_map(own.vision_keys))
+        state = key_map.apply_map(weights.read_initial(source, setting, "a vision encoder"), key_map.read_map(own.vision_keys))
         if isinstance(vision, Vit):
             state = vision.adapt(state, source, own.vision_grid)
         else:
@@ -397,16 +390,6 @@ def make_text(own: TextSettings, vocabulary: int, width: int, checkpointing: boo
     """The text encoder of the settings, with random weights."""
     sizes = own.model_dump(exclude={"rate", "start", "keys"})
     return BertLstm(vocabulary, width, **sizes, checkpointing=checkpointing)
-
-
-def _read(source: str, setting: str) -> dict[str, Tensor]:
-    try:
-        return weights.read_tensors(source)
-    except ModelMissing as error:
-        raise ModelMissing(
-            f"{setting}: {error}; `hf download {source}` fetches a hub id, {setting}=FILE reads a file or folder, "
-            f"{setting}=null starts from random weights"
-        ) from None
 
 
 BLOCK = {  # a block of the published decoders -> ours

@@ -39,13 +39,13 @@ from pretrain.precision import cosines
 from pretrain.random_rows import generator
 from pretrain.towers.batch_norm import BatchNorm, own_name
 from pretrain.towers.bilstm import BiLstm
+from pretrain.towers.persons import person_classifier
 from pretrain.towers.resnet import ModifiedResNet, ResNet, load_plip, load_resnet
 
 LEVELS = ("global", "local", "non_local")
 SLOPE = 0.25  # of the leaky ReLUs
 EPSILON = 1e-8  # added to lengths that divide, as published
 NOT_ITSELF = -1e6  # added to a part's score for itself
-CLASSIFIER_STD = 1e-3  # of the classifiers' initial weights
 DIRECTIONS = 4  # random numbers of an anchor: its image and its caption among captions, the same among second captions
 CHOICES = 0x55A4  # sets the random numbers of negatives apart from others
 
@@ -379,12 +379,9 @@ def _table(own: SsanSettings, words: int) -> int:
 def _classifiers(own: SsanSettings, persons: int) -> nn.ModuleDict:
     """The classifiers of identities, one a part of each level."""
     sizes = {"global": (1, own.width), "local": (own.parts, own.width), "non_local": (own.parts, own.relation_width)}
-    heads = {level: nn.ModuleList(nn.Linear(sizes[level][1], persons) for _ in range(sizes[level][0])) for level in own.levels}
-    for layer in nn.ModuleDict(heads).modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=CLASSIFIER_STD)
-            nn.init.zeros_(layer.bias)
-    return nn.ModuleDict(heads)
+    return nn.ModuleDict(
+        {level: nn.ModuleList(person_classifier(sizes[level][1], persons) for _ in range(sizes[level][0])) for level in own.levels}
+    )
 
 
 STAGES = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}  # of the authors' sequence of layers

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mals.errors import ModelMissing, UserError
+from mals.errors import UserError
 from pretrain import weights
 from pretrain.towers.clip import Clip
 from pretrain.towers.positions import grid_of, resize_positions
@@ -52,14 +52,7 @@ def start_clip(clip: Clip, source: str, setting: str) -> None:
 
 def read_clip(source: str, setting: str) -> dict[str, Tensor]:
     """The tensors of a source under OpenAI's names, in float32; ModelMissing where there is none."""
-    try:
-        state = weights.read_tensors(source, files=FILES)
-    except ModelMissing:
-        raise ModelMissing(
-            f"there are no weights of CLIP at {setting} = {source}: `hf download {source}` fetches those of a hub id, "
-            f"{setting}=FILE reads OpenAI's ViT-B-16.pt or another file or folder, and {setting}=null starts from random weights"
-        ) from None
-    state = openai_names(state)
+    state = openai_names(weights.read_initial(source, setting, "CLIP", "OpenAI's ViT-B-16.pt", files=FILES))
     if POSITIONS not in state:
         raise UserError(f"{source} holds no CLIP with a vision transformer: it has {weights.first_names(state) or 'no tensor'}")
     return state

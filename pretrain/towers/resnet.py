@@ -17,7 +17,7 @@ from open_clip.modified_resnet import ModifiedResNet as ClipResNet
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
-from mals.errors import ModelMissing, UserError
+from mals.errors import UserError
 from pretrain import weights
 from pretrain.towers.batch_norm import BatchNorm, convert, own_name
 from pretrain.towers.positions import resize_positions
@@ -119,7 +119,7 @@ def load_resnet(resnet: ResNet, source: str, setting: str) -> None:
     `source` is a file, a folder or a hub id such as timm/resnet50.tv_in1k, `setting` the name of the setting that has it, for messages.
     ModelMissing where there are no such weights; UserError where they do not fit.
     """
-    _load(resnet, _read(source, setting, "torchvision's ResNet-50"), _torchvision_name, source)
+    _load(resnet, weights.read_initial(source, setting, "torchvision's ResNet-50"), _torchvision_name, source)
 
 
 def load_plip(resnet: ModifiedResNet, source: str, setting: str) -> None:
@@ -127,19 +127,8 @@ def load_plip(resnet: ModifiedResNet, source: str, setting: str) -> None:
 
     Arguments and errors as in `load_resnet`.
     """
-    state = _read(source, setting, "PLIP's image encoder (PLIP_MRN50.pth.tar)", (PLIP_KEY, *weights.KEYS))
+    state = weights.read_initial(source, setting, "PLIP's image encoder", "PLIP_MRN50.pth.tar", (PLIP_KEY, *weights.KEYS))
     _load(resnet, state, lambda name: _plip_name(name, resnet.attnpool is not None), source)
-
-
-def _read(source: str, setting: str, what: str, keys: Sequence[str] = weights.KEYS) -> dict[str, Tensor]:
-    """The tensors at `source`; ModelMissing names three ways to go on."""
-    try:
-        return weights.read_tensors(source, keys)
-    except ModelMissing:
-        raise ModelMissing(
-            f"{setting} = {source}: these weights are not here; fetch them where there is a network (hf download {source}), "
-            f"set {setting} to a file or folder with the weights of {what}, or to null to start from random weights"
-        ) from None
 
 
 def _load(resnet: nn.Module, state: Mapping[str, Tensor], new_name: Callable[[str], str | None], source: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import model_validator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from mals.config import Count, Share
@@ -31,8 +31,8 @@ from pretrain.data.tags import find_tagger
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.methods.uit.restoration import THEIR_NAMES, UNUSED, Restoration, gray, kept_count, patches
 from pretrain.methods.uit.words import CaptionTags, WordFilter, masking_by_tags, piece_texts
+from pretrain.towers.persons import person_classifier
 
-CLASSIFIER_STD = 0.001  # standard deviation of the classifier's initial weights (Jiang and Ye, CVPR 2023)
 DROPPED = 0xD209  # sets the random numbers of dropped patches apart from others
 
 log = logging.getLogger(__name__)
@@ -120,9 +120,7 @@ class Uit(ClipMethod):
             return
         weights, visual = self.own.loss_weights, self.base_model.visual
         if weights.id:
-            self.classifier = nn.Linear(self.own.embed, persons)
-            nn.init.normal_(self.classifier.weight, std=CLASSIFIER_STD)
-            nn.init.zeros_(self.classifier.bias)
+            self.classifier = person_classifier(self.own.embed, persons)
         if weights.tir:
             self.restoration = Restoration(
                 visual.grid, visual.patch, self.own.embed, layers=self.own.cross_layers, checkpointing=config.checkpointing

@@ -374,7 +374,7 @@ def test_the_image_encoder_starts_from_weights(tmp_path: Path) -> None:
     before = method.image.conv1.weight.clone()
     method.load_initial_weights(settings(vision={"start": str(tmp_path)}), None)
     near(method.image.conv1.weight, before + 1)
-    with pytest.raises(ModelMissing, match=r"^ssan\.vision\.start = no/weights: these weights are not here"):
+    with pytest.raises(ModelMissing, match=r"^there are no weights of torchvision's ResNet-50 at ssan\.vision\.start = no/weights: "):
         method.own = settings(vision={"start": "no/weights"}).ssan
         method.load_initial_weights(settings(vision={"start": "no/weights"}), None)
 

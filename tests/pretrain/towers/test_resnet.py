@@ -141,8 +141,8 @@ def test_missing_weights_are_refused_with_three_ways_to_go_on() -> None:
         with pytest.raises(ModelMissing) as refused:
             load(resnet, "timm/resnet50.tv_in1k", "ssan.vision.start")
         sentence = str(refused.value)
-        assert sentence.startswith("ssan.vision.start = timm/resnet50.tv_in1k: these weights are not here; ")
-        assert "hf download timm/resnet50.tv_in1k" in sentence and "file or folder" in sentence and "null" in sentence
+        assert "at ssan.vision.start = timm/resnet50.tv_in1k: `hf download timm/resnet50.tv_in1k` fetches" in sentence
+        assert "ssan.vision.start=FILE reads" in sentence and "ssan.vision.start=null starts from random weights" in sentence
 
 
 def test_weights_of_other_sizes_are_refused(tmp_path: Path) -> None:
