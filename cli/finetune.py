@@ -19,7 +19,9 @@ def register(app: typer.Typer) -> None:
 def finetune(
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="The folder of the training.")],
-    preset: Annotated[str, typer.Option("--preset", "-p", help="cuhk (of aptm), irra-cuhk, rde-icfg, uit-rstp ..., dpti-market, tiny-METHOD.")],
+    preset: Annotated[
+        str, typer.Option("--preset", "-p", help="cuhk (of aptm), irra-cuhk, rde-icfg, uit-rstp ..., dpti-market, tiny-METHOD.")
+    ],
     init: Annotated[
         str | None,
         typer.Option("--init", help="Initial weights: a training, release, checkpoint or file, others' included; default: none."),

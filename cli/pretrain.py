@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 def pretrain(
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="The folder of the training.")],
-    preset: Annotated[str | None, typer.Option("--preset", "-p", help="aptm, irra-pretrain, rde-pretrain, tiny, tiny-METHOD ..., or own for your method.")] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", "-p", help="aptm, irra-pretrain, rde-pretrain, tiny, tiny-METHOD ..., or own for your method.")
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")] = None,
     gpus: Gpus = None,
     sets: Sets = None,
