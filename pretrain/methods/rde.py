@@ -11,6 +11,7 @@ What differs from the published code, and which settings undo it, is in docs/pap
 Shapes: B rows, N rows of all ranks, R rows of the training, L tokens.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
@@ -35,6 +36,8 @@ from pretrain.data.tokenizers.masking import RemovalMasking
 from pretrain.method import Batch, ParameterRule, Text
 from pretrain.precision import cosines
 from pretrain.towers.token_selection import TokenSelection, select
+
+log = logging.getLogger(__name__)
 
 CLEAN = 0.5  # probability from which a row is taken for clean
 DOUBTED = 100  # where all rows are taken for clean, one of so many is not
@@ -167,6 +170,8 @@ class Rde(ClipMethod):
         confident[known] = divide(values[:, known], coins, self.own.mixture)
         agreed = torch.from_numpy(confident).to(self.confident.device, torch.uint8)
         self.confident = ranks.sum_over_ranks(agreed if ranks.is_main() else torch.zeros_like(agreed)).bool()
+        if ranks.is_main():
+            log.info("epoch %s: %s of %s rows count", epoch + 1, f"{int(self.confident.sum()):,}", f"{len(confident):,}")
 
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """The losses `bge` and `tse`; see pretrain.method.Method."""

@@ -183,6 +183,7 @@ def test_several_processes_divide_the_rows_as_one_does(trainable: Path, tmp_path
     last = int(max(path.name for path in (tmp_path / "one/checkpoints").iterdir()))
     one, many = (confident(tmp_path / name, last) for name in ("one", "many"))
     assert one.equal(many) and 0 < (~one).sum() < len(one)
+    assert done.stderr.count(f"epoch 1: {one.sum()} of {len(one)} rows count") == 1
 
 
 def test_wrong_pairs_are_drawn_kept_and_read_again(trainable: Path, tmp_path: Path) -> None:
