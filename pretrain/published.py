@@ -19,6 +19,7 @@ from pretrain import weights
 WRAPPER = "module."  # what DataParallel and DistributedDataParallel put before every name
 TOWERS = re.compile(r"^(base_model|encode_text)\.")  # before the names of CLIP's towers: IRRA's, and the text tower of TBPS-CLIP
 WORD_LISTS = ("ind2word.pkl", "words.txt", "tokenizer.json")  # beside a checkpoint of SSAN
+COMMON = frozenset({"vision", "text", "embed"})  # the settings of every method on CLIP's towers
 CONFIG = "configs.yaml"  # beside the checkpoints of the family of IRRA
 
 

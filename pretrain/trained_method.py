@@ -115,9 +115,11 @@ def settings_of_weights(place: str, preset: str | None, sets: Sequence[str]) -> 
 
 def inherited_sizes(file: published.Checkpoint, config: Training) -> dict[str, Any]:
     """The sizes that a checkpoint determines, in the section of the method of these settings, and the longest caption."""
-    kind, longest = find(config.method), published.text_length(file)
-    section = {name: value for name, value in published.sizes(file).items() if name in kind.Settings.model_fields}
-    return {kind.section: section, "data": {"max_tokens": longest}} if section and longest else {kind.section: section} if section else {}
+    kind, own, longest = find(config.method), published.sizes(file), published.text_length(file)
+    if not published.COMMON & own.keys() <= kind.Settings.model_fields.keys():
+        return {}  # of a method on other towers, which refuses the weights
+    section = {name: value for name, value in own.items() if name in kind.Settings.model_fields}
+    return ({kind.section: section} if section else {}) | ({"data": {"max_tokens": longest}} if section and longest else {})
 
 
 def locate(place: str) -> Location:

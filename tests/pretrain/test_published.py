@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mals import settings
 from mals.errors import UserError
+from mals.settings import merge
 from mals.world.make import make
 from mals.world.settings import WorldSettings
 from pretrain import methods, published
@@ -31,7 +32,7 @@ from pretrain.data.tokenizers.vocabulary import SPECIAL
 from pretrain.finetune import configure
 from pretrain.method import Method
 from pretrain.release import release
-from pretrain.trained_method import Trained, read
+from pretrain.trained_method import Trained, inherited_sizes, read
 from tests.conftest import Mals
 from tests.pretrain.foreign import EasyDict
 
@@ -128,6 +129,19 @@ def test_tbps_clip_gives_its_towers(tmp_path: Path, easydict: None, caplog: pyte
     del sys.modules["easydict"]
     with caplog.at_level(logging.INFO, "pretrain"):
         same_towers(read(str(tmp_path / "checkpoint_best.pth"), [clip_words("irra", tmp_path)]))
+
+
+@pytest.mark.golden
+def test_clip_itself_sees_squares(tmp_path: Path) -> None:
+    names = [name for name in authors("irra") if name.startswith("base_model.")]
+    state = {name.removeprefix("base_model."): authors("irra")[name] for name in names}
+    state["visual.positional_embedding"] = tensors("irra")["in.positional_embedding_square"]
+    torch.save({**state, "logit_scale": torch.tensor(4.6)}, tmp_path / "ViT-B-16.pt")
+    trained = read(str(tmp_path / "ViT-B-16.pt"), [clip_words("irra", tmp_path)])
+    side = 4 * facts("irra")["patch"]
+    assert (trained.config.data.height, trained.config.data.width) == (side, side)
+    same = trained.method.state_dict()["base_model.visual.positional_embedding"]
+    assert torch.equal(same, state["visual.positional_embedding"].float())
 
 
 @pytest.mark.golden
@@ -282,6 +296,39 @@ def test_the_commands_read_another_projects_checkpoint(tmp_path: Path, world: Pa
     ):
         done = mals(*command, "--data", world)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "is a checkpoint of RaSa" in done.stderr
+
+
+@pytest.mark.golden
+def test_a_fine_tuning_of_ssan_has_the_table_and_the_words_of_its_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "ind2word.pkl").write_bytes(pickle.dumps(["a", "man"]))
+    config = configure("ssan-cuhk", None, [], str(of_ssan(tmp_path / "best.pth.tar")))
+    assert config.ssan.table == facts("ssan")["vocab"]  # type: ignore[attr-defined]
+    assert config.data.tokenizer == str(tmp_path / "ind2word.pkl")
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("preset", ["lgur-cuhk", "ssan-cuhk", "aptm-paper"])
+def test_a_checkpoint_of_one_method_is_refused_by_another(tmp_path: Path, preset: str) -> None:
+    (tmp_path / "words.txt").write_text("a man\n")
+    WordPiece.of([*SPECIAL, "man"]).save(tmp_path / "pieces.json")
+    words = tmp_path / ("words.txt" if preset == "ssan-cuhk" else "pieces.json")
+    with pytest.raises(UserError, match=r"best\.pth (has 0 of the [\d,]+ parameters|is not a checkpoint of APTM)") as caught:
+        read(str(of_irra("irra", tmp_path / "best.pth")), [f"data.tokenizer={words}", "data.height=384", "data.width=128"], preset)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("name", "preset"), {"irra": "irra", "sen": "uit", "rde": "rde", "lgur": "lgur", "ssan": "ssan"}.items())
+def test_checkpoints_of_full_size_are_recognised_and_give_the_sizes_of_the_preset(name: str, preset: str) -> None:
+    groups = json.loads((GOLDEN / name / "facts.json").read_text())["optimizer_groups"]
+    shapes = {name: torch.empty(shape, device="meta") for name, shape, *_ in groups}
+    project = published.recognise(shapes)
+    assert project is not None and project.preset == f"{preset}-cuhk"
+    config = training_settings.check({"preset": project.preset})
+    file = published.Checkpoint("best.pth", shapes, project, {})
+    sizes = merge(config.model_dump(), inherited_sizes(file, config))
+    assert training_settings.check(sizes) == config.model_copy(update={"data": config.data.model_copy(update=sizes["data"])})
+    assert published.image_size(file, config.data.height, config.data.width) == (384, 128)
 
 
 @pytest.mark.golden
