@@ -124,7 +124,7 @@ def notes(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
     if comparison.selects:
         optimistic = any(one.startswith("selection.on=test") for one in comparison.sets)
         by = "test, which is optimistic" if optimistic else "val"
-        yield f"Chosen: the checkpoint with the highest R@1 on {by}, of methods without captions the highest mAP. Last: of the last step."
+        yield f"Chosen: the checkpoint with the highest R@1 on {by}, without captions mAP. Last: the weights after the last step."
     protocols: dict[str, list[str]] = {}
     used: dict[int, list[str]] = {}
     for row in rows:
