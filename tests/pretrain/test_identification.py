@@ -19,6 +19,7 @@ from mals.world.make import make
 from mals.world.settings import WorldSettings
 from pretrain.api import LoadedMethod
 from pretrain.data.images import decode_image
+from pretrain.datasets.importing import import_benchmark
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.finetune import configure, finetune
 from pretrain.gallery import open_persons
@@ -29,6 +30,7 @@ from pretrain.selection import summary
 from pretrain.train import train
 from pretrain.trained_method import Trained, read
 from tests.conftest import environment
+from tests.pretrain.datasets import layouts
 
 SMALL = ["dpti.vision.stem=4", "dpti.vision.widths=[2,2,4,4]", "dpti.width=8", "dpti.heads=2", "dpti.parts=3", "dpti.images_per_person=2"]
 SETS = [*SMALL, "data.height=64", "data.width=32", "batch=8", "steps=4", "save_every=2", "log_every=1"]
@@ -118,6 +120,15 @@ def test_distractors_are_searched_and_match_no_query(trained: Trained, world: Pa
     nameless = [row | {"person": -1 - at} for at, row in enumerate(distractors)]
     expected = by_hand(trained, queries, [*searched, *nameless])
     assert scores.mAP == pytest.approx(expected[0], abs=1e-6) and scores.mAP < by_hand(trained, queries, searched)[0]
+
+
+def test_market_has_queries_a_gallery_and_distractors_and_no_junk(tmp_path: Path) -> None:
+    import_benchmark("market1501", layouts.market(tmp_path / "files"), str(tmp_path / "market"))
+    pairs, splits = open_persons([str(tmp_path / "market")])
+    assert splits == ("query", "test", "distractors") and pairs.splits is not None and pairs.cameras is not None
+    assert pairs.splits.tolist() == [0, 0, 1, 1, 2] and len(pairs.persons.unique()) == 3
+    assert pairs.persons[:2].tolist() == pairs.persons[2:4].tolist()  # the persons of query are those of test
+    assert pairs.cameras.tolist() == [0, 0, 1, 2, 3]  # cameras 1, 1, 2, 4 and 6, numbered over the splits together
 
 
 def test_data_without_cameras_or_persons_are_refused_in_one_sentence(world: Path, tmp_path: Path, trained: Trained) -> None:
