@@ -49,6 +49,7 @@ NOT_ITSELF = -1e6  # added to a part's score for itself
 DIRECTIONS = 4  # random numbers of an anchor: its image and its caption among captions, the same among second captions
 CHOICES = 0x55A4  # sets the random numbers of negatives apart from others
 
+FourStages = Annotated[tuple[Count, ...], Field(min_length=4, max_length=4)]
 Levels = dict[str, Tensor]  # a level -> [B, K, D], K = 1 for the global one
 
 
@@ -57,13 +58,8 @@ class SsanVision(Section):
 
     backbone: Literal["resnet50", "plip"] = "resnet50"  # plip: CLIP's ResNet-50, which PLIP pretrains on people
     stem: Count = 64  # channels before the stages
-    depths: Annotated[tuple[Count, ...], Field(min_length=4, max_length=4)] = (3, 4, 6, 3)  # blocks of each stage
-    widths: Annotated[tuple[Count, ...], Field(min_length=4, max_length=4)] = (
-        64,
-        128,
-        256,
-        512,
-    )  # channels inside the blocks of each stage
+    depths: FourStages = (3, 4, 6, 3)  # blocks of each stage
+    widths: FourStages = (64, 128, 256, 512)  # channels inside the blocks of each stage
     last_stride: Literal[1, 2] = 2  # of the last stage; 1: its map has twice as many rows and columns
     start: str | None = None  # torchvision's weights, or PLIP's: a hub id such as timm/resnet50.tv_in1k, a folder or a file; null: random
 
@@ -90,9 +86,7 @@ class SsanSettings(Section):
     non_local: bool = True  # MV-NLN; false: the levels global and local alone
     margin: Positive = 0.2  # of the ranking
     weak_weight: NotNegative = 0.1  # of the ranking of second captions, beside that of captions
-    adaptive_from: Annotated[int, Field(ge=0)] = (
-        5  # epoch, from 0, from which the margin of second captions adapts; before it is half the margin
-    )
+    adaptive_from: Annotated[int, Field(ge=0)] = 5  # epochs with half the margin for second captions; then theirs adapts
     least_margin: NotNegative = 0.16  # a second caption with a smaller adapted margin is left out
     local_weight: NotNegative = 0.5  # of the losses of parts, and of those behind the relations
     vision_rate: Share = 0.1  # times optimizer.lr: the image encoder
