@@ -66,8 +66,8 @@ def rename(state: Mapping[str, Tensor], new_name: Callable[[str], str | None], n
 def matching(model: nn.Module, state: Mapping[str, Tensor], source: str, optional: str | None = None) -> dict[str, Tensor]:
     """The tensors of weights of another training for which a model has a place; logs how many of its parameters they are.
 
-    Whole modules that the model has not, such as heads of other losses, are left out and named in the log. Raises UserError if less than
-    MIN_MATCHED of the model's parameters are there, without those that match the regular expression `optional`.
+    Whole modules that the model does not have, such as heads of other losses, are left out and named in the log. Raises UserError if less
+    than MIN_MATCHED of the model's parameters are there, without those that match the regular expression `optional`.
     """
     needed = list(without(model.state_dict(), optional))
     modules = {_module(name) for name in model.state_dict()}

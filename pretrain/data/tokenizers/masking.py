@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Masked = tuple[Text, Tensor]  # the captions with masked tokens, and [B, L] int64: the ids of these tokens, -100 elsewhere
 IGNORED = -100  # the target of a token that is not masked, as cross entropy ignores it
+LEAST = np.finfo(np.float64).tiny  # a share of 0 divides nothing
 AS_MASK, AS_RANDOM = 0.8, 0.1  # of the masked tokens: replaced by the mask token, by a random one; the rest stays (Devlin et al., 2019)
 
 
@@ -111,7 +112,7 @@ class TokenMasking:
         numbers = random.reshape(len(ids), 2, tokenizer.max_tokens)[..., : ids.shape[1]]
         ordinary = np.setdiff1d(np.arange(tokenizer.size), tokenizer.special)
         known = np.isin(ids, tokenizer.special, invert=True)
-        hidden, way = known & (numbers[:, 0] < shares), numbers[:, 0] / shares
+        hidden, way = known & (numbers[:, 0] < shares), numbers[:, 0] / np.maximum(shares, LEAST)
         none = known.any(1) & ~hidden.any(1)  # a caption without any ordinary token stays as it is
         first = known[none].argmax(1)
         hidden[none, first], way[none, first] = True, 0.0

@@ -69,6 +69,17 @@ def test_the_shares_are_the_published_ones():
     assert masked.ids[~hidden].equal(ids[~hidden]) and hidden.any(1).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_of_tokens_with_the_share_0_the_first_alone_is_masked():
+    tokenizer = Ids()
+    ids = torch.full((3, LENGTH), 320)
+    ids[:, 0], ids[:, -1] = tokenizer.start, tokenizer.end
+    text = Text(ids, torch.ones_like(ids, dtype=torch.bool))
+    masked, targets = TokenMasking(0.0).mask(text, uniform((0,), range(3), 2 * LENGTH), tokenizer)
+    assert (targets >= 0).nonzero().tolist() == [[0, 1], [1, 1], [2, 1]]
+    assert masked.ids[:, 1].tolist() == [tokenizer.mask_id] * 3 and masked.ids[:, 2:].equal(ids[:, 2:])
+
+
 def test_a_tokenizer_without_a_mask_token_says_so():
     words = WordList(["a", "man"])
     text = words.encode(["a man"])
