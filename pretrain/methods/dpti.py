@@ -69,6 +69,7 @@ class DptiSettings(Section):
     heads: Count = 8  # attention heads; ours
     expansion: Count = 2  # channels inside a feed-forward layer, as a multiple of width; ours
     margin: NotNegative = 0.3  # of the triplet loss, a Euclidean distance; ours
+    unit_triplets: bool = True  # triplets of descriptors of length 1, as they are compared; false: of descriptors as they are; ours
     smoothing: BelowOne = 0.1  # of the classifier's targets; ours
     images_per_person: Annotated[int, Field(ge=2)] = 4  # K: rows of a person in a batch, which has batch / K persons; ours
     loss_weights: DptiLosses = DptiLosses()  # factors of the losses
@@ -237,7 +238,8 @@ class Dpti(Method):
             terms["identity"] = cross_entropy(logits, batch.persons, label_smoothing=self.own.smoothing)
         if weights.triplet:
             same = batch.persons[:, None] == ranks.gather_detached(batch.persons)
-            terms["triplet"] = losses.triplet_hard(descriptor, ranks.gather(descriptor), same, self.own.margin)
+            own = normalize(descriptor.float(), dim=1) if self.own.unit_triplets else descriptor
+            terms["triplet"] = losses.triplet_hard(own, ranks.gather(own), same, self.own.margin)
         if weights.diversity and seen is not None:
             terms["diversity"] = losses.part_diversity(seen.parts)
         return {name: getattr(weights, name) * term for name, term in terms.items()}

@@ -108,7 +108,10 @@ def test_the_losses_are_of_the_whole_descriptor() -> None:
     descriptor, same = seen.descriptor(), persons[:, None] == persons[None]
     assert descriptor.shape == (4, 4 * 8)
     torch.testing.assert_close(terms["identity"], cross_entropy(method.classifier(descriptor), persons))  # type: ignore[misc]
-    torch.testing.assert_close(terms["triplet"], 2 * losses.triplet_hard(descriptor, descriptor, same, 0.3), rtol=1e-4, atol=1e-5)
+    unit = descriptor / descriptor.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(terms["triplet"], 2 * losses.triplet_hard(unit, unit, same, 0.3), rtol=1e-4, atol=1e-5)
+    as_they_are = terms_of(small("dpti.unit_triplets=false"), images)["triplet"]
+    torch.testing.assert_close(as_they_are, losses.triplet_hard(descriptor, descriptor, same, 0.3), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(terms["diversity"], 0.5 * losses.part_diversity(seen.parts))
     assert 0 <= float(terms["diversity"].detach()) <= 0.5
     assert set(terms_of(small("dpti.loss_weights.diversity=0"), images)) == {"identity", "triplet"}
@@ -120,7 +123,7 @@ def test_the_initial_identity_loss_is_the_logarithm_of_the_number_of_persons() -
     )
 
 
-@pytest.mark.parametrize("sets", [[], ["dpti.adaptive=false"], ["dpti.pooling=global"]])
+@pytest.mark.parametrize("sets", [[], ["dpti.adaptive=false", "dpti.unit_triplets=false"], ["dpti.pooling=global"]])
 def test_gradients_equal_finite_differences(sets: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("triplet_hard", "part_diversity"):
         monkeypatch.setattr(losses, name, getattr(losses, name).__wrapped__)  # in float64
