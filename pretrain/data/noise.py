@@ -46,13 +46,16 @@ def save(file: Path, order: Rows, share: float, seed: int) -> None:
 def read_or_draw(file: Path, persons: Rows, share: float, seed: int, write: bool = True) -> Rows:
     """The order in a file; where there is no file, one that is drawn, and written with `write`.
 
-    UserError where the file does not fit the rows, or where it was drawn with another share or seed; with share 0 any is right.
+    UserError where the file does not fit the rows, or where it was drawn with another share or seed; with share 0 any is right, and has
+    to be there.
     """
     if not file.exists() and share:
         order = draw(persons, share, seed)
         if write:
             save(file, order, share, seed)
         return order
+    if not file.exists():
+        raise UserError(f"there is no file {file} with an order of captions; with a share of wrong pairs above 0 it is drawn")
     order = read(file, len(persons))
     if share and file.suffix != ".npy":
         drawn = json.loads(file.read_text(encoding="utf-8"))
