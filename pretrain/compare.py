@@ -135,9 +135,11 @@ class Job:
             raise UserError(f"{self.folder} was made with other settings: {changes}; give those, or another --out")
 
     def finished(self) -> Outcome | None:
-        """The result of an earlier call; None where there is none."""
-        before = _read(self.folder / RESULT)
-        return None if before is None else Outcome(**before)
+        """The result of an earlier call; None where there is none, or one of another form."""
+        try:
+            return Outcome(**(_read(self.folder / RESULT) or {}))
+        except TypeError:
+            return None
 
     def run(self) -> Outcome:
         """Train and evaluate; CommandFailed where a command fails."""

@@ -30,8 +30,9 @@ from pretrain.evaluate import evaluate, open_gallery, resolve_rerank
 from pretrain.measure import _counted, cost, middle_caption
 from pretrain.methods import METHODS
 from pretrain.settings import TRAINING
+from pretrain.train import train
 from tests.conftest import ROOT, environment
-from tests.pretrain.methods.small import OWN, Small, drawn
+from tests.pretrain.methods.small import OWN, SMALLER, Small, drawn
 from tests.pretrain.trainings import same_weights
 
 AROUND = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests/pretrain/own_package'}"}
@@ -242,9 +243,14 @@ def test_a_file_of_variants_is_checked(world: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", shipped_names())
-def test_the_variants_that_ship_have_settings_that_their_methods_know(name: str, world: Path, tmp_path: Path) -> None:
-    variants = [variant.within(tmp_path) for variant in file_variants(name, [str(world)], True)]
+def test_the_variants_that_ship_train(name: str, world: Path, tmp_path: Path) -> None:
+    variants = [variant.within(tmp_path) for variant in file_variants(name, [str(world)], False)]
     assert len({str(variant.config()) for variant in variants}) == len(variants) > 1
+    for variant in variants:
+        own = {one.partition("=")[0] for one in variant.sets}
+        smaller = [one for one in SMALLER.get(variant.method, ()) if one.partition("=")[0] not in own]
+        config = variant.config([*smaller, "batch=8", "steps=1", "data.workers=0", "optimizer.average=0", "optimizer.warmup=0"])
+        assert train(config, [str(world)], tmp_path / variant.folder, "cpu")["step"] == 1
 
 
 def test_presets_are_those_of_the_kind_of_data(world: Path) -> None:

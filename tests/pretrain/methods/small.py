@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pretrain.settings import TRAINING
 from tests.conftest import ROOT
 from tests.pretrain.trainings import SIZES
 
+CPU = torch.device("cpu")
 OWN = "two_towers:TwoTowers"
 SETS = [
     "batch=8",
@@ -114,12 +116,15 @@ def measure(name: str, data: Path, out: Path) -> dict[str, torch.Tensor]:
     config = Small(name).config()
     out.mkdir(parents=True, exist_ok=True)
     prepared = prepare(config, [str(data)], out)
-    method = without_dropout(prepared.method).train()
+    method = without_dropout(prepared.method)
     wrapped, values = ranks.wrap(method), dict[str, torch.Tensor]()
     for step in STEPS:
-        loader = training._loader(config, prepared, out, torch.device("cpu"), step)
+        loader = training._loader(config, prepared, out, CPU, step)
         loader.stop = step + 1
         (batch,) = loader
+        with torch.no_grad():
+            method.eval().before_epoch(batch.epoch, partial(training._loader, config, prepared, out, CPU, 0, whole_epoch=batch.epoch))
+        method.train()
         torch.manual_seed(1000 * step + ranks.rank())  # as in the loop: each rank has random numbers of its own
         method.zero_grad()
         losses = wrapped(batch, step)
