@@ -18,9 +18,10 @@ def configure(
     """The settings of a fine-tuning: the preset, overridden by the sizes of the initial weights, overridden by `file` and `sets`.
 
     `init` is the place of a trained method (None: from scratch), `select` the split that selects the checkpoint, `val_share` the share
-    (0..1) of the identities of train that is held out as val.
+    (0..1) of the identities of train that is held out as val. A preset's mean of the last weights is for pretraining and left out.
     """
-    tree = {**settings.read(file), "preset": preset}
+    own = merge({"optimizer": {"average": 0.0}}, settings.read(file))  # a checkpoint is chosen instead of a mean
+    tree = {**own, "preset": preset}
     if init is not None:
         tree = merge(inherited_settings(init, tree, sets), tree)
     more = [f"selection.{name}={value}" for name, value in (("on", select), ("held_out", val_share)) if value is not None]

@@ -20,7 +20,7 @@ from mals.errors import UserError
 from mals.settings import presets
 from mals.world.make import make
 from mals.world.settings import WorldSettings
-from pretrain import checkpoint, trained_method
+from pretrain import checkpoint, settings, trained_method
 from pretrain.api import load
 from pretrain.data.rows import ImageTextPairs
 from pretrain.evaluate import evaluate, open_gallery
@@ -293,3 +293,10 @@ def test_what_learns_at_twice_the_rate_is_what_the_paper_says() -> None:
 
 def names() -> list[str]:
     return [name for name, _ in full().named_parameters()]
+
+
+@pytest.mark.parametrize("preset", ["tiny", "tiny-irra", "tiny-uit"])
+def test_the_mean_of_the_last_weights_that_a_preset_has_is_left_out(preset):
+    assert settings.check({"preset": preset}).optimizer.average > 0
+    assert configure(preset, None, [], None).optimizer.average == 0
+    assert configure(preset, None, ["optimizer.average=0.5"], None).optimizer.average == 0.5  # which is refused
