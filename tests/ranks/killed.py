@@ -24,6 +24,8 @@ class Kill:
 
 def main() -> None:
     data, out, names = arguments(sys.argv)
+    for name in names:  # imports what the methods need once, not in each child
+        Small(name).config()
     for name in names:
         child = os.fork()
         if not child:
