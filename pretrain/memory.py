@@ -10,6 +10,7 @@ import torch
 from mals.errors import UserError
 
 TORCH_MESSAGES = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "bad_alloc", "alloc_failed")
+THREAD_MESSAGE = "can't start new thread"  # of Python, where there is no memory for its stack
 WORKER_MESSAGE = "memoryerror"  # of numpy in a worker: torch cannot rebuild the exception and raises a RuntimeError
 OPENCV_MESSAGE = "insufficient memory"
 
@@ -20,7 +21,7 @@ def ran_out(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    torch_messages = (*TORCH_MESSAGES, WORKER_MESSAGE)
+    torch_messages = (*TORCH_MESSAGES, THREAD_MESSAGE, WORKER_MESSAGE)
     messages = torch_messages if isinstance(error, RuntimeError) else (OPENCV_MESSAGE,) if isinstance(error, cv2.error) else ()
     return any(message in str(error).lower() for message in messages)
 

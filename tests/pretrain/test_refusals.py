@@ -67,6 +67,11 @@ def test_a_process_that_was_killed_is_reported_with_the_option_of_the_command() 
         raise EOFError
 
 
+def test_a_thread_that_has_no_memory_for_its_stack_is_reported_as_memory() -> None:
+    with pytest.raises(UserError, match=r"^memory ran out; lower --batch$"), explain_out_of_memory("lower --batch"):
+        raise RuntimeError("can't start new thread")
+
+
 class Batches(torch.utils.data.Dataset[torch.Tensor]):
     """One batch, which a worker has no memory for."""
 

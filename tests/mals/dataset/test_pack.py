@@ -204,9 +204,12 @@ def test_sha256sum_agrees(packed: Run) -> None:
 
 
 def test_a_second_pack_has_nothing_to_do(copied: Run) -> None:
-    before = {path: path.stat().st_mtime_ns for path in folder_of(copied).rglob("*") if path.is_file()}
+    def times() -> dict[Path, int]:  # some versions of filelock touch the files of locks
+        return {path: path.stat().st_mtime_ns for path in folder_of(copied).rglob("*") if path.is_file() and path.suffix != ".lock"}
+
+    before = times()
     assert pack(copied).new is False
-    assert {path: path.stat().st_mtime_ns for path in folder_of(copied).rglob("*") if path.is_file()} == before
+    assert times() == before
 
 
 def test_a_pack_made_anew_has_the_same_bytes(packed: Run, copied: Run) -> None:
