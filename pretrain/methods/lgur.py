@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
@@ -120,6 +120,13 @@ class LgurSettings(Section):
     ranking: Literal["paper", "as_coded"] = "paper"  # as_coded: the second direction is drawn by columns and evaluated on rows
     slow_rate: NotNegative = 0.1  # times optimizer.lr: the vision encoder, DGA, PGU, dictionary, prototypes and mask
     least_images: Count = 1  # persons with fewer images are left out
+
+    @model_validator(mode="after")
+    def plip_has_its_sizes(self) -> "LgurSettings":
+        sizes = self.resnet
+        if self.vision == "plip" and (sizes.last_stride == 1 or sizes.widths != tuple(sizes.widths[0] << stage for stage in range(4))):
+            raise ValueError("lgur.vision = plip has lgur.resnet.last_stride = 2, and lgur.resnet.widths that double")
+        return self
 
 
 class Stream(NamedTuple):

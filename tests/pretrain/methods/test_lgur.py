@@ -311,13 +311,19 @@ def test_a_frozen_bert_stays_calm_in_training() -> None:
 
 @pytest.mark.parametrize("vision", ["resnet50", "plip"])
 def test_a_resnet_as_the_vision_encoder(vision: str) -> None:
-    sizes = {"stem": 8, "depths": [1, 1, 1, 1], "widths": [4, 4, 4, 8]}
+    sizes = {"stem": 8, "depths": [1, 1, 1, 1], "widths": [4, 4, 4, 8] if vision == "resnet50" else [4, 8, 16, 32]}
     method, rows = made(small(vision=vision, resnet=sizes, width=24)), batch()
     channels = 4 * 8 if vision == "resnet50" else 32 * 4
     assert method.vision.width == channels and method.narrow.weight.shape == (24, channels)
     assert method._image_tokens(rows.images).shape == (6, 2, 24)
     torch.stack(list(method(rows, 0).values())).sum().backward()
     assert all(parameter.grad is not None for parameter in method.parameters())
+
+
+@pytest.mark.parametrize("sizes", [{"last_stride": 1}, {"widths": [4, 4, 4, 8]}])
+def test_sizes_that_plips_encoder_does_not_have_are_refused(sizes: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"lgur\.vision = plip has lgur\.resnet\.last_stride = 2, and lgur\.resnet\.widths that double"):
+        small(vision="plip", resnet=sizes)
 
 
 def test_weights_of_another_layout_by_a_map_of_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
