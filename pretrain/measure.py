@@ -41,8 +41,8 @@ class Cost:
 
 @torch.inference_mode()
 def cost(trained: Trained, caption: str | None) -> Cost:
-    """The cost of a method; `caption` may be None where it reads none."""
-    method, data = trained.method, trained.config.data
+    """The cost of a method, which cannot be trained afterwards; `caption` may be None where it reads none."""
+    method, data = trained.method.requires_grad_(False), trained.config.data  # torch's counter fails at parameters that are inputs
     images = torch.zeros(1, 3, data.height, data.width, device=trained.device)
     image, image_flops = _counted(lambda: method.embed_image(images))
     caption_flops = None

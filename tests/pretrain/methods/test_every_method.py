@@ -14,6 +14,7 @@ from mals.errors import UserError
 from pretrain import checkpoint, methods, trained_method
 from pretrain.build import open_pairs, prepare
 from pretrain.evaluate import open_gallery, resolve_rerank
+from pretrain.measure import cost
 from pretrain.release import release
 from pretrain.schedule import make_optimizer
 from pretrain.search import search
@@ -167,6 +168,14 @@ def test_a_sentence_finds_images(name: str, world: Path, trainings: Path) -> Non
     result = search(trained, gallery, SENTENCES[0], 3, resolve_rerank(trained.method, None))
     assert len({hit.row for hit in result.hits}) == 3
     assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
+
+
+@each
+def test_the_cost_of_its_embeddings_is_counted(name: str, world: Path, trainings: Path) -> None:
+    trained = trained_method.read(str(finished(name, world, trainings)))
+    counted = cost(trained, SENTENCES[0])
+    assert counted.image_flops > 0 and counted.width == trained.width()
+    assert (counted.caption_flops or 0) > 0 or not trained.method.needs.captions
 
 
 @each
