@@ -4,13 +4,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim import Adam
 
 from mals.settings import merge
 from pretrain import settings as training_settings
 from pretrain.config import Training
 from pretrain.data.needs import DataNeeds
 from pretrain.data.tokenizers import Tokenizer
-from pretrain.method import Batch, Text
+from pretrain.method import Batch, Method, Text
+from pretrain.schedule import groups
 
 LENGTHS = (20, 30)  # words of the shortest and the longest caption
 PERSONS = 11_003  # of CUHK-PEDES
@@ -20,6 +22,12 @@ def settings(preset: str, method: str, dtype: str, compiled: bool = False, **top
     """A preset from scratch with CLIP's own tokenizer; `top_level` are further settings."""
     scratch = {"preset": preset, "dtype": dtype, "compile": compiled, "data": {"tokenizer": None}, method: {"start": None}}
     return training_settings.check(merge(scratch, top_level), "benchmark")
+
+
+def adam(config: Training, method: Method) -> Adam:
+    """The optimizer of the published way, which is not fused."""
+    o = config.optimizer
+    return Adam(groups(method, method.rules, rate=o.lr, decay=o.decay), lr=o.lr, betas=o.betas, eps=o.eps)
 
 
 def batch_of(config: Training, needs: DataNeeds, tokenizer: Tokenizer, rows: int, seed: int = 0) -> Batch:

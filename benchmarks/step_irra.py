@@ -4,14 +4,12 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from benchmarks.step_case import Case
-from benchmarks.step_clip import PERSONS, batch_of, settings
+from benchmarks.step_clip import PERSONS, adam, batch_of, settings
 from pretrain import losses
 from pretrain.method import Batch
 from pretrain.methods.irra import Irra
-from pretrain.schedule import groups
 
 PRESET = "irra-cuhk"  # the full size
 
@@ -22,9 +20,7 @@ def case(preset: str, dtype: str, compiled: bool, rows: int) -> Case:
     tokenizer = Irra.tokenizer(config, ())
     torch.manual_seed(config.seed)
     method = Irra(config, tokenizer, PERSONS)
-    o = config.optimizer
-    optimizer = Adam(groups(method, method.rules, rate=o.lr, decay=o.decay), lr=o.lr, betas=o.betas, eps=o.eps)
-    return Case(config, method, batch_of(config, method.needs, tokenizer, rows), Published(method), optimizer)
+    return Case(config, method, batch_of(config, method.needs, tokenizer, rows), Published(method), adam(config, method))
 
 
 class Published(nn.Module):

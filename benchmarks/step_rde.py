@@ -7,14 +7,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from torch.optim import Adam
 
 from benchmarks.step_case import Case
-from benchmarks.step_clip import batch_of, settings
+from benchmarks.step_clip import adam, batch_of, settings
 from pretrain.data.tokenizers.base import MULTIPLE
 from pretrain.method import Batch, Text
 from pretrain.methods.rde import Rde
-from pretrain.schedule import groups
 from pretrain.towers.clip import Block
 
 PRESET = "rde-cuhk"  # the full size
@@ -27,11 +25,9 @@ def case(preset: str, dtype: str, compiled: bool, rows: int) -> Case:
     torch.manual_seed(config.seed)
     method = Rde(config, tokenizer, None)
     method.confident = torch.ones(rows, dtype=torch.bool)
-    o = config.optimizer
-    optimizer = Adam(groups(method, method.rules, rate=o.lr, decay=o.decay), lr=o.lr, betas=o.betas, eps=o.eps)
     batch = batch_of(config, method.needs, tokenizer, rows)
     width = min(tokenizer.max_tokens, -(-int(batch.text.mask.sum(1).max()) // MULTIPLE) * MULTIPLE)
-    return Case(config, method, narrowed(batch, width), Published(method, tokenizer.max_tokens), optimizer)
+    return Case(config, method, narrowed(batch, width), Published(method, tokenizer.max_tokens), adam(config, method))
 
 
 def narrowed(batch: Batch, width: int) -> Batch:

@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, cast
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -97,11 +96,6 @@ class ClipMethod(Method):
             return ClipBpe.load(Path(spec.origin).parent / BPE, longest)
         file = Path(name).expanduser()
         return tokenizers.load(file, longest) if file.is_file() and file.suffix == ".json" else ClipBpe.load(name, longest)
-
-    @classmethod
-    def build(cls, config: Training, tokenizer: Tokenizer, data: ImageTextPairs | None = None) -> Self:
-        torch.manual_seed(config.seed)
-        return cls(config, tokenizer, None if data is None else int(data.persons.max()) + 1)
 
     @classmethod
     def inherited_settings(cls, config: Training) -> dict[str, Any]:

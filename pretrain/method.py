@@ -133,8 +133,10 @@ class Method(nn.Module):
         """The method with random weights, a function of config.seed; UserError where the settings are impossible.
 
         `data` are the rows of the training. It is None where a trained method is loaded: the `training_only` parameters are left out then.
+        A method whose constructor takes the settings, the tokenizer and the number of identities (None without data) inherits this.
         """
-        raise NotImplementedError
+        torch.manual_seed(config.seed)
+        return cls(config, tokenizer, None if data is None else data.person_count)
 
     @classmethod
     def inherited_settings(cls, config: "Training") -> dict[str, Any]:

@@ -131,6 +131,11 @@ class ImageTextPairs:
             raise UserError(f"no person of the data has {least} images, which the method needs")
         return self if chosen.all() else self.subset(chosen)
 
+    @property
+    def person_count(self) -> int:
+        """How many identities there are, or would be if their numbers had no gap: the highest number + 1."""
+        return int(self.persons.max()) + 1
+
     def renumber_persons(self) -> None:
         """Give the persons the numbers 0 ... P-1, in their present order."""
         self.persons = self.persons.unique(return_inverse=True)[1]

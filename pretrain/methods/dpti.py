@@ -195,7 +195,7 @@ class Dpti(Method):
                 "and triplets need another one; raise batch"
             )
         torch.manual_seed(config.seed)
-        return cls(config, None if data is None else int(data.persons.max()) + 1)
+        return cls(config, None if data is None else data.person_count)
 
     @classmethod
     def inherited_settings(cls, config: Training) -> dict[str, Any]:

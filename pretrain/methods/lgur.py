@@ -240,7 +240,7 @@ class Lgur(Method):
     @classmethod
     def build(cls, config: Training, tokenizer: Tokenizer, data: ImageTextPairs | None = None) -> Self:
         torch.manual_seed(config.seed)
-        return cls(config, tokenizer.size, None if data is None else int(data.persons.max()) + 1)
+        return cls(config, tokenizer.size, None if data is None else data.person_count)
 
     @classmethod
     def inherited_settings(cls, config: Training) -> dict[str, Any]:

@@ -19,7 +19,7 @@ Shapes: B rows, L tokens, K parts, C channels of the map and of a word's state, 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -158,11 +158,6 @@ class Ssan(Method):
         if not isinstance(words, WordList):
             raise UserError(f"data.tokenizer = {name} is a {words.kind_name()}, and SSAN reads a word list")
         return words
-
-    @classmethod
-    def build(cls, config: Training, tokenizer: Tokenizer, data: ImageTextPairs | None = None) -> Self:
-        torch.manual_seed(config.seed)
-        return cls(config, tokenizer, None if data is None else int(data.persons.max()) + 1)
 
     @classmethod
     def inherited_settings(cls, config: Training) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from pretrain.release import release
 from pretrain.trained_method import Trained, inherited_sizes, read
 from tests.conftest import Mals
 from tests.pretrain.foreign import EasyDict
+from tests.pretrain.methods.lgur_sizes import published_sizes
 
 GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[1] / "golden") / "methods"
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
@@ -173,19 +174,10 @@ def test_lgur_with_its_best_score_in_numpy(tmp_path: Path) -> None:
 def lgur_sizes(folder: Path) -> list[str]:
     """The settings of the authors' small network, which are not in the checkpoint."""
     c = facts("lgur")
-    vit = {
-        "patch": "patch",
-        "channels": "width",
-        "layers": "vit_depth",
-        "blocks": "vit_blocks_run",
-        "heads": "vit_heads",
-        "inter": "vit_mlp",
-    }
-    text = {"hidden": "bert_hidden", "layers": "bert_layers", "heads": "bert_heads", "inter": "bert_inter", "positions": "bert_positions"}
-    own = {"atoms": "atoms", "prototypes": "prototypes", "heads": "heads", "dga_head": "dga_head_dim", "dga_inter": "dga_ffn"}
-    own |= {"pgu_layers": "pgu_layers", "pgu_head": "pgu_head_dim", "pgu_inter": "pgu_ffn", "out": "out"}
-    sets = [f"lgur.vit.{key}={c[name]}" for key, name in vit.items()] + [f"lgur.text.{key}={c[name]}" for key, name in text.items()]
-    sets += [f"lgur.{key}={c[name]}" for key, name in own.items()]
+    section = published_sizes(c)
+    parts = {part: section.pop(part) for part in ("vit", "text")}
+    sets = [f"lgur.{part}.{key}={value}" for part, values in parts.items() for key, value in values.items()]
+    sets += [f"lgur.{key}={value}" for key, value in section.items()]
     WordPiece.of([*SPECIAL, *(f"word{number}" for number in range(c["bert_vocab"] - len(SPECIAL)))]).save(folder / "words.json")
     size = [f"data.height={c['image'][0]}", f"data.width={c['image'][1]}", f"data.max_tokens={c['caption_length_max']}"]
     return [*sets, *size, f"data.tokenizer={folder / 'words.json'}"]

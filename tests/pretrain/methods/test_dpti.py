@@ -25,7 +25,7 @@ def config(*sets: str) -> Training:
 
 
 def small(*sets: str, persons: int | None = PERSONS) -> Dpti:
-    data = None if persons is None else SimpleNamespace(persons=torch.arange(persons))
+    data = None if persons is None else SimpleNamespace(persons=torch.arange(persons), person_count=persons)
     return Dpti.build(config(*sets), NoWords(), data)  # type: ignore[arg-type]
 
 

@@ -24,6 +24,7 @@ from pretrain.method import Batch, Text
 from pretrain.methods.lgur import PAIRS, Lgur, Stream, network_name, own_names
 from pretrain.schedule import factor, groups
 from pretrain.towers.attention import mask_bias
+from tests.pretrain.methods.lgur_sizes import published_sizes
 
 GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[2] / "golden") / "methods" / "lgur"
 CASES = ("unique.transposed", "unique.as_coded", "drawn.transposed", "drawn.as_coded")
@@ -86,20 +87,8 @@ def published() -> dict[str, Tensor]:
 
 def published_config(case: str = CASES[0]) -> Training:
     sizes = json.loads((GOLDEN / "config.json").read_text())
-    vit = {
-        "patch": "patch",
-        "channels": "width",
-        "layers": "vit_depth",
-        "blocks": "vit_blocks_run",
-        "heads": "vit_heads",
-        "inter": "vit_mlp",
-    }
-    text = {"hidden": "bert_hidden", "layers": "bert_layers", "heads": "bert_heads", "inter": "bert_inter", "positions": "bert_positions"}
-    rest = {name: name for name in ("atoms", "prototypes", "heads", "pgu_layers", "out", "margin")}
-    rest |= {"pgu_head": "pgu_head_dim", "pgu_inter": "pgu_ffn", "dga_head": "dga_head_dim", "dga_inter": "dga_ffn"}
-    section: dict[str, Any] = {ours: sizes[theirs] for ours, theirs in rest.items()}
-    section["vit"] = {**{ours: sizes[theirs] for ours, theirs in vit.items()}, "drop_path": 0.0}
-    section["text"] = {ours: sizes[theirs] for ours, theirs in text.items()}
+    section = published_sizes(sizes)
+    section["vit"]["drop_path"] = 0.0
     section["ranking"] = "as_coded" if case.endswith("as_coded") else "paper"
     config = configured(**section)
     return config.model_copy(update={"data": config.data.model_copy(update=dict(zip(("height", "width"), sizes["image"], strict=True)))})
