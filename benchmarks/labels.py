@@ -1,6 +1,7 @@
 """Accuracy of the labeller: `python -m benchmarks.labels [FILE ...]`, by default on the captions in tests/gold.
 
-A file holds one JSON object per line with `caption`, `label` (27 values in {-1, 0, 1}) and `style`. Prints the captions with wrong labels
+A file holds one JSON object per line with `caption`, `label` (27 values in {-1, 0, 1}) and `style` or `batch`. The captions of
+annotators.jsonl were written and labelled by hand before any output of the labeller on them was seen. Prints the captions with wrong labels
 and the words that decided, the accuracy of each attribute with a wrong label, and one JSON line.
 """
 
@@ -25,7 +26,7 @@ def measure(file: Path) -> dict[str, Any]:
     correct = labels.values == truth
     styles = defaultdict(list)
     for at, row in enumerate(rows):
-        styles[row["style"]].append(at)
+        styles[style(row)].append(at)
     names = labels.labeller.space.names
     show(file, rows, labels, truth, correct)
     by_attribute = {name: round(float(correct[:, at].mean()), 4) for at, name in enumerate(names)}
@@ -48,12 +49,16 @@ def measure(file: Path) -> dict[str, Any]:
     }
 
 
+def style(row: dict[str, Any]) -> str:
+    return str(row["style"] if "style" in row else row["batch"])
+
+
 def show(file: Path, rows: list[dict[str, Any]], labels: Labels, truth: np.ndarray, correct: np.ndarray) -> None:
     """Print the captions with wrong labels and the attributes that are not always correct."""
     names = labels.labeller.space.names
     for at in np.flatnonzero(~correct.all(1)):
         caption, spans = rows[at]["caption"], labels.evidence[int(at)]
-        print(f"{file.name} {rows[at].get('id', at)} ({rows[at]['style']}): {caption}")
+        print(f"{file.name} {rows[at].get('id', at)} ({style(rows[at])}): {caption}")
         for a in np.flatnonzero(~correct[at]):
             words = ", ".join(caption[start:end] for start, end in spans[a]) or "nothing"
             print(f"    {names[a]}: {labels.values[at, a]}, truly {truth[at, a]}; decided by {words}")
