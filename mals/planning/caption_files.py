@@ -1,17 +1,14 @@
 """Readers of captions files, in blocks: plain text, tables, and the JSON lists of public data sets.
 
 Every reader yields the same columns (`COLUMNS`, strings; null where the file has none). A file with a `caption` column may also hold id,
-person, camera, init_image, negative_prompt and seed. The JSON lists are recognized by their keys:
-
-    CUHK-PEDES, ICFG-PEDES   file_path, captions, id            RSTPReid   img_path, captions, id
-    APTM's own lists         image, caption, image_id           MALS       the same and label
+person, camera, init_image, negative_prompt and seed. JSON lists are read by `mals.planning.json_lists`.
 """
 
 import csv
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mals.errors import UserError
+from mals.planning import json_lists
 
 COLUMNS = ("caption", "id", "person", "camera", "init_image", "negative_prompt", "seed")
 SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
@@ -41,7 +39,7 @@ def read(file: Path, images: bool = True, require_captions: bool = True) -> Iter
         raise UserError(f"{file} is empty")
     rows = 0
     try:
-        if kind != ".parquet":
+        if kind not in (".parquet", ".json"):
             _refuse_binary(file)
         for block in _json(file, require_captions) if kind == ".json" else KINDS[kind](file):
             if kind == ".json" and not images:
@@ -191,41 +189,10 @@ def _require_caption(where: str, names: list[str]) -> None:
 
 
 def _json(file: Path, require_captions: bool = True) -> Iterator[pa.Table]:
-    try:
-        entries = json.loads(file.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    except RecursionError:
-        raise UserError(f"{file} is nested too deeply") from None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        content = f"an object with the keys {', '.join(entries)}" if isinstance(entries, dict) else f"a {type(entries).__name__}"
-        content = "a list that is not of objects" if isinstance(entries, list) else content
-        raise UserError(f"{file} holds {content}, not a list of objects as CUHK-PEDES, ICFG-PEDES, RSTPReid and MALS do")
-    rows = ((number, row) for number, entry in enumerate(entries, 1) for row in _entry(file, number, entry, require_captions))
+    rows = json_lists.list_rows(file, json_lists.read_objects(file), require_captions)
     while block := list(islice(rows, BLOCK)):
-        numbers = [number for number, _ in block]
-        columns = {name: [row.get(name) for _, row in block] for name in COLUMNS}
-        yield _table(columns, f"{file}: object", numbers)
-
-
-def captions_of(entry: Mapping[str, Any]) -> list[Any]:
-    """The captions of an object of a public list; [None] where it has none."""
-    captions = entry.get("captions", entry.get("caption"))
-    return (captions or [None]) if isinstance(captions, list) else [captions]
-
-
-def _entry(file: Path, number: int, entry: dict[str, Any], require_caption: bool) -> Iterable[dict[str, Any]]:
-    """One object of a public list, as a row for each caption; UserError for other objects, or with `require_caption` without a caption."""
-    image = next((entry[name] for name in ("file_path", "img_path", "image") if name in entry), None)
-    if image is None:
-        raise UserError(f"{file}: object {number} has the keys {', '.join(entry)}, which none of the known data sets has")
-    row = {"init_image": image, "person": entry.get("id")}
-    if "image_id" in entry:  # in MALS the name of the image; in APTM's lists of real data sets the identity
-        row["id" if "label" in entry else "person"] = entry["image_id"]
-    captions = captions_of(entry)
-    if require_caption and not all(captions):
-        raise UserError(f"{file}: object {number} has no caption")
-    return [row | {"caption": caption} for caption in captions]
+        numbers, images, captions, ids, persons = map(list, zip(*block, strict=True))
+        yield _table({"caption": captions, "id": ids, "person": persons, "init_image": images}, f"{file}: object", numbers)
 
 
 KINDS: dict[str, Callable[[Path], Iterator[pa.Table]]] = {

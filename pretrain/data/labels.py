@@ -6,6 +6,7 @@ Shapes: n rows, A attributes.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mals.errors import UserError
-from mals.planning import caption_files
+from mals.planning import json_lists
 from pretrain.data.errors import NoLabels
 
 Classes = Mapping[str, Sequence[str]]  # attribute -> the names of its values 0 and 1
@@ -60,17 +61,18 @@ def known_labels(labels: NDArray[np.int8], path: Path) -> Tensor:
     return torch.from_numpy(labels)
 
 
-def list_labels(file: Path, classes: Classes) -> NDArray[np.int8]:
-    """The field `label` of a JSON list, [n, A], a row for each caption."""
+def list_labels(file: Path, objects: Sequence[Mapping[str, Any]], classes: Classes) -> NDArray[np.int8]:
+    """The field `label` of the objects of a JSON list, [n, A], a row for each caption."""
     rows: list[list[int]] = []
-    for number, entry in enumerate(json.loads(file.read_text(encoding="utf-8-sig")), 1):
+    for number, entry in enumerate(objects, 1):
+        where = f"{file}: object {number}"
         if "label" not in entry:
-            raise NoLabels(f"{file}: object {number} has no attribute labels")
+            raise NoLabels(f"{where} has no attribute labels")
         label = entry["label"]
         if not isinstance(label, list) or len(label) != len(classes) or not all(type(value) is int for value in label):
             raise NoLabels(f"{file}: the label of object {number} is not a list of {len(classes)} numbers")
         for name, value in zip(classes, label, strict=True):
             if not -1 <= value <= 1:
                 raise _label_error(file, name, len(rows), value)
-        rows += [label] * len(caption_files.captions_of(entry))
+        rows += [label] * len(json_lists.captions_of(where, entry))
     return np.array(rows, np.int8)

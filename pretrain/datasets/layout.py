@@ -1,6 +1,5 @@
 """What the reader of a benchmark returns, and how readers search a folder for files and check what they hold."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,25 +82,6 @@ def folder_contents(folder: Path) -> str:
     names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in folder.iterdir())
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more if names else "nothing"
-
-
-def read_json_list(file: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON list; UserError if the file holds something else, or no object."""
-    try:
-        objects = json.loads(file.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 text ({error.reason})") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file} is not JSON ({error.msg} at line {error.lineno}); perhaps it was downloaded in part") from None
-    except RecursionError:
-        raise UserError(f"{file} is nested too deeply") from None
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    if not isinstance(objects, list) or not all(isinstance(entry, dict) for entry in objects):
-        raise UserError(f"{file} holds something else than a list of objects")
-    if not objects:
-        raise UserError(f"{file} is empty: it lists no image")
-    return objects
 
 
 def read_matlab(file: Path, *names: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mals.errors import UserError
+from mals.planning.json_lists import read_objects
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -22,7 +23,6 @@ from pretrain.datasets.layout import (
     annotation_folders,
     find_image_folder,
     first_file,
-    read_json_list,
     relative_path,
     require_names,
     whole_number,
@@ -103,7 +103,7 @@ READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {
 def _read_released(info: BenchmarkInfo, file: Path) -> dict[str, list[BenchmarkRow]]:
     """Split -> its rows, one for each object; UserError if a split has none."""
     splits: dict[str, list[BenchmarkRow]] = {split: [] for split in SPLITS}
-    for number, entry in enumerate(read_json_list(file), 1):
+    for number, entry in enumerate(read_objects(file), 1):
         where = f"{file}: object {number}"
         require_names(where, entry, ("split",))
         if entry["split"] not in splits:
@@ -117,7 +117,7 @@ def _read_released(info: BenchmarkInfo, file: Path) -> dict[str, list[BenchmarkR
 def _read_split_list(info: BenchmarkInfo, file: Path) -> list[BenchmarkRow]:
     """The images of a list of captions, in the order of their first captions."""
     rows: dict[tuple[str, int | None], BenchmarkRow] = {}
-    for number, entry in enumerate(read_json_list(file), 1):
+    for number, entry in enumerate(read_objects(file), 1):
         row = _read_row(info, f"{file}: object {number}", entry)
         earlier = rows.get((row.image, row.identity))
         captions = (*earlier.captions, *row.captions) if earlier else row.captions

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mals.attributes import load_space
 from mals.errors import UserError
+from mals.planning.json_lists import read_objects
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -18,7 +19,6 @@ from pretrain.datasets.layout import (
     SplitSize,
     find_image_folder,
     label_values,
-    read_json_list,
     relative_path,
     require_names,
 )
@@ -59,7 +59,7 @@ def read(folder: Path) -> Benchmark | None:
     if not splits:
         return None
     files = [file for rows in splits.values() for file in rows.files]
-    images = [relative_path(str(file), entry.get("image")) for file in files for entry in read_json_list(file)[:SAMPLE]]
+    images = [relative_path(str(file), entry.get("image")) for file in files for entry in read_objects(file)[:SAMPLE]]
     return Benchmark(INFO, find_image_folder(folder, INFO, files[0], images, ("", "images", "MALS", "images/MALS")), splits)
 
 
@@ -82,7 +82,7 @@ def _numeric_key(file: Path) -> list[tuple[int, str]]:
 
 def _read_rows(file: Path) -> Iterator[BenchmarkRow]:
     count = len(load_space("market1501").names)
-    for number, entry in enumerate(read_json_list(file), 1):
+    for number, entry in enumerate(read_objects(file), 1):
         where = f"{file}: object {number}"
         require_names(where, entry, ("image", "caption", "image_id", "label"))
         caption = entry["caption"]

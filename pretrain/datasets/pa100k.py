@@ -12,6 +12,7 @@ import numpy as np
 
 from mals.attributes import load_space
 from mals.errors import UserError
+from mals.planning.json_lists import read_objects
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -21,7 +22,6 @@ from pretrain.datasets.layout import (
     find_image_folder,
     first_file,
     label_values,
-    read_json_list,
     read_matlab,
     relative_path,
     require_names,
@@ -123,7 +123,7 @@ def _read_split(file: Path, split: str, images: Any, values: Any, order: list[in
 
 def _read_split_list(file: Path) -> list[BenchmarkRow]:
     rows = []
-    for number, entry in enumerate(read_json_list(file), 1):
+    for number, entry in enumerate(read_objects(file), 1):
         where = f"{file}: object {number}"
         require_names(where, entry, ("image", "label"))
         labels = label_values(where, entry["label"], len(ATTRIBUTES), (0, 1))

@@ -206,8 +206,8 @@ def entries(folder: Path, file: str) -> list[dict]:
         (lambda objects: objects[2].update(file_path="/etc/passwd"), "no path in the image folder"),
         (lambda objects: objects[2].pop("file_path"), "object 3 names the image None"),
         (lambda objects: objects.pop(3), "lists no image of the split val"),
-        (lambda objects: objects.clear(), "is empty: it lists no image"),
-        (lambda objects: objects.append("x"), "holds something else than a list of objects"),
+        (lambda objects: objects.clear(), "is an empty list"),
+        (lambda objects: objects.append("x"), "holds a list that is not of objects, not a list"),
     ],
 )
 def test_a_list_that_is_not_as_released_is_refused_with_its_place(change, words: str, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_annotations_that_were_downloaded_in_part_are_refused(tmp_path: Path) ->
             open_benchmark(name, tmp_path / name)
         assert "\n" not in str(refused.value)
     (tmp_path / "rstpreid" / "data_captions.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="not UTF-8 text"):
+    with pytest.raises(UserError, match="not UTF-16 text"):
         open_benchmark("rstpreid", tmp_path / "rstpreid")
 
 

@@ -1,0 +1,194 @@
+"""The JSON lists of public data sets, and lists of one's own in their form: one reader for planning, training and imports.
+
+A list is a JSON array of objects, perhaps compressed with gzip. An object is an image with its captions:
+
+    CUHK-PEDES, ICFG-PEDES   file_path, captions, id            RSTPReid   img_path, captions, id
+    APTM's own lists         image, caption, image_id           MALS       the same and label
+"""
+
+import gzip
+import json
+import math
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from mals.errors import UserError
+
+SUFFIXES = (".json", ".json.gz")
+IMAGE_KEYS = ("file_path", "img_path", "image")
+GZIP = b"\x1f\x8b"
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a pair, or one that stands alone
+NAMED = 8  # keys of an object that a sentence names
+LONGEST_ID = 200  # characters
+PARTIAL = "perhaps it was downloaded in part"
+
+
+class ListRow(NamedTuple):
+    """A caption of an image, or an image without one."""
+
+    number: int  # of its object, from 1 on
+    image: str  # its path, with "/" between folders
+    caption: str | None
+    id: str | None  # of the image: of MALS alone
+    person: str | None
+
+
+def is_list(path: Path) -> bool:
+    """Whether a path has the name of a JSON list."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def read_objects(file: Path) -> list[dict[str, Any]]:
+    """The objects of a list; UserError if the file holds something else, no object, or a text that is no Unicode."""
+    try:
+        text = _text(file)
+        objects = json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise UserError(f"{file} is not JSON: {error.msg} at {place}; {PARTIAL}") from None
+    except _Repeated as error:
+        raise UserError(f"{file} has an object with the key {error.args[0]!r} twice") from None
+    except ValueError:  # Python converts no text of more than 4,300 digits
+        raise UserError(f"{file} holds a number of more than 4,300 digits, which is nothing that a list says") from None
+    except RecursionError:
+        raise UserError(f"{file} is nested too deeply") from None
+    if not isinstance(objects, list) or not all(isinstance(entry, dict) for entry in objects):
+        raise UserError(f"{file} holds {_kind(objects)}, not a list of objects as CUHK-PEDES, ICFG-PEDES, RSTPReid and MALS do")
+    if not objects:
+        raise UserError(f"{file} is an empty list: it holds no caption and no image")
+    if SURROGATE.search(text):
+        for number, entry in enumerate(objects, 1):
+            _refuse_surrogates(f"{file}: object {number}", entry)
+    return objects
+
+
+def list_rows(file: Path, objects: Iterable[Mapping[str, Any]], require_captions: bool = True) -> Iterator[ListRow]:
+    """A row for each caption of the objects of a list, in their order.
+
+    Raises UserError for other objects than those of a list, with the object's number; with `require_captions` also where a caption is
+    missing. Otherwise an image without a caption is one row.
+    """
+    for number, entry in enumerate(objects, 1):
+        where = f"{file}: object {number}"
+        key = next((name for name in IMAGE_KEYS if name in entry), None)
+        if key is None:
+            raise UserError(f"{where} has {_keys(entry)}, which none of the known data sets has")
+        image, person, own_id = image_path(where, entry[key], key), identifier(where, "id", entry.get("id")), None
+        if "image_id" in entry:  # in MALS the name of the image; in APTM's lists of real data sets the identity
+            name = identifier(where, "image_id", entry["image_id"])
+            own_id, person = (name, person) if "label" in entry else (own_id, name)
+        captions = captions_of(where, entry)
+        if require_captions and None in captions:
+            raise UserError(f"{where} has no caption")
+        for caption in captions:
+            yield ListRow(number, image, caption, own_id, person)
+
+
+def captions_of(where: str, entry: Mapping[str, Any]) -> list[str | None]:
+    """The captions of an object, None for each that is blank, [None] where it has none; UserError for other things than texts."""
+    value = entry.get("captions", entry.get("caption"))
+    captions = value if isinstance(value, list) else [value]
+    for caption in captions:
+        if not isinstance(caption, str) and not _is_missing(caption):
+            raise UserError(f"{where} has {_kind(caption)} as a caption, not a text")
+    return [caption if isinstance(caption, str) and caption.strip() else None for caption in captions] or [None]
+
+
+def image_path(where: str, value: Any, key: str) -> str:
+    """The path of an image, "\\" of Windows as "/"; UserError if it is none."""
+    if not isinstance(value, str):
+        raise UserError(f"{where} has {_kind(value)} as its {key}, not the path of an image")
+    path = value.replace("\\", "/")
+    if not path.strip("./ ") or path.endswith("/") or "\0" in path:
+        raise UserError(f"{where} has {value[:60]!r} as its {key}, which is no path of an image")
+    return str(PurePosixPath(path))
+
+
+def identifier(where: str, key: str, value: Any) -> str | None:
+    """An id as text; None where it is missing. UserError if it is neither a text nor a number, or is too long to be an id."""
+    if value == "" or _is_missing(value):
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or (isinstance(value, float) and math.isinf(value)):
+        raise UserError(f"{where} has {_kind(value)} as its {key}, not a number or a text")
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    if "\0" in text:
+        raise UserError(f"{where} has {text[:60]!r} as its {key}, which holds a zero byte")
+    if len(text) > LONGEST_ID:
+        raise UserError(f"{where} has an {key} of {len(text):,} characters, where {LONGEST_ID} are the most")
+    return text
+
+
+class _Repeated(Exception):
+    """An object has the same key twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Repeated(next(name for name in names if names.count(name) > 1))
+    return entry
+
+
+def _text(file: Path) -> str:
+    """The text of a file: UTF-8, or UTF-16 or UTF-32 as JSON allows them; decompressed where it is compressed."""
+    try:
+        data = file.read_bytes()
+        if data.startswith(GZIP):
+            data = gzip.decompress(data)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise UserError(f"{file} cannot be decompressed; {PARTIAL}") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
+    if not data.strip():
+        raise UserError(f"{file} is empty")
+    encoding = json.detect_encoding(data)
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        if b"\0" in data[: 1 << 16] and encoding == "utf-8":
+            raise UserError(f"{file} is a binary file, not a JSON list") from None
+        line = data[: error.start].count(b"\n") + 1
+        name = encoding.removesuffix("-sig").upper()
+        raise UserError(f"{file}, line {line} is not {name} text ({error.reason})") from None
+
+
+def _refuse_surrogates(where: str, value: Any) -> None:
+    """UserError where a text holds half of a surrogate pair, which no file can hold."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{where} holds \\u{ord(value[error.start]):04x}, half of a character") from None
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            _refuse_surrogates(where, name)
+            _refuse_surrogates(where, part)
+    elif isinstance(value, list):
+        for part in value:
+            _refuse_surrogates(where, part)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value says that there is none: null, or NaN, as pandas writes it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _keys(entry: Mapping[str, Any]) -> str:
+    """The keys of an object, for a sentence."""
+    names = [" ".join(name.split())[:40] for name in list(entry)[:NAMED]]
+    more = f" and {len(entry) - NAMED:,} more" if len(entry) > NAMED else ""
+    return f"the keys {', '.join(names)}{more}" if entry else "no key"
+
+
+def _kind(value: Any) -> str:
+    """What a JSON value is, for a sentence."""
+    if isinstance(value, dict):
+        return f"an object with {_keys(value)}"
+    if isinstance(value, list):
+        return "a list that is not of objects" if value and not isinstance(value[0], str) else "a list"
+    names = {str: "a text", bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}
+    return names[type(value)]
