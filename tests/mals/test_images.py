@@ -1,0 +1,27 @@
+import pickle
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from benchmarks.images import encoded, photograph
+from mals.images import BadImage, Decoder, decode_image, image_size
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_eight_orientations_are_upright(kind: str) -> None:
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file = encoded(photograph(1, 24, 16), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+        with Image.open(BytesIO(file)) as image:
+            expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        assert np.array_equal(decode_image(file), expected)
+        assert np.array_equal(Decoder()(file), expected)
+        assert image_size(file) == (expected.shape[1], expected.shape[0])
+
+
+def test_a_bad_image_keeps_its_reason_through_pickling() -> None:
+    error = pickle.loads(pickle.dumps(BadImage("damaged_image", "it ends too early")))
+    assert (type(error), error.reason, str(error)) == (BadImage, "damaged_image", "it ends too early")
