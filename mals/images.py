@@ -43,7 +43,8 @@ BEGINNINGS = re.compile(
 )
 HEIC = re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL)
 HARMLESS = re.compile(r"unknown JFIF revision|Unknown Adobe color transform|bad ICC|extraneous bytes before marker 0x(e.|fe|db|dd)")
-EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x(d.)")
+EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x(d[0-79])")
+PREMATURE = "Premature end of JPEG file"
 ODD_BYTES, ODD_BYTES_OF_INTERVAL = 4, 16  # that healthy files have before their end marker; webcams before restart markers
 
 Reason = Literal["not_an_image", "damaged_image", "oversized_image"]
@@ -107,7 +108,7 @@ def _decode(data: bytes, decoder: Decoder | None = None) -> Pixels:
     else:
         grey = header.components == 1
         stored = _jpeg_pixels(data, header, "GRAY" if grey else "RGB")
-        pixels = _in_srgb(Image.fromarray(stored[..., 0] if grey else stored), header.profile)
+        pixels = _in_srgb(Image.fromarray(stored.reshape(stored.shape[:2]) if grey else stored), header.profile)
     return pixels if header.orientation == 1 else _upright(pixels, header.orientation)
 
 
@@ -116,11 +117,11 @@ def _header(data: bytes) -> JpegHeader:
     try:
         header = jpeg_header.read_header(data)
     except ValueError as error:
-        raise BadImage("damaged_image", f"the JPEG is damaged: {error}") from None
+        raise _damaged(str(error)) from None
     if header.bits != 8 or header.components not in (1, 3, 4) or header.frame not in (0xC0, 0xC1, 0xC2, 0xC9, 0xCA):
         raise BadImage("not_an_image", f"JPEGs of {header.bits} bits and {header.components} channels in this compression are not read")
     if not header.width or not header.height:
-        raise BadImage("damaged_image", "the JPEG is damaged: its header has no size")
+        raise _damaged("its header has no size")
     _check_size(header.width, header.height)
     return header
 
@@ -133,50 +134,58 @@ def _check_size(width: int, height: int) -> None:
 def _jpeg_pixels(data: bytes, header: JpegHeader, colours: str, decoder: Decoder | None = None) -> Pixels:
     """The stored pixels of a JPEG, [h, w, channels]; BadImage if they are damaged."""
     buffer = decoder.buffer(3 * header.width * header.height) if decoder else None
+    suspect = False
     try:
         pixels = simplejpeg.decode_jpeg(data, colours, buffer=buffer)
-        suspect = False
     except ValueError as error:
-        pixels, suspect = _decode_despite(data, header, colours, str(error)), True
+        data, pixels = _decode_despite(data, header, colours, str(error))
+        suspect = True
     if jpeg_header.scans_are_missing(data, header) or jpeg_header.zeros_hide_a_loss(data, header):
-        raise BadImage("damaged_image", "the JPEG is damaged: a part of its pixels is missing")
+        raise _damaged("a part of its pixels is missing")
     if suspect and _lower_part_is_flat(pixels):
-        raise BadImage("damaged_image", "the JPEG is damaged: the lower part of its pixels is missing")
+        raise _damaged("the lower part of its pixels is missing")
     return pixels
 
 
-def _decode_despite(data: bytes, header: JpegHeader, colours: str, warning: str) -> Pixels:
-    """The pixels of a JPEG of which libjpeg-turbo says `warning`; BadImage unless healthy files have that too."""
-    if "Premature end of JPEG file" in warning:  # it lacks the end marker, and perhaps more
-        data += jpeg_header.END
-        try:
-            return simplejpeg.decode_jpeg(data, colours)
-        except ValueError as error:
-            warning = str(error)
-    if not HARMLESS.search(warning) and not _is_padding(data, header, warning):
-        raise BadImage("damaged_image", f"the JPEG is damaged: {warning.removeprefix('Corrupt JPEG data: ').lower()}")
+def _decode_despite(data: bytes, header: JpegHeader, colours: str, warning: str) -> tuple[bytes, Pixels]:
+    """A JPEG of which libjpeg-turbo says `warning`, without its cause, and its pixels; BadImage unless healthy files have that."""
     try:
-        return simplejpeg.decode_jpeg(data, colours, strict=False)
-    except ValueError as error:
-        raise BadImage("damaged_image", f"the JPEG is damaged: {error}") from None
+        if PREMATURE in warning:  # it lacks the end marker, and perhaps more
+            data += jpeg_header.END
+            try:
+                return data, simplejpeg.decode_jpeg(data, colours)
+            except ValueError as error:
+                warning = str(error)
+        match = EXTRANEOUS.search(warning)
+        if match and match[2] == "d9":
+            end = data.find(jpeg_header.END, header.scan)
+            padding = data[end - int(match[1]) : end]
+            if len(padding) <= ODD_BYTES or len(set(padding)) <= 2:
+                data = data[: end - len(padding)] + data[end:]
+                return data, simplejpeg.decode_jpeg(data, colours)
+        elif HARMLESS.search(warning) or (match and int(match[1]) <= ODD_BYTES_OF_INTERVAL):
+            return data, _jpeg_by_pillow(data, colours)
+    except (ValueError, OSError) as error:
+        warning = str(error)
+    raise _damaged(warning.removeprefix("Corrupt JPEG data: "))
 
 
-def _is_padding(data: bytes, header: JpegHeader, warning: str) -> bool:
-    """Whether the bytes that a warning calls extraneous are what healthy files have before a marker: few, or hardly different ones."""
-    match = EXTRANEOUS.search(warning)
-    if match is None:
-        return False
-    count, marker = int(match[1]), int(match[2], 16)
-    if marker != 0xD9:
-        return count <= ODD_BYTES_OF_INTERVAL
-    end = data.find(jpeg_header.END, header.scan)
-    return count <= ODD_BYTES or len(set(data[end - count : end])) <= 2
+def _jpeg_by_pillow(data: bytes, colours: str) -> Pixels:
+    """The stored pixels of a JPEG, which Pillow decodes whatever libjpeg-turbo warns of; OSError if it ends too early."""
+    with Image.open(BytesIO(data), formats=["JPEG"]) as image:
+        if colours == "CMYK":
+            return WHITE - np.asarray(image)
+        return np.array(image if colours == "GRAY" else image.convert("RGB"))
+
+
+def _damaged(how: str) -> BadImage:
+    return BadImage("damaged_image", f"the JPEG is damaged: {how[:1].lower()}{how[1:]}")
 
 
 def _lower_part_is_flat(pixels: Pixels) -> bool:
     """Whether the last rows have one colour, as decoders fill up what is missing."""
     rows = pixels[-max(8, len(pixels) // 16) :].astype(np.int16)
-    return int(np.ptp(rows.reshape(-1, rows.shape[2]), axis=0).max()) <= 2
+    return int(np.ptp(rows.reshape(len(rows) * rows.shape[1], -1), axis=0).max()) <= 2
 
 
 def _decode_by_pillow(data: bytes) -> Pixels:

@@ -7,6 +7,7 @@ from PIL import Image, ImageOps
 
 from benchmarks.images import encoded, photograph
 from mals.images import BadImage, Decoder, decode_image, image_size
+from tests.images_of_every_kind import images
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -25,3 +26,23 @@ def test_the_eight_orientations_are_upright(kind: str) -> None:
 def test_a_bad_image_keeps_its_reason_through_pickling() -> None:
     error = pickle.loads(pickle.dumps(BadImage("damaged_image", "it ends too early")))
     assert (type(error), error.reason, str(error)) == (BadImage, "damaged_image", "it ends too early")
+
+
+IMAGES = images()
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_every_kind_of_file_becomes_what_a_person_would_say(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    data, expected = IMAGES[name]
+    if expected.reason is None:
+        pixels = decode_image(data)
+        assert expected.differences(pixels) == []
+        assert pixels.flags.writeable and image_size(data) == expected.size
+        assert np.array_equal(Decoder()(data), pixels)
+    else:
+        for decode in (decode_image, Decoder()):
+            with pytest.raises(BadImage) as caught:
+                decode(data)
+            assert caught.value.reason == expected.reason, caught.value
+            assert " at 0x" not in str(caught.value) and "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
