@@ -239,6 +239,4 @@ def score_lines(scores: "Evaluation") -> list[str]:
         lines += [f"    {counts}; {identification.protocol}"]
     for protocol, row in scores.more.items():
         lines += [f"{protocol}: {', '.join(f'{name} {value}' for name, value in row.items())}"]
-    if scores.unreadable:
-        lines += [f"{scores.unreadable:,} images could not be read and were left out"]
-    return lines
+    return [*lines, *scores.left_out]

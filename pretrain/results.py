@@ -79,6 +79,16 @@ class Evaluation:
         parts = {"Retrieval": self.retrieval, "Recognition": self.attributes, "Identification": self.identification}
         return {name: part.protocol for name, part in parts.items() if part is not None}
 
+    @property
+    def left_out(self) -> list[str]:
+        """Sentences, without a full stop, about queries and images that do not count."""
+        counts = [
+            (self.retrieval and self.retrieval.unmatched, "captions have no image of their person in the gallery"),
+            (self.identification and self.identification.unmatched, "queries have no image of their person by another camera"),
+            (self.unreadable, "images could not be read"),
+        ]
+        return [f"{count:,} {reason} and were left out" for count, reason in counts if count]
+
     def to_json(self) -> dict[str, Any]:
         return _present(
             {

@@ -31,7 +31,7 @@ def _ranking(scores: RetrievalScores | IdentificationScores | None) -> list[str 
 
 
 def notes(rows: Sequence[DatasetScores]) -> list[str]:
-    """Each protocol once with the data sets that were measured by it, the scores of a method's own protocols, and images left out."""
+    """Each protocol once with the data sets that were measured by it, the scores of a method's own protocols, and what was left out."""
     protocols: dict[tuple[str, str], list[str]] = {}
     lines: list[str] = []
     for row in rows:
@@ -39,6 +39,5 @@ def notes(rows: Sequence[DatasetScores]) -> list[str]:
             protocols.setdefault((measured, protocol), []).append(row.name)
         for name, scores in row.evaluation.more.items():
             lines.append(f"{name} ({row.name}): {', '.join(f'{key} {value}' for key, value in scores.items())}.")
-        if row.evaluation.unreadable:
-            lines.append(f"{row.name}: {row.evaluation.unreadable:,} images could not be read and were left out.")
+        lines += [f"{row.name}: {sentence}." for sentence in row.evaluation.left_out]
     return [f"{measured} ({', '.join(dict.fromkeys(names))}): {protocol}." for (measured, protocol), names in protocols.items()] + lines

@@ -141,6 +141,8 @@ def _text(file: Path) -> str:
             data = gzip.decompress(data)
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise UserError(f"{file} cannot be decompressed; {PARTIAL}") from None
+    except FileNotFoundError:
+        raise UserError(f"there is no JSON list {file}") from None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
     if not data.strip():

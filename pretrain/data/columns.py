@@ -64,6 +64,8 @@ class Columns:
 class Source(Protocol):
     """The images of one data set, by their numbers."""
 
+    notes: Sequence[str]  # sentences about irregularities
+
     def image_bytes(self, at: int) -> bytes:
         """A whole image file."""
         ...

@@ -6,18 +6,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 
-from mals.errors import UserError
 from mals.planning import json_lists
+from mals.planning.json_lists import ListRow
 from pretrain.data.columns import Columns, Request, Strings, checked_captions, person_numbers
+from pretrain.data.image_folder import locate_images
 from pretrain.data.labels import known_labels, list_labels
 
 
 class Listed:
     """The image files of a JSON list, each once."""
 
-    def __init__(self, images: Path, paths: Strings) -> None:
-        self.images, self.paths = images, paths
+    def __init__(self, images: Path, paths: Strings, notes: Sequence[str] = ()) -> None:
+        self.images, self.paths, self.notes = images, paths, notes
 
     def image_bytes(self, at: int) -> bytes:
         return (self.images / self.paths[at]).read_bytes()
@@ -33,19 +35,36 @@ class Listed:
 
 
 def open_listed(file: Path, images: Path, request: Request) -> tuple[Listed, Columns]:
-    """A list of MALS, CUHK-PEDES, ICFG-PEDES or RSTPReid: a row for each caption; an image without a person id is a person of its own."""
+    """A list of MALS, CUHK-PEDES, ICFG-PEDES or RSTPReid: a row for each caption; an image without a person id is a person of its own.
+
+    Raises UserError, before any image is read, where one is not in the folder `images`.
+    """
     objects = json_lists.read_objects(file)
     rows = list(json_lists.list_rows(file, objects, require_captions=False))
     captions = checked_captions(_texts([row.caption for row in rows]), file, request)
-    images_of_rows = _texts([row.image for row in rows])
-    paths = images_of_rows.combine_chunks().dictionary_encode()
-    source = Listed(images, Strings(pa.chunked_array([paths.dictionary])))
-    if not Path(source.location(0)).is_file():
-        raise UserError(f"the images of {file} are not in {images}: there is no {source.location(0)}; give the folder that they are in")
     labels = None if request.classes is None else known_labels(list_labels(file, objects, request.classes), file)
-    persons = _texts([row.person or f"\0{row.image}" for row in rows])  # no person id has a zero byte
+    distinct = list(dict.fromkeys(row.image for row in rows))
+    located, notes = locate_images(file, images, distinct)
+    actual = dict(zip(distinct, located, strict=True))
+    paths = pa.array([actual[row.image] for row in rows], pa.large_string()).dictionary_encode()
+    persons = person_numbers(_texts([row.person or f"\0{row.image}" for row in rows]))  # no person id has a zero byte
     numbers = torch.from_numpy(paths.indices.to_numpy().astype(np.int64))
-    return source, Columns(Strings(captions), person_numbers(persons), labels, numbers)
+    source = Listed(images, Strings(pa.chunked_array([paths.dictionary])), [*notes, *_shared(file, rows, numbers, persons)])
+    return source, Columns(Strings(captions), persons, labels, numbers)
+
+
+def _shared(file: Path, rows: Sequence[ListRow], images: Tensor, persons: Tensor) -> list[str]:
+    """A sentence about images that a list names under several persons, if there are any."""
+    _, counts = torch.stack([images, persons], 1).unique(dim=0)[:, 0].unique(return_counts=True)
+    shared = set((counts > 1).nonzero()[:, 0].tolist())
+    if not shared:
+        return []
+    first = next(row for row, image in zip(rows, images.tolist(), strict=True) if image in shared)
+    names = sorted({str(row.person) for row in rows if row.image == first.image})
+    return [
+        f"{len(shared):,} of the {len(counts):,} images of {file} are listed under several persons, such as {first.image} "
+        f"({' and '.join(names)}); in a gallery an image is of the person that is listed first"
+    ]
 
 
 def _texts(values: Sequence[str | None]) -> pa.ChunkedArray:

@@ -28,6 +28,8 @@ CAPTIONS = ["captions.list.element.text", "captions.list.element.source"]  # of 
 class Packed:
     """The images of Parquet files; a process opens each file when it first needs it."""
 
+    notes: Sequence[str] = ()
+
     def __init__(self, files: Sequence[Path], groups: NDArray[np.int64]) -> None:
         self.files, self.groups = list(files), groups  # [G, 3]: the file's number, the row group's in it, the first row
         self.firsts = np.ascontiguousarray(groups[:, 2])
@@ -203,4 +205,6 @@ def _files(path: Path, split: str) -> list[Path]:
             raise NoSplit(f"{path} has no split {split}, only {', '.join(splits)}")
     if not path.exists():
         raise UserError(f"there is no data set {path}")
+    if path.is_file():
+        raise UserError(f"{path} is no data set: give a folder that `mals pack` made, a .parquet file of one, or a JSON list (.json)")
     raise UserError(f"{path} holds no packed data set: there is no Parquet file in {path / 'data'}; `mals pack` makes them")

@@ -6,6 +6,7 @@ Shapes: N rows of all data sets together, A attributes.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
@@ -16,11 +17,15 @@ import torch
 from torch import Tensor
 
 from mals.errors import UserError
+from mals.planning.json_lists import is_list
+from pretrain import ranks
 from pretrain.data.columns import Columns, Request, Source, Strings, number_through
 from pretrain.data.labels import Classes
 from pretrain.data.listed import open_listed
 from pretrain.data.packed import open_packed
 from pretrain.data.sources import DatasetAddress, local_path
+
+log = logging.getLogger(__name__)
 
 
 class ImageTextPairs:
@@ -50,12 +55,16 @@ class ImageTextPairs:
 
         Of several splits the persons are numbered jointly, and `splits` says which row is of which. A packed image is one row, with `every`
         one for each of its captions; a list has a row for each caption anyway. Raises UserError where there is no row, NoCaptions where not
-        every row has a caption, NoLabels where the labels are missing. Without `captions` rows need none: a missing one is "".
+        every row has a caption, NoLabels where the labels are missing. Without `captions` rows need none: a missing one is "". What is
+        irregular in the data is logged, and is an error where images of a list are missing.
         """
         if not places:
             raise UserError("there is no data set to train on")
         splits = (split,) if isinstance(split, str) else tuple(split)
-        return cls([_open(place, splits, Request(classes, every, captions)) for place in places])
+        pairs = cls([_open(place, splits, Request(classes, every, captions)) for place in places])
+        for note in [note for source in pairs.sources for note in source.notes] if ranks.is_main() else ():
+            log.warning("%s", note)
+        return pairs
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -154,7 +163,7 @@ def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 def _open(place: DatasetAddress, splits: Sequence[str], request: Request) -> tuple[Source, Columns]:
     path, images = local_path(place)
-    if path.suffix == ".json":
+    if is_list(path):
         return open_listed(path, images or path.parent, request)
     if images:
         raise UserError(f"{path} is no JSON list: its images are in its own files, not in {images}")

@@ -3,7 +3,7 @@
 my-set, my-set/dataset      a folder that `mals pack` wrote
 hf://datasets/OWNER/NAME    such a folder on the Hugging Face hub, downloaded to its cache; @REVISION may follow
 OWNER/NAME                  the same, if there is no folder of that name
-list.json                   a JSON list of a public data set, with its images beside it
+list.json, list.json.gz     a JSON list of a public data set, or of your own in such a form, with its images beside it
 list.json:DIR               the same, with its images in DIR
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mals.errors import UserError
 from mals.models import HubUnreachable, hub_cache, hub_snapshot
+from mals.planning.json_lists import is_list
 
 HUB = "hf://datasets/"
 ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -29,10 +30,10 @@ def local_path(address: DatasetAddress) -> tuple[Path, Path | None]:
         return Path(path).expanduser(), Path(images).expanduser()
     text = str(address)
     list_file, _, folder = text.rpartition(":")
-    if list_file.endswith(".json"):
+    if is_list(Path(list_file)):
         return Path(list_file).expanduser(), Path(folder).expanduser()
     path = Path(text).expanduser()
-    if text.startswith(HUB) or (ID.fullmatch(text) and not path.exists()):
+    if text.startswith(HUB) or (ID.fullmatch(text) and not is_list(path) and not path.exists()):
         return from_hub(text.removeprefix(HUB).strip("/")), None
     return path, None
 

@@ -28,9 +28,11 @@ from pretrain.method import Text
 from pretrain.results import Evaluation
 from pretrain.trained_method import Trained, read
 from tests.conftest import environment
-from tests.pretrain.packs import packed, rewritten
+from tests.pretrain.packs import packed, pictures, rewritten, written
 from tests.pretrain.releases import released
 from tests.pretrain.trainings import SIZES
+
+SHARED = ((0, 1), (0, 2), (1, 3))  # images and their persons in a list
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +193,18 @@ def test_a_protocol_of_the_methods_own_is_measured_and_without_any_there_is_noth
     result = evaluate(trained, gallery)
     assert result.to_json() == {"more": {"counted": {"images": len(gallery)}}, "unreadable": 0}
     assert score_lines(result) == [f"counted: images {len(gallery)}"]
+
+
+def test_a_query_of_a_person_whose_image_is_another_persons_is_left_out_and_printed(
+    trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pictures(tmp_path, 2)
+    entries = [{"file_path": f"{image}.jpg", "captions": [f"a man {at}"], "id": person} for at, (image, person) in enumerate(SHARED)]
+    data = written(tmp_path / "list.json", entries)
+    result = evaluate(trained, open_gallery(trained, [f"{data}:{tmp_path / 'images'}"], "test"), "none")
+    assert result.retrieval is not None and result.retrieval.unmatched == 1 and result.retrieval.images == 2
+    assert score_lines(result)[-1] == "1 captions have no image of their person in the gallery and were left out"
+    assert "1 of the 2 images of" in caplog.text and "are listed under several persons, such as 0.jpg (1 and 2)" in caplog.text
 
 
 def test_a_perfect_embedding_finds_everything() -> None:

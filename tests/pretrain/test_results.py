@@ -1,6 +1,7 @@
 """Results as records and as JSON."""
 
 import json
+from dataclasses import replace
 
 from pretrain.results import (
     AttributeScores,
@@ -43,6 +44,15 @@ def test_an_evaluation_is_the_same_after_json_and_lacks_what_was_not_measured() 
         assert Evaluation.from_json(tree) == evaluation
         assert ("retrieval" in tree, "more" in tree) == (evaluation.retrieval is not None, bool(evaluation.more))
         assert ("identification" in tree) == (evaluation.identification is not None)
+
+
+def test_what_does_not_count_is_said_in_sentences() -> None:
+    assert Evaluation(RETRIEVAL, identification=replace(IDENTIFICATION, unmatched=1_200), unreadable=3).left_out == [
+        "1 captions have no image of their person in the gallery and were left out",
+        "1,200 queries have no image of their person by another camera and were left out",
+        "3 images could not be read and were left out",
+    ]
+    assert Evaluation(identification=IDENTIFICATION).left_out == []
 
 
 def test_evaluations_are_read_from_any_depth_with_the_names_around_them() -> None:

@@ -109,6 +109,7 @@ def test_a_missing_caption_is_refused_where_it_is_needed(tmp_path: Path) -> None
 
 
 def test_files_that_cannot_be_opened_are_refused(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.json", tmp_path):
-        with pytest.raises(UserError, match="cannot be read"):
-            read_objects(path)
+    with pytest.raises(UserError, match=r"there is no JSON list .*none\.json$"):
+        read_objects(tmp_path / "none.json")
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+        read_objects(tmp_path)

@@ -1,8 +1,10 @@
 """What is trained on, read from every form it has; what cannot be trained on is refused with a sentence."""
 
+import gzip
 import io
 import json
 import pickle
+import shutil
 
 import cv2
 import numpy as np
@@ -345,3 +347,55 @@ def test_rows_with_the_captions_of_other_rows_keep_the_rest(folder, tmp_path):
     captions = list(both.captions())
     assert list(changed.captions()) == [captions[at] for at in order.tolist()] and list(both.captions()) == captions
     assert changed.persons.equal(both.persons) and changed.location(2) == both.location(2) and changed.digest(0) != both.digest(0)
+
+
+def test_a_list_whose_images_are_missing_is_refused_before_any_is_read(tmp_path):
+    file = cuhk_list(tmp_path)
+    (tmp_path / "images" / "2.jpg").unlink()
+    with pytest.raises(UserError, match=r"1 of the 4 images that .*cuhk_train.json names are not in .*images: 2.jpg; put them there, or"):
+        ImageTextPairs.open([(file, tmp_path / "images")])
+
+
+def test_paths_of_windows_and_other_spellings_are_the_same_images(tmp_path, caplog):
+    (tmp_path / "cam_a").mkdir()
+    (tmp_path / pictures(tmp_path, 1)[0]).write_bytes((tmp_path / "images" / "0.jpg").read_bytes())
+    shutil.move(tmp_path / "images" / "0.jpg", tmp_path / "cam_a" / "X.jpg")
+    entries = [{"file_path": path, "captions": [path], "id": 1} for path in ("cam_a\\X.jpg", "./cam_a/X.jpg", "cam_a/x.JPG", "0.jpg")]
+    pairs = ImageTextPairs.open([written(tmp_path / "list.json", entries)])
+    assert pairs.images.tolist() == [0, 0, 0, 1] and pairs.image_id(2) == "cam_a/X.jpg" and pairs.image_bytes(2)
+    assert "1 of the 3 images" in caplog.text and "are spelled otherwise in" in caplog.text and "cam_a/X.jpg for cam_a/x.JPG" in caplog.text
+
+
+def test_an_image_of_two_persons_is_named(tmp_path, caplog):
+    pictures(tmp_path, 2)
+    entries = [{"file_path": "0.jpg", "captions": ["a"], "id": 1}, {"file_path": "0.jpg", "captions": ["b"], "id": 2}]
+    entries.append({"file_path": "1.jpg", "captions": ["c", "d"], "id": 1})
+    pairs = ImageTextPairs.open([(written(tmp_path / "list.json", entries), tmp_path / "images")])
+    assert pairs.persons.tolist() == [0, 1, 0, 0] and pairs.images.tolist() == [0, 0, 1, 1]
+    assert "1 of the 2 images of" in caplog.text and "listed under several persons, such as 0.jpg (1 and 2); in a gallery" in caplog.text
+
+
+def test_a_compressed_list_is_a_list(tmp_path):
+    file = cuhk_list(tmp_path)
+    packed_file = tmp_path / "list.json.gz"
+    packed_file.write_bytes(gzip.compress(file.read_bytes()))
+    assert len(ImageTextPairs.open([f"{packed_file}:{tmp_path / 'images'}"])) == 8
+    (tmp_path / "list.jsonl").write_text("{}")
+    with pytest.raises(UserError, match=r"list.jsonl is no data set: give a folder that `mals pack` made"):
+        ImageTextPairs.open([tmp_path / "list.jsonl"])
+    with pytest.raises(UserError, match=r"there is no JSON list lists/none\.json$"):
+        ImageTextPairs.open(["lists/none.json"])
+
+
+def test_columns_of_string_views_are_read(own):
+    def viewed(table):
+        texts = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type)]
+        for name in texts:
+            table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(pa.string_view()))
+        return table
+
+    before = ImageTextPairs.open([own], classes=CLASSES, every=True)
+    expected = [*before.captions()], before.persons.tolist(), [before.image_id(row) for row in range(3)], before.other_captions(2)
+    pairs = ImageTextPairs.open([rewritten(own, viewed)], classes=CLASSES, every=True)
+    assert pq.read_schema(sorted((own / "data").iterdir())[0]).field("caption").type == pa.string_view()
+    assert ([*pairs.captions()], pairs.persons.tolist(), [pairs.image_id(row) for row in range(3)], pairs.other_captions(2)) == expected
