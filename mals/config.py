@@ -103,8 +103,8 @@ class Filter(Section):
 class Crop(Section):
     """Keypoints, the number of persons, and the crop."""
 
-    backend: Literal["vitpose", "openpose"] = "vitpose"  # the estimator of keypoints
-    model: str  # hub id, folder, or "embedded"
+    backend: Literal["vitpose", "openpose", "none"] = "vitpose"  # the estimator of keypoints; none: each image is its own crop
+    model: str | None = None  # hub id, folder, or "embedded"; not needed by backend none, unless privacy.blur_faces is on
     revision: str | None = None  # a branch, a tag or, best, a commit
     detector: str = "none"  # person boxes for vitpose: an object detector of transformers; none: the whole image
     detector_revision: str | None = None  # of the detector, at the hub
@@ -120,6 +120,20 @@ class Crop(Section):
     min_aspect: Annotated[float, Field(gt=0)] = 1.0  # height / width
     max_aspect: Annotated[float, Field(gt=0)] = 5.0  # height / width of the crop, at most
     batch: Count = 16  # no results (rounding)
+
+    @model_validator(mode="after")
+    def has_a_model(self) -> "Crop":
+        if self.model is None and self.backend != "none":
+            raise ValueError(f"the setting crop.model is needed by crop.backend = {self.backend}")
+        return self
+
+
+class Privacy(Section):
+    """What is done for the people in photographs before a row is captioned and packed."""
+
+    blur_faces: bool = False  # blur the head of every person in the crop, irreversibly, by the keypoints of the model crop.model
+    blur_levels: Annotated[int, Field(ge=1, le=8)] = 4  # mean colours that are left across the width of a head; fewer are stronger
+    blur_margin: Annotated[float, Field(ge=0, le=2)] = 0.25  # of the head's height, on every side of the head
 
 
 class Captioner(Section):
@@ -164,6 +178,8 @@ class Pack(Section):
     license: str = "other"  # of the packed set, for the card
     contact: str = ""  # whom to write to, for the card
     language: str = "en"  # of the captions, for the card
+    source: str = ""  # where photographs come from, for the card; `mals publish` needs it for images that no model made
+    consent: str = ""  # the basis on which people in them are shown, for the card; `mals publish` needs it too
 
     @model_validator(mode="after")
     def shares_sum_to_one(self) -> "Pack":
@@ -195,10 +211,17 @@ class Config(Section):
     safety: Safety = Safety()
     filter: Filter = Filter()
     crop: Crop
+    privacy: Privacy = Privacy()
     caption: Caption
     label: Label = Label()
     pack: Pack = Pack()
     run: Execution = Execution()
+
+    @model_validator(mode="after")
+    def faces_are_found_by_a_model(self) -> "Config":
+        if self.privacy.blur_faces and self.crop.model is None:
+            raise ValueError("privacy.blur_faces finds heads by a pose model; set crop.model")
+        return self
 
 
 STAGES = {name: f"mals.stages.{name}:stage" for name in ("generate", "safety", "filter", "crop", "caption", "label")}  # in order

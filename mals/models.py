@@ -84,9 +84,10 @@ def required_models(config: Config) -> list[RequiredModel]:
         needs.append(RequiredModel("generate.lora.model", lora.model, lora.revision, "lora", weight_name=lora.weight_name))
     if safety.model:
         needs.append(RequiredModel("safety.model", safety.model, safety.revision, "safety"))
-    needs.append(RequiredModel("crop.model", crop.model, crop.revision, "pose"))
-    if crop.backend == "vitpose" and crop.detector != "none":
-        needs.append(RequiredModel("crop.detector", crop.detector, crop.detector_revision, "detector"))
+    if crop.model is not None and (crop.backend != "none" or config.privacy.blur_faces):
+        needs.append(RequiredModel("crop.model", crop.model, crop.revision, "pose"))
+        if crop.backend != "openpose" and crop.detector != "none":
+            needs.append(RequiredModel("crop.detector", crop.detector, crop.detector_revision, "detector"))
     for number, captioner in enumerate(config.caption.captioners):
         needs.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
     return [need for need in needs if need.key.split(".")[0] not in config.stages]

@@ -82,7 +82,7 @@ def merge(base: Any, over: Any) -> Any:
 
 def assign(tree: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict[str, Any]:
     """A copy of `tree` with each of `settings` ("a.b=c", "a.list.0.b=c") in it; values are YAML."""
-    tree = copy.deepcopy(tree)
+    tree = spelled_out(copy.deepcopy(tree), kind)
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path.strip():
@@ -100,7 +100,13 @@ def assign(tree: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict[
                 raise UserError(f"--set {setting}: {'.'.join(keys[:number])} is not a list")
             _put(tree, keys[:number], copy.deepcopy(whole), setting)
         _put(tree, keys, value, setting)
+        tree = spelled_out(tree, kind)
     return tree
+
+
+def spelled_out(tree: Tree, kind: Kind) -> Tree:
+    """`crop: none` of a run as the setting that it is short for, so that the other settings of the section stay those of the preset."""
+    return tree | {"crop": {"backend": "none"}} if kind is RUN and tree.get("crop") == "none" else tree
 
 
 def refuse_partial(value: Tree, source: str, kind: Kind, at: Sequence[str] = (), tree: Tree | None = None) -> None:
@@ -158,7 +164,7 @@ def _put(tree: Any, keys: list[str], value: Any, setting: str) -> None:
 
 def check(tree: dict[str, Any], source: str = "the settings") -> Config:
     """The Config of a tree of settings on top of its preset; UserError names the key, the value and the nearest known key."""
-    config = check_kind(tree, source, RUN)
+    config = check_kind(spelled_out(tree, RUN), source, RUN)
     assert isinstance(config, Config)
     return config
 

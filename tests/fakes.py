@@ -68,6 +68,7 @@ class Painter(Fake):
             "steps": 1,
             "guidance": 1.0,
             "dtype": "fp32",
+            "origin": "generated",
         }
         return {"image": jpeg(pixels), "width": pixels.shape[1], "height": pixels.shape[0], "batch": self.batch, **facts}
 

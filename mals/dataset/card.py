@@ -18,7 +18,7 @@ from mals.dataset.statistics import DatasetCounts
 from mals.errors import UserError
 from mals.grid.cells import Survey
 
-TAGS = ["synthetic", "person-retrieval", "attribute-recognition", "diffusion", "mals", "croissant"]
+TAGS = ["person-retrieval", "attribute-recognition", "mals", "croissant"]  # beside those that follow from the origins of the images
 SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
 CONFIGS = (("default", "data"), (REJECTED, "rejected"))  # name of a config of `datasets`, its folder
 MODEL_OUTPUTS = {  # part of the settings that names a model -> what the model adds to the data set
@@ -87,6 +87,8 @@ class DatasetCardFacts:
 def render(facts: DatasetCardFacts) -> str:
     """The text of the card."""
     counts, config = facts.counts, facts.config
+    columns = facts.columns["default"]
+    creators = [*(["machine-generated"] if "captions" in columns else []), *(["found"] if counts.origins.original else [])]
     front = front_matter(
         name=config.pack.name,
         license=config.pack.license,
@@ -94,11 +96,14 @@ def render(facts: DatasetCardFacts) -> str:
         rows=counts.kept,
         columns=facts.columns,
         files=facts.files,
-        tags=TAGS,
+        tags=[*counts.origins.tags(), *TAGS],
+        overrides={"language_creators": creators or ["found"]},
     )
     return load_template("dataset.md").render(
         front=front,
         counts=counts,
+        origins=counts.origins,
+        columns=columns.names,
         config=config,
         splits=split_sizes(facts.files, "default"),
         licences=facts.licences,

@@ -8,6 +8,7 @@ import mlcroissant as mlc
 
 from mals.dataset.card import CONFIGS, TAGS, DatasetCardFacts
 from mals.dataset.features import Columns, Feature
+from mals.dataset.origins import MADE_BY
 from mals.dataset.receipts import FOLDER, FileReceipt
 
 RAI = "http://mlcommons.org/croissant/RAI/1.0"
@@ -31,19 +32,27 @@ DATA_TYPES = {
 
 def render(facts: DatasetCardFacts) -> str:
     """The JSON text; equal facts give equal texts."""
-    pack, kept = facts.config.pack, facts.counts.kept
+    pack, counts = facts.config.pack, facts.counts
+    origins = ", ".join(f"{images:,} {MADE_BY[origin]}" for origin, images in counts.origins.images.items())
     metadata = {
         "name": pack.name,
-        "description": f"{kept:,} synthetic images of persons with captions and {len(facts.attribute_values)} attributes, made by mals.",
+        "description": (
+            f"{counts.kept:,} images of persons with captions and {len(facts.attribute_values)} attributes, packed by mals: {origins}."
+        ),
         "license": [pack.license],
-        "keywords": TAGS,
+        "keywords": [*counts.origins.tags(), *TAGS],
         "in_language": [pack.language],
     }
-    return croissant_json(metadata | _responsible_ai(facts), facts.columns, facts.files)
+    return croissant_json(metadata | _responsible_ai(facts), facts.columns, facts.files, counts.origins.has_synthetic_data)
 
 
-def croissant_json(metadata: dict[str, Any], columns: Mapping[str, Columns], files: Sequence[FileReceipt]) -> str:
-    """The JSON text for `files` with `columns` by config name; `metadata` are arguments of `mlcroissant.Metadata`."""
+def croissant_json(
+    metadata: dict[str, Any], columns: Mapping[str, Columns], files: Sequence[FileReceipt], has_synthetic_data: bool | None
+) -> str:
+    """The JSON text for `files` with `columns` by config name.
+
+    `metadata` are arguments of `mlcroissant.Metadata`; `has_synthetic_data` is None where it is not known.
+    """
     record_sets, distribution = [], []
     for config_name, folder in CONFIGS:
         config_files = [file for file in files if file.config_name == config_name]
@@ -64,7 +73,8 @@ def croissant_json(metadata: dict[str, Any], columns: Mapping[str, Columns], fil
         record_sets=record_sets,
         **metadata,
     ).to_json()
-    tree["rai:hasSyntheticData"] = True  # conferences ask for it; mlcroissant has no such field yet
+    if has_synthetic_data is not None:
+        tree["rai:hasSyntheticData"] = has_synthetic_data  # conferences ask for it; mlcroissant has no such field yet
     return json.dumps(tree, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
@@ -110,28 +120,78 @@ def _field(config_name: str, name: str, column: str, feature: Feature, *transfor
 def _responsible_ai(facts: DatasetCardFacts) -> dict[str, Any]:
     counts, config = facts.counts, facts.config
     tools = [f"{model.output}: {model.model} ({model.revision})" for model in facts.licences]
-    rules = [f"{name}: {rule}" for name, stage in counts.stages.items() for rule in stage.refused]
     contact = f" Contact: {config.pack.contact}." if config.pack.contact else ""
     return {
-        "data_collection": f"{counts.planned:,} images were planned as prompts and made by a generative model; none is a photograph.",
-        "data_collection_type": ["Software Collection"],
-        "data_preprocessing_protocol": [
-            f"{counts.refused:,} rows were refused and {counts.failed:,} failed; they are in the config rejected.",
-            *(f"Rule that refused rows: {rule}" for rule in rules),
-            "Kept images are cropped to the person by keypoints.",
-        ],
+        **_collection(facts),
+        **_people(facts),
+        "data_preprocessing_protocol": _preprocessing(facts),
         "data_annotation_protocol": [
-            f"Captions come from captioning models; attributes ({config.label.space}) are matched in their words, "
-            "by explicit matching and implicit extension."
+            f"Captions come from captioning models{' or from the collection' if counts.origins.may_show_people else ''}; attributes "
+            f"({config.label.space}) are matched in their words, by explicit matching and implicit extension."
         ],
         "annotations_per_item": "as many captions as captioners, and one set of attributes",
         "machine_annotation_tools": tools or ["the stages that the card names"],
-        "data_biases": [
-            "Shares of attributes are those of the prompts, the generator and the filters; the card's attribute table shows them."
-        ],
-        "data_limitations": ["No person checked captions or attributes; generated people have wrong hands, faces and lettering."],
-        "data_use_cases": ["Pretraining for text-based person search and attribute recognition; the study of synthetic data."],
-        "data_social_impact": "It replaces images of real people. It must not be used to identify or to search for real people.",
-        "personal_sensitive_information": ["None was collected; gender and age are guesses from the looks of people who do not exist."],
         "data_release_maintenance_plan": f"A new version is a new pack with new hashes.{contact}",
     }
+
+
+def _collection(facts: DatasetCardFacts) -> dict[str, Any]:
+    """Where the images come from, and what follows for their content."""
+    origins, planned, source = facts.counts.origins, facts.counts.planned, facts.config.pack.source
+    collection = [
+        f"{images:,} of {facts.counts.kept:,} kept images (of {planned:,} planned): {MADE_BY[origin]}."
+        for origin, images in origins.images.items()
+    ]
+    if origins.may_show_people:
+        collection.append(f"Source of the photographs: {source or 'not stated'}.")
+    kinds = [*(["Software Collection"] if origins.synthetic else []), *(["Others"] if origins.may_show_people else [])]
+    makers = ["the prompts, the generator"] if origins.modelled else []
+    limits = ["No person checked captions or attributes."]
+    if origins.modelled:
+        limits.append("Generated people have wrong hands, faces and lettering.")
+    uses = "Pretraining for text-based person search and attribute recognition"
+    return {
+        "data_collection": " ".join(collection),
+        "data_collection_type": kinds,
+        "data_biases": [
+            f"Shares of attributes are those of {', '.join([*makers, *(['the source'] if origins.may_show_people else [])])} and the filters; "
+            "the card's attribute table shows them."
+        ],
+        "data_limitations": limits,
+        "data_use_cases": [f"{uses}; the study of synthetic data." if origins.synthetic else f"{uses}."],
+    }
+
+
+def _people(facts: DatasetCardFacts) -> dict[str, Any]:
+    """What the images show of real people, and on what basis."""
+    origins, heads = facts.counts.origins, facts.counts.heads
+    if not origins.may_show_people:
+        source = " An initial image may show a real person, who may be recognisable." if origins.from_images else ""
+        return {
+            "data_social_impact": "It replaces images of real people. It must not be used to identify or to search for real people.",
+            "personal_sensitive_information": [
+                f"None was collected; gender and age are guesses from the looks of people who do not exist.{source}"
+            ],
+        }
+    sensitive = [
+        f"{origins.may_show_people:,} images may show real people, and gender and age are guesses from their looks.",
+        f"Basis on which people are shown: {facts.config.pack.consent or 'not stated'}.",
+    ]
+    if heads is not None:
+        sensitive.append(f"{heads.heads:,} heads are blurred; in {heads.without:,} of {heads.images:,} images no head was there to blur.")
+    return {
+        "data_social_impact": "It shows people. It must not be used to identify, search for or track them or others.",
+        "personal_sensitive_information": sensitive,
+    }
+
+
+def _preprocessing(facts: DatasetCardFacts) -> list[str]:
+    counts = facts.counts
+    rules = [f"{name}: {rule}" for name, stage in counts.stages.items() for rule in stage.refused]
+    cut = facts.config.crop.backend != "none"
+    return [
+        f"{counts.refused:,} rows were refused and {counts.failed:,} failed; they are in the config rejected.",
+        *(f"Rule that refused rows: {rule}" for rule in rules),
+        "Kept images are cropped to the person by keypoints." if cut else "Images are whole: nothing was cropped.",
+        *(f"{images:,} images were encoded again: {reason}." for reason, images in counts.reencoded.items()),
+    ]

@@ -20,8 +20,22 @@ from mals.grid.run import Run
 from mals.grid.store import Store
 
 BATCH = 256  # rows in memory
-NUMBERS = ("width", "height", "persons", "person_score", "ref_bytes", "bits_per_pixel", "channel_variance", "sharpness", "nsfw_score")
-TEXTS = ("prompt", "negative_prompt", "source_caption", "person", "camera", "image_sha256")
+NUMBERS = (
+    "width",
+    "height",
+    "persons",
+    "person_score",
+    "ref_bytes",
+    "bits_per_pixel",
+    "channel_variance",
+    "sharpness",
+    "nsfw_score",
+    "heads_blurred",
+)
+TEXTS = (
+    "prompt", "negative_prompt", "source_caption", "person", "camera", "image_sha256",
+    "origin", "source_name", "source_sha256", "reencoded",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +87,12 @@ def mals_json(run: Run, receipt: PackReceipt, target: Store) -> ExportReport:
                 for row in read_rows(run, file.path, ["id", "image", "caption", "attributes"]):
                     name = f"images/{split}/{number:05d}/{row['id']}.jpg"
                     written += _write_image(target, name, row["image"]["bytes"])
-                    item = {"image": name, "caption": row["caption"], "image_id": row["id"], "label": label_vector(row["attributes"])}
+                    item = {
+                        "image": name,
+                        "caption": row.get("caption") or "",
+                        "image_id": row["id"],
+                        "label": label_vector(row["attributes"]),
+                    }
                     output.write(separator + json.dumps(item, ensure_ascii=False))
                     separator, rows = ",\n", rows + 1
             output.write("\n]\n" if separator == ",\n" else "[]\n")
@@ -153,13 +172,13 @@ def write_tar(path: Path, rows: Iterator[dict[str, Any]], attributes: list[str])
     with path.open("wb") as file, TarWriter(file, user="mals", group="mals", mtime=0, encoder=False) as tar:
         for row in rows:
             metadata = json.dumps(sample_metadata(row, attributes), ensure_ascii=False, sort_keys=True).encode()
-            tar.write({"__key__": row["id"], "jpg": row["image"]["bytes"], "txt": (row["caption"] or "").encode(), "json": metadata})
+            tar.write({"__key__": row["id"], "jpg": row["image"]["bytes"], "txt": (row.get("caption") or "").encode(), "json": metadata})
 
 
 def sample_metadata(row: dict[str, Any], attributes: list[str]) -> dict[str, Any]:
     """The JSON of one sample: every sample has the same keys and types, because readers take types from the first ones.
 
-    Unknown values are "" or -1.
+    Unknown values are "" or -1, but for `synthetic`, which is null where the origin is not known.
     """
     values = row.get("attributes") or dict.fromkeys(attributes)
     metadata: dict[str, Any] = {"id": row["id"], "label": label_vector(values), "attributes": attributes}
@@ -177,10 +196,10 @@ def sample_metadata(row: dict[str, Any], attributes: list[str]) -> dict[str, Any
     if "keypoints" in row:
         metadata["keypoints"] = row["keypoints"] or [[-1.0] * 3] * 17
     if "captions" in row:
-        metadata["captions"] = [caption["text"] or "" for caption in row["captions"]]
+        metadata["captions"] = [caption["text"] or "" for caption in row["captions"] or ()]
     if "generator" in row:
-        metadata["model"], metadata["revision"] = (row["generator"].get(name) or "" for name in ("model", "revision"))
-    metadata["synthetic"] = True
+        metadata["model"], metadata["revision"] = ((row["generator"] or {}).get(name) or "" for name in ("model", "revision"))
+    metadata["synthetic"] = row["synthetic"]
     return metadata
 
 

@@ -6,7 +6,7 @@ The library itself is not needed for that.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +28,9 @@ GENERATOR_FEATURES = {  # of one image; names of the generate stage's columns ->
     "batch": "int32",
     "lora": "string",
 }
+GENERATOR_ONLY = [name for name in GENERATOR_FEATURES if name not in ("width", "height")]  # every image has a width and a height
 SOURCE_CAPTION = "source_caption"  # the plan's column `caption`, whose name the caption stage uses too
+ORIGIN = "origin"  # what made an image, see mals/origin.py
 PIXEL_COLUMNS = ("image", "crop")  # read only for the packed image
 
 
@@ -49,7 +51,7 @@ def class_label(names: Sequence[str]) -> Feature:
 
 CAPTION_FEATURES = {
     "text": value("string"),
-    "source": value("string"),  # the captioner's model, or "prompt"
+    "source": value("string"),  # the captioner's model, "prompt", or "collection": the caption that an image came with
     "revision": value("string"),
     "instruction": value("string"),  # the captioner's prompt beside the image
     "raw": value("string"),  # the text before repetitions were removed
@@ -109,19 +111,29 @@ def kept_columns(planned: Sequence[str], adds: Mapping[str, pa.Schema], attribut
     """The columns of kept rows.
 
     `planned`: the columns of the plan; `adds`: stage -> the schema that it adds; `attributes`: attribute -> the names of its two values.
-    A column without a source is left out. Plain columns that only a stage of the user's own adds keep their names.
+    A column without a source is left out; `origin` and `synthetic` are always there, null where no stage knows what made an image. Without
+    a caption stage `caption` is that of the plan. Plain columns that only a stage of the user's own adds keep their names.
     """
     added = {field.name: field.type for schema in adds.values() for field in schema}
     from_plan = {SOURCE_CAPTION if name == "caption" else name for name in planned}
-    columns = [column for column in _standard_columns(attributes) if column.source in from_plan | added.keys()]
+    standard = [
+        replace(column, source=SOURCE_CAPTION) if column.name == "caption" and "caption" not in added else column
+        for column in _standard_columns(attributes)
+    ]
+    columns = [column for column in standard if column.source in from_plan | added.keys()]
     # columns that only a stage of the user's own adds
-    used = {column.source for column in columns} | {column.name for column in columns} | set(GENERATOR_FEATURES) | set(PIXEL_COLUMNS)
+    used = {*(column.source for column in columns), *(column.name for column in columns), *GENERATOR_FEATURES, *PIXEL_COLUMNS, ORIGIN}
     extra = [Column(name, name, value(_dtype_name(dtype))) for name, dtype in added.items() if name not in used and _is_plain(dtype)]
     place = next((i for i, column in enumerate(columns) if column.name in ("person", "prompt")), len(columns))
     generator = {name: value(dtype) for name, dtype in GENERATOR_FEATURES.items() if name in added}
-    tail = [Column("generator", "model", generator)] if generator else []
+    if any(name in generator for name in GENERATOR_ONLY):
+        tail = [Column("generator", next(iter(generator)), generator)]
+    else:  # the size of an image that no generator made
+        tail = [Column(f"source_{name}", name, value("int32")) for name in ("width", "height") if name in added]
     tail += [Column("image_sha256", "crop", value("string"))] if "crop" in added else []
-    return Columns((*columns[:place], *extra, *columns[place:], *tail, Column("synthetic", "id", value("bool"))))
+    source = ORIGIN if ORIGIN in added else "id"
+    tail += [Column(ORIGIN, source, value("string")), Column("synthetic", source, value("bool"))]
+    return Columns((*columns[:place], *extra, *columns[place:], *tail))
 
 
 def rejected_columns(kept: Columns) -> Columns:
@@ -157,6 +169,7 @@ def _standard_columns(attributes: Mapping[str, Sequence[str]]) -> list[Column]:
         Column("sharpness", "sharpness", value("float32")),
         Column("nsfw_score", "nsfw_score", value("float32")),
         Column("phash", "phash", value("uint64")),
+        Column("heads_blurred", "heads_blurred", value("int32")),
         Column("person", "person", value("string")),
         Column("camera", "camera", value("string")),
         Column("wanted", "wanted", classes),
@@ -167,6 +180,9 @@ def _standard_columns(attributes: Mapping[str, Sequence[str]]) -> list[Column]:
         Column("init_image", "init_image", value("string")),
         Column("prompt_tokens", "prompt_tokens", value("int32")),
         Column("prompt_cut", "prompt_cut", value("bool")),
+        Column("source_name", "source_name", value("string")),
+        Column("source_sha256", "source_sha256", value("string")),
+        Column("reencoded", "reencoded", value("string")),
     ]
 
 

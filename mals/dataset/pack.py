@@ -28,7 +28,7 @@ from mals.grid.lock import coordinator
 from mals.grid.receipt import PACK_RECEIPT, canonical
 from mals.grid.run import Run
 
-VERSION = 1  # raised by hand when the packed bytes change
+VERSION = 2  # raised by hand when the packed bytes change
 REJECTED_ROWS_PER_GROUP = 4096
 CHECKSUMS_PATH = f"{FOLDER}/{CHECKSUMS}"
 Progress = Callable[[int, int], None]  # files done, files in all
@@ -210,6 +210,7 @@ def _pack_receipt(counts: DatasetCounts, parquet: list[FileReceipt], files: list
         refused=counts.refused,
         failed=counts.failed,
         splits=dict(splits),
+        origins=counts.origins.images,
         bytes=sum(file.bytes for file in files),
         files=tuple(files),
     )

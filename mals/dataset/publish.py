@@ -12,6 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from mals.dataset.origins import OriginCounts
 from mals.dataset.pack import check
 from mals.dataset.receipts import CHECKSUMS, FOLDER, FileRecord, PackReceipt
 from mals.errors import UserError
@@ -60,7 +61,8 @@ def publish(
     `verify_problems` are those that `mals.grid.verify` reported, if it has hashed all files of the run already; if None, the pack is hashed
     here. With `dry_run` the pack is checked, but nothing is sent and no server is contacted.
 
-    Raises UserError for a problem in the pack or on the way.
+    Raises UserError for a problem in the pack or on the way, and for images that may show real people without the settings pack.source and
+    pack.consent.
     """
     _check_outside(run, to)
     problems = [*(verify_problems or []), *check(run, deep=verify_problems is None)]
@@ -70,8 +72,20 @@ def publish(
         raise UserError(f"{url} is not published: {problems[0]}{more}; `mals verify {url} --repair`, then `mals run {url}`, make it again")
     receipt = PackReceipt.load(run.store)
     assert receipt is not None
+    _check_consent(run, OriginCounts(receipt.origins))
     files = [FileRecord(path=file.path.removeprefix(f"{FOLDER}/"), bytes=file.bytes, sha256=file.sha256) for file in receipt.files]
     return send(Store(f"{run.store.url.rstrip('/')}/{FOLDER}"), to, files, DATASET, dry_run, progress)
+
+
+def _check_consent(run: Run, origins: OriginCounts) -> None:
+    """UserError if images may show real people and the settings do not say where they are from and why they may be shown."""
+    pack, url = run.config.pack, run.store.url
+    if origins.may_show_people and not (pack.source.strip() and pack.consent.strip()):
+        raise UserError(
+            f"{url} is not published: {origins.may_show_people:,} of its images may be photographs of people, and the settings pack.source "
+            "(where they come from) and pack.consent (the basis on which people in them are shown) are not both filled in; "
+            f"`mals run {url} --set pack.source=... --set pack.consent=...` puts them into the card"
+        )
 
 
 def send(

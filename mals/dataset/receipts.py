@@ -86,6 +86,7 @@ class PackReceipt:
     refused: int
     failed: int
     splits: dict[str, int]  # split -> kept rows
+    origins: dict[str, int]  # origin (mals/origin.py), or "unknown" -> kept rows
     bytes: int  # of all files
     files: tuple[FileRecord, ...]
 

@@ -19,9 +19,9 @@ CAPTIONS = 8  # captions shown
 
 @dataclass(frozen=True)
 class LabelledCaption:
-    """A caption with its row's known attributes: attribute -> the name of its value."""
+    """A caption, None for an image that has none, with its row's known attributes: attribute -> the name of its value."""
 
-    caption: str
+    caption: str | None
     attributes: dict[str, str]
 
 
@@ -42,7 +42,7 @@ class Report:
         for row in self.captions:
             present = {name.replace("_", " "): value for name, value in row.attributes.items() if value != "no"}
             labels = [name if value == "yes" else f"{name} {value}" for name, value in present.items()]
-            output += ["", row.caption, f"    {', '.join(labels)}"]
+            output += ["", row.caption or "(no caption)", f"    {', '.join(labels)}"]
         return "\n".join([*output, "", f"contact sheet: {self.sheet}"])
 
 
@@ -57,7 +57,7 @@ def report(run: Run) -> Report:
     captions = []
     for row in rows[:: max(1, len(rows) // CAPTIONS)][:CAPTIONS]:
         known = {name: values[name][value] for name, value in row["attributes"].items() if value is not None}
-        captions.append(LabelledCaption(row["caption"], known))
+        captions.append(LabelledCaption(row.get("caption"), known))
     url = run.store.url
     return Report(f"{url}/{FOLDER}", receipt.planned, receipt.kept, status_lines(status(run)), captions, f"{url}/{SHEET}")
 

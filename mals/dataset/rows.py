@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mals.dataset.features import GENERATOR_FEATURES, PIXEL_COLUMNS, SOURCE_CAPTION, Column, Columns, Feature, arrow_type
+from mals.dataset.features import GENERATOR_FEATURES, ORIGIN, PIXEL_COLUMNS, SOURCE_CAPTION, Column, Columns, Feature, arrow_type
 from mals.dataset.xmp import with_xmp
 from mals.grid.cells import Grid
+from mals.origin import ORIGINAL, SOURCE_TYPES, is_synthetic
 
 # the folders of an absolute path: "/home/me/x.png" becomes "x.png", "C:\data\x.png" too; URLs and relative paths stay
 ABSOLUTE_FOLDERS = re.compile(r"(?<![\w:/.])(?:/|[A-Za-z]:\\)(?:[^\s'\"/\\:]+[/\\])+(?=[^\s'\"/\\:])")
@@ -23,7 +24,7 @@ class PackedRows:
         self.grid, self.columns = grid, columns
         added = {field.name for stage in grid.stages.values() for field in stage.adds}
         sources = {column.source for column in columns.columns}
-        if "captions" in columns:
+        if "captions" in columns and "prompt" in columns:
             sources.add("prompt")
         if "generator" in columns:
             sources |= set(GENERATOR_FEATURES) & added
@@ -38,7 +39,7 @@ class PackedRows:
         if SOURCE_CAPTION in self.columns:
             table = table.append_column(SOURCE_CAPTION, self.grid.plan_rows(shard, ["id", "caption"])["caption"])
         table = table.take(positions).combine_chunks()
-        images = [with_xmp(crop) for crop in table["crop"].to_pylist()] if "image" in self.columns else []
+        images = list(map(_marked, table["crop"].to_pylist(), _values(table, ORIGIN))) if "image" in self.columns else []
         arrays = [self._array(column, table, images) for column in self.columns.columns]
         return pa.Table.from_arrays(arrays, schema=self.schema)
 
@@ -70,10 +71,21 @@ def _attribute_source(table: pa.Table, feature: Feature) -> pa.Array:
     return _struct({attribute: pc.cast(pc.list_element(lists, number), pa.string()) for number, attribute in enumerate(feature)})
 
 
+def _marked(crop: bytes, origin: str | None) -> bytes:
+    """The crop as it is published: with the source type of its origin, if it has one."""
+    return with_xmp(crop, SOURCE_TYPES[origin]) if origin in SOURCE_TYPES else crop
+
+
+def _values(table: pa.Table, name: str) -> list[Any]:
+    """The values of a column that not every run has; None in each row where it is missing."""
+    return table[name].to_pylist() if name in table.column_names else [None] * len(table)
+
+
 def _captions(table: pa.Table, feature: Feature) -> pa.Array:
-    """The captions of every captioner, and the prompt last."""
+    """The captions of every captioner, and last the prompt of an image that was made from one, or the caption that an image came with."""
     rows = []
-    for captions, prompt in zip(table["captions"].to_pylist(), table["prompt"].to_pylist(), strict=True):
+    last = zip(_values(table, ORIGIN), _values(table, "prompt"), _values(table, SOURCE_CAPTION), strict=True)
+    for captions, (origin, prompt, own) in zip(table["captions"].to_pylist(), last, strict=True):
         row = [
             {
                 "text": caption["text"],
@@ -85,7 +97,11 @@ def _captions(table: pa.Table, feature: Feature) -> pa.Array:
             }
             for caption in captions or ()
         ]
-        rows.append([*row, {"text": prompt, "source": "prompt", "raw": prompt}])
+        if prompt is not None and origin != ORIGINAL:
+            row.append({"text": prompt, "source": "prompt", "raw": prompt})
+        elif own is not None:
+            row.append({"text": own, "source": "collection", "raw": own})
+        rows.append(row)
     return pa.array(rows, arrow_type(feature))
 
 
@@ -122,7 +138,8 @@ CONVERTERS: dict[str, Callable[[pa.Table, Feature], pa.Array]] = {
     "captions": _captions,
     "generator": _generator,
     "init_image": _init_image,
-    "synthetic": lambda table, feature: pa.array([True] * len(table), pa.bool_()),
+    "origin": lambda table, feature: pa.array(_values(table, ORIGIN), pa.string()),
+    "synthetic": lambda table, feature: pa.array(list(map(is_synthetic, _values(table, ORIGIN))), pa.bool_()),
     "reject_reason": _first_reason,
     "reject_all": lambda table, feature: _cast(table["reject"], arrow_type(feature)),
     "reject_stage": lambda table, feature: _cast(table["refused_by"], pa.string()),

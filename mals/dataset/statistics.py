@@ -10,14 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mals.dataset.features import GENERATOR_FEATURES
+from mals.dataset.features import GENERATOR_FEATURES, GENERATOR_ONLY
+from mals.dataset.origins import OriginCounts
 from mals.dataset.splits import hash64, hashes64
 from mals.grid.cells import Damaged, Grid
 from mals.grid.ids import IdHashes
+from mals.origin import check_origins
 
 COLUMNS = (
     "person", "prompt_cut", "attributes", "attribute_source", "wanted", "phash", "crop_width", "crop_height", "caption", "captions",
-    "agreement_captions", "agreement_wanted", "nsfw_score", "prompt",
+    "agreement_captions", "agreement_wanted", "nsfw_score", "prompt", "origin", "heads_blurred", "reencoded",
 )  # fmt: skip
 
 
@@ -71,6 +73,16 @@ class CaptionCounts:
     distinct: int
     words: int
     repeating: int  # rows with a caption from which a repetition was removed
+    missing: int  # rows without a caption
+
+
+@dataclass(frozen=True)
+class HeadCounts:
+    """Kept images in which heads were to be blurred."""
+
+    images: int
+    heads: int  # blurred
+    without: int  # images in which no head was there to blur
 
 
 @dataclass(frozen=True)
@@ -93,6 +105,9 @@ class DatasetCounts:
     failed: int
     stages: dict[str, StageCounts]
     attributes: list[AttributeCounts]
+    origins: OriginCounts
+    heads: HeadCounts | None  # None if privacy.blur_faces was off
+    reencoded: dict[str, int]  # why the pixels of an incoming file were encoded again -> kept images
     generators: list[GeneratorCounts]
     captioners: list[CaptionerCounts]
     captions: CaptionCounts
@@ -145,18 +160,26 @@ class AttributeStatistics:
 class ImageStatistics:
     """Sums over the images of kept rows."""
 
-    generators: Counter[tuple[Any, ...]] = field(default_factory=Counter)  # settings of the generator -> rows
+    generators: Counter[tuple[Any, ...]] = field(default_factory=Counter)  # settings of the generator, (name, value) pairs -> rows
     phashes: list[NDArray[np.uint64]] = field(default_factory=list)  # for each shard: [kept rows]
     identities: set[int] = field(default_factory=set)  # hashes
     widths: Counter[int] = field(default_factory=Counter)  # pixels -> rows
     heights: Counter[int] = field(default_factory=Counter)
     unchecked: int = 0  # without a safety score
+    origins: Counter[str | None] = field(default_factory=Counter)
+    heads: Counter[int] = field(default_factory=Counter)  # blurred heads of an image -> rows
+    reencoded: Counter[str] = field(default_factory=Counter)  # reason -> rows
 
     def add(self, kept: pa.Table) -> None:
-        """Count the kept rows of a shard."""
-        settings = [name for name in GENERATOR_FEATURES if name in kept.column_names]
-        if settings:
-            self.generators.update(zip(*(kept[name].to_pylist() for name in settings), strict=True))
+        """Count the kept rows of a shard; UserError for an origin that does not exist."""
+        origins = kept["origin"].to_pylist() if "origin" in kept.column_names else [None] * len(kept)
+        check_origins(origins)
+        self.origins.update(origins)
+        if "heads_blurred" in kept.column_names:
+            self.heads.update(kept["heads_blurred"].drop_null().to_pylist())
+        if "reencoded" in kept.column_names:
+            self.reencoded.update(kept["reencoded"].drop_null().to_pylist())
+        self._add_generators(kept)
         for name, counter in (("crop_width", self.widths), ("crop_height", self.heights)):
             if name in kept.column_names:
                 counter.update(kept[name].to_pylist())
@@ -167,8 +190,22 @@ class ImageStatistics:
         if "nsfw_score" in kept.column_names:
             self.unchecked += kept["nsfw_score"].null_count
 
+    def _add_generators(self, kept: pa.Table) -> None:
+        """Count the settings of the generators of rows that one made."""
+        names = [name for name in GENERATOR_FEATURES if name in kept.column_names]
+        columns = [kept[name].to_pylist() for name in names]
+        telling = [number for number, name in enumerate(names) if name in GENERATOR_ONLY]
+        if telling:
+            rows = (values for values in zip(*columns, strict=True) if any(values[number] is not None for number in telling))
+            self.generators.update(tuple(zip(names, values, strict=True)) for values in rows)
+
     def generator_counts(self) -> list[GeneratorCounts]:
-        return [GeneratorCounts(dict(zip(GENERATOR_FEATURES, values, strict=False)), rows) for values, rows in _sorted(self.generators)]
+        return [GeneratorCounts(dict(settings), rows) for settings, rows in _sorted(self.generators)]
+
+    def head_counts(self) -> HeadCounts | None:
+        """None if no image was to have its heads blurred."""
+        heads = sum(number * rows for number, rows in self.heads.items())
+        return HeadCounts(self.heads.total(), heads, self.heads[0]) if self.heads else None
 
     def same_phash(self) -> int:
         """Rows that share their perceptual hash with another row."""
@@ -184,16 +221,18 @@ class CaptionStatistics:
     hashes: list[NDArray[np.uint64]] = field(default_factory=list)  # for each shard: [kept rows]
     captioners: Counter[tuple[str, str | None]] = field(default_factory=Counter)  # (model, revision) -> captions
     repeating: int = 0  # rows with a caption from which a repetition was removed
+    missing: int = 0  # rows without a caption
     agreement: dict[str, tuple[float, int]] = field(default_factory=dict)  # column -> (sum, rows)
 
     def add(self, kept: pa.Table) -> None:
         """Count the kept rows of a shard."""
         if "caption" in kept.column_names:
             captions = kept["caption"].to_pylist()
+            self.missing += sum(not caption for caption in captions)
             self.words += sum(len((caption or "").split()) for caption in captions)
-            self.hashes.append(hashes64(caption or "" for caption in captions))
+            self.hashes.append(hashes64(caption for caption in captions if caption))
         if "captions" in kept.column_names:
-            for row in kept["captions"].to_pylist():
+            for row in kept["captions"].drop_null().to_pylist():
                 self.captioners.update((caption["model"], caption["revision"]) for caption in row)
                 self.repeating += any((caption["repetition"] or 0) > 0 for caption in row)
         for name in ("agreement_captions", "agreement_wanted"):
@@ -204,7 +243,7 @@ class CaptionStatistics:
 
     def counts(self) -> CaptionCounts:
         """The finished counts."""
-        return CaptionCounts(len(np.unique(_concatenated(self.hashes))), self.words, self.repeating)
+        return CaptionCounts(len(np.unique(_concatenated(self.hashes))), self.words, self.repeating, self.missing)
 
     def captioner_counts(self) -> list[CaptionerCounts]:
         return [CaptionerCounts(model, revision, captions) for (model, revision), captions in _sorted(self.captioners)]
@@ -279,6 +318,9 @@ class RunStatistics:
             failed=sum(stage.failed for stage in self.stages.values()),
             stages={name: stage.sorted() for name, stage in self.stages.items()},
             attributes=self.attributes.counts(),
+            origins=OriginCounts.of(images.origins),
+            heads=images.head_counts(),
+            reencoded=dict(sorted(images.reencoded.items())),
             generators=images.generator_counts(),
             captioners=captions.captioner_counts(),
             captions=captions.counts(),
@@ -298,7 +340,7 @@ def gather(grid: Grid, attributes: Sequence[str], planned: Sequence[str], by_per
     Raises Damaged if plan and cells disagree.
     """
     added = {field.name for stage in grid.stages.values() for field in stage.adds}
-    names = [name for name in (*COLUMNS, *GENERATOR_FEATURES) if name in added or (name in planned and name != "caption")]
+    names = [name for name in (*COLUMNS, *GENERATOR_FEATURES) if name in added or name in planned]
     statistics = RunStatistics(attributes, list(grid.stages))
     for shard in range(grid.shards):
         statistics.add(grid.table(shard, names), by_person)

@@ -5,9 +5,6 @@ from functools import cache
 from mals.grid.cells import Damaged
 
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"  # the first bytes of an APP1 segment with XMP (XMP specification, part 3)
-# DigitalSourceType (https://cv.iptc.org/newscodes/digitalsourcetype/): by a model that was trained on media; by a program that was not
-TRAINED_ALGORITHMIC_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-ALGORITHMIC_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia"
 PACKET = (
     '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
     '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
@@ -18,12 +15,12 @@ PACKET = (
 
 @cache
 def xmp_segment(source_type: str) -> bytes:
-    """The APP1 segment that states the source of an image."""
+    """The APP1 segment that states the source of an image, an address as in `mals.origin.SOURCE_TYPES`."""
     packet = PACKET.format(source_type=source_type).encode()
     return b"\xff\xe1" + (len(XMP_HEADER) + len(packet) + 2).to_bytes(2, "big") + XMP_HEADER + packet
 
 
-def with_xmp(jpeg: bytes, source_type: str = TRAINED_ALGORITHMIC_MEDIA) -> bytes:
+def with_xmp(jpeg: bytes, source_type: str) -> bytes:
     """The same JPEG with the segment behind its JFIF header; unchanged if it has the segment. Raises Damaged if it is not a JPEG."""
     if jpeg[:3] != b"\xff\xd8\xff":
         raise Damaged("a crop is not a JPEG")

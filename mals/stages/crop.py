@@ -11,11 +11,16 @@ lie outside its joints and by the margin, and clipped to the image. Reasons to r
     bad_aspect       the crop's height / width is under `min_aspect` or over `max_aspect`
 
 A refused row keeps its numbers (those of the best candidate if none counts), and has no crop.
+
+With `crop.backend: none` each image is its own crop, byte for byte where it is an upright JPEG; no rule is applied and no model is loaded.
+With `privacy.blur_faces` the heads of all candidates, not only of the person that is cut out, are blurred (mals/stages/heads.py) before the
+crop is written, for which the estimator runs with `crop.backend: none` too.
 """
 
 from dataclasses import dataclass
 from io import BytesIO
 from math import ceil, floor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,14 +33,13 @@ from mals.config import Config
 from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
 from mals.stages.generate import QUALITY, jpeg
+from mals.stages.heads import Box, blur, head_box, overlaps
 from mals.stages.pose import ANKLES, HEAD, HIPS, Estimator, Person, visible
 
 # Of a standing body's stature, eyes to ankles are 0.897, 0.064 lie above the eyes and 0.039 under the ankles (Drillis & Contini 1966).
 # As shares of the keypoints' height: the parts beyond the joints, so that the margin is added beyond the body and not beyond the joints.
 CROWN = 0.064 / 0.897
 SOLE = 0.039 / 0.897
-
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Crop:
     """Keypoints, person count and crop of each image."""
 
     name = "crop"
-    version = 1
+    version = 2
     needs = ("image",)
     adds = pa.schema(
         [
@@ -65,64 +69,106 @@ class Crop:
             ("crop", pa.binary()),
             ("crop_width", pa.int32()),
             ("crop_height", pa.int32()),
+            ("heads_blurred", pa.int32()),  # in the crop; null where privacy.blur_faces is off
         ]
     )
-    resources = Resources(gpus=1)
 
-    def __init__(self, config: settings.Crop):
-        self.config = config
+    def __init__(self, config: settings.Crop, privacy: settings.Privacy | None = None):
+        self.config, self.privacy = config, privacy or settings.Privacy()
         self.batch = config.batch
+        self.cuts = config.backend != "none"
+        self.finds_people = self.cuts or self.privacy.blur_faces
+        self.resources = Resources(gpus=1 if self.finds_people else 0)
         self._estimator: Estimator | None = None
 
     def params(self) -> dict[str, Any]:
-        params = self.config.model_dump(mode="json", exclude={"batch", "model", "revision", "detector", "detector_revision"})
+        params: dict[str, Any] = {"backend": self.config.backend, "jpeg_quality": QUALITY}
+        if self.cuts:
+            params |= self.config.model_dump(mode="json", exclude={"batch", "model", "revision", "detector", "detector_revision"})
+        if self.privacy.blur_faces:
+            params |= self.privacy.model_dump(mode="json") | {"score": self.config.score, "dtype": self.config.dtype}
+        if not self.finds_people:
+            return params
         pose, detector = self._pose(), self._detector()
-        params |= {"model": pose.name, "revision": pose.revision, "jpeg_quality": QUALITY}
+        params |= {"model": pose.name, "revision": pose.revision, "detector_score": self.config.detector_score}
         return params | {"detector": detector.name if detector else "none", "detector_revision": detector.revision if detector else None}
 
     def setup(self) -> None:
         from mals.stages.openpose import OpenPose
         from mals.stages.vitpose import VitPose
 
-        if self.config.backend == "openpose":
+        if not self.finds_people:
+            return
+        if self._backend() == "openpose":
             self._estimator = OpenPose(self.config, self._pose())
         else:
             self._estimator = VitPose(self.config, self._pose(), self._detector())
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        assert self._estimator is not None, "setup comes first"
+        files = batch["image"].to_pylist()
         images: list[np.ndarray | None] = []
         errors: list[str | None] = []
-        for data in batch["image"].to_pylist():
+        for data in files:
             try:
                 images.append(decode(data))
                 errors.append(None)
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
                 images.append(None)
                 errors.append(f"{type(error).__name__}: cannot read the image")  # not the error's text: it may hold a memory address
-        blank = np.zeros((64, 32, 3), np.uint8)  # takes the place of an unreadable image, so that the batch keeps its size
-        people = self._estimator.people([blank if image is None else image for image in images])
-        rows = [{} if image is None else self._row(image, persons) for image, persons in zip(images, people, strict=True)]
+        people = self._people(images)
+        rows = [
+            {} if image is None else self._row(file, image, persons) for file, image, persons in zip(files, images, people, strict=True)
+        ]
         return output_batch(self.adds, {field.name: [row.get(field.name) for row in rows] for field in self.adds}, _reasons(rows), errors)
 
-    def _row(self, image: np.ndarray, people: list[Person]) -> dict[str, Any]:
+    def _people(self, images: list[np.ndarray | None]) -> list[list[Person]]:
+        """The candidates in each image; none where no estimator runs."""
+        if not self.finds_people:
+            return [[] for _ in images]
+        assert self._estimator is not None, "setup comes first"
+        blank = np.zeros((64, 32, 3), np.uint8)  # takes the place of an unreadable image, so that the batch keeps its size
+        return self._estimator.people([blank if image is None else image for image in images])
+
+    def _row(self, file: bytes, image: np.ndarray, people: list[Person]) -> dict[str, Any]:
         height, width = image.shape[:2]
         judgement = judge(people, width, height, self.config)
-        row: dict[str, Any] = {"persons": judgement.persons, "reject": judgement.reject, "person_box": judgement.person_box}
+        box = judgement.crop_box if self.cuts else (0, 0, width, height)
+        row: dict[str, Any] = {"reject": judgement.reject if self.cuts else []}
+        if self.finds_people:
+            row |= {"persons": judgement.persons, "person_box": judgement.person_box}
         if judgement.person:
             row |= {"person_score": judgement.person.score, "keypoints": judgement.person.keypoints.tolist()}
-        if judgement.crop_box:
-            x0, y0, x1, y1 = judgement.crop_box
-            row |= {"crop_box": judgement.crop_box, "crop_width": x1 - x0, "crop_height": y1 - y0}
-            if not judgement.reject:
-                row["crop"] = jpeg(np.ascontiguousarray(image[y0:y1, x0:x1]))
+        if box:
+            row |= {"crop_box": box, "crop_width": box[2] - box[0], "crop_height": box[3] - box[1]}
+            if not row["reject"]:
+                row |= self._cut(file, image, people, box)
         return row
 
+    def _cut(self, file: bytes, image: np.ndarray, people: list[Person], box: Box) -> dict[str, Any]:
+        """The crop of an accepted image, with all heads in it blurred if the settings say so."""
+        heads: list[Box] = []
+        if self.privacy.blur_faces:
+            height, width = image.shape[:2]
+            boxes = [head_box(person, width, height, self.config.score, self.privacy.blur_margin) for person in people]
+            heads = [head for head in boxes if head is not None and overlaps(head, box)]
+            image = blur(image, heads, self.privacy.blur_levels)
+        x0, y0, x1, y1 = box
+        untouched = not self.cuts and not heads and is_upright_jpeg(file)
+        crop = file if untouched else jpeg(np.ascontiguousarray(image[y0:y1, x0:x1]))
+        return {"crop": crop, "heads_blurred": len(heads) if self.privacy.blur_faces else None}
+
+    def _backend(self) -> str:
+        """The estimator; where nothing is cut out the one whose weights the folder of the model holds."""
+        if self.cuts:
+            return self.config.backend
+        return "openpose" if (Path(self._pose().path) / models.OPENPOSE).is_file() else "vitpose"
+
     def _pose(self) -> models.ResolvedModel:
+        assert self.config.model is not None  # mals/config.py sees to it
         return models.resolve(self.config.model, self.config.revision, "pose")
 
     def _detector(self) -> models.ResolvedModel | None:
-        if self.config.backend == "openpose" or self.config.detector == "none":
+        if self.config.detector == "none" or self._backend() == "openpose":
             return None
         return models.resolve(self.config.detector, self.config.detector_revision, "detector")
 
@@ -136,13 +182,21 @@ def stage(config: Config) -> Crop:
         )
     if section.min_aspect > section.max_aspect:
         raise UserError(f"crop.min_aspect = {section.min_aspect:g} is over crop.max_aspect = {section.max_aspect:g}: no crop could pass")
-    return Crop(section)
+    return Crop(section, config.privacy)
 
 
 def decode(image: bytes) -> np.ndarray:
     """An encoded image as [H, W, 3] uint8, RGB; raises what Pillow raises."""
     with Image.open(BytesIO(image)) as opened:
         return np.array(opened.convert("RGB"))  # a copy, because torch needs a writable array
+
+
+def is_upright_jpeg(data: bytes) -> bool:
+    """Whether every reader shows the same pixels of an image: a JPEG, upright, in colour or grey, in sRGB as far as it says."""
+    if data[:2] != b"\xff\xd8":
+        return False
+    with Image.open(BytesIO(data)) as opened:
+        return opened.mode in ("RGB", "L") and opened.getexif().get(0x0112, 1) == 1 and "icc_profile" not in opened.info
 
 
 def judge(people: list[Person], width: int, height: int, config: settings.Crop) -> Judgement:

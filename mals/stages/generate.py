@@ -41,7 +41,7 @@ class Generate:
     """Images from the prompts of the plan."""
 
     name = "generate"
-    version = 1
+    version = 2
     needs = ("prompt", "negative_prompt", "seed", "init_image")
     adds = pa.schema(
         [
@@ -58,6 +58,7 @@ class Generate:
             ("dtype", pa.string()),
             ("batch", pa.int32()),  # rows in the pipeline's call, padding included
             ("lora", pa.string()),
+            ("origin", pa.string()),  # generated, or image_to_image where there was an initial image
         ]
     )
     resources = Resources(gpus=1)
@@ -199,6 +200,7 @@ class Generate:
 
     def _row(self, images: Images, index: int, batch: int, from_image: bool) -> dict[str, Any]:
         row = {**self._columns, "pipeline": images.pipeline, "batch": batch, "strength": self.config.strength if from_image else None}
+        row["origin"] = "image_to_image" if from_image else "generated"
         if not images.finite[index]:
             return row | {"reject": ["nan_latents"]}
         pixels = images.pixels[index]

@@ -91,4 +91,4 @@ def croissant(facts: WorldCardFacts) -> str:
         "personal_sensitive_information": ["None: the persons are drawn from random numbers."],
         "data_release_maintenance_plan": "The same command makes the same bytes; another version of the program makes another data set.",
     }
-    return croissant_json(metadata, {"default": facts.columns}, facts.files)
+    return croissant_json(metadata, {"default": facts.columns}, facts.files, has_synthetic_data=True)

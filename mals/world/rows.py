@@ -9,7 +9,8 @@ import simplejpeg
 
 from mals.attributes import load_space
 from mals.dataset.features import CAPTION_FEATURES, Column, Columns, Feature, class_label, list_of, value
-from mals.dataset.xmp import ALGORITHMIC_MEDIA, with_xmp
+from mals.dataset.xmp import with_xmp
+from mals.origin import DRAWN, SOURCE_TYPES
 from mals.world.captions import write_caption
 from mals.world.scene import draw_image
 from mals.world.settings import WorldSettings
@@ -49,7 +50,7 @@ def draw_row(settings: WorldSettings, row: int) -> dict[str, Any]:
     assert drawn.person is not None and drawn.attributes is not None and drawn.box is not None
     seeds = [(settings.seed, 0x7E11, number, view, caption) for caption in range(CAPTIONS)]
     captions = [write_caption(drawn.person, np.random.default_rng(seed), place=drawn.place, walking=drawn.walking).text for seed in seeds]
-    jpeg = with_xmp(simplejpeg.encode_jpeg(np.ascontiguousarray(drawn.pixels), QUALITY, "RGB", "444"), ALGORITHMIC_MEDIA)
+    jpeg = with_xmp(simplejpeg.encode_jpeg(np.ascontiguousarray(drawn.pixels), QUALITY, "RGB", "444"), SOURCE_TYPES[DRAWN])
     name = f"p{number:05d}-v{view:03d}" + (f"-{hiding}" if hiding else "")
     return {
         "id": name,

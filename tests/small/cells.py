@@ -80,12 +80,13 @@ def generate(config: Config) -> Small:
     kinds = {"steps": pa.int32(), "batch": pa.int32(), "guidance": pa.float32(), "strength": pa.float32()}
     names = ("model", "revision", "pipeline", "scheduler", "steps", "guidance", "strength", "dtype", "batch", "lora")
     facts = [(name, kinds.get(name, pa.string())) for name in names]
-    adds = pa.schema([("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), *facts])
+    adds = pa.schema([("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), *facts, ("origin", pa.string())])
 
     def answer_row(row: dict[str, Any]) -> dict[str, Any]:
         if number(row["id"]) % 50 == 8:
             return {"error": f"OSError: cannot open /home/somebody/pictures/{row['id']}.png"}
         columns = {"image": small_jpeg(row["id"], 48, 96), "width": 48, "height": 96, "model": "small/generator", "revision": "0" * 40}
+        columns["origin"] = "generated" if number(row["id"]) % 4 else "image_to_image"
         return columns | {"pipeline": "Small", "scheduler": "Euler", "steps": 2, "guidance": 1.5, "dtype": "fp32", "batch": 16}
 
     return Small("generate", ("id",), adds, answer_row)
@@ -118,6 +119,7 @@ def crop(config: Config) -> Small:
             ("crop", pa.binary()),
             ("crop_width", pa.int32()),
             ("crop_height", pa.int32()),
+            ("heads_blurred", pa.int32()),
         ]
     )
 

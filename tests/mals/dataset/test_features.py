@@ -12,8 +12,17 @@ def test_a_stage_of_ones_own_may_leave_columns_out_and_bring_others() -> None:
         "filter": pa.schema([("clip_score", pa.float64()), ("embedding", pa.list_(pa.float32()))]),
     }
     kept = kept_columns(["id", "prompt", "caption"], adds, {})
-    assert kept.names == ["id", "image", "clip_score", "prompt", "source_caption", "generator", "image_sha256", "synthetic"]
+    head, tail = ["id", "image", "caption", "clip_score"], ["generator", "image_sha256", "origin", "synthetic"]
+    assert kept.names == [*head, "prompt", "source_caption", *tail]
     assert kept.schema.field("clip_score").type == pa.float64()
     assert kept.schema.field("generator").type == pa.struct({"model": pa.string()})
     assert rejected_columns(kept).names[:6] == ["id", "reject_reason", "reject_all", "reject_stage", "error", "error_stage"]
     assert "image" not in rejected_columns(kept)
+
+
+def test_an_image_that_no_generator_made_has_its_size_and_no_generator() -> None:
+    sizes = [("width", pa.int32()), ("height", pa.int32())]
+    kept = kept_columns(
+        ["id", "seed"], {"generate": pa.schema([("image", pa.binary()), *sizes]), "crop": pa.schema([("crop", pa.binary())])}, {}
+    )
+    assert kept.names == ["id", "image", "seed", "source_width", "source_height", "image_sha256", "origin", "synthetic"]

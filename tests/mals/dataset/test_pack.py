@@ -20,12 +20,12 @@ from mals.dataset.pack import check, pack
 from mals.dataset.receipts import PackReceipt
 from mals.dataset.source import attribute_values, packed_columns, planned_columns
 from mals.dataset.statistics import gather
-from mals.dataset.xmp import TRAINED_ALGORITHMIC_MEDIA
 from mals.errors import UserError
 from mals.grid.cells import Damaged
 from mals.grid.run import Run, save_settings
 from mals.grid.store import Store
 from mals.grid.verify import verify
+from mals.origin import SOURCE_TYPES
 from tests.small import cells
 
 ROWS = 100  # 78 kept, 20 refused, 2 failed
@@ -440,6 +440,9 @@ def test_a_run_behind_a_url_packs_to_the_same_bytes(packed: Run) -> None:
     memory.rm(place, recursive=True)
 
 
-def test_packed_images_carry_the_mark_of_synthetic_media(packed: Run) -> None:
-    with Image.open(io.BytesIO(table(packed)["image"][0].as_py()["bytes"])) as image:
-        assert TRAINED_ALGORITHMIC_MEDIA in str(image.getxmp())
+def test_each_packed_image_carries_the_mark_of_what_made_it(packed: Run) -> None:
+    for row in table(packed).to_pylist():
+        origin = "generated" if cells.number(row["id"]) % 4 else "image_to_image"
+        assert (row["origin"], row["synthetic"]) == (origin, True)
+        with Image.open(io.BytesIO(row["image"]["bytes"])) as image:
+            assert f"{SOURCE_TYPES[origin]}'" in str(image.getxmp())

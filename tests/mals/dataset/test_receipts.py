@@ -30,7 +30,16 @@ def test_a_pack_receipt_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     store, text = Store(str(tmp_path)), record_of("dataset/README.md", b"card")
     packed = FileRecord(path="dataset/data/test-00000-of-00001.parquet", bytes=3, sha256="0" * 64, rows=2)
     receipt = PackReceipt(
-        version=1, fingerprint="f", planned=3, kept=2, refused=1, failed=0, splits={"test": 2}, bytes=7, files=(packed, text)
+        version=1,
+        fingerprint="f",
+        planned=3,
+        kept=2,
+        refused=1,
+        failed=0,
+        splits={"test": 2},
+        origins={"original": 2},
+        bytes=7,
+        files=(packed, text),
     )
     receipt.save(store)
     assert PackReceipt.load(store) == receipt and receipt.split_files() == {"test": [packed]}

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from mals.attributes import load_space
-from mals.dataset.xmp import ALGORITHMIC_MEDIA
 from mals.errors import UserError
+from mals.origin import DRAWN, SOURCE_TYPES
 from mals.world.make import CLAIM, make
 from mals.world.person import create_person
 from mals.world.rows import columns
@@ -78,7 +78,7 @@ def test_a_row_is_an_image_of_the_world_with_its_ground_truth(drawn_set: Path) -
     assert hashlib.sha256(data).hexdigest() == row["image_sha256"] and row["image"]["path"] == "p00004-v002.jpg"
     with Image.open(io.BytesIO(data)) as image:
         assert np.abs(np.asarray(image).astype(int) - drawn.pixels).mean() < 3
-        assert image.size == (row["width"], row["height"]) == (32, 64) and ALGORITHMIC_MEDIA in str(image.getxmp())
+        assert image.size == (row["width"], row["height"]) == (32, 64) and SOURCE_TYPES[DRAWN] in str(image.getxmp())
 
 
 def test_an_image_has_two_captions_and_images_have_different_captions(drawn_set: Path) -> None:
