@@ -145,7 +145,7 @@ def _collection(facts: DatasetCardFacts) -> dict[str, Any]:
     if origins.may_show_people:
         collection.append(f"Source of the photographs: {source or 'not stated'}.")
     kinds = [*(["Software Collection"] if origins.synthetic else []), *(["Others"] if origins.may_show_people else [])]
-    makers = ["the prompts, the generator"] if origins.modelled else []
+    makers = [*(["the prompts, the generator"] if origins.modelled else []), *(["the source"] if origins.may_show_people else [])]
     limits = ["No person checked captions or attributes."]
     if origins.modelled:
         limits.append("Generated people have wrong hands, faces and lettering.")
@@ -153,10 +153,7 @@ def _collection(facts: DatasetCardFacts) -> dict[str, Any]:
     return {
         "data_collection": " ".join(collection),
         "data_collection_type": kinds,
-        "data_biases": [
-            f"Shares of attributes are those of {', '.join([*makers, *(['the source'] if origins.may_show_people else [])])} and the filters; "
-            "the card's attribute table shows them."
-        ],
+        "data_biases": [f"Shares of attributes are those of {', '.join(makers)} and the filters; the card's attribute table shows them."],
         "data_limitations": limits,
         "data_use_cases": [f"{uses}; the study of synthetic data." if origins.synthetic else f"{uses}."],
     }

@@ -67,8 +67,8 @@ def blur(image: np.ndarray, boxes: list[Box], levels: int) -> np.ndarray:
     for x0, y0, x1, y1 in boxes:
         region = np.ascontiguousarray(blurred[y0:y1, x0:x1])
         shorter = min(x1 - x0, y1 - y0)
-        count = max(1, min(levels, shorter // 2))  # also of a head of a few pixels at most half the detail is left
-        size = [max(1, round(count * side / shorter)) for side in (x1 - x0, y1 - y0)]
+        # of a head of a few pixels, too, each mean is over two pixels at least, on each side that has two
+        size = [max(1, min(round(levels * side / shorter), side // 2)) for side in (x1 - x0, y1 - y0)]
         means = cv2.resize(region, size, interpolation=cv2.INTER_AREA)
         blurred[y0:y1, x0:x1] = cv2.resize(means, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     return blurred
