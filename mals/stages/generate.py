@@ -190,12 +190,14 @@ class Generate:
         if self._image is None:
             from diffusers import AutoPipelineForImage2Image
 
+            name = type(self._text).__name__
+            _give_one_sample_size(self._text)
             try:
                 self._image = _quiet(AutoPipelineForImage2Image.from_pipe(self._text))
             except ValueError:
-                raise UserError(
-                    f"diffusers has no image-to-image pipeline for {type(self._text).__name__}, but the plan has initial images"
-                ) from None
+                raise UserError(f"diffusers has no image-to-image pipeline for {name}, but the plan has initial images") from None
+            except Exception as error:  # what a pipeline does with the settings of a foreign model is not known
+                raise UserError(f"no image-to-image pipeline can be made of {self._columns['model']} ({name}): {_reason(error)}") from error
         return self._image
 
     def _row(self, images: Images, index: int, batch: int, from_image: bool) -> dict[str, Any]:
@@ -248,8 +250,8 @@ def load(model: models.ResolvedModel, precision: settings.Dtype, variant: str | 
         pipeline = AutoPipelineForText2Image.from_pretrained(
             model.path, dtype=weights_dtype, variant=variant, local_files_only=True, **without
         )
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load {model.name} ({index.get('_class_name')}): {str(error).strip().splitlines()[0]}") from error
+    except Exception as error:  # of any library that loads a part
+        raise UserError(f"cannot load {model.name} ({index.get('_class_name')}): {_reason(error)}") from error
     if getattr(pipeline, "vae", None) is not None and hasattr(pipeline.vae, "enable_slicing"):
         pipeline.vae.enable_slicing()  # decodes one image at a time: the decoder needs many times the denoiser's memory
     return pipeline.to(device())
@@ -280,12 +282,28 @@ def fuse(pipeline: Any, adapter: models.ResolvedModel, lora: settings.Lora) -> N
     name = {"weight_name": lora.weight_name} if lora.weight_name else {}
     try:
         pipeline.load_lora_weights(adapter.path, local_files_only=True, **name)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot load generate.lora.model = {adapter.name}: {str(error).strip().splitlines()[0]}") from error
+    except Exception as error:  # of any library that reads an adapter
+        raise UserError(f"cannot load generate.lora.model = {adapter.name}: {_reason(error)}") from error
     if not any(pipeline.get_list_adapters().values()):
         raise UserError(f"generate.lora.model = {adapter.name} has no weights for a {type(pipeline).__name__}")
     pipeline.fuse_lora(lora_scale=lora.scale)
     pipeline.unload_lora_weights()
+
+
+def _give_one_sample_size(pipeline: Any) -> None:
+    """Make a sample size of [height, width] in the denoiser's config one number, which image-to-image pipelines of diffusers need.
+
+    It is their default size and nothing else; this stage always says the size.
+    """
+    unet = getattr(pipeline, "unet", None)
+    size = getattr(unet, "config", {}).get("sample_size")
+    if isinstance(size, list | tuple):
+        unet.register_to_config(sample_size=max(size))
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, or its type where it has no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _quiet(pipeline: Any) -> Any:

@@ -192,4 +192,4 @@ def save(vae: Any, text_encoder: Any, unet: Any, tokenizer: Any, folder: Path) -
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    pipeline.save_pretrained(folder, safe_serialization=True, max_shard_size="8MB")  # no file of the repository is over 10 MB

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -327,6 +328,26 @@ def test_the_embedded_generator_makes_images_that_are_neither_constant_nor_alike
     assert [row["reject"] for row in rows] == [None] * 4
     assert len({row["image"] for row in rows}) == 4
     assert rows[0]["model"] == "embedded" and (rows[0]["height"], rows[0]["width"]) == (128, 64)
+
+
+def test_the_embedded_generator_runs_image_to_image(street: Path) -> None:
+    generate = ready("embedded", height=128, dtype="fp32", steps=4, strength=0.5, width=64)
+    rows = run(generate, MEN, init_image=[str(street), None, str(street), None])
+    assert [row["error"] or row["reject"] for row in rows] == [None] * 4
+    assert [row["pipeline"] for row in rows] == ["StableDiffusionImg2ImgPipeline", "StableDiffusionPipeline"] * 2
+    left, right = pixels(rows[0])[:, :16].mean((0, 1)), pixels(rows[0])[:, -16:].mean((0, 1))
+    assert left[0] - left[2] > 30 and right[2] - right[0] > 30  # red and blue, as the initial image
+
+
+def test_a_pipeline_that_cannot_go_image_to_image_is_refused_in_one_sentence(sd: Path, street: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(sd, tmp_path / "odd")
+    config = tmp_path / "odd" / "unet" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"sample_size": "eight"}))
+    generate = ready(tmp_path / "odd")
+    with pytest.raises(UserError, match="no image-to-image pipeline can be made of odd .StableDiffusionPipeline.: '<' not supported"):
+        run(generate, MEN[:1], init_image=[str(street)])
 
 
 def test_building_the_stage_loads_no_library() -> None:

@@ -18,6 +18,13 @@ def test_the_data_models_are_under_30_megabytes_the_swin_under_5_and_all_weights
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt"}
 
 
+def test_no_file_of_the_embedded_models_is_over_10_megabytes_and_every_shard_is_there() -> None:
+    assert max(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) < 10e6
+    for index in WEIGHTS.rglob("*.index.json"):
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        assert shards == {path.name for path in index.parent.glob("*.safetensors")}
+
+
 @pytest.mark.parametrize("part", EMBEDDED)
 def test_every_embedded_model_has_a_licence_and_a_record_of_its_training(part: str) -> None:
     model = resolve("embedded", role=part)
