@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.stages import CaptionColumn, Encoding
+
 
 def register(app: typer.Typer) -> None:
     app.command()(explain)
@@ -16,15 +18,18 @@ def explain(
     ],
     output: Annotated[str | None, typer.Option("-o", "--output", help="The file for the labels of a file: .jsonl or .parquet.")] = None,
     space: Annotated[str, typer.Option("--space", help="The attribute space: market1501, pa100k, or your own YAML file.")] = "market1501",
+    caption_column: CaptionColumn = None,
+    encoding: Encoding = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show the attribute labels of a caption and the words that decided them, or label a file of captions line by line."""
     from mals.errors import UserError
     from mals.labeller import explain as labeller
+    from mals.planning.caption_files import CaptionsForm
     from mals.stages import label_file
 
     if label_file.is_caption_file(caption):
-        count = label_file.label_file(caption, output, space)
+        count = label_file.label_file(caption, output, space, CaptionsForm(encoding, caption_column))
         if output not in (None, "-"):
             typer.echo(f"{count:,} captions are labelled in {output}")
         return

@@ -24,6 +24,16 @@ Rerun = Annotated[
 ]
 Retry = Annotated[bool, typer.Option("--retry-errors", help="Make shards again that have failed rows.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+CaptionColumn = Annotated[
+    str | None, typer.Option("--caption-column", metavar="NAME", help="The column, or key, of the captions; caption by default.")
+]
+IdColumn = Annotated[str | None, typer.Option("--id-column", metavar="NAME", help="The column, or key, of the ids; id by default.")]
+ImageColumn = Annotated[
+    str | None, typer.Option("--image-column", metavar="NAME", help="The column, or key, of the initial images; init_image by default.")
+]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", metavar="NAME", help="Of a captions file without a mark that is not UTF-8, such as cp1252.")
+]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 STAGES = {
@@ -101,19 +111,25 @@ def plan(
     run: RunArgument,
     captions: Annotated[
         Path | None,
-        typer.Option("--captions", "-c", help="One caption a line (.txt), .csv, .jsonl, .parquet, or the JSON of a public data set."),
+        typer.Option("--captions", "-c", help="One caption a line (.txt), .csv, .tsv, .jsonl, .parquet, or the JSON of a public data set."),
     ] = None,
     count: Annotated[int | None, typer.Option("--count", "-n", help="Rows in all: captions are repeated in turn with new seeds.")] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="The folder of the images that the file names: image-to-image.")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="The folder of the images that the file names, if not its own: image-to-image.")] = None,
+    caption_column: CaptionColumn = None,
+    id_column: IdColumn = None,
+    image_column: ImageColumn = None,
+    encoding: Encoding = None,
     preset: Annotated[str | None, typer.Option("--preset", "-p", help="tiny, mals or modern.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")] = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
     """Fix every sample of a new run, id, prompt and seed, before any model is loaded."""
+    from mals.planning.caption_files import CaptionsForm
     from mals.planning.create import create
 
-    receipt = create(run, captions=captions, count=count, images=images, preset=preset, file=config, assignments=sets or [])
+    form = CaptionsForm(encoding, caption_column, id_column, image_column)
+    receipt = create(run, captions=captions, count=count, images=images, form=form, preset=preset, file=config, assignments=sets or [])
     if as_json:
         print(json.dumps(receipt.to_json()))
         return

@@ -11,3 +11,9 @@ class CollectiveError(UserError):
 
 class ModelMissing(UserError):
     """A model that is neither in the cache nor reachable."""
+
+
+def quoted(value: object, longest: int = 60) -> str:
+    """A value that a person gave, in quotes for a message: one printable line with at most `longest` characters of it."""
+    text = str(value)
+    return repr(text if len(text) <= longest else text[: longest - 3] + "...")  # repr escapes what cannot be printed

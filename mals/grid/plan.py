@@ -38,8 +38,10 @@ class PlanRequest:
     captions_file: CaptionsFile | None
     count: int | None  # rows, where --count was given
     images: str | None  # the folder of --images, an absolute path
+    form: dict[str, str]  # what was said of the captions file: its encoding, the names of columns
     grammar: dict[str, str]  # file that plan.attributes names -> its sha256
     settings: dict[str, Any]  # see `plan_settings`
+    folder: str | None = None  # of the captions file, an absolute path; None where no initial image is relative to it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,17 @@
 """Readers of captions files, in blocks: plain text, tables, and the JSON lists of public data sets.
 
 Every reader yields the same columns (`COLUMNS`, strings; null where the file has none). A file with a `caption` column may also hold id,
-person, camera, init_image, negative_prompt and seed. JSON lists are read by `mals.planning.json_lists`.
+person, camera, init_image, negative_prompt and seed; `CaptionsForm` names columns that are called otherwise. JSON lists are read by
+`mals.planning.json_lists`, text by `text_files`, fields between delimiters by `delimited`. What a file holds comes out as rows or as a
+UserError: no row is passed over but blank lines.
 """
 
-import csv
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,42 +19,55 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mals.errors import UserError
-from mals.planning import json_lists
+from mals.errors import UserError, quoted
+from mals.planning import delimited, json_lists
+from mals.planning.column_texts import is_blank, is_list_of_texts, is_text_type, readable_type, text_column
+from mals.planning.text_files import COMPRESSIONS, SAMPLE, open_text, text_suffix
 
 COLUMNS = ("caption", "id", "person", "camera", "init_image", "negative_prompt", "seed")
 SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
 BLOCK = 32_768  # rows read at once
+OPTIONS = {"caption": "--caption-column", "id": "--id-column", "init_image": "--image-column"}
+SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
+NAMED = 12  # columns that a sentence names
+
+log = logging.getLogger("mals.planning")
 
 
-def read(file: Path, images: bool = True, require_captions: bool = True) -> Iterator[pa.Table]:
-    """The rows of `file` in blocks; with `images`, the images of a JSON list are the column init_image.
+@dataclass(frozen=True)
+class CaptionsForm:
+    """What a person says of a captions file; None for what the file itself says."""
 
-    Raises UserError with the place of a mistake, or if there is no row. Without `require_captions`, an image of a JSON list may have no
-    caption: its row has null.
+    encoding: str | None = None  # of a text without a byte order mark that is not UTF-8
+    caption_column: str | None = None  # the names of columns, or of keys of JSON objects
+    id_column: str | None = None
+    image_column: str | None = None  # of init_image
+
+    def names(self) -> dict[str, str]:
+        """Each of COLUMNS -> its name in the file."""
+        own = {"caption": self.caption_column, "id": self.id_column, "init_image": self.image_column}
+        return {name: own.get(name) or name for name in COLUMNS}
+
+    def to_json(self) -> dict[str, str]:
+        """What is said."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+AS_IT_IS = CaptionsForm()
+Columns = dict[str, list[Any]]  # of a block, by the names in COLUMNS
+
+
+def read(file: Path, images: bool = True, form: CaptionsForm = AS_IT_IS) -> Iterator[pa.Table]:
+    """The rows of `file` in blocks; with `images`, the images of a public JSON list are the column init_image.
+
+    Raises UserError with the place of a mistake, or if there is no row.
     """
-    kind = file.suffix.lower()
-    if not file.is_file():
-        raise UserError(f"there is no captions file {file}")
-    if kind not in KINDS:
-        raise UserError(f"{file} is not one of {', '.join(KINDS)}")
-    if not file.stat().st_size:
-        raise UserError(f"{file} is empty")
+    kind = _kind(file)
     rows = 0
-    try:
-        if kind not in (".parquet", ".json"):
-            _refuse_binary(file)
-        for block in _json(file, require_captions) if kind == ".json" else KINDS[kind](file):
-            if kind == ".json" and not images:
-                block = block.set_column(COLUMNS.index("init_image"), "init_image", pa.nulls(len(block), pa.string()))
-            if require_captions:
-                _refuse_empty_captions(file, block, rows)
-            rows += len(block)
-            yield block
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}, line {_undecodable(file)} is not UTF-8 text ({error.reason})") from None
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
+    for block in _json(file, form, images) if kind == ".json" else READERS[kind](file, form):
+        _refuse_empty_captions(file, block, rows)
+        rows += len(block)
+        yield block
     if not rows:
         raise UserError(f"{file} holds no caption")
 
@@ -65,140 +81,237 @@ def digest(file: Path) -> str:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
 
 
-def _refuse_binary(file: Path) -> None:
-    with file.open("rb") as stream:
-        if b"\0" in stream.read(1 << 16):
-            raise UserError(f"{file} is a binary file, not captions")
-
-
-def _undecodable(file: Path) -> int:
-    """The number of the first line that is not UTF-8; a reader's own error counts from the start of its buffer."""
-    with file.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return 0
+def _kind(file: Path) -> str:
+    """The one of `KINDS` that a file is of; UserError where it is none of them, or there is nothing to read."""
+    kind = text_suffix(file)
+    if not file.is_file():
+        raise UserError(f"there is no captions file {file}")
+    if kind in SPREADSHEETS:
+        raise UserError(f"{file} is a spreadsheet; save its table as CSV UTF-8 (.csv)")
+    if kind not in KINDS:
+        raise UserError(f"{file} is not one of {', '.join(KINDS)}, which may be compressed ({', '.join(COMPRESSIONS)})")
+    if kind == ".parquet" and file.suffix.lower() in COMPRESSIONS:
+        raise UserError(f"{file} is a compressed Parquet file; decompress it, Parquet is compressed within")
+    try:
+        if not file.stat().st_size:
+            raise UserError(f"{file} is empty")
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    return kind
 
 
 def _refuse_empty_captions(file: Path, block: pa.Table, before: int) -> None:
     for at, caption in enumerate(block["caption"].to_pylist()):
-        if caption is None or not caption.strip():
+        if is_blank(caption):
             raise UserError(f"{file}: row {before + at + 1} has no caption")
 
 
-def _table(columns: Mapping[str, list[Any]], where: str, numbers: Sequence[int]) -> pa.Table:
+def _table(columns: Columns, where: str, numbers: Sequence[int]) -> pa.Table:
     """A block of the columns of a file; `where` and the numbers of the rows name places in errors."""
+    columns, numbers = _row_per_caption(columns, numbers)
     rows = len(columns["caption"])
     arrays = []
     for name in COLUMNS:
-        if name not in columns:
+        if name in columns:
+            arrays.append(text_column(columns[name], name, lambda at: f"{where} {numbers[at]}"))
+        else:
             arrays.append(pa.nulls(rows, pa.string()))
-            continue
-        texts = [value if type(value) is str else _text(value) for value in columns[name]]
-        for at, text in enumerate(texts):
-            if text is not None and type(text) is not str:
-                raise UserError(f"{where} {numbers[at]} holds a {type(text).__name__} as its {name}, not a text")
-        arrays.append(pa.array([text or None for text in texts], pa.string()))
     return pa.table(arrays, SCHEMA)
 
 
-def _text(value: Any) -> Any:
-    """A number as text, without the fraction that pandas adds to whole numbers where one is missing; other values unchanged."""
-    if isinstance(value, float):
-        return None if value != value else str(int(value)) if value.is_integer() else str(value)
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+def _row_per_caption(columns: Columns, numbers: Sequence[int]) -> tuple[Columns, Sequence[int]]:
+    """The same with a row for each caption of a list of captions: the first keeps its id, the others get "_2", "_3", ... behind it."""
+    captions = [value if isinstance(value, list) else [value] for value in columns["caption"]]
+    if not any(isinstance(value, list) for value in columns["caption"]):
+        return columns, numbers
+    rows = [(row, number) for row, values in enumerate(captions) for number in range(max(1, len(values)))]
+    repeated = {name: [values[row] for row, _ in rows] for name, values in columns.items()}
+    repeated["caption"] = [captions[row][number] if captions[row] else None for row, number in rows]
+    if "id" in repeated:
+        ids = zip(repeated["id"], rows, strict=True)
+        repeated["id"] = [own if own is None or not number else f"{own}_{number + 1}" for own, (_, number) in ids]
+    return repeated, [numbers[row] for row, _ in rows]
 
 
-def _lines(file: Path) -> Iterator[pa.Table]:
-    with file.open(encoding="utf-8-sig") as stream:
-        captions = (line.strip() for line in stream)
-        kept = (line for line in captions if line)
+def _lines(file: Path, form: CaptionsForm) -> Iterator[pa.Table]:
+    """Each line a caption; but a table, as a spreadsheet's "Unicode text", where the first line names the columns."""
+    with open_text(file, form.encoding) as stream:
+        names = delimited.layout(stream.read(SAMPLE), form.names()["caption"]).names
+    if form.names()["caption"] in names and (len(names) > 1 or form.caption_column):
+        yield from _csv(file, form)
+        return
+    if columns := CaptionsForm(None, form.caption_column, form.id_column, form.image_column).to_json():
+        raise UserError(f"{file} has no column {next(iter(columns.values()))}: each of its lines is a caption")
+    with open_text(file, form.encoding) as stream:
+        captions = ((number, line.strip()) for number, line in enumerate(stream, 1))
+        kept = ((number, line) for number, line in captions if not is_blank(line))
         while block := list(islice(kept, BLOCK)):
-            yield _table({"caption": block}, "line", ())
+            yield _table({"caption": [line for _, line in block]}, f"{file}, line", [number for number, _ in block])
 
 
-def _csv(file: Path) -> Iterator[pa.Table]:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        try:
-            names = next(reader, [])
-            _require_caption(str(file), names)
-            while block := list(islice(_fields(file, reader, len(names)), BLOCK)):
-                columns = dict(zip(names, map(list, zip(*block, strict=True)), strict=True))
-                yield _table(columns, "line", ())
-        except csv.Error as error:
-            raise UserError(f"{file}, line {reader.line_num} is not CSV: {error}") from None
+def _csv(file: Path, form: CaptionsForm) -> Iterator[pa.Table]:
+    with open_text(file, form.encoding, newline="") as stream:
+        preferred = "\t" if text_suffix(file) == ".tsv" else ","
+        layout = delimited.layout(stream.read(SAMPLE), form.names()["caption"], preferred)
+    columns = _positions(str(file), layout.names, form)
+    with open_text(file, form.encoding, newline="") as stream:
+        rows = delimited.rows(stream, layout, str(file))
+        while block := list(islice(rows, BLOCK)):
+            values = {name: [fields[at] for _, fields in block] for name, at in columns.items()}
+            yield _table(values, f"{file}, line", [number for number, _ in block])
 
 
-def _fields(file: Path, reader: Any, columns: int) -> Iterator[list[str]]:
-    """The rows of a CSV file, each of as many fields as the header; blank lines are skipped."""
-    for row in reader:
-        if len(row) == columns:
-            yield row
-        elif row:
-            raise UserError(f"{file}, line {reader.line_num} has {len(row)} fields where the header has {columns}; quote texts with commas")
-
-
-def _jsonl(file: Path) -> Iterator[pa.Table]:
-    with file.open(encoding="utf-8-sig") as stream:
+def _jsonl(file: Path, form: CaptionsForm) -> Iterator[pa.Table]:
+    parse = json.JSONDecoder(object_pairs_hook=_without_repeated_keys, parse_int=str).decode  # a number of any length is read as its digits
+    with open_text(file, form.encoding) as stream:
         lines = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
-        while block := list(islice(lines, BLOCK)):
-            rows = [_object(file, number, line) for number, line in block]
-            numbers = [number for number, _ in block]
-            columns = {name: [row.get(name) for row in rows] for name in COLUMNS}
-            yield _table(columns, f"{file}, line", numbers)
+        objects = ((number, _object(file, number, line, parse)) for number, line in lines)
+        yield from _objects(file, objects, form, "line")
 
 
-def _object(file: Path, number: int, line: str) -> dict[str, Any]:
+def _object(file: Path, number: int, line: str, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = parse(line)
     except json.JSONDecodeError as error:
         raise UserError(f"{file}, line {number} is not JSON: {error.msg} at column {error.colno}") from None
+    except _RepeatedKey as error:
+        raise UserError(f"{file}, line {number} has the key {error} twice") from None
     except RecursionError:
         raise UserError(f"{file}, line {number} is nested too deeply") from None
     if not isinstance(row, dict):
-        raise UserError(f"{file}, line {number} is not a JSON object")
-    _require_caption(f"{file}, line {number}", list(row))
+        hint = "; name the file .json if it holds one list" if isinstance(row, list) else ""
+        raise UserError(f"{file}, line {number} is not a JSON object{hint}")
     return row
 
 
-def _parquet(file: Path) -> Iterator[pa.Table]:
-    try:
-        parquet = pq.ParquetFile(file)
-        names = parquet.schema_arrow.names
-        _require_caption(str(file), names)
-        kind = parquet.schema_arrow.field("caption").type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)):
-            raise UserError(f"{file}: the column caption holds {kind}, not strings")
-        before = 0
-        for batch in parquet.iter_batches(BLOCK, columns=[name for name in COLUMNS if name in names]):
-            yield _table(batch.to_pydict(), f"{file}: row", range(before + 1, before + len(batch) + 1))
-            before += len(batch)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise UserError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+class _RepeatedKey(Exception):
+    """An object has the same key twice; the text is the key."""
 
 
-def _require_caption(where: str, names: list[str]) -> None:
-    if "caption" in names:
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _RepeatedKey(quoted(next(key for key in keys if keys.count(key) > 1)))
+    return row
+
+
+def _objects(file: Path, objects: Iterable[tuple[int, Mapping[str, Any]]], form: CaptionsForm, unit: str) -> Iterator[pa.Table]:
+    """The rows of numbered JSON objects, each with a caption; `unit` is what the number counts."""
+    names, missing, start = form.names(), set(form.to_json()) - {"encoding"}, True
+    source = iter(objects)
+    while block := list(islice(source, BLOCK)):
+        for number, row in block:
+            if names["caption"] not in row:
+                _positions(f"{file}, {unit} {number}", list(row), form)
+        if start:
+            _warn_of_near_names(str(file), list(block[0][1]), names)
+            start = False
+        missing = {option for option in missing if all(getattr(form, option) not in row for _, row in block)}
+        columns = {name: [row.get(own) for _, row in block] for name, own in names.items()}
+        yield _table(columns, f"{file}, {unit}", [number for number, _ in block])
+    if missing:
+        raise UserError(f"{file} has the key {quoted(getattr(form, min(missing)))} in no object")
+
+
+def _json(file: Path, form: CaptionsForm, images: bool) -> Iterator[pa.Table]:
+    """A public list; objects with a caption and no image, or whose keys are named, are rows as those of a .jsonl file."""
+    objects = json_lists.read_objects(file)
+    own = form.to_json().keys() - {"encoding"}
+    if own or not any(key in entry for key in json_lists.IMAGE_KEYS for entry in objects):
+        yield from _objects(file, enumerate(objects, 1), form, "object")
         return
-    near = difflib.get_close_matches("caption", [str(name).lower() for name in names], 1, 0.5)
-    hint = f"; did you mean {next(name for name in names if str(name).lower() == near[0])} to be caption?" if near else ""
-    raise UserError(f"{where} has no column caption, only {', '.join(map(str, names)) or 'none'}{hint}")
-
-
-def _json(file: Path, require_captions: bool = True) -> Iterator[pa.Table]:
-    rows = json_lists.list_rows(file, json_lists.read_objects(file), require_captions)
+    rows = json_lists.list_rows(file, objects)
     while block := list(islice(rows, BLOCK)):
-        numbers, images, captions, ids, persons = map(list, zip(*block, strict=True))
-        yield _table({"caption": captions, "id": ids, "person": persons, "init_image": images}, f"{file}: object", numbers)
+        numbers, paths, captions, ids, persons = map(list, zip(*block, strict=True))
+        columns = {"caption": captions, "id": ids, "person": persons, "init_image": paths if images else [None] * len(paths)}
+        yield _table(columns, f"{file}, object", numbers)
 
 
-KINDS: dict[str, Callable[[Path], Iterator[pa.Table]]] = {
+def _parquet(file: Path, form: CaptionsForm) -> Iterator[pa.Table]:
+    try:
+        with pq.ParquetFile(file) as parquet:
+            schema, before = parquet.schema_arrow, 0
+            columns = {name: schema.field(at) for name, at in _positions(str(file), schema.names, form).items()}
+            _check_types(file, columns)
+            for batch in parquet.iter_batches(BLOCK, columns=[field.name for field in columns.values()]):
+                values = {name: _values(batch[field.name], f"{file}: the column {field.name}") for name, field in columns.items()}
+                yield _table(values, f"{file}: row", range(before + 1, before + len(batch) + 1))
+                before += len(batch)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file} is not a readable Parquet file: {(str(error).splitlines() or ['damaged'])[0]}") from None
+
+
+def _check_types(file: Path, columns: Mapping[str, pa.Field]) -> None:
+    """UserError where a column of a Parquet file holds something else than texts or, but for captions, numbers."""
+    for name, field in columns.items():
+        if name == "caption":
+            if not is_text_type(field.type) and not is_list_of_texts(field.type) and not pa.types.is_null(field.type):
+                raise UserError(f"{file}: the column {field.name} holds {field.type}, not strings")
+        elif not readable_type(field.type):
+            raise UserError(f"{file}: the column {field.name} holds {field.type}, not texts or numbers")
+
+
+def _values(column: pa.Array, where: str) -> list[Any]:
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.string())
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float64())
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        raise UserError(f"{where} holds bytes that are not UTF-8 text") from None
+
+
+def _positions(where: str, names: Sequence[str], form: CaptionsForm) -> dict[str, int]:
+    """Each of COLUMNS that is among the names of a file's columns -> its position.
+
+    Raises UserError where there is no caption, where a column that the form names is not there, and where a name stands twice.
+    """
+    positions = {}
+    for name, own in form.names().items():
+        count = list(names).count(own)
+        if count > 1:
+            raise UserError(f"{where} has {count} columns with the name {own}; rename all but one")
+        if count:
+            positions[name] = list(names).index(own)
+        elif name == "caption" or own != name:
+            raise UserError(f"{where} has no column {own}, only {_listed(names)}{_column_hint(name, own, names)}")
+    _warn_of_near_names(where, names, form.names())
+    return positions
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Some names in one line."""
+    shown = [" ".join(str(name).split())[:40] for name in names[:NAMED]]
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return (", ".join(shown) or "none") + more
+
+
+def _column_hint(name: str, own: str, names: Sequence[str]) -> str:
+    """The way on where a file has no column `own` for `name`."""
+    if delimited.lacks_header(list(names)):
+        return f"; its first line looks like a caption: put a line with the names of the columns, such as {own},id, above it"
+    near = difflib.get_close_matches(own.lower(), [str(key).lower() for key in names], 1, 0.5)
+    mean = f"; did you mean {next(key for key in names if str(key).lower() == near[0])} to be {own}?" if near else ""
+    example = next((key for key in names if near and str(key).lower() == near[0]), names[0] if names else "NAME")
+    return f"{mean or ';'} name the column with {OPTIONS[name]}, as in {OPTIONS[name]} {' '.join(str(example).split())[:40] or 'NAME'}"
+
+
+def _warn_of_near_names(where: str, names: Sequence[str], known: Mapping[str, str]) -> None:
+    """Warn of columns that are not used only because of capitals or spaces."""
+    for key in names:
+        own = str(key).strip().lower()
+        if own in COLUMNS and key not in known.values() and known[own] not in names:
+            log.warning("%s: the column %s is not used; name it %s if it is one", where, quoted(key), known[own])
+
+
+READERS: dict[str, Callable[[Path, CaptionsForm], Iterator[pa.Table]]] = {
     ".txt": _lines,
     ".csv": _csv,
+    ".tsv": _csv,
     ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
     ".parquet": _parquet,
-    ".json": _json,
 }
+KINDS = (*READERS, ".json")

@@ -7,7 +7,8 @@ from mals.grid.lock import coordinator
 from mals.grid.plan import PlanReceipt
 from mals.grid.run import save_settings, user_settings
 from mals.grid.store import Store
-from mals.planning.table import write_plan
+from mals.planning.caption_files import AS_IT_IS, CaptionsForm
+from mals.planning.table import CaptionsSource, write_plan
 
 STARTER = Path(__file__).parent / "starter"
 
@@ -18,6 +19,7 @@ def create(
     captions: Path | None = None,
     count: int | None = None,
     images: Path | None = None,
+    form: CaptionsForm = AS_IT_IS,
     preset: str | None = None,
     file: Path | None = None,
     assignments: list[str] | None = None,
@@ -25,7 +27,8 @@ def create(
     """Plan the run at `url`, and return the receipt of the plan; a run that has this very plan is left as it is.
 
     captions: a captions file; without one, the settings need plan.attributes. count: rows, for which the captions repeat with new seeds.
-    images: the folder of the images that the captions file names, for image-to-image. preset, file (YAML) and assignments
+    images: the folder of the images that the captions file names, for image-to-image; that of the file itself where it is not named. form:
+    the file's encoding, and the names of its columns, where they differ from ours. preset, file (YAML) and assignments
     ("a.b=c") are settings, the later above the earlier. Raises UserError for bad input, and where the run holds another plan.
     """
     store = Store(str(url))
@@ -39,7 +42,7 @@ def create(
     config = settings.check(tree)
     with coordinator(store):
         store.sweep()
-        receipt = write_plan(store, config, captions, count, images)
+        receipt = write_plan(store, config, CaptionsSource(captions, count, images, form))
         save_settings(store, tree)
     return receipt
 

@@ -7,6 +7,7 @@ plan that was killed has no receipt and is made again. The plan is a pure functi
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import count as counting
 from pathlib import Path
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mals.config import Config
-from mals.errors import UserError
+from mals.errors import UserError, quoted
 from mals.grid.ids import IdHashes
 from mals.grid.plan import FOLDER, RECEIPT, CaptionsFile, PlanFile, PlanReceipt, PlanRequest, plan_file, plan_settings, read_plan
 from mals.grid.receipt import canonical
@@ -25,6 +26,7 @@ from mals.grid.run import differences
 from mals.grid.stage import row_seed
 from mals.grid.store import Store
 from mals.planning import caption_files
+from mals.planning.caption_files import AS_IT_IS, CaptionsForm
 from mals.planning.prompt_length import PromptLengths, lengths_for
 
 SHARDS_PER_FILE = 64
@@ -48,24 +50,41 @@ PLAN = pa.schema(
 )
 
 
-def write_plan(store: Store, config: Config, captions_file: Path | None, count: int | None, images: Path | None) -> PlanReceipt:
+@dataclass(frozen=True)
+class CaptionsSource:
+    """The captions that a plan is made of."""
+
+    file: Path | None
+    count: int | None = None  # rows, for which the file repeats
+    images: Path | None = None  # the folder of initial images; that of the file itself where it is not named
+    form: CaptionsForm = AS_IT_IS
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, an absolute path, from which relative initial images are read."""
+        folder = self.images or (self.file.parent if self.file else None)
+        return folder.resolve() if folder else None
+
+
+def write_plan(store: Store, config: Config, source: CaptionsSource) -> PlanReceipt:
     """Make the plan of a run, and return its receipt; a run that has this very plan keeps it. Raises UserError for bad input."""
-    _check_arguments(config, captions_file, count, images)
+    _check_arguments(config, source)
     lengths = lengths_for(config.generate)
     counts = PlanCounts()
     request = PlanRequest(
-        captions_file=_captions_record(captions_file),
-        count=count,
-        images=str(images.resolve()) if images else None,
+        captions_file=_captions_record(source.file),
+        count=source.count,
+        images=str(source.images.resolve()) if source.images else None,
+        form=source.form.to_json(),
         grammar=_grammar_files(config),
         settings=plan_settings(config),
     )
     old = read_plan(store)
     if old is not None:
-        if old.request == request:
+        if old.request == (replace(request, folder=str(source.folder)) if old.request.folder else request):
             return old
         raise UserError(f"{store.url} holds another plan ({_difference(old.request, request)}); plan into another folder")
-    blocks = _rows(config, captions_file, count, images, lengths, counts)
+    blocks = _rows(config, source, lengths, counts)
     files = [_write(store, number, table, config.shard_rows) for number, table in enumerate(_files(blocks, config.shard_rows))]
     if not counts.ids.distinct():
         _refuse_repeated_ids(store, files)
@@ -77,7 +96,7 @@ def write_plan(store: Store, config: Config, captions_file: Path | None, count: 
         shards_per_file=SHARDS_PER_FILE,
         fingerprint=sha256(canonical([config.shard_rows, *[file.sha256 for file in files]])).hexdigest(),
         files=files,
-        request=request,
+        request=replace(request, folder=str(source.folder)) if counts.has_relative_images and source.images is None else request,
         prompts_cut=counts.prompts_cut if lengths.limit else None,
         token_limit=lengths.limit,
     )
@@ -85,10 +104,13 @@ def write_plan(store: Store, config: Config, captions_file: Path | None, count: 
     return receipt
 
 
-def _check_arguments(config: Config, captions_file: Path | None, count: int | None, images: Path | None) -> None:
+def _check_arguments(config: Config, source: CaptionsSource) -> None:
+    count, images = source.count, source.images
     if count is not None and count < 1:
         raise UserError(f"--count {count} is less than one row")
-    if captions_file is None and config.plan.attributes is None:
+    if source.file is None and source.form != AS_IT_IS:
+        raise UserError("columns and an encoding are named of a captions file, and there is none; give it with --captions FILE")
+    if source.file is None and config.plan.attributes is None:
         raise UserError("a plan needs --captions FILE, or plan.attributes in the settings and --count")
     if config.plan.attributes is not None and count is None:
         raise UserError("plan.attributes needs --count, the number of rows")
@@ -123,6 +145,10 @@ def _difference(old: PlanRequest, new: PlanRequest) -> str:
         return f"with --count {old.count}" if old.count else "without --count"
     if old.images != new.images:
         return f"with --images {old.images}" if old.images else "without --images"
+    if old.form != new.form:
+        return f"read with {', '.join(f'{name} {value}' for name, value in old.form.items()) or 'no named column and encoding'}"
+    if old.folder != new.folder:
+        return f"with initial images from {old.folder}" if old.folder else "without initial images of a folder"
     if changes := differences(old.settings, new.settings):
         return f"made with other settings: {changes[0]}"
     changed_file = next(name for name in old.grammar | new.grammar if old.grammar.get(name) != new.grammar.get(name))
@@ -130,10 +156,11 @@ def _difference(old: PlanRequest, new: PlanRequest) -> str:
 
 
 class PlanCounts:
-    """Counts over all rows of a plan: prompts that are too long, and a hash of every id."""
+    """Counts over all rows of a plan: prompts that are too long, relative initial images, and a hash of every id."""
 
     def __init__(self) -> None:
         self.prompts_cut = 0
+        self.has_relative_images = False
         self.ids = IdHashes()
 
     def add(self, table: pa.Table) -> None:
@@ -153,36 +180,36 @@ def _refuse_repeated_ids(store: Store, files: list[PlanFile]) -> None:
             seen[name] = row
 
 
-def _rows(
-    config: Config, captions_file: Path | None, count: int | None, images: Path | None, lengths: PromptLengths, counts: PlanCounts
-) -> Iterator[pa.Table]:
+def _rows(config: Config, source: CaptionsSource, lengths: PromptLengths, counts: PlanCounts) -> Iterator[pa.Table]:
     """The rows of the plan in blocks."""
-    for repeat, block in _prompts(config, captions_file, count, images is not None):
-        table = _plan_rows(block, repeat, config, images, lengths, len(counts.ids))
+    for repeat, block in _prompts(config, source):
+        counts.has_relative_images |= any(_is_relative(path) for path in _column(block, "init_image"))
+        table = _plan_rows(block, repeat, config, source.folder, lengths, len(counts.ids))
         counts.add(table)
         yield table
 
 
-def _prompts(config: Config, captions_file: Path | None, count: int | None, images: bool) -> Iterator[tuple[int, pa.Table]]:
+def _prompts(config: Config, source: CaptionsSource) -> Iterator[tuple[int, pa.Table]]:
     """(repeat, block of captions): of the captions file, of the grammar, or of the file once and then of the grammar; see `_captions`."""
-    if captions_file is None:
-        yield from _phrased(config, count or 0)
+    if source.file is None:
+        yield from _phrased(config, source.count or 0)
     elif config.plan.attributes is None:
-        yield from _captions(captions_file, count, images)
+        yield from _captions(source)
     else:
-        left = count or 0
-        for block in caption_files.read(captions_file, images):
+        left = source.count or 0
+        for block in caption_files.read(source.file, source.images is not None, source.form):
             yield 0, block.slice(0, left)
             left -= min(left, len(block))
         if left:
             yield from _phrased(config, left)
 
 
-def _captions(captions_file: Path, count: int | None, images: bool) -> Iterator[tuple[int, pa.Table]]:
+def _captions(source: CaptionsSource) -> Iterator[tuple[int, pa.Table]]:
     """(repeat, block): the captions file once, or repeated until there are `count` rows; repeat is 0 for the first pass over the file."""
-    left = count
+    assert source.file is not None
+    left = source.count
     for repeat in counting():
-        for block in caption_files.read(captions_file, images):
+        for block in caption_files.read(source.file, source.images is not None, source.form):
             if left is not None and len(block) > left:
                 block = block.slice(0, left)
             if len(block):
@@ -203,7 +230,7 @@ def _phrased(config: Config, count: int) -> Iterator[tuple[int, pa.Table]]:
         yield 0, block
 
 
-def _plan_rows(block: pa.Table, repeat: int, config: Config, images: Path | None, lengths: PromptLengths, first_row: int) -> pa.Table:
+def _plan_rows(block: pa.Table, repeat: int, config: Config, folder: Path | None, lengths: PromptLengths, first_row: int) -> pa.Table:
     """A block of captions as rows of the plan, of which the first is number `first_row`."""
     plan = config.plan
     ids = [_row_id(file_id, repeat, row) for row, file_id in enumerate(_column(block, "id"), first_row)]
@@ -223,7 +250,7 @@ def _plan_rows(block: pa.Table, repeat: int, config: Config, images: Path | None
         "person": _column(block, "person"),
         "camera": _column(block, "camera"),
         "wanted": block["wanted"] if "wanted" in block.column_names else pa.nulls(len(block), PLAN.field("wanted").type),
-        "init_image": [_init_image(path, images) for path in _column(block, "init_image")],
+        "init_image": [_init_image(path, folder) for path in _column(block, "init_image")],
         "prompt_tokens": tokens,
         "prompt_cut": None if limit is None else [n > limit for n in tokens or []],
     }
@@ -241,7 +268,7 @@ def _row_id(file_id: str | None, repeat: int, row: int) -> str:
         return f"{row:08d}"
     row_id = f"{file_id}-{repeat}" if repeat else file_id
     if not ID.fullmatch(row_id):
-        raise UserError(f"the id {file_id!r} of row {row + 1} cannot be a file name: use up to 128 letters, digits, - and _")
+        raise UserError(f"the id {quoted(file_id)} of row {row + 1} cannot be a file name: use up to 128 letters, digits, - and _")
     return row_id
 
 
@@ -252,16 +279,19 @@ def _row_seed(file_seed: str | None, repeat: int, row_id: str, seed: int, row: i
     try:
         number = int(file_seed)
     except ValueError:
-        raise UserError(f"the seed {file_seed!r} of row {row + 1} is not a whole number") from None
+        raise UserError(f"the seed {quoted(file_seed)} of row {row + 1} is not a whole number of at most 19 digits") from None
     if not 0 <= number < 2**63:
-        raise UserError(f"the seed {number} of row {row + 1} is not from 0 to 2^63 - 1")
+        raise UserError(f"the seed {quoted(file_seed)} of row {row + 1} is not from 0 to 2^63 - 1")
     return number
 
 
-def _init_image(path: str | None, images: Path | None) -> str | None:
-    if path is None or images is None:
-        return path
-    return path if "://" in path else str(images.resolve() / path)
+def _is_relative(path: str | None) -> bool:
+    return path is not None and "://" not in path and not Path(path).is_absolute()
+
+
+def _init_image(path: str | None, folder: Path | None) -> str | None:
+    """The place of an initial image: a URL, or an absolute path, so that the run works from any folder."""
+    return str(folder / path) if path is not None and folder is not None and _is_relative(path) else path
 
 
 def _files(blocks: Iterator[pa.Table], shard_rows: int) -> Iterator[pa.Table]:

@@ -1,6 +1,7 @@
 """`mals explain FILE`: label a file of captions line by line."""
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -14,10 +15,14 @@ from mals.errors import UserError
 from mals.files import replacing
 from mals.labeller.labeller import Labeller
 from mals.planning import caption_files
+from mals.planning.caption_files import AS_IT_IS, CaptionsForm
+from mals.planning.text_files import open_text, text_suffix
 
 BLOCK = 4096  # captions that are labelled together: bounds the memory for a file of any length
 OUTPUT_SUFFIXES = (".jsonl", ".parquet")
 SCHEMA = pa.schema([("caption", pa.string()), ("attributes", pa.list_(pa.int8())), ("attribute_source", pa.list_(pa.string()))])
+
+log = logging.getLogger("mals.stages")
 
 
 def is_caption_file(argument: str) -> bool:
@@ -27,29 +32,40 @@ def is_caption_file(argument: str) -> bool:
         return (
             argument == "-"
             or path.is_file()
-            or (" " not in argument.strip() and path.suffix in (".txt", ".csv", ".json", *OUTPUT_SUFFIXES))
+            or (" " not in argument.strip() and text_suffix(path) in caption_files.KINDS)
         )
     except (OSError, ValueError):  # too long for a file's name, or with a null character
         return False
 
 
-def read_captions(source: str) -> Iterator[str]:
-    """The captions of a file of any kind that `mals plan` reads, or the lines of standard input for "-"; empty lines are kept."""
+def read_captions(source: str, form: CaptionsForm = AS_IT_IS) -> Iterator[str]:
+    """The captions of a file of any kind that `mals plan` reads, or the lines of standard input for "-".
+
+    The lines of a text are captions as they are: empty ones are kept, and bytes that are no text become U+FFFD, which is logged.
+    """
     if source == "-":
-        for line in sys.stdin.buffer:
-            yield line.decode("utf-8", "replace").rstrip("\r\n")
+        yield from _whole_lines("standard input", (line.decode("utf-8", "replace") for line in sys.stdin.buffer))
         return
     file = Path(source)
-    if file.suffix.lower() == ".txt" and file.is_file():
-        with file.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
-            for text in lines:
-                yield text.rstrip("\r\n")
+    if text_suffix(file) == ".txt" and file.is_file() and not form.caption_column:
+        with open_text(file, form.encoding, errors="replace", newline="\n", binary=True) as lines:
+            yield from _whole_lines(source, lines)
         return
-    for table in caption_files.read(file, images=False):
+    for table in caption_files.read(file, images=False, form=form):
         yield from table["caption"].to_pylist()
 
 
-def label_file(source: str, output: str | None, space: str = "market1501") -> int:
+def _whole_lines(source: str, lines: Iterable[str]) -> Iterator[str]:
+    """Lines without their ends; logs how many hold a character that stands for bytes that are no text."""
+    replaced = 0
+    for line in lines:
+        replaced += "\ufffd" in line
+        yield line.rstrip("\r\n")
+    if replaced:
+        log.warning("%s: %s lines hold bytes that are not UTF-8, which are read as \ufffd", source, f"{replaced:,}")
+
+
+def label_file(source: str, output: str | None, space: str = "market1501", form: CaptionsForm = AS_IT_IS) -> int:
     """Label the captions of `source` into `output` (.jsonl or .parquet; None or "-" for standard output); returns their number.
 
     A row has `caption`, `attributes` (values in the order of the space) and `attribute_source`. The file appears whole or not at all.
@@ -57,7 +73,7 @@ def label_file(source: str, output: str | None, space: str = "market1501") -> in
     labeller = Labeller(space)
     if output is not None and output != "-" and Path(output).suffix.lower() not in OUTPUT_SUFFIXES:
         raise UserError(f"{output} is neither .jsonl nor .parquet")
-    blocks = _blocks(read_captions(source))
+    blocks = _blocks(read_captions(source, form))
     if output is None or output == "-":
         return sum(_write_lines(sys.stdout, labeller, block) for block in blocks)
     target = Path(output)

@@ -192,7 +192,7 @@ def write_plan(store: Store, config: Config, rows: int) -> None:
         shards_per_file=-(-rows // each),
         fingerprint=file.sha256,
         files=[file],
-        request=PlanRequest(captions_file=None, count=rows, images=None, grammar={}, settings=plan_settings(config)),
+        request=PlanRequest(captions_file=None, count=rows, images=None, form={}, grammar={}, settings=plan_settings(config)),
         prompts_cut=None,
         token_limit=None,
     )

@@ -269,7 +269,7 @@ def planned(tmp_path: Path) -> Callable[..., PlanReceipt]:
     def make(name: str = "run", **attributes: Any) -> PlanReceipt:
         tree = settings.parse(f"generate: {{model: nobody/none}}\nplan: {{attributes: {attributes.pop('text', '{}')}}}", "mals.yaml")
         config = settings.check(settings.merge(tree, attributes.pop("extra", {})))
-        return table.write_plan(Store(str(tmp_path / name)), config, None, 200, None)
+        return table.write_plan(Store(str(tmp_path / name)), config, table.CaptionsSource(None, 200))
 
     return make
 

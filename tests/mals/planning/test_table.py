@@ -31,7 +31,7 @@ def write(
     if isinstance(source, str):
         (folder / "captions.csv").write_text(source)
         source = folder / "captions.csv"
-    return table.write_plan(Store(str(folder / "run")), config or configured(), source, count, images)
+    return table.write_plan(Store(str(folder / "run")), config or configured(), table.CaptionsSource(source, count, images))
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
