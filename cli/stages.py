@@ -114,7 +114,9 @@ def plan(
         typer.Option("--captions", "-c", help="One caption a line (.txt), .csv, .tsv, .jsonl, .parquet, or the JSON of a public data set."),
     ] = None,
     count: Annotated[int | None, typer.Option("--count", "-n", help="Rows in all: captions are repeated in turn with new seeds.")] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="The folder of the images that the file names, if not its own: image-to-image.")] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="The folder of the images that the file names, if not its own: image-to-image.")
+    ] = None,
     caption_column: CaptionColumn = None,
     id_column: IdColumn = None,
     image_column: ImageColumn = None,

@@ -216,7 +216,7 @@ def _objects(file: Path, objects: Iterable[tuple[int, Mapping[str, Any]]], form:
 
 def _json(file: Path, form: CaptionsForm, images: bool) -> Iterator[pa.Table]:
     """A public list; objects with a caption and no image, or whose keys are named, are rows as those of a .jsonl file."""
-    objects = json_lists.read_objects(file)
+    objects = json_lists.read_objects(file, form.encoding)
     own = form.to_json().keys() - {"encoding"}
     if own or not any(key in entry for key in json_lists.IMAGE_KEYS for entry in objects):
         yield from _objects(file, enumerate(objects, 1), form, "object")

@@ -1,4 +1,4 @@
-"""Values of any parser as columns of texts: what is no text that a file can hold is refused with its place, and nothing is lost silently."""
+"""Values of any parser as columns of texts: what is no text that a file can hold is refused with its place."""
 
 import re
 import unicodedata

@@ -1,25 +1,23 @@
 """The JSON lists of public data sets, and lists of one's own in their form: one reader for planning, training and imports.
 
-A list is a JSON array of objects, perhaps compressed with gzip. An object is an image with its captions:
+A list is a JSON array of objects, perhaps compressed. An object is an image with its captions:
 
     CUHK-PEDES, ICFG-PEDES   file_path, captions, id            RSTPReid   img_path, captions, id
     APTM's own lists         image, caption, image_id           MALS       the same and label
 """
 
-import gzip
 import json
 import math
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from mals.errors import UserError
+from mals.planning.column_texts import is_blank
+from mals.planning.text_files import first_bytes, open_text, text_suffix
 
-SUFFIXES = (".json", ".json.gz")
 IMAGE_KEYS = ("file_path", "img_path", "image")
-GZIP = b"\x1f\x8b"
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a pair, or one that stands alone
 NAMED = 8  # keys of an object that a sentence names
 LONGEST_ID = 200  # characters
@@ -38,13 +36,21 @@ class ListRow(NamedTuple):
 
 def is_list(path: Path) -> bool:
     """Whether a path has the name of a JSON list."""
-    return path.name.lower().endswith(SUFFIXES)
+    return text_suffix(path) == ".json"
 
 
-def read_objects(file: Path) -> list[dict[str, Any]]:
-    """The objects of a list; UserError if the file holds something else, no object, or a text that is no Unicode."""
+def read_objects(file: Path, encoding: str | None = None) -> list[dict[str, Any]]:
+    """The objects of a list; UserError if the file holds something else, no object, or a text that is no Unicode.
+
+    `encoding` is that of a text without a byte order mark that is not UTF-8, see `mals.planning.text_files`.
+    """
+    if not file.exists():
+        raise UserError(f"there is no JSON list {file}")
+    with open_text(file, encoding or json.detect_encoding(first_bytes(file)[:4])) as stream:  # JSON needs no mark for UTF-16
+        text = stream.read()
+    if not text.strip():
+        raise UserError(f"{file} is empty")
     try:
-        text = _text(file)
         objects = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
@@ -94,7 +100,7 @@ def captions_of(where: str, entry: Mapping[str, Any]) -> list[str | None]:
     for caption in captions:
         if not isinstance(caption, str) and not _is_missing(caption):
             raise UserError(f"{where} has {_kind(caption)} as a caption, not a text")
-    return [caption if isinstance(caption, str) and caption.strip() else None for caption in captions] or [None]
+    return [caption if isinstance(caption, str) and not is_blank(caption) else None for caption in captions] or [None]
 
 
 def image_path(where: str, value: Any, key: str) -> str:
@@ -131,31 +137,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise _Repeated(next(name for name in names if names.count(name) > 1))
     return entry
-
-
-def _text(file: Path) -> str:
-    """The text of a file: UTF-8, or UTF-16 or UTF-32 as JSON allows them; decompressed where it is compressed."""
-    try:
-        data = file.read_bytes()
-        if data.startswith(GZIP):
-            data = gzip.decompress(data)
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise UserError(f"{file} cannot be decompressed; {PARTIAL}") from None
-    except FileNotFoundError:
-        raise UserError(f"there is no JSON list {file}") from None
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
-    if not data.strip():
-        raise UserError(f"{file} is empty")
-    encoding = json.detect_encoding(data)
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        if b"\0" in data[: 1 << 16] and encoding == "utf-8":
-            raise UserError(f"{file} is a binary file, not a JSON list") from None
-        line = data[: error.start].count(b"\n") + 1
-        name = encoding.removesuffix("-sig").upper()
-        raise UserError(f"{file}, line {line} is not {name} text ({error.reason})") from None
 
 
 def _refuse_surrogates(where: str, value: Any) -> None:

@@ -10,7 +10,7 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -60,16 +60,15 @@ def open_text(
 
 
 def encoding_of(file: Path, encoding: str | None = None, binary: bool = False) -> str:
-    """The Python name of the encoding of `file`, where `encoding` is the one that is named; UserError for a binary file, but with `binary`."""
-    with _reading(file), _open_bytes(file) as stream:
-        start = stream.read(SAMPLE)
+    """Python's name of the encoding of `file`, where `encoding` is the one that is named; UserError for a binary file, unless `binary`."""
+    start = first_bytes(file)
     marked = next((name for mark, name in MARKS.items() if start.startswith(mark)), None)
     if marked is not None:
         return marked
     for magic, what in FOREIGN.items():
         if start.startswith(magic):
             raise UserError(f"{file} is {what}")
-    if encoding is not None:
+    if encoding not in (None, "utf-8"):
         try:
             return io.TextIOWrapper(io.BytesIO(), encoding).encoding
         except (LookupError, ValueError):
@@ -79,6 +78,12 @@ def encoding_of(file: Path, encoding: str | None = None, binary: bool = False) -
         hint = f", or UTF-16 without its mark: then give --encoding {order}, or save it as UTF-8" if order else ""
         raise UserError(f"{file} is a binary file, not text{hint}")
     return "utf-8"
+
+
+def first_bytes(file: Path) -> bytes:
+    """The beginning of a file, decompressed: up to SAMPLE bytes; UserError where it cannot be read."""
+    with _reading(file), _open_bytes(file) as stream:
+        return stream.read(SAMPLE)
 
 
 def _unmarked_utf16(start: bytes) -> str | None:
@@ -110,8 +115,8 @@ def _open_bytes(file: Path) -> IO[bytes]:
     suffix = next((suffix for suffix, magic in COMPRESSIONS.items() if start.startswith(magic)), None)
     if suffix == ".zst":
         return io.BufferedReader(_Raw(pa.CompressedInputStream(pa.OSFile(str(file)), "zstd")))
-    opened: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, None: open}[suffix](file, "rb")
-    return opened
+    openers: dict[str | None, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    return openers.get(suffix, open)(file, "rb")
 
 
 class _Raw(io.RawIOBase):

@@ -295,7 +295,7 @@ def _give_one_sample_size(pipeline: Any) -> None:
 
     It is their default size and nothing else; this stage always says the size.
     """
-    unet = getattr(pipeline, "unet", None)
+    unet: Any = getattr(pipeline, "unet", None)
     size = getattr(unet, "config", {}).get("sample_size")
     if isinstance(size, list | tuple):
         unet.register_to_config(sample_size=max(size))

@@ -29,11 +29,7 @@ def is_caption_file(argument: str) -> bool:
     """Whether an argument of `mals explain` names a file of captions, or "-", and is not itself a caption."""
     try:
         path = Path(argument)
-        return (
-            argument == "-"
-            or path.is_file()
-            or (" " not in argument.strip() and text_suffix(path) in caption_files.KINDS)
-        )
+        return argument == "-" or path.is_file() or (" " not in argument.strip() and text_suffix(path) in caption_files.KINDS)
     except (OSError, ValueError):  # too long for a file's name, or with a null character
         return False
 

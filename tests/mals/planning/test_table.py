@@ -18,6 +18,7 @@ from mals.grid.stage import row_seed
 from mals.grid.store import Store
 from mals.models import resolve
 from mals.planning import prompt_length, table
+from mals.planning.caption_files import CaptionsForm
 
 
 def configured(**changes: Any) -> Config:
@@ -125,6 +126,39 @@ def test_pictures_are_looked_for_in_the_folder_that_is_given(tmp_path):
     assert [row["init_image"] for row in rows(tmp_path)] == [str(tmp_path / "pictures/1.jpg"), None, "s3://bucket/2.jpg"]
 
 
+def test_relative_initial_images_are_those_beside_the_captions_file_and_the_folder_is_part_of_the_plan(tmp_path, monkeypatch):
+    text = "caption,init_image\na,sub/1.jpg\nb,/abs/2.jpg\nc,s3://bucket/3.jpg\nd,\n"
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "captions.csv").write_text(text)
+    monkeypatch.chdir(tmp_path / "here")
+    write(tmp_path, Path("captions.csv"))
+    images = [str(tmp_path / "here/sub/1.jpg"), "/abs/2.jpg", "s3://bucket/3.jpg", None]
+    assert [row["init_image"] for row in rows(tmp_path)] == images
+    monkeypatch.chdir(tmp_path)
+    assert write(tmp_path, tmp_path / "here/captions.csv").rows == 4  # the same plan from another folder
+    with pytest.raises(UserError, match=r"another plan .with initial images from .*here"):
+        write(tmp_path, tmp_path / "there/captions.csv")
+
+
+def test_a_captions_file_without_initial_images_may_move(tmp_path):
+    (tmp_path / "there").mkdir()
+    old = write(tmp_path, numbered(tmp_path, 3))
+    assert write(tmp_path, numbered(tmp_path / "there", 3)) == old
+
+
+def test_columns_and_encodings_that_are_named_are_part_of_the_plan(tmp_path):
+    (tmp_path / "c.csv").write_text("text,caption\na,b\n")
+    sources = [table.CaptionsSource(tmp_path / "c.csv", form=CaptionsForm(caption_column=name)) for name in ("text", None)]
+    store = Store(str(tmp_path / "run"))
+    assert table.write_plan(store, configured(), sources[0]) == table.write_plan(store, configured(), sources[0])
+    assert rows(tmp_path)[0]["caption"] == "a"
+    with pytest.raises(UserError, match=r"another plan .read with caption_column text"):
+        table.write_plan(store, configured(), sources[1])
+    with pytest.raises(UserError, match="columns and an encoding are named of a captions file, and there is none"):
+        table.write_plan(store, configured(), table.CaptionsSource(None, 3, form=CaptionsForm(id_column="x")))
+
+
 def test_the_pictures_of_a_public_list_are_used_only_if_their_folder_is_given(tmp_path):
     file = tmp_path / "list.json"
     file.write_text('[{"file_path": "1.png", "captions": ["a"], "id": 3}]')
@@ -175,7 +209,7 @@ def test_a_plan_that_broke_off_is_made_again_and_leaves_nothing_behind(tmp_path,
         ("caption,id\na,ok\nb,v1.5\n", r"the id 'v1\.5' of row 2"),
         (f"caption,id\na,{'x' * 129}\n", "of row 1 cannot be a file name"),
         ("caption,seed\na,many\n", "the seed 'many' of row 1 is not a whole number"),
-        ("caption,seed\na,1\nb,-1\n", "the seed -1 of row 2 is not from 0"),
+        ("caption,seed\na,1\nb,-1\n", "the seed '-1' of row 2 is not from 0"),
         (f"caption,seed\na,{2**63}\n", "of row 1 is not from 0"),
     ],
 )

@@ -346,7 +346,7 @@ def test_a_pipeline_that_cannot_go_image_to_image_is_refused_in_one_sentence(sd:
     config = tmp_path / "odd" / "unet" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"sample_size": "eight"}))
     generate = ready(tmp_path / "odd")
-    with pytest.raises(UserError, match="no image-to-image pipeline can be made of odd .StableDiffusionPipeline.: '<' not supported"):
+    with pytest.raises(UserError, match=r"no image-to-image pipeline can be made of odd .StableDiffusionPipeline.: '<' not supported"):
         run(generate, MEN[:1], init_image=[str(street)])
 
 
