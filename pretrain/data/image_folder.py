@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mals.errors import UserError
 
@@ -74,9 +74,14 @@ class ImageFolder:
         flat, top = path.replace("/", "\\"), self._listing("")  # what some programs make of an archive from Windows
         return flat if top is not None and flat in top.files.names else None
 
-    def has_folder(self, folder: str) -> bool:
-        """Whether there is a folder of this path, however it is spelled."""
-        return self._folder(folder) is not None
+    def path(self, path: str) -> Path:
+        """Where the file of this path is, or would be if it were there."""
+        return self.root / (self.find(path) or path)
+
+    def missing_folder(self, path: str) -> str | None:
+        """The first folder on the way to a file that is not there; None if all are."""
+        parents = [str(parent) for parent in PurePosixPath(path).parents][::-1]  # "." is the first
+        return next((parent for parent in parents[1:] if self._folder(parent) is None), None)
 
     def _folder(self, folder: str) -> str | None:
         """The path of a folder as it is on the disk; None if there is none, or several differ in their spelling alone."""

@@ -1,6 +1,7 @@
 """The contents of a benchmark, counted, and compared with the numbers that its authors state."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -10,6 +11,7 @@ from pretrain.datasets.layout import Benchmark, BenchmarkInfo, BenchmarkRow
 
 COUNTED = ("images", "identities", "captions")
 REASONS = ("missing", "unreadable", "without_caption")  # why an image is left out
+FOLDERS = 8  # missing folders that a sentence names
 EXAMPLES = 20  # images that are named for each reason
 
 
@@ -72,6 +74,8 @@ class SplitSurvey:
 
     complete: bytearray = field(default_factory=bytearray)  # for each row, 1 if its image exists and it has what it needs
     rows: int = 0  # complete ones
+    missing_folders: Counter[str] = field(default_factory=Counter)  # that are not there -> images of the list in them
+    respelled: list[tuple[str, str]] = field(default_factory=list)  # images whose path is another in their folder, and that path
     digests: list[str] = field(default_factory=list)  # for each file to write, a hash of its rows
     left_out: dict[str, LeftOut] = field(default_factory=lambda: nothing_left_out())
 
@@ -116,10 +120,26 @@ def compare(benchmark: Benchmark, surveys: Mapping[str, SplitSurvey], receipts: 
             count = getattr(contents, name)
             if None not in (count.count, count.expected) and count.count != count.expected:
                 warnings.append(f"{split}: {count.count:,} {name}, where {count.expected:,} are expected")
+    notes += _survey_notes(surveys.values())
     for reason in REASONS:
         if total := sum(getattr(contents, reason) for contents in splits.values()):
             notes.append(f"images left out as {reason.replace('_', ' ')}: {total:,}, such as {examples[reason][0]}")
     return Contents(splits, {reason: images[:EXAMPLES] for reason, images in examples.items()}, warnings, notes)
+
+
+def _survey_notes(surveys: Collection[SplitSurvey]) -> list[str]:
+    """Sentences about folders that are not there, and about images that are spelled otherwise in theirs."""
+    folders: Counter[str] = sum((survey.missing_folders for survey in surveys), Counter())
+    respelled = [pair for survey in surveys for pair in survey.respelled]
+    notes = []
+    if folders:
+        names = ", ".join(f"{folder}/ ({count:,} images)" for folder, count in folders.most_common(FOLDERS))
+        more = f" and {len(folders) - FOLDERS:,} more" if len(folders) > FOLDERS else ""
+        notes.append(f"folders of images that are not there: {names}{more}; the same command packs their images once they are")
+    if respelled:
+        image, actual = respelled[0]
+        notes.append(f"images that are spelled otherwise in the folder: {len(respelled):,}, such as {actual} for {image}")
+    return notes
 
 
 def _split_contents(

@@ -35,7 +35,7 @@ from mals.errors import UserError
 from mals.grid.receipt import canonical
 from mals.grid.store import Store
 from pretrain.datasets import card, open_benchmark
-from pretrain.datasets.contents import Contents, FileCounts, SplitSurvey, compare, count_row, empty_counts, leave_out
+from pretrain.datasets.contents import FOLDERS, Contents, FileCounts, SplitSurvey, compare, count_row, empty_counts, leave_out
 from pretrain.datasets.layout import Benchmark, BenchmarkInfo, BenchmarkRow
 
 VERSION = 1  # raised by hand when the bytes change
@@ -112,28 +112,38 @@ def survey_split(benchmark: Benchmark, split: str, rows_per_file: int) -> SplitS
     """Look which images of a split's list exist, without reading them; UserError if none does."""
     survey, digest, example = SplitSurvey(), hashlib.sha256(), ""
     for row in benchmark.splits[split]:
-        try:
-            size = (benchmark.image_folder / row.image).stat().st_size
-        except OSError:
-            size = -1
-        reason = "missing" if size < 0 else "without_caption" if benchmark.info.caption_source and not row.captions else ""
+        actual = benchmark.images.find(row.image)
+        reason = "missing" if actual is None else "without_caption" if benchmark.info.caption_source and not row.captions else ""
         survey.complete.append(not reason)
-        if reason:
+        if actual is None and (folder := benchmark.images.missing_folder(row.image)):
+            survey.missing_folders[folder] += 1
+        if reason or actual is None:
             leave_out(survey.left_out, reason, row.image)
             example = example or row.image
             continue
-        digest.update(canonical([asdict(row), size]))
+        if actual != row.image:
+            survey.respelled.append((row.image, actual))
+        digest.update(canonical([asdict(row), _bytes(benchmark.images.root / actual)]))
         survey.rows += 1
         if survey.rows % rows_per_file == 0:
             survey.digests.append(digest.hexdigest())
             digest = hashlib.sha256()
     if not survey.rows:
         count = len(survey.complete)
-        reason = f"none of its {count:,} images is in {benchmark.image_folder}, such as {example}" if count else "nothing is listed"
-        raise UserError(f"the split {split} of {benchmark.info.name} would be empty: {reason}")
+        reason = f"none of its {count:,} images is in {benchmark.images.root}, such as {example}" if count else "nothing is listed"
+        folders = f"; there is no folder {' and no '.join(sorted(survey.missing_folders)[:FOLDERS])}" if survey.missing_folders else ""
+        raise UserError(f"the split {split} of {benchmark.info.name} would be empty: {reason}{folders}")
     if survey.rows % rows_per_file:
         survey.digests.append(digest.hexdigest())
     return survey
+
+
+def _bytes(file: Path) -> int:
+    """The size of a file, -1 if it cannot be opened."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return -1
 
 
 def _pack(
@@ -172,7 +182,7 @@ def _tables(benchmark: Benchmark, rows: Iterator[BenchmarkRow], counts: FileCoun
         packed = []
         for row in chunk:
             try:
-                data = (benchmark.image_folder / row.image).read_bytes()
+                data = benchmark.images.path(row.image).read_bytes()
                 size = _image_size(data)
             except Exception as error:  # each image format fails in its own way
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__

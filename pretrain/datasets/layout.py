@@ -8,8 +8,10 @@ from typing import Any
 
 from mals.dataset.features import Feature
 from mals.errors import UserError
+from pretrain.data.image_folder import ImageFolder
 
 SAMPLE = 50  # images that are looked for to recognise their folder
+WHOLE, LARGEST = re.compile(r"-?[0-9]{1,18}"), 10**18  # identities, which are packed in 64 bits
 NAMED = 8  # entries of a wrong folder that an error sentence names
 
 
@@ -61,7 +63,7 @@ class Benchmark:
     """A benchmark in a folder."""
 
     info: BenchmarkInfo
-    image_folder: Path
+    images: ImageFolder
     splits: Mapping[str, Iterable[BenchmarkRow]]  # each can be iterated several times
     notes: Sequence[str] = ()  # sentences about irregularities in the files
 
@@ -84,19 +86,6 @@ def folder_contents(folder: Path) -> str:
     return ", ".join(names[:NAMED]) + more if names else "nothing"
 
 
-def read_matlab(file: Path, *names: str) -> dict[str, Any]:
-    """The variables of a MAT file, structs as dictionaries; UserError if one of `names` is missing."""
-    from scipy.io import loadmat
-
-    try:
-        variables = loadmat(file, simplify_cells=True)
-    except Exception as error:  # an incomplete file fails in many ways
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{file} is not a readable MAT file ({reason}); perhaps it was downloaded in part") from None
-    require_names(file, variables, names)
-    return variables
-
-
 def require_names(where: object, values: Mapping[str, Any], names: Iterable[str]) -> None:
     """UserError if one of the names is missing; `where` begins the sentence."""
     if missing := [name for name in names if name not in values]:
@@ -108,25 +97,24 @@ def relative_path(where: str, path: Any) -> str:
     """An image's path in an annotation; UserError if it is not a path, or leads out of the image folder."""
     text = str(path).replace("\\", "/") if isinstance(path, str) else ""
     relative = PurePosixPath(text)
-    if not text.strip() or relative.is_absolute() or ".." in relative.parts:
-        raise UserError(f"{where} names the image {path!r}, which is no path in the image folder")
+    if not text.strip("./ ") or text.endswith("/") or "\0" in text or relative.is_absolute() or ".." in relative.parts:
+        raise UserError(f"{where} names the image {repr(path)[:70]}, which is no path in the image folder")
     return str(relative)
 
 
 def find_image_folder(
     folder: Path, info: BenchmarkInfo, annotation: Path, images: Sequence[str], subfolders: Sequence[str] = ("imgs", "")
-) -> Path:
+) -> ImageFolder:
     """The folder that holds most of a sample of `images`, of the usual folders; UserError if none holds any."""
     roots = [annotation.parent, folder, folder / info.folder, folder / "images" / info.folder, folder / "images"]
     candidates = list(dict.fromkeys(root / subfolder for root in roots for subfolder in subfolders))
-    candidates = [candidate for candidate in candidates if candidate.is_dir()]
+    folders = [ImageFolder(candidate) for candidate in candidates if candidate.is_dir()]
     sample = list(images[:: max(1, len(images) // SAMPLE)])
     for names in (sample, images):
-        hits = {candidate: sum((candidate / name).is_file() for name in names) for candidate in candidates}
-        best = max(candidates, key=lambda candidate: hits[candidate])
-        if hits[best]:
-            return best
-    searched = ", ".join(str(candidate.relative_to(folder)) for candidate in candidates if candidate.is_relative_to(folder))
+        hits = [sum(candidate.find(name) is not None for name in names) for candidate in folders]
+        if any(hits):
+            return folders[hits.index(max(hits))]
+    searched = ", ".join(str(candidate.root.relative_to(folder)) for candidate in folders if candidate.root.is_relative_to(folder))
     raise UserError(
         f"none of {len(images):,} images that {annotation.name} names is in {folder}: looked for {images[0]} in {searched}, "
         f"and saw {folder_contents(folder)}; unpack the images there"
@@ -134,12 +122,11 @@ def find_image_folder(
 
 
 def whole_number(where: str, value: Any, meaning: str) -> int:
-    """A whole number, or a text that is one; UserError otherwise."""
-    if isinstance(value, str) and re.fullmatch(r"-?\d+", value):
-        return int(value)
-    if type(value) is not int:
-        raise UserError(f"{where} has {value!r} as its {meaning}, not a whole number")
-    return value
+    """A whole number of at most 18 digits, or a text that is one; UserError otherwise."""
+    number = value if type(value) is int else int(value) if isinstance(value, str) and WHOLE.fullmatch(value) else None
+    if number is None or abs(number) > LARGEST:
+        raise UserError(f"{where} has {value if isinstance(value, int) else str(value)[:60]!r} as its {meaning}, not a whole number")
+    return number
 
 
 def label_values(where: str, values: Any, count: int, allowed: Sequence[int] = (-1, 0, 1)) -> tuple[int, ...]:

@@ -2,12 +2,12 @@
 
 In a released list, an object is an image ({split, captions, file_path or img_path, id}). The MALS authors have one list
 for each split (`cuhk_train.json`); in that of the training split an object is a caption ({image, caption, image_id}), so that each image
-has several objects; the reader joins their captions. The `image_id` there is the identity.
+has several objects; the reader joins their captions. The `image_id` there is the identity. CUHK-PEDES has another file, see `caption_all`.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import Any
 
 from mals.errors import UserError
 from mals.planning.json_lists import read_objects
+from pretrain.datasets import caption_all
+from pretrain.datasets.caption_all import Placed, placed_objects
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -74,8 +76,8 @@ RELEASED_LISTS = {
 }
 SPLIT_LIST_PREFIXES = {"cuhk-pedes": "cuhk", "icfg-pedes": "icfg", "rstpreid": "rstp"}
 CAMERA_PATTERNS = {
-    "icfg-pedes": re.compile(r"\d{4}_\d{3}_(\d{2})_"),  # MSMT17's names: identity, image, camera, time
-    "rstpreid": re.compile(r"\d+_c(\d+)_"),
+    "icfg-pedes": re.compile(r"[0-9]{4}_[0-9]{3}_([0-9]{2})_"),  # MSMT17's names: identity, image, camera, time
+    "rstpreid": re.compile(r"[0-9]+_c([0-9]{1,4})_"),
 }
 
 
@@ -83,16 +85,28 @@ def read(info: BenchmarkInfo, folder: Path) -> Benchmark | None:
     """The benchmark in `folder`; None if it is not there."""
     places = annotation_folders(folder, info)
     released = first_file(place / name for place in places for name in RELEASED_LISTS[info.key])
+    without_splits = first_file(place / caption_all.NAME for place in places) if info is CUHK else None
+    lists = {split: first_file(place / f"{SPLIT_LIST_PREFIXES[info.key]}_{split}.json" for place in places) for split in SPLITS}
+    files = {split: file for split, file in lists.items() if file is not None}
+    notes: list[str] = []
     if released is not None:
-        splits, annotation = _read_released(info, released), released
-    else:
-        lists = {split: first_file(place / f"{SPLIT_LIST_PREFIXES[info.key]}_{split}.json" for place in places) for split in SPLITS}
-        files = {split: file for split, file in lists.items() if file is not None}
-        if not files:
-            return None
+        objects, annotation = placed_objects(released), released
+        if without_splits is not None:
+            objects, notes = caption_all.join(objects, without_splits)
+        splits = _read_released(info, objects)
+        if empty := [split for split in info.sizes if not splits.get(split)]:
+            notes.append(
+                f"{released.name} lists no image of {' and '.join(empty)}, which the released file does; the same command packs them "
+                "once that is there"
+            )
+    elif files:
         splits, annotation = {split: _read_split_list(info, file) for split, file in files.items()}, next(iter(files.values()))
+    elif without_splits is not None:
+        raise caption_all.refuse_alone(without_splits)
+    else:
+        return None
     images = [row.image for rows in splits.values() for row in rows]
-    return Benchmark(info, find_image_folder(folder, info, annotation, images), _with_unique_ids(splits))
+    return Benchmark(info, find_image_folder(folder, info, annotation, images), _with_unique_ids(splits), [*notes, *_shared(splits)])
 
 
 READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {
@@ -100,17 +114,15 @@ READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {
 }
 
 
-def _read_released(info: BenchmarkInfo, file: Path) -> dict[str, list[BenchmarkRow]]:
-    """Split -> its rows, one for each object; UserError if a split has none."""
+def _read_released(info: BenchmarkInfo, objects: Iterable[Placed]) -> dict[str, list[BenchmarkRow]]:
+    """Split -> its rows, one for each object; splits without any are left out."""
     splits: dict[str, list[BenchmarkRow]] = {split: [] for split in SPLITS}
-    for number, entry in enumerate(read_objects(file), 1):
-        where = f"{file}: object {number}"
+    for where, entry in objects:
         require_names(where, entry, ("split",))
-        if entry["split"] not in splits:
-            raise UserError(f"{where} is of the split {entry['split']!r}, not {', '.join(SPLITS)}")
-        splits[entry["split"]].append(_read_row(info, where, entry))
-    if empty := [split for split in info.sizes if not splits[split]]:
-        raise UserError(f"{file} lists no image of the split {empty[0]}; perhaps it is not the file that was released")
+        split = entry["split"]
+        if split not in SPLITS:
+            raise UserError(f"{where} is of the split {str(split)[:60]!r}, not {', '.join(SPLITS)}")
+        splits[split].append(_read_row(info, where, entry))
     return {split: rows for split, rows in splits.items() if rows}
 
 
@@ -132,7 +144,7 @@ def _read_row(info: BenchmarkInfo, where: str, entry: Mapping[str, Any]) -> Benc
     value = entry.get("captions", entry.get("caption"))
     captions = value if isinstance(value, list) else [value]
     if not all(isinstance(caption, str) for caption in captions):
-        raise UserError(f"{where} has no captions, only {', '.join(entry)}")
+        raise UserError(f"{where} has no captions, only {', '.join(' '.join(name.split()) for name in entry)}")
     require_names(where, entry, ("id",) if "image_id" not in entry else ())
     identity = whole_number(where, entry.get("id", entry.get("image_id")), "identity")
     camera = CAMERA_PATTERNS[info.key].match(Path(image).name) if info.has_cameras else None
@@ -155,3 +167,20 @@ def _with_unique_ids(splits: Mapping[str, list[BenchmarkRow]]) -> dict[str, list
             yield row if counts[row.id] == 1 else replace(row, id=f"{row.id}#{counts[row.id]}")
 
     return {split: list(renamed(rows)) for split, rows in splits.items()}
+
+
+def _shared(splits: Mapping[str, list[BenchmarkRow]]) -> list[str]:
+    """Sentences about images of several persons, and of several splits, if there are any."""
+    persons: dict[str, set[int | None]] = {}
+    places: dict[str, set[str]] = {}
+    for split, rows in splits.items():
+        for row in rows:
+            persons.setdefault(row.image, set()).add(row.identity)
+            places.setdefault(row.image, set()).add(split)
+    groups: list[tuple[str, Mapping[str, Collection[object]]]] = [("persons", persons), ("splits", places)]
+    notes = []
+    for name, values_of in groups:
+        if shared := [image for image, values in values_of.items() if len(values) > 1]:
+            values = " and ".join(sorted(map(str, values_of[shared[0]])))
+            notes.append(f"images listed under several {name}, packed once for each: {len(shared):,}, such as {shared[0]} ({values})")
+    return notes

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mals.attributes import load_space
 from mals.dataset.features import class_label
 from mals.errors import UserError
+from pretrain.data.image_folder import ImageFolder
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -28,9 +27,9 @@ from pretrain.datasets.layout import (
     annotation_folders,
     first_file,
     folder_contents,
-    read_matlab,
     require_names,
 )
+from pretrain.datasets.matlab import cell_numbers, cell_texts, read_matlab
 
 AGES = ("young", "teenager", "adult", "old")
 INFO = BenchmarkInfo(
@@ -57,7 +56,7 @@ INFO = BenchmarkInfo(
 )
 ATTRIBUTE_FILE = "market_attribute.mat"
 FOLDERS = {"train": "bounding_box_train", "query": "query", "test": "bounding_box_test"}
-FILE_NAME = re.compile(r"(-1|\d{4})_c(\d+)s\d+_.*\.jpe?g", re.IGNORECASE)
+FILE_NAME = re.compile(r"(-1|[0-9]{4})_c([0-9]{1,4})s\d+_.*\.jpe?g", re.IGNORECASE)
 DISTRACTOR, JUNK = 0, -1
 
 # Attribute of the space -> its field in the MAT file, and the values in the space of the field's values 1, 2, …
@@ -91,7 +90,7 @@ def read(folder: Path) -> Benchmark | None:
     root = next((base for base in (folder, folder / INFO.folder, folder / "Market-1501") if (base / FOLDERS["train"]).is_dir()), None)
     if root is None or not (root / FOLDERS["test"]).is_dir():
         return None
-    attributes, undescribed = _read_attributes(_find_attribute_file(folder, root))
+    attributes, undescribed, unnamed = _read_attributes(_find_attribute_file(folder, root))
     splits: dict[str, list[BenchmarkRow]] = {}
     for split, name in FOLDERS.items():
         if (root / name).is_dir():
@@ -107,10 +106,11 @@ def read(folder: Path) -> Benchmark | None:
     notes = [
         (junk, "images left out as neither good nor bad (-1)"),
         (unknown, f"images of identities that {ATTRIBUTE_FILE} does not name, their attributes unknown"),
-        (undescribed, f"values in {ATTRIBUTE_FILE} that its authors do not describe, taken as unknown"),
+        (undescribed, f"values in {ATTRIBUTE_FILE} that are empty or that its authors do not describe, taken as unknown"),
+        (unnamed, f"empty cells in {ATTRIBUTE_FILE} where an identity should be, left out with their attributes"),
     ]
     sentences = [f"{sentence}: {count:,}" for count, sentence in notes if count]
-    return Benchmark(INFO, root, {split: rows for split, rows in splits.items() if rows}, sentences)
+    return Benchmark(INFO, ImageFolder(root), {split: rows for split, rows in splits.items() if rows}, sentences)
 
 
 READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {INFO.key: (INFO, read)}
@@ -126,39 +126,47 @@ def _find_attribute_file(folder: Path, root: Path) -> Path:
     return file
 
 
-def _read_attributes(file: Path) -> tuple[dict[str, dict[int, IdentityAttributes]], int]:
-    """Split -> identity -> its attributes; and the number of values that the authors do not describe."""
+def _read_attributes(file: Path) -> tuple[dict[str, dict[int, IdentityAttributes]], int, int]:
+    """Split -> identity -> its attributes; the number of values that say nothing, and of identities whose cell is empty."""
     structs = read_matlab(file, "market_attribute")["market_attribute"]
     if not isinstance(structs, dict):
         raise UserError(f"{file}: market_attribute is no struct with train and test")
     require_names(f"{file}: market_attribute", structs, ("train", "test"))
-    undescribed = 0
+    undescribed = unnamed = 0
     attributes: dict[str, dict[int, IdentityAttributes]] = {}
     for split in ("train", "test"):
         where = f"{file}: market_attribute.{split}"
         fields = structs[split] if isinstance(structs[split], dict) else {}
         require_names(where, fields, ("image_index", *(name for name, _ in FIELDS.values())))
-        identities = _read_identities(where, fields["image_index"])
+        identities = _read_identities(f"{where}.image_index", fields["image_index"])
         columns = []
         for attribute in load_space("market1501").names:
             name, meaning = FIELDS[attribute]
-            values = np.atleast_1d(fields[name])
-            if len(values) != len(identities):
-                raise UserError(f"{where} has {len(values):,} values of {name} for {len(identities):,} identities")
-            column = [meaning[int(value) - 1] if 1 <= value <= len(meaning) else -1 for value in values]
+            column = [-1 if at is None else meaning[at] for at in _read_field(where, fields, name, len(meaning), len(identities))]
             undescribed += column.count(-1)
             columns.append(column)
-        ages = [int(value) - 1 if 1 <= value <= len(AGES) else None for value in np.atleast_1d(fields["age"])]
+        ages = _read_field(where, fields, "age", len(AGES), len(identities))
         annotations = map(IdentityAttributes, zip(*columns, strict=True), ages)
-        attributes[split] = dict(zip(identities, annotations, strict=True))
-    return attributes, undescribed
+        by_identity = dict(zip(identities, annotations, strict=True))
+        unnamed += identities.count(None)
+        attributes[split] = {identity: annotation for identity, annotation in by_identity.items() if identity is not None}
+    return attributes, undescribed, unnamed
 
 
-def _read_identities(where: str, index: Any) -> list[int]:
-    texts = [str(text).strip() for text in np.atleast_1d(index)]
-    if bad := [text for text in texts if not text.isdigit()]:
-        raise UserError(f"{where}.image_index holds {bad[0]!r}, which is no identity")
-    return [int(text) for text in texts]
+def _read_field(where: str, fields: Mapping[str, Any], name: str, values: int, count: int) -> list[int | None]:
+    """A field of all identities, counted from 0; None where it is none of that many values."""
+    numbers = cell_numbers(f"{where}.{name}", fields[name])
+    if len(numbers) != count:
+        raise UserError(f"{where} has {len(numbers):,} values of {name} for {count:,} identities")
+    return [int(number) - 1 if number in range(1, values + 1) else None for number in numbers]
+
+
+def _read_identities(where: str, index: Any) -> list[int | None]:
+    """The identities, None for an empty cell."""
+    texts = cell_texts(where, index)
+    if bad := [text for text in texts if text is not None and not re.fullmatch("[0-9]{1,9}", text)]:
+        raise UserError(f"{where} holds {bad[0][:60]!r}, which is no identity")
+    return [None if text is None else int(text) for text in texts]
 
 
 def _read_rows(root: Path, name: str, attributes: Mapping[int, IdentityAttributes]) -> list[BenchmarkRow]:

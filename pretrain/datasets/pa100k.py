@@ -22,10 +22,10 @@ from pretrain.datasets.layout import (
     find_image_folder,
     first_file,
     label_values,
-    read_matlab,
     relative_path,
     require_names,
 )
+from pretrain.datasets.matlab import cell_texts, read_matlab
 
 INFO = BenchmarkInfo(
     key="pa100k",
@@ -77,8 +77,9 @@ def read(folder: Path) -> Benchmark | None:
     """The benchmark in `folder`; None if it is not there."""
     places = annotation_folders(folder, INFO)
     annotation = first_file(place / "annotation.mat" for place in places)
+    notes: list[str] = []
     if annotation is not None:
-        splits = _read_released(annotation)
+        splits, notes = _read_released(annotation)
     else:
         lists = {split: first_file(place / f"PA100K_{split}.json" for place in places) for split in INFO.sizes}
         files = {split: file for split, file in lists.items() if file is not None}
@@ -86,39 +87,49 @@ def read(folder: Path) -> Benchmark | None:
             return None
         splits, annotation = {split: _read_split_list(file) for split, file in files.items()}, next(iter(files.values()))
     images = [row.image for rows in splits.values() for row in rows]
-    return Benchmark(INFO, find_image_folder(folder, INFO, annotation, images, IMAGE_FOLDERS), splits)
+    return Benchmark(INFO, find_image_folder(folder, INFO, annotation, images, IMAGE_FOLDERS), splits, notes)
 
 
 READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {INFO.key: (INFO, read)}
 
 
-def _read_released(file: Path) -> dict[str, list[BenchmarkRow]]:
+def _read_released(file: Path) -> tuple[dict[str, list[BenchmarkRow]], list[str]]:
+    """The rows of each split, and sentences about what the file lacks."""
     names = [f"{split}_{variable}" for split in INFO.sizes for variable in ("images_name", "label")]
     variables = read_matlab(file, "attributes", *names)
-    order = _column_order(file, [str(name) for name in np.atleast_1d(variables["attributes"])])
-    return {split: _read_split(file, split, variables[f"{split}_images_name"], variables[f"{split}_label"], order) for split in INFO.sizes}
+    order = _column_order(file, cell_texts(f"{file}: attributes", variables["attributes"]))
+    splits, notes = {}, []
+    for split in INFO.sizes:
+        rows = _read_split(file, split, variables[f"{split}_images_name"], variables[f"{split}_label"], order)
+        splits[split] = [row for row in rows if row is not None]
+        if unnamed := rows.count(None):
+            first = rows.index(None) + 1
+            notes.append(f"empty cells in {file.name} where an image of {split} should be named, left out: {unnamed:,}, row {first} first")
+    return splits, notes
 
 
-def _column_order(file: Path, names: list[str]) -> list[int]:
+def _column_order(file: Path, names: list[str | None]) -> list[int]:
     """The column of each attribute of the space."""
-    if sorted(names) != sorted(ATTRIBUTES):
-        odd = [name for name in names if name not in ATTRIBUTES] or [name for name in ATTRIBUTES if name not in names]
+    if set(names) != set(ATTRIBUTES) or len(names) != len(ATTRIBUTES):
+        odd = [name or "an empty cell" for name in names if name not in ATTRIBUTES] or [name for name in ATTRIBUTES if name not in names]
         raise UserError(f"{file}: the attributes are {len(names)} and not the 26 of PA-100K ({odd[0] if odd else 'a name comes twice'})")
-    columns = [ATTRIBUTES[name] for name in names]
+    columns = [ATTRIBUTES[str(name)] for name in names]
     return [columns.index(name) for name in load_space("pa100k").names]
 
 
-def _read_split(file: Path, split: str, images: Any, values: Any, order: list[int]) -> list[BenchmarkRow]:
-    names, matrix = [str(name) for name in np.atleast_1d(images)], np.atleast_2d(values)
+def _read_split(file: Path, split: str, images: Any, values: Any, order: list[int]) -> list[BenchmarkRow | None]:
+    """A row for each image of a split, None where its name is an empty cell."""
+    where = f"{file}: {split}_images_name"
+    names, matrix = cell_texts(where, images), np.atleast_2d(values)
     if not names or not matrix.size:
         raise UserError(f"{file} lists no image of the split {split}")
     if matrix.shape != (len(names), len(order)):
-        raise UserError(f"{file}: {split}_label is {matrix.shape[0]} x {matrix.shape[1]}, where {len(names)} x {len(order)} is expected")
-    if not np.isin(matrix, (0, 1)).all():
+        size = " x ".join(map(str, matrix.shape))
+        raise UserError(f"{file}: {split}_label is {size}, where {len(names)} x {len(order)} is expected")
+    if not np.issubdtype(matrix.dtype, np.number) or not np.isin(matrix, (0, 1)).all():
         raise UserError(f"{file}: {split}_label holds other values than 0 and 1")
-    where = f"{file}: {split}_images_name"
     rows = matrix.astype(np.int64)[:, order].tolist()
-    return [_row(relative_path(where, name), tuple(row)) for name, row in zip(names, rows, strict=True)]
+    return [None if name is None else _row(relative_path(where, name), tuple(row)) for name, row in zip(names, rows, strict=True)]
 
 
 def _read_split_list(file: Path) -> list[BenchmarkRow]:

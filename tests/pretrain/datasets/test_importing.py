@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,6 +198,29 @@ def test_missing_and_unreadable_images_are_left_out_counted_and_named(tmp_path: 
     assert [row["id"] for row in rows(tmp_path / "out")] == ["0000_c3_0001.jpg", "0001_c14_0000.jpg"]
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| split | images | identities | captions | missing | unreadable |" in card and len(ImageTextPairs.open([tmp_path / "out"])) == 2
+
+
+def test_folders_that_a_mirror_lacks_are_named_with_their_images(tmp_path: Path) -> None:
+    source = layouts.cuhk(tmp_path / "cuhk")
+    shutil.rmtree(source / "imgs" / "cam_a")
+    report = import_benchmark("cuhk-pedes", source, str(tmp_path / "out"))
+    assert report.rows == 4 and report.contents.splits["train"].missing == 1
+    message = "folders of images that are not there: cam_a/ (1 images); the same command packs their images once they are"
+    assert message in report.contents.notes and message in (tmp_path / "out" / "README.md").read_text()
+    shutil.rmtree(source / "imgs" / "Market")
+    with pytest.raises(UserError, match=r"split test of CUHK-PEDES would be empty: none of its 1 images .*; there is no folder Market$"):
+        import_benchmark("cuhk-pedes", source, str(tmp_path / "other"))
+
+
+def test_names_in_another_case_or_normal_form_are_the_images_and_are_told(tmp_path: Path) -> None:
+    source, whole = layouts.cuhk(tmp_path / "cuhk"), layouts.cuhk(tmp_path / "whole")
+    (source / "imgs" / "CUHK01" / "0363004.jpg").rename(source / "imgs" / "CUHK01" / "0363004.JPG")
+    (source / "imgs" / "cam_a").rename(source / "imgs" / "CAM_A")
+    report = import_benchmark("cuhk-pedes", source, str(tmp_path / "out"))
+    note = "images that are spelled otherwise in the folder: 2, such as CUHK01/0363004.JPG for CUHK01/0363004.jpg"
+    assert note in report.contents.notes and report.rows == 5
+    import_benchmark("cuhk-pedes", whole, str(tmp_path / "same"))
+    assert rows(tmp_path / "out") == rows(tmp_path / "same")
 
 
 def test_only_the_first_twenty_missing_images_are_named(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_icfg_pedes_has_one_caption_each_and_cameras_in_its_names(tmp_path: Path
 
 def test_rstpreid_has_images_under_imgs_and_cameras_in_their_names(tmp_path: Path) -> None:
     benchmark = open_benchmark("rstpreid", layouts.rstp(tmp_path))
-    assert benchmark.image_folder == tmp_path / "imgs"
+    assert benchmark.images.root == tmp_path / "imgs"
     first = next(iter(benchmark.splits["train"]))
     assert (first.image, first.identity, first.camera, first.captions) == ("0000_c14_0000.jpg", 0, 14, ("One of 0.", "Two of 0."))
     assert {split: [row.identity for row in part] for split, part in benchmark.splits.items()} == {
@@ -142,7 +142,7 @@ def test_market1501_says_which_labels_it_does_not_know(tmp_path: Path) -> None:
     rows = list(benchmark.splits["train"])
     assert rows[0].labels is not None and rows[0].labels[MARKET.names.index("hat")] == -1 and rows[2].labels is None
     assert "images of identities that market_attribute.mat does not name, their attributes unknown: 1" in benchmark.notes
-    assert "values in market_attribute.mat that its authors do not describe, taken as unknown: 1" in benchmark.notes
+    assert "values in market_attribute.mat that are empty or that its authors do not describe, taken as unknown: 1" in benchmark.notes
 
 
 def test_mals_is_read_list_after_list_as_often_as_it_is_gone_through(tmp_path: Path) -> None:
@@ -205,7 +205,15 @@ def entries(folder: Path, file: str) -> list[dict]:
         (lambda objects: objects[2].update(file_path="../../etc/passwd"), "no path in the image folder"),
         (lambda objects: objects[2].update(file_path="/etc/passwd"), "no path in the image folder"),
         (lambda objects: objects[2].pop("file_path"), "object 3 names the image None"),
-        (lambda objects: objects.pop(3), "lists no image of the split val"),
+        (lambda objects: objects[0].update(split=["train"]), r"object 1 is of the split .*train.*, not train, val, test"),
+        (lambda objects: objects[1].update(id=10**30), "object 2 has 1000000000000000000000000000000 as its identity, not a whole number"),
+        (lambda objects: objects[1].update(id="9" * 400), "object 2 has '9+' as its identity, not a whole number"),
+        (lambda objects: objects[1].update(id="\u0663"), "not a whole number"),
+        (lambda objects: objects[2].update(file_path="a\0.jpg"), "no path in the image folder"),
+        (lambda objects: objects[2].update(file_path=["a"]), "no path in the image folder"),
+        (lambda objects: objects[2].update(file_path=""), "object 3 names the image ''"),
+        (lambda objects: objects[2].update(captions=[["a"]]), "object 3 has no captions"),
+        (lambda objects: objects[2].update(captions=["\ud83d"]), r"object 3 holds \\ud83d, half of a character"),
         (lambda objects: objects.clear(), "is an empty list"),
         (lambda objects: objects.append("x"), "holds a list that is not of objects, not a list"),
     ],
@@ -217,6 +225,106 @@ def test_a_list_that_is_not_as_released_is_refused_with_its_place(change, words:
     with pytest.raises(UserError, match=words) as refused:
         open_benchmark("cuhk-pedes", tmp_path)
     assert "\n" not in str(refused.value)
+
+
+def caption_all(folder: Path, released: Path) -> list[dict]:
+    """caption_all.json of the same data set: no splits, no tokens."""
+    objects = [{name: entry[name] for name in ("id", "file_path", "captions")} for entry in entries(released, "reid_raw.json")]
+    layouts.written(folder / "caption_all.json", objects)
+    return objects
+
+
+def test_cuhk_pedes_without_its_splits_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    caption_all(tmp_path, layouts.cuhk(tmp_path))
+    (tmp_path / "reid_raw.json").unlink()
+    with pytest.raises(UserError, match=r"caption_all.json has no splits: put reid_raw.json, .*, beside it, or the lists cuhk_train.json"):
+        open_benchmark("cuhk-pedes", tmp_path)
+    lists = layouts.cuhk_lists(tmp_path / "aptm")
+    (tmp_path / "caption_all.json").rename(lists / "caption_all.json")
+    assert len(rows("cuhk-pedes", lists)["train"]) == 3
+
+
+def test_cuhk_pedes_with_both_files_is_that_of_the_released_one(tmp_path: Path) -> None:
+    whole = rows("cuhk-pedes", layouts.cuhk(tmp_path))
+    caption_all(tmp_path, tmp_path)
+    benchmark = open_benchmark("cuhk-pedes", tmp_path)
+    assert dict(benchmark.splits) == whole and benchmark.notes == []
+    released = entries(tmp_path, "reid_raw.json")
+    for entry in released:
+        del entry["captions"]
+    layouts.written(tmp_path / "reid_raw.json", released)
+    benchmark = open_benchmark("cuhk-pedes", tmp_path)
+    assert dict(benchmark.splits) == whole and benchmark.notes == ["images whose captions are only in caption_all.json: 5"]
+
+
+def test_cuhk_pedes_with_one_released_split_has_the_others_by_their_identities(tmp_path: Path) -> None:
+    whole = rows("cuhk-pedes", layouts.cuhk(tmp_path))
+    objects = caption_all(tmp_path, tmp_path)
+    layouts.written(tmp_path / "reid_raw.json", [entry for entry in entries(tmp_path, "reid_raw.json") if entry["split"] == "train"])
+    benchmark = open_benchmark("cuhk-pedes", tmp_path)
+    assert {split: list(part) for split, part in benchmark.splits.items()} == whole
+    assert benchmark.notes == ["images that only caption_all.json lists, whose split follows from their identity: 2"]
+    layouts.written(tmp_path / "caption_all.json", [entry | {"id": entry["id"] - 1} for entry in objects])  # numbered otherwise
+    benchmark = open_benchmark("cuhk-pedes", tmp_path)
+    assert dict(benchmark.splits) == {"train": whole["train"]}
+    assert benchmark.notes[0] == "images that only caption_all.json lists, left out, since no file says of which split they are: 2"
+    (tmp_path / "caption_all.json").unlink()
+    benchmark = open_benchmark("cuhk-pedes", tmp_path)
+    assert dict(benchmark.splits) == {"train": whole["train"]}
+    (note,) = benchmark.notes
+    assert note.startswith("reid_raw.json lists no image of val and test, which the released file does; the same command packs them once")
+
+
+def test_images_of_several_persons_or_splits_are_named(tmp_path: Path) -> None:
+    objects = entries(layouts.cuhk(tmp_path), "reid_raw.json")
+    objects += [objects[0] | {"id": 2}, objects[1] | {"split": "val"}]
+    layouts.written(tmp_path / "reid_raw.json", objects)
+    assert open_benchmark("cuhk-pedes", tmp_path).notes == [
+        "images listed under several persons, packed once for each: 1, such as CUHK01/0363004.jpg (1 and 2)",
+        "images listed under several splits, packed once for each: 1, such as Market/1004_c1s4_056461_00.jpg (test and val)",
+    ]
+
+
+def test_empty_cells_are_called_empty_cells(tmp_path: Path) -> None:
+    file = layouts.pa100k(tmp_path / "pa") / "annotation" / "annotation.mat"
+    variables = {name: value for name, value in loadmat(file).items() if not name.startswith("__")}
+    variables["train_images_name"][1, 0] = np.zeros((0, 0))
+    savemat(file, variables)
+    benchmark = open_benchmark("pa100k", tmp_path / "pa")
+    assert len(list(benchmark.splits["train"])) == 4
+    assert benchmark.notes == ["empty cells in annotation.mat where an image of train should be named, left out: 1, row 2 first"]
+    attributes = layouts.market_attributes()
+    layouts.market(tmp_path / "market")
+    attributes["train"]["image_index"][0, 1] = np.zeros((0, 0))
+    attributes["train"]["hat"] = layouts._cells([1.0, np.zeros((0, 0))]).T
+    attributes["test"]["age"] = layouts._cells([np.zeros((0, 0)), 2.5]).T
+    savemat(tmp_path / "market" / "market_attribute.mat", {"market_attribute": attributes})
+    benchmark = open_benchmark("market1501", tmp_path / "market")
+    train = list(benchmark.splits["train"])
+    assert train[0].labels is not None and train[2].labels is None and [row.extras for row in benchmark.splits["test"]] == [(None,)] * 2
+    assert "empty cells in market_attribute.mat where an identity should be, left out with their attributes: 1" in benchmark.notes
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda fields: fields.update(hat={"a": 1.0}), r"market_attribute.train.hat: cell 1 holds a struct, not a number"),
+        (lambda fields: fields.update(hat=layouts._cells(["x", "y"])), r"train.hat: cell 1 holds a str, not a number"),
+        (lambda fields: fields.update(hat=np.ones((1, 3))), r"train has 3 values of hat for 2 identities"),
+        (lambda fields: fields.update(image_index=layouts._cells(["0002", "x7"])), r"train.image_index holds 'x7', which is no identity"),
+        (
+            lambda fields: fields.update(image_index=layouts._cells(["2", np.ones(3)])),
+            r"image_index: cell 2 holds a list, not a text",
+        ),
+    ],
+)
+def test_cells_of_another_kind_are_refused(change, words: str, tmp_path: Path) -> None:
+    attributes = layouts.market_attributes()
+    layouts.market(tmp_path)
+    change(attributes["train"])
+    savemat(tmp_path / "market_attribute.mat", {"market_attribute": attributes})
+    with pytest.raises(UserError, match=words):
+        open_benchmark("market1501", tmp_path)
 
 
 def test_annotations_that_were_downloaded_in_part_are_refused(tmp_path: Path) -> None:
