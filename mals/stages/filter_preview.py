@@ -1,6 +1,7 @@
 """A preview of the images that the filter's rules would refuse: histograms with the thresholds, contact sheets, and one HTML page.
 
-The run's state does not change: files are written under report/filter-preview/ only.
+The run's state does not change: files are written under report/filter-preview/ only. With `privacy.blur_faces` there are no contact sheets:
+the images are those before their faces are blurred.
 """
 
 import random
@@ -51,7 +52,7 @@ class Sample:
     id: str
     measures: dict[str, Any]
     refused: list[str]
-    thumbnail: bytes
+    thumbnail: bytes  # empty if no image is to be shown
 
 
 def preview_run(url: str, assignments: Iterable[str] = ()) -> tuple[dict[str, int], str]:
@@ -61,7 +62,7 @@ def preview_run(url: str, assignments: Iterable[str] = ()) -> tuple[dict[str, in
     """
     run = Run.open(url, assignments)
     with tempfile.TemporaryDirectory(prefix="mals-") as scratch:
-        counts = preview(sample_images(run), run.config.filter, Path(scratch))
+        counts = preview(sample_images(run), run.config.filter, Path(scratch), sheets=not run.config.privacy.blur_faces)
         if not counts["images"]:
             raise UserError(f"{run.store.url} has no generated images yet; generate some with `mals generate {run.store.url}`")
         for path in run.store.list(FOLDER):
@@ -107,8 +108,8 @@ def _rows(cell: Any, picked: list[int]) -> Iterator[tuple[list[str], list[bytes]
             yield [name for name, _ in pairs], [image for _, image in pairs]
 
 
-def preview(chunks: Chunks, settings: Settings, to: Path) -> dict[str, int]:
-    """Measure the images of `chunks` and write index.html with its histograms and contact sheets into the folder `to`.
+def preview(chunks: Chunks, settings: Settings, to: Path, sheets: bool = True) -> dict[str, int]:
+    """Measure the images of `chunks` and write index.html with its histograms and, with `sheets`, contact sheets into the folder `to`.
 
     Counts: `images`, `kept`, one per rule (several rules can refuse one image), `unreadable`.
     """
@@ -119,7 +120,7 @@ def preview(chunks: Chunks, settings: Settings, to: Path) -> dict[str, int]:
         for name, image in zip(names, images, strict=True):
             try:
                 measures = measure(image, settings)
-                samples.append(Sample(name, measures, refusals(measures, settings), _thumbnail(image)))
+                samples.append(Sample(name, measures, refusals(measures, settings), _thumbnail(image) if sheets else b""))
             except (OSError, ValueError, SyntaxError) as error:
                 unreadable.append(f"{name}: {error_message(error)}")
     refused = Counter(reason for sample in samples for reason in sample.refused)
@@ -128,7 +129,7 @@ def preview(chunks: Chunks, settings: Settings, to: Path) -> dict[str, int]:
     counts["unreadable"] = len(unreadable)
     if samples:
         _write(samples, kept, settings, to)
-    (to / "index.html").write_text(_page(samples, counts, unreadable, settings), encoding="utf-8")
+    (to / "index.html").write_text(_page(samples, counts, unreadable, settings, sheets), encoding="utf-8")
     return counts
 
 
@@ -136,9 +137,9 @@ def _write(samples: list[Sample], kept: list[Sample], settings: Settings, to: Pa
     for reason, (name, setting) in RULES.items():
         least = getattr(settings, setting)
         _histogram([sample.measures[name] for sample in samples], name, least, to / f"histogram-{name}.png")
-        if refused := [sample for sample in samples if reason in sample.refused]:
+        if refused := [sample for sample in samples if reason in sample.refused and sample.thumbnail]:
             _sheet(sorted(refused, key=lambda sample: (sample.measures[name], sample.id)), name, to / f"sheet-{reason}.jpg")
-    if kept:
+    if kept and kept[0].thumbnail:
         _sheet(sorted(kept, key=lambda sample: (sample.measures["ref_bytes"], sample.id)), "ref_bytes", to / "sheet-kept.jpg")
 
 
@@ -204,13 +205,14 @@ def _digits(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
-def _page(samples: list[Sample], counts: dict[str, int], unreadable: list[str], settings: Settings) -> str:
+def _page(samples: list[Sample], counts: dict[str, int], unreadable: list[str], settings: Settings, sheets: bool) -> str:
     total = max(1, counts["images"])
     parts = [
         HEAD,
         f"<h1>Filter preview</h1><p>{counts['images']:,} generated images, of which {counts['kept']:,} "
         f"({counts['kept'] / total:.1%}) would be kept. The filter itself has not run.</p>",
         _overlap(samples, counts),
+        "" if sheets else "<p>No image is shown, because <code>privacy.blur_faces</code> is on and faces are blurred after the filter.</p>",
     ]
     for reason, (name, setting) in RULES.items():
         least = getattr(settings, setting)
@@ -218,9 +220,9 @@ def _page(samples: list[Sample], counts: dict[str, int], unreadable: list[str], 
         parts.append(f"<h2>{reason}</h2><p><code>filter.{setting}</code>: {rule}</p>")
         if samples:
             parts.append(f'<img src="histogram-{name}.png" alt="histogram of {name}">')
-        if counts[reason]:
+        if counts[reason] and sheets:
             parts.append(f'<img src="sheet-{reason}.jpg" alt="images that {reason} would refuse, by {name}">')
-    if counts["kept"]:
+    if counts["kept"] and sheets:
         parts.append('<h2>kept</h2><img src="sheet-kept.jpg" alt="images that would be kept, by ref_bytes">')
     if unreadable:
         lines = "".join(f"<li>{escape(line)}" for line in unreadable[:SHEET])
