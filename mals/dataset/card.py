@@ -195,8 +195,8 @@ def licence_chain(config: Config) -> list[ModelLicence]:
 
 
 def funnel(counts: DatasetCounts) -> list[FunnelStep]:
-    """Rows after each step, from planned to kept, and why rows left."""
-    left = counts.planned
+    """Rows after each step, from planned to kept, and why rows left; the first stage is the one that has the images."""
+    left, first = counts.planned, next(iter(counts.stages), None)
     steps = [FunnelStep("planned", left)]
     for name, stage in counts.stages.items():
         if stage.failed:
@@ -205,8 +205,8 @@ def funnel(counts: DatasetCounts) -> list[FunnelStep]:
         for rule in [*stage.refused, *(rule for rule in stage.fired if rule not in stage.refused)]:
             left -= stage.refused[rule]
             steps.append(FunnelStep(f"{name}: {rule}", left, gone=stage.refused[rule], fired=stage.fired[rule]))
-        if name == "generate":
-            steps.append(FunnelStep("generated", left))
+        if name == first:
+            steps.append(FunnelStep("generated" if counts.origins.modelled == counts.kept else "images", left))
     return [*steps, FunnelStep("kept", left)]
 
 

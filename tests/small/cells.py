@@ -165,8 +165,11 @@ def attribute_values(at: int) -> list[int]:
     return [(at + 7 * i) % 3 - 1 for i in range(27)]
 
 
-def write_plan(store: Store, config: Config, rows: int) -> None:
-    """A plan of `rows` rows: every second with a person, every third with requested attributes, every fourth with an initial image."""
+def write_plan(store: Store, config: Config, rows: int, without: Sequence[str] = ()) -> None:
+    """A plan of `rows` rows: every second with a person, every third with requested attributes, every fourth with an initial image.
+
+    `without`: columns that it does not have.
+    """
     each = config.shard_rows
     ids = [f"row-{at:06d}" for at in range(rows)]
     columns = {
@@ -182,7 +185,7 @@ def write_plan(store: Store, config: Config, rows: int) -> None:
         "prompt_tokens": [12] * rows,
         "prompt_cut": [at % 25 == 0 for at in range(rows)],
     }
-    table = pa.table(columns, PLAN)
+    table = pa.table(columns, PLAN).drop_columns(list(without))
     with store.writer(plan_file(0)) as path:
         pq.write_table(table, path, row_group_size=each)
     file = PlanFile(path=plan_file(0), bytes=store.size(plan_file(0)) or 0, sha256=store.sha256(plan_file(0)))
@@ -199,9 +202,21 @@ def write_plan(store: Store, config: Config, rows: int) -> None:
     store.commit(RECEIPT, json.dumps(receipt.to_json()).encode())
 
 
-def small_run(folder: Path | str, rows: int = 100, shard_rows: int = 16, stages: dict[str, str] | None = None, **pack: Any) -> Run:
-    """A run at `folder` with all its cells, by these stages or by `stages`; `pack` are its pack settings."""
+def small_run(
+    folder: Path | str,
+    rows: int = 100,
+    shard_rows: int = 16,
+    stages: dict[str, str] | None = None,
+    sections: dict[str, Any] | None = None,
+    without: Sequence[str] = (),
+    **pack: Any,
+) -> Run:
+    """A run at `folder` with all its cells, by these stages or by `stages`, and a plan `without` these columns.
+
+    `pack` are its pack settings, `sections` other ones.
+    """
     tree = {
+        **(sections or {}),
         "preset": "tiny",
         "shard_rows": shard_rows,
         "stages": stages or {name: f"tests.small.cells:{name}" for name in STAGES},
@@ -210,7 +225,7 @@ def small_run(folder: Path | str, rows: int = 100, shard_rows: int = 16, stages:
     }
     store, config = Store(str(folder)), settings.check(tree)
     save_settings(store, tree)
-    write_plan(store, config, rows)
+    write_plan(store, config, rows, without)
     run = Run.open(folder)
     make_cells(run)
     return run

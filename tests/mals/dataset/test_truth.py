@@ -1,6 +1,209 @@
-"""What a packed row says of its image follows from what made the image."""
+"""What a packed set says of an image follows from what made the image: rows, bytes, card, tags, Croissant, export, publication."""
 
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+from mals.dataset.export import export
 from mals.dataset.origins import OriginCounts
+from mals.dataset.pack import pack
+from mals.dataset.publish import publish
+from mals.dataset.report import report
+from mals.errors import UserError
+from mals.grid.run import Run, save_settings
+from mals.origin import SOURCE_TYPES, is_synthetic
+from tests.conftest import Mals
+from tests.small import cells, photographs
+
+WHOLE = {"crop": {"backend": "none"}}  # nothing is cropped
+
+
+def packed_run(folder: Path, generate: str, rows: int = 24, **settings: Any) -> Run:
+    """A packed run whose images a stage of tests/small/photographs.py makes, and the stages of mals crop and label."""
+    small = {name: f"tests.small.cells:{name}" for name in ("safety", "filter", "caption", "label")}
+    stages = {**small, "generate": f"tests.small.photographs:{generate}"}
+    run = cells.small_run(folder, rows, stages=stages, sections=WHOLE, **settings)
+    pack(run)
+    return run
+
+
+def dataset(run: Run) -> Path:
+    assert run.store.folder is not None
+    return run.store.folder / "dataset"
+
+
+def kept(run: Run) -> list[dict[str, Any]]:
+    return [row for path in sorted((dataset(run) / "data").iterdir()) for row in pq.read_table(path).to_pylist()]
+
+
+def card(run: Run) -> str:
+    return (dataset(run) / "README.md").read_text(encoding="utf-8")
+
+
+def tags(run: Run) -> list[str]:
+    return yaml.safe_load(card(run).split("---\n")[1])["tags"]
+
+
+def croissant(run: Run) -> dict[str, Any]:
+    return json.loads((dataset(run) / "croissant.json").read_text(encoding="utf-8"))
+
+
+def marks(image: bytes) -> list[str]:
+    """The source types that the bytes of an image hold, wherever they stand."""
+    return [part.split(b'"')[0].decode() for part in image.split(b"newscodes/digitalsourcetype/")[1:]]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return packed_run(tmp_path_factory.mktemp("truth") / "original", "original")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return packed_run(tmp_path_factory.mktemp("truth") / "bare", "bare")
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return packed_run(tmp_path_factory.mktemp("truth") / "mixed", "mixed")
+
+
+def test_packed_photographs_carry_no_mark_and_no_sentence_that_they_are_synthetic(original: Run) -> None:
+    for row in kept(original):
+        assert (row["origin"], row["synthetic"], marks(row["image"]["bytes"])) == ("original", False, [])
+    for path in dataset(original).rglob("*"):
+        assert not path.is_file() or b"lgorithmicMedia" not in path.read_bytes(), path
+    text = card(original).split("---\n")[2].split("## Settings of the run")[0].lower()
+    for sentence in ("everything is synthetic", "generative", "generated", "do not exist", "no camera", "the generator", "synthetic data"):
+        assert sentence not in text, sentence
+    assert tags(original) == ["person-retrieval", "attribute-recognition", "mals", "croissant"]
+    tree = croissant(original)
+    assert tree["rai:hasSyntheticData"] is False and tree["rai:dataCollectionType"] == "Others"
+    assert "synthetic" not in json.dumps({name: value for name, value in tree.items() if name not in ("recordSet", "rai:hasSyntheticData")})
+
+
+def test_an_image_of_unknown_origin_is_called_neither_synthetic_nor_original(bare: Run) -> None:
+    for row in kept(bare):
+        assert (row["origin"], row["synthetic"], marks(row["image"]["bytes"])) == (None, None, [])
+    assert "**What made 21 of the images is not known**" in card(bare) and "do not exist" not in card(bare)
+    assert "synthetic" not in tags(bare) and "rai:hasSyntheticData" not in croissant(bare)
+    assert "generator" not in pq.read_schema(next((dataset(bare) / "data").iterdir())).names
+    assert {(row["source_width"], row["source_height"]) for row in kept(bare)} == {(48, 96)}
+
+
+def test_a_mixed_set_marks_each_row_and_counts_all_kinds(mixed: Run) -> None:
+    rows = kept(mixed)
+    images = dict.fromkeys(("generated", "image_to_image", "original", None), 0)
+    for row in rows:
+        origin = ("generated", "image_to_image", "original", None)[cells.number(row["id"]) % 4]
+        images[origin] += 1
+        assert (row["origin"], row["synthetic"]) == (origin, is_synthetic(origin))
+        assert marks(row["image"]["bytes"]) == ([SOURCE_TYPES[origin].rsplit("/", 1)[1]] if origin in SOURCE_TYPES else [])
+        assert [entry["source"] for entry in row["captions"]][2:] == (["collection"] if origin == "original" else ["prompt"])
+        assert row["generator"]["model"] == ("small/generator" if origin in SOURCE_TYPES else None)
+    text = card(mixed)
+    for origin, count in images.items():
+        assert f"| {origin or 'unknown'} | {count} | " in text
+        assert f"{count} {'not known' if origin is None else ''}" in croissant(mixed)["description"]
+    assert f"| {images['generated'] + images['image_to_image']} images | |" in text, "only these have a generator"
+    assert "partly-synthetic" in tags(mixed) and "synthetic" not in tags(mixed)
+    assert croissant(mixed)["rai:hasSyntheticData"] is True
+    receipt = json.loads(mixed.store.read("pack.json"))
+    assert receipt["origins"] == {origin or "unknown": count for origin, count in images.items()}
+
+
+@pytest.mark.parametrize("name", ["original", "bare", "mixed"])
+def test_a_card_of_any_origins_is_whole(name: str, request: pytest.FixtureRequest) -> None:
+    import mlcroissant as mlc
+
+    run = request.getfixturevalue(name)
+    text = card(run)
+    assert "None" not in text and "{{" not in text and "\n\n\n\n" not in text
+    assert all(line == "" for line, after in zip(text.split("\n"), text.split("\n")[1:], strict=False) if after.startswith("## "))
+    assert not mlc.Dataset(jsonld=dataset(run) / "croissant.json").metadata.ctx.issues.errors
+
+
+def test_an_image_that_is_its_own_crop_keeps_its_pixels_byte_for_byte(original: Run) -> None:
+    for row in kept(original):
+        with Image.open(io.BytesIO(row["image"]["bytes"])) as image:
+            assert image.size == (row["width"], row["height"]) == (48, 96)
+        plain = photographs.photograph(row["id"])
+        start = plain.index(b"\xff\xdb")  # from the first quantization table on
+        assert row["image"]["bytes"][-len(plain[start:]) :] == plain[start:]
+        assert (row["persons"], row["keypoints"], row["person_box"], row["heads_blurred"]) == (None,) * 4
+        assert row["bbox"] == [0, 0, 48, 96]
+
+
+@pytest.mark.parametrize(
+    "without", ["prompt", "negative_prompt", "seed", "caption", "person", "camera", "wanted", "init_image", "prompt_tokens"]
+)
+def test_a_plan_without_one_of_its_columns_is_packed_exported_and_described(without: str, tmp_path: Path) -> None:
+    run = packed_run(tmp_path / "run", "bare", 8, without=[without])
+    assert len(kept(run)) == 7
+    assert export(run, str(tmp_path / "tars"), "webdataset").rows == export(run, str(tmp_path / "lists"), "mals-json").rows == 7
+    assert report(run).kept == 7
+
+
+def test_an_origin_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the origin 'photo'; it must be generated"):
+        packed_run(tmp_path / "run", "wrong", 4)
+
+
+def test_exported_rows_say_the_same(mixed: Run, tmp_path: Path) -> None:
+    import webdataset
+
+    export(mixed, str(tmp_path), "webdataset")
+    rows = {row["id"]: row for row in kept(mixed)}
+    for sample in webdataset.WebDataset([str(path) for path in sorted(tmp_path.glob("*.tar"))], shardshuffle=False):
+        row, metadata = rows[sample["__key__"]], json.loads(sample["json"])
+        assert sample["jpg"] == row["image"]["bytes"]
+        assert (metadata["origin"], metadata["synthetic"]) == (row["origin"] or "", row["synthetic"])
+
+
+@pytest.mark.parametrize("name", ["original", "bare", "mixed"])
+@pytest.mark.parametrize("settings", [{}, {"source": "a camera"}, {"consent": "they agreed"}, {"source": " ", "consent": "they agreed"}])
+def test_photographs_are_not_published_before_source_and_consent_are_filled_in(
+    name: str, settings: dict[str, str], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run = Run.open(shutil.copytree(dataset(request.getfixturevalue(name)).parent, tmp_path / "run"))
+    save_settings(run.store, {**run.user_settings, "pack": {**run.user_settings["pack"], **settings}})
+    run = Run.open(tmp_path / "run")
+    pack(run)
+    for dry_run in (True, False):
+        with pytest.raises(UserError, match=r"pack\.source .* pack\.consent .* not both filled in"):
+            publish(run, str(tmp_path / "out"), dry_run=dry_run)
+    assert not (tmp_path / "out").exists()
+
+
+def test_publish_says_in_one_sentence_what_lacks_and_goes_on_once_it_is_there(mals: Mals, tmp_path: Path) -> None:
+    packed_run(tmp_path / "run", "original", 8)
+    refused = mals("publish", "run", "--to", "out")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert "pack.source" in refused.stderr and "pack.consent" in refused.stderr
+    filled_in = mals("run", "run", "-q", "--set", "pack.source=Photographs of our yard", "--set", "pack.consent=All persons signed")
+    assert filled_in.returncode == 0, filled_in.stderr
+    published = mals("publish", "run", "--to", "out")
+    assert published.returncode == 0, published.stderr
+    text = (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    assert "- Where the images come from: Photographs of our yard" in text
+    assert "- On what basis people in them are shown: All persons signed" in text
+
+
+def test_a_card_says_what_its_owner_has_not_filled_in(original: Run, mixed: Run, tmp_path: Path) -> None:
+    for run in (original, mixed):
+        assert "**not filled in** (`pack.source`)" in card(run) and "**not filled in** (`pack.consent`)" in card(run)
+        assert "- Faces are not blurred." in card(run)
+    generated = cells.small_run(tmp_path / "generated", 8)
+    pack(generated)
+    assert "## Privacy and consent" not in card(generated)
+    publish(generated, str(tmp_path / "out"), dry_run=True)
 
 
 def test_the_tag_synthetic_is_for_sets_in_which_every_image_is() -> None:
