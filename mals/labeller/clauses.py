@@ -37,6 +37,8 @@ def read_verb(state: CaptionState, at: int) -> None:
     if state.owner == NON_PERSON and not (tag in WEARING_VERBS and state.previous in AFTER_NON_PERSON):
         leave_non_person(state)
     is_finite = word.endswith("s") or word in FINITE_FORMS
+    if tag == BEING and state.previous == COMMA and state.in_relative_clause and not state.subject_acted:
+        state.in_relative_clause = False  # "a woman beside a child, who wears red, is in black"
     if state.owner == BYSTANDER and not state.owns_clause and not state.in_relative_clause:
         if _returns_to_subject(state, word, tag, is_finite):
             state.owner = SUBJECT
@@ -74,6 +76,8 @@ def read_preposition(state: CaptionState, at: int) -> None:
         last.ignored = True  # "with his hat off"
     if tag == BESIDE and state.previous == STOP and state.words[at].startswith("in the ") and state.subject is not None:
         describe_background(state)  # "in the background"
+    if state.words[at] == "on" and state.tags[at + 1 : at + 2] in PHRASE_ENDS:  # "has a black top on, …"
+        return
     state.governor = tag
 
 

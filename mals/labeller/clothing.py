@@ -1,12 +1,14 @@
 """Noun phrases for clothing, hair and parts of garments: whose they are, whether they are worn or negated, and which colours they share."""
 
+from dataclasses import replace
+
 from mals.labeller import tags
 from mals.labeller.lexicon import nouns
 from mals.labeller.noun_phrases import COLORED_PARTS, ColorAt, NounPhrase
 from mals.labeller.people import read_possessor
 from mals.labeller.reading import ClothingItem, WordAt
 from mals.labeller.state import NON_PERSON, SUBJECT, CaptionState
-from mals.labeller.tags import AND, BESIDE, CLOTHING, COMMA, HAVING, HOLDING, IN, LOOKING, OF, WITH
+from mals.labeller.tags import AND, BESIDE, CLOTHING, COMMA, HAVING, HOLDING, IN, LOOKING, OF, PATH, WEARING, WITH
 from mals.labeller.vocabulary import split_list
 
 MAX_LIST = 60  # items or words of a list that are looked at together: reading takes linear time on any input
@@ -27,7 +29,11 @@ LIST_TAGS = (
     + tags.UNKNOWN_WORD
 )
 PLAIN_LIST = tags.compile_pattern("<clothing> (?:<comma><clothing>){0,8} <comma>? <and> <clothing>")
+CARRIED_OFTEN = frozenset(split_list(nouns.CARRIED_OFTEN))
 STORAGE = frozenset(split_list(nouns.STORAGE))
+BEFORE_OWN_COLOR = (CLOTHING, tags.GARMENT_PART, tags.DETERMINER)  # "letters in white", "the number 23 in white"
+WORN = ("", WEARING, IN, WITH)  # governors of what is worn
+HEADWEAR = frozenset(["hat", "sunhat", "cap", "helmet", "beanie", "visor", "bonnet", "hardhat"])
 HOOD_UP = frozenset(["up", "raised", "over"])
 HOOD_DOWN = frozenset(["down", "back", "off", "lowered", ",", ".", ";"])
 
@@ -36,7 +42,14 @@ def read_clothing(state: CaptionState, phrase: NounPhrase, start: int, end: int)
     """A noun phrase for something that is worn or carried."""
     if phrase.possessor:
         read_possessor(state, phrase.possessor, start, phrase.article)
+    if phrase.article == "the" and (meant := _mentioned_before(state, phrase)) is not None:
+        phrase = replace(phrase, coverage=meant.coverage, meanings=meant.meanings)
+    if state.previous == PATH and (phrase.counts_if_held or phrase.head == "belt") and is_headwear(state.last_item):
+        assert state.last_item is not None
+        state.last_item.ignored = True  # "a cap on her backpack"
     item = ClothingItem(phrase, start, end, [ColorAt(color, start + at) for color, at in phrase.colors])
+    if state.governor == IN and state.previous == IN and state.before_previous in BEFORE_OWN_COLOR:
+        _split_colors(state, item)
     if phrase.sleeves:
         item.sleeves = WordAt(phrase.sleeves, start)
     joined = state.previous in LIST_SEPARATORS and bool(state.group) and not state.verb_seen
@@ -47,7 +60,8 @@ def read_clothing(state: CaptionState, phrase: NounPhrase, start: int, end: int)
         if before is not None and (phrase.matching or _shares_color(state, phrase, start)):
             item.colors = list(before.colors)
     governor = state.governor
-    item.ignored = _is_stored(state, phrase, joined) or governor in ELSEWHERE or (governor == HOLDING and not phrase.counts_if_held)
+    held = governor == HOLDING and not phrase.counts_if_held and not (joined and _is_worn_in_list(state, phrase))
+    item.ignored = held or _is_stored(state, phrase, joined) or governor in ELSEWHERE
     if state.owner == SUBJECT:
         state.reading.items.append(item)
     elif state.owner == NON_PERSON:
@@ -63,6 +77,40 @@ def read_clothing(state: CaptionState, phrase: NounPhrase, start: int, end: int)
     state.last_item, state.last_object, state.verb_seen, state.hanging_verb_seen = item, None, False, False
 
 
+def _split_colors(state: CaptionState, item: ClothingItem) -> None:
+    """Give the first colour to what stands before "in": "a shirt in navy and grey trousers", "letters in white and blue shorts"."""
+    ands = state.tags.find(AND, item.start, item.end)
+    last, phrase = state.last_item, item.phrase
+    if ands < 0 or phrase.article or state.tags[item.start] not in tags.COLOR + tags.QUALIFIER:
+        return
+    first = [color for color in item.colors if color.position < ands]
+    if state.before_previous == CLOTHING:
+        if last is None or last.colors or last.phrase.coverage == phrase.coverage:
+            return
+        last.colors += first
+    item.colors = item.colors[len(first) :]
+
+
+def is_headwear(item: ClothingItem | None) -> bool:
+    return item is not None and item.phrase.head.rpartition(" ")[2] in HEADWEAR
+
+
+def _is_worn_in_list(state: CaptionState, phrase: NounPhrase) -> bool:
+    """Whether a garment is worn although it is listed with what is held: "carrying a backpack and dark jeans"."""
+    if phrase.article == "a" or any(item is not None and item.ignored for item in state.group):
+        return False
+    return phrase.coverage == "lower" or phrase.head not in CARRIED_OFTEN
+
+
+def _mentioned_before(state: CaptionState, phrase: NounPhrase) -> NounPhrase | None:
+    """The garment that a more general word takes up: "a jumpsuit … the suit", "a backpack … the bag"."""
+    for item in reversed(state.reading.items[-MAX_LIST:]):
+        before = item.phrase
+        if before.head != phrase.head and (before.head.endswith(phrase.head) or (phrase.head == "bag" and before.counts_if_held)):
+            return before if item.negation < 0 else None
+    return None
+
+
 def _is_stored(state: CaptionState, phrase: NounPhrase, joined: bool) -> bool:
     """Whether clothes are on a rack or in a shop: "a rack of coats", "a window with dresses and hats"."""
     place, governor = state.last_object, state.governor
@@ -76,12 +124,14 @@ def _is_stored(state: CaptionState, phrase: NounPhrase, joined: bool) -> bool:
 
 def _shares_color(state: CaptionState, phrase: NounPhrase, start: int) -> bool:
     """Whether a garment has the colours of the one before it: "a black shirt and pants", but not "a black shirt, pants"."""
+    before = state.group[-1] if state.group else None
     if phrase.article or phrase.has_adjective or phrase.default_color:
+        return False
+    if before is not None and before.colors and before.colors[0].position >= before.end:  # "shirt black and skirt white"
         return False
     after_and = state.words[start - 1] == "and"
     if not phrase.plural or (after_and and state.before_previous != COMMA):
         return True
-    before = state.group[-1] if state.group else None
     if after_and and before is not None and not before.phrase.article and not before.phrase.colors:
         return True
     return bool(PLAIN_LIST.match(state.tags, start))
@@ -136,9 +186,16 @@ def read_part(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> 
     item = state.group[-1] if state.group else None
     of_subject = state.owner == SUBJECT and state.governor not in ELSEWHERE
     of_item = item if state.governor in (WITH, HAVING) and state.negation < 0 else None  # "a shirt with white stripes"
-    if phrase.head == "sleeve" or phrase.sleeves:
+    is_sleeve = phrase.head == "sleeve" or bool(phrase.sleeves)
+    if is_sleeve and phrase.colors and of_subject and state.governor in WORN and not _has_upper(item):
+        sleeves = ClothingItem(replace(phrase, kind=CLOTHING, coverage="upper"), start, end, [])
+        sleeves.sleeves = WordAt(phrase.sleeves, start) if phrase.sleeves else None
+        sleeves.colors = [ColorAt(color, start + at) for color, at in phrase.colors]
+        state.reading.items.append(sleeves)  # "in black long sleeves and jeans"
+        state.group = [sleeves]
+    elif is_sleeve:
         length = "no" if state.negation >= 0 else phrase.sleeves
-        if length and item is not None and item.phrase.coverage in ("upper", "full_body"):
+        if length and item is not None and _has_upper(item):
             item.sleeves = WordAt(length, start)
         elif length and of_subject:
             state.reading.sleeves.append(WordAt(length, start))
@@ -152,12 +209,18 @@ def read_part(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> 
         else:
             of_item.colors += colors
     last = state.last_item
-    if phrase.head == "pocket" and state.governor == IN and last is not None and last.phrase.coverage == "accessory":
-        last.ignored = last.ignored or not last.phrase.counts_if_held  # a cap in a pocket
+    in_pocket = phrase.head == "pocket" and state.governor == IN
+    on_strap = phrase.head in ("strap", "string", "cord", "loop") and state.hanging_verb_seen
+    if (in_pocket or on_strap) and last is not None and last.phrase.coverage == "accessory":
+        last.ignored = last.ignored or not last.phrase.counts_if_held  # a cap in a pocket, a hat hanging on its strap
     if of_item is not None:
         of_item.later_words.append(WordAt(phrase.head, start + phrase.head_position))
     state.negation_used = True
     state.last_object = None
+
+
+def _has_upper(item: ClothingItem | None) -> bool:
+    return item is not None and item.phrase.coverage in ("upper", "full_body")
 
 
 def _hood_is_up(state: CaptionState, at: int) -> bool:

@@ -1,5 +1,8 @@
 """Colours and adjectives without a noun: which person, garment or hair they describe."""
 
+from dataclasses import replace
+
+from mals.labeller.clothing import is_headwear, read_clothing
 from mals.labeller.lexicon import nouns
 from mals.labeller.noun_phrases import ColorAt, NounPhrase
 from mals.labeller.reading import ClothingItem, ValueAt, WordAt
@@ -8,18 +11,23 @@ from mals.labeller.tags import (
     AND,
     BEING,
     CLOTHING,
+    COLOR_NOUN,
     COMMA,
+    GARMENT_PART,
     HAIR,
+    HAVING,
     HOLDING,
     IN,
     ING_FORM,
     OF,
     OTHER_NOUN,
+    PATH,
     PERSON,
     PRONOUN,
     STOP,
     VERB,
     WEARING,
+    WITH,
 )
 from mals.labeller.vocabulary import split_list
 
@@ -31,6 +39,8 @@ AFTER_HAIR = VERB + HOLDING + WEARING + HAIR + ING_FORM + COMMA + AND
 
 def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:
     """Colours alone: of the subject of "is", of a garment, or of a person "in" them."""
+    if phrase.lacks_noun and read_garment_without_noun(state, phrase, start, end):
+        return
     if state.negation >= 0:
         state.negation = -1
         return
@@ -41,16 +51,37 @@ def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) ->
         _add_colors([last], colors)  # "his trousers gray, …"
     elif previous == COMMA and state.words[start] in ("both", "all"):  # "a top and a skirt, both red"
         _add_colors(state.group, colors)
-    elif governor == OF and state.before_previous == CLOTHING and not phrase.article:  # "a jacket of blue denim"
+    elif governor == OF and state.before_previous == CLOTHING:  # "a jacket of blue denim", "jeans of a light grey colour"
         _add_colors(state.group[-1:], colors)
-    elif governor == BEING:
+    elif governor == BEING or (governor == OF and state.before_previous == BEING):  # "is black", "is of a black colour"
         _add_colors(state.predicate_target if isinstance(state.predicate_target, list) else [], colors)
+    elif governor == WITH and state.tags[end - 1] == COLOR_NOUN:  # "a shirt with a white colour"
+        _add_colors(state.group[-1:], colors)
+    elif governor == PATH and previous == PATH and state.before_previous == GARMENT_PART:  # "black lines on white"
+        _add_colors(state.group[-1:], colors)
     elif governor == IN and previous == IN and state.before_previous == CLOTHING:
-        _add_colors(state.group, colors)
+        _add_colors([item for item in state.group if item is last or not (item is None or item.has_color)], colors)
     elif governor in (IN, WEARING) and phrase.article not in ("a", "the") and state.owner == SUBJECT:
         in_place = state.last_object is not None and state.last_object.head in PLACES  # "on a street in red", not "a wall in red"
         if governor == WEARING or state.before_previous != OTHER_NOUN or in_place:
             state.reading.colors += colors
+
+
+def read_garment_without_noun(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> bool:
+    """Whether adjectives are a garment of the upper body that lacks its noun, which is read then: "a red long sleeve and jeans"."""
+    governor, before = state.governor, state.group[-1] if state.group else None
+    of_garment = before is not None and before.phrase.coverage in ("upper", "full_body") and before.sleeves is None
+    is_worn = governor in (WEARING, IN) or phrase.article == "a" or bool(phrase.colors)
+    if governor == BEING or not (is_worn or (phrase.sleeves and governor in ("", WITH, HAVING))):
+        return False
+    if of_garment and (governor in (WITH, HAVING) or not phrase.colors) and phrase.article != "a":
+        words = [WordAt(state.words[at], at) for at in range(start, end)]
+        assert before is not None
+        _describe_item(state, before, words)  # "a shirt, long sleeved"
+        return True
+    garment = replace(phrase, kind=CLOTHING, head=state.words[end - 1], head_position=end - start - 1, coverage="upper")
+    read_clothing(state, garment, start, end)
+    return True
 
 
 def _add_colors(items: list[ClothingItem | None], colors: list[ColorAt]) -> None:
@@ -61,7 +92,12 @@ def _add_colors(items: list[ClothingItem | None], colors: list[ColorAt]) -> None
 
 def read_quality(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:
     """Adjectives alone: of the subject of "is", of the person just named, or of hair."""
+    if phrase.lacks_noun and read_garment_without_noun(state, phrase, start, end):
+        return
     last = state.last_item
+    if state.words[end - 1] == "back" and state.previous == PATH and phrase.article and is_headwear(last):
+        assert last is not None
+        last.ignored = True  # "a hat hanging down her back"
     if phrase.bystander and phrase.article and state.previous == IN and last is not None and not last.phrase.counts_if_held:
         last.ignored = True  # "a coat in the other"
     if state.negation >= 0:

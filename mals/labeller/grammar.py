@@ -17,8 +17,10 @@ import re
 from collections.abc import Callable
 
 from mals.labeller import clauses, clothing, descriptions, objects, people, tags
+from mals.labeller.lexicon import adjectives
 from mals.labeller.noun_phrases import QUALITY, NounPhrase, PhraseAnalyser
 from mals.labeller.reading import Reading
+from mals.labeller.slips import Slips
 from mals.labeller.state import NON_PERSON, CaptionState
 from mals.labeller.tags import (
     BEING,
@@ -38,40 +40,62 @@ from mals.labeller.tags import (
 from mals.labeller.vocabulary import Vocabulary
 
 # A noun phrase over tags. Every repetition is bounded, so that reading takes linear time on any input.
-_REFINING = "<qualifier modifier adverb>"
+_REFINING = "<qualifier modifier adverb color_noun>"
+_DESCRIBING = "<qualifier modifier adverb color_noun color>"
+_BEFORE_NOUN = "<qualifier modifier adverb color color_noun garment_part ing_form unknown_word>"
 _COLORS = (  # black; black and white; red, white and dark blue
     f"<color> (?: (?: <comma> {_REFINING}{{0,4}} <color>){{0,4}} <comma>? <and>{{1,2}} {_REFINING}{{0,4}} <color>)?"
 )
-_ADJECTIVE_LIST = (  # long and flowing; short, curly (hair)
+_ADJECTIVE_LIST = (  # long and flowing; short and black (hair); long, straight, dark (hair); blue and striped (shirt)
     f"(?<=<modifier qualifier unknown_word>) <and> (?={_REFINING}{{0,9}} <modifier qualifier>"
-    " <qualifier modifier adverb color>{0,9} <clothing hair>)"
-    f"| (?<=<modifier qualifier>) <comma> (?={_REFINING}{{1,9}} <hair>)"
+    f" {_DESCRIBING}{{0,9}} <clothing hair>)"
+    f"| (?<=<modifier qualifier adverb>)(?<!<hair>.) <and> (?={_DESCRIBING}{{1,9}} <hair>)"
+    f"| (?<=<color>) <and> (?=<modifier qualifier>{{1,9}} <clothing hair>)"
+    f"| (?<=<modifier qualifier adverb>) <comma> <and>? (?={_DESCRIBING}{{1,9}} (?:<comma and>{{1,2}} {_DESCRIBING}{{1,9}}){{0,3}} <hair>)"
+    f"| (?<=<color>)(?<!<wearing in><color>)(?<!<wearing in><qualifier adverb><color>) <comma> <and>?"
+    f" (?={_REFINING}{{1,9}} (?:<comma and>{{1,2}} {_REFINING}{{1,9}}){{0,3}} <hair>)"
+    "| (?<=<color>)(?<!<in><color>)(?<!<in><qualifier adverb><color>) <comma>"
+    " (?=<qualifier modifier garment_part>{1,9} <clothing>)"  # gray, print (pants)
+    f"| (?<=<wearing in with><modifier>) <comma> (?={_DESCRIBING}{{1,9}} <clothing>)"  # long, black (skirt)
 )
 _VERB_FORM = (  # running (shoes); a tucked (shirt)
     "<ing_form> (?=<qualifier modifier color>{0,9} <clothing garment_part>)"
     "| (?<=<determiner possessive color modifier qualifier>) <verb>"
     " (?=<qualifier modifier color>{0,9} <clothing garment_part other_noun>)"
 )
-_QUALITY = f"<qualifier modifier adverb unknown_word> | {_COLORS} | {_ADJECTIVE_LIST} | {_VERB_FORM}"
+_NOUN_FORM = (  # a black pair of (jeans); an adult asian (man); a floral long sleeve (shirt)
+    "(?<=<color modifier qualifier unknown_word>) <partitive>"
+    "| <person> (?=<modifier qualifier unknown_word adverb color>{1,3} <person>)"
+    "| (?<=<determiner color modifier qualifier comma>) <garment_part> (?=<modifier qualifier adverb>{1,3} <clothing>)"
+)
+_QUALITY = f"<qualifier modifier adverb unknown_word color_noun> | {_COLORS} | {_ADJECTIVE_LIST} | {_VERB_FORM} | {_NOUN_FORM}"
 _COMMA = (  # a soft, green (sweater): where an article holds the phrase together
-    "(?<=<modifier color qualifier>) <comma> (?=<qualifier modifier adverb color>{1,9} <clothing hair garment_part>)"
+    "(?<=<modifier color qualifier garment_part>) <comma> <and>?"
+    f" (?={_BEFORE_NOUN}{{1,9}} (?:<comma> <and>? {_BEFORE_NOUN}{{1,9}}){{0,2}} <clothing hair garment_part>)"
 )
 _HEAD = (
     "(?: <other_noun unknown_word> | <garment_part> (?=<clothing garment_part other_noun>)"
     "| <non_person> (?=<other_noun clothing garment_part>) | <person> (?=<person clothing>)"
     "| <clothing> (?=<clothing garment_part other_noun>) | <hair> (?=<clothing other_noun>)){0,12}"
-    "<clothing hair garment_part person non_person other_noun unknown_word>"
+    "<clothing hair garment_part person non_person other_noun unknown_word> (?: (?<=<clothing hair>) <color_noun>)?"
 )
-_OPENING = "<determiner possessive adverb>{0,9}+"
+_OPENING = "<determiner possessive adverb partitive>{0,9}+"
 PHRASE = tags.compile_pattern(
-    f"{_OPENING} (?<=<determiner possessive>) (?:{_QUALITY}|{_COMMA}){{0,20}} {_HEAD} | {_OPENING} (?:{_QUALITY}){{0,20}} {_HEAD}"
-    f"| <determiner possessive adverb qualifier modifier>{{0,12}}+ {_COLORS} <qualifier modifier adverb color>*"  # colours alone
+    f"{_OPENING} (?: (?<=<determiner possessive partitive>) | (?<=<determiner possessive><adverb>)) (?:{_QUALITY}|{_COMMA}){{0,20}} {_HEAD} | {_OPENING} (?:{_QUALITY}){{0,20}} {_HEAD}"
+    f"| <determiner possessive partitive adverb qualifier modifier>{{0,12}}+ {_COLORS} {_DESCRIBING}*"  # colours alone
     f"| <determiner possessive>{{0,9}} {_REFINING}+ (?:<comma>? <and> {_REFINING}+)*"  # adjectives alone
     f"| <determiner possessive adverb>{{0,9}} {_REFINING}+"
     "| (.)"  # any other word
 )
 OTHER_WORD = 1  # the group of PHRASE for a word outside all phrases
-AMBIGUOUS = tags.compile_pattern("(?<=(.)) <noun_or_verb that modifier_or_wearing> (?=(.?))")
+AMBIGUOUS = tags.compile_pattern("(?<=(.)) <noun_or_verb that modifier_or_wearing colon modifier_or_clothing> (?=(.?))")
+AMBIGUOUS_TAGS = frozenset((tags.NOUN_OR_VERB, tags.THAT, tags.MODIFIER_OR_WEARING, tags.COLON, tags.MODIFIER_OR_CLOTHING))
+BARE_SHORTS = tags.compile_pattern(  # a black short; a blue denim short; wearing short and a t-shirt
+    "(?: (?<=<color clothing>)(?<!<being><color>) | (?<=<color clothing modifier wearing in determiner><modifier>)"
+    "| (?<=<wearing>) (?=<and comma with><determiner clothing>))"
+    f" <modifier_or_clothing> (?! <comma and>{{0,2}} <qualifier modifier adverb color color_noun modifier_or_clothing>{{0,6}} <hair>)"
+    " (?=<stop and comma with in path verb ing_form holding having being wearing beside adverb>|$)"
+)
 BEFORE_VERB = people.PERSON_TAGS + CLOTHING + tags.HAIR + tags.GARMENT_PART + tags.COMMA + tags.AND + STOP
 BEFORE_VERB += tags.ADVERB + RELATIVE + OTHER_NOUN + tags.THAT
 CLAUSE_VERBS = VERB + WEARING + HOLDING + HAVING + BEING
@@ -85,17 +109,23 @@ class Grammar:
     def __init__(self, vocabulary: Vocabulary):
         self.vocabulary = vocabulary
         self.analyser = PhraseAnalyser(vocabulary)
+        self.slips = Slips(color for color in adjectives.OFTEN_MISSPELLED.split() if color in vocabulary.color_of)
 
     def tag(self, words: list[str]) -> str:
         """The tags of `words`, one character each, with ambiguous ones resolved."""
         word_tags = self.vocabulary.tag(words)
-        if tags.NOUN_OR_VERB in word_tags or tags.THAT in word_tags or tags.MODIFIER_OR_WEARING in word_tags:
+        if not AMBIGUOUS_TAGS.isdisjoint(word_tags):
+            if tags.MODIFIER_OR_CLOTHING in word_tags:
+                word_tags = BARE_SHORTS.sub(CLOTHING, word_tags)
             return AMBIGUOUS.sub(resolve_ambiguity, STOP + word_tags)[1:]
         return word_tags
 
     def read(self, words: list[str]) -> Reading:
         """What a caption says about its subject; `words` come from `Vocabulary.split`."""
-        state = CaptionState(self.analyser, words, self.tag(words))
+        word_tags = self.tag(words)
+        if not self.slips.words.isdisjoint(words):
+            words, word_tags = self.slips.mend(words, word_tags)
+        state = CaptionState(self.analyser, words, word_tags)
         for match in PHRASE.finditer(state.tags):
             read_next(state, match)
         if state.owner == NON_PERSON:
@@ -124,6 +154,10 @@ def resolve_ambiguity(match: re.Match[str]) -> str:
         return RELATIVE if after and after in AFTER_RELATIVE else DETERMINER
     if tag == tags.MODIFIER_OR_WEARING:
         return WEARING if before in people.PERSON_TAGS + STOP else MODIFIER
+    if tag == tags.COLON:  # "Hair: short", "He wears: a hat"
+        return BEING if before in CLOTHING + tags.HAIR + tags.COLOR_NOUN else STOP
+    if tag == tags.MODIFIER_OR_CLOTHING:
+        return MODIFIER
     return VERB if before in BEFORE_VERB else OTHER_NOUN
 
 
@@ -143,7 +177,9 @@ def _read_phrase(state: CaptionState, phrase: NounPhrase, start: int, end: int) 
 def _continue_list(state: CaptionState, end: int) -> None:
     """A list has the governor of its first phrase, unless a clause begins here: "… at her phone and a bag hangs"."""
     verb = state.tags[end : end + 1]
-    lists_subjects = state.topic is state.group and bool(state.group) and not state.verb_seen  # "his shirt and pants are"
+    lists_subjects = (  # "his shirt and pants are", but not "she has a top and her pants are"
+        state.topic is state.group and bool(state.group) and not state.verb_seen and not state.list_governor
+    )
     if verb and verb in CLAUSE_VERBS and (verb == BEING or state.words[end].endswith("s")) and not lists_subjects:
         state.start_clause()
     elif state.list_governor != BESIDE or state.list_kind == CLOTHING:

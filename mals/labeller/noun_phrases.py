@@ -8,7 +8,9 @@ from mals.labeller.lexicon import adjectives, function_words, nouns
 from mals.labeller.tags import CLOTHING, COLOR, DETERMINER, GARMENT_PART, MODIFIER, OTHER_NOUN, PERSON, POSSESSIVE, UNKNOWN_WORD
 from mals.labeller.vocabulary import Vocabulary, split_list
 
+DETERMINERS = DETERMINER + tags.PARTITIVE
 QUALITY = "a"  # the kind of a phrase of adjectives alone; all other kinds are tags
+NAMED_BY_COLOR = (CLOTHING, tags.HAIR)
 HEAD_TAGS = CLOTHING + tags.HAIR + GARMENT_PART + PERSON + tags.NON_PERSON + OTHER_NOUN + UNKNOWN_WORD
 ADJECTIVE_TAGS = MODIFIER + tags.QUALIFIER + tags.ING_FORM + GARMENT_PART  # that are no colour
 INDEFINITE_DETERMINERS = frozenset(function_words.INDEFINITE_DETERMINERS.split())
@@ -18,6 +20,7 @@ COLORED_PARTS = frozenset(split_list(nouns.COLORED_PARTS))
 ANIMALS = frozenset(split_list(nouns.ANIMALS))
 COLLECTIVE_PERSONS = frozenset(nouns.COLLECTIVE_PERSONS.split())
 BAND_NAME = tags.compile_pattern(f"^[^{COLOR}]*<color><other_noun unknown_word garment_part><clothing>$")
+UPPER_ADJECTIVES = frozenset(split_list(adjectives.UPPER_ADJECTIVES))
 MATCHING = frozenset(("matching", "coordinating"))
 
 
@@ -49,6 +52,7 @@ class NounPhrase:
     sleeves: str = ""  # the word of the space that describes the sleeves
     default_color: str = ""  # of clothing without a named colour
     counts_if_held: bool = False  # a bag does, a hat does not
+    lacks_noun: bool = False  # without a noun, but of the upper body: "a red long sleeve"
 
 
 class PhraseAnalyser:
@@ -72,6 +76,8 @@ class PhraseAnalyser:
 
     def _analyse(self, words: list[str], word_tags: str) -> NounPhrase:
         vocabulary = self.vocabulary
+        if word_tags[-1] == tags.COLOR_NOUN and word_tags[-2:-1] in NAMED_BY_COLOR:  # "his shirt color"
+            words, word_tags = words[:-1], word_tags[:-1]
         head = len(words) - 1
         kind = word_tags[head]
         if kind not in HEAD_TAGS:
@@ -97,6 +103,8 @@ class PhraseAnalyser:
             bystander=not BYSTANDER_ADJECTIVES.isdisjoint(modifiers),
             sleeves=next((vocabulary.sleeves[word] for word in words if word in vocabulary.sleeves), ""),
         )
+        if kind in (COLOR, QUALITY):
+            return replace(phrase, lacks_noun=bool(words) and (words[-1] in vocabulary.sleeves or words[-1] in UPPER_ADJECTIVES))
         if kind == CLOTHING:
             return self._analyse_clothing(phrase, words, word_tags)
         if kind == PERSON:
@@ -198,6 +206,6 @@ def _article(words: list[str], word_tags: str) -> tuple[str, str]:
     for word, tag in zip(words, word_tags, strict=False):
         if tag == POSSESSIVE:
             return article if article == "a" else "his", word
-        if tag == DETERMINER and not article:
+        if tag in DETERMINERS and not article:
             article = "a" if word in INDEFINITE_DETERMINERS or " of" in word or word[0].isdigit() else "the"
     return article, ""

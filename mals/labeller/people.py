@@ -7,7 +7,7 @@ from mals.labeller.state import BYSTANDER, NON_PERSON, SUBJECT, CaptionState
 from mals.labeller.tags import AND, BEING, COMMA, DETERMINER, HAVING, OF, PATH, PERSON, PRONOUN, STOP, SUBORDINATOR, VERB
 from mals.labeller.vocabulary import split_list
 
-SUBJECT_PRONOUNS = frozenset(function_words.SUBJECT_PRONOUNS.split())
+SUBJECT_PRONOUNS = frozenset(split_list(function_words.SUBJECT_PRONOUNS))
 ANIMAL_CLOTHES = frozenset(
     split_list("sweater, coat, jacket, vest, hat, shirt, t shirt, costume, outfit, hoodie, raincoat, cap, life vest, jersey")
 )
@@ -85,6 +85,8 @@ def _is_subject(state: CaptionState, phrase: NounPhrase, subject: NounPhrase) ->
     gender = subject_gender(state)
     if phrase.bystander or (phrase.gender and gender and phrase.gender != gender):
         return False
+    if not phrase.article and state.previous == STOP and not state.bystander_names and not phrase.plural:
+        return not subject.plural  # "Male in a coat. Male carries a bag."
     if phrase.article in ("a", ""):  # "he is a tall man", "the subject, a man in …"
         linked = state.previous == BEING or (state.previous == COMMA and state.before_previous in PERSON_TAGS)
         return state.owner == SUBJECT and linked and not phrase.plural

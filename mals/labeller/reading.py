@@ -34,6 +34,11 @@ class ClothingItem:
     later_words: list[WordAt] = field(default_factory=list)  # that describe it after its phrase: "her skirt is long"
     sleeves: WordAt | None = None  # the word that describes its sleeves
 
+    @property
+    def has_color(self) -> bool:
+        """Whether its colour is known, by a word or by what it is: jeans."""
+        return bool(self.colors or self.phrase.default_color)
+
 
 @dataclass(slots=True)
 class Reading:

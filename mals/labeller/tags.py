@@ -9,7 +9,9 @@ import re
 # Words of noun phrases.
 DETERMINER = "D"  # a, the, a pair of
 POSSESSIVE = "S"  # his, the woman's
+PARTITIVE = "q"  # a pair of: between the adjectives and the noun
 COLOR = "C"
+COLOR_NOUN = "c"  # the word "colour" itself
 QUALIFIER = "Q"  # dark, plain, shades of
 MODIFIER = "M"  # striped, young
 ADVERB = "Y"
@@ -49,6 +51,8 @@ STOP = "."  # ends a sentence
 NOUN_OR_VERB = "v"  # stands
 THAT = "t"  # determiner or relative pronoun
 MODIFIER_OR_WEARING = "z"  # sports (shoes), she sports
+COLON = ":"  # "Hair: short", "He wears: a hat"
+MODIFIER_OR_CLOTHING = "b"  # short (hair), a black short
 
 NAMES = {letter: name.lower() for name, letter in list(globals().items()) if name.isupper()}
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from mals.attributes import Space, load_space, normalize, plural
 from mals.labeller import tags
 from mals.labeller.lexicon import adjectives, function_words, nouns
+from mals.labeller.spelling import Spelling
 
 TOKEN = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?|[.,;:!?()/&—–]")
 MAX_GUESSES = 200_000  # unknown words that are remembered: bounds the memory for any input
 STOP, COMMA, AND = tags.STOP, tags.COMMA, tags.AND
-PUNCTUATION = {".": STOP, ";": STOP, "!": STOP, "?": STOP, ",": COMMA, ":": STOP, "(": COMMA, ")": COMMA, "/": AND, "&": AND}
+PUNCTUATION = {".": STOP, ";": STOP, "!": STOP, "?": STOP, ",": COMMA, ":": tags.COLON, "(": COMMA, ")": COMMA, "/": AND, "&": AND}
 PUNCTUATION |= {"—": COMMA, "–": COMMA}
 ADJECTIVE_ENDINGS = ("ed", "ish", "less", "ful", "ous", "ic", "al", "y", "ive", "like", "style", "esque")
 GARMENTS = {
@@ -61,18 +62,24 @@ class Vocabulary:
             pair = f"{parts[0]} {parts[1]}"
             self.phrase_lengths[pair] = tuple(sorted({*self.phrase_lengths.get(pair, ()), len(parts)}, reverse=True))
         self.guesses: dict[str, str] = {}  # unknown word -> tag
+        self.spelling = self._spelling()
 
     def split(self, caption: str) -> list[str]:
         """The words and punctuation of a caption in lower case; a phrase of the lexicon ("next to", "tank top") is one word."""
         if caption.isascii():
-            return self.join_phrases(TOKEN.findall(caption.lower()))
-        return self.join_phrases([word.lower().replace("’", "'") for word in TOKEN.findall(caption)])
+            words = TOKEN.findall(caption.lower())
+        else:
+            words = [word.lower().replace("’", "'") for word in TOKEN.findall(caption)]
+        if not self.spelling.known.issuperset(words):
+            words = self.spelling.mend(words)
+        return self.join_phrases(words)
 
     def split_with_spans(self, caption: str) -> tuple[list[str], list[tuple[int, int]]]:
         """The words of `split`, and where each begins and ends in the caption."""
         matches = list(TOKEN.finditer(caption))
         spans = [match.span() for match in matches]
-        return self.join_phrases([match[0].lower().replace("’", "'") for match in matches], spans), spans
+        words = self.spelling.mend([match[0].lower().replace("’", "'") for match in matches], spans)
+        return self.join_phrases(words, spans), spans
 
     def join_phrases(self, words: list[str], spans: list[tuple[int, int]] | None = None) -> list[str]:
         """`words` with phrases of the lexicon joined, the longest first; joins `spans`, if given, in place."""
@@ -122,11 +129,30 @@ class Vocabulary:
         """Word that describes sleeves -> the word of the space: "short sleeved" -> "short"."""
         word_of = {}
         for words in [*self.base_words["sleeves"], *self.meanings.get("sleeves", {})]:
+            if words.endswith("strap"):  # spaghetti straps
+                word_of.update(dict.fromkeys((words, f"{words}s", f"{words}ped"), words))
+                continue
             if words.endswith("less"):
                 word_of[words] = words
             for form in ("sleeve", "sleeved", "sleeves"):
                 word_of[f"{words} {form}"] = words
         return word_of
+
+    def _spelling(self) -> Spelling:
+        """What mends the words that are not in the lexicon."""
+        tag_of, color_of, singular_of = self.tag_of, self.color_of, self.singular_of
+        garments = {words for words, tag in tag_of.items() if tag == tags.CLOTHING}
+        often = (adjectives.OFTEN_MISSPELLED, function_words.OFTEN_MISSPELLED, nouns.OFTEN_MISSPELLED)
+        clothes = {words for words in garments if len(words) >= 6 and self.coverage_of[singular_of[words]] != "accessory"}
+        targets = clothes.union(*(words.split() for words in often))
+        return Spelling(
+            known={*tag_of, *(word for words in self.phrases for word in words.split(" "))},
+            targets={words for words in targets if " " not in words},
+            phrases=self.phrases,
+            beginnings=frozenset([*color_of, "dark", "light", "long", "short"]),
+            endings=frozenset([*garments, "hair", "haired", "colored", "coloured"]),
+            meaning=lambda word: color_of.get(word) or singular_of.get(word) or tag_of[word],
+        )
 
     def _set_tags(self) -> None:
         """Set the tags list by list; a word of several lists gets the tag of the last one."""
@@ -146,8 +172,8 @@ class Vocabulary:
             self._tag_garments(coverage, split_list(garments))
         for role, coverage in COVERAGE.items():
             self._tag_garments(coverage, self._words(role))
-        self._tag(tags.GARMENT_PART, [words for words in self.sleeves if words.endswith("sleeves")])
-        self._tag(tags.MODIFIER, [words for words in self.sleeves if not words.endswith("sleeves")])
+        self._tag(tags.MODIFIER, self.sleeves)
+        self._tag(tags.GARMENT_PART, [words for words in self.sleeves if words.endswith(("sleeves", "straps"))])
         self._tag(tags.MODIFIER, [words for role in ("adjective", "hair") for words in self._words(role) if words not in self.tag_of])
         self._tag(tags.MODIFIER, [entry.quality for entry in self.space.lexicon if entry.quality and entry.quality not in self.tag_of])
         for role in ("upper_detail", "lower_detail"):
@@ -180,10 +206,14 @@ class Vocabulary:
         self._tag(tags.ADVERB, split_list(lists.FALSE_NEGATIONS))
         self._tag(tags.ONLY, lists.RESTRICTIONS.split())
         self._tag(tags.DETERMINER, split_list(lists.DETERMINERS))
+        self._tag(tags.PARTITIVE, split_list(lists.PARTITIVES))
+        self._tag(tags.COLOR_NOUN, adjectives.COLOR_NOUNS.split())
+        self._tag(tags.MODIFIER_OR_CLOTHING, nouns.BARE_PLURALS)
+        self.singular_of.update(nouns.BARE_PLURALS)
         self._tag(tags.THAT, ["that"])
-        self._tag(tags.POSSESSIVE, lists.POSSESSIVES.split())
-        pronouns = {*self._words("pronoun"), *lists.SUBJECT_PRONOUNS.split(), *lists.OBJECT_PRONOUNS.split()}
-        self._tag(tags.PRONOUN, pronouns - set(lists.POSSESSIVES.split()))
+        self._tag(tags.POSSESSIVE, split_list(lists.POSSESSIVES))
+        pronouns = {*self._words("pronoun"), *split_list(lists.SUBJECT_PRONOUNS), *split_list(lists.OBJECT_PRONOUNS)}
+        self._tag(tags.PRONOUN, pronouns - set(split_list(lists.POSSESSIVES)))
 
     def _words(self, role: str) -> list[str]:
         return [*self.base_words.get(role, ()), *self.meanings.get(role, {})]

@@ -69,6 +69,21 @@ reddish bluish greenish yellowish purplish pinkish grayish greyish brownish blac
 blush periwinkle turquoise cyan magenta fuchsia beige caramel taupe milky pearl bronze
 """
 
+# Adjectives whose typing errors are mended.
+OFTEN_MISSPELLED = """
+black white red blue green gray grey brown purple yellow pink orange beige khaki navy maroon violet lavender burgundy turquoise silver
+golden short long sleeve sleeves sleeved sleeveless striped stripe stripes colored coloured haired bald elderly teenage young dark light
+plaid floral denim leather checkered
+"""
+COLOR_NOUNS = """
+color colour colors colours
+"""
+
+# Adjectives that only clothes of the upper body have, and that some write without the noun: "a black hooded".
+UPPER_ADJECTIVES = """
+hooded, collared, zip up, zipped up, full zip, button front, v necked, crew necked, round neck, high neck
+"""
+
 # Words that describe a colour or a garment and are no colour.
 QUALIFIERS = """
 dark, light, bright, pale, deep, pastel, neon, vivid, faded, muted, soft, rich, dusty, washed, medium, solid, plain, shades of, shade
@@ -95,7 +110,7 @@ salt pepper bald bearded smiling happy sad serious angry attractive pregnant mus
 lone lonely solitary unidentified unknown caucasian asian african american european indian chinese japanese korean latino hispanic arab
 muslim amish tattooed barefoot shirtless topless naked nude bare covered half left right upper lower top bottom inner outer same
 different matching coordinating similar simple basic regular normal ordinary typical standard average unique special fancy luxurious
-expensive cheap designer chunky platform strappy pointed pointy heeled flat steel buckled studded colored coloured color colour hued
+expensive cheap designer chunky platform strappy pointed pointy heeled flat steel buckled studded colored coloured hued
 toned tinted multicolored multicoloured multi colorful colourful rainbow two tone tri contrasting monochrome monochromatic dark light
 bright brightly reversible detachable removable adjustable strap spaghetti strapped embellished decorated adorned trimmed lined ribbed
 cable knotted draped gathered ruched smocked cinched fringed tasseled scalloped rolled cuffed turned tucked untucked folded crossed

@@ -1,28 +1,35 @@
 """Verbs and function words of the lexicon: determiners, pronouns, prepositions, conjunctions, negations and adverbs."""
 
-# Words before a noun; "a pair of trousers" counts as "trousers".
+# Words before a noun; "a pair of trousers" counts as "trousers", and so does "a black pair of trousers".
 DETERMINERS = """
 a, an, the, this, that, these, those, some, any, each, every, another, both, several, many, few, various, multiple, one, two, three,
-four, five, six, its, whose, their, my, your, our, pair of, pairs of, set of, sets of, kind of, type of, piece of, sort of, bit of,
-color of, colour of, lots of, lot of, plenty of, style of, combination of, mix of, ensemble of, outfit of, couple of, layers of, layer
-of, variety of, number of, pieces of
+four, five, six, its, whose, their, my, your, our, bit of, color of, colour of, lots of, lot of, plenty of, combination of, mix of,
+couple of, layers of, layer of, variety of, number of
+"""
+PARTITIVES = """
+pair of, pairs of, set of, sets of, kind of, type of, piece of, pieces of, sort of, style of, ensemble of, outfit of
 """
 INDEFINITE_DETERMINERS = """
 a an another some any each every one two three four five six several many few various multiple a
 """
 
 POSSESSIVES = """
-his her their whose its my your our
+his, her, their, whose, its, my, your, our, his or her, her or his, his / her, her / his, his or hers, his and her
 """
 SUBJECT_PRONOUNS = """
-he she they
+he, she, they, he or she, she or he, he / she, she / he, s / he, ( s ) he, she ( he ), he ( she )
 """
 OBJECT_PRONOUNS = """
-him hers herself himself them theirs themself themselves
+him, hers, herself, himself, them, theirs, themself, themselves, him or her, her or him, him / her, himself or herself
 """
 
 # "sports shoes" but "she sports a cap", "models of cars" but "he models a coat".
 MODIFIERS_OR_WEARING = "sports models"
+
+# Function words and verbs whose typing errors are mended.
+OFTEN_MISSPELLED = """
+with without and the his her has have wearing wears dressed carrying carries holding holds while walking standing
+"""
 
 # Verbs of wearing, of holding, of looking at or selling (their object is not worn), of being and of having.
 WEARING = """

@@ -10,13 +10,15 @@ shirt, top, blouse, turtleneck, turtle neck, jersey, vest, waistcoat, uniform, t
 down, button up shirt, button down shirt, dress shirt, work shirt, polo neck, roll neck, crewneck, crew neck, v neck, undershirt,
 overshirt, kurta, poncho, cape, cloak, shrug, bustier, corset, bodice, gilet, life vest, life jacket, hawaiian shirt, sweater vest,
 puffer vest, safety vest, rash guard, outerwear, outer layer, upper clothes, upper garment, base layer, shell, mackintosh, bandeau top,
-peplum, caftan top, smock, doublet, tabard, uniform top, uniform shirt, thermal, longsleeve, shacket, mock neck, mockneck, vest jacket,
+over shirt, under shirt, waist coat, soft shell, quarter zip,
+half zip, cowl neck, boat neck, scoop neck, long john top, peplum, caftan top, smock, doublet, tabard, uniform top, uniform shirt, thermal, longsleeve, shacket, mock neck, mockneck, vest jacket,
 bathing top, tops, one shoulder top, off shoulder top, off the shoulder top, wrap top, knit, sweater top, upper body clothing, upper
 body, suit vest, softshell, kaftan top, singlet top
 """
+BARE_PLURALS = {"short": "shorts", "tight": "tights"}  # "a black short": garments that some write without the plural
 LOWER_GARMENTS = """
 skirt, bottoms, lower clothes, lower garment, knickers, underpants, suit pants, suit trousers, dress pants, dress trousers, lower body,
-bottom wear, lower body clothing, long johns, loincloth, boxer briefs, briefs, bikini bottoms, bloomers, pantaloons, plus fours, pajama
+bottom wear, underpant, lower body clothing, long johns, loincloth, boxer briefs, briefs, bikini bottoms, bloomers, pantaloons, plus fours, pajama
 bottoms, wide legs
 """
 FULL_BODY_GARMENTS = """
@@ -27,7 +29,8 @@ sleepwear, sportswear, activewear, workwear, streetwear, scrubs, abaya, burqa, h
 dress, cassock, armor, armour, gear, gi, flight suit, racing suit, hazmat suit, catsuit, lingerie, swimwear, sleeper, singlet suit,
 camouflage uniform, combat uniform, baseball uniform, football uniform, soccer uniform, karate gi, loungewear, athleisure, monokini,
 caftan, kaftan, djellaba, thobe, salwar kameez, lehenga, body suit, co ord set, cap and gown, pjs, morning suit, military fatigues,
-negligee, babydoll
+negligee, babydoll, night gown, night dress, sleep wear, sports wear, sport wear, work wear, swim wear, lounge wear, play suit, cat
+suit
 """
 ACCESSORIES = """
 shoe, sneaker, boot, heel, high heel, sandal, slipper, loafer, clog, trainer, flip flop, flipflop, moccasin, footwear, running shoe,
@@ -43,19 +46,38 @@ armband, wristband, sweatband, knee pad, elbow pad, shin guard, harness, holster
 pocket square, lei, garland, cowl, do rag, durag, wig, mustache, moustache, beard, goatee, stubble, tattoo, makeup, lipstick, nail
 polish, bandage, cast, brace, wallet, pouch, towel, blanket, bandolier, toe, smartwatch, fitness tracker, snood, neck warmer, headdress,
 headwrap, head wrap, headpiece, visor sunglasses, armor plate, fur, hairnet, hair net, doo rag, niqab, earmuff, ear muff, waist belt,
-sole, jewel
+sole, jewel, sun glasses, eye glasses, foot wear, wrist watch, neck lace, ear ring, ear phone, head phone, ear bud, head set, neck tie,
+arm band, wrist band, head dress, sneeker, tennis shoes, flip flops, sport shoe, sports shoe, leather shoe, dress shoe
+"""
+
+# What clothes do that nobody wears.
+HANGING = """
+hanging, hangs, lying, lies, resting, rests, draping, drapes, dangling, dangles, sitting, sits, laying, lays, drying, swinging, slinging
+"""
+
+# Clothes that people often carry, so that in a list of what is carried they are not worn.
+CARRIED_OFTEN = """
+jacket, coat, sweater, hoodie, hoody, cardigan, blazer, sweatshirt, raincoat, windbreaker, parka, scarf, shawl, hat, cap, helmet, beanie,
+glove, clothes, clothing, garment, outfit, towel, blanket, umbrella, shoe, boot, skate, mask, suit, dress, gown, uniform, costume
 """
 
 # Parts of clothes: the colours of those in the first list are colours of the garment.
 COLORED_PARTS = """
-stripe, dot, polka dot, check, pinstripe, pattern, spot, panel, square, diamond, plaid, checker, sleeve, color block, colour block
+stripe, dot, polka dot, check, pinstripe, pattern, spot, panel, square, diamond, plaid, checker, sleeve, color block, colour block, line
 """
 GARMENT_PARTS = """
 collar, logo, button, trim, print, lace, zipper, zip, pocket, hem, hemline, cuffs, lining, strap, lettering, letter, graphic, design,
 emblem, stitching, piping, ruffle, fringe, detail, accent, drawstring, hood, lapel, neckline, placket, brim, handle, seam, yoke, patch,
 embroidery, pleat, waistband, buckle, tassel, pompom, sequin, slogan, insignia, epaulette, crease, edge, edging, border, armhole, pom
 pom, laces, reflective strip, strip, band, peplum hem, flare, toggles, toggle, snap, material, fabric, motif, floral, writing, bodice
-panel, shoulder pad, rhinestone, shoulder strap, line
+panel, shoulder pad, rhinestone, shoulder strap
+"""
+
+# Nouns whose typing errors are mended, besides the long names of clothes.
+OFTEN_MISSPELLED = """
+person woman women man men boy girl lady ladies male female child gentleman shirt shirts tshirt blouse jacket coat vest dress skirt shorts
+pants pant trousers trouser jeans jean suit polo bag bags backpack handbag purse satchel briefcase hat cap beanie helmet hair ponytail
+braid braids shoe shoes sneakers boots sandals glasses sunglasses scarf belt
 """
 
 BODY_PARTS = """
@@ -87,7 +109,7 @@ rocker, rapper, dj, influencer, blogger, vlogger, subject, main subject, twin, b
 demonstrator, marcher, fan, supporter, member, volunteer, scout, boy scout, girl scout, knight, warrior, samurai, ninja, viking, pirate,
 witch, wizard, vampire, zombie, superhero, villain, elf, fairy, angel, mermaid, santa, santa claus, adventurer, explorer, astronaut,
 sniper, veteran, general, lieutenant, sergeant, private, cadet, recruit, trooper, resident, citizen, villager, local, native, toddler,
-youth, young adult, yogi, yoga instructor, instructor, trainer person, hitchhiker, wanderer, walker, dog walker, stroller pusher,
+youth, yogi, yoga instructor, instructor, trainer person, hitchhiker, wanderer, walker, dog walker, stroller pusher,
 busker, street performer, street vendor, office worker, construction worker, factory worker, healthcare worker, medical worker, shop
 assistant, flight attendant, air hostess, hairdresser, barber, tailor, cobbler, stylist, designer, architect, developer, programmer,
 gamer, reader, inmate, prisoner, convict, criminal, thief, victim, hero, protagonist, character, woodsman, peer, ballet dancer,
@@ -153,7 +175,7 @@ corner, world, life, game, match, race, marathon, party, wedding, concert, parad
 time, way, end, top of, look, expression, pose, position, posture, gaze, direction, motion, movement, stride, step forward, drink,
 coffee, tea, water glass, juice, beer, wine, wine glass, cocktail, snack, candy, lollipop, cigarette, pipe, vape, key, card, ticket,
 money, cash, coin, gift, present, package, parcel, trophy, medal, award, certificate, diploma, headlight, billboard sign, screen door,
-bookshelf, bookcase, book shelf, art, artwork, drawing, sketch, wallpaper, cardboard box, wooden box, arm sling, baby sling, guitar
+bookshelf, bookcase, book shelf, art, artwork, drawing, sketch, wallpaper, cardboard box, wooden box, arm sling, baby sling, something, anything, everything, thing, guitar
 strap, camera strap
 """
 PLACES = """
