@@ -33,6 +33,7 @@ from mals.labeller.vocabulary import split_list
 
 PLACES = frozenset(split_list(nouns.PLACES))
 PHRASE_ENDS = ("", COMMA, STOP, AND)
+AFTER_APPOSITION = ("", COMMA, STOP, WITH)
 AFTER_PERSON = PERSON + COMMA + PRONOUN
 AFTER_HAIR = VERB + HOLDING + WEARING + HAIR + ING_FORM + COMMA + AND
 
@@ -46,19 +47,20 @@ def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) ->
         return
     governor, previous, last = state.governor, state.previous, state.last_item
     colors = [ColorAt(color, start + at) for color, at in phrase.colors]
-    follows_item = previous == CLOTHING and last is not None and not last.colors and not phrase.article
-    if follows_item and state.tags[end : end + 1] in PHRASE_ENDS:
+    lacks_color = last is not None and not last.colors and not phrase.article
+    after = state.tags[end : end + 1]
+    if lacks_color and previous == CLOTHING and after in PHRASE_ENDS:
         _add_colors([last], colors)  # "his trousers gray, …"
     elif previous == COMMA and state.words[start] in ("both", "all"):  # "a top and a skirt, both red"
         _add_colors(state.group, colors)
+    elif lacks_color and previous == COMMA and state.before_previous == CLOTHING and after in AFTER_APPOSITION:
+        _add_colors([last], colors)  # "a shirt, white with black stripes"
     elif governor == OF and state.before_previous == CLOTHING:  # "a jacket of blue denim", "jeans of a light grey colour"
         _add_colors(state.group[-1:], colors)
     elif governor == BEING or (governor == OF and state.before_previous == BEING):  # "is black", "is of a black colour"
         _add_colors(state.predicate_target if isinstance(state.predicate_target, list) else [], colors)
-    elif governor == WITH and state.tags[end - 1] == COLOR_NOUN:  # "a shirt with a white colour"
-        _add_colors(state.group[-1:], colors)
-    elif governor == PATH and previous == PATH and state.before_previous == GARMENT_PART:  # "black lines on white"
-        _add_colors(state.group[-1:], colors)
+    elif (governor == WITH and state.tags[end - 1] == COLOR_NOUN) or (previous == PATH and state.before_previous == GARMENT_PART):
+        _add_colors(state.group[-1:], colors)  # "a shirt with a white colour", "black lines on white"
     elif governor == IN and previous == IN and state.before_previous == CLOTHING:
         _add_colors([item for item in state.group if item is last or not (item is None or item.has_color)], colors)
     elif governor in (IN, WEARING) and phrase.article not in ("a", "the") and state.owner == SUBJECT:

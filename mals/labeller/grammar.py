@@ -70,8 +70,8 @@ _NOUN_FORM = (  # a black pair of (jeans); an adult asian (man); a floral long s
 )
 _QUALITY = f"<qualifier modifier adverb unknown_word color_noun> | {_COLORS} | {_ADJECTIVE_LIST} | {_VERB_FORM} | {_NOUN_FORM}"
 _COMMA = (  # a soft, green (sweater): where an article holds the phrase together
-    "(?<=<modifier color qualifier garment_part>) <comma> <and>?"
-    f" (?={_BEFORE_NOUN}{{1,9}} (?:<comma> <and>? {_BEFORE_NOUN}{{1,9}}){{0,2}} <clothing hair garment_part>)"
+    "(?: (?<=<modifier color qualifier>) | (?<=<modifier color qualifier>) <garment_part>) <comma>"
+    f" (?: (?=<clothing>) | <and>? (?={_BEFORE_NOUN}{{1,9}} (?:<comma> <and>? {_BEFORE_NOUN}{{1,9}}){{0,2}} <clothing hair garment_part>))"
 )
 _HEAD = (
     "(?: <other_noun unknown_word> | <garment_part> (?=<clothing garment_part other_noun>)"
@@ -80,8 +80,9 @@ _HEAD = (
     "<clothing hair garment_part person non_person other_noun unknown_word> (?: (?<=<clothing hair>) <color_noun>)?"
 )
 _OPENING = "<determiner possessive adverb partitive>{0,9}+"
+_HELD = "(?: (?<=<determiner possessive partitive>) | (?<=<determiner possessive><adverb>))"  # by an article
 PHRASE = tags.compile_pattern(
-    f"{_OPENING} (?: (?<=<determiner possessive partitive>) | (?<=<determiner possessive><adverb>)) (?:{_QUALITY}|{_COMMA}){{0,20}} {_HEAD} | {_OPENING} (?:{_QUALITY}){{0,20}} {_HEAD}"
+    f"{_OPENING} {_HELD} (?:{_QUALITY}|{_COMMA}){{0,20}} {_HEAD} | {_OPENING} (?:{_QUALITY}){{0,20}} {_HEAD}"
     f"| <determiner possessive partitive adverb qualifier modifier>{{0,12}}+ {_COLORS} {_DESCRIBING}*"  # colours alone
     f"| <determiner possessive>{{0,9}} {_REFINING}+ (?:<comma>? <and> {_REFINING}+)*"  # adjectives alone
     f"| <determiner possessive adverb>{{0,9}} {_REFINING}+"
@@ -93,7 +94,7 @@ AMBIGUOUS_TAGS = frozenset((tags.NOUN_OR_VERB, tags.THAT, tags.MODIFIER_OR_WEARI
 BARE_SHORTS = tags.compile_pattern(  # a black short; a blue denim short; wearing short and a t-shirt
     "(?: (?<=<color clothing>)(?<!<being><color>) | (?<=<color clothing modifier wearing in determiner><modifier>)"
     "| (?<=<wearing>) (?=<and comma with><determiner clothing>))"
-    f" <modifier_or_clothing> (?! <comma and>{{0,2}} <qualifier modifier adverb color color_noun modifier_or_clothing>{{0,6}} <hair>)"
+    " <modifier_or_clothing> (?! <comma and>{0,2} <qualifier modifier adverb color color_noun modifier_or_clothing>{0,6} <hair>)"
     " (?=<stop and comma with in path verb ing_form holding having being wearing beside adverb>|$)"
 )
 BEFORE_VERB = people.PERSON_TAGS + CLOTHING + tags.HAIR + tags.GARMENT_PART + tags.COMMA + tags.AND + STOP

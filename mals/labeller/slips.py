@@ -9,7 +9,8 @@ from mals.labeller.tags import BEING, COLOR
 
 _DESCRIBING = "<qualifier modifier adverb color color_noun>"
 COLOR_BEFORE_CLOTHES = tags.compile_pattern(  # where only a colour or another adjective makes sense
-    f"(?<=<determiner possessive color qualifier wearing in with and>) . (?={_DESCRIBING}{{0,3}} <garment_part>{{0,2}} <clothing hair garment_part>)"
+    "(?<=<determiner possessive color qualifier wearing in with and>) ."
+    f" (?={_DESCRIBING}{{0,3}} <garment_part>{{0,2}} <clothing hair garment_part>)"
 )
 VERB_AFTER_CLOTHES = tags.compile_pattern(  # her shorts or white
     f"(?<![^.,&]) <possessive determiner> {_DESCRIBING}{{0,4}} <clothing hair> (.)"
@@ -23,9 +24,7 @@ class Slips:
 
     def __init__(self, colors: Iterable[str]):
         candidates = sorted(colors)
-        self.color_of = {
-            word: target for word in slips.FOR_COLORS.split() for target in candidates if edit(word, target) is not None
-        }
+        self.color_of = {word: target for word in slips.FOR_COLORS.split() for target in candidates if edit(word, target) is not None}
         self.verbs = frozenset(slips.FOR_BEING.split())
         self.words = frozenset([*self.color_of, *self.verbs])
 
@@ -42,5 +41,3 @@ class Slips:
             if words[at] in self.verbs:
                 mended[at], new_tags[at] = "are", BEING
         return mended, "".join(new_tags)
-
-

@@ -10,17 +10,21 @@ from collections.abc import Callable, Iterable
 from mals.labeller.lexicon import real_words
 
 MAX_MENDED = 200_000  # unknown words that are remembered: bounds the memory for any input
+KEYBOARD = """
+q:wa w:qeas e:wrds r:etfd t:ryfg y:tugh u:yihj i:uojk o:ipkl p:ol a:qwsz s:awedzx d:serfxc f:drtgcv g:ftyhvb h:gyujbn j:huiknm k:jiolm
+l:kop z:asx x:zsdc c:xdfv v:cfgb b:vghn n:bhjm m:njk
+"""
 NEIGHBORS = {  # on a keyboard
-    letter: set(others)
-    for letter, others in (
-        entry.split(":")
-        for entry in (
-            "q:wa w:qeas e:wrds r:etfd t:ryfg y:tugh u:yihj i:uojk o:ipkl p:ol a:qwsz s:awedzx d:serfxc f:drtgcv g:ftyhvb"
-            " h:gyujbn j:huiknm k:jiolm l:kop z:asx x:zsdc c:xdfv v:cfgb b:vghn n:bhjm m:njk"
-        ).split()
-    )
+    letter: set(others) for letter, others in (entry.split(":") for entry in KEYBOARD.split())
 }
 REAL_WORDS = frozenset(real_words.REAL_WORDS.split())
+CONTRACTIONS = {
+    **{
+        f"{word}{ending}": (word, "is") for word in ("that", "who", "which", "there") for ending in ("'s", "s") if word + ending != "theres"
+    },
+    **{f"{word}'re": (word, "are") for word in ("that", "who", "which", "there")},
+    **{f"{word}'ve": (word, "have") for word in ("that", "who", "they")},
+}
 WITHOUT_APOSTROPHE = frozenset(["hes", "shes", "mans", "womans", "mens", "womens", "gentlemans", "childrens"])
 LETTERS = re.compile("[a-z]{3,20}")
 SURE, LIKELY, POSSIBLE = range(3)  # two letters that changed places or one typed twice; one too few; any other edit
@@ -84,6 +88,8 @@ class Spelling:
         return mended
 
     def _correct(self, word: str) -> tuple[str, ...]:
+        if word in CONTRACTIONS:
+            return CONTRACTIONS[word]
         without_apostrophe = word.replace("'", "")
         if "'" in word and without_apostrophe in self.known and without_apostrophe in self.joined:  # t'shirt
             return (without_apostrophe,)

@@ -66,10 +66,10 @@ class Vocabulary:
 
     def split(self, caption: str) -> list[str]:
         """The words and punctuation of a caption in lower case; a phrase of the lexicon ("next to", "tank top") is one word."""
-        if caption.isascii():
-            words = TOKEN.findall(caption.lower())
-        else:
-            words = [word.lower().replace("’", "'") for word in TOKEN.findall(caption)]
+        ascii_caption = caption.isascii()
+        words = TOKEN.findall(caption.lower() if ascii_caption else caption)
+        if not ascii_caption:
+            words = [word.lower().replace("’", "'") for word in words]
         if not self.spelling.known.issuperset(words):
             words = self.spelling.mend(words)
         return self.join_phrases(words)

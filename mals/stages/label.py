@@ -16,7 +16,7 @@ class LabelStage:
     """Attribute labels by the rules of mals/labeller."""
 
     name: str = "label"
-    version: int = 1
+    version: int = 2
     needs: tuple[str, ...] = ("caption", "captions", "wanted")
     adds = pa.schema(
         [

@@ -5,21 +5,20 @@ words of market1501.yaml (hats, bags, trousers, women ...) are not repeated here
 """
 
 # Garments of the upper half of the body, of the lower half and of both; and accessories, whose colours are not colours of clothes.
-UPPER_GARMENTS = """
-shirt, top, blouse, turtleneck, turtle neck, jersey, vest, waistcoat, uniform, tunic, henley, flannel, flannel shirt, button up, button
-down, button up shirt, button down shirt, dress shirt, work shirt, polo neck, roll neck, crewneck, crew neck, v neck, undershirt,
-overshirt, kurta, poncho, cape, cloak, shrug, bustier, corset, bodice, gilet, life vest, life jacket, hawaiian shirt, sweater vest,
-puffer vest, safety vest, rash guard, outerwear, outer layer, upper clothes, upper garment, base layer, shell, mackintosh, bandeau top,
-over shirt, under shirt, waist coat, soft shell, quarter zip,
-half zip, cowl neck, boat neck, scoop neck, long john top, peplum, caftan top, smock, doublet, tabard, uniform top, uniform shirt, thermal, longsleeve, shacket, mock neck, mockneck, vest jacket,
-bathing top, tops, one shoulder top, off shoulder top, off the shoulder top, wrap top, knit, sweater top, upper body clothing, upper
-body, suit vest, softshell, kaftan top, singlet top
+UPPER_GARMENTS = """ shirt, top, blouse, turtleneck, turtle neck, jersey, vest, waistcoat, uniform, tunic, henley, flannel, flannel shirt,
+button up, button down, button up shirt, button down shirt, dress shirt, work shirt, polo neck, roll neck, crewneck, crew neck, v neck,
+undershirt, overshirt, kurta, poncho, cape, cloak, shrug, bustier, corset, bodice, gilet, life vest, life jacket, hawaiian shirt, sweater
+vest, puffer vest, safety vest, rash guard, outerwear, outer layer, upper clothes, upper garment, base layer, shell, mackintosh, bandeau
+top, over shirt, under shirt, waist coat, soft shell, quarter zip, half zip, cowl neck, boat neck, scoop neck, long john top, peplum,
+caftan top, smock, doublet, tabard, uniform top, uniform shirt, thermal, longsleeve, shacket, mock neck, mockneck, vest jacket, bathing
+top, tops, one shoulder top, off shoulder top, off the shoulder top, wrap top, knit, sweater top, upper body clothing, upper body, suit
+vest, softshell, kaftan top, singlet top
 """
 BARE_PLURALS = {"short": "shorts", "tight": "tights"}  # "a black short": garments that some write without the plural
 LOWER_GARMENTS = """
 skirt, bottoms, lower clothes, lower garment, knickers, underpants, suit pants, suit trousers, dress pants, dress trousers, lower body,
-bottom wear, underpant, lower body clothing, long johns, loincloth, boxer briefs, briefs, bikini bottoms, bloomers, pantaloons, plus fours, pajama
-bottoms, wide legs
+bottom wear, underpant, lower body clothing, long johns, loincloth, boxer briefs, briefs, bikini bottoms, bloomers, pantaloons, plus fours,
+pajama bottoms, wide legs
 """
 FULL_BODY_GARMENTS = """
 dress, suit, jumpsuit, jump suit, overalls, overall, coveralls, coverall, boiler suit, onesie, romper, playsuit, bodysuit, leotard,
@@ -142,41 +141,40 @@ drawer, laundry, mall, department store, table of, crate, load, heap, clothing s
 """
 OBJECTS = """
 car, truck, van, bus, taxi, cab, bike, bicycle, motorcycle, motorbike, scooter, train, tram, subway, boat, ship, yacht, canoe, kayak,
-plane, airplane, helicopter, vehicle, excavator, tractor, wagon, cart, stroller, baby stroller, baby carriage, carriage, pram,
-pushchair, wheelchair, shopping cart, trolley, suitcase, luggage, trunk of, baggage, guitar, guitar case, case, violin, violin case,
-piano, drum, trumpet, saxophone, microphone, podium, camera, tripod, phone, cellphone, cell phone, smartphone, mobile phone, laptop,
-computer, tablet, book, newspaper, magazine, paper, folder, notebook, clipboard, pen, map, cup, coffee cup, mug, glass, bottle, water
-bottle, can, plate, bowl, food, pizza, sandwich, apple, banana, ice cream, ice cream cone, cone, cake, flower, bouquet, tulip, rose,
-sunflower, plant, potted plant, tree, bush, hedge, grass, leaf, umbrella, parasol, cane, walking stick, stick, pole, trekking pole, ski,
-ski pole, snowboard, skateboard, surfboard, board, racket, tennis racket, racquet, ball, soccer ball, basketball, football, baseball
-bat, bat, golf club, club, hockey stick, frisbee, kite, balloon, flag, banner, sign, street sign, stop sign, traffic light, light, lamp,
-lamppost, lamp post, streetlight, street light, lantern, candle, flashlight, torch, fire, sword, gun, rifle, shield, wand, staff, rope,
-leash, collar leash, bench, chair, couch, sofa, table, desk, bed, stool, counter, cabinet, mirror, curtain, rug, carpet, red carpet,
-mat, pillow, cushion, door, doorway, gate, fence, railing, wall, brick wall, building, house, white house, tower, eiffel tower, church,
-temple, castle, office, bridge, road, street, sidewalk, pavement, path, pathway, trail, track, lane, crosswalk, intersection, parking
-lot, parking garage, garage, station, bus stop, platform edge, airport, pier, dock, harbor, park, garden, field, lawn, meadow, forest,
-wood, jungle, desert, beach, ocean, sea, lake, river, water, pool, swimming pool, fountain, waterfall, mountain, hill, snow, ice, rink,
-sky, cloud, sun, sunset, rain, fog, mist, background, backdrop, foreground, scene, surface, room, living room, kitchen, bathroom,
-bedroom, hallway, corridor, lobby, elevator, escalator, stair, staircase, step, stairway, floor, ceiling, roof, rooftop, balcony, stage,
-studio, gym, court, tennis court, basketball court, stadium, school, classroom, library, hospital, hotel, restaurant, cafe, café, bar,
-market square, square, plaza, city, town, village, alley, countryside, farm, barn, greenhouse, ground, dirt, sand, rock, stone, brick,
-tile, panel wall, screen, television, tv, monitor, keyboard, toy, toy truck, truck toy, teddy toy, bell, barrel, bucket, broom, mop,
-shovel, rake, hammer, tool, toolbox, ladder, crane, cone sign, barrier, bird, pigeon, duck, cow, sheep, goat, elephant, lion, tiger,
-fish, butterfly, animal, camel animal, fishing rod, rod, net, wheel, helmet stand, tent, campfire, fireplace, bubble, confetti, smoke,
-photo, photograph, picture of, image of, shot, camera lens, viewer, lens, wind, breeze, shadow, reflection, air, day, night, morning,
-evening, afternoon, winter, summer, autumn, fall, spring, fridge, refrigerator, oven, stove, sink, shower, toilet, washing machine,
-machine, vending machine, robot arm, engine, tire, motor, container, shipping container, crossing, corner, kiosk, booth, phone booth,
-mailbox, hydrant, fire hydrant, trash can, garbage can, trash bag, garbage bag, punching bag, sleeping bag, bean bag, beanbag, tea bag,
-sandbag, airbag, bag of chips, bag of popcorn, bottle cap, ice cap, cap stone, bag rack, knee cap, gas cap, mushroom cap, ice cream
-truck, food truck, fire truck, police car, race car, sports car, coat of paint, tank of, fish tank, water tank, gas tank, army tank,
-slide, swing, playground, merry go round, carousel, ferris wheel, roller coaster, theater, theatre, cinema, museum, gallery, exhibit,
-monument, arch, column, pillar, ruin, cave, cliff, canyon, valley, island, tower block, skyscraper, skyline, neighborhood, street
-corner, world, life, game, match, race, marathon, party, wedding, concert, parade, festival, event, ceremony, meeting, conversation,
-time, way, end, top of, look, expression, pose, position, posture, gaze, direction, motion, movement, stride, step forward, drink,
-coffee, tea, water glass, juice, beer, wine, wine glass, cocktail, snack, candy, lollipop, cigarette, pipe, vape, key, card, ticket,
-money, cash, coin, gift, present, package, parcel, trophy, medal, award, certificate, diploma, headlight, billboard sign, screen door,
-bookshelf, bookcase, book shelf, art, artwork, drawing, sketch, wallpaper, cardboard box, wooden box, arm sling, baby sling, something, anything, everything, thing, guitar
-strap, camera strap
+plane, airplane, helicopter, vehicle, excavator, tractor, wagon, cart, stroller, baby stroller, baby carriage, carriage, pram, pushchair,
+wheelchair, shopping cart, trolley, suitcase, luggage, trunk of, baggage, guitar, guitar case, case, violin, violin case, piano, drum,
+trumpet, saxophone, microphone, podium, camera, tripod, phone, cellphone, cell phone, smartphone, mobile phone, laptop, computer, tablet,
+book, newspaper, magazine, paper, folder, notebook, clipboard, pen, map, cup, coffee cup, mug, glass, bottle, water bottle, can, plate,
+bowl, food, pizza, sandwich, apple, banana, ice cream, ice cream cone, cone, cake, flower, bouquet, tulip, rose, sunflower, plant, potted
+plant, tree, bush, hedge, grass, leaf, umbrella, parasol, cane, walking stick, stick, pole, trekking pole, ski, ski pole, snowboard,
+skateboard, surfboard, board, racket, tennis racket, racquet, ball, soccer ball, basketball, football, baseball bat, bat, golf club, club,
+hockey stick, frisbee, kite, balloon, flag, banner, sign, street sign, stop sign, traffic light, light, lamp, lamppost, lamp post,
+streetlight, street light, lantern, candle, flashlight, torch, fire, sword, gun, rifle, shield, wand, staff, rope, leash, collar leash,
+bench, chair, couch, sofa, table, desk, bed, stool, counter, cabinet, mirror, curtain, rug, carpet, red carpet, mat, pillow, cushion, door,
+doorway, gate, fence, railing, wall, brick wall, building, house, white house, tower, eiffel tower, church, temple, castle, office, bridge,
+road, street, sidewalk, pavement, path, pathway, trail, track, lane, crosswalk, intersection, parking lot, parking garage, garage, station,
+bus stop, platform edge, airport, pier, dock, harbor, park, garden, field, lawn, meadow, forest, wood, jungle, desert, beach, ocean, sea,
+lake, river, water, pool, swimming pool, fountain, waterfall, mountain, hill, snow, ice, rink, sky, cloud, sun, sunset, rain, fog, mist,
+background, backdrop, foreground, scene, surface, room, living room, kitchen, bathroom, bedroom, hallway, corridor, lobby, elevator,
+escalator, stair, staircase, step, stairway, floor, ceiling, roof, rooftop, balcony, stage, studio, gym, court, tennis court, basketball
+court, stadium, school, classroom, library, hospital, hotel, restaurant, cafe, café, bar, market square, square, plaza, city, town,
+village, alley, countryside, farm, barn, greenhouse, ground, dirt, sand, rock, stone, brick, tile, panel wall, screen, television, tv,
+monitor, keyboard, toy, toy truck, truck toy, teddy toy, bell, barrel, bucket, broom, mop, shovel, rake, hammer, tool, toolbox, ladder,
+crane, cone sign, barrier, bird, pigeon, duck, cow, sheep, goat, elephant, lion, tiger, fish, butterfly, animal, camel animal, fishing rod,
+rod, net, wheel, helmet stand, tent, campfire, fireplace, bubble, confetti, smoke, photo, photograph, picture of, image of, shot, camera
+lens, viewer, lens, wind, breeze, shadow, reflection, air, day, night, morning, evening, afternoon, winter, summer, autumn, fall, spring,
+fridge, refrigerator, oven, stove, sink, shower, toilet, washing machine, machine, vending machine, robot arm, engine, tire, motor,
+container, shipping container, crossing, corner, kiosk, booth, phone booth, mailbox, hydrant, fire hydrant, trash can, garbage can, trash
+bag, garbage bag, punching bag, sleeping bag, bean bag, beanbag, tea bag, sandbag, airbag, bag of chips, bag of popcorn, bottle cap, ice
+cap, cap stone, bag rack, knee cap, gas cap, mushroom cap, ice cream truck, food truck, fire truck, police car, race car, sports car, coat
+of paint, tank of, fish tank, water tank, gas tank, army tank, slide, swing, playground, merry go round, carousel, ferris wheel, roller
+coaster, theater, theatre, cinema, museum, gallery, exhibit, monument, arch, column, pillar, ruin, cave, cliff, canyon, valley, island,
+tower block, skyscraper, skyline, neighborhood, street corner, world, life, game, match, race, marathon, party, wedding, concert, parade,
+festival, event, ceremony, meeting, conversation, time, way, end, top of, look, expression, pose, position, posture, gaze, direction,
+motion, movement, stride, step forward, drink, coffee, tea, water glass, juice, beer, wine, wine glass, cocktail, snack, candy, lollipop,
+cigarette, pipe, vape, key, card, ticket, money, cash, coin, gift, present, package, parcel, trophy, medal, award, certificate, diploma,
+headlight, billboard sign, screen door, bookshelf, bookcase, book shelf, art, artwork, drawing, sketch, wallpaper, cardboard box, wooden
+box, arm sling, baby sling, something, anything, everything, thing, guitar strap, camera strap
 """
 PLACES = """
 street, road, sidewalk, park, beach, field, room, hallway, city, town, forest, path, pathway, garden, bridge, stage, lawn, court, plaza,

@@ -10,7 +10,7 @@ FOR_BEING = """
 or it ar ae ia os si s i area ate art ore as us ere arr r
 """
 
-# Nouns of what nobody wears, one edit from a garment.
+# Nouns of what no person wears, one edit from a garment.
 FOR_CLOTHES = {
     "plants": "pants", "plant": "pants", "paint": "pants", "pans": "pants", "pats": "pants", "parts": "pants", "ants": "pants",
     "pens": "jeans", "beans": "jeans", "deans": "jeans", "means": "jeans", "packet": "jacket", "racket": "jacket", "cost": "coat",

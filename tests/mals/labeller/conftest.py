@@ -39,3 +39,25 @@ def analyse(labeller: Labeller) -> Callable[[str], NounPhrase]:
         return labeller.grammar.analyser.analyse(words, labeller.grammar.tag(words))
 
     return phrase
+
+
+@pytest.fixture(scope="session")
+def summary(labeller: Labeller) -> Callable[[str], str]:
+    """The whole label of a caption in words: "gender=man hat no-bag upper:red lower:?", without what is only not mentioned."""
+
+    def describe(caption: str) -> str:
+        labels = labeller.label([caption])
+        space, values, sources = labeller.space, labels.values[0].tolist(), labels.sources[0]
+        words = []
+        for at, name in enumerate(space.names[:10]):
+            if name in space.not_mentioned:
+                words += [name] if values[at] == 0 else [f"no-{name}"] if sources[at] == "explicit" else []
+            elif values[at] >= 0:
+                words.append(f"{name}={space.values[at][values[at]]}")
+        for group in space.color_groups.values():
+            known = {color: values[space.names.index(name)] for color, name in group.colors.items()}
+            colors = "+".join(color for color, value in known.items() if value == 0)
+            words.append(f"{group.half}:{colors or ('?' if -1 in known.values() else 'other')}")
+        return " ".join(words)
+
+    return describe
