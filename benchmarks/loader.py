@@ -43,11 +43,11 @@ from PIL import Image
 
 from mals.attributes import load_space
 from mals.dataset.parquet import write_parquet
+from mals.images import Decoder, decode_image
 from mals.world.make import make
 from mals.world.settings import WorldSettings
 from pretrain.data import augment
 from pretrain.data.augment import ImageTransform
-from pretrain.data.images import Decoder, decode_image
 from pretrain.data.loader import AHEAD, Loader
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers import WordPiece

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mals.grid.run import Run
-from mals.stages.crop import decode
+from mals.images import decode_image
 from mals.world.scene import draw_image
 
 FOLDER = Path(__file__).parent.parent / "mals" / "world"
@@ -32,7 +32,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         grid = Run.open(sys.argv[1]).grid
         rows = [row for shard in range(grid.shards) for row in grid.table(shard, ["image"]).to_pylist()]
-        images = [decode(row["image"]) for row in rows if row["image"] and not row["reject"]]
+        images = [decode_image(row["image"]) for row in rows if row["image"] and not row["reject"]]
         write_sheet(images[len(images) % (COLUMNS * ROWS) :], FOLDER / "generated.jpg")
 
 

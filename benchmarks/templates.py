@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from mals.errors import UserError
+from mals.images import decode_image
 from pretrain import trained_method
 from pretrain.data.augment import test_image
-from pretrain.data.images import decode_image
 from pretrain.data.rows import ImageTextPairs
 from pretrain.trained_method import Trained
 

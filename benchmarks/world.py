@@ -173,7 +173,7 @@ def generated_part(count: int) -> dict[str, Any]:
 
 def color_in_pixels(rows: list[dict[str, Any]], requested: np.ndarray, half: str, keypoints: tuple[int, ...]) -> float | None:
     """Share of images whose pixels between the keypoints of a garment are nearest to a requested colour of that half of the body."""
-    from mals.stages.crop import decode
+    from mals.images import decode_image
 
     group = SPACE.color_groups[f"{half}_color"]
     columns = {color: SPACE.names.index(name) for color, name in group.colors.items()}
@@ -182,7 +182,7 @@ def color_in_pixels(rows: list[dict[str, Any]], requested: np.ndarray, half: str
         colors = [color for color, column in columns.items() if values[column] == 0]
         if not colors:
             continue
-        pixels = decode(row["image"])
+        pixels = decode_image(row["image"])
         x, y = np.array(row["keypoints"])[list(keypoints), :2].mean(0)
         x, y = int(np.clip(round(x), 2, pixels.shape[1] - 3)), int(np.clip(round(y), 2, pixels.shape[0] - 3))
         median = np.median(pixels[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).astype(float), 0)

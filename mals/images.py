@@ -79,6 +79,14 @@ def image_size(data: bytes) -> tuple[int, int]:
     return (header.height, header.width) if header.orientation > 4 else (header.width, header.height)
 
 
+def is_plain_jpeg(data: bytes) -> bool:
+    """Whether every reader shows a file as `decode_image` does: an upright JPEG, in RGB or grey, in sRGB or without a profile."""
+    if not data.startswith(jpeg_header.START):
+        return False
+    header = _header(data)
+    return header.orientation == 1 and header.components != 4 and (header.profile is None or _is_srgb(header.profile))
+
+
 class Decoder:
     """`decode_image` into one buffer, which takes a tenth less time: the pixels are valid until the next call."""
 
@@ -223,12 +231,16 @@ def _pillow_pixels(data: bytes) -> Pixels:
             image.verify()  # all checksums, which loading skips
     with Image.open(BytesIO(data), formats=kinds) as image:
         _check_size(*image.size)
-        image.load()
-        upright: Image.Image = image
-        try:
-            upright = ImageOps.exif_transpose(image)
-        except Exception:  # broken EXIF: the pixels are as they are stored
-            upright = image.copy()
+        return image_pixels(image)
+
+
+def image_pixels(image: Image.Image) -> Pixels:
+    """The pixels of an image that Pillow opened, [H, W, 3], as `decode_image` makes them of a file; raises what Pillow raises."""
+    image.load()
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except Exception:  # broken EXIF: the pixels are as they are stored
+        upright = image
     colours = _eight_bits(upright)
     pixels = _in_srgb(colours, upright.info.get("icc_profile"))
     alpha = _alpha(upright)

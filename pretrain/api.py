@@ -14,8 +14,10 @@ from torch import Tensor
 
 from mals.attributes import Space, load_space
 from mals.errors import UserError
+from mals.images import decode_image, image_pixels
 from pretrain.data import augment
 from pretrain.data.augment import Pixels
+from pretrain.data.errors import first_line
 from pretrain.gallery import TEXTS_PER_BATCH, batch_slices, tokenize
 from pretrain.method import Ability, Method, Text
 from pretrain.trained_method import Trained, read
@@ -33,8 +35,8 @@ Prediction = tuple[str, float]  # an attribute's value, and its probability agai
 class LoadedMethod:
     """A trained method; `batch` is the number of images that it processes together.
 
-    Images are files, PIL images or arrays [h, w, 3] of uint8 in RGB; they are resized to the size of the training regardless of their
-    aspect ratio, and normalised. At least one image or sentence has to be given.
+    Images are files, PIL images (both decoded as `mals.images` says) or arrays [h, w, 3] of uint8 in RGB; they are resized to the size of
+    the training regardless of their aspect ratio, and normalised. At least one image or sentence has to be given.
 
         method = load("my-method")
         cosines = method.embed_text("a woman in a red coat") @ method.embed_image(["a.jpg", "b.jpg"]).T
@@ -161,11 +163,7 @@ def _pixels(image: ImageLike, number: int) -> Pixels:
             raise UserError(f"image {number} is an array {image.shape} of {image.dtype}, not [h, w, 3] of uint8")
         return np.ascontiguousarray(image)
     try:
-        if isinstance(image, Image.Image):
-            return np.asarray(image.convert("RGB"))
-        with Image.open(image) as opened:
-            return np.asarray(opened.convert("RGB"))
+        return image_pixels(image) if isinstance(image, Image.Image) else decode_image(Path(image).read_bytes())
     except Exception as error:  # each image format fails in its own way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         name = f"image {number}" if isinstance(image, Image.Image) else image
-        raise UserError(f"{name} cannot be read as an image ({reason})") from None
+        raise UserError(f"{name} cannot be read as an image ({first_line(error)})") from None

@@ -18,12 +18,12 @@ from torch.utils.data import DataLoader
 
 from mals.attributes import FOLDER, load_space
 from mals.errors import UserError
+from mals.images import decode_image
 from pretrain import ranks
 from pretrain.data import augment
 from pretrain.data.augment import ImageTransform
 from pretrain.data.captions import clean_caption
-from pretrain.data.errors import NoCaptions, NoLabels
-from pretrain.data.images import decode_image, first_line
+from pretrain.data.errors import NoCaptions, NoLabels, first_line
 from pretrain.data.loader import NAMED, worker_settings
 from pretrain.data.packed import split_names
 from pretrain.data.rows import ImageTextPairs

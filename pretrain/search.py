@@ -15,10 +15,11 @@ from torch import Tensor
 from mals.attributes import load_space
 from mals.dataset.sheet import contact_sheet
 from mals.errors import UserError
+from mals.images import decode_image
 from mals.labeller.labeller import Labeller
 from pretrain import ranks
 from pretrain.data.augment import test_image
-from pretrain.data.images import decode_image, first_line
+from pretrain.data.errors import first_line
 from pretrain.evaluate import Embeddings, Rerank, embed_images
 from pretrain.gallery import Gallery, tokenize
 from pretrain.method import Ability, Text

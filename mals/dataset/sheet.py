@@ -5,6 +5,8 @@ from io import BytesIO
 
 from PIL import Image
 
+from mals.images import decode_image
+
 GAP = 4  # pixels between images
 
 
@@ -13,7 +15,7 @@ def contact_sheet(images: Sequence[bytes], columns: int, cell: tuple[int, int]) 
     width, height = cell
     sheet = Image.new("RGB", (min(columns, len(images)) * width, -(-len(images) // columns) * height), "white")
     for number, data in enumerate(images):
-        image = Image.open(BytesIO(data)).convert("RGB")
+        image = Image.fromarray(decode_image(data))
         scale = min((width - GAP) / image.width, (height - GAP) / image.height)
         image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BICUBIC)
         x, y = number % columns * width, number // columns * height

@@ -15,10 +15,10 @@ from mals.config import Caption as Settings
 from mals.config import Captioner, Config
 from mals.device import hush
 from mals.errors import UserError
-from mals.grid.stage import Resources, Stage, error_message, output_batch, row_seed
+from mals.grid.stage import Resources, Stage, output_batch, row_seed
 from mals.models import ResolvedModel, resolve
-from mals.stages.measures import decode
 from mals.stages.repetition import collapse, repetition
+from mals.stages.row_images import read_images
 
 CAPTION = pa.struct(
     [
@@ -76,19 +76,19 @@ class Caption:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         ids = batch["id"].to_pylist()
-        images, errors = zip(*[_read(crop) for crop in batch["crop"]], strict=True)
-        readable = [row for row, error in enumerate(errors) if error is None]
+        images = read_images(batch["crop"].to_pylist())
+        readable = [row for row, pixels in enumerate(images.pixels) if pixels is not None]
         captions: list[list[dict[str, Any]]] = [[] for _ in ids]
         if readable:
             # A readable row takes the place of each row that cannot be read, so that shapes stay constant.
-            rows = [row if errors[row] is None else readable[0] for row in range(len(ids))]
+            rows = [row if pixels is not None else readable[0] for row, pixels in enumerate(images.pixels)]
             for number, captioner in enumerate(self.settings.captioners):
-                texts = self._texts(number, captioner, [images[row] for row in rows], [ids[row] for row in rows])
+                texts = self._texts(number, captioner, [images.pixels[row] for row in rows], [ids[row] for row in rows])
                 for row in readable:
                     captions[row].append(self._entry(number, captioner, texts[row]))
         first = [entries[0]["text"] if entries else None for entries in captions]
-        reject = [["empty_caption"] if entries and not entries[0]["text"] else None for entries in captions]
-        return output_batch(ADDS, {"caption": first, "captions": [entries or None for entries in captions]}, reject, errors)
+        reject = [["empty_caption"] if text == "" else damage for text, damage in zip(first, images.reject, strict=True)]
+        return output_batch(ADDS, {"caption": first, "captions": [entries or None for entries in captions]}, reject, images.errors)
 
     def _resolve(self) -> list[ResolvedModel]:
         """The captioners on this disk; raises ModelMissing, or UserError if a model's files name another class than its backend takes."""
@@ -158,11 +158,3 @@ def _load(captioner: Captioner, model: ResolvedModel) -> CaptionModel:
     from mals.stages.vlm import Vlm
 
     return Blip(captioner, model) if captioner.backend == "blip" else Vlm(captioner, model)
-
-
-def _read(crop: pa.BinaryScalar) -> tuple[Any, str | None]:
-    """The crop [H, W, 3] uint8, or why it cannot be read."""
-    try:
-        return decode(crop.as_buffer()), None
-    except (OSError, ValueError, SyntaxError) as error:
-        return None, error_message(error, "cannot read the crop")

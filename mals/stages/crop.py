@@ -18,23 +18,23 @@ crop is written, for which the estimator runs with `crop.backend: none` too.
 """
 
 from dataclasses import dataclass
-from io import BytesIO
 from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from mals import config as settings
 from mals import models
 from mals.config import Config
 from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
+from mals.images import is_plain_jpeg
 from mals.stages.generate import QUALITY, jpeg
 from mals.stages.heads import Box, blur, head_box, overlaps
 from mals.stages.pose import ANKLES, HEAD, HIPS, Estimator, Person, visible
+from mals.stages.row_images import read_images
 
 # Of a standing body's stature, eyes to ankles are 0.897, 0.064 lie above the eyes and 0.039 under the ankles (Drillis & Contini 1966).
 # As shares of the keypoints' height: the parts beyond the joints, so that the margin is added beyond the body and not beyond the joints.
@@ -106,20 +106,11 @@ class Crop:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         files = batch["image"].to_pylist()
-        images: list[np.ndarray | None] = []
-        errors: list[str | None] = []
-        for data in files:
-            try:
-                images.append(decode(data))
-                errors.append(None)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
-                images.append(None)
-                errors.append(f"{type(error).__name__}: cannot read the image")  # not the error's text: it may hold a memory address
-        people = self._people(images)
-        rows = [
-            {} if image is None else self._row(file, image, persons) for file, image, persons in zip(files, images, people, strict=True)
-        ]
-        return output_batch(self.adds, {field.name: [row.get(field.name) for row in rows] for field in self.adds}, _reasons(rows), errors)
+        images = read_images(files)
+        triples = zip(files, images.pixels, self._people(images.pixels), strict=True)
+        rows = [{} if image is None else self._row(file, image, persons) for file, image, persons in triples]
+        reject = [row.get("reject") or damage for row, damage in zip(rows, images.reject, strict=True)]
+        return output_batch(self.adds, {field.name: [row.get(field.name) for row in rows] for field in self.adds}, reject, images.errors)
 
     def _people(self, images: list[np.ndarray | None]) -> list[list[Person]]:
         """The candidates in each image; none where no estimator runs."""
@@ -153,7 +144,7 @@ class Crop:
             heads = [head for head in boxes if head is not None and overlaps(head, box)]
             image = blur(image, heads, self.privacy.blur_levels)
         x0, y0, x1, y1 = box
-        untouched = not self.cuts and not heads and is_upright_jpeg(file)
+        untouched = not self.cuts and not heads and is_plain_jpeg(file)
         crop = file if untouched else jpeg(np.ascontiguousarray(image[y0:y1, x0:x1]))
         return {"crop": crop, "heads_blurred": len(heads) if self.privacy.blur_faces else None}
 
@@ -183,20 +174,6 @@ def stage(config: Config) -> Crop:
     if section.min_aspect > section.max_aspect:
         raise UserError(f"crop.min_aspect = {section.min_aspect:g} is over crop.max_aspect = {section.max_aspect:g}: no crop could pass")
     return Crop(section, config.privacy)
-
-
-def decode(image: bytes) -> np.ndarray:
-    """An encoded image as [H, W, 3] uint8, RGB; raises what Pillow raises."""
-    with Image.open(BytesIO(image)) as opened:
-        return np.array(opened.convert("RGB"))  # a copy, because torch needs a writable array
-
-
-def is_upright_jpeg(data: bytes) -> bool:
-    """Whether every reader shows the same pixels of an image: a JPEG, upright, in colour or grey, in sRGB as far as it says."""
-    if data[:2] != b"\xff\xd8":
-        return False
-    with Image.open(BytesIO(data)) as opened:
-        return opened.mode in ("RGB", "L") and opened.getexif().get(0x0112, 1) == 1 and "icc_profile" not in opened.info
 
 
 def judge(people: list[Person], width: int, height: int, config: settings.Crop) -> Judgement:
@@ -250,7 +227,3 @@ def crop_box(keypoints: np.ndarray, seen: np.ndarray, margin: float, width: int,
         y1 = max(y1, ceil(points[ANKLES][seen[ANKLES], 1].max()) + 1 + ceil(SOLE * extent))
     pad = ceil(margin * extent)
     return max(0, x0 - pad), max(0, y0 - pad), min(width, x1 + pad), min(height, y1 + pad)
-
-
-def _reasons(rows: list[dict[str, Any]]) -> list[list[str] | None]:
-    return [row.get("reject") or None for row in rows]

@@ -1,6 +1,7 @@
-"""Stage `filter`: the measures of every generated image (mals/stages/measures.py), and the rules that refuse by them.
+"""Stage `filter`: the measures of every image (mals/stages/measures.py), and the rules that refuse by them.
 
-Rules compare the measures as they are stored, in 32 bits.
+Rules compare the measures as they are stored, in 32 bits. An image that lost pixels (mals/images.py) is refused as `damaged_image`; it has
+no measures.
 """
 
 from typing import Any
@@ -9,8 +10,9 @@ import pyarrow as pa
 
 from mals.config import Config
 from mals.config import Filter as Settings
-from mals.grid.stage import Resources, Stage, error_message, output_batch
+from mals.grid.stage import Resources, Stage, output_batch
 from mals.stages.measures import measure
+from mals.stages.row_images import read_images
 
 ADDS = pa.schema(
     [
@@ -38,7 +40,7 @@ class Filter:
     """Measures images and refuses by RULES."""
 
     name = "filter"
-    version = 1
+    version = 2
     needs: tuple[str, ...] = ("image",)
     adds = ADDS
     resources = Resources(cpus=1)
@@ -52,19 +54,17 @@ class Filter:
 
     def setup(self) -> None:
         import cv2  # noqa: F401 - loaded here, so that the threads of all libraries are set before work begins
-        import simplejpeg  # noqa: F401
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         rows: list[dict[str, Any]] = []
+        reasons: list[list[str] | None] = []
         errors: list[str | None] = []
         for image in batch["image"]:
-            try:
-                rows.append(measure(image.as_buffer(), self.settings))
-                errors.append(None)
-            except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for an image that it cannot read
-                rows.append(dict.fromkeys(ADDS.names))
-                errors.append(error_message(error, "cannot read the image"))
-        reasons = [None if error else refusals(row, self.settings) for row, error in zip(rows, errors, strict=True)]
+            images = read_images([image.as_py()])  # one at a time: the pixels of a batch would not stay in the cache
+            (pixels,) = images.pixels
+            rows.append(measure(pixels, self.settings) if pixels is not None else dict.fromkeys(ADDS.names))
+            reasons.append(refusals(rows[-1], self.settings) if pixels is not None else images.reject[0])
+            errors += images.errors
         return output_batch(ADDS, {name: [row[name] for row in rows] for name in ADDS.names}, reasons, errors)
 
 

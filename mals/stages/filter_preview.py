@@ -10,17 +10,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from mals.config import Filter as Settings
 from mals.errors import UserError
 from mals.grid.run import Run
-from mals.grid.stage import error_message
+from mals.images import BadImage, Pixels, decode_image
 from mals.stages.filter import RULES, refusals
-from mals.stages.measures import decode, measure
+from mals.stages.measures import measure
+from mals.stages.row_images import DAMAGED, bad_row
 
 FOLDER = "report/filter-preview"
 SAMPLE = 2000  # images measured at most
@@ -47,12 +49,12 @@ img { max-width: 100%; display: block; margin: .5em 0 }
 
 @dataclass
 class Sample:
-    """One image of the sample: its measures, the rules that refuse it, and a small JPEG of it."""
+    """One image of the sample: its measures, the rules that refuse it, and a small copy of it."""
 
     id: str
     measures: dict[str, Any]
     refused: list[str]
-    thumbnail: bytes  # empty if no image is to be shown
+    thumbnail: Pixels | None  # None if no image is to be shown
 
 
 def preview_run(url: str, assignments: Iterable[str] = ()) -> tuple[dict[str, int], str]:
@@ -111,25 +113,27 @@ def _rows(cell: Any, picked: list[int]) -> Iterator[tuple[list[str], list[bytes]
 def preview(chunks: Chunks, settings: Settings, to: Path, sheets: bool = True) -> dict[str, int]:
     """Measure the images of `chunks` and write index.html with its histograms and, with `sheets`, contact sheets into the folder `to`.
 
-    Counts: `images`, `kept`, one per rule (several rules can refuse one image), `unreadable`.
+    Counts: `images`, `kept`, `damaged_image`, one per rule (several rules can refuse one image), `unreadable`.
     """
     to.mkdir(parents=True, exist_ok=True)
     samples: list[Sample] = []
-    unreadable: list[str] = []
+    bad: dict[str, list[str]] = {DAMAGED: [], "unreadable": []}  # ids, and what is wrong with the image
     for names, images in chunks:
         for name, image in zip(names, images, strict=True):
             try:
-                measures = measure(image, settings)
-                samples.append(Sample(name, measures, refusals(measures, settings), _thumbnail(image) if sheets else b""))
-            except (OSError, ValueError, SyntaxError) as error:
-                unreadable.append(f"{name}: {error_message(error)}")
+                pixels = decode_image(image)
+                measures = measure(pixels, settings)
+                samples.append(Sample(name, measures, refusals(measures, settings), _thumbnail(pixels) if sheets else None))
+            except BadImage as error:
+                reasons, _ = bad_row(error)
+                bad[reasons[0] if reasons else "unreadable"].append(f"{name}: {error}")
     refused = Counter(reason for sample in samples for reason in sample.refused)
     kept = [sample for sample in samples if not sample.refused]
-    counts = {"images": len(samples) + len(unreadable), "kept": len(kept), **{reason: refused[reason] for reason in RULES}}
-    counts["unreadable"] = len(unreadable)
+    counts = {"images": len(samples) + sum(map(len, bad.values())), "kept": len(kept), DAMAGED: len(bad[DAMAGED])}
+    counts |= {reason: refused[reason] for reason in RULES} | {"unreadable": len(bad["unreadable"])}
     if samples:
         _write(samples, kept, settings, to)
-    (to / "index.html").write_text(_page(samples, counts, unreadable, settings, sheets), encoding="utf-8")
+    (to / "index.html").write_text(_page(samples, counts, bad, settings, sheets), encoding="utf-8")
     return counts
 
 
@@ -137,20 +141,18 @@ def _write(samples: list[Sample], kept: list[Sample], settings: Settings, to: Pa
     for reason, (name, setting) in RULES.items():
         least = getattr(settings, setting)
         _histogram([sample.measures[name] for sample in samples], name, least, to / f"histogram-{name}.png")
-        if refused := [sample for sample in samples if reason in sample.refused and sample.thumbnail]:
+        if refused := [sample for sample in samples if reason in sample.refused and sample.thumbnail is not None]:
             _sheet(sorted(refused, key=lambda sample: (sample.measures[name], sample.id)), name, to / f"sheet-{reason}.jpg")
-    if kept and kept[0].thumbnail:
+    if kept and kept[0].thumbnail is not None:
         _sheet(sorted(kept, key=lambda sample: (sample.measures["ref_bytes"], sample.id)), "ref_bytes", to / "sheet-kept.jpg")
 
 
-def _thumbnail(image: bytes) -> bytes:
+def _thumbnail(pixels: Pixels) -> Pixels:
     from PIL import Image
 
-    pixels = Image.fromarray(decode(image))
-    pixels.thumbnail((THUMBNAIL, THUMBNAIL))
-    sink = BytesIO()
-    pixels.save(sink, "JPEG", quality=85)
-    return sink.getvalue()
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return np.array(image)
 
 
 def _histogram(values: list[float], name: str, least: float | None, to: Path) -> None:
@@ -186,7 +188,8 @@ def _sheet(ranked: list[Sample], name: str, to: Path) -> None:
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for place, sample in enumerate(chosen):
         x, y = gap + place % columns * cell, gap + place // columns * (cell + text_height)
-        small = Image.open(BytesIO(sample.thumbnail))
+        assert sample.thumbnail is not None
+        small = Image.fromarray(sample.thumbnail)
         sheet.paste(small, (x + (THUMBNAIL - small.width) // 2, y + (THUMBNAIL - small.height) // 2))
         draw.text((x, y + THUMBNAIL + 2), _fitting(sample.id, draw, font), "black", font)
         draw.text((x, y + THUMBNAIL + 15), _digits(sample.measures[name]), "#555555", font)
@@ -205,7 +208,7 @@ def _digits(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
-def _page(samples: list[Sample], counts: dict[str, int], unreadable: list[str], settings: Settings, sheets: bool) -> str:
+def _page(samples: list[Sample], counts: dict[str, int], bad: dict[str, list[str]], settings: Settings, sheets: bool) -> str:
     total = max(1, counts["images"])
     parts = [
         HEAD,
@@ -224,9 +227,10 @@ def _page(samples: list[Sample], counts: dict[str, int], unreadable: list[str], 
             parts.append(f'<img src="sheet-{reason}.jpg" alt="images that {reason} would refuse, by {name}">')
     if counts["kept"] and sheets:
         parts.append('<h2>kept</h2><img src="sheet-kept.jpg" alt="images that would be kept, by ref_bytes">')
-    if unreadable:
-        lines = "".join(f"<li>{escape(line)}" for line in unreadable[:SHEET])
-        parts.append(f"<h2>unreadable</h2><p>{len(unreadable):,} images could not be read.</p><ul>{lines}</ul>")
+    for reason, sentence in {DAMAGED: "are refused, because pixels are missing", "unreadable": "could not be read"}.items():
+        if bad[reason]:
+            lines = "".join(f"<li>{escape(line)}" for line in bad[reason][:SHEET])
+            parts.append(f"<h2>{reason}</h2><p>{len(bad[reason]):,} images {sentence}.</p><ul>{lines}</ul>")
     return "\n".join(parts) + "\n"
 
 

@@ -23,6 +23,7 @@ from mals.config import Config
 from mals.device import device, dtype, hush
 from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
+from mals.images import BadImage, decode_image
 
 QUALITY = 95  # of the JPEG, without colour subsampling
 LEVELS = 1  # an image whose channels each vary by at most this many of 255 levels is constant
@@ -129,7 +130,8 @@ class Generate:
                 try:
                     images[index] = read(row["init_image"], self.config.width, self.config.height)
                 except Exception as error:  # any error of a file system or a broken file belongs to this row alone
-                    errors[index] = f"ValueError: cannot read init image {row['init_image']} ({type(error).__name__})"
+                    reason = str(error) if isinstance(error, BadImage) else type(error).__name__
+                    errors[index] = f"ValueError: cannot read init image {row['init_image']} ({reason})"
         return images, errors
 
     def _generate(
@@ -228,11 +230,12 @@ def jpeg(pixels: np.ndarray) -> bytes:
 
 
 def read(url: str, width: int, height: int) -> Image.Image:
-    """An image from a path or URL, rotated by its EXIF tag, scaled to cover width x height, and cropped around its centre."""
+    """An image from a path or URL, upright, scaled to cover width x height and cropped around its centre; may raise BadImage."""
     import fsspec
 
-    with fsspec.open(url, "rb") as file, Image.open(file) as image:
-        return ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (width, height), Image.Resampling.LANCZOS)
+    with fsspec.open(url, "rb") as file:
+        pixels = decode_image(file.read())
+    return ImageOps.fit(Image.fromarray(pixels), (width, height), Image.Resampling.LANCZOS)
 
 
 def load(model: models.ResolvedModel, precision: settings.Dtype, variant: str | None) -> Any:

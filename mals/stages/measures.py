@@ -12,20 +12,19 @@ Sums are sums of integers, so no measure depends on the order of addition. Float
 """
 
 from ctypes import c_float
-from io import BytesIO
-from typing import Any, Literal
+from typing import Any
 
 from mals.config import Filter as Settings
+from mals.images import Pixels
 
 
-def measure(image: Any, settings: Settings) -> dict[str, Any]:
-    """The measures of one encoded image (any bytes-like object); raises OSError, ValueError or SyntaxError if it cannot be read."""
+def measure(pixels: Pixels, settings: Settings) -> dict[str, Any]:
+    """The measures of the pixels [H, W, 3] of an image."""
     import cv2
 
-    rgbx = decode(memoryview(image).cast("B"), "RGBX")  # cast: Arrow's buffers are signed
-    bgr = cv2.cvtColor(rgbx, cv2.COLOR_RGBA2BGR)
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     size = reference_bytes(bgr, settings.reference_quality)
-    small = reduced(luma(rgbx), settings.sharpness_side)
+    small = reduced(luma(cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)), settings.sharpness_side)
     return {
         "ref_bytes": size,
         "bits_per_pixel": c_float(8 * size / (bgr.shape[0] * bgr.shape[1])).value,
@@ -33,30 +32,6 @@ def measure(image: Any, settings: Settings) -> dict[str, Any]:
         "sharpness": c_float(sharpness(small)).value,
         "phash": perceptual_hash(small),
     }
-
-
-def decode(image: Any, channels: Literal["RGB", "RGBX"] = "RGB") -> Any:
-    """An encoded image as a writable [H, W, 3] uint8, or as [H, W, 4] with an unused last channel.
-
-    Transparency is dropped, 16 bits are scaled to 8. Raises OSError, ValueError or SyntaxError if the image cannot be read.
-    """
-    import cv2
-    import numpy as np
-    import simplejpeg
-    from PIL import Image
-
-    if bytes(image[:2]) == b"\xff\xd8":
-        try:
-            return simplejpeg.decode_jpeg(image, channels)
-        except ValueError:
-            pass  # CMYK, or broken: Pillow reads the one, and says what is wrong with the other
-    with Image.open(BytesIO(image)) as opened:
-        if opened.mode.startswith("I"):  # 16-bit grey, which Pillow would clip
-            grey = np.asarray(opened).astype(np.float64)
-            rgb = np.repeat(np.clip(grey / 257 + 0.5, 0, 255).astype(np.uint8)[:, :, None], 3, 2)
-        else:
-            rgb = np.array(opened.convert("RGB"))
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA) if channels == "RGBX" else rgb
 
 
 def luma(rgbx: Any) -> Any:

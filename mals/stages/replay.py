@@ -1,7 +1,6 @@
 """Generates one image again from its row, and compares it with the stored one."""
 
 from dataclasses import asdict, dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from mals.errors import UserError
 from mals.grid.local import limit_threads
 from mals.grid.run import Run, differences
 from mals.grid.versions import environment
+from mals.images import Pixels, decode_image
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def replay(run: Run, row_id: str, to: Path | None = None) -> Replay:
     size = stored.get("batch") or 1
     again = _regenerate(run, shard, position, size)
     now = environment()
-    first, second = (np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(np.int16) for data in (stored["image"], again))
+    first, second = (decode_image(data) for data in (stored["image"], again))
     if first.shape != second.shape:
         raise UserError(
             f"row {row_id} is stored as {first.shape[1]} x {first.shape[0]} pixels and is now {second.shape[1]} x {second.shape[0]}"
@@ -59,13 +59,13 @@ def replay(run: Run, row_id: str, to: Path | None = None) -> Replay:
         to.mkdir(parents=True, exist_ok=True)
         (to / f"{row_id}.stored.jpg").write_bytes(stored["image"])
         (to / f"{row_id}.again.jpg").write_bytes(again)
-    difference = np.abs(first - second)
+    difference = np.abs(first.astype(np.int16) - second)
     return Replay(
         id=row_id,
         identical=stored["image"] == again,
         largest=int(difference.max()),
         mean=float(difference.mean()),
-        phash=_phash_difference(stored["image"], again),
+        phash=_phash_difference(first, second),
         batch=size,
         environment={name: [then.get(name), now.get(name)] for name in sorted({*then, *now}) if then.get(name) != now.get(name)},
     )
@@ -109,8 +109,8 @@ def _regenerate(run: Run, shard: int, position: int, size: int) -> bytes:
     return output["image"]
 
 
-def _phash_difference(first: bytes, second: bytes) -> int:
+def _phash_difference(first: Pixels, second: Pixels) -> int:
     import imagehash
 
-    hashes = [imagehash.phash(Image.open(BytesIO(data))) for data in (first, second)]
+    hashes = [imagehash.phash(Image.fromarray(pixels)) for pixels in (first, second)]
     return int(hashes[0] - hashes[1])

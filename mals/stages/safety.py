@@ -7,7 +7,6 @@ transformers is the probability, in [0, 1], of the label `safety.label`.
 
 import json
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from mals.config import Config
 from mals.device import device
 from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
+from mals.stages.row_images import read_images
 
 SPECIAL_CARE = 0.01  # the checker adds this to every concept if the image is near one of its special-care concepts
 
@@ -55,14 +55,16 @@ class Safety:
         rows = len(batch)
         if self._score is None:
             return output_batch(self.adds, {"nsfw_score": [None] * rows})
-        images, errors = _decode(batch["image"].to_pylist())
+        read = read_images(batch["image"].to_pylist())
+        images = [None if pixels is None else Image.fromarray(pixels) for pixels in read.pixels]
         stand_in = next((image for image in images if image), None)
         if stand_in is None:
-            return output_batch(self.adds, {"nsfw_score": [None] * rows}, error=errors)
+            return output_batch(self.adds, {"nsfw_score": [None] * rows}, read.reject, read.errors)
         scores = self._score([image or stand_in for image in images])  # a constant batch size
-        column = [None if errors[row] else float(scores[row]) for row in range(rows)]
-        reject = [["unsafe"] if score is not None and score > self.config.threshold else None for score in column]
-        return output_batch(self.adds, {"nsfw_score": column}, reject, errors)
+        column = [float(score) if image else None for image, score in zip(images, scores, strict=True)]
+        unsafe = [score is not None and score > self.config.threshold for score in column]
+        reject = [["unsafe"] if refused else damage for refused, damage in zip(unsafe, read.reject, strict=True)]
+        return output_batch(self.adds, {"nsfw_score": column}, reject, read.errors)
 
     def _model(self) -> models.ResolvedModel | None:
         return models.resolve(self.config.model, self.config.revision, "safety") if self.config.model else None
@@ -143,17 +145,3 @@ def _load_model(kind: Any, resolved: models.ResolvedModel) -> Any:
     logging.disable_progress_bar()
     model = kind.from_pretrained(resolved.path, local_files_only=True, dtype=torch.float32)
     return model.eval().to(device())
-
-
-def _decode(files: list[bytes | None]) -> tuple[list[Image.Image | None], list[str | None]]:
-    """The images, and an error for each that cannot be read."""
-    images: list[Image.Image | None] = []
-    errors: list[str | None] = []
-    for data in files:
-        try:
-            images.append(Image.open(BytesIO(data or b"")).convert("RGB"))
-            errors.append(None)
-        except (OSError, Image.DecompressionBombError) as error:
-            images.append(None)
-            errors.append(f"ValueError: the image cannot be read ({type(error).__name__})")
-    return images, errors

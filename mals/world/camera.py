@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mals.images import decode_image
+
 CAMERAS = 6
 
 
@@ -74,4 +76,4 @@ def expose(canvas: np.ndarray, camera: Camera, exposure: Exposure, height: int, 
 def jpeg_pixels(pixels: np.ndarray, quality: int) -> np.ndarray:
     """Pixels [H, W, 3] after compression as a JPEG of that quality."""
     _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1])
+    return decode_image(data.tobytes())

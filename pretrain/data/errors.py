@@ -1,5 +1,7 @@
 """What a data set lacks. The code that knows the method adds who needs it: see `pretrain.build.explain_missing_data`."""
 
+import re
+
 from mals.errors import UserError
 
 
@@ -21,3 +23,9 @@ class NoLabels(MissingData):
 
 class NoSplit(UserError):
     """A data set has other splits."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, without the memory addresses of objects."""
+    line = re.sub(r"\s*<\S+ object at 0x[0-9a-f]+>", "", (str(error).splitlines() or [""])[0]).strip()
+    return line or type(error).__name__

@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, get_worker_info
 
 from mals.errors import UserError
+from mals.images import Decoder
 from mals.processes import end_with_parent
 from pretrain.data import augment
 from pretrain.data.augment import ImageChanges, ImageTransform
 from pretrain.data.batch import Batch, Text
 from pretrain.data.captions import clean_caption, exchange_sides
 from pretrain.data.eda import Synonyms, eda
-from pretrain.data.images import Decoder, first_line
+from pretrain.data.errors import first_line
 from pretrain.data.needs import DataNeeds
 from pretrain.data.random_numbers import uniform
 from pretrain.data.rows import ImageTextPairs

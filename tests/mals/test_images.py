@@ -1,5 +1,7 @@
+import ast
 import pickle
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,23 @@ def test_a_bad_image_keeps_its_reason_through_pickling() -> None:
 
 
 IMAGES = images()
+ROOT = Path(__file__).parents[2]
+DECODERS = {"imdecode", "imread", "decode_jpeg", "decode_jpeg_header", "read_image", "pil_loader", "Parser"}
+MEASURED = {"benchmarks/filter.py", "benchmarks/loader.py"}  # compare the speed of several decoders
+
+
+def decodes(node: ast.AST) -> bool:
+    """Whether a call decodes an image file."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    of_pillow = node.func.attr == "open" and ast.unparse(node.func.value).split(".")[-1] == "Image"
+    return of_pillow or node.func.attr in DECODERS
+
+
+def test_images_are_decoded_in_one_place() -> None:
+    files = [file for folder in ("mals", "pretrain", "cli", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
+    places = {str(file.relative_to(ROOT)) for file in files if any(map(decodes, ast.walk(ast.parse(file.read_text("utf-8")))))}
+    assert places == {"mals/images.py", *MEASURED}
 
 
 @pytest.mark.parametrize("name", IMAGES)

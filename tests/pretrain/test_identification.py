@@ -15,10 +15,10 @@ import pretrain
 from cli import retrieval
 from cli.pretrain import training_settings
 from mals.errors import UserError
+from mals.images import decode_image
 from mals.world.make import make
 from mals.world.settings import WorldSettings
 from pretrain.api import LoadedMethod
-from pretrain.data.images import decode_image
 from pretrain.datasets.importing import import_benchmark
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.finetune import configure, finetune

@@ -144,7 +144,8 @@ def test_repetitions_are_collapsed_and_the_raw_text_stays(crops):
 
 def test_a_crop_that_cannot_be_read_is_a_row_error_and_its_neighbours_are_not(crops):
     rows = captioned([BLIP], [crops[0], b"rubbish", crops[2][:50], crops[3]])
-    assert [bool(row["error"]) for row in rows] == [False, True, True, False]
+    assert [bool(row["error"]) for row in rows] == [False, True, False, False]
+    assert [row["reject"] for row in rows] == [None, None, ["damaged_image"], None]
     assert "0x" not in rows[1]["error"]
     assert raw([rows[0], rows[3]]) == raw([captioned([BLIP], crops[:4])[at] for at in (0, 3)])
 

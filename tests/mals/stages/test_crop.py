@@ -257,15 +257,15 @@ def test_the_columns_are_those_declared_and_refused_rows_keep_their_numbers_with
     assert (refused["reject"], refused["error"], refused["crop"]) == (["small_crop"], None, None)
     assert refused["persons"] == 1 and len(refused["keypoints"]) == 17 and len(refused["crop_box"]) == len(refused["person_box"]) == 4
     assert refused["crop_width"] == refused["crop_box"][2] - refused["crop_box"][0]
-    assert failed["error"] == "UnidentifiedImageError: cannot read the image"
+    assert failed["error"] == "BadImage: cannot read the image: the file is no image of a kind that is read"
     assert all(value is None for name, value in failed.items() if name != "error")
 
 
-def test_a_truncated_image_is_an_error_of_its_row_and_of_no_other(model):
+def test_a_truncated_image_is_refused_and_no_other(model):
     whole = jpeg(block_image(1, 128, 64))
     ready = crop_stage(model)
     good, bad = ready(images(whole, whole[: len(whole) // 2])).to_pylist()
-    assert bad["error"] == "OSError: cannot read the image"
+    assert (bad["reject"], bad["error"], bad["persons"]) == (["damaged_image"], None, None)
     assert good["keypoints"] == pytest.approx(np.array(ready(images(whole)).to_pylist()[0]["keypoints"]), abs=1e-3)
 
 

@@ -62,10 +62,18 @@ def test_a_blank_image_is_refused_and_a_good_one_kept():
 
 def test_a_image_that_cannot_be_read_is_a_row_error_and_its_neighbours_are_not():
     good = encoded(photograph(9, 64, 64))
-    rows = filtered([good, good[: len(good) // 2], b"", b"rubbish", good])
-    assert [bool(row["error"]) for row in rows] == [False, True, True, True, False]
-    assert rows[0] == rows[4]
+    rows = filtered([good, b"", b"rubbish", good])
+    assert [bool(row["error"]) for row in rows] == [False, True, True, False]
+    assert rows[0] == rows[3]
     assert rows[1]["ref_bytes"] is None
+
+
+def test_an_image_that_lost_pixels_is_refused_for_that_reason():
+    good = encoded(photograph(9, 64, 64))
+    half = good[: len(good) // 2]
+    rows = filtered([half, half + b"\xff\xd9", good[:700] + bytes(400) + good[1100:], good])
+    assert [row["reject"] for row in rows] == [*[["damaged_image"]] * 3, []]
+    assert [row["error"] for row in rows] == [None] * 4 and rows[0]["ref_bytes"] is None
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA", "CMYK", "I;16"])

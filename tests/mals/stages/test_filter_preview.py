@@ -21,13 +21,13 @@ def chunks():
     blank = encoded(np.full((96, 64, 3), 90, np.uint8))
     return [
         (["good-0", "good-1", "grey"], [images[0], images[1], grey]),
-        (["blank", "good-2", "torn <b>"], [blank, images[2], images[0][:900]]),
+        (["blank", "good-2", "torn <b>", "text"], [blank, images[2], images[0][:900], b"text"]),
     ]
 
 
 def test_the_counts_are_those_of_the_rules(chunks, tmp_path):
     counts = preview(chunks, RULES, tmp_path)
-    assert counts == {"images": 6, "kept": 3, "small_file": 1, "low_bits": 0, "grey": 2, "blurred": 1, "unreadable": 1}
+    assert counts == {"images": 7, "kept": 3, "damaged_image": 1, "small_file": 1, "low_bits": 0, "grey": 2, "blurred": 1, "unreadable": 1}
 
 
 def test_the_page_shows_what_was_written_and_nothing_else(chunks, tmp_path):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from mals.attributes import load_space
 from mals.config import Filter
+from mals.images import decode_image
 from mals.stages.measures import measure
 from mals.stages.pose import KEYPOINTS
 from mals.world.camera import CAMERAS
@@ -171,7 +172,7 @@ def test_a_person_is_the_same_in_every_view_and_is_seen_by_several_cameras() -> 
 def numbers(drawn: DrawnImage) -> dict[str, float]:
     from mals.stages.generate import jpeg
 
-    return dict(measure(jpeg(drawn.pixels), Filter()))
+    return dict(measure(decode_image(jpeg(drawn.pixels)), Filter()))
 
 
 def test_faults_do_what_their_names_say() -> None:
