@@ -23,6 +23,7 @@ from mals.errors import UserError
 from mals.files import replacing_folder, write_file
 from pretrain.average import MEAN
 from pretrain.method import Method
+from pretrain.weights import read_tensors, require_finite
 
 FOLDER, BEST, MODEL, OPTIMIZER = "checkpoints", "best", "model.safetensors", "optimizer.safetensors"
 KEPT = 2  # the last ones: one may be damaged by the disk that ended the training
@@ -75,9 +76,11 @@ def best(out: Path) -> tuple[Path, int, float] | None:
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:
-    """Load the weights of a folder into a model; UserError where they cannot be read."""
+    """Load the weights of a folder into a model; UserError where they cannot be read, or are not finite."""
     try:
-        model.load_state_dict(load_file(folder / MODEL))
+        state = load_file(folder / MODEL)
+        require_finite(state, folder / MODEL)
+        model.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(f"the weights in {folder} cannot be read: {str(error).strip().splitlines()[-1].strip()}") from None
 
@@ -100,12 +103,13 @@ def latest(out: Path) -> Checkpoint | None:
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Load a checkpoint into a model and its optimizer; UserError where they do not fit or cannot be read."""
+    """Load a checkpoint into a model and its optimizer; UserError where they do not fit, cannot be read or are not finite."""
     try:
         weights = load_file(checkpoint.folder / MODEL)
         states = load_file(checkpoint.folder / OPTIMIZER)
     except (OSError, SafetensorError) as error:
         raise UserError(f"the checkpoint {checkpoint.folder} cannot be read ({error}); remove it to continue from the one before") from None
+    require_finite(weights, checkpoint.folder / MODEL)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -124,11 +128,12 @@ def release(out: Path, method: Method, config: str, metrics: Mapping[str, Any]) 
 
 
 def copy_weights(file: Path, target: Path, method: type[Method]) -> None:
-    """Copy the weights of a checkpoint without those that the method has for its training only."""
+    """Copy the weights of a checkpoint without those that the method has for its training only; UserError where they are not finite."""
+    state = read_tensors(str(file))
     if method.training_only is None:
         shutil.copyfile(file, target)
     else:
-        _write(method.without_training_only(load_file(file)), target)
+        _write(method.without_training_only(state), target)
 
 
 def _write_folder(place: Path, files: Mapping[str, Callable[[], Mapping[str, Tensor]]], state: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Evaluation of a trained method: retrieval by embeddings with re-ranking by the cross encoder, identification by images, and attribute
 recognition by prompts.
 
-Ranks share the batches of `pretrain.gallery`. Each rank computes its own rows and leaves the others zero: sums over ranks are
-exact, and any number of ranks gives the same scores.
+Ranks share the batches of `pretrain.gallery`, and the blocks of captions that are ranked. Each rank computes its own rows and leaves the
+others zero: sums over ranks are exact, and any number of ranks gives the same scores.
 
 Shapes: Q captions, G images, D width of the embeddings, K candidates of a caption that are re-ranked, A attributes, P tokens of a prompt,
 C channels.
@@ -18,10 +18,10 @@ from torch.nn.functional import pad
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain import metrics, ranks
+from pretrain import metrics, ranking, ranks
 from pretrain.data.errors import NoCaptions, NoLabels
 from pretrain.data.sources import DatasetAddress
-from pretrain.gallery import SPACES, Gallery, open_persons, open_rows, tokenize
+from pretrain.gallery import SPACES, Gallery, batch_slices, open_persons, open_rows, tokenize
 from pretrain.method import MATCH_CHUNK, Ability, Method, Text
 from pretrain.precision import cosines
 from pretrain.results import AttributeScores, Evaluation, IdentificationScores, MoreScores, RetrievalScores
@@ -35,7 +35,7 @@ Rerank = Literal[
 Task = Literal["retrieval", "attributes", "reid"]
 Labels = Literal["required", "optional", "none"]  # of a gallery: an error if missing, used if present, not used
 
-CELLS = 1 << 24  # scores in memory at once
+CELLS = 1 << 22  # scores in memory at once; the ranks share the blocks
 
 PROTOCOL = "text to image; every caption is a query, all images of the split are the gallery; matches are images of the same identity"
 IDENTIFICATION = (
@@ -62,37 +62,60 @@ class Embeddings:
     logits: Tensor | None = None  # [Q, K]; None: not re-ranked
     cosine_weight: float = 0.0  # of the cosine, scaled to 0..1, beside the logit in the order "published"
 
-    def cosines(self) -> Iterator[Tensor]:
-        """Blocks of rows of [Q, G]."""
-        for texts in self.texts.split(max(1, CELLS // len(self.images))):
-            yield cosines(texts, self.images)
+    def blocks(self) -> list[slice]:
+        """Captions whose scores are in memory together."""
+        return batch_slices(len(self.texts), max(1, CELLS // len(self.images)))
+
+    def own_blocks(self) -> list[slice]:
+        """The blocks of this rank."""
+        return self.blocks()[ranks.rank() :: ranks.world_size()]
+
+    def cosines(self, blocks: Sequence[slice] | None = None) -> Iterator[Tensor]:
+        """Blocks of rows of [Q, G], by default all."""
+        for block in self.blocks() if blocks is None else blocks:
+            yield cosines(self.texts[block], self.images)
 
     def nearest(self, k: int) -> Tensor:
-        """The best k images of each caption by cosine, equal cosines in the gallery's order: [Q, K] int64."""
-        nearest = torch.empty(len(self.texts), min(k, len(self.images)), dtype=torch.int64, device=self.images.device)
-        at = 0
-        for cosine in self.cosines():  # not topk, which picks equal cosines in any order
-            nearest[at : (at := at + len(cosine))] = cosine.argsort(dim=1, descending=True, stable=True)[:, :k]
-        return nearest
+        """The best k images of each caption by cosine, equal cosines in the gallery's order: [Q, K] int64, on every rank."""
+        nearest = torch.zeros(len(self.texts), min(k, len(self.images)), dtype=torch.int64, device=self.images.device)
+        blocks = self.own_blocks()
+        for block, cosine in zip(blocks, self.cosines(blocks), strict=True):
+            nearest[block] = ranking.best(cosine, k)
+        return ranks.sum_over_ranks(nearest)
 
-    def scores(self, rerank: Rerank = "none") -> Iterator[Tensor]:
-        """Blocks of rows of [Q, G]: the candidates of a caption above all others, the others by cosine."""
+    def scores(self, rerank: Rerank = "none", blocks: Sequence[slice] | None = None) -> Iterator[Tensor]:
+        """Blocks of rows of [Q, G]: the candidates of a caption above all others, the others by cosine. All ranks call it together."""
+        blocks = self.blocks() if blocks is None else blocks
         if rerank == "none" or self.logits is None:
-            yield from self.cosines()
-            return
+            return self.cosines(blocks)
         low, high = self._cosine_range()
-        at = 0
-        for cosine in self.cosines():
-            block = slice(at, at := at + len(cosine))
+        return self._reranked(blocks, self.logits, rerank, low, high)
+
+    def _reranked(self, blocks: Sequence[slice], logits: Tensor, rerank: Rerank, low: float, high: float) -> Iterator[Tensor]:
+        for block, cosine in zip(blocks, self.cosines(blocks), strict=True):
             scaled = (cosine - low) / max(high - low, 1e-12)
-            candidates, logits = self.candidates[block], self.logits[block]
-            reranked = logits if rerank == "itm" else logits + self.cosine_weight * scaled.gather(1, candidates)
+            candidates, reranked = self.candidates[block], logits[block]
+            if rerank == "published":
+                reranked = reranked + self.cosine_weight * scaled.gather(1, candidates)
             floor = reranked.min(1, keepdim=True).values - 2  # scaled cosines are in 0..1, so floor + scaled <= last candidate - 1
             yield (floor + scaled).scatter(1, candidates, reranked)
 
     def _cosine_range(self) -> tuple[float, float]:
-        ranges = [(float(block.min()), float(block.max())) for block in self.cosines()]
-        return min(low for low, _ in ranges), max(high for _, high in ranges)
+        """The lowest and the highest cosine of all captions and images, of all ranks."""
+        ends = torch.tensor([[torch.inf, -torch.inf]], device=self.images.device)
+        for block in self.cosines(self.own_blocks()):
+            ends[0, 0], ends[0, 1] = torch.minimum(ends[0, 0], block.min()), torch.maximum(ends[0, 1], block.max())
+        ends = ranks.gather_detached(ends)
+        return float(ends[:, 0].min()), float(ends[:, 1].max())
+
+
+def score_ranking(embeddings: Embeddings, matches: metrics.Matches, rerank: Rerank = "none") -> dict[str, float]:
+    """R1, R5, R10, mAP and mINP of the scores, see `metrics.retrieval_means`; each rank computes a part, and has the result."""
+    table = torch.zeros(len(matches), 4, dtype=torch.float64)
+    blocks = embeddings.own_blocks()
+    for block, scores in zip(blocks, embeddings.scores(rerank, blocks), strict=True):
+        table[block] = matches.score(scores, block.start)
+    return metrics.retrieval_means(ranks.sum_over_ranks(table.to(embeddings.images.device)).cpu())
 
 
 def resolve_rerank(method: Method, requested: Rerank | None) -> Rerank:
@@ -148,7 +171,18 @@ def _sum_over_ranks(rows: Tensor | None, count: int, device: Any) -> Tensor:
     """The sum [count, D] of each rank's rows, zero where they belong to another rank; None from a rank without rows."""
     width = torch.tensor(0 if rows is None else rows.shape[1], device=device)
     widest = int(ranks.gather_detached(width[None]).max())
-    return ranks.sum_over_ranks(torch.zeros(count, widest, device=device) if rows is None else rows)
+    return finite(ranks.sum_over_ranks(torch.zeros(count, widest, device=device) if rows is None else rows))
+
+
+def finite(outputs: Tensor) -> Tensor:
+    """What a method has computed; UserError where it is not finite, which has no rank."""
+    if not outputs.isfinite().all():
+        bad = int((~outputs.isfinite()).flatten(1).any(1).sum())
+        raise UserError(
+            f"the method gives {bad:,} of {len(outputs):,} images or sentences no finite numbers, so they cannot be ranked, though its "
+            "weights are finite; --set dtype=fp32 computes with the largest range"
+        )
+    return outputs
 
 
 @torch.inference_mode()
@@ -174,7 +208,7 @@ def match_logits(method: Method, gallery: Gallery, candidates: Tensor) -> Tensor
             captions, image = chunk // candidates.shape[1], position[candidates.flatten()[chunk]]
             longest = int(lengths[captions].max())
             logits.view(-1)[chunk] = method.match(states[captions, :longest], mask[captions, :longest], keys, image)[:, 1].float()
-    return ranks.sum_over_ranks(logits)
+    return finite(ranks.sum_over_ranks(logits))
 
 
 def text_states(method: Method, gallery: Gallery) -> tuple[Tensor, Tensor]:
@@ -194,7 +228,7 @@ def predict_by_prompts(method: Method, gallery: Gallery, prompts: Text, rerank: 
     states = method.states(prompts)
     predicted = torch.zeros(len(gallery), len(states) // 2, device=states.device)
     for indices, images in gallery.image_batches():
-        scores = method.score_prompts(prompts, states, images, rerank == "published")
+        scores = finite(method.score_prompts(prompts, states, images, rerank == "published"))
         predicted[indices] = (scores[:, 1::2] > scores[:, 0::2]).float()
     return _drop_unreadable(ranks.sum_over_ranks(predicted).long(), gallery)
 
@@ -217,7 +251,7 @@ def _drop_unreadable(predicted: Tensor, gallery: Gallery) -> Tensor:
 
 def score_retrieval(embeddings: Embeddings, gallery: Gallery, rerank: Rerank, k: int) -> RetrievalScores:
     """R1, R5, R10, mAP and mINP, with the protocol in words."""
-    scores = metrics.retrieval((block.cpu() for block in embeddings.scores(rerank)), gallery.query_identities, gallery.identities)
+    scores = score_ranking(embeddings, metrics.Matches(gallery.query_identities, gallery.identities), rerank)
     return RetrievalScores(
         **scores,  # type: ignore[arg-type]  # `unmatched` is an int among floats
         captions=len(gallery.queries),
@@ -280,13 +314,8 @@ def evaluate_identification(trained: Trained, gallery: Gallery, rerank: Rerank =
     own, searched = gallery.query_images, gallery.searched_images
     persons, cameras = gallery.identities, gallery.cameras
     embeddings = Embeddings(images[own.to(images.device)], images[searched.to(images.device)], torch.empty(0, 0, dtype=torch.int64))
-    scores = metrics.retrieval(
-        (block.cpu() for block in embeddings.cosines()),
-        persons[own],
-        persons[searched],
-        query_cameras=cameras[own],
-        gallery_cameras=cameras[searched],
-    )
+    matches = metrics.Matches(persons[own], persons[searched], query_cameras=cameras[own], gallery_cameras=cameras[searched])
+    scores = score_ranking(embeddings, matches)
     first, *others = gallery.splits or ("the data",)
     words = {"queries": f"every image of {first}", "searched": " and ".join(others) or "all of them"}
     return IdentificationScores(

@@ -1,14 +1,16 @@
 """Metrics of retrieval by text or by image and of attribute recognition, exact, from 0 to 1.
 
-Shapes: Q queries, G gallery images, N images, A attributes.
+Shapes: Q queries, q of them in a chunk, G gallery images, M images of the person that has most, N images, A attributes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-CELLS = 1 << 22  # scores ranked at once: about 100 MB with their order and matches
+from pretrain import ranking
+
+CELLS = 1 << 21  # scores ranked at once: about 40 MB with their keys
 RECALL_AT = (1, 5, 10)  # the k of R@k
 JUNK = -1  # the person of an image that the protocol of Market-1501 ignores: neither right nor wrong
 
@@ -23,26 +25,24 @@ def retrieval(
 ) -> dict[str, float]:
     """R1, R5, R10, mAP and mINP of scores [Q, G], one tensor or chunks of its rows in order; equal scores rank in gallery order.
 
-    Queries whose identity is not in the gallery are left out of the means; `unmatched` is their number. With cameras, the protocol is that
-    of Market-1501 (Zheng et al., ICCV 2015): images of the query's identity from the query's camera are removed from its ranking, and
-    images of the person JUNK from every ranking. Raises ValueError for NaN or wrong shapes.
+    `Matches` explains the arguments and `retrieval_means` the result. Raises ValueError for NaN or wrong shapes.
     """
-    if (query_cameras is None) != (gallery_cameras is None):
-        raise ValueError("pass both query_cameras and gallery_cameras, or neither")
-    queries, gallery = torch.as_tensor(query_persons), torch.as_tensor(gallery_persons)
+    matches = Matches(query_persons, gallery_persons, query_cameras=query_cameras, gallery_cameras=gallery_cameras)
     parts, start = [torch.zeros(0, 4, dtype=torch.float64)], 0
-    for chunk in _chunks(scores, len(gallery)):
-        own = slice(start, start := start + len(chunk))
-        matches = _equal(queries[own], gallery, chunk)
-        kept = None
-        if query_cameras is not None and gallery_cameras is not None:
-            kept = ~(matches & _equal(torch.as_tensor(query_cameras)[own], torch.as_tensor(gallery_cameras), chunk))
-            kept &= (gallery != JUNK).to(chunk.device)
-            matches &= kept
-        parts.append(_rank(chunk, matches, kept).cpu())
-    if start != len(queries):
-        raise ValueError(f"{start} rows of scores for {len(queries)} queries")
-    first, precision, inverse, count = torch.cat(parts).unbind(1)
+    for block in [scores] if isinstance(scores, Tensor) else scores:
+        parts.append(matches.score(block, start))
+        start += len(block)
+    if start != len(matches):
+        raise ValueError(f"{start} rows of scores for {len(matches)} queries")
+    return retrieval_means(torch.cat(parts))
+
+
+def retrieval_means(table: Tensor) -> dict[str, float]:
+    """R1, R5, R10, mAP and mINP of what `Matches.score` returns for all queries, [Q, 4].
+
+    Queries whose identity is not in the gallery are left out of the means; `unmatched` is their number.
+    """
+    first, precision, inverse, count = table.unbind(1)
     matched = count > 0
     return {
         **{f"R{k}": _mean(first[matched] <= k) for k in RECALL_AT},
@@ -52,39 +52,81 @@ def retrieval(
     }
 
 
-def _chunks(scores: Tensor | Iterable[Tensor], width: int) -> Iterator[Tensor]:
-    """Rows of scores, at most CELLS scores at a time."""
-    for block in [scores] if isinstance(scores, Tensor) else scores:
-        if block.ndim != 2 or block.shape[1] != width:
-            raise ValueError(f"scores of shape {tuple(block.shape)} for a gallery of {width}")
-        if block.isnan().any():
+class Matches:
+    """The images of a gallery that match each query: those of its person.
+
+    With cameras, the protocol is that of Market-1501 (Zheng et al., ICCV 2015): images of the query's identity from the query's camera are
+    removed from its ranking, and images of the person JUNK from every ranking. Raises ValueError for cameras of one side alone.
+    """
+
+    def __init__(
+        self,
+        query_persons: Tensor | Sequence[int],
+        gallery_persons: Tensor | Sequence[int],
+        *,
+        query_cameras: Tensor | Sequence[int] | None = None,
+        gallery_cameras: Tensor | Sequence[int] | None = None,
+    ) -> None:
+        if (query_cameras is None) != (gallery_cameras is None):
+            raise ValueError("pass both query_cameras and gallery_cameras, or neither")
+        self.persons, gallery = torch.as_tensor(query_persons).cpu(), torch.as_tensor(gallery_persons).cpu()
+        self.width, self.cameras, self.ranked = len(gallery), None, None
+        if query_cameras is not None and gallery_cameras is not None:
+            self.ranked = gallery != JUNK  # [G] bool
+            gallery, seen_by = gallery[self.ranked], torch.as_tensor(gallery_cameras).cpu()[self.ranked]
+            self.cameras = torch.as_tensor(query_cameras).cpu(), seen_by
+        by_person = gallery.sort(stable=True)
+        self.images = by_person.indices  # [G]: the places of a person's images, side by side
+        self.first = torch.searchsorted(by_person.values, self.persons)  # [Q]: where those of the query's person begin
+        self.count = torch.searchsorted(by_person.values, self.persons, right=True) - self.first  # [Q]: and how many they are
+
+    def __len__(self) -> int:
+        """The number of queries."""
+        return len(self.persons)
+
+    def score(self, scores: Tensor, start: int = 0) -> Tensor:
+        """Scores [q, G] of the queries from `start` on -> float64 [q, 4] on the CPU, a row for each query whatever the others are.
+
+        The columns: rank of the first match from 1, average precision, inverse negative penalty, number of matches, all 0 without a match.
+        Raises ValueError for NaN or wrong shapes.
+        """
+        if scores.ndim != 2 or scores.shape[1] != self.width:
+            raise ValueError(f"scores of shape {tuple(scores.shape)} for a gallery of {self.width}")
+        if start + len(scores) > len(self):
+            raise ValueError("there are more rows of scores than queries")
+        size = max(1, CELLS // max(1, self.width))
+        tables = [self._score(scores[at : at + size], start + at) for at in range(0, len(scores), size)]
+        return torch.cat([torch.zeros(0, 4, dtype=torch.float64), *tables])
+
+    def _score(self, scores: Tensor, start: int) -> Tensor:
+        if len(scores) and self.width and scores.amax(1).isnan().any():
             raise ValueError("scores hold NaN, which has no rank")
-        yield from block.split(max(1, CELLS // max(1, width)))
+        own = slice(start, start + len(scores))
+        count = self.count[own]
+        if not count.any():
+            return torch.zeros(len(scores), 4, dtype=torch.float64)
+        if self.ranked is not None:
+            scores = scores[:, self.ranked.to(scores.device)]
+        number = torch.arange(int(count.max()))
+        places = self.images[(self.first[own, None] + number).clamp(max=len(self.images) - 1)]  # [q, M]
+        rank = ranking.ranks_of(scores, places.to(scores.device)).cpu()
+        rank, order = rank.masked_fill_(number >= count[:, None], scores.shape[1] + 1).sort(dim=1)
+        hits = number < count[:, None]
+        if self.cameras is not None:
+            removed = hits & (self.cameras[1][places] == self.cameras[0][own, None]).gather(1, order)
+            rank, hits = rank - removed.cumsum(1), hits & ~removed
+        return _scores_of_ranks(rank.double(), hits)
 
 
-def _equal(queries: Tensor, gallery: Tensor, scores: Tensor) -> Tensor:
-    """[q] and [G] -> [q, G] bool, on the scores' device."""
-    if len(queries) != len(scores):
-        raise ValueError("there are more rows of scores than queries")
-    return queries.to(scores.device)[:, None] == gallery.to(scores.device)[None]
-
-
-def _rank(scores: Tensor, matches: Tensor, kept: Tensor | None) -> Tensor:
-    """[q, G] -> [q, 4] float64: rank of the first match, average precision, inverse negative penalty, number of matches."""
-    order = scores.argsort(dim=1, descending=True, stable=True)
-    hits = matches.gather(1, order)
-    row, column = hits.nonzero(as_tuple=True)
-    rank = (column + 1 if kept is None else kept.gather(1, order).cumsum(1)[row, column]).double()
-    count = hits.sum(1)
-    before = count.cumsum(0) - count
-    number = torch.arange(1, len(row) + 1, device=row.device) - before[row]  # 1 for a query's best match, its count for the worst
-    result = torch.zeros(len(scores), 4, dtype=torch.float64, device=scores.device)
-    best, worst = number == 1, number == count[row]
-    result[row[best], 0] = rank[best]
-    result[:, 1] = result[:, 1].index_add(0, row, number / rank) / count.clamp(min=1)
-    result[row[worst], 2] = number[worst] / rank[worst]
-    result[:, 3] = count
-    return result
+def _scores_of_ranks(rank: Tensor, hits: Tensor) -> Tensor:
+    """Ascending ranks [q, M] and which of them count -> the table [q, 4] of `Matches.score`."""
+    number = hits.cumsum(1)  # 1 for a query's best match, its count for the worst
+    count = number[:, -1:]
+    # a running sum, so that the width of the chunk's table changes no bit
+    precision = torch.where(hits, number / rank, 0).cumsum(1)[:, -1:] / count.clamp(min=1)
+    first = torch.where(hits & (number == 1), rank, 0).amax(1, keepdim=True)
+    last = torch.where(hits, rank, 0).amax(1, keepdim=True)
+    return torch.cat([first, precision, count / last.clamp(min=1), count.double()], 1)
 
 
 def attributes(pred: Tensor, label: Tensor, *, positive: int | Sequence[int] = 1) -> dict[str, float]:

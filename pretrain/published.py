@@ -16,7 +16,6 @@ from torch import Tensor
 from mals.errors import UserError
 from pretrain import weights
 
-WRAPPER = "module."  # what DataParallel and DistributedDataParallel put before every name
 TOWERS = re.compile(r"^(base_model|encode_text)\.")  # before the names of CLIP's towers: IRRA's, and the text tower of TBPS-CLIP
 WORD_LISTS = ("ind2word.pkl", "words.txt", "tokenizer.json")  # beside a checkpoint of SSAN
 COMMON = frozenset({"vision", "text", "embed"})  # the settings of every method on CLIP's towers
@@ -70,14 +69,13 @@ class Checkpoint:
 
 
 def read(source: str) -> Checkpoint:
-    """A checkpoint of any layout, without the prefix of a training on several GPUs; UserError where its project is not read."""
+    """A checkpoint of any layout; UserError where its project is not read, or where a number is not finite."""
     content = weights.read_content(source)
     project = recognise(_names(content))
     if project is not None and project.preset is None:
         raise UserError(f"{source} is a checkpoint of {project.name}, which mals does not read: {project.reason}")
     tensors = weights.state_dict_in(content, source)
-    if project is not None and all(name.startswith(WRAPPER) for name in tensors):
-        tensors = {name.removeprefix(WRAPPER): value for name, value in tensors.items()}
+    weights.require_finite(tensors, weights.locate_file(source))
     own = content.get("config") if isinstance(content, dict) else None
     config = own if isinstance(own, dict) else {}
     if project is not None and project.clip and (file := weights.locate_file(source).parent / CONFIG).is_file():
@@ -92,17 +90,17 @@ def read_whole(source: str) -> dict[str, Tensor]:
 
 def recognise(names: Iterable[str]) -> Project | None:
     """The project whose parameters have these names."""
-    plain = [re.sub(TOWERS, lambda match: "" if match[1] == "base_model" else match[0], name.removeprefix(WRAPPER)) for name in names]
+    plain = [re.sub(TOWERS, lambda match: "" if match[1] == "base_model" else match[0], name) for name in names]
     return next((project for project in PROJECTS if all(any(re.match(mark, name) for name in plain) for mark in project.marks)), None)
 
 
 def _names(content: Any) -> list[str]:
     """The keys in the content of a file and in its parts, which are the names of parameters; those of LGUR and SSAN as `network.NAME`."""
     names: list[str] = []
-    for key, value in content.items() if isinstance(content, dict) else ():
+    for key, value in weights.without_wrappers(content).items() if isinstance(content, dict) else ():
         names.append(str(key))
         if isinstance(value, dict):
-            names.extend(f"{key}.{name}" if key in weights.NETWORKS else str(name) for name in value)
+            names.extend(f"{key}.{name}" if key in weights.NETWORKS else str(name) for name in weights.without_wrappers(value))
     return names
 
 

@@ -20,7 +20,7 @@ from mals.labeller.labeller import Labeller
 from pretrain import ranks
 from pretrain.data.augment import test_image
 from pretrain.data.errors import first_line
-from pretrain.evaluate import Embeddings, Rerank, embed_images
+from pretrain.evaluate import Embeddings, Rerank, embed_images, finite
 from pretrain.gallery import Gallery, tokenize
 from pretrain.method import Ability, Text
 from pretrain.precision import cosines
@@ -144,7 +144,7 @@ def text_logits(trained: Trained, gallery: Gallery, text: Text, candidates: Tens
         keys = trained.method.keys(images)
         repeated = states.expand(len(images), -1, -1), text.mask.expand(len(images), -1)
         logits[indices] = trained.method.match(*repeated, keys)[:, 1].float()
-    return ranks.sum_over_ranks(logits)
+    return finite(ranks.sum_over_ranks(logits)[None])[0]
 
 
 def count_attribute_hits(gallery: Gallery, sentence: str, hits: Tensor) -> AttributeHits | None:

@@ -98,7 +98,8 @@ def settings_of_weights(place: str, preset: str | None, sets: Sequence[str]) -> 
     file = published.read(place)
     if preset is None and file.project is None:
         names = weights.first_names(file.tensors)
-        raise UserError(f"{place} is of no project that mals knows, its parameters are {names}; --preset names its method")
+        hint = weights.partly_wrapped(file.tensors)
+        raise UserError(f"{place} is of no project that mals knows, its parameters are {names}; --preset names its method{hint}")
     tree: dict[str, Any] = {"preset": preset or (file.project and file.project.preset)}
     config = settings.check(settings.assign(tree, list(sets)), place)
     height, width = published.image_size(file, config.data.height, config.data.width)

@@ -1,6 +1,6 @@
 """Weights in files: read without running code that a file may contain, and loaded completely.
 
-Missing, unexpected or differently shaped tensors raise one UserError that names them.
+Missing, unexpected or differently shaped tensors raise one UserError that names them, and so do numbers that are not finite.
 """
 
 import logging
@@ -19,6 +19,12 @@ log = logging.getLogger(__name__)
 FILES = ("model.safetensors", "pytorch_model.bin")  # in a folder that transformers wrote
 KEYS = ("model", "state_dict")  # under which checkpoints have their tensors, where they have more than those
 NETWORKS = ("network", "W", "WG", "WL", "WN")  # keys of LGUR's and SSAN's checkpoints: the network, and classifiers of persons
+WRAPPERS = {  # before every name of a module that was saved inside another one -> what puts it there
+    "module.": "DataParallel and DistributedDataParallel put",
+    "_orig_mod.": "torch.compile puts",
+}
+INNER = re.compile(r"(?<=\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.|^_(fsdp|checkpoint)_wrapped_module\.")
+COUNTER = "n_averaged"  # which torch.optim.swa_utils.AveragedModel has beside its module
 MIN_MATCHED = 0.95  # share of the parameters that a checkpoint with other names must have
 
 
@@ -35,7 +41,9 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str, optio
     }
     if any(faults.values()):
         raise UserError(
-            f"{source} does not fit the model: " + "; ".join(f"{fault} {first_names(names)}" for fault, names in faults.items() if names)
+            f"{source} does not fit the model: "
+            + "; ".join(f"{fault} {first_names(names)}" for fault, names in faults.items() if names)
+            + partly_wrapped(state)
         )
     model.load_state_dict(state, strict=False)
     return kept
@@ -58,7 +66,7 @@ def rename(state: Mapping[str, Tensor], new_name: Callable[[str], str | None], n
     if expected and len(missing) > (1 - MIN_MATCHED) * len(expected):
         raise UserError(
             f"{source} has {len(expected) - len(missing):,} of the {len(expected):,} parameters that are needed, "
-            f"which is under {MIN_MATCHED:.0%}; it lacks {first_names(missing)}"
+            f"which is under {MIN_MATCHED:.0%}; it lacks {first_names(missing)}{partly_wrapped(state)}"
         )
     return renamed
 
@@ -81,9 +89,11 @@ def matching(model: nn.Module, state: Mapping[str, Tensor], source: str, optiona
 def read_tensors(source: str, keys: Sequence[str] = KEYS, files: Sequence[str] = FILES) -> dict[str, Tensor]:
     """The tensors of a file (safetensors, a .pth that loads without code, TorchScript), a folder with one of `files`, or a hub id.
 
-    A .pth may have them under the first of `keys` that it has.
+    A .pth may have them under the first of `keys` that it has. UserError where a number is not finite.
     """
-    return state_dict_in(read_content(source, files), source, keys)
+    state = state_dict_in(read_content(source, files), source, keys)
+    require_finite(state, locate_file(source, files))
+    return state
 
 
 def read_initial(
@@ -123,11 +133,53 @@ def state_dict_in(content: Any, source: str, keys: Sequence[str] = KEYS) -> dict
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if isinstance(content, dict) and isinstance(content.get(NETWORKS[0]), dict):
-        groups = {group: content[group] for group in NETWORKS if isinstance(content.get(group), dict)}
+        groups = {group: without_wrappers(content[group]) for group in NETWORKS if isinstance(content.get(group), dict)}
         content = {f"{group}.{name}": value for group, tensors in groups.items() for name, value in tensors.items()}
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{source} holds no state dict, bare or under 'model'")
-    return content
+    return without_wrappers(content)
+
+
+def without_wrappers(state: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The tensors by the names that they have in a module alone, not within what `WRAPPERS` are of, or wrapped within a model.
+
+    A prefix is cut where every name has it; `partly_wrapped` has the words for others.
+    """
+    if not all(isinstance(name, str) for name in state):
+        return dict(state)
+    names = {name: INNER.sub("", name) for name in state}
+    while wrapper := next((wrapper for wrapper in WRAPPERS if names and all(_is_inside(wrapper, name) for name in names.values())), None):
+        names = {name: plain.removeprefix(wrapper) for name, plain in names.items() if plain != COUNTER}
+    return {plain: state[name] for name, plain in names.items()} if len(set(names.values())) == len(names) else dict(state)
+
+
+def _is_inside(wrapper: str, name: str) -> bool:
+    return name.startswith(wrapper) or (wrapper == "module." and name == COUNTER)
+
+
+def partly_wrapped(names: Iterable[str]) -> str:
+    """A clause for a message about weights that do not fit, where some of their names have a prefix of `WRAPPERS` and others do not."""
+    names = list(names)
+    for wrapper, origin in WRAPPERS.items():
+        if 0 < (count := sum(name.startswith(wrapper) for name in names)) < len(names):
+            return f"; {count:,} of its {len(names):,} names begin with {wrapper}, which {origin} before all: mend the others, or these"
+    return ""
+
+
+def require_finite(state: Mapping[str, Tensor], file: str | Path) -> None:
+    """UserError, which names the first tensor, where a file's tensors hold NaN or an infinite number; masks of 0 and -inf may be there."""
+    for name, tensor in state.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        tensor = tensor.float() if tensor.element_size() == 1 else tensor  # numbers of 8 bits cannot be compared
+        low, high = tensor.aminmax()  # NaN where there is one
+        if bool(low.isfinite() & high.isfinite()) or bool(((tensor == 0) | tensor.isneginf()).all()):
+            continue
+        count = int((~tensor.isfinite()).sum())
+        raise UserError(
+            f"{file}: {count:,} of the {tensor.numel():,} numbers of {name} are not finite (NaN or infinite), so that nothing that the "
+            "weights compute would be right; use an earlier checkpoint, or fetch the file again"
+        )
 
 
 def locate_file(source: str, files: Sequence[str] = FILES) -> Path:
