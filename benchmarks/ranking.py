@@ -50,17 +50,17 @@ def main(
     torch.set_num_threads(threads)
     draw = torch.Generator().manual_seed(0)
     persons = torch.arange(gallery) // images
-    wanted = persons[torch.randint(gallery, (queries,), generator=draw)]
+    described = persons[torch.randint(gallery, (queries,), generator=draw)]
     centres = torch.randn(int(persons.max()) + 1, 256, generator=draw)
-    shown, told = (normalize(centres[of] + 2 * torch.randn(len(of), 256, generator=draw)) for of in (persons, wanted))
-    scores, persons, wanted = (told @ shown.T).to(device), persons.to(device), wanted.to(device)
+    shown, texts = (normalize(centres[of] + 2 * torch.randn(len(of), 256, generator=draw)) for of in (persons, described))
+    scores, persons, described = (texts @ shown.T).to(device), persons.to(device), described.to(device)
     ways: dict[str, Callable[..., Any]] = {"stable sort": by_stable_sort, "integers": metrics.retrieval}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         results = []
         for name, way in ways.items():
             started = time.perf_counter()
-            results.append(way(scores, wanted, persons))
+            results.append(way(scores, described, persons))
             seconds[name].append(time.perf_counter() - started)
         assert all(abs(results[0][name] - results[1][name]) < 1e-12 for name in results[0]), results
     best = {name: min(values) for name, values in seconds.items()}

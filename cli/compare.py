@@ -1,5 +1,6 @@
 """`mals compare`: train several methods on the same rows at one budget, and write one table; the same command goes on."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.launch import Data, Gpus, require
+from cli.output import print_json
 from cli.stages import Json, Sets
 from cli.targets import check_folder
 
@@ -74,7 +76,10 @@ def compare(
         tuple(compared), tuple(data), tuple(test or data), split, seeds, budget, tuple(sets or ()), selects=selects, gpus=gpus
     )
     rows = comparing.compare(comparison, out, _commands(), lambda text: print(text, file=sys.stderr, flush=True))
-    print((out / (comparing.TABLE_JSON if as_json else comparing.TABLE)).read_text(encoding="utf-8"), end="")
+    if as_json:
+        print_json(json.loads((out / comparing.TABLE_JSON).read_text(encoding="utf-8")))
+    else:
+        print((out / comparing.TABLE).read_text(encoding="utf-8"), end="")
     if any(row.failures for row in rows):
         raise typer.Exit(1)
 

@@ -1,12 +1,12 @@
 """The commands about the results of a run: status, report, verify, models, replay, pack, publish, export."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from cli.output import print_json, show
 from cli.stages import Json, RunArgument
 
 
@@ -21,7 +21,7 @@ def status(run: RunArgument, as_json: Json = False) -> None:
     from mals.grid.run import Run
 
     status = run_status.status(Run.open(run))
-    print(json.dumps(status.to_json(), ensure_ascii=False) if as_json else "\n".join(run_status.lines(status)))
+    show(status.to_json(), "\n".join(run_status.lines(status)), as_json)
 
 
 def report(run: RunArgument, as_json: Json = False) -> None:
@@ -32,7 +32,7 @@ def report(run: RunArgument, as_json: Json = False) -> None:
     from mals.grid.run import Run
 
     summary = dataset_report.report(Run.open(run))
-    print(json.dumps(asdict(summary), ensure_ascii=False) if as_json else summary.text())
+    show(asdict(summary), summary.text(), as_json)
 
 
 def verify(
@@ -45,10 +45,7 @@ def verify(
     from mals.grid.run import Run
 
     problems = [problem.text for problem in verification.verify(Run.open(run), repair)]
-    if as_json:
-        print(json.dumps({"problems": problems}))
-    else:
-        print("\n".join(problems) if problems else f"{run}: every file matches its receipt")
+    show({"problems": problems}, "\n".join(problems) if problems else f"{run}: every file matches its receipt", as_json)
     if problems:
         raise typer.Exit(1)
 
@@ -67,7 +64,7 @@ def models(
     if download:
         run_models.download(config)
     listing = run_models.list_models(config)
-    print(json.dumps([state.to_json() for state in listing], ensure_ascii=False) if as_json else run_models.format_models(listing))
+    show([state.to_json() for state in listing], run_models.format_models(listing), as_json)
 
 
 def replay(
@@ -81,7 +78,7 @@ def replay(
     from mals.stages import replay as replays
 
     comparison = replays.replay(Run.open(run), row, to)
-    print(json.dumps(comparison.to_json()) if as_json else comparison.sentence())
+    show(comparison.to_json(), comparison.sentence(), as_json)
 
 
 def pack(run: RunArgument, as_json: Json = False) -> None:
@@ -91,7 +88,7 @@ def pack(run: RunArgument, as_json: Json = False) -> None:
     from mals.grid.run import Run
 
     packed = packing.pack(Run.open(run), progress=progress.log_every_ten_seconds("pack", "files"))
-    print(json.dumps(packed.to_json()) if as_json else f"{run}/dataset: {packed.summary()}")
+    show(packed.to_json(), f"{run}/dataset: {packed.summary()}", as_json)
 
 
 def publish(
@@ -109,7 +106,7 @@ def publish(
     problems = [problem.text for problem in verification.verify(opened)]
     published = publishing.publish(opened, to, dry_run, problems)
     if as_json:
-        print(json.dumps(published.to_json()))
+        print_json(published.to_json())
         return
     for file in published.files:
         print(f"{file.bytes:>14,}  {file.path}")
@@ -127,4 +124,4 @@ def export(
     from mals.grid.run import Run
 
     exported = exporting.export(Run.open(run), to, format)
-    print(json.dumps(exported.to_json()) if as_json else f"{exported.rows:,} rows are in {to}")
+    show(exported.to_json(), f"{exported.rows:,} rows are in {to}", as_json)

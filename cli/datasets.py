@@ -1,12 +1,12 @@
 """The command for public benchmarks: pack one."""
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli.output import print_json
 from cli.stages import Json
 
 
@@ -27,7 +27,7 @@ def import_(
     started = time.monotonic()
     report = importing.import_benchmark(name, folder, to, log_every_ten_seconds("import", "rows"))
     if as_json:
-        print(json.dumps(report.to_json() | {"seconds": round(time.monotonic() - started, 3)}))
+        print_json(report.to_json() | {"seconds": round(time.monotonic() - started, 3)})
         return
     table = contents.table(report.contents)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -1,10 +1,10 @@
 """`mals explain`: the labels of a caption and the words that decided them."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
+from cli.output import print_json
 from cli.stages import CaptionColumn, Encoding
 
 
@@ -37,7 +37,7 @@ def explain(
         raise UserError(f"-o is for files of captions, and there is no file {caption[:60]!r}")
     explanation = labeller.explain(caption, space)
     if as_json:
-        typer.echo(json.dumps(explanation, ensure_ascii=False))
+        print_json(explanation)
     else:
         _show(explanation)
 

@@ -1,15 +1,18 @@
 """`mals finetune`: train a pretrained method further on one data set; the same command resumes it."""
 
 import json
-import sys
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.launch import Data, Gpus, on_gpus
+from cli.output import show
 from cli.stages import Json, Sets
 from cli.targets import check_folder
+
+log = logging.getLogger("mals.cli")
 
 
 def register(app: typer.Typer) -> None:
@@ -49,8 +52,8 @@ def finetune(
         run(settings, data, out)
     except Stopped as stopped:
         if ranks.is_main():
-            print(stopped, file=sys.stderr)
+            log.error("%s", stopped)
         raise typer.Exit(128 + stopped.number) from None
     if ranks.is_main():
         result = json.loads((out / RESULT).read_text(encoding="utf-8"))
-        print(json.dumps(result) if as_json else f"{out}/model.safetensors: {summary(result)}")
+        show(result, f"{out}/model.safetensors: {summary(result)}", as_json)

@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+from cli import output
+
 LOGGERS = ("mals", "pretrain")
 
 app = typer.Typer(
@@ -51,7 +53,10 @@ def register() -> None:
 
 
 def main() -> None:
-    """Run one command; exit code 2 with one sentence for a mistake of the user, 1 for shards that failed, 130 and 143 when stopped."""
+    """Run one command; exit code 2 with one sentence for a mistake of the user, 1 for shards that failed, 130 and 143 when stopped.
+
+    With --json the sentence is on stdout too, as {"error": SENTENCE}.
+    """
     from mals.errors import CollectiveError, UserError
 
     signal.signal(signal.SIGINT, _stop)  # Typer would end a KeyboardInterrupt without a message
@@ -61,7 +66,9 @@ def main() -> None:
     configure_logging()
     register()
     try:
-        app()
+        code = app(standalone_mode=not _wants_json())  # in standalone mode it prints errors of usage itself, for a reader
+        if isinstance(code, int) and code:
+            sys.exit(code)
     except SystemExit as ended:
         if ended.code:
             _leave("", ended.code if isinstance(ended.code, int) else 1)
@@ -79,10 +86,12 @@ def main() -> None:
         _leave(message, 2)
     except Stopped as stopped:
         _leave("stopped; give the same command again to go on", 128 + stopped.signal)
-    except Exception:
-        if _launched():
+    except Exception as error:
+        if hasattr(error, "format_message"):  # of usage
+            _leave(error.format_message(), 2)
+        if _launched() or _wants_json():
             traceback.print_exc()
-            _leave("", 1)
+            _leave("", 1, f"{type(error).__name__}: {error}")
         raise
 
 
@@ -107,7 +116,11 @@ def configure_logging() -> None:
 class StderrHandler(logging.Handler):
     """Prints to the sys.stderr of that moment: a progress bar replaces it, so that messages appear above the bar."""
 
+    last_error: str | None = None  # the last message of level ERROR
+
     def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR:
+            StderrHandler.last_error = record.getMessage()
         print(self.format(record), file=sys.stderr, flush=True)
 
 
@@ -152,9 +165,17 @@ def _in_group() -> bool:
     return distributed is not None and distributed.is_initialized()
 
 
-def _leave(text: str, code: int) -> None:
+def _wants_json() -> bool:
+    return "--json" in sys.argv
+
+
+def _leave(text: str, code: int, error: str | None = None) -> None:
+    """Print a sentence and exit; `error` is what --json prints where the sentence is empty, by default the last error of the log."""
     if text:
         print(text, file=sys.stderr)
+    if _wants_json() and os.environ.get("RANK", "0") == "0":
+        with suppress(OSError):
+            output.print_error(text or error or StderrHandler.last_error or f"exit code {code}, stderr has the reason")
     if _launched():  # threads of the process group would abort the interpreter at its end
         with suppress(OSError):
             sys.stdout.flush()

@@ -1,12 +1,12 @@
 """`mals release`: publish a trained method for others to load."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from cli.output import print_json
 from cli.stages import Json, Sets
 
 
@@ -49,7 +49,7 @@ def release(
         sets=sets or [],
     )
     if as_json:
-        print(json.dumps(report.to_json()))
+        print_json(report.to_json())
         return
     for file in report.files:
         print(f"{file.bytes:>14,}  {file.path}")

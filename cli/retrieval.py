@@ -1,6 +1,5 @@
 """The commands that use a trained method: evaluate, zeroshot, search."""
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cli.launch import Data, Gpus, on_gpus
+from cli.output import json_text, show
 from cli.stages import Json, Sets
 from cli.targets import check_file
 
@@ -96,8 +96,8 @@ def evaluate(
     result = {"checkpoint": checkpoint, "data": data, "split": split, "rerank": mode, "k": k, **scores.to_json()}
     if ranks.is_main():
         if to is not None:
-            to.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        print(json.dumps(result) if as_json else "\n".join(score_lines(scores)))
+            to.write_text(json_text(result, 2) + "\n", encoding="utf-8")
+        show(result, "\n".join(score_lines(scores)), as_json)
     ranks.stop()
 
 
@@ -138,11 +138,11 @@ def zeroshot(
     result = {"checkpoint": checkpoint, **scores.to_json()}
     if ranks.is_main():
         table = zero_shot.markdown(scores)
-        for file, text in ((to, json.dumps(result, indent=2) + "\n"), (markdown, table)):
+        for file, text in ((to, json_text(result, 2) + "\n"), (markdown, table)):
             if file is not None:
                 file.write_text(text, encoding="utf-8")
         if as_json or markdown is None:
-            print(json.dumps(result) if as_json else table, end="\n" if as_json else "")
+            show(result, table.rstrip("\n"), as_json)
     ranks.stop()
 
 
@@ -186,7 +186,7 @@ def search(
             result = searching.search(trained, gallery, sentence or "", count, mode, k)
     if ranks.is_main():
         to.write_bytes(searching.contact_sheet_of(gallery, result))
-        print(json.dumps({"sheet": str(to), **result.to_json()}) if as_json else "\n".join(_hit_lines(result, to)))
+        show({"sheet": str(to), **result.to_json()}, "\n".join(_hit_lines(result, to)), as_json)
     ranks.stop()
 
 

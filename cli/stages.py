@@ -1,7 +1,6 @@
 """The commands that make a run: plan, each stage, run."""
 
 import inspect
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+from cli.output import print_json, show
 
 if TYPE_CHECKING:
     from mals.grid.run import Run, RunOutcome
@@ -85,7 +86,7 @@ class Work:
         """Run the stages up to `upto` and print what was made."""
         outcome = self.run_stages(self.open(run), upto)
         if self.as_json:
-            print(json.dumps({"new_cells": outcome.new_cells}))
+            print_json({"new_cells": outcome.new_cells})
         elif not outcome.new_cells:
             print(f"{run}: nothing to do up to {upto}")
 
@@ -133,7 +134,7 @@ def plan(
     form = CaptionsForm(encoding, caption_column, id_column, image_column)
     receipt = create(run, captions=captions, count=count, images=images, form=form, preset=preset, file=config, assignments=sets or [])
     if as_json:
-        print(json.dumps(receipt.to_json()))
+        print_json(receipt.to_json())
         return
     print(f"{receipt.rows:,} rows in {receipt.shards:,} shards are planned in {run}")
     if receipt.prompts_cut:
@@ -153,7 +154,7 @@ def init(
     from mals.planning.create import init as plan_first_run
 
     receipt = plan_first_run(run, preset, count)
-    print(json.dumps(receipt.to_json()) if as_json else f"{receipt.rows:,} rows are planned in {run}, its settings are {run}/mals.yaml")
+    show(receipt.to_json(), f"{receipt.rows:,} rows are planned in {run}, its settings are {run}/mals.yaml", as_json)
 
 
 def parse_part(text: str | None) -> tuple[int, int] | None:
@@ -192,7 +193,7 @@ def filter_(
 
     counts, page = preview_run(run, work.sets or [])
     refused = ", ".join(f"{rule} {rows}" for rule, rows in counts.items())
-    print(json.dumps(counts) if work.as_json else f"{page} shows what each rule would refuse: {refused}")
+    show(counts, f"{page} shows what each rule would refuse: {refused}", work.as_json)
 
 
 @with_work_options
@@ -209,7 +210,7 @@ def label(
     from mals.stages.label_statistics import label_table, stats_of
 
     statistics = stats_of(work.open(run))
-    print(json.dumps(statistics) if work.as_json else label_table(statistics))
+    show(statistics, label_table(statistics), work.as_json)
 
 
 @with_work_options
@@ -222,8 +223,8 @@ def run(run: RunArgument, *, work: Work) -> None:
     outcome = work.run_stages(opened, "label")
     if work.shards is not None:
         message = f"part {work.shards} of {run} is done; `mals pack {run}` when all parts are"
-        print(json.dumps({"new_cells": outcome.new_cells}) if work.as_json else message)
+        show({"new_cells": outcome.new_cells}, message, work.as_json)
         return
     packed = pack(opened, progress=None if work.quiet else log_every_ten_seconds("pack", "files"))
     summary = {"new_cells": outcome.new_cells, "pack": packed.to_json()}
-    print(json.dumps(summary) if work.as_json else f"{run}/dataset: {packed.summary()}")
+    show(summary, f"{run}/dataset: {packed.summary()}", work.as_json)

@@ -1,11 +1,11 @@
 """The commands about the pedestrian world: `mals world make` draws a data set from it."""
 
-import json
 import time
 from typing import Annotated
 
 import typer
 
+from cli.output import print_json
 from cli.stages import Json
 
 group = typer.Typer(no_args_is_help=True, help="The procedural world of pedestrians: drawn images with their whole ground truth.")
@@ -45,7 +45,7 @@ def make(
     summary = make_data_set(to, settings, workers, log_every_ten_seconds("make", "rows"))
     seconds = time.monotonic() - started
     if as_json:
-        print(json.dumps(summary | {"seconds": round(seconds, 3), "rows_per_second": round(summary["drawn"] / seconds, 1)}))
+        print_json(summary | {"seconds": round(seconds, 3), "rows_per_second": round(summary["drawn"] / seconds, 1)})
     else:
         splits = ", ".join(f"{name} {rows:,}" for name, rows in summary["splits"].items())
         print(f"{to}: {summary['rows']:,} images of {persons:,} persons ({splits}); this call drew {summary['drawn']:,} of them")
