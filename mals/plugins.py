@@ -7,18 +7,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mals.errors import UserError
+from mals.errors import UserError, quoted
 
 
 def load_object(target: str, setting: str) -> Any:
     """The object that `target` ("module:name") names; UserError, which names the `setting`, where it cannot be imported."""
     module, colon, name = target.partition(":")
-    if not colon:
-        raise UserError(f"{setting} = {target!r} is not of the form my_package.my_module:my_name")
+    if not colon or not module or not name or module.startswith("."):
+        raise UserError(f"{setting} = {quoted(target)} is not of the form my_package.my_module:my_name")
     try:
         return getattr(_import(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"{setting} = {target!r} cannot be imported: {error}") from None
+    except UserError:
+        raise
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{setting} = {quoted(target)} cannot be imported: {_one_line(error)}") from None
+    except (Exception, SystemExit) as error:  # of the module's own code
+        reason = f"{type(error).__name__}: {_one_line(error)}".removesuffix(": ")
+        raise UserError(f"{setting} = {quoted(target)} cannot be imported, since its module raised {reason}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _import(module: str) -> ModuleType:

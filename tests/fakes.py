@@ -171,6 +171,10 @@ def slow_captioner(config: Config) -> Stage:
     return SlowCaptioner("caption", ours("caption", config), ("id",), config)
 
 
+def labeller(config: Config) -> Stage:
+    return Captioner("label", ours("label", config), ("id",), config)
+
+
 FAST = [  # settings of a run in which nothing needs a model
     "stages.generate=tests.fakes:painter",
     "stages.crop=tests.fakes:cropper",

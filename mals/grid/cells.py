@@ -5,7 +5,7 @@ each.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -13,7 +13,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from mals.config import STAGES, Config
-from mals.errors import ModelMissing, UserError
+from mals.errors import ModelMissing, UserError, quoted
+from mals.grid.own_stage import own_stage, stage_params
 from mals.grid.plan import PlanReceipt, plan_file
 from mals.grid.receipt import Receipt, fingerprint
 from mals.grid.stage import Stage
@@ -32,8 +33,26 @@ class Damaged(UserError):
 
 def build_stage(name: str, config: Config) -> Stage:
     """The stage `name`: the one of mals, or the one that `stages` in the settings puts in its place."""
-    build: Callable[[Config], Stage] = load_object(config.stages.get(name, STAGES[name]), f"stages.{name}")
+    if name in config.stages:
+        return own_stage(name, config.stages[name], config)
+    build: Callable[[Config], Stage] = load_object(STAGES[name], f"stages.{name}")
     return build(config)
+
+
+def build_stages(config: Config) -> dict[str, Stage]:
+    """The stages of a run, in order."""
+    if unknown := sorted(set(config.stages) - set(STAGES)):
+        raise UserError(f"there is no stage {quoted(unknown[0])} to replace; there are {', '.join(STAGES)}")
+    return {name: build_stage(name, config) for name in STAGES}
+
+
+def check_needs(stages: dict[str, Stage], plan_columns: Iterable[str]) -> None:
+    """Raise UserError where a stage needs a column that neither the plan nor a stage before it has, as after a stage of one's own."""
+    columns = set(plan_columns)
+    for name, stage in stages.items():
+        if missing := [column for column in stage.needs if column not in columns]:
+            raise UserError(f"the stage {name} needs the column {missing[0]}, which neither the plan nor a stage before it has")
+        columns |= set(stage.adds.names)
 
 
 class Grid:
@@ -42,10 +61,7 @@ class Grid:
     def __init__(self, store: Store, config: Config, plan: PlanReceipt):
         self.store = store
         self.plan = plan
-        unknown = sorted(set(config.stages) - set(STAGES))
-        if unknown:
-            raise UserError(f"there is no stage {unknown[0]!r} to replace; there are {', '.join(STAGES)}")
-        self.stages: dict[str, Stage] = {name: build_stage(name, config) for name in STAGES}
+        self.stages = build_stages(config)
         self._plan_file: tuple[int, Any] | None = None  # the one opened last, and its number
 
     @property
@@ -61,7 +77,7 @@ class Grid:
     @cached_property
     def params(self) -> dict[str, dict[str, Any]]:
         """Stage -> what its results depend on; raises ModelMissing."""
-        return {name: json.loads(json.dumps(stage.params())) for name, stage in self.stages.items()}
+        return {name: stage_params(name, stage) for name, stage in self.stages.items()}
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -73,8 +89,8 @@ class Grid:
 
     def check_models(self) -> None:
         """Raise ModelMissing for the first model of a stage that is not on this machine."""
-        for stage in self.stages.values():
-            stage.params()
+        for name, stage in self.stages.items():
+            stage_params(name, stage)
 
     def missing_model(self) -> ModelMissing | None:
         """The error of `check_models`; None where every model is there."""
@@ -143,6 +159,8 @@ class Grid:
         stages = self.earlier(before)
         owner = {field.name: name for name in stages for field in self.stages[name].adds}
         table = self.plan_rows(shard, ["id", *(name for name in columns if name not in owner and name != "id")])
+        if missing := [name for name in columns if name not in owner and name not in table.column_names]:
+            raise UserError(f"there is no column {missing[0]}: neither the plan nor a stage before {before or 'the end'} has it")
         arrays = {name: table[name] for name in table.column_names}
         status = RowStatus(len(table))
         for name in stages:

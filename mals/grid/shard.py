@@ -143,6 +143,8 @@ def _call(stage: Stage, batch: pa.Table, size: int, schema: pa.Schema) -> pa.Rec
     rows = len(batch)
     padded = batch.take(pa.array([*range(rows), *[0] * (size - rows)], pa.int64())) if size > rows else batch
     output = stage(padded.combine_chunks().to_batches()[0] if padded.num_columns else pa.record_batch([], schema=padded.schema))
+    if not isinstance(output, pa.RecordBatch):
+        raise ContractBroken(f"stage {stage.name} returned {type(output).__name__}, not a pyarrow.RecordBatch")
     if len(output) != size:
         raise ContractBroken(f"stage {stage.name} was given {size} rows and returned {len(output)}")
     for field in (REJECT, ERROR):

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from mals import settings
+from mals.grid.cells import build_stages, check_needs
 from mals.grid.lock import coordinator
 from mals.grid.plan import PlanReceipt
 from mals.grid.run import save_settings, user_settings
 from mals.grid.store import Store
 from mals.planning.caption_files import AS_IT_IS, CaptionsForm
-from mals.planning.table import CaptionsSource, write_plan
+from mals.planning.table import PLAN, CaptionsSource, write_plan
 
 STARTER = Path(__file__).parent / "starter"
 
@@ -40,6 +41,8 @@ def create(
     tree = settings.assign(tree, assignments or [])
     tree.setdefault("preset", "tiny")
     config = settings.check(tree)
+    if config.stages:
+        check_needs(build_stages(config), PLAN.names)
     with coordinator(store):
         store.sweep()
         receipt = write_plan(store, config, CaptionsSource(captions, count, images, form))

@@ -23,7 +23,7 @@ SETS = [  # the real generator, and after it stages that need no model
     "shard_rows=8",
     "stages.crop=tests.fakes:cropper",
     "stages.caption=tests.fakes:captioner",
-    "stages.label=tests.fakes:captioner",
+    "stages.label=tests.fakes:labeller",
     "run.workers=1",
 ]
 
@@ -113,13 +113,13 @@ def test_what_cannot_be_replayed_is_said_in_one_sentence(generated: Path) -> Non
 
 
 def test_a_stage_of_ones_own_is_replayed_too(planned: Planned) -> None:
-    path = planned("run", "stages.label=tests.fakes:captioner")
+    path = planned("run", "stages.label=tests.fakes:labeller")
     run_stages(Run.open(str(path)), "generate", quiet=True)
     assert replay(Run.open(str(path)), ids(path)[11]).identical
 
 
 def test_the_command_prints_the_sentence_and_refuses_an_unknown_row(mals: Mals, planned: Planned) -> None:
-    path = planned("run", "stages.label=tests.fakes:captioner")
+    path = planned("run", "stages.label=tests.fakes:labeller")
     run_stages(Run.open(str(path)), "generate", quiet=True)
     row = ids(path)[0]
     done = mals("replay", path, row, "--to", "both")
