@@ -174,7 +174,7 @@ def _decode_despite(data: bytes, header: JpegHeader, colours: str, warning: str)
         elif HARMLESS.search(warning) or (match and int(match[1]) <= ODD_BYTES_OF_INTERVAL):
             return data, _jpeg_by_pillow(data, colours)
     except (ValueError, OSError) as error:
-        warning = str(error)
+        warning = _message(error)
     raise _damaged(warning.removeprefix("Corrupt JPEG data: "))
 
 
@@ -217,10 +217,15 @@ def _bad_image(data: bytes, error: Exception) -> BadImage:
         return BadImage("not_an_image", "HEIC images are not read; convert them to JPEG first")
     if not BEGINNINGS.match(data):
         return BadImage("not_an_image", "the file is no image of a kind that is read")
+    return BadImage("damaged_image", f"the image is damaged: {_message(error)}")
+
+
+def _message(error: Exception) -> str:
+    """The first line of a decoder's message, without addresses of objects."""
     if isinstance(error, Image.UnidentifiedImageError):
-        return BadImage("damaged_image", "the image is damaged: its header cannot be read")
-    lines = re.sub(r"\s*<.* object at 0x[0-9a-f]+>", "", str(error)).strip().splitlines() or [type(error).__name__]
-    return BadImage("damaged_image", f"the image is damaged: {lines[0]}")
+        return "its header cannot be read"
+    lines = re.sub(r"\s*<.* at 0x[0-9a-f]+>", "", str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _pillow_pixels(data: bytes) -> Pixels:
