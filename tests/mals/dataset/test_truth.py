@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mals.dataset.report import report
 from mals.errors import UserError
 from mals.grid.run import Run, save_settings
 from mals.origin import SOURCE_TYPES, is_synthetic
+from mals.stages.filter_preview import preview_run
 from tests.conftest import Mals
 from tests.small import cells, photographs
 
@@ -204,6 +206,36 @@ def test_a_card_says_what_its_owner_has_not_filled_in(original: Run, mixed: Run,
     pack(generated)
     assert "## Privacy and consent" not in card(generated)
     publish(generated, str(tmp_path / "out"), dry_run=True)
+
+
+def test_no_unblurred_face_leaves_the_cells(tmp_path: Path) -> None:
+    small = {name: f"tests.small.cells:{name}" for name in ("safety", "caption", "label")}
+    stages = {**small, "generate": "tests.small.photographs:chequered_face", "crop": "tests.small.photographs:crop_known_person"}
+    sections = {
+        "privacy": {"blur_faces": True},
+        "filter": {"min_bits_per_pixel": None, "min_channel_variance": None, "min_sharpness": None},
+    }
+    for backend in ("vitpose", "none"):
+        crop = {"backend": backend, "min_keypoints": 5}
+        run = cells.small_run(tmp_path / backend, 8, stages=stages, sections={**sections, "crop": crop})
+        pack(run)
+        counts = "Heads are blurred: 8 in 8 images (`heads_blurred`)"
+        assert counts in card(run) and "Faces are not blurred" not in card(run)
+        export(run, str(tmp_path / backend / "tars"), "webdataset")
+        export(run, str(tmp_path / backend / "lists"), "mals-json")
+        report(run)
+        preview_run(str(tmp_path / backend))
+        assert {row["heads_blurred"] for row in kept(run)} == {1}
+        images = [row["image"]["bytes"] for row in kept(run)]
+        for path in (tmp_path / backend).rglob("*"):
+            if path.suffix in (".jpg", ".png"):
+                images.append(path.read_bytes())
+            elif path.suffix == ".tar":
+                with tarfile.open(path) as tar:
+                    images += [tar.extractfile(member).read() for member in tar if member.name.endswith(".jpg")]  # type: ignore[union-attr]
+        assert len(images) > 24 and not any(map(photographs.shows_a_face, images))
+        stored = pq.read_table(tmp_path / backend / "generate/00000.parquet")["image"][0].as_py()
+        assert photographs.shows_a_face(stored), "only there the face is as it was"
 
 
 def test_the_tag_synthetic_is_for_sets_in_which_every_image_is() -> None:

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mals import settings
-from mals.config import Config
+from mals.config import Config, Privacy
 from mals.config import Crop as Settings
 from mals.errors import ModelMissing, UserError
 from mals.grid.stage import ERROR, REJECT
 from mals.stages.crop import Crop, crop_box, judge, stage
 from mals.stages.generate import jpeg
+from mals.stages.heads import blur, head_box
 from mals.stages.openpose import TO_COCO
 from mals.stages.pose import Person, visible
 from tests.fakes import block_image
@@ -289,6 +290,90 @@ def test_openpose_without_people_is_no_person(tmp_path):
     ready = crop_stage(build_body_pose(tmp_path / "openpose"), backend="openpose")
     (row,) = ready(images(png(block_image(1, 128, 64)))).to_pylist()
     assert (row["persons"], row["reject"], row["keypoints"], row["crop_box"]) == (0, ["no_person"], None, None)
+
+
+def whole_stage(model=None, blur_faces=False, **chosen):
+    """The stage that cuts nothing out."""
+    crop = {"backend": "none", "model": None if model is None else str(model), **chosen}
+    ready = stage(settings.check({"preset": "tiny", "crop": crop, "privacy": {"blur_faces": blur_faces}}))
+    ready.setup()
+    return ready
+
+
+def test_an_image_that_is_its_own_crop_stays_byte_for_byte_and_no_model_is_needed():
+    file = jpeg(block_image(1, 128, 64))
+    whole = whole_stage(model="/no/such/model")
+    (row,) = whole(images(file)).to_pylist()
+    assert (row["crop"], row["crop_box"], row["crop_width"], row["crop_height"]) == (file, [0, 0, 64, 128], 64, 128)
+    assert all(row[name] is None for name in ("persons", "person_score", "keypoints", "person_box", "heads_blurred", "reject", "error"))
+    assert whole.resources.gpus == 0 and whole.params() == {"backend": "none", "jpeg_quality": 95}
+
+
+def test_a_file_that_readers_show_differently_is_encoded_again_as_all_show_it():
+    pixels = block_image(1, 128, 64)
+    sink = BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.fromarray(pixels).save(sink, "JPEG", quality=95, subsampling=0, exif=exif)
+    turned, drawn = whole_stage()(images(sink.getvalue(), png(pixels))).to_pylist()
+    assert turned["crop_box"] == [0, 0, 128, 64] and Image.open(BytesIO(turned["crop"])).size == (128, 64)
+    assert drawn["crop"] == jpeg(pixels)
+
+
+def test_a_damaged_image_is_not_its_own_crop():
+    whole = jpeg(block_image(1, 128, 64))
+    for row in whole_stage()(images(b"no image", b"", whole[:40])).to_pylist():
+        assert row["crop"] is None and (row["reject"] or row["error"])
+
+
+@pytest.mark.parametrize("cuts", [True, False])
+def test_heads_are_blurred_in_the_crop_and_counted(model, cuts):
+    pixels = block_image(1, 128, 64)
+    loose = {"model": str(model), "min_side": 1, "min_aspect": 0.01, "max_aspect": 100.0, "min_keypoints": 1, "min_head": 0, "min_hip": 0}
+    crop = {**loose, "score": 0.0, "backend": "vitpose" if cuts else "none", "detector": "none"}
+    rows = []
+    for blur_faces in (False, True):
+        ready = stage(settings.check({"preset": "tiny", "crop": crop, "privacy": {"blur_faces": blur_faces}}))
+        ready.setup()
+        rows += ready(images(png(pixels))).to_pylist()
+    plain, blurred = rows
+    assert plain["heads_blurred"] is None and blurred["heads_blurred"] == 1 and blurred["persons"] == 1 and blurred["keypoints"]
+    assert plain["crop_box"] == blurred["crop_box"]
+    x0, y0, x1, y1 = blurred["crop_box"]
+    person = Person(np.array(blurred["keypoints"], np.float32), None, 0.5)
+    head = head_box(person, 64, 128, 0.0, Privacy().blur_margin)
+    expected = blur(pixels, [head], Privacy().blur_levels)[y0:y1, x0:x1]
+    assert blurred["crop"] == jpeg(np.ascontiguousarray(expected)) != plain["crop"]
+
+
+def test_every_person_is_blurred_not_only_the_one_that_is_cut_out(model, detector):
+    loose = {"model": str(model), "min_side": 1, "min_aspect": 0.01, "max_aspect": 100.0, "min_keypoints": 1, "min_head": 0, "min_hip": 0}
+    crop = {**loose, "persons": 9, "detector": str(detector), "detector_score": 0, "score": 0.0, "margin": 1.0}
+    ready = stage(settings.check({"preset": "tiny", "crop": crop, "privacy": {"blur_faces": True}}))
+    ready.setup()
+    (row,) = ready(images(png(block_image(1, 128, 64)))).to_pylist()
+    assert row["persons"] == 6 and row["heads_blurred"] > 1
+
+
+def test_an_image_without_people_keeps_its_bytes_and_says_that_no_head_was_blurred(tmp_path):
+    file = jpeg(block_image(1, 128, 64))
+    ready = whole_stage(build_body_pose(tmp_path / "openpose"), blur_faces=True, detector="none")
+    (row,) = ready(images(file)).to_pylist()
+    assert (row["crop"], row["heads_blurred"], row["persons"], row["keypoints"]) == (file, 0, 0, None)
+
+
+def test_everything_that_a_blur_depends_on_is_in_the_params(model):
+    def params(privacy, **crop):
+        return stage(settings.check({"preset": "tiny", "crop": {"model": str(model), **crop}, "privacy": privacy})).params()
+
+    on = {"blur_faces": True}
+    for backend in ("vitpose", "none"):
+        base = params(on, backend=backend)
+        assert params({}, backend=backend) != base
+        assert params(on | {"blur_levels": 2}, backend=backend) != base and params(on | {"blur_margin": 1.0}, backend=backend) != base
+        assert params(on, backend=backend, score=0.1) != base
+        assert base["revision"].startswith("sha256:")
+    assert params({}, backend="none") == params({}, backend="none", model="/no/such/model", min_side=7)
 
 
 def test_the_same_rows_give_the_same_bytes(model):
