@@ -357,3 +357,12 @@ def test_download_without_a_network_names_the_model_and_the_ways_on(env: dict[st
 def test_download_has_nothing_to_do_for_the_embedded_models(tmp_path: Path) -> None:
     (row,) = fetched(tmp_path, {"preset": "tiny", "stages": {"crop": "a:b", "caption": "a:b"}})
     assert row["model"] == "embedded" and row["missing"] is None
+
+
+def test_without_cropping_a_pose_model_is_needed_only_to_blur_faces() -> None:
+    def keys(*assignments: str) -> list[str]:
+        return [need.key for need in models.required_models(settings.check(settings.assign({}, ["crop=none", *assignments])))]
+
+    assert not [key for key in keys() if key.startswith("crop.")]
+    assert [key for key in keys("privacy.blur_faces=true") if key.startswith("crop.")] == ["crop.model", "crop.detector"]
+    assert [key for key in keys("privacy.blur_faces=true", "crop.detector=none") if key.startswith("crop.")] == ["crop.model"]

@@ -71,3 +71,26 @@ def test_what_is_given_wins_over_the_preset_key_by_key():
     config = settings.check({"preset": "mals", "filter": {"min_bytes": 1}})
     assert config.filter.min_bytes == 1
     assert config.filter.min_channel_variance == settings.check({"preset": "mals"}).filter.min_channel_variance
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        lambda: settings.check({"crop": "none"}),
+        lambda: settings.check(settings.parse("crop: none", "a file")),
+        lambda: settings.check(settings.assign({}, ["crop=none"])),
+        lambda: settings.check(settings.assign({"crop": {"min_side": 3}}, ["crop=none", "crop.score=0.2"])),
+        lambda: settings.check(settings.assign({"crop": "none"}, ["crop.batch=2"])),
+    ],
+)
+def test_crop_none_is_short_for_its_backend_and_keeps_the_presets_model(config):
+    crop = config().crop
+    assert (crop.backend, crop.model) == ("none", "embedded")
+
+
+def test_a_pose_model_is_needed_where_people_are_looked_for_and_nowhere_else():
+    assert settings.check(settings.assign({}, ["crop=none", "crop.model=null"])).crop.model is None
+    with pytest.raises(UserError, match=r"crop\.model is needed by crop\.backend = vitpose"):
+        settings.check(settings.assign({}, ["crop.model=null"]))
+    with pytest.raises(UserError, match=r"privacy\.blur_faces finds heads by a pose model; set crop\.model"):
+        settings.check(settings.assign({}, ["crop=none", "crop.model=null", "privacy.blur_faces=true"]))
