@@ -82,6 +82,14 @@ class Work:
             log.error("%s", error)
             raise typer.Exit(1) from None
 
+    def refuse_with(self, option: str) -> None:
+        """Raise UserError where options for making shards are given together with `option`, which makes none."""
+        from mals.errors import UserError
+
+        options = {"--shards": self.shards is not None, "--rerun": self.rerun is not None, "--retry-errors": self.retry}
+        if names := [name for name, there in options.items() if there]:
+            raise UserError(f"{option} looks at the shards that are there and makes none, so {' and '.join(names)} cannot go with it")
+
     def finish_stage(self, run: str, upto: str) -> None:
         """Run the stages up to `upto` and print what was made."""
         outcome = self.run_stages(self.open(run), upto)
@@ -189,6 +197,7 @@ def filter_(
     if not preview:
         work.finish_stage(run, "filter")
         return
+    work.refuse_with("--preview")
     from mals.stages.filter_preview import preview_run
 
     counts, page = preview_run(run, work.sets or [])
@@ -207,6 +216,7 @@ def label(
     if not stats:
         work.finish_stage(run, "label")
         return
+    work.refuse_with("--stats")
     from mals.stages.label_statistics import label_table, stats_of
 
     statistics = stats_of(work.open(run))

@@ -46,8 +46,11 @@ class Stopped(Exception):
     """A signal ended the training, and the checkpoint is written; `number` is the signal's."""
 
     def __init__(self, number: int, message: str) -> None:
-        super().__init__(message)
-        self.number = number
+        super().__init__(number, message)  # both, so that it can be pickled
+        self.number, self.message = number, message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class Watcher(Protocol):

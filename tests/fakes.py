@@ -4,6 +4,7 @@ They work on real images in the real columns, and are pure functions of their ro
 the grid.
 """
 
+import sys
 from io import BytesIO
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from mals.config import Config
+from mals.errors import UserError
 from mals.grid.cells import build_stage
 from mals.grid.stage import Resources, Stage, output_batch, row_seed
 
@@ -103,6 +105,27 @@ class OneBadRow(Painter):
         return super().row(row)
 
 
+class OddMistake(UserError):
+    """A mistake of a stage of one's own that no other process can read."""
+
+    def __init__(self, model: str, *, needed: int):
+        super().__init__(f"{model} needs {needed} GB")
+
+
+class Mistaken(Painter):
+    """Raises one."""
+
+    def row(self, row: dict[str, Any]) -> dict[str, Any]:
+        raise OddMistake("the brush", needed=80)
+
+
+class Leaver(Painter):
+    """Calls sys.exit, as command line code may."""
+
+    def row(self, row: dict[str, Any]) -> dict[str, Any]:
+        sys.exit("no brush")
+
+
 class Cropper(Fake):
     """The middle of the image; every fifth image shows no person."""
 
@@ -157,6 +180,14 @@ def mostly_failing(config: Config) -> Stage:
 
 def one_bad_row(config: Config) -> Stage:
     return OneBadRow("generate", ours("generate", config), ("seed",), config)
+
+
+def mistaken(config: Config) -> Stage:
+    return Mistaken("generate", ours("generate", config), ("seed",), config)
+
+
+def leaver(config: Config) -> Stage:
+    return Leaver("generate", ours("generate", config), ("seed",), config)
 
 
 def cropper(config: Config) -> Stage:

@@ -139,10 +139,7 @@ def finish_folder(store: Store, files: list[FileReceipt], texts: Mapping[str, st
 
 def _entries(store: Store) -> list[str]:
     """The names in the folder; none if it does not exist yet."""
-    try:
-        return [str(name).rsplit("/", 1)[-1] for name in store.fs.ls(store.root, detail=False)]
-    except FileNotFoundError:
-        return []
+    return [entry["name"].rsplit("/", 1)[-1] for entry in store.remote.list(store.root)]
 
 
 def _commit_if_new(store: Store, name: str, data: bytes) -> None:

@@ -168,7 +168,7 @@ def _copy(source: Store, target: Store, file: FileRecord) -> bool:
     """Copy one file unless it is there with these bytes; whether it was copied."""
     if target.size(file.path) == file.bytes and target.sha256(file.path) == file.sha256:
         return False
-    with source.fs.open(source.path(file.path), "rb") as original, target.writer(file.path) as path, path.open("wb") as copy:
+    with source.open(file.path) as original, target.writer(file.path) as path, path.open("wb") as copy:
         while block := original.read(BLOCK):
             copy.write(block)
     return True

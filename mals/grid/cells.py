@@ -5,9 +5,10 @@ each.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from mals.config import STAGES, Config
 from mals.errors import ModelMissing, UserError, quoted
 from mals.grid.own_stage import own_stage, stage_params
 from mals.grid.plan import PlanReceipt, plan_file
-from mals.grid.receipt import Receipt, fingerprint
+from mals.grid.receipt import Receipt, Source, fingerprint
 from mals.grid.stage import Stage
 from mals.grid.store import Store
 from mals.plugins import load_object
@@ -25,10 +26,10 @@ State = Literal["missing", "stale", "damaged", "inputs_changed", "done"]  # see 
 
 
 class Damaged(UserError):
-    """A file of the run does not hold what its receipt says."""
+    """A file of the run does not hold what its receipt says; the argument is the problem, the text says the way on too."""
 
-    def __init__(self, problem: str):
-        super().__init__(f"{problem}; `mals verify RUN --repair` and then `mals run RUN` make broken cells again")
+    def __str__(self) -> str:
+        return f"{super().__str__()}; `mals verify RUN --repair` and then `mals run RUN` make broken cells again"
 
 
 def build_stage(name: str, config: Config) -> Stage:
@@ -124,9 +125,16 @@ class Grid:
         except FileNotFoundError:
             return None
 
-    def receipts(self, stage: str) -> dict[int, Receipt]:
-        """Shard -> receipt, of every cell that has one."""
-        names = [name for name in self.store.list(stage) if name.endswith(".json") and not name.endswith(".failed.json")]
+    def sources(self, stage: str, shard: int) -> dict[str, Source] | None:
+        """Earlier stage -> its cell as its receipt describes it now; None where an earlier cell has no receipt."""
+        receipts = {name: self.receipt(name, shard) for name in self.earlier(stage)}
+        sources = {name: Source(receipt.sha256, receipt.size) for name, receipt in receipts.items() if receipt is not None}
+        return sources if len(sources) == len(receipts) else None
+
+    def receipts(self, stage: str, files: Iterable[str] | None = None) -> dict[int, Receipt]:
+        """Shard -> receipt, of every cell that has one; `files` are those of the stage's folder, where they are known."""
+        listed = self.store.list(stage) if files is None else files
+        names = [name for name in listed if name.endswith(".json") and not name.endswith(".failed.json")]
         receipts = (Receipt.from_bytes(data) for data in self.store.read_all(names).values())
         return {receipt.shard: receipt for receipt in receipts if receipt is not None and receipt.shard < self.shards}
 
@@ -140,7 +148,7 @@ class Grid:
         names = list(self.stages) if upto is None else [*self.earlier(upto), upto]
         fingerprints = None if self.missing_model() else self.fingerprints
         sizes = {name: self.store.list(name) for name in names}
-        return Survey(self.shards, {name: self.receipts(name) for name in names}, sizes, fingerprints)
+        return Survey(self.shards, {name: self.receipts(name, sizes[name]) for name in names}, sizes, fingerprints)
 
     def plan_rows(self, shard: int, columns: list[str]) -> pa.Table:
         """Columns of the plan for one shard."""
@@ -149,12 +157,14 @@ class Grid:
             self._plan_file = (number, self.store.parquet(plan_file(number)))
         return self._plan_file[1].read_row_group(group, columns=columns)
 
-    def table(self, shard: int, columns: list[str], before: str | None = None) -> pa.Table:
+    def table(
+        self, shard: int, columns: list[str], before: str | None = None, sources: Mapping[str, Source] = MappingProxyType({})
+    ) -> pa.Table:
         """`id`, `columns` of the plan and of the stages before `before`, and the status of each row, for one shard.
 
-        `refused_by` and `failed_in` name the first stage that refused the row or failed on it (null where none did); `reject` [list of
-        string] and `error` are that stage's reasons and message. Raises Damaged where a cell cannot be read or holds other ids than the
-        plan.
+        `sources` are the cells as they should be, where that is known: their sizes save requests. `refused_by` and `failed_in` name the
+        first stage that refused the row or failed on it (null where none did); `reject` [list of string] and `error` are that stage's
+        reasons and message. Raises Damaged where a cell cannot be read or holds other ids than the plan.
         """
         stages = self.earlier(before)
         owner = {field.name: name for name in stages for field in self.stages[name].adds}
@@ -165,16 +175,16 @@ class Grid:
         status = RowStatus(len(table))
         for name in stages:
             own = [column for column in columns if owner.get(column) == name]
-            cell = self._read(name, shard, ["id", *own, "reject", "error"])
+            cell = self._read(name, shard, ["id", *own, "reject", "error"], sources.get(name))
             if not cell["id"].equals(table["id"]):
                 raise Damaged(f"{self.cell_name(name, shard)} holds other ids than the plan")
             arrays |= {column: cell[column] for column in own}
             status.add(name, cell["reject"], cell["error"])
         return pa.table({"id": arrays["id"], **{name: arrays[name] for name in columns}, **status.columns()})
 
-    def _read(self, stage: str, shard: int, columns: list[str]) -> pa.Table:
+    def _read(self, stage: str, shard: int, columns: list[str], source: Source | None) -> pa.Table:
         try:
-            return self.store.parquet(self.cell_name(stage, shard)).read(columns=columns)
+            return self.store.parquet(self.cell_name(stage, shard), source.size if source else None).read(columns=columns)
         except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
             raise Damaged(f"{self.cell_name(stage, shard)} cannot be read: {error}") from None
 
@@ -211,8 +221,13 @@ class Survey:
 
     def inputs(self, stage: str, shard: int) -> dict[str, str]:
         """Earlier stage -> sha256 of its cell as it is now."""
+        return {name: source.sha256 for name, source in self.sources(stage, shard).items()}
+
+    def sources(self, stage: str, shard: int) -> dict[str, Source]:
+        """Earlier stage -> its cell as it is now, of those that have a receipt."""
         names = list(self.receipts)
-        return {name: self.receipts[name][shard].sha256 for name in names[: names.index(stage)] if shard in self.receipts[name]}
+        receipts = {name: self.receipts[name].get(shard) for name in names[: names.index(stage)]}
+        return {name: Source(receipt.sha256, receipt.size) for name, receipt in receipts.items() if receipt is not None}
 
     def add(self, receipt: Receipt) -> None:
         """Take up the receipt of a new cell."""

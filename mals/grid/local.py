@@ -5,8 +5,10 @@ A second executor (Ray) is one more file that makes a Worker where it likes and 
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,14 +19,16 @@ from typing import Any
 from mals import settings
 from mals.config import Config
 from mals.errors import UserError
-from mals.grid.cells import Grid, build_stage
+from mals.grid.cells import Damaged, Grid, build_stage
 from mals.grid.plan import read_plan
-from mals.grid.receipt import Receipt
+from mals.grid.receipt import Receipt, Source
 from mals.grid.shard import AdaptiveBatch, ShardFailed, free_memory, run_shard
 from mals.grid.stage import Stage, error_message
 from mals.grid.store import Store
 from mals.processes import end_with_parent
 
+Sources = dict[int, dict[str, Source]]  # the shards to make, in order -> the earlier cells of each, by stage
+PAUSE = 1.0  # seconds before a damaged cell is read again
 WORKER_DIED = "WorkerDied: a worker process was killed; when the machine ran out of memory, lower run.workers or the batch"
 
 
@@ -53,19 +57,34 @@ class Worker:
     _stage: Stage | None = None
     _batches: dict[str, AdaptiveBatch] = field(default_factory=dict)
 
-    def attempt(self, name: str, shard: int, number: int) -> Receipt | Failure:
-        """Attempt `number` (from 1) at one shard; raises UserError, since another attempt would fail alike."""
+    def attempt(self, name: str, shard: int, number: int, sources: dict[str, Source]) -> Receipt | Failure:
+        """Attempt `number` (from 1) at one shard, from the earlier cells `sources`.
+
+        Raises UserError, since another attempt would fail alike. An earlier cell that is damaged costs this shard and no other.
+        """
         try:
-            stage = self._load(name)
-            batch = self._batches.setdefault(name, AdaptiveBatch(stage.batch, stage.batch))
-            return run_shard(self.grid, stage, shard, batch, self.config.run.max_error_rate, number)
+            try:
+                return self._run_shard(name, shard, number, sources)
+            except Damaged:
+                time.sleep(PAUSE)
+                return self._run_shard(name, shard, number, None)  # by the receipts of now: another command may have made the cell again
+        except Damaged as error:
+            return self._failure(shard, number, error, "")
         except UserError:
             raise
         except ShardFailed as failed:
             return Failure(shard, number, failed.rows, dict(failed.errors.most_common(10)), failed.trace)
-        except Exception as error:
-            rows = self.grid.row_count(shard)
-            return Failure(shard, number, rows, {error_message(error): rows}, traceback.format_exc(limit=-8))
+        except (Exception, SystemExit) as error:
+            return self._failure(shard, number, error, traceback.format_exc(limit=-8))
+
+    def _run_shard(self, name: str, shard: int, number: int, sources: dict[str, Source] | None) -> Receipt:
+        stage = self._load(name)
+        batch = self._batches.setdefault(name, AdaptiveBatch(stage.batch, stage.batch))
+        return run_shard(self.grid, stage, shard, batch, self.config.run.max_error_rate, number, sources)
+
+    def _failure(self, shard: int, number: int, error: BaseException, trace: str) -> Failure:
+        rows = self.grid.row_count(shard)
+        return Failure(shard, number, rows, {error_message(error): rows}, trace)
 
     def _load(self, name: str) -> Stage:
         if self._stage is None or self._stage.name != name:
@@ -101,32 +120,32 @@ class LocalExecutor:
         self._pids: Any = None  # a queue of the process ids of the pool's workers
         self._size = 0
 
-    def run(self, stage: str, shards: list[int], workers: int, attempts: int) -> Iterator[Receipt | Failure]:
+    def run(self, stage: str, shards: Sources, workers: int, attempts: int) -> Iterator[Receipt | Failure]:
         """A Receipt or a Failure for every attempt at every shard; a shard that failed is tried `attempts` times in all."""
         if workers == 1:
             yield from self._run_inline(stage, shards, attempts)
         else:
             yield from self._run_pool(stage, shards, workers, attempts)
 
-    def _run_inline(self, stage: str, shards: list[int], attempts: int) -> Iterator[Receipt | Failure]:
+    def _run_inline(self, stage: str, shards: Sources, attempts: int) -> Iterator[Receipt | Failure]:
         if self._inline is None:
             self._inline = make_worker(self.url, self.user_settings, self.grid)
-        for shard in shards:
+        for shard, sources in shards.items():
             for attempt in range(1, attempts + 1):
-                result = self._inline.attempt(stage, shard, attempt)
+                result = self._inline.attempt(stage, shard, attempt, sources)
                 yield result
                 if isinstance(result, Receipt):
                     break
 
-    def _run_pool(self, stage: str, shards: list[int], workers: int, attempts: int) -> Iterator[Receipt | Failure]:
-        queue = [(shard, 1) for shard in reversed(shards)]
+    def _run_pool(self, stage: str, shards: Sources, workers: int, attempts: int) -> Iterator[Receipt | Failure]:
+        queue = [(shard, 1) for shard in reversed(list(shards))]
         running: dict[Future[Receipt | Failure], tuple[int, int]] = {}
         while queue or running:
             pool = self._start_pool(min(workers, self.workers))
             try:
                 while queue and len(running) < 2 * workers:
                     job = queue.pop()
-                    running[pool.submit(_attempt, stage, *job)] = job
+                    running[pool.submit(_attempt, stage, *job, shards[job[0]])] = job
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     shard, attempt = running[future]
@@ -173,7 +192,7 @@ class LocalExecutor:
         self._pool = None
 
 
-_WORKER: Worker | None = None  # of a process of the pool; _start_worker sets it once
+_WORKER: Worker | UserError | None = None  # of a process of the pool, or why there is none; _start_worker sets it once
 
 
 def make_worker(url: str, user_settings: dict[str, Any], grid: Grid | None = None) -> Worker:
@@ -199,7 +218,12 @@ def _start_worker(url: str, user_settings: dict[str, Any], slots: Any, pids: Any
     slot = slots.get()
     if slot is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = _visible_device(slot)
-    _WORKER = make_worker(url, user_settings)
+    try:
+        _WORKER = make_worker(url, user_settings)
+    except UserError as error:
+        _WORKER = portable(error)
+    except Exception as error:
+        _WORKER = UserError(f"a worker process could not start: {error_message(error)}")
 
 
 def _visible_device(slot: int) -> str:
@@ -208,6 +232,20 @@ def _visible_device(slot: int) -> str:
     return allowed[slot] if allowed else str(slot)
 
 
-def _attempt(stage: str, shard: int, number: int) -> Receipt | Failure:
+def _attempt(stage: str, shard: int, number: int, sources: dict[str, Source]) -> Receipt | Failure:
     assert _WORKER is not None
-    return _WORKER.attempt(stage, shard, number)
+    if isinstance(_WORKER, UserError):
+        raise _WORKER
+    try:
+        return _WORKER.attempt(stage, shard, number, sources)
+    except UserError as error:
+        raise portable(error) from None
+
+
+def portable(error: UserError) -> UserError:
+    """The error as another process can read it: one of a stage's own that cannot be pickled becomes a plain one of the same text."""
+    try:
+        copy = pickle.loads(pickle.dumps(error))
+        return error if str(copy) == str(error) else UserError(str(error))
+    except Exception:
+        return UserError(str(error))

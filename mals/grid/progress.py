@@ -23,6 +23,7 @@ from rich.progress import Progress as Bar
 
 from mals.grid.local import Failure
 from mals.grid.receipt import Receipt
+from mals.grid.remote import StoreFailed
 from mals.grid.store import Store
 
 log = logging.getLogger(__name__)
@@ -61,8 +62,18 @@ class Progress:
             except OSError:
                 self.events = None
         elif self.pending and self.store.folder is None:  # object stores cannot append
-            before = self.store.read(EVENTS) if self.store.size(EVENTS) else b""
-            self.store.commit(EVENTS, before + "".join(self.pending).encode())
+            try:
+                if not isinstance(error, StoreFailed):
+                    self._append_remotely()
+            except StoreFailed as failed:
+                log.warning("%s is not written: %s", EVENTS, failed)
+
+    def _append_remotely(self) -> None:
+        try:
+            before = self.store.read(EVENTS)
+        except FileNotFoundError:
+            before = b""
+        self.store.commit(EVENTS, before + "".join(self.pending).encode())
 
     def event(self, kind: str, **values: Any) -> None:
         """Append one line to events.jsonl."""

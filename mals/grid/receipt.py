@@ -7,7 +7,7 @@ that the cell was made from.
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 PACK_RECEIPT = "pack.json"  # of a run; mals.dataset writes it last, so a run that has it is packed
 
@@ -20,6 +20,13 @@ def canonical(value: Any) -> bytes:
 def fingerprint(stage: str, version: int, params: dict[str, Any], upstream: str) -> str:
     """A hash of all that a cell depends on: the stage, its version and settings, and the fingerprint of the stage (or plan) before it."""
     return hashlib.sha256(canonical({"stage": stage, "version": version, "params": params, "upstream": upstream})).hexdigest()
+
+
+class Source(NamedTuple):
+    """The earlier cell that a cell is made from, as its receipt describes it."""
+
+    sha256: str
+    size: int  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)

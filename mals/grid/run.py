@@ -63,8 +63,12 @@ class Run:
             self.settings_changed = False
         resolved = {"settings": dump(self.config), "fingerprints": self.grid.fingerprints, "versions": installed_versions()}
         text = json.dumps(resolved, indent=1, sort_keys=True).encode()
-        if self.store.size(RESOLVED) != len(text) or self.store.read(RESOLVED) != text:
-            self.store.commit(RESOLVED, text)
+        try:
+            if self.store.read(RESOLVED) == text:
+                return
+        except FileNotFoundError:
+            pass
+        self.store.commit(RESOLVED, text)
 
 
 def load_settings(store: Store) -> tuple[dict[str, Any], Config]:
@@ -168,12 +172,14 @@ def _run_stage(
 ) -> None:
     """Make the cells of one stage for the shards `todo`."""
     failures: dict[int, Failure] = {}
-    for result in executor.run(stage, todo, workers_of(run, stage), run.config.run.attempts):
+    sources = {shard: survey.sources(stage, shard) for shard in todo}
+    for result in executor.run(stage, sources, workers_of(run, stage), run.config.run.attempts):
         if isinstance(result, Receipt):
             survey.add(result)
             outcome.new_cells[stage] = outcome.new_cells.get(stage, 0) + 1
-            failures.pop(result.shard, None)
-            run.store.remove(run.grid.failure_name(stage, result.shard))
+            failed = run.grid.failure_name(stage, result.shard)
+            if failures.pop(result.shard, None) or failed in survey.sizes[stage]:
+                run.store.remove(failed)
             progress.finished(result)
         else:
             failures[result.shard] = result

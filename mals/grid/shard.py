@@ -18,10 +18,11 @@ from mals.errors import UserError
 from mals.files import DISK_FULL
 from mals.grid.cells import Damaged, Grid
 from mals.grid.parquet import leaf_paths
-from mals.grid.receipt import Receipt
+from mals.grid.receipt import Receipt, Source
 from mals.grid.stage import ERROR, REJECT, Stage, error_message
 from mals.grid.versions import environment
 
+GROUP_ROWS = 1024  # rows of a row group of a cell, at most
 GROW_AFTER = 16  # full batches without trouble before a halved batch is doubled again
 
 
@@ -29,8 +30,11 @@ class ShardFailed(Exception):
     """More of a shard's rows failed than `max_error_rate` allows."""
 
     def __init__(self, shard: int, rows: int, errors: Counter[str], trace: str):
+        super().__init__(shard, rows, errors, trace)  # all of them, so that it can be pickled
         self.shard, self.rows, self.errors, self.trace = shard, rows, errors, trace
-        super().__init__(f"{errors.total()} of {rows} rows failed: {errors.most_common(1)[0][0]}")
+
+    def __str__(self) -> str:
+        return f"{self.errors.total()} of {self.rows} rows failed: {self.errors.most_common(1)[0][0]}"
 
 
 @dataclass
@@ -59,16 +63,24 @@ class Problems:
     trace: str = ""  # of the first row that failed
 
 
-def run_shard(grid: Grid, stage: Stage, shard: int, batch_size: AdaptiveBatch, max_error_rate: float, attempt: int = 1) -> Receipt:
-    """Make one cell and its receipt; raises ShardFailed, Damaged (an earlier cell is broken) or UserError."""
+def run_shard(
+    grid: Grid,
+    stage: Stage,
+    shard: int,
+    batch_size: AdaptiveBatch,
+    max_error_rate: float,
+    attempt: int = 1,
+    sources: dict[str, Source] | None = None,
+) -> Receipt:
+    """Make one cell and its receipt; raises ShardFailed, Damaged (an earlier cell is broken) or UserError.
+
+    `sources` are the earlier cells as their receipts describe them, which are read where it is None. Where one was made again since, the
+    new cell names one that is not there any more, and is made again too.
+    """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    inputs = {}
-    for name in grid.earlier(stage.name):
-        receipt = grid.receipt(name, shard)
-        if receipt is None:
-            raise Damaged(f"{grid.receipt_name(name, shard)} is missing")
-        inputs[name] = receipt.sha256
-    table = grid.table(shard, list(stage.needs), before=stage.name)
+    if sources is None and (sources := grid.sources(stage.name, shard)) is None:
+        raise Damaged(f"a cell that {stage.name} needs of shard {shard} has no receipt")
+    table = grid.table(shard, list(stage.needs), before=stage.name, sources=sources)
     statuses = zip(table["refused_by"].to_pylist(), table["failed_in"].to_pylist(), strict=True)
     active = [row for row, (refused, failed) in enumerate(statuses) if not refused and not failed]
     problems = Problems(batch_size.current)
@@ -88,7 +100,7 @@ def run_shard(grid: Grid, stage: Stage, shard: int, batch_size: AdaptiveBatch, m
         fingerprint=grid.fingerprints[stage.name],
         version=stage.version,
         params=grid.params[stage.name],
-        inputs=inputs,
+        inputs={name: source.sha256 for name, source in sources.items()},
         size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         rows=len(table),
@@ -216,11 +228,13 @@ def _cell(ids: pa.ChunkedArray, output: pa.Table, active: list[int], rows: int) 
     for position, row in enumerate(active):
         output_rows[row] = position
     full = output.take(pa.array(output_rows, pa.int64())) if len(output) else output.schema.empty_table().take(pa.nulls(rows, pa.int64()))
-    table = pa.table({"id": ids, **{name: full[name] for name in full.column_names}})
-    images = {field.name for field in table.schema if pa.types.is_binary(field.type)}  # compressed already
+    images = [field.name for field in full.schema if pa.types.is_binary(field.type)]  # compressed already
+    # Images first and few row groups: the small columns lie together at the end, where one request to a remote file reads them.
+    names = [*images, *(name for name in full.column_names if name not in images)]
+    table = pa.table({name: full[name] for name in names}).add_column(len(images), "id", ids)
     paths = leaf_paths(table.schema)
     texts = [path for path in paths if path.split(".")[0] not in images]
     compression = {path: "zstd" if path in texts else "NONE" for path in paths}
     sink = BytesIO()
-    pq.write_table(table, sink, compression=compression, use_dictionary=texts, row_group_size=128 if images else rows)
+    pq.write_table(table, sink, compression=compression, use_dictionary=texts, row_group_size=GROUP_ROWS)
     return sink.getvalue()

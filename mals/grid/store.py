@@ -11,14 +11,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mals.errors import UserError
 from mals.files import DISK_FULL, replacing
+from mals.grid.remote import RangeFile, Remote
 
+WHOLE = 512 << 10  # bytes up to which a remote Parquet file is read with one request instead of its parts with several
+BLOCK = 32 << 20  # bytes of a remote file in memory while it is hashed
 HOST = "".join(c if c.isalnum() else "-" for c in socket.gethostname())[:40] or "host"
 
 
@@ -27,12 +30,8 @@ class Store:
 
     def __init__(self, url: str):
         self.url = str(url)
-        try:
-            self.fs, self.root = fsspec.url_to_fs(self.url)
-        except ImportError as error:
-            raise UserError(f"{self.url} needs a package that is not installed here: {_first_sentence(error)}") from None
-        except ValueError as error:
-            raise UserError(f"{self.url} cannot be opened: {_first_sentence(error)}") from None
+        self.remote = Remote(self.url)
+        self.fs, self.root = self.remote.fs, self.remote.root
         local = self.fs.protocol == "file" or "file" in self.fs.protocol
         self.folder: Path | None = Path(self.root) if local else None
 
@@ -42,6 +41,9 @@ class Store:
 
     def commit(self, name: str, data: bytes) -> None:
         """Make `name` hold `data`, whole or not at all."""
+        if self.folder is None:
+            self.remote.write(self.path(name), data)
+            return
         with self.writer(name) as path:
             path.write_bytes(data)
 
@@ -52,8 +54,7 @@ class Store:
             with tempfile.TemporaryDirectory(prefix="mals-") as scratch:
                 temporary = Path(scratch) / "file"
                 yield temporary
-                self.fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
-                self.fs.put_file(str(temporary), self.path(name))
+                self.remote.upload(str(temporary), self.path(name))
             return
         target = self.folder / name
         temporary = target.parent / f".{target.name}.{HOST}.{os.getpid()}.tmp"
@@ -70,13 +71,13 @@ class Store:
         """The bytes of `name`; FileNotFoundError where there is none."""
         if self.folder is not None:
             return (self.folder / name).read_bytes()
-        return self.fs.cat_file(self.path(name))
+        return self.remote.read(self.path(name))
 
     def read_all(self, names: list[str]) -> dict[str, bytes]:
         """Name -> bytes, of those of `names` that exist; many objects are fetched at once."""
         if self.folder is None:
             paths = {self.path(name): name for name in names}
-            objects = self.fs.cat(list(paths), on_error="omit") if names else {}
+            objects = self.remote.read_all(list(paths))
             return {name: objects[path] for path, name in paths.items() if path in objects}
         data = {}
         for name in names:
@@ -91,7 +92,7 @@ class Store:
         try:
             if self.folder is not None:
                 return (self.folder / name).stat().st_size
-            return int(self.fs.info(self.path(name))["size"])
+            return self.remote.size(self.path(name))
         except FileNotFoundError:
             return None
 
@@ -99,8 +100,8 @@ class Store:
         """Take `name` away; nothing happens where there is none."""
         if self.folder is not None:
             (self.folder / name).unlink(missing_ok=True)
-        elif self.size(name) is not None:
-            self.fs.rm_file(self.path(name))
+        else:
+            self.remote.remove(self.path(name))
 
     def list(self, folder: str) -> dict[str, int]:
         """The files directly in `folder` with their bytes, by their names from the root, sorted; temporary files are left out."""
@@ -111,28 +112,31 @@ class Store:
             except FileNotFoundError:
                 return {}
             return dict(sorted(sizes.items()))
-        try:
-            self.fs.invalidate_cache()
-            entries_ = self.fs.ls(self.path(folder), detail=True)
-        except FileNotFoundError:
-            return {}
-        return {
-            f"{folder}/{e['name'].rsplit('/', 1)[1]}": int(e["size"])
-            for e in sorted(entries_, key=lambda e: e["name"])
-            if e["type"] == "file"
-        }
+        entries_ = sorted(self.remote.list(self.path(folder)), key=lambda entry: entry["name"])
+        return {f"{folder}/{e['name'].rsplit('/', 1)[1]}": int(e["size"]) for e in entries_ if e["type"] == "file"}
 
-    def parquet(self, name: str) -> pq.ParquetFile:
-        """`name` opened as Parquet; local files are memory-mapped."""
+    def parquet(self, name: str, size: int | None = None, streamed: bool = False) -> pq.ParquetFile:
+        """`name` opened as Parquet; local files are memory-mapped, of remote ones only what is asked for is read.
+
+        `size`, its bytes where they are known, saves a request. Adjacent columns are read together, and kept until the next read: of a file
+        that is gone through in batches, `streamed`, each column of a row group is read alone, and forgotten.
+        """
         if self.folder is not None:
             return pq.ParquetFile(self.folder / name, memory_map=True)
-        return pq.ParquetFile(self.fs.open(self.path(name), "rb"))
+        file = self.remote.open(self.path(name), size)
+        if file.bytes <= WHOLE:
+            return pq.ParquetFile(pa.BufferReader(file.read()))
+        return pq.ParquetFile(file, pre_buffer=not streamed)
+
+    def open(self, name: str) -> BinaryIO | RangeFile:
+        """`name` opened for reading its bytes."""
+        return self.remote.open(self.path(name)) if self.folder is None else (self.folder / name).open("rb")
 
     def sha256(self, name: str) -> str:
         """The hex digest of the bytes of `name`, read in blocks."""
         digest = hashlib.sha256()
-        with self.fs.open(self.path(name), "rb") as file:
-            while block := file.read(1 << 22):
+        with self.open(name) as file:
+            while block := file.read(BLOCK):
                 digest.update(block)
         return digest.hexdigest()
 
@@ -162,7 +166,3 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")

@@ -145,3 +145,9 @@ def test_help_names_every_command_and_loads_no_heavy_library(mals):
     imported = {line.rsplit("|", 1)[-1].strip() for line in result.stderr.splitlines() if line.startswith("import time:")}
     assert "typer" in imported
     assert imported.isdisjoint({"torch", "pandas", "pyarrow", "numpy", "transformers", "diffusers", "pydantic"})
+
+
+@pytest.mark.parametrize("words", [("filter", "--preview"), ("label", "--stats")])
+@pytest.mark.parametrize("option", [("--shards", "0/2"), ("--rerun", "filter"), ("--retry-errors",)])
+def test_what_only_looks_at_shards_refuses_the_options_that_make_some(mals, planned, words, option):
+    refused(mals(words[0], planned(), words[1], *option), words[1], option[0])

@@ -214,5 +214,5 @@ def test_places_that_cannot_be_published_to_are_refused(packed: Run, tmp_path: P
         publish(packed, str(tmp_path / "file"))
     with pytest.raises(UserError, match="is inside the run"):
         publish(packed, f"{packed.store.url}/out")
-    with pytest.raises(UserError, match=r"cannot be opened|not installed"):
+    with pytest.raises(UserError, match=r"cannot be used|not installed"):
         publish(packed, "nonsense://x/y")

@@ -213,6 +213,29 @@ def _a_child_at_work(parent: int, folder) -> int:
     raise AssertionError("no worker was seen at work")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_mistake_that_cannot_be_pickled_comes_back_as_its_sentence(planned, workers):
+    folder = planned("run", "stages.generate=tests.fakes:mistaken")
+    with pytest.raises(UserError, match=r"^the brush needs 80 GB$"):
+        open_and_run(folder, f"run.workers={workers}")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stage_that_exits_fails_its_shards_and_not_the_command(planned, workers):
+    folder = planned("run", "stages.generate=tests.fakes:leaver")
+    with pytest.raises(RunFailed, match=r"generate: 5 of 5 shards are not done, for example shard .: SystemExit: no brush"):
+        open_and_run(folder, f"run.workers={workers}")
+
+
+def test_a_worker_that_cannot_start_says_why(planned, monkeypatch):
+    folder = planned()
+    monkeypatch.setattr("mals.grid.run.workers_of", lambda run, stage: 2)
+    run = Run.open(folder)
+    run.user_settings = run.user_settings | {"stages": run.user_settings["stages"] | {"generate": "tests.fakes:nobody"}}
+    with pytest.raises(UserError, match="nobody"):
+        run_stages(run, "generate", quiet=True)
+
+
 def test_workers_end_with_a_killed_coordinator(planned):
     import psutil
 

@@ -51,10 +51,10 @@ class OneStage:
         self.store, self.numbers = store, numbers
         self.fingerprints, self.params = {"double": "f"}, {"double": {}}
 
-    def earlier(self, stage):
-        return []
+    def sources(self, stage, shard):
+        return {}
 
-    def table(self, shard, columns, before=None):
+    def table(self, shard, columns, before=None, sources=None):
         rows = len(self.numbers)
         none = pa.nulls(rows, pa.string())
         ids = [f"r{n}" for n in range(rows)]
