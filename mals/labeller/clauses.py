@@ -4,6 +4,7 @@ from mals.labeller import tags
 from mals.labeller.noun_phrases import NounPhrase
 from mals.labeller.objects import describe_background
 from mals.labeller.people import PERSON_TAGS, leave_non_person, read_pronoun
+from mals.labeller.reading import WordAt
 from mals.labeller.state import BYSTANDER, NON_PERSON, SUBJECT, CaptionState
 from mals.labeller.tags import AND, BEING, BESIDE, CLOTHING, COMMA, HAVING, IN, OTHER_NOUN, PERSON, RELATIVE, STOP, VERB, WEARING, WITH
 
@@ -21,6 +22,11 @@ def read_being(state: CaptionState, at: int) -> None:
     previous = state.list_kind if after_relative else state.previous
     if not after_relative and state.topic:
         state.predicate_target = state.topic
+    elif after_relative and previous == CLOTHING:  # "a red top and a skirt that is black"
+        is_plural = state.words[at] in ("are", "were")
+        state.predicate_target = [
+            item for item in state.group if item is state.last_item or (is_plural and item is not None and not item.has_color)
+        ]
     elif previous in CLOTHING + tags.HAIR:
         state.predicate_target = state.group
     elif previous in PERSON_TAGS or (state.last_object is not None and state.last_object.head == "head"):
@@ -34,6 +40,8 @@ def read_being(state: CaptionState, at: int) -> None:
 def read_verb(state: CaptionState, at: int) -> None:
     word, tag = state.words[at], state.tags[at]
     _end_negation(state)
+    if state.governor == BEING and state.predicate_target == [None] and state.owner == SUBJECT:  # "his hair is shaved"
+        state.reading.hair.append(WordAt(word, at))
     if state.owner == NON_PERSON and not (tag in WEARING_VERBS and state.previous in AFTER_NON_PERSON):
         leave_non_person(state)
     is_finite = word.endswith("s") or word in FINITE_FORMS
@@ -116,8 +124,10 @@ def read_stop(state: CaptionState, at: int) -> None:
     """The end of a sentence."""
     if state.subject is None and any(item.negation < 0 and not item.ignored for item in state.reading.items):
         state.subject = NounPhrase(PERSON)
+    mentioned_last = state.last_item if state.owner == SUBJECT else None
     read_subordinator(state, at)
     state.owns_clause = state.in_relative_clause = False
+    state.mentioned_last = mentioned_last
     state.list_governor = ""
     state.subject_acted = False
 

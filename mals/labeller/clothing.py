@@ -34,7 +34,7 @@ STORAGE = frozenset(split_list(nouns.STORAGE))
 BEFORE_OWN_COLOR = (CLOTHING, tags.GARMENT_PART, tags.DETERMINER)  # "letters in white", "the number 23 in white"
 WORN = ("", WEARING, IN, WITH)  # governors of what is worn
 HEADWEAR = frozenset(["hat", "sunhat", "cap", "helmet", "beanie", "visor", "bonnet", "hardhat"])
-HOOD_UP = frozenset(["up", "raised", "over"])
+HOOD_UP = frozenset(["up", "raised", "over", "head", "covering"])
 HOOD_DOWN = frozenset(["down", "back", "off", "lowered", ",", ".", ";"])
 
 
@@ -194,7 +194,7 @@ def read_part(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> 
         state.reading.items.append(sleeves)  # "in black long sleeves and jeans"
         state.group = [sleeves]
     elif is_sleeve:
-        length = "no" if state.negation >= 0 else phrase.sleeves
+        length = "no" if state.negation >= 0 else phrase.sleeves or _predicate(state, end)
         if length and item is not None and _has_upper(item):
             item.sleeves = WordAt(length, start)
         elif length and of_subject:
@@ -217,6 +217,16 @@ def read_part(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> 
         of_item.later_words.append(WordAt(phrase.head, start + phrase.head_position))
     state.negation_used = True
     state.last_object = None
+
+
+def _predicate(state: CaptionState, at: int) -> str:
+    """The word that says how long sleeves are after their noun: "his sleeves are long"; empty if none does."""
+    if state.tags[at : at + 1] == tags.RELATIVE:
+        at += 1
+    if state.tags[at : at + 1] != tags.BEING:
+        return ""
+    lengths = state.analyser.vocabulary.meanings.get("sleeves", {})
+    return next((word for word in state.words[at + 1 : at + 3] if word in lengths), "")
 
 
 def _has_upper(item: ClothingItem | None) -> bool:

@@ -65,23 +65,24 @@ def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) ->
         _add_colors([item for item in state.group if item is last or not (item is None or item.has_color)], colors)
     elif governor in (IN, WEARING) and phrase.article not in ("a", "the") and state.owner == SUBJECT:
         in_place = state.last_object is not None and state.last_object.head in PLACES  # "on a street in red", not "a wall in red"
-        if governor == WEARING or state.before_previous != OTHER_NOUN or in_place:
+        is_of_other = state.before_previous == OTHER_NOUN or state.words[start - 2 : start - 1] == ["it"]
+        if governor == WEARING or not is_of_other or in_place:
             state.reading.colors += colors
 
 
 def read_garment_without_noun(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> bool:
-    """Whether adjectives are a garment of the upper body that lacks its noun, which is read then: "a red long sleeve and jeans"."""
+    """Whether adjectives are a garment that lacks its noun, which is read then: "a red long sleeve and jeans"."""
     governor, before = state.governor, state.group[-1] if state.group else None
     of_garment = before is not None and before.phrase.coverage in ("upper", "full_body") and before.sleeves is None
     is_worn = governor in (WEARING, IN) or phrase.article == "a" or bool(phrase.colors)
     if governor == BEING or not (is_worn or (phrase.sleeves and governor in ("", WITH, HAVING))):
         return False
-    if of_garment and (governor in (WITH, HAVING) or not phrase.colors) and phrase.article != "a":
+    if of_garment and phrase.sleeves and (governor in (WITH, HAVING) or not phrase.colors) and phrase.article != "a":
         words = [WordAt(state.words[at], at) for at in range(start, end)]
         assert before is not None
         _describe_item(state, before, words)  # "a shirt, long sleeved"
         return True
-    garment = replace(phrase, kind=CLOTHING, head=state.words[end - 1], head_position=end - start - 1, coverage="upper")
+    garment = replace(phrase, kind=CLOTHING, head=state.words[end - 1], head_position=end - start - 1)
     read_clothing(state, garment, start, end)
     return True
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from mals.labeller import clauses, clothing, descriptions, objects, people, tags
 from mals.labeller.lexicon import adjectives
+from mals.labeller.lexicon.nouns import BARE_PLURALS
 from mals.labeller.noun_phrases import QUALITY, NounPhrase, PhraseAnalyser
 from mals.labeller.reading import Reading
 from mals.labeller.slips import Slips
@@ -46,32 +47,38 @@ _BEFORE_NOUN = "<qualifier modifier adverb color color_noun garment_part ing_for
 _COLORS = (  # black; black and white; red, white and dark blue
     f"<color> (?: (?: <comma> {_REFINING}{{0,4}} <color>){{0,4}} <comma>? <and>{{1,2}} {_REFINING}{{0,4}} <color>)?"
 )
-_ADJECTIVE_LIST = (  # long and flowing; short and black (hair); long, straight, dark (hair); blue and striped (shirt)
-    f"(?<=<modifier qualifier unknown_word>) <and> (?={_REFINING}{{0,9}} <modifier qualifier>"
-    f" {_DESCRIBING}{{0,9}} <clothing hair>)"
-    f"| (?<=<modifier qualifier adverb>)(?<!<hair>.) <and> (?={_DESCRIBING}{{1,9}} <hair>)"
-    f"| (?<=<color>) <and> (?=<modifier qualifier>{{1,9}} <clothing hair>)"
-    f"| (?<=<modifier qualifier adverb>) <comma> <and>? (?={_DESCRIBING}{{1,9}} (?:<comma and>{{1,2}} {_DESCRIBING}{{1,9}}){{0,3}} <hair>)"
-    f"| (?<=<color>)(?<!<wearing in><color>)(?<!<wearing in><qualifier adverb><color>) <comma> <and>?"
+# Every alternative begins with the tag that it takes, and looks back after it: the regular expression engine is fast where it can tell
+# by the first tag that an alternative does not match.
+_AFTER_AND = (  # long and flowing; short and black (hair); blue and striped (shirt)
+    "<and> (?:"
+    f"(?<=<modifier qualifier unknown_word><and>) (?={_REFINING}{{0,9}} <modifier qualifier> {_DESCRIBING}{{0,9}} <clothing hair>)"
+    f"| (?<=<modifier qualifier adverb><and>)(?<!<hair>..) (?={_DESCRIBING}{{1,9}} <hair>)"
+    f"| (?<=<color><and>) (?=<modifier qualifier>{{1,9}} <clothing hair>))"
+)
+_AFTER_COMMA = (  # long, straight, dark (hair); black, curly (hair); gray, print (pants); long, black (skirt)
+    "<comma> (?:"
+    f"(?<=<modifier qualifier adverb><comma>) <and>? (?={_DESCRIBING}{{1,9}} (?:<comma and>{{1,2}} {_DESCRIBING}{{1,9}}){{0,3}} <hair>)"
+    "| (?<=<color><comma>)(?<!<in><color><comma>)(?<!<in><qualifier adverb><color><comma>) (?:"
+    f"(?<!<wearing><color><comma>)(?<!<wearing><qualifier adverb><color><comma>) <and>?"
     f" (?={_REFINING}{{1,9}} (?:<comma and>{{1,2}} {_REFINING}{{1,9}}){{0,3}} <hair>)"
-    "| (?<=<color>)(?<!<in><color>)(?<!<in><qualifier adverb><color>) <comma>"
-    " (?=<qualifier modifier garment_part>{1,9} <clothing>)"  # gray, print (pants)
-    f"| (?<=<wearing in with><modifier>) <comma> (?={_DESCRIBING}{{1,9}} <clothing>)"  # long, black (skirt)
+    "| (?=<qualifier modifier garment_part>{1,9} <clothing> | <clothing>{2}))"
+    f"| (?<=<wearing in with><modifier><comma>) (?={_DESCRIBING}{{1,9}} <clothing>))"
 )
 _VERB_FORM = (  # running (shoes); a tucked (shirt)
     "<ing_form> (?=<qualifier modifier color>{0,9} <clothing garment_part>)"
-    "| (?<=<determiner possessive color modifier qualifier>) <verb>"
+    "| <verb> (?<=<determiner possessive color modifier qualifier><verb>)"
     " (?=<qualifier modifier color>{0,9} <clothing garment_part other_noun>)"
 )
 _NOUN_FORM = (  # a black pair of (jeans); an adult asian (man); a floral long sleeve (shirt)
-    "(?<=<color modifier qualifier unknown_word>) <partitive>"
+    "<partitive> (?<=<color modifier qualifier unknown_word><partitive>)"
     "| <person> (?=<modifier qualifier unknown_word adverb color>{1,3} <person>)"
-    "| (?<=<determiner color modifier qualifier comma>) <garment_part> (?=<modifier qualifier adverb>{1,3} <clothing>)"
+    "| <garment_part> (?<=<determiner color modifier qualifier comma><garment_part>) (?=<modifier qualifier adverb>{1,3} <clothing>)"
 )
-_QUALITY = f"<qualifier modifier adverb unknown_word color_noun> | {_COLORS} | {_ADJECTIVE_LIST} | {_VERB_FORM} | {_NOUN_FORM}"
+_QUALITY = f"<qualifier modifier adverb unknown_word color_noun> | {_COLORS} | {_AFTER_AND} | {_AFTER_COMMA} | {_VERB_FORM} | {_NOUN_FORM}"
+_MORE_ADJECTIVES = f"(?={_BEFORE_NOUN}{{1,9}} (?:<comma> <and>? {_BEFORE_NOUN}{{1,9}}){{0,2}} <clothing hair garment_part>)"
 _COMMA = (  # a soft, green (sweater): where an article holds the phrase together
-    "(?: (?<=<modifier color qualifier>) | (?<=<modifier color qualifier>) <garment_part>) <comma>"
-    f" (?: (?=<clothing>) | <and>? (?={_BEFORE_NOUN}{{1,9}} (?:<comma> <and>? {_BEFORE_NOUN}{{1,9}}){{0,2}} <clothing hair garment_part>))"
+    f"<comma> (?<=<modifier color qualifier><comma>) (?: (?=<clothing>) | <and>? {_MORE_ADJECTIVES})"
+    f"| <garment_part> (?<=<modifier color qualifier><garment_part>) <comma> (?: (?=<clothing>) | <and>? {_MORE_ADJECTIVES})"
 )
 _HEAD = (
     "(?: <other_noun unknown_word> | <garment_part> (?=<clothing garment_part other_noun>)"
@@ -93,9 +100,11 @@ AMBIGUOUS = tags.compile_pattern("(?<=(.)) <noun_or_verb that modifier_or_wearin
 AMBIGUOUS_TAGS = frozenset((tags.NOUN_OR_VERB, tags.THAT, tags.MODIFIER_OR_WEARING, tags.COLON, tags.MODIFIER_OR_CLOTHING))
 BARE_SHORTS = tags.compile_pattern(  # a black short; a blue denim short; wearing short and a t-shirt
     "(?: (?<=<color clothing>)(?<!<being><color>) | (?<=<color clothing modifier wearing in determiner><modifier>)"
-    "| (?<=<wearing>) (?=<and comma with><determiner clothing>))"
+    "| (?<=<wearing>) (?=<and comma with><determiner clothing>)"
+    "| (?: (?<=<stop comma and>) | (?<=<stop comma and><determiner possessive>)) (?=<modifier_or_clothing><being colon>)"
+    "| (?<=<with wearing in and comma>) (?=<modifier_or_clothing><of><determiner>?<qualifier>?<color>))"
     " <modifier_or_clothing> (?! <comma and>{0,2} <qualifier modifier adverb color color_noun modifier_or_clothing>{0,6} <hair>)"
-    " (?=<stop and comma with in path verb ing_form holding having being wearing beside adverb>|$)"
+    " (?=<stop and comma with in path verb ing_form holding having being colon wearing beside adverb of>|$)"
 )
 BEFORE_VERB = people.PERSON_TAGS + CLOTHING + tags.HAIR + tags.GARMENT_PART + tags.COMMA + tags.AND + STOP
 BEFORE_VERB += tags.ADVERB + RELATIVE + OTHER_NOUN + tags.THAT
@@ -117,7 +126,7 @@ class Grammar:
         word_tags = self.vocabulary.tag(words)
         if not AMBIGUOUS_TAGS.isdisjoint(word_tags):
             if tags.MODIFIER_OR_CLOTHING in word_tags:
-                word_tags = BARE_SHORTS.sub(CLOTHING, word_tags)
+                word_tags = BARE_SHORTS.sub(CLOTHING, STOP + word_tags)[1:]
             return AMBIGUOUS.sub(resolve_ambiguity, STOP + word_tags)[1:]
         return word_tags
 
@@ -126,6 +135,8 @@ class Grammar:
         word_tags = self.tag(words)
         if not self.slips.words.isdisjoint(words):
             words, word_tags = self.slips.mend(words, word_tags)
+        if not BARE_PLURALS.keys().isdisjoint(words):
+            words = [BARE_PLURALS.get(word, word) if tag == CLOTHING else word for word, tag in zip(words, word_tags, strict=True)]
         state = CaptionState(self.analyser, words, word_tags)
         for match in PHRASE.finditer(state.tags):
             read_next(state, match)

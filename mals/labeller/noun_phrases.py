@@ -21,6 +21,7 @@ ANIMALS = frozenset(split_list(nouns.ANIMALS))
 COLLECTIVE_PERSONS = frozenset(nouns.COLLECTIVE_PERSONS.split())
 BAND_NAME = tags.compile_pattern(f"^[^{COLOR}]*<color><other_noun unknown_word garment_part><clothing>$")
 UPPER_ADJECTIVES = frozenset(split_list(adjectives.UPPER_ADJECTIVES))
+LOWER_ADJECTIVES = frozenset(["lower"])  # "a white upper and black lower"
 MATCHING = frozenset(("matching", "coordinating"))
 
 
@@ -46,13 +47,13 @@ class NounPhrase:
     has_adjective: bool = False  # one that is no colour
     matching: bool = False  # "matching trousers" have the colour of the garment before them
     bystander: bool = False  # "another man" is not the subject
-    coverage: str = ""  # of clothing: upper, lower, full_body or accessory
+    coverage: str = ""  # of clothing, also without its noun: upper, lower, full_body or accessory
     gender: str = ""  # of a person: woman or man
     meanings: tuple[tuple[int, int], ...] = ()  # (attribute, value) of a person or of clothing
     sleeves: str = ""  # the word of the space that describes the sleeves
     default_color: str = ""  # of clothing without a named colour
     counts_if_held: bool = False  # a bag does, a hat does not
-    lacks_noun: bool = False  # without a noun, but of the upper body: "a red long sleeve"
+    lacks_noun: bool = False  # adjectives that only a garment has: "a red long sleeve"
 
 
 class PhraseAnalyser:
@@ -104,7 +105,9 @@ class PhraseAnalyser:
             sleeves=next((vocabulary.sleeves[word] for word in words if word in vocabulary.sleeves), ""),
         )
         if kind in (COLOR, QUALITY):
-            return replace(phrase, lacks_noun=bool(words) and (words[-1] in vocabulary.sleeves or words[-1] in UPPER_ADJECTIVES))
+            if words[-1] in vocabulary.sleeves or words[-1] in UPPER_ADJECTIVES:
+                return replace(phrase, lacks_noun=True, coverage="upper")
+            return replace(phrase, lacks_noun=True, coverage="lower") if words[-1] in LOWER_ADJECTIVES else phrase
         if kind == CLOTHING:
             return self._analyse_clothing(phrase, words, word_tags)
         if kind == PERSON:

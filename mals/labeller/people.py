@@ -2,9 +2,9 @@
 
 from mals.labeller.lexicon import function_words
 from mals.labeller.noun_phrases import ANIMALS, COLLECTIVE_PERSONS, NounPhrase
-from mals.labeller.reading import Reading, ValueAt
+from mals.labeller.reading import ClothingItem, Reading, ValueAt
 from mals.labeller.state import BYSTANDER, NON_PERSON, SUBJECT, CaptionState
-from mals.labeller.tags import AND, BEING, COMMA, DETERMINER, HAVING, OF, PATH, PERSON, PRONOUN, STOP, SUBORDINATOR, VERB
+from mals.labeller.tags import AND, BEING, COLOR, COMMA, DETERMINER, HAVING, OF, PATH, PERSON, PRONOUN, STOP, SUBORDINATOR, VERB
 from mals.labeller.vocabulary import split_list
 
 SUBJECT_PRONOUNS = frozenset(split_list(function_words.SUBJECT_PRONOUNS))
@@ -100,6 +100,11 @@ def _is_subject(state: CaptionState, phrase: NounPhrase, subject: NounPhrase) ->
 def read_pronoun(state: CaptionState, at: int) -> None:
     """A personal pronoun: "he" can return to the subject, "him" only confirms a gender."""
     word = state.words[at].split("'")[0]
+    item = _garment_of_pronoun(state, word, at)
+    if item is not None:
+        state.group = state.topic = [item]
+        state.last_item, state.governor = item, ""
+        return
     if word in ("it", "there", "that"):
         return
     gender = state.analyser.vocabulary.gender_of.get(word, "")
@@ -123,6 +128,16 @@ def read_pronoun(state: CaptionState, at: int) -> None:
         state.negation = at - 2
     if "'" in state.words[at]:  # "she's"
         state.predicate_target, state.governor, state.verb_seen = state.subject, BEING, True
+
+
+def _garment_of_pronoun(state: CaptionState, word: str, at: int) -> ClothingItem | None:
+    """The garment that a pronoun means at the beginning of a clause: "a t-shirt. It is green", "trousers. They are black"."""
+    item = state.mentioned_last if state.previous == STOP else state.last_item if state.previous in (AND, COMMA) else None
+    after = state.tags[at + 1 : at + 2]
+    if word == "it" and after in (BEING, HAVING):
+        return item
+    they_are_colored = word == "they" and after == BEING and COLOR in state.tags[at + 2 : at + 5]
+    return item if they_are_colored and item is not None and item.phrase.plural else None
 
 
 def _add_pronoun(state: CaptionState, gender: str, at: int) -> None:

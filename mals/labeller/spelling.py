@@ -99,13 +99,15 @@ class Spelling:
             return (self.joined[word],)
         if word in WITHOUT_APOSTROPHE:
             return (f"{word[:-1]}'s",)
+        if word in REAL_WORDS:
+            return (word,)
         if word.endswith("ish"):  # blueish, tannish
             stem = next((stem for stem in (word[:-3], f"{word[:-3]}e", word[:-4]) if stem in self.beginnings), "")
             return (stem or word,)
         for at in range(3, len(word) - 2):
             if word[:at] in self.beginnings and word[at:] in self.endings:
                 return word[:at], word[at:]
-        return (word,) if word in REAL_WORDS else (self.one_edit(word) or word,)
+        return (self.one_edit(word) or word,)
 
     def one_edit(self, word: str) -> str:
         """The only target that is one edit from `word`; empty if there is none, or several that mean different things."""

@@ -32,6 +32,7 @@ class CaptionState:
     before_previous: str = STOP  # the kind of the one before
     list_governor: str = ""  # governor of the last noun phrase
     list_kind: str = ""  # kind of the last noun phrase
+    mentioned_last: ClothingItem | None = None  # the garment with which the sentence before ended: what "it" means
     subject_acted: bool = False  # this sentence has a finite verb of the subject
 
     # Of one clause: set by start_clause.

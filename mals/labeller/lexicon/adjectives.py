@@ -81,7 +81,7 @@ color colour colors colours
 
 # Adjectives that only clothes of the upper body have, and that some write without the noun: "a black hooded".
 UPPER_ADJECTIVES = """
-hooded, collared, zip up, zipped up, full zip, button front, v necked, crew necked, round neck, high neck
+upper, hooded, collared, zip up, zipped up, full zip, button front, v necked, crew necked, round neck, high neck
 """
 
 # Words that describe a colour or a garment and are no colour.
@@ -91,6 +91,7 @@ of, tones of, tone of, hues of, hue of, very dark, very light, fluorescent, vibr
 predominantly, primarily, all, entirely, completely, head to toe, electric, burnt, metallic, glossy, subtle, brilliant, bold, matte
 """
 MODIFIERS = """
+adidas nike puma vans levis levi asics reebok fila champion converse jordan gucci lacoste dickies supreme
 long short big small large little tiny huge tall slim thin thick heavy fat chubby skinny loose tight fitted baggy oversized wide narrow
 flowing flowy fluffy puffy cozy comfortable casual formal elegant stylish fashionable trendy modern classic vintage retro traditional
 sporty athletic nice beautiful pretty cute handsome old new young elderly older younger middle aged worn torn ripped distressed frayed

@@ -20,7 +20,7 @@ SUBJECT_PRONOUNS = """
 he, she, they, he or she, she or he, he / she, she / he, s / he, ( s ) he, she ( he ), he ( she )
 """
 OBJECT_PRONOUNS = """
-him, hers, herself, himself, them, theirs, themself, themselves, him or her, her or him, him / her, himself or herself
+it, him, hers, herself, himself, them, theirs, themself, themselves, him or her, her or him, him / her, himself or herself
 """
 
 # "sports shoes" but "she sports a cap", "models of cars" but "he models a coat".

@@ -14,7 +14,7 @@ caftan top, smock, doublet, tabard, uniform top, uniform shirt, thermal, longsle
 top, tops, one shoulder top, off shoulder top, off the shoulder top, wrap top, knit, sweater top, upper body clothing, upper body, suit
 vest, softshell, kaftan top, singlet top
 """
-BARE_PLURALS = {"short": "shorts", "tight": "tights"}  # "a black short": garments that some write without the plural
+BARE_PLURALS = {"short": "shorts", "tight": "tights", "bottom": "bottoms"}  # "a black short": garments that some write without the plural
 LOWER_GARMENTS = """
 skirt, bottoms, lower clothes, lower garment, knickers, underpants, suit pants, suit trousers, dress pants, dress trousers, lower body,
 bottom wear, underpant, lower body clothing, long johns, loincloth, boxer briefs, briefs, bikini bottoms, bloomers, pantaloons, plus fours,
