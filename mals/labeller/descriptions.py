@@ -35,7 +35,7 @@ PLACES = frozenset(split_list(nouns.PLACES))
 PHRASE_ENDS = ("", COMMA, STOP, AND)
 AFTER_APPOSITION = ("", COMMA, STOP, WITH)
 AFTER_PERSON = PERSON + COMMA + PRONOUN
-AFTER_HAIR = VERB + HOLDING + WEARING + HAIR + ING_FORM + COMMA + AND
+AFTER_HAIR = VERB + HOLDING + WEARING + HAIR + ING_FORM + COMMA + AND + PATH
 
 
 def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:

@@ -90,7 +90,7 @@ _OPENING = "<determiner possessive adverb partitive>{0,9}+"
 _HELD = "(?: (?<=<determiner possessive partitive>) | (?<=<determiner possessive><adverb>))"  # by an article
 PHRASE = tags.compile_pattern(
     f"{_OPENING} {_HELD} (?:{_QUALITY}|{_COMMA}){{0,20}} {_HEAD} | {_OPENING} (?:{_QUALITY}){{0,20}} {_HEAD}"
-    f"| <determiner possessive partitive adverb qualifier modifier>{{0,12}}+ {_COLORS} {_DESCRIBING}*"  # colours alone
+    f"| {_OPENING} <adverb qualifier modifier>{{0,9}}+ {_COLORS} {_DESCRIBING}*"  # colours alone
     f"| <determiner possessive>{{0,9}} {_REFINING}+ (?:<comma>? <and> {_REFINING}+)*"  # adjectives alone
     f"| <determiner possessive adverb>{{0,9}} {_REFINING}+"
     "| (.)"  # any other word

@@ -178,6 +178,8 @@ def _read_named_possessor(state: CaptionState, name: str) -> None:
         state.owner, state.owns_clause = BYSTANDER, True
     elif state.previous in NAME_BOUNDARIES or name == state.subject.head:
         state.owner = SUBJECT
+    else:
+        state.bystander_names.add(name)  # "holding a little girl's hand"
 
 
 def read_non_person(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:

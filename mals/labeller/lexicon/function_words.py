@@ -35,7 +35,7 @@ with without and the his her has have wearing wears dressed carrying carries hol
 WEARING = """
 wear wears wearing wore worn dressed clad sporting sports donning dons donned dresses attired outfitted models modeling clothed rocking
 rocks features featuring includes consists comprises combines pairs pairing paired matches layered layering styled completes
-complemented adorned accessorized accessorizes wrapped bundled garbed decked suited
+complemented adorned accessorized accessorizes wrapped bundled garbed decked suited weared weard
 """
 HOLDING = """
 hold holds holding held carry carries carrying carried clutching clutches clutched grip grips gripping gripped grasping grasps grasp
