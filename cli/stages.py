@@ -38,7 +38,8 @@ Encoding = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 
 STAGES = {
-    "generate": "Images from prompts, and everything before.",
+    "generate": "Images from prompts.",
+    "ingest": "Images that exist, as planned with --ingest: decoded, checked, and stored without their metadata.",
     "safety": "Score every image with the safety checker of the settings.",
     "crop": "Keypoints, person boxes and crops, and everything before.",
     "caption": "Captions of the crops, and everything before.",
@@ -130,21 +131,41 @@ def plan(
     id_column: IdColumn = None,
     image_column: ImageColumn = None,
     encoding: Encoding = None,
+    ingest: Annotated[
+        str | None,
+        typer.Option("--ingest", help="Images that exist: a folder, 'a pattern', .parquet, WebDataset .tar, or a packed set; no prompts."),
+    ] = None,
+    person_from: Annotated[
+        str | None,
+        typer.Option("--person-from", help="With --ingest: `folder`, a column, or a key of the .json gives each image's person."),
+    ] = None,
+    origin: Annotated[
+        str | None,
+        typer.Option("--origin", help="With --ingest: what made all images, such as generated; without it the files say."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="With --ingest: this many images at most.")] = None,
+    shuffle: Annotated[int | None, typer.Option("--shuffle", metavar="SEED", help="With --ingest: in an order drawn by SEED.")] = None,
     preset: Annotated[str | None, typer.Option("--preset", "-p", help="tiny, mals or modern.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")] = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Fix every sample of a new run, id, prompt and seed, before any model is loaded."""
+    """Fix every sample of a new run, from captions or images, before any model is loaded."""
     from mals.planning.caption_files import CaptionsForm
     from mals.planning.create import create
 
     form = CaptionsForm(encoding, caption_column, id_column, image_column)
-    receipt = create(run, captions=captions, count=count, images=images, form=form, preset=preset, file=config, assignments=sets or [])
+    options: dict[str, Any] = {"ingest": ingest, "person_from": person_from, "origin": origin, "limit": limit, "shuffle": shuffle}
+    options |= {"preset": preset, "file": config, "assignments": sets or []}
+    receipt = create(run, captions=captions, count=count, images=images, form=form, **options)
     if as_json:
         print_json(receipt.to_json())
         return
     print(f"{receipt.rows:,} rows in {receipt.shards:,} shards are planned in {run}")
+    if receipt.left_out:
+        log.warning("left out: %s", ", ".join(f"{files:,} {reason}" for reason, files in receipt.left_out.items()))
+    if ingest:
+        return
     if receipt.prompts_cut:
         cut = f"{receipt.prompts_cut:,} prompts are longer than the {receipt.token_limit} tokens of the text encoder"
         log.warning("%s; tokens beyond have no effect", cut)

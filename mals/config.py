@@ -203,6 +203,7 @@ class Config(Section):
     """The settings of a run."""
 
     preset: str = "tiny"  # the settings that these differ from: tiny, mals or modern
+    source: Literal["generate", "ingest"] = "generate"  # the first stage: images from prompts, or images that exist (`mals plan --ingest`)
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of every random number of the run
     shard_rows: Count = 512  # rows a shard: the work that a kill can cost
     stages: dict[str, str] = {}  # a stage of your own in place of one of mals: "generate: my_package.my_module:my_function"
@@ -212,7 +213,7 @@ class Config(Section):
     filter: Filter = Filter()
     crop: Crop
     privacy: Privacy = Privacy()
-    caption: Caption
+    caption: Caption | None  # none: nothing is captioned, and the plan's own captions are labelled
     label: Label = Label()
     pack: Pack = Pack()
     run: Execution = Execution()
@@ -223,8 +224,20 @@ class Config(Section):
             raise ValueError("privacy.blur_faces finds heads by a pose model; set crop.model")
         return self
 
+    @field_validator("caption", mode="before")
+    @classmethod
+    def none_is_a_word(cls, caption: Any) -> Any:
+        """`caption: none` is a text in YAML."""
+        return None if caption == "none" else caption
 
-STAGES = {name: f"mals.stages.{name}:stage" for name in ("generate", "safety", "filter", "crop", "caption", "label")}  # in order
+
+STAGES = {name: f"mals.stages.{name}:stage" for name in ("generate", "ingest", "safety", "filter", "crop", "caption", "label")}
+
+
+def stage_names(config: Config) -> list[str]:
+    """The stages of a run, in order: `config.source` is the first, and without captioners there is no stage `caption`."""
+    captions = [] if config.caption is None else ["caption"]
+    return [config.source, "safety", "filter", "crop", *captions, "label"]
 
 
 def dump(config: Config) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def _decode(data: bytes, decoder: Decoder | None = None) -> Pixels:
     if header.components == 4:
         cmyk = Image.fromarray(WHITE - _jpeg_pixels(data, header, "CMYK"), "CMYK")  # Adobe's files, which are all there are, are inverted
         pixels = _in_srgb(cmyk, header.profile)
-    elif header.profile is None or _is_srgb(header.profile):
+    elif header.profile is None or is_srgb(header.profile):
         pixels = _jpeg_pixels(data, header, "RGB", decoder)
     else:
         grey = header.components == 1
@@ -291,7 +291,7 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Pixels:
     """The pixels [H, W, 3] of an image in mode L, RGB, CMYK or LAB, whose colours are those of an ICC profile; sRGB where there is none."""
-    transform = _transform(profile, image.mode) if profile and not _is_srgb(profile) else None
+    transform = _transform(profile, image.mode) if profile and not is_srgb(profile) else None
     if image.mode == "LAB" and transform is None:
         transform = _transform(None, "LAB")
     if transform is not None:
@@ -300,7 +300,7 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Pixels:
 
 
 @lru_cache(maxsize=64)
-def _is_srgb(profile: bytes) -> bool:
+def is_srgb(profile: bytes) -> bool:
     """Whether a profile describes sRGB, or cannot be read."""
     try:
         return "srgb" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile))).lower()

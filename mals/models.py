@@ -78,17 +78,18 @@ def resolve(model: str, revision: str | None = None, role: str = "") -> Resolved
 def required_models(config: Config) -> list[RequiredModel]:
     """Every model that the stages of mals need, in the order of the stages; stages of your own name theirs themselves."""
     generate, safety, crop = config.generate, config.safety, config.crop
-    needs = [RequiredModel("generate.model", generate.model, generate.revision, "generator", generate.variant)]
-    if generate.lora:
-        lora = generate.lora
-        needs.append(RequiredModel("generate.lora.model", lora.model, lora.revision, "lora", weight_name=lora.weight_name))
+    needs = []
+    if config.source == "generate":
+        needs.append(RequiredModel("generate.model", generate.model, generate.revision, "generator", generate.variant))
+        if lora := generate.lora:
+            needs.append(RequiredModel("generate.lora.model", lora.model, lora.revision, "lora", weight_name=lora.weight_name))
     if safety.model:
         needs.append(RequiredModel("safety.model", safety.model, safety.revision, "safety"))
     if crop.model is not None and (crop.backend != "none" or config.privacy.blur_faces):
         needs.append(RequiredModel("crop.model", crop.model, crop.revision, "pose"))
         if crop.backend != "openpose" and crop.detector != "none":
             needs.append(RequiredModel("crop.detector", crop.detector, crop.detector_revision, "detector"))
-    for number, captioner in enumerate(config.caption.captioners):
+    for number, captioner in enumerate(config.caption.captioners if config.caption else []):
         needs.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
     return [need for need in needs if need.key.split(".")[0] not in config.stages]
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from mals.config import STAGES, Config
+from mals.config import STAGES, Config, stage_names
 from mals.errors import ModelMissing, UserError, quoted
 from mals.grid.own_stage import own_stage, stage_params
 from mals.grid.plan import PlanReceipt, plan_file
@@ -42,9 +42,10 @@ def build_stage(name: str, config: Config) -> Stage:
 
 def build_stages(config: Config) -> dict[str, Stage]:
     """The stages of a run, in order."""
-    if unknown := sorted(set(config.stages) - set(STAGES)):
-        raise UserError(f"there is no stage {quoted(unknown[0])} to replace; there are {', '.join(STAGES)}")
-    return {name: build_stage(name, config) for name in STAGES}
+    names = stage_names(config)
+    if unknown := sorted(set(config.stages) - set(names)):
+        raise UserError(f"there is no stage {quoted(unknown[0])} to replace; there are {', '.join(names)}")
+    return {name: build_stage(name, config) for name in names}
 
 
 def check_needs(stages: dict[str, Stage], plan_columns: Iterable[str]) -> None:
@@ -104,7 +105,16 @@ class Grid:
     def earlier(self, stage: str | None) -> list[str]:
         """The stages before `stage`; all of them for None."""
         names = list(self.stages)
-        return names if stage is None else names[: names.index(stage)]
+        if stage is None:
+            return names
+        if stage not in names:
+            raise UserError(f"this run has no stage {stage}: its settings make it {', '.join(names)}")
+        return names[: names.index(stage)]
+
+    @property
+    def first(self) -> str:
+        """The stage that has the images: generate or ingest."""
+        return next(iter(self.stages))
 
     @staticmethod
     def cell_name(stage: str, shard: int) -> str:

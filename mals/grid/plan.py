@@ -4,7 +4,7 @@
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mals.config import Config, dump
@@ -32,6 +32,20 @@ class CaptionsFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class IngestRequest:
+    """The images that a plan was made from."""
+
+    source: str  # a folder, a pattern, a file or a URL, as it was given
+    person_from: str | None = None  # "folder", or a column; None: no persons
+    image_column: str | None = None  # of a table, where it is not found by its name
+    caption_column: str | None = None  # of a table, or a key of a .json
+    limit: int | None = None  # rows, at most
+    shuffle: int | None = None  # the seed of their order
+    origin: str | None = None  # of all images, one of mals.origin.ORIGINS; None: as the collection and the files say
+    listing_sha256: str = ""  # of the addresses, persons and captions
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanRequest:
     """What a plan was made from; an equal request needs no new plan."""
 
@@ -42,6 +56,7 @@ class PlanRequest:
     grammar: dict[str, str]  # file that plan.attributes names -> its sha256
     settings: dict[str, Any]  # see `plan_settings`
     folder: str | None = None  # of the captions file, an absolute path; None where no initial image is relative to it
+    ingest: IngestRequest | None = None  # of images that exist
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +71,7 @@ class PlanReceipt:
     request: PlanRequest
     prompts_cut: int | None  # prompts longer than the text encoder takes; None where its tokenizer was missing
     token_limit: int | None  # tokens that the text encoder takes, special ones included; None where its tokenizer was missing
+    left_out: dict[str, int] = field(default_factory=dict)  # what was no image of a collection -> how many
     format_version: int = 1
 
     @property
@@ -69,8 +85,9 @@ class PlanReceipt:
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> "PlanReceipt":
         """Raises TypeError or KeyError for what is not the receipt of a plan."""
-        file = tree["request"]["captions_file"]
-        request = PlanRequest(**tree["request"] | {"captions_file": CaptionsFile(**file) if file else None})
+        file, ingest = tree["request"]["captions_file"], tree["request"]["ingest"]
+        records = {"captions_file": CaptionsFile(**file) if file else None, "ingest": IngestRequest(**ingest) if ingest else None}
+        request = PlanRequest(**tree["request"] | records)
         return cls(**tree | {"files": [PlanFile(**file) for file in tree["files"]], "request": request})
 
 
@@ -89,4 +106,4 @@ def read_plan(store: Store) -> PlanReceipt | None:
 
 def plan_settings(config: Config) -> dict[str, Any]:
     """The settings that a plan depends on; a run with others needs another plan."""
-    return {"seed": config.seed, "shard_rows": config.shard_rows, "plan": dump(config)["plan"]}
+    return {"source": config.source, "seed": config.seed, "shard_rows": config.shard_rows, "plan": dump(config)["plan"]}

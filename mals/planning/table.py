@@ -6,7 +6,7 @@ plan that was killed has no receipt and is made again. The plan is a pure functi
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import count as counting
@@ -79,13 +79,42 @@ def write_plan(store: Store, config: Config, source: CaptionsSource) -> PlanRece
         grammar=_grammar_files(config),
         settings=plan_settings(config),
     )
+    if old := refuse_other_plan(store, request, source.folder):
+        return old
+
+    def finish() -> tuple[PlanRequest, dict[str, int]]:
+        relative = counts.has_relative_images and source.images is None
+        return replace(request, folder=str(source.folder)) if relative else request, {}
+
+    return commit_plan(store, config, finish, _rows(config, source, lengths, counts), counts, lengths.limit)
+
+
+def refuse_other_plan(store: Store, request: PlanRequest, folder: Path | None = None) -> PlanReceipt | None:
+    """The plan that the run has, where it was made from `request`; None if there is none. Raises UserError for another plan.
+
+    `folder`: of the captions file. Whether a collection of images has changed is not compared here.
+    """
     old = read_plan(store)
-    if old is not None:
-        if old.request == (replace(request, folder=str(source.folder)) if old.request.folder else request):
-            return old
+    if old is None:
+        return None
+    ingest = replace(old.request.ingest, listing_sha256="") if old.request.ingest else None
+    expected = replace(request, folder=str(folder)) if old.request.folder else request
+    if replace(old.request, ingest=ingest) != expected:
         raise UserError(f"{store.url} holds another plan ({_difference(old.request, request)}); plan into another folder")
-    blocks = _rows(config, source, lengths, counts)
+    return old
+
+
+def commit_plan(
+    store: Store,
+    config: Config,
+    finish: Callable[[], tuple[PlanRequest, dict[str, int]]],
+    blocks: Iterator[pa.Table],
+    counts: "PlanCounts",
+    token_limit: int | None = None,
+) -> PlanReceipt:
+    """Write the plan of the rows in `blocks`; `finish` gives its request, and what was left out, when all rows are written."""
     files = [_write(store, number, table, config.shard_rows) for number, table in enumerate(_files(blocks, config.shard_rows))]
+    request, left_out = finish()
     if not counts.ids.distinct():
         _refuse_repeated_ids(store, files)
     for name in set(store.list(FOLDER)) - {file.path for file in files}:  # of a longer plan that was killed
@@ -96,9 +125,10 @@ def write_plan(store: Store, config: Config, source: CaptionsSource) -> PlanRece
         shards_per_file=SHARDS_PER_FILE,
         fingerprint=sha256(canonical([config.shard_rows, *[file.sha256 for file in files]])).hexdigest(),
         files=files,
-        request=replace(request, folder=str(source.folder)) if counts.has_relative_images and source.images is None else request,
-        prompts_cut=counts.prompts_cut if lengths.limit else None,
-        token_limit=lengths.limit,
+        request=request,
+        prompts_cut=counts.prompts_cut if token_limit else None,
+        token_limit=token_limit,
+        left_out=left_out,
     )
     store.commit(RECEIPT, json.dumps(receipt.to_json(), indent=1).encode())
     return receipt
@@ -138,6 +168,9 @@ def _grammar_files(config: Config) -> dict[str, str]:
 
 def _difference(old: PlanRequest, new: PlanRequest) -> str:
     """The first difference of two requests, for a message."""
+    if old.ingest != new.ingest:
+        sources = [request.ingest.source if request.ingest else "captions" for request in (old, new)]
+        return f"of {sources[0]}" if sources[0] != sources[1] else "with other options of --ingest"
     if old.captions_file != new.captions_file:
         names = [request.captions_file.name if request.captions_file else "plan.attributes" for request in (old, new)]
         return f"of {names[0]}" if names[0] != names[1] else f"{names[0]} has changed since"
@@ -164,7 +197,8 @@ class PlanCounts:
         self.ids = IdHashes()
 
     def add(self, table: pa.Table) -> None:
-        self.prompts_cut += pc.sum(table["prompt_cut"], min_count=0).as_py()
+        if "prompt_cut" in table.column_names:
+            self.prompts_cut += pc.sum(table["prompt_cut"], min_count=0).as_py()
         self.ids.add(table["id"].to_pylist())
 
 
@@ -297,13 +331,13 @@ def _init_image(path: str | None, folder: Path | None) -> str | None:
 def _files(blocks: Iterator[pa.Table], shard_rows: int) -> Iterator[pa.Table]:
     """The same rows in tables of one plan file each."""
     size = shard_rows * SHARDS_PER_FILE
-    rest = PLAN.empty_table()
+    rest: pa.Table | None = None
     for block in blocks:
-        rest = pa.concat_tables([rest, block])
+        rest = block if rest is None else pa.concat_tables([rest, block])
         while len(rest) >= size:
             yield rest.slice(0, size).combine_chunks()
             rest = rest.slice(size)
-    if len(rest):
+    if rest:
         yield rest.combine_chunks()
 
 

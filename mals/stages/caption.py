@@ -43,6 +43,7 @@ class CaptionModel(Protocol):
 
 def stage(config: Config) -> Stage:
     """The stage with the settings of `config`; loads nothing."""
+    assert config.caption is not None  # without captioners a run has no such stage
     return Caption(config.caption, config.seed)
 
 

@@ -58,15 +58,15 @@ class Sample:
 
 
 def preview_run(url: str, assignments: Iterable[str] = ()) -> tuple[dict[str, int], str]:
-    """Preview of the generated images of the run at `url`: the counts of preview(), and the URL of the page.
+    """Preview of the images of the run at `url`: the counts of preview(), and the URL of the page.
 
-    Raises UserError if the run has no generated images.
+    Raises UserError if the run has no images.
     """
     run = Run.open(url, assignments)
     with tempfile.TemporaryDirectory(prefix="mals-") as scratch:
         counts = preview(sample_images(run), run.config.filter, Path(scratch), sheets=not run.config.privacy.blur_faces)
         if not counts["images"]:
-            raise UserError(f"{run.store.url} has no generated images yet; generate some with `mals generate {run.store.url}`")
+            raise UserError(f"{run.store.url} has no images yet; `mals {run.grid.first} {run.store.url}` makes them")
         for path in run.store.list(FOLDER):
             run.store.remove(path)
         for file in sorted(Path(scratch).iterdir()):
@@ -75,13 +75,13 @@ def preview_run(url: str, assignments: Iterable[str] = ()) -> tuple[dict[str, in
 
 
 def sample_images(run: Run, most: int = SAMPLE, shards: int = SHARDS) -> Iterator[tuple[list[str], list[bytes]]]:
-    """Up to `most` generated images at random, the same each time, from up to `shards` shards; ids and encoded images, a few at a time."""
-    receipts = run.grid.receipts("generate")
+    """Up to `most` images of the first stage, the same each time, from up to `shards` shards; ids and encoded images, a few at a time."""
+    receipts = run.grid.receipts(run.grid.first)
     chosen = sorted(random.Random(run.config.seed).sample(sorted(receipts), min(shards, len(receipts))))
     rows = {shard: receipts[shard].active for shard in chosen}
     quota = dict(zip(chosen, _shares(list(rows.values()), most), strict=True))
     for shard in chosen:
-        cell = run.store.parquet(run.grid.cell_name("generate", shard))
+        cell = run.store.parquet(run.grid.cell_name(run.grid.first, shard))
         statuses = cell.read(columns=["reject", "error"]).to_pylist()
         kept = [index for index, row in enumerate(statuses) if not row["reject"] and not row["error"]]
         picked = sorted(random.Random(f"{run.config.seed} {shard}").sample(kept, min(quota[shard], len(kept))))
@@ -212,7 +212,7 @@ def _page(samples: list[Sample], counts: dict[str, int], bad: dict[str, list[str
     total = max(1, counts["images"])
     parts = [
         HEAD,
-        f"<h1>Filter preview</h1><p>{counts['images']:,} generated images, of which {counts['kept']:,} "
+        f"<h1>Filter preview</h1><p>{counts['images']:,} images, of which {counts['kept']:,} "
         f"({counts['kept'] / total:.1%}) would be kept. The filter itself has not run.</p>",
         _overlap(samples, counts),
         "" if sheets else "<p>No image is shown, because <code>privacy.blur_faces</code> is on and faces are blurred after the filter.</p>",

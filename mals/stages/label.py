@@ -1,4 +1,4 @@
-"""Stage `label`: the attribute labels of each image, from all its captions."""
+"""Stage `label`: the attribute labels of each image, from all its captions; where nothing is captioned, from the caption of the plan."""
 
 from typing import Any
 
@@ -17,7 +17,6 @@ class LabelStage:
 
     name: str = "label"
     version: int = 2
-    needs: tuple[str, ...] = ("caption", "captions", "wanted")
     adds = pa.schema(
         [
             ("attributes", pa.list_(pa.int8())),  # in the order of the attribute space; -1: unknown
@@ -28,8 +27,8 @@ class LabelStage:
     )
     resources = Resources()
 
-    def __init__(self, space: str = "market1501", batch: int = 256):
-        self.space, self.batch = space, batch
+    def __init__(self, space: str = "market1501", batch: int = 256, needs: tuple[str, ...] = ("caption", "captions", "wanted")):
+        self.space, self.batch, self.needs = space, batch, needs
         self.labeller: Labeller | None = None
 
     def params(self) -> dict[str, Any]:
@@ -44,12 +43,12 @@ class LabelStage:
         assert self.labeller is not None
         texts = [
             [entry["text"] or "" for entry in captions or ()] or [caption or ""]
-            for caption, captions in zip(batch["caption"].to_pylist(), batch["captions"].to_pylist(), strict=True)
+            for caption, captions in zip(batch["caption"].to_pylist(), _column(batch, "captions"), strict=True)
         ]
         labels = self.labeller.label([text for row in texts for text in row])
         columns: dict[str, list[Any]] = {field.name: [] for field in self.adds}
         start = 0
-        for row, requested in zip(texts, batch["wanted"].to_pylist(), strict=True):
+        for row, requested in zip(texts, _column(batch, "wanted"), strict=True):
             captions = slice(start, start := start + len(row))
             values, sources = merge(labels.values[captions], labels.source_codes[captions])
             columns["attributes"].append(values)
@@ -61,4 +60,11 @@ class LabelStage:
 
 def stage(config: Config) -> Stage:
     """The stage with the settings of `config`; loads nothing."""
-    return LabelStage(config.label.space, config.label.batch)
+    captions = ("captions",) if config.caption else ()
+    requests = ("wanted",) if config.source == "generate" else ()
+    return LabelStage(config.label.space, config.label.batch, ("caption", *captions, *requests))
+
+
+def _column(batch: pa.RecordBatch, name: str) -> list[Any]:
+    """The values of a column that not every run has; None in each row where it is missing."""
+    return batch[name].to_pylist() if name in batch.schema.names else [None] * len(batch)

@@ -15,11 +15,12 @@ from mals.labeller.decision import SOURCES
 def stats_of(run: Run) -> dict[str, Any]:
     """See label_stats; over the shards of a run that are labelled."""
     survey = run.grid.survey()
+    requests = [name for name in run.grid.stages["label"].needs if name == "wanted"]
     done = [shard for shard in range(run.grid.shards) if survey.state("label", shard) == "done"]
 
     def cells() -> Iterator[pa.Table]:
         for shard in done:
-            yield run.grid.table(shard, ["attributes", "attribute_source", "wanted"])
+            yield run.grid.table(shard, ["attributes", "attribute_source", *requests])
 
     return label_stats(cells(), run.config.label.space)
 
@@ -27,7 +28,7 @@ def stats_of(run: Run) -> dict[str, Any]:
 def label_stats(tables: Iterator[pa.Table], space: str) -> dict[str, Any]:
     """Per attribute the counts of values and of sources, and the agreement with the attributes that the plan requested.
 
-    `tables` have the columns attributes, attribute_source and wanted.
+    `tables` have the columns attributes and attribute_source, and those of generated images have wanted.
     """
     attribute_space = load_space(space)
     count = len(attribute_space.names)

@@ -1,4 +1,4 @@
-"""Generates one image again from its row, and compares it with the stored one."""
+"""Makes one image again from its row, by the first stage of the run, and compares it with the stored one."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -41,14 +41,14 @@ class Replay:
 
 
 def replay(run: Run, row_id: str, to: Path | None = None) -> Replay:
-    """Generate the image of one row again, in a batch of the recorded size; both images are written to the folder `to`.
+    """Make the image of one row again, in a batch of the recorded size; both images are written to the folder `to`.
 
     Raises UserError where the row has no image to compare with, or was made with other settings than the run has now.
     """
     shard, position = locate(run, row_id)
     stored, then = _stored(run, row_id, shard, position)
     size = stored.get("batch") or 1
-    again = _regenerate(run, shard, position, size)
+    again = _make_again(run, shard, position, size)
     now = environment()
     first, second = (decode_image(data) for data in (stored["image"], again))
     if first.shape != second.shape:
@@ -81,24 +81,24 @@ def locate(run: Run, row_id: str) -> tuple[int, int]:
 
 
 def _stored(run: Run, row_id: str, shard: int, position: int) -> tuple[dict[str, Any], dict[str, str]]:
-    """The columns of `generate` for the row, and the environment that they were made in."""
-    receipt = run.grid.receipt("generate", shard)
+    """The columns of the first stage for the row, and the environment that they were made in."""
+    first = run.grid.first
+    receipt = run.grid.receipt(first, shard)
     if receipt is None:
-        raise UserError(f"row {row_id} has no image yet: its shard, number {shard}, is not generated")
-    if changed := differences(receipt.params, run.grid.params["generate"]):
+        raise UserError(f"row {row_id} has no image yet: the stage {first} has not made its shard, number {shard}")
+    if changed := differences(receipt.params, run.grid.params[first]):
         raise UserError(f"row {row_id} was made with other settings than the run has now: {', '.join(changed)}")
-    stage = run.grid.stages["generate"]
-    columns = [name for name in ("image", "batch") if name in stage.adds.names]
-    after = next((name for name in run.grid.stages if run.grid.earlier(name) == ["generate"]), None)
+    columns = [name for name in ("image", "batch") if name in run.grid.stages[first].adds.names]
+    after = next((name for name in run.grid.stages if run.grid.earlier(name) == [first]), None)
     row = run.grid.table(shard, columns, before=after).slice(position, 1).to_pylist()[0]
     if row["image"] is None:
         raise UserError(f"row {row_id} has no image: {row['error'] or ', '.join(row['reject'] or ['nothing was stored'])}")
     return row, receipt.env
 
 
-def _regenerate(run: Run, shard: int, position: int, size: int) -> bytes:
-    """The image of a row, generated in a batch of `size` copies of it, at the position in the batch that it had."""
-    stage = run.grid.stages["generate"]
+def _make_again(run: Run, shard: int, position: int, size: int) -> bytes:
+    """The image of a row, made in a batch of `size` copies of it, at the position in the batch that it had."""
+    stage = run.grid.stages[run.grid.first]
     rows = run.grid.plan_rows(shard, list(stage.needs)).take(pa.array([position] * size, pa.int64())).combine_chunks()
     limit_threads(run.config.run.threads)
     stage.setup()

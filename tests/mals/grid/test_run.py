@@ -9,12 +9,15 @@ import time
 
 import pytest
 
-from mals.config import STAGES
+from mals import settings
+from mals.config import stage_names
 from mals.errors import UserError
 from mals.grid.run import Run, RunFailed, run_stages
 from mals.grid.status import status
 from mals.grid.verify import verify
 from tests.conftest import environment
+
+STAGES = stage_names(settings.check({}))
 
 
 def open_and_run(folder, *sets, upto="label", **options):

@@ -71,7 +71,7 @@ def test_the_same_images_give_the_same_files(chunks, tmp_path):
 def test_without_images_all_counts_are_zero(tmp_path):
     counts = preview([], RULES, tmp_path)
     assert set(counts.values()) == {0}
-    assert "0 generated images" in (tmp_path / "index.html").read_text()
+    assert "0 images" in (tmp_path / "index.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_sample_is_spread_evenly_over_shards(sizes, most, shares):
 
 def test_a_run_is_previewed_before_it_is_filtered_and_its_state_stays_as_it_was(planned):
     run = planned()
-    with pytest.raises(UserError, match="no generated images"):
+    with pytest.raises(UserError, match="no images"):
         preview_run(str(run))
     run_stages(Run.open(run), "generate")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

@@ -1,0 +1,238 @@
+"""Images in a folder and its sub-folders, locally or behind a URL, with what lies beside them: captions in .txt, facts in .json.
+
+What is no image is left out and counted. Links are followed: those to files always, those to folders where the folder is not in the
+collection already, so that no image comes twice and a loop ends.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mals.errors import UserError
+from mals.planning.image_source import file_address, open_file, printable
+
+# Of images; those of them that cannot be decoded are refused one by one, so that they are seen.
+COMMON = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
+SUFFIXES = COMMON | {".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif", ".jxl", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico"}
+SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+CAPTION, FACTS = ".txt", ".json"
+AGAIN = "link to a folder that is there already"
+UNREADABLE = "folder that may not be read"
+
+
+@dataclass
+class Folder:
+    """The images of one folder."""
+
+    name: str  # relative to the root of the collection; "" for the root
+    path: str  # absolute, or a URL
+    images: list[str] = field(default_factory=list)  # file names, sorted
+    others: set[str] = field(default_factory=set)  # the names of the other files
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image of a collection of files."""
+
+    name: str  # relative to the root, "/" between folders
+    address: str
+    folder: str  # the part of `name` before the last "/"; "" in the root
+    caption: str | None
+    facts: dict[str, Any]  # of the .json beside it, where that is asked for
+
+
+def image_files(folders: Iterator[Folder], left_out: Counter[str], read_facts: bool = False) -> Iterator[ImageFile]:
+    """The images of `folders` one by one; other files are counted in `left_out` by kind."""
+    for folder in folders:
+        used = set()
+        for image in folder.images:
+            stem = image.rpartition(".")[0]
+            caption, facts = None, dict[str, Any]()
+            if (name := stem + CAPTION) in folder.others:
+                used.add(name)
+                text = decode_text(_read(f"{folder.path}/{name}"))
+                left_out["caption that is no text"] += text is None
+                caption = caption_of(text)
+            if read_facts and (name := stem + FACTS) in folder.others:
+                used.add(name)
+                content = json_object(_read(f"{folder.path}/{name}"))
+                left_out["facts that are no JSON object"] += content is None
+                facts = content or {}
+            address = file_address(f"{folder.path}/{image}")
+            yield ImageFile(f"{folder.name}/{image}" if folder.name else image, address, folder.name, caption, facts)
+        left_out.update(kind_of(name) for name in folder.others - used)
+
+
+def walk(root: str, left_out: Counter[str]) -> Iterator[Folder]:
+    """The folders under the local folder `root`, in the order of their names, those reached through links last."""
+    real_root = os.path.realpath(root)
+    visited: set[tuple[int, int]] = set()
+    links: list[Folder] = []
+    todo = [Folder("", root)]
+    while todo or links:
+        folder = todo.pop() if todo else links.pop(0)
+        try:
+            status = Path(folder.path).stat()
+        except OSError:
+            left_out[UNREADABLE] += 1
+            continue
+        if (status.st_dev, status.st_ino) in visited:
+            left_out[AGAIN] += 1
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        subfolders, linked = _scan(folder, real_root, left_out)
+        todo += reversed(subfolders)
+        links += linked
+        yield folder
+
+
+def _scan(folder: Folder, real_root: str, left_out: Counter[str]) -> tuple[list[Folder], list[Folder]]:
+    """Take up the files of `folder`; returns its sub-folders, and those that links lead to."""
+    subfolders, linked = [], []
+    try:
+        entries = sorted(os.scandir(folder.path), key=lambda entry: entry.name)
+    except OSError:
+        left_out[UNREADABLE] += 1
+        return [], []
+    for entry in entries:
+        try:
+            if reason := ignored(entry.name):
+                left_out[reason] += 1
+            elif entry.is_dir():
+                child = Folder(f"{folder.name}/{entry.name}" if folder.name else entry.name, entry.path)
+                if not entry.is_symlink():
+                    subfolders.append(child)
+                elif _inside(os.path.realpath(entry.path), real_root):
+                    left_out[AGAIN] += 1
+                else:
+                    linked.append(child)
+            elif entry.is_file():
+                _add(folder, entry.name)
+            else:
+                left_out["broken link" if entry.is_symlink() else "no file"] += 1
+        except OSError:  # a link in a circle
+            left_out["broken link"] += 1
+    return subfolders, linked
+
+
+def _inside(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/") or root.startswith(path.rstrip("/") + "/")
+
+
+def walk_url(url: str, patterns: Sequence[str], left_out: Counter[str]) -> Iterator[Folder]:
+    """As `walk` and `walk_pattern`, for a folder behind a URL of fsspec; without patterns all its files."""
+    import fsspec
+
+    fs, root = fsspec.url_to_fs(url)
+    folders: dict[str, Folder] = {}
+    files = set(fs.find(root))
+    matches = files if not patterns else {path for pattern in patterns for path in fs.glob(f"{root}/{pattern}")} & files
+    for path in sorted(matches):
+        parts = path.removeprefix(root).lstrip("/").split("/")
+        if reason := next((reason for part in parts if (reason := ignored(part))), None):
+            left_out[reason] += 1
+        else:
+            name = "/".join(parts[:-1])
+            _add(folders.setdefault(name, Folder(name, f"{url.rstrip('/')}/{name}".rstrip("/"))), parts[-1])
+    for folder in folders.values():
+        if patterns:
+            names = {image.rpartition(".")[0] + suffix for image in folder.images for suffix in (CAPTION, FACTS)}
+            folder.others |= {name for name in names if f"{root}/{folder.name}/{name}".replace("//", "/") in files}
+        yield folder
+
+
+def walk_pattern(root: str, pattern: str, left_out: Counter[str]) -> Iterator[Folder]:
+    """The images under `root` that a relative pattern such as "*/a*.jpg" matches; a folder that it matches is walked, but for "**"."""
+    folders: dict[str, Folder] = {}
+    seen: set[tuple[str, str]] = set()
+    matched_folders = []
+    for name in _matches(root, pattern):
+        parent, _, file = name.rpartition("/")
+        path = f"{root}/{name}"
+        if reason := next((reason for part in name.split("/") if (reason := ignored(part))), None):
+            left_out[reason] += 1
+        elif Path(path).is_dir():
+            matched_folders.append(name)
+        elif (real := (os.path.realpath(f"{root}/{parent}"), file)) in seen:
+            left_out[AGAIN] += 1
+        else:
+            seen.add(real)
+            _add(folders.setdefault(parent, Folder(parent, f"{root}/{parent}".rstrip("/"))), file)
+    for folder in folders.values():
+        add_beside(folder)
+        yield folder
+    for name in [] if "**" in pattern else matched_folders:
+        for folder in walk(f"{root}/{name}", left_out):
+            yield Folder(f"{name}/{folder.name}".rstrip("/"), folder.path, folder.images, folder.others)
+
+
+def _matches(root: str, pattern: str) -> list[str]:
+    """What a pattern matches under `root`, relative to it, sorted."""
+    try:
+        return sorted(os.fspath(path)[len(root.rstrip("/")) + 1 :] for path in Path(root).glob(pattern))
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"the pattern {pattern} is not one: {error}") from None
+
+
+def add_beside(folder: Folder) -> None:
+    """Take up the captions and facts beside the images of a folder that was not listed."""
+    names = {image.rpartition(".")[0] + suffix for image in folder.images for suffix in (CAPTION, FACTS)}
+    folder.others |= {name for name in names if Path(f"{folder.path}/{name}").is_file()}
+
+
+def ignored(name: str) -> str | None:
+    """Why a file or folder is left out by its name alone; None if it is not."""
+    if name in SYSTEM_FOLDERS:
+        return name
+    return "hidden" if name.startswith(".") else None
+
+
+def _add(folder: Folder, name: str) -> None:
+    if is_image(name):
+        folder.images.append(name)
+    else:
+        folder.others.add(name)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name ends as that of an image."""
+    return "." + name.rpartition(".")[2].lower() in SUFFIXES and "." in name[1:]
+
+
+def kind_of(name: str) -> str:
+    """The suffix of a file that is no image, for the count of what was left out."""
+    stem, dot, suffix = name.rpartition(".")
+    return printable(f".{suffix.lower()}") if stem and dot else "without suffix"
+
+
+def _read(path: str) -> bytes:
+    with open_file(file_address(path)) as file:
+        return file.read()
+
+
+def decode_text(data: bytes) -> str | None:
+    """UTF-8, or UTF-16 by its mark; None for other bytes."""
+    try:
+        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+
+
+def json_object(data: bytes) -> dict[str, Any] | None:
+    """The JSON object in `data`; None if there is none."""
+    try:
+        value = json.loads(decode_text(data) or "")
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def caption_of(text: Any) -> str | None:
+    """A caption as a plan holds it: on one line, and None where there is no letter or digit in it."""
+    if not isinstance(text, str) or not any(map(str.isalnum, text)):
+        return None
+    return " ".join(printable(text).split())
