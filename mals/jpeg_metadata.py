@@ -66,7 +66,7 @@ def _kept(marker: int, body: bytes) -> bytes:
     """What is kept of a segment, given as its length and content; empty if nothing is."""
     if marker in DECODING or marker == SOS:
         return bytes([0xFF, marker]) + body
-    if marker == JFIF and body[2:7] == b"JFIF\0" and len(body) >= 14:
+    if marker == JFIF and body[2:7] == b"JFIF\0" and len(body) >= 16:
         return bytes([0xFF, marker, 0, 16]) + body[2:14] + b"\0\0"  # the last two bytes: the size of its thumbnail
     if marker == ADOBE and body[2:7] == b"Adobe" and len(body) >= 14:
         return bytes([0xFF, marker, 0, 14]) + body[2:14]  # the last byte says how the colours are stored
