@@ -28,7 +28,8 @@ STATED = {  # DigitalSourceTypes of an incoming file that say that its image is 
     "dataDrivenMedia": DRAWN,
     "virtualRecording": DRAWN,
 }
-STATEMENT = re.compile(rb"cv\.iptc\.org/newscodes/digitalsourcetype/(\w+)")
+# In C2PA's manifests the next text follows at once, and begins with its length as a byte, which may be that of a small letter.
+STATEMENT = re.compile(rb"cv\.iptc\.org/newscodes/digitalsourcetype/(%s)(?![A-Z])" % "|".join(STATED).encode())
 
 
 def is_synthetic(origin: str | None) -> bool | None:
@@ -39,7 +40,7 @@ def is_synthetic(origin: str | None) -> bool | None:
 def stated_origin(metadata: bytes) -> str | None:
     """The origin that an image's metadata (XMP, or a C2PA manifest) state; None where they do not say that it is synthetic."""
     names = (match[1].decode() for match in STATEMENT.finditer(metadata))
-    return next((STATED[name] for name in names if name in STATED), None)
+    return next((STATED[name] for name in names), None)
 
 
 def check_origins(origins: Iterable[str | None]) -> None:

@@ -108,7 +108,7 @@ def test_what_cannot_be_replayed_is_said_in_one_sentence(generated: Path) -> Non
     with pytest.raises(UserError, match="has no image: ValueError: cannot read init image"):
         replay(run, rows[3])
     (generated / "generate/00001.json").unlink()
-    with pytest.raises(UserError, match="has no image yet: its shard, number 1, is not generated"):
+    with pytest.raises(UserError, match="has no image yet: the stage generate has not made its shard, number 1"):
         replay(run, rows[9])
 
 
