@@ -1,6 +1,7 @@
 """A new run: its settings and its plan."""
 
 from pathlib import Path
+from typing import Any
 
 from mals import settings
 from mals.errors import UserError
@@ -47,17 +48,7 @@ def create(
     if ingest is not None:
         if captions or images or count is not None:
             raise UserError("--ingest takes images as they are, and no --captions, --count or --images; --limit takes a part of them")
-        if form.encoding or form.id_column:
-            raise UserError("--encoding and --id-column are for captions files; --ingest takes --image-column and --caption-column")
-        request = IngestRequest(
-            source=_absolute(str(ingest)),
-            person_from=person_from,
-            image_column=form.image_column,
-            caption_column=form.caption_column,
-            origin=origin,
-            limit=limit,
-            shuffle=shuffle,
-        )
+        request = _request(str(ingest), form, person_from=person_from, origin=origin, limit=limit, shuffle=shuffle)
     elif any(option is not None for option in (person_from, origin, limit, shuffle)):
         raise UserError("--person-from, --origin, --limit and --shuffle are for images that exist; give them with --ingest")
     store = Store(str(url))
@@ -85,9 +76,12 @@ def create(
     return receipt
 
 
-def _absolute(source: str) -> str:
-    """A source with an absolute path, so that the same command from another folder is another request."""
-    return source if is_url(source) else str(Path(source).expanduser().absolute())
+def _request(source: str, form: CaptionsForm, **options: Any) -> IngestRequest:
+    """The images that --ingest names, by an absolute path, so that the same command from another folder is another request."""
+    if form.encoding or form.id_column:
+        raise UserError("--encoding and --id-column are for captions files; --ingest takes --image-column and --caption-column")
+    source = source if is_url(source) else str(Path(source).expanduser().absolute())
+    return IngestRequest(source=source, image_column=form.image_column, caption_column=form.caption_column, **options)
 
 
 def init(url: str | Path, preset: str = "tiny", count: int = 1200) -> PlanReceipt:
