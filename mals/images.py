@@ -84,7 +84,7 @@ def is_plain_jpeg(data: bytes) -> bool:
     if not data.startswith(jpeg_header.START):
         return False
     header = _header(data)
-    return header.orientation == 1 and header.components != 4 and (header.profile is None or _is_srgb(header.profile))
+    return header.orientation == 1 and header.components != 4 and (header.profile is None or is_srgb(header.profile))
 
 
 class Decoder:
