@@ -27,6 +27,7 @@ from pretrain.data.errors import NoCaptions, NoLabels, first_line
 from pretrain.data.loader import NAMED, worker_settings
 from pretrain.data.packed import split_names
 from pretrain.data.rows import ImageTextPairs
+from pretrain.data.shared_memory import Sent, received
 from pretrain.data.sources import DatasetAddress, local_path
 from pretrain.data.tokenizers import Tokenizer
 from pretrain.memory import ran_out
@@ -119,7 +120,9 @@ class Gallery:
     def image_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """This rank's images: indices [B] in the gallery and the tower's input [B, 3, H, W]; unreadable ones are logged and left out."""
         batches = ImageBatches(self.dataset, self.rows, self.preprocessing, rank_batches(len(self), self.batch))
-        for indices, images, unreadable in DataLoader(batches, batch_size=None, **worker_settings(self.workers)):
+        loader: DataLoader[Any] = DataLoader(Sent(batches), batch_size=None, **worker_settings(self.workers))
+        size = 3 * self.preprocessing.height * self.preprocessing.width * torch.float32.itemsize
+        for indices, images, unreadable in received(loader, self.batch * size, self.dataset.tensors()):
             for row, reason in unreadable.items():
                 if self.only_readable:
                     raise UserError(f"{reason}, though it could be read before; is another program changing the data?")

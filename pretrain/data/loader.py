@@ -36,6 +36,7 @@ from pretrain.data.needs import DataNeeds
 from pretrain.data.random_numbers import uniform
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.sampler import Sampler
+from pretrain.data.shared_memory import Sent, received
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.memory import ran_out
 
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 IMAGE, MASKING, REPLACEMENT, SECOND_CAPTION, CROP, REWORD = range(6)
 TRIES = 20  # rows that may take an unreadable one's place
 NAMED = 20  # unreadable rows that are named
+OTHER_BYTES = 256  # of a row in a batch: numbers and labels
 AHEAD = 2  # batches that a worker prepares in advance
 
 
@@ -87,9 +89,9 @@ class Loader:
         self.unreadable: dict[int, str] = {}  # row -> why; rows of this rank so far
         self._transform, self._device = transform, device
         self._steps = _Steps(step, stop)
-        parts = _Parts(pairs, tokenizer, needs, sampler, seed, rank, world, transform, exchange, synonyms or {})
+        self._parts = _Parts(pairs, tokenizer, needs, sampler, seed, rank, world, transform, exchange, synonyms or {})
         self._loader: DataLoader[Any] = DataLoader(
-            parts,  # type: ignore[arg-type]
+            Sent(self._parts),
             batch_size=None,
             sampler=self._steps,
             generator=torch.Generator(),  # for seeds of the workers, which nothing uses: the trainer's own generator is left alone
@@ -121,9 +123,7 @@ class Loader:
 
         The images' memory may be reused by the next batch.
         """
-        for part in self._loader:
-            if "fault" in part:
-                raise UserError(part["fault"])
+        for part in received(self._loader, self._parts.batch_bytes(), self._parts.pairs.tensors()):
             self._report(part.pop("unreadable"))
             changes = part.pop("changes")
             self._steps.next += 1
@@ -176,13 +176,13 @@ class _Parts:
             self.by_person = self.pairs.persons.argsort(stable=True)
             self.ends = self.pairs.persons.bincount().cumsum(0)
 
-    def __getitem__(self, step: int) -> dict[str, Any]:
-        try:
-            return self._part(step)
-        except UserError as error:  # raised again in the trainer, without the worker's traceback
-            return {"fault": str(error)}
+    def batch_bytes(self) -> int:
+        """About as many bytes as a part has at most."""
+        image = 3 * self.transform.height * self.transform.width
+        texts = 4 * self.tokenizer.max_tokens * 9 if self.needs.captions else 0  # ids and masks of the texts that `Batch` may hold
+        return (self.sampler.batch // self.world) * (image + texts + OTHER_BYTES)
 
-    def _part(self, step: int) -> dict[str, Any]:
+    def __getitem__(self, step: int) -> dict[str, Any]:
         epoch = self.sampler.epoch(step)
         drawn = self.sampler.rows(step)
         requested = drawn[self.mine].tolist()
@@ -268,16 +268,15 @@ class _Parts:
         raise UserError(f"none of {TRIES} images can be read, the last because {next(reversed(unreadable.values()))}")
 
     def _second_caption(self, row: int, draw: np.random.Generator) -> str:
-        """A caption of another row of the person, of another image where that is needed.
+        """A caption of another image of the person.
 
-        Else of this image by another captioner; its own where there is no other.
+        Where there is none: another caption of this image; its own where there is no other.
         """
         person = int(self.pairs.persons[row])
         end = int(self.ends[person])
         rows = self.by_person[int(self.ends[person - 1]) if person else 0 : end]
-        if self.needs.second_caption == "other_image":
-            others = rows[self.pairs.images[rows] != self.pairs.images[row]]
-        else:
+        others = rows[self.pairs.images[rows] != self.pairs.images[row]]
+        if not len(others):
             others = rows[rows != row]
         if len(others):
             return self.pairs.caption(int(others[draw.integers(len(others))]))

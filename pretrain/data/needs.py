@@ -16,7 +16,7 @@ Reword = Callable[[str, Generator], str]  # a caption and random numbers -> the 
 class DataNeeds:
     """What a training needs of the data.
 
-    `second_caption` is another caption of the same person: of any of the person's images, or another captioner's of the same image, where
+    `second_caption` is another caption of the same person: of another image, and of a person with one image another caption of that, where
     there is one ("same_person"); always of another image ("other_image": persons with one image are left out); or the caption after one
     operation of EDA ("eda").
     """

@@ -99,6 +99,13 @@ class ImageTextPairs:
         for columns in self.columns:
             yield from (columns.captions[at] for at in range(len(columns.captions)))
 
+    def tensors(self) -> list[Tensor]:
+        """All columns in memory, which worker processes share."""
+        columns = [self.persons, self.images, self.labels, self.cameras, self.splits]
+        for part in self.columns:
+            columns += [part.captions.ends, part.captions.data, part.persons, part.images]
+        return [column for column in columns if column is not None]
+
     def digest(self, number: int) -> str:
         """A hash of the rows of one data set: captions, persons, labels and the numbers of their images, not what these show."""
         columns, first = self.columns[number], int(self.starts[number])

@@ -3,6 +3,7 @@
 Shapes: N rows of the data, B of a global batch.
 """
 
+from collections import deque
 from functools import lru_cache
 
 import numpy as np
@@ -34,7 +35,8 @@ class Sampler:
     With `group` (1, 1) an epoch has each row once, in random order. Otherwise (fewest, most) rows of one person follow each other: each
     epoch draws for every person how many, cuts the person's shuffled rows into groups of that size, and takes one group of each person in
     turn, persons in random order, until none is left. A group that would be smaller than `fewest` is filled with rows of the same person
-    again. (K, K) gives the batches of P persons with K rows each; (1, 2) is the sampler of SEN (UIT).
+    again; one that the end of a batch would cut has another size from `fewest` to `most` there. (K, K) gives the batches of P persons with
+    K rows each; (1, 2) is the sampler of SEN (UIT).
 
     An epoch leaves out the few rows that fill no whole batch; with `complete` these are in a last batch, which the epoch's first rows fill.
     """
@@ -47,8 +49,9 @@ class Sampler:
             raise ValueError(f"groups of {fewest} to {most} rows")
         if complete and most > 1:
             raise ValueError("an epoch of groups cannot be complete")
-        if fewest == most and batch % fewest:
-            raise UserError(f"a batch of {batch} rows cannot be divided into groups of {fewest} rows of one person; change batch")
+        if not self._fits(batch):
+            sizes = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+            raise UserError(f"a batch of {batch} rows cannot be divided into groups of {sizes} rows of one person; change batch")
         rows = len(persons) if most == 1 else self._least_rows()
         self.steps_per_epoch = -(-rows // batch) if complete else rows // batch
         if not self.steps_per_epoch:
@@ -92,7 +95,27 @@ class Sampler:
             filled = np.concatenate([rows, np.resize(rows, missing)]) if missing else rows
             groups += [(turn, filled[at : at + size]) for turn, at in enumerate(range(0, len(filled), size))]
         turns, chance = np.array([turn for turn, _ in groups]), bits.random_raw(len(groups))
-        return np.concatenate([groups[at][1] for at in np.lexsort((chance, turns))])
+        ordered = [groups[at][1] for at in np.lexsort((chance, turns))]
+        return np.concatenate(ordered if fewest in (1, most) else self._within_batches(ordered))
+
+    def _within_batches(self, groups: list[Rows]) -> list[Rows]:
+        """The groups in sizes that fill each batch exactly: what is cut off one follows later, and rows of a person are taken again."""
+        fewest, most = self.group
+        waiting, placed, room = deque(groups), list[Rows](), self.batch
+        while waiting:
+            group = waiting.popleft()
+            sizes = [size for size in range(fewest, min(most, room) + 1) if self._fits(room - size)]
+            size = min(sizes, key=lambda size: abs(size - len(group)))
+            placed.append(np.resize(group, size))
+            if len(rest := group[size:]):
+                waiting.insert(1, np.resize(np.concatenate([rest, group[:size]]), max(fewest, len(rest))))
+            room = (room - size) or self.batch
+        return placed
+
+    def _fits(self, rows: int) -> bool:
+        """Whether so many rows can be divided into groups."""
+        fewest, most = self.group
+        return -(-rows // most) * fewest <= rows
 
 
 def _filled(counts: NDArray[np.int64], size: int, fewest: int) -> NDArray[np.int64]:

@@ -217,8 +217,8 @@ def test_a_person_with_one_row_has_its_second_caption_from_another_captioner(pai
 def test_a_picture_that_cannot_be_read_is_replaced_and_named_once(tmp_path, tokenizer, caplog, workers):
     file = mals_list(tmp_path, 12)
     (tmp_path / "images" / "3.jpg").write_bytes((tmp_path / "images" / "3.jpg").read_bytes()[:200])
-    (tmp_path / "images" / "5.jpg").unlink()
     data = ImageTextPairs.open([(file, tmp_path / "images")])
+    (tmp_path / "images" / "5.jpg").unlink()  # it was there when the data were opened
     loader = Loader(data, tokenizer, DataNeeds(), batch=12, seed=1, transform=STILL, workers=workers)
     batches = take(loader, 3)
     messages = caplog.text

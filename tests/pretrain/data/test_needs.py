@@ -1,5 +1,7 @@
 """What a method may need of the data: second captions of other images, persons with several images, cameras, rewording and more."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,7 +15,7 @@ from pretrain.data.needs import DataNeeds
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers import WordPiece
 from pretrain.data.tokenizers.vocabulary import train_vocabulary
-from tests.pretrain.packs import cuhk_list, packed, rewritten
+from tests.pretrain.packs import cuhk_list, packed, pictures, rewritten, written
 
 STILL = ImageTransform(32, 16, flip=False, augment=False, erase=0.0)
 
@@ -42,6 +44,20 @@ def test_the_second_caption_is_of_another_image(pairs):
         other = texts[tuple(second.tolist())]
         assert pairs.images[other] != pairs.images[row] and pairs.persons[other] == pairs.persons[row]
     assert DataNeeds(second_caption="other_image").least_images == 2
+
+
+def test_a_second_caption_of_the_same_person_is_of_another_image_where_there_is_one(tmp_path):
+    pictures(tmp_path, 3)
+    entries = [{"file_path": f"{at}.jpg", "captions": [f"one of {at}", f"two of {at}"], "id": at // 2} for at in range(3)]
+    pairs = ImageTextPairs.open([(written(tmp_path / "list.json", entries), tmp_path / "images")])
+    tokenizer = WordPiece.of(train_vocabulary(pairs.captions(), 300))
+    loader = Loader(pairs, tokenizer, DataNeeds(second_caption="same_person"), batch=6, seed=1, transform=STILL)
+    texts = {tuple(row.tolist()): at for at, row in enumerate(tokenizer.encode(list(pairs.captions())).ids)}
+    for batch in itertools.islice(loader, 20):
+        for row, second in zip(batch.rows.tolist(), batch.second_text.ids, strict=True):
+            other = texts[tuple(second.tolist())]
+            assert pairs.persons[other] == pairs.persons[row] and other != row
+            assert (pairs.images[other] != pairs.images[row]) == (row < 4)  # the second person has one image, with two captions
 
 
 def test_persons_with_few_images_are_left_out_and_the_others_numbered_anew(pairs):

@@ -48,6 +48,14 @@ def test_an_epoch_has_whole_groups_and_every_person(persons, group, seed):
         assert (ids.reshape(-1, fewest) == ids.reshape(-1, fewest)[:, :1]).all()
 
 
+@given(PERSONS, st.sampled_from([(2, 2), (4, 4), (2, 3), (2, 4), (3, 4), (3, 5), (4, 6)]), st.integers(0, 5))
+def test_no_batch_has_less_of_a_person_than_a_group(persons, group, seed):
+    sampler = Sampler(persons, 12, seed, group)
+    for step in range(sampler.steps_per_epoch):
+        ids = persons[sampler.rows(step)]
+        assert len(ids) == 12 and (runs(ids) >= group[0]).all()
+
+
 def test_one_or_two_rows_a_person_follow_each_other_in_turn():
     persons = np.repeat(np.arange(64), 4)
     sampler = Sampler(persons, 32, seed=1, group=(1, 2))
@@ -73,6 +81,8 @@ def test_p_persons_have_k_rows_each():
 def test_batches_that_cannot_be_made_are_refused():
     with pytest.raises(UserError, match="cannot be divided into groups of 4 rows of one person"):
         Sampler(np.zeros(30, np.int64), 10, 1, (4, 4))
+    with pytest.raises(UserError, match="a batch of 7 rows cannot be divided into groups of 4 to 5 rows of one person"):
+        Sampler(np.zeros(30, np.int64), 7, 1, (4, 5))
     with pytest.raises(UserError, match="a batch of 40 rows is more than the 30 rows"):
         Sampler(np.arange(30), 40, 1)
 
