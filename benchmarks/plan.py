@@ -1,12 +1,13 @@
-"""Seconds and memory to plan 1.5 million captions: `python -m benchmarks.plan [ROWS]`, one JSON line.
+"""Seconds and memory to plan: `python -m benchmarks.plan [captions|images] [ROWS]`, one JSON line each.
 
-The captions have about 27 words, as MALS has. Prompts are counted with a byte-pair tokenizer of CLIP's file format, trained here on the
-first captions with room for 20,000 pieces: CLIP's own vocabulary cannot be had without a network.
+captions  1.5 million captions of about 27 words, as MALS has. Prompts are counted with a byte-pair tokenizer of CLIP's file format, trained
+          here on the first captions with room for 20,000 pieces: CLIP's own vocabulary cannot be had without a network
+images    `--ingest` of a million files in folders of 100, in their order and shuffled; the files are empty, since none is opened
 """
 
 import json
+import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -46,37 +47,58 @@ def tokenizer(folder: Path, texts: list[str]) -> None:
     (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
 
 
-def main() -> None:
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_500_000
+def captions(folder: Path, rows: int) -> dict[str, Any]:
+    """A plan from a captions file."""
     draw = random.Random(0)
-    with tempfile.TemporaryDirectory(prefix="mals-bench-") as scratch:
-        folder = Path(scratch)
-        words = 0
-        with (folder / "captions.txt").open("w") as file:
-            for _ in range(rows):
-                line = caption(draw)
-                words += line.count(" ") + 1
-                file.write(line + "\n")
-        with (folder / "captions.txt").open() as file:
-            tokenizer(folder / "model", [line for _, line in zip(range(100_000), file, strict=False)])
-        command = [sys.executable, "-m", "cli.main", "plan", str(folder / "run"), "--captions", str(folder / "captions.txt"), "--json"]
-        clock = time.perf_counter()
-        output = subprocess.run(
-            [*command, "--set", f"generate.model={folder / 'model'}", "--set", "shard_rows=512"],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        seconds = time.perf_counter() - clock
-    receipt = json.loads(output)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    facts = {"rows": receipt["rows"], "words_per_caption": round(words / rows, 1), "prompts_counted": receipt["token_limit"] is not None}
-    print(
-        json.dumps(
-            {"benchmark": "plan", **facts, "seconds": round(seconds, 1), "rows_per_s": round(rows / seconds), "peak_mib": round(peak)}
-        )
-    )
+    words = 0
+    with (folder / "captions.txt").open("w") as file:
+        for _ in range(rows):
+            line = caption(draw)
+            words += line.count(" ") + 1
+            file.write(line + "\n")
+    with (folder / "captions.txt").open() as file:
+        tokenizer(folder / "model", [line for _, line in zip(range(100_000), file, strict=False)])
+    model = ["--set", f"generate.model={folder / 'model'}"]
+    facts, receipt = timed(folder / "run", "--captions", str(folder / "captions.txt"), *model)
+    return {"words_per_caption": round(words / rows, 1), "prompts_counted": receipt["token_limit"] is not None, **facts}
+
+
+def images(folder: Path, rows: int) -> dict[str, Any]:
+    """Plans of images in folders, with the person from the folder."""
+    for person in range(-(-rows // 100)):
+        (folder / "images" / f"{person:06d}").mkdir(parents=True)
+        for number in range(min(100, rows - 100 * person)):
+            (folder / "images" / f"{person:06d}" / f"c{number % 6}_{number:04d}.jpg").touch()
+    ingest = ["--ingest", str(folder / "images"), "--person-from", "folder"]
+    facts, _ = timed(folder / "in-order", *ingest)
+    shuffled, _ = timed(folder / "shuffled", *ingest, "--shuffle", "0")
+    return {**facts, **{f"shuffled_{name}": shuffled[name] for name in ("seconds", "peak_mib")}}
+
+
+def timed(run: Path, *arguments: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Rows, seconds and peak memory of `mals plan` in a process of its own, and its receipt."""
+    command = [sys.executable, "-m", "cli.main", "plan", str(run), *arguments, "--json", "--set", "shard_rows=512"]
+    clock = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    receipt = json.loads(process.stdout.read())
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    seconds, rows = time.perf_counter() - clock, receipt["rows"]
+    peak = usage.ru_maxrss / 1024
+    return {"rows": rows, "seconds": round(seconds, 1), "rows_per_s": round(rows / seconds), "peak_mib": round(peak)}, receipt
+
+
+CASES = {"captions": (captions, 1_500_000), "images": (images, 1_000_000)}
+
+
+def main() -> None:
+    names = [name for name in sys.argv[1:] if name in CASES] or list(CASES)
+    numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
+    for name in names:
+        case, rows = CASES[name]
+        with tempfile.TemporaryDirectory(prefix="mals-bench-") as scratch:
+            print(json.dumps({"benchmark": f"plan.{name}", **case(Path(scratch), numbers[0] if numbers else rows)}), flush=True)
 
 
 if __name__ == "__main__":

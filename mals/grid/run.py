@@ -52,7 +52,7 @@ class Run:
             config = settings.check(user_settings, f"{store.url}/{SETTINGS}")
         plan = read_plan(store)
         if plan is None:
-            raise UserError(f"{store.url} has no finished plan; make it with `mals plan {store.url} --captions FILE`")
+            raise UserError(f"{store.url} has no finished plan; make it with `mals plan {store.url} --captions FILE`, or --ingest IMAGES")
         _check_plan(store.url, plan, config)
         return cls(store, user_settings, config, Grid(store, config, plan), user_settings != saved)
 
@@ -75,7 +75,9 @@ def load_settings(store: Store) -> tuple[dict[str, Any], Config]:
     """The settings of a run, planned or not, as its user gave them and as resolved; UserError where there is no run."""
     saved = user_settings(store)
     if saved is None:
-        raise UserError(f"{store.url} is not a run: it has no {SETTINGS}; make one with `mals plan {store.url} --captions FILE`")
+        raise UserError(
+            f"{store.url} is not a run: it has no {SETTINGS}; make one with `mals plan {store.url} --captions FILE`, or --ingest IMAGES"
+        )
     return saved, settings.check(saved, f"{store.url}/{SETTINGS}")
 
 

@@ -231,6 +231,15 @@ def json_object(data: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def first_caption(value: Any, left_out: Counter[str]) -> str | None:
+    """The caption in a value of a table or of JSON; of a list the first, and the others are counted."""
+    if not isinstance(value, list):
+        return caption_of(value)
+    captions = [caption for text in value if (caption := caption_of(text))]
+    left_out["further caption of an image"] += max(0, len(captions) - 1)
+    return captions[0] if captions else None
+
+
 def caption_of(text: Any) -> str | None:
     """A caption as a plan holds it: on one line, and None where there is no letter or digit in it."""
     if not isinstance(text, str) or not any(map(str.isalnum, text)):

@@ -1,5 +1,6 @@
 """Images in Parquet files: encoded in a column, or named by a column of paths; the shards of a packed set of mals or of the hub."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ import pyarrow.parquet as pq
 
 from mals.errors import UserError
 from mals.origin import GENERATED, ORIGINAL
-from mals.planning.image_files import caption_of
+from mals.planning.image_files import first_caption
 from mals.planning.image_source import file_address, is_url, open_file, printable, table_address
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "photo", "image_bytes", "bytes")  # the first that is there is taken
 PATH_COLUMNS = ("image", "file_name", "filename", "file_path", "filepath", "img_path", "image_path", "path", "file", "img", "url", "uri")
 CAPTION_COLUMN = "caption"
+ABSOLUTE = re.compile(r"/|[A-Za-z]:/|\w+://")
 BLOCK = 16_384  # rows read at once
 
 
@@ -82,6 +84,11 @@ def _holds_text(dtype: pa.DataType) -> bool:
     return pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype)
 
 
+def _holds_captions(dtype: pa.DataType) -> bool:
+    lists = pa.types.is_list(dtype) or pa.types.is_large_list(dtype) or pa.types.is_fixed_size_list(dtype)
+    return _holds_text(dtype.value_type) if lists else _holds_text(dtype)
+
+
 def table_images(path: str, name: str, requested: Requested, left_out: Counter[str]) -> Iterator[TableRow]:
     """The images of the Parquet file at `path`, which is called `name` in its collection; rows without an image are counted.
 
@@ -98,6 +105,8 @@ def table_images(path: str, name: str, requested: Requested, left_out: Counter[s
             ):
                 if wish is not None and wish not in schema.names:
                     raise UserError(f"{printable(path)} has no column {wish} for {option}, only {', '.join(schema.names)}")
+            if requested.caption is not None and not _holds_captions(schema.field(requested.caption).type):
+                raise UserError(f"{printable(path)}: the column {requested.caption} for --caption-column holds no texts")
             column = find_images(schema, requested.image)
             if column is None:
                 names = ", ".join(schema.names)
@@ -137,8 +146,8 @@ class _Rows:
                 address = self._beside(name)
             else:
                 address = table_address(self.address, first + at, self.column.name)
-            name = name or f"{self.name}/{first + at}"
-            caption = caption_of(row.get(self.caption))
+            name = self._relative(name) if name else f"{self.name}/{first + at}"
+            caption = first_caption(row.get(self.caption), left_out)
             person = row.get(self.person) if self.person else None
             id_ = row["id"] if self.packed else None
             folder = name.rpartition("/")[0]
@@ -161,6 +170,14 @@ class _Rows:
         if "\\" in path and (is_url(folder) or not Path(folder, path).exists()):
             path = path.replace("\\", "/")
         return file_address(path if path.startswith("/") else f"{folder}/{path}")
+
+    def _relative(self, path: str) -> str:
+        """A path as it stands in the table, or where it is absolute, its last two parts: folders of a machine are private."""
+        folder = self.address.rpartition("/")[0]
+        path = path.replace("\\", "/").removeprefix(f"{folder}/")
+        if ABSOLUTE.match(path):
+            return "/".join(path.partition("?")[0].split("/")[-2:])
+        return path
 
     @staticmethod
     def _origin(row: dict[str, Any]) -> str | None:

@@ -22,7 +22,7 @@ from mals.grid.stage import row_seed
 from mals.grid.store import Store
 from mals.origin import ORIGINAL, ORIGINS
 from mals.planning.collection import open_collection
-from mals.planning.image_files import ImageFile, caption_of, image_files
+from mals.planning.image_files import ImageFile, first_caption, image_files
 from mals.planning.image_source import printable
 from mals.planning.image_tables import Requested, TableRow, table_images
 from mals.planning.image_tars import tar_images
@@ -151,22 +151,22 @@ def _rows(request: IngestRequest, left_out: Counter[str]) -> Iterator[Row]:
         raise UserError(f"--image-column is for Parquet files, and {request.source} has none")
     if collection.kind == "images":
         for image in image_files(collection.folders(left_out), left_out, read_facts=bool(column or request.caption_column)):
-            yield _file_row(image, request)
+            yield _file_row(image, request, left_out)
     for path, name in collection.files:
         if collection.kind == "tars":
             for image in tar_images(path, name, left_out):
-                yield _file_row(image, request)
+                yield _file_row(image, request, left_out)
         else:
             for row in table_images(path, name, Requested(request.image_column, request.caption_column, column), left_out):
                 yield _table_row(row, request)
 
 
-def _file_row(image: ImageFile, request: IngestRequest) -> Row:
+def _file_row(image: ImageFile, request: IngestRequest, left_out: Counter[str]) -> Row:
     person = image.folder or None
     if request.person_from != FOLDER:
         person = image.facts.get(request.person_from) if request.person_from else None
     key = os.fsencode(image.name) if not image.address.startswith("tar:") else f"{image.name}\0{image.address.split(':')[1]}".encode()
-    caption = image.caption or (caption_of(image.facts.get(request.caption_column)) if request.caption_column else None)
+    caption = image.caption or (first_caption(image.facts.get(request.caption_column), left_out) if request.caption_column else None)
     return Row(printable(image.name), image.address, _person(person), caption, request.origin or ORIGINAL, _row_id(image.name, key))
 
 

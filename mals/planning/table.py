@@ -141,7 +141,7 @@ def _check_arguments(config: Config, source: CaptionsSource) -> None:
     if source.file is None and source.form != AS_IT_IS:
         raise UserError("columns and an encoding are named of a captions file, and there is none; give it with --captions FILE")
     if source.file is None and config.plan.attributes is None:
-        raise UserError("a plan needs --captions FILE, or plan.attributes in the settings and --count")
+        raise UserError("a plan needs --captions FILE, --ingest IMAGES, or plan.attributes in the settings and --count")
     if config.plan.attributes is not None and count is None:
         raise UserError("plan.attributes needs --count, the number of rows")
     if config.plan.attributes is not None and config.plan.attributes.space != config.label.space:

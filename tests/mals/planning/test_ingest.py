@@ -13,6 +13,7 @@ import pytest
 
 from mals.errors import UserError
 from mals.grid.run import Run
+from mals.planning.caption_files import CaptionsForm
 from mals.planning.create import create
 from mals.planning.image_source import ImageReader
 from tests.conftest import Mals
@@ -290,6 +291,40 @@ def test_a_column_of_paths_is_read_from_the_folder_of_the_table(tmp_path, photos
     assert contents(planned) == [b"1", b"3", b"2", b"5"]
     assert [row["caption"] for row in planned] == ["v", "w", "x", "z"]
     assert receipt.left_out == {"row without a path": 1}
+
+
+def test_the_folders_of_a_machine_are_in_no_name_and_no_person(tmp_path, photos):
+    paths = [str(photos / "person 2/y.heic"), "C:\\users\\me\\7\\x.jpg", "https://me:secret@host/set/8/x.jpg?token=secret"]
+    (tmp_path / "lists").mkdir()
+    pq.write_table(pa.table({"path": paths}), tmp_path / "lists/list.parquet")
+    planned = plan(tmp_path, tmp_path / "lists/list.parquet", person_from="folder")
+    assert [(row["source_name"], row["person"]) for row in planned] == [("person 2/y.heic", "person 2"), ("7/x.jpg", "7"), ("8/x.jpg", "8")]
+    data = pa.array([{"bytes": b"1", "path": "/home/me/set/9/x.png"}])
+    pq.write_table(pa.table({"image": data}), tmp_path / "lists/encoded.parquet")
+    planned = plan(tmp_path, tmp_path / "lists/encoded.parquet", person_from="folder")
+    assert [(row["source_name"], row["person"]) for row in planned] == [("9/x.png", "9")]
+
+
+def test_columns_of_other_names_are_named(tmp_path):
+    table = pa.table({"crop": [b"1", b"2"], "mask": [b"3", b"4"], "texts": [["a man", "a boy"], []], "number": [1, 2]})
+    pq.write_table(table, tmp_path / "set.parquet")
+    with pytest.raises(UserError, match="name it with --image-column"):
+        plan(tmp_path, tmp_path / "set.parquet")
+    form = CaptionsForm(image_column="crop", caption_column="texts")
+    receipt = create(tmp_path / "run", ingest=tmp_path / "set.parquet", form=form)
+    planned = rows(tmp_path / "run")
+    assert contents(planned) == [b"1", b"2"]
+    assert [row["caption"] for row in planned] == ["a man", None]
+    assert receipt.left_out == {"further caption of an image": 1}
+    for wrong, words in (
+        (CaptionsForm(image_column="image"), "no column image for --image-column"),
+        (CaptionsForm(image_column="crop", caption_column="text"), "no column text for --caption-column"),
+        (CaptionsForm(image_column="crop", caption_column="number"), "number for --caption-column holds no texts"),
+        (CaptionsForm(image_column="number"), "no column of images"),
+        (CaptionsForm(image_column="crop", encoding="cp1252"), "--encoding"),
+    ):
+        with pytest.raises(UserError, match=words):
+            create(tmp_path / "other", ingest=tmp_path / "set.parquet", form=wrong)
 
 
 def test_a_packed_set_keeps_its_ids_and_what_it_says_of_its_images(tmp_path):
