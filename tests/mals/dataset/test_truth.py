@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mals.errors import UserError
 from mals.grid.run import Run, save_settings
 from mals.origin import SOURCE_TYPES, is_synthetic
 from mals.stages.filter_preview import preview_run
+from mals.world.scene import draw_image
 from tests.conftest import Mals
 from tests.small import cells, photographs
 
@@ -236,6 +238,71 @@ def test_no_unblurred_face_leaves_the_cells(tmp_path: Path) -> None:
         assert len(images) > 24 and not any(map(photographs.shows_a_face, images))
         stored = pq.read_table(tmp_path / backend / "generate/00000.parquet")["image"][0].as_py()
         assert photographs.shows_a_face(stored), "only there the face is as it was"
+
+
+OWN_STAGE = """
+from io import BytesIO
+
+import pyarrow as pa
+from PIL import Image
+
+from mals.stages.generate import Generate
+
+
+class WithPhotographs(Generate):
+    needs = (*Generate.needs, "id")
+
+    def __call__(self, batch):
+        output = super().__call__(batch)
+        rows = output.to_pylist()
+        for row, planned in zip(rows, batch.to_pylist(), strict=True):
+            if planned["id"].startswith("photo"):
+                row.update(dict.fromkeys(row))
+                with open(planned["init_image"], "rb") as file:
+                    row["image"] = file.read()
+                row["width"], row["height"] = Image.open(BytesIO(row["image"])).size
+                row["origin"] = "original"
+        return pa.RecordBatch.from_pylist(rows, output.schema)
+
+
+def stage(config):
+    return WithPhotographs(config.generate)
+"""
+
+
+@pytest.mark.slow
+def test_prompts_initial_images_and_photographs_go_through_the_real_pipelines_in_one_run(
+    mals: Mals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "images").mkdir()
+    lines = []
+    for number in range(4):
+        drawn = draw_image(9, number, 0, 128)
+        Image.fromarray(drawn.pixels).save(tmp_path / f"images/{number}.jpg", quality=95, subsampling=0)
+        lines += [{"id": f"{kind}-{number}", "caption": "a man in a red shirt and blue jeans"} for kind in ("prompt", "from", "photo")]
+        for line in lines[-2:]:
+            line["init_image"] = f"{number}.jpg"
+    (tmp_path / "captions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "photograph_stages.py").write_text(OWN_STAGE)
+    sets = ["stages.generate=photograph_stages:stage", "generate.strength=0.3", "privacy.blur_faces=true", "filter.min_sharpness=null"]
+    options = [word for setting in (*sets, "crop.min_keypoints=5", "shard_rows=12") for word in ("--set", setting)]
+    planned = mals("plan", "run", "--captions", "captions.jsonl", "--images", "images", *options)
+    assert planned.returncode == 0, planned.stderr
+    made = mals("run", "run", "-q")
+    assert made.returncode == 0, made.stderr
+    monkeypatch.syspath_prepend(tmp_path)
+    run = Run.open(tmp_path / "run")
+    rows = kept(run)
+    origins = {"prompt": "generated", "from": "image_to_image", "photo": "original"}
+    counts = Counter(origins[row["id"].split("-")[0]] for row in rows)
+    assert all(counts[origin] for origin in origins.values()), counts
+    for row in rows:
+        origin = origins[row["id"].split("-")[0]]
+        assert (row["origin"], row["synthetic"], row["generator"]["model"] is None) == (origin, origin != "original", origin == "original")
+        assert marks(row["image"]["bytes"]) == ([SOURCE_TYPES[origin].rsplit("/", 1)[1]] if origin != "original" else [])
+        assert row["heads_blurred"] >= 0
+    assert all(f"| {origin} | {count} | " in card(run) for origin, count in counts.items())
+    assert mals("publish", "run", "--to", "out").returncode == 2
 
 
 def test_the_tag_synthetic_is_for_sets_in_which_every_image_is() -> None:
