@@ -171,8 +171,17 @@ def test_exported_rows_say_the_same(mixed: Run, tmp_path: Path) -> None:
         assert (metadata["origin"], metadata["synthetic"]) == (row["origin"] or "", row["synthetic"])
 
 
-@pytest.mark.parametrize("name", ["original", "bare", "mixed"])
-@pytest.mark.parametrize("settings", [{}, {"source": "a camera"}, {"consent": "they agreed"}, {"source": " ", "consent": "they agreed"}])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("original", {}),
+        ("bare", {}),
+        ("mixed", {}),
+        ("original", {"source": "a camera"}),
+        ("original", {"consent": "they agreed"}),
+        ("original", {"source": " ", "consent": "they agreed"}),
+    ],
+)
 def test_photographs_are_not_published_before_source_and_consent_are_filled_in(
     name: str, settings: dict[str, str], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
