@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 
 from mals.dataset.features import GENERATOR_FEATURES, ORIGIN, PIXEL_COLUMNS, SOURCE_CAPTION, Column, Columns, Feature, arrow_type
 from mals.dataset.xmp import with_xmp
-from mals.grid.cells import Grid
-from mals.origin import ORIGINAL, SOURCE_TYPES, is_synthetic
+from mals.grid.cells import Damaged, Grid
+from mals.jpeg_metadata import without_metadata
+from mals.origin import ORIGINAL, SOURCE_TYPES, is_synthetic, stated_origin
 
 # the folders of an absolute path: "/home/me/x.png" becomes "x.png", "C:\data\x.png" too; URLs and relative paths stay
 ABSOLUTE_FOLDERS = re.compile(r"(?<![\w:/.])(?:/|[A-Za-z]:\\)(?:[^\s'\"/\\:]+[/\\])+(?=[^\s'\"/\\:])")
@@ -39,7 +40,7 @@ class PackedRows:
         if SOURCE_CAPTION in self.columns:
             table = table.append_column(SOURCE_CAPTION, self.grid.plan_rows(shard, ["id", "caption"])["caption"])
         table = table.take(positions).combine_chunks()
-        images = list(map(_marked, table["crop"].to_pylist(), _values(table, ORIGIN))) if "image" in self.columns else []
+        images = list(map(published, table["crop"].to_pylist(), _values(table, ORIGIN))) if "image" in self.columns else []
         arrays = [self._array(column, table, images) for column in self.columns.columns]
         return pa.Table.from_arrays(arrays, schema=self.schema)
 
@@ -71,9 +72,17 @@ def _attribute_source(table: pa.Table, feature: Feature) -> pa.Array:
     return _struct({attribute: pc.cast(pc.list_element(lists, number), pa.string()) for number, attribute in enumerate(feature)})
 
 
-def _marked(crop: bytes, origin: str | None) -> bytes:
-    """The crop as it is published: with the source type of its origin, if it has one."""
-    return with_xmp(crop, SOURCE_TYPES[origin]) if origin in SOURCE_TYPES else crop
+def published(crop: bytes, origin: str | None) -> bytes:
+    """The crop as it is published: the same compressed pixels, without metadata but for the mark of what made it.
+
+    The mark is that of `origin`, or where this is None the one that the file has. Raises Damaged if the crop is not a whole JPEG.
+    """
+    try:
+        bare = without_metadata(crop)
+    except ValueError as error:
+        raise Damaged(f"a crop is not a whole JPEG ({error})") from None
+    origin = stated_origin(crop) if origin is None else origin
+    return with_xmp(bare, SOURCE_TYPES[origin]) if origin in SOURCE_TYPES else bare
 
 
 def _values(table: pa.Table, name: str) -> list[Any]:

@@ -93,6 +93,14 @@ def test_packed_photographs_carry_no_mark_and_no_sentence_that_they_are_syntheti
     assert "synthetic" not in json.dumps({name: value for name, value in tree.items() if name not in ("recordSet", "rai:hasSyntheticData")})
 
 
+@pytest.mark.parametrize("name", ["original", "bare", "mixed"])
+def test_nothing_of_the_metadata_of_a_photograph_is_packed(name: str, request: pytest.FixtureRequest) -> None:
+    run = request.getfixturevalue(name)
+    assert photographs.SERIAL in pq.read_table(dataset(run).parent / "generate/00000.parquet")["image"][0].as_py()
+    for path in dataset(run).rglob("*.parquet"):
+        assert photographs.SERIAL not in path.read_bytes() and b"Exif" not in path.read_bytes()
+
+
 def test_an_image_of_unknown_origin_is_called_neither_synthetic_nor_original(bare: Run) -> None:
     for row in kept(bare):
         assert (row["origin"], row["synthetic"], marks(row["image"]["bytes"])) == (None, None, [])
