@@ -18,8 +18,12 @@ Taken are files that lack nothing but the end marker, have anything after it, or
 Images over MAX_PIXELS are `oversized_image`, and not decoded.
 """
 
+import os
 import re
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, Literal
@@ -46,6 +50,8 @@ HARMLESS = re.compile(r"unknown JFIF revision|Unknown Adobe color transform|bad 
 EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x(d[0-79])")
 PREMATURE = "Premature end of JPEG file"
 ODD_BYTES, ODD_BYTES_OF_INTERVAL = 4, 16  # that healthy files have before their end marker; webcams before restart markers
+
+QUIET = threading.RLock()  # warnings and the file of stderr belong to the whole process
 
 Reason = Literal["not_an_image", "damaged_image", "oversized_image"]
 Pixels = NDArray[np.uint8]
@@ -180,7 +186,7 @@ def _decode_despite(data: bytes, header: JpegHeader, colours: str, warning: str)
 
 def _jpeg_by_pillow(data: bytes, colours: str) -> Pixels:
     """The stored pixels of a JPEG, which Pillow decodes whatever libjpeg-turbo warns of; OSError if it ends too early."""
-    with Image.open(BytesIO(data), formats=["JPEG"]) as image:
+    with _silence(), Image.open(BytesIO(data), formats=["JPEG"]) as image:
         if colours == "CMYK":
             return WHITE - np.asarray(image)
         return np.array(image if colours == "GRAY" else image.convert("RGB"))
@@ -200,16 +206,33 @@ def _decode_by_pillow(data: bytes) -> Pixels:
     """The pixels of any file but a JPEG."""
     if not data:
         raise BadImage("not_an_image", "the file is empty")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about broken EXIF and the like
-        try:
+    try:
+        with _silence(stderr=data[:2] in (b"II", b"MM")):  # libtiff prints what is wrong with a file
             return _pillow_pixels(data)
-        except BadImage:
-            raise
-        except (Image.DecompressionBombError, MemoryError):
-            raise BadImage("oversized_image", f"the image is over the limit of {MAX_PIXELS:,} pixels") from None
-        except Exception as error:  # each kind of file fails in its own way
-            raise _bad_image(data, error) from None
+    except BadImage:
+        raise
+    except (Image.DecompressionBombError, MemoryError):
+        raise BadImage("oversized_image", f"the image is over the limit of {MAX_PIXELS:,} pixels") from None
+    except Exception as error:  # each kind of file fails in its own way
+        raise _bad_image(data, error) from None
+
+
+@contextmanager
+def _silence(stderr: bool = False) -> Iterator[None]:
+    """Without Pillow's warnings about broken EXIF and the like and, where asked for, without what C libraries print."""
+    with QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if not stderr:
+            yield
+            return
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 def _bad_image(data: bytes, error: Exception) -> BadImage:

@@ -44,23 +44,21 @@ def read_header(data: bytes) -> JpegHeader:
     profile: list[bytes] = []
     while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
         marker = data[at + 1]
+        if marker in (SCAN, 0xD9):
+            break
         if marker == 0xFF or marker in ALONE:
             at += 1 if marker == 0xFF else 2
             continue
-        if marker == SCAN:
-            break
-        segment = data[at + 4 : at + 2 + int.from_bytes(data[at + 2 : at + 4])]
-        at += 4 + len(segment)
-        if marker in FRAMES and len(segment) >= 6:
-            frame = (marker, segment[0], int.from_bytes(segment[3:5]), int.from_bytes(segment[1:3]), segment[5])
-        elif marker == 0xE1 and segment.startswith(b"Exif\0\0"):
-            exif = exif or segment
-        elif marker == 0xE1 and segment.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
-            xmp = xmp or segment
-        elif marker == 0xE2 and segment.startswith(b"ICC_PROFILE\0"):
-            profile.append(segment[12:])
-        elif marker == 0xD9:
-            break
+        start, at = at + 4, at + 2 + (data[at + 2] << 8 | data[at + 3])
+        if marker in FRAMES and start + 6 <= min(at, len(data)):
+            height, width = data[start + 1] << 8 | data[start + 2], data[start + 3] << 8 | data[start + 4]
+            frame = (marker, data[start], width, height, data[start + 5])
+        elif marker == 0xE1 and data.startswith(b"Exif\0\0", start):
+            exif = exif or data[start:at]
+        elif marker == 0xE1 and data.startswith(b"http://ns.adobe.com/xap/1.0/\0", start):
+            xmp = xmp or data[start:at]
+        elif marker == 0xE2 and data.startswith(b"ICC_PROFILE\0", start):
+            profile.append(data[start + 12 : at])
     if frame is None or at < 0 or data[at + 1 : at + 2] != bytes([SCAN]):
         raise ValueError("it ends within its header")
     kind, bits, width, height, components = frame

@@ -51,7 +51,7 @@ class Caption:
     """Captions of the crops, by every captioner of the settings."""
 
     name = "caption"
-    version = 1
+    version = 2
     needs: tuple[str, ...] = ("id", "crop")
     adds = ADDS
     resources = Resources(gpus=1)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from mals.config import Config
 from mals.config import Filter as Settings
 from mals.grid.stage import Resources, Stage, output_batch
+from mals.images import Decoder
 from mals.stages.measures import measure
 from mals.stages.row_images import read_images
 
@@ -48,6 +49,7 @@ class Filter:
     def __init__(self, settings: Settings):
         self.settings = settings
         self.batch = settings.batch
+        self.decode = Decoder()
 
     def params(self) -> dict[str, Any]:
         return self.settings.model_dump(mode="json", exclude={"batch"})
@@ -60,7 +62,7 @@ class Filter:
         reasons: list[list[str] | None] = []
         errors: list[str | None] = []
         for image in batch["image"]:
-            images = read_images([image.as_py()])  # one at a time: the pixels of a batch would not stay in the cache
+            images = read_images([image.as_py()], self.decode)
             (pixels,) = images.pixels
             rows.append(measure(pixels, self.settings) if pixels is not None else dict.fromkeys(ADDS.names))
             reasons.append(refusals(rows[-1], self.settings) if pixels is not None else images.reject[0])

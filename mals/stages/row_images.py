@@ -1,6 +1,6 @@
 """The images of a stage's rows as pixels, and what becomes of rows whose image is bad."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from mals.grid.stage import error_message
@@ -18,13 +18,13 @@ class RowImages:
     errors: list[str | None] = field(default_factory=list)
 
 
-def read_images(files: Iterable[bytes | None]) -> RowImages:
+def read_images(files: Iterable[bytes | None], decode: Callable[[bytes], Pixels] = decode_image) -> RowImages:
     """Decode the image file of each row: a damaged one is refused, any other bad one is an error of its row."""
     images = RowImages()
     for file in files:
         pixels, reject, error = None, None, None
         try:
-            pixels = decode_image(file or b"")
+            pixels = decode(file or b"")
         except BadImage as bad:
             reject, error = bad_row(bad)
         images.pixels.append(pixels)

@@ -31,7 +31,7 @@ class Safety:
     """Scores of unsafe content, and the rule that refuses by them."""
 
     name = "safety"
-    version = 1
+    version = 2
     needs = ("image",)
     adds = pa.schema([("nsfw_score", pa.float32())])  # null if the settings name no model
 
