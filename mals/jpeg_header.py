@@ -1,6 +1,7 @@
 """What stands in a JPEG file before its pixels, and signs of damage that libjpeg-turbo does not report; nothing is decoded here."""
 
 import re
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -12,6 +13,7 @@ FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # the kinds of compression: 
 PROGRESSIVE = 0xC2
 TABLES = 0xC4
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+FEW = 128  # bytes of a scan that are too few to tell a pattern
 ZEROS = bytes(32)  # a run that the compressed pixels of a whole image do not have; see zeros_hide_a_loss
 
 
@@ -101,16 +103,20 @@ def zeros_hide_a_loss(data: bytes, header: JpegHeader) -> bool:
     """Whether zeros stand in the place of compressed pixels, which are read as some image, often without a warning.
 
     A long run of zero bits is a run of equal symbols. It is real where each of them codes a whole flat block: in a scan of DC coefficients,
-    or where the shortest code of the luma's AC coefficients is that of the end of a block, as in flat images with tables of their own.
+    or where the shortest code of the luma's AC coefficients is that of the end of a block, as in flat images with tables of their own. In
+    drawn gradients it may be a pattern, but then so is the rest of the scan, which zlib shows: the pixels of photographs have none.
     """
     at = data.find(ZEROS, header.scan)
     if at < 0 or at > _end(data, header.scan):
         return False
     scan = data.rfind(b"\xff\xda", 0, at)
     components, first, _, _ = _scan(data, scan)
-    if header.frame == PROGRESSIVE:
-        return first > 0
-    return len(components) == header.components and _first_symbol(data, scan) not in (None, 0)
+    interleaved = len(components) == header.components
+    if first == 0 if header.frame == PROGRESSIVE else not interleaved or _first_symbol(data, scan) in (None, 0):
+        return False
+    next_scan = data.find(b"\xff\xda", at, _end(data, at))
+    rest = data[scan : next_scan if next_scan > 0 else _end(data, at)].replace(ZEROS, b"")
+    return len(rest) > FEW and len(zlib.compress(rest, 1)) > 0.9 * len(rest)
 
 
 def _end(data: bytes, scan: int) -> int:
