@@ -35,7 +35,7 @@ def explain(
         return
     if output is not None:
         raise UserError(f"-o is for files of captions, and there is no file {caption[:60]!r}")
-    explanation = labeller.explain(caption, space)
+    explanation = labeller.explain(caption.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), space)  # bytes of the shell
     if as_json:
         print_json(explanation)
     else:

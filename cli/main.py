@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -14,9 +15,11 @@ from typing import Annotated
 
 import typer
 
-from cli import output
+from cli import output, streams
 
 LOGGERS = ("mals", "pretrain")
+# The start of an argument with "~": `~/x`, `-o~/x`, `--out=~/x`, `model=~/x`, `--set=model=~/x`; but not `x=~`, which is YAML's null.
+HOME = re.compile(r"^((?:-\w|--[\w-]+=)?(?:[\w.-]+=)?(?=~[\w-]*/)|--(?!set=)[\w-]+=(?=~$))(~[\w-]*)")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,8 +60,9 @@ def main() -> None:
 
     With --json the sentence is on stdout too, as {"error": SENTENCE}.
     """
-    from mals.errors import CollectiveError, UserError
+    from mals.errors import CollectiveError, UserError, quoted
 
+    streams.prepare()
     signal.signal(signal.SIGINT, _stop)  # Typer would end a KeyboardInterrupt without a message
     signal.signal(signal.SIGTERM, _stop)
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' messages to the authors of other libraries
@@ -66,9 +70,7 @@ def main() -> None:
     configure_logging()
     register()
     try:
-        code = app(standalone_mode=not _wants_json())  # in standalone mode it prints errors of usage itself, for a reader
-        if isinstance(code, int) and code:
-            sys.exit(code)
+        _run(expand_home(sys.argv[1:]))
     except SystemExit as ended:
         if ended.code:
             _leave("", ended.code if isinstance(ended.code, int) else 1)
@@ -77,13 +79,17 @@ def main() -> None:
         _leave(str(error) if os.environ.get("RANK", "0") == "0" or not _launched() else "", 2)
     except UserError as error:
         _leave("" if _launched() and not _in_group() and os.environ["LOCAL_RANK"] != "0" else str(error), 2)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
+        streams.give_up()
         sys.exit(0)
     except OSError as error:
         if (message := sentence(error)) is None:
             raise
         _leave(message, 2)
+    except UnicodeEncodeError as error:  # of a path whose bytes are no text in the encoding of this system, which Arrow does not take
+        if not any("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end]):
+            raise
+        _leave(f"{quoted(error.object)} holds bytes that are no UTF-8 text; rename it, or set LC_ALL=C.UTF-8", 2)
     except Stopped as stopped:
         _leave("stopped; give the same command again to go on", 128 + stopped.signal)
     except Exception as error:
@@ -93,6 +99,24 @@ def main() -> None:
             traceback.print_exc()
             _leave("", 1, f"{type(error).__name__}: {error}")
         raise
+
+
+def _run(arguments: list[str]) -> None:
+    """Run one command; errors of writing the last of its output are raised here, not when the interpreter ends."""
+    try:
+        code = app(arguments, standalone_mode=not _wants_json())  # in standalone mode it prints errors of usage itself, for a reader
+        if isinstance(code, int) and code:
+            sys.exit(code)
+        sys.stdout.flush()
+    except SystemExit as ended:
+        if not ended.code:
+            sys.stdout.flush()
+        raise
+
+
+def expand_home(arguments: list[str]) -> list[str]:
+    """Arguments with the home folder in place of `~` at the start of a value, as in --out=~/x or model=~/x, where shells leave it."""
+    return [HOME.sub(lambda match: f"{match[1]}{Path(match[2]).expanduser()}", argument, count=1) for argument in arguments]
 
 
 @app.callback()
@@ -125,12 +149,16 @@ class StderrHandler(logging.Handler):
 
 
 def sentence(error: OSError) -> str | None:
-    """A sentence for an error of the system that the user can correct, a full disk or a wrong path; None for others."""
+    """A sentence for an error of the system that the user can correct, such as a full disk or a wrong path; None for one without number."""
     path, other = (os.fsdecode(name) if isinstance(name, str | bytes) else None for name in (error.filename, error.filename2))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space is left for {path or 'a file'}; free some and give the same command again, finished work is kept"
-    if path is None:
+    if error.errno is None:
         return None
+    reason = os.strerror(error.errno).lower()
+    if path is None:
+        text = (error.strerror or "").split(". Detail:")[0]  # Arrow has the path in its text
+        return f"{'a file cannot be read or written' if text.lower() in ('', reason) else text}: {reason}"
     folder = Path(path).parent
     sentences = {
         errno.ENOENT: f"there is no folder {folder}" if not folder.is_dir() else f"there is no file or folder {path}",
@@ -139,8 +167,10 @@ def sentence(error: OSError) -> str | None:
         errno.ENOTDIR: f"{path}: a part of this path is a file, not a folder",
         errno.EACCES: f"you may not read or write {path}",
         errno.EPERM: f"you may not read or write {path}",
+        errno.EROFS: f"{other or path} cannot be written: its file system can only be read",
+        errno.ENAMETOOLONG: f"a name is too long for the file system: {path[:60]}...",
     }
-    return sentences.get(error.errno or 0)
+    return sentences.get(error.errno, f"{other or path} cannot be read or written: {reason}")
 
 
 class Stopped(BaseException):
@@ -176,9 +206,8 @@ def _leave(text: str, code: int, error: str | None = None) -> None:
     if _wants_json() and os.environ.get("RANK", "0") == "0":
         with suppress(OSError):
             output.print_error(text or error or StderrHandler.last_error or f"exit code {code}, stderr has the reason")
+    streams.flush_or_give_up()
     if _launched():  # threads of the process group would abort the interpreter at its end
-        with suppress(OSError):
-            sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
 

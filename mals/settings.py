@@ -173,9 +173,18 @@ def check_kind(tree: dict[str, Any], source: str, kind: Kind) -> BaseModel:
     """As `check`, for settings of any kind."""
     types = kind.type_of(tree)
     try:
-        return types.model_validate(merge(preset(str(tree.get("preset", "tiny")), kind), tree))
+        return types.model_validate(_with_home(merge(preset(str(tree.get("preset", "tiny")), kind), tree)))
     except ValidationError as error:
         raise UserError(f"{source}: {_sentence(error, types)}") from None
+
+
+def _with_home(value: Any) -> Any:
+    """Settings with the home folder in place of `~/` at the start of a text, which is then a path."""
+    if isinstance(value, dict):
+        return {key: _with_home(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_with_home(part) for part in value]
+    return str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~/") else value
 
 
 def _sentence(error: ValidationError, types: type[BaseModel]) -> str:

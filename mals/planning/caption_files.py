@@ -62,7 +62,7 @@ def read(file: Path, images: bool = True, form: CaptionsForm = AS_IT_IS) -> Iter
 
     Raises UserError with the place of a mistake, or if there is no row.
     """
-    kind = _kind(file)
+    kind = check_kind(file)
     rows = 0
     for block in _json(file, form, images) if kind == ".json" else READERS[kind](file, form):
         _refuse_empty_captions(file, block, rows)
@@ -81,11 +81,11 @@ def digest(file: Path) -> str:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
 
 
-def _kind(file: Path) -> str:
+def check_kind(file: Path) -> str:
     """The one of `KINDS` that a file is of; UserError where it is none of them, or there is nothing to read."""
     kind = text_suffix(file)
     if not file.is_file():
-        raise UserError(f"there is no captions file {file}")
+        raise UserError(f"{file} is a folder, not a captions file" if file.is_dir() else f"there is no captions file {file}")
     if kind in SPREADSHEETS:
         raise UserError(f"{file} is a spreadsheet; save its table as CSV UTF-8 (.csv)")
     if kind not in KINDS:

@@ -154,8 +154,7 @@ def _check_arguments(config: Config, source: CaptionsSource) -> None:
 def _captions_record(file: Path | None) -> CaptionsFile | None:
     if file is None:
         return None
-    if not file.is_file():
-        raise UserError(f"there is no captions file {file}")
+    caption_files.check_kind(file)
     return CaptionsFile(name=file.name, sha256=caption_files.digest(file))
 
 

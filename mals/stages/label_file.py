@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -98,8 +98,9 @@ def _table(labeller: Labeller, block: list[str]) -> pa.Table:
     return pa.table([block, labels.values.tolist(), labels.sources.tolist()], SCHEMA)
 
 
-def _write_lines(file: IO[str], labeller: Labeller, block: list[str]) -> int:
-    labels = labeller.label(block)
+def _write_lines(file: TextIO, labeller: Labeller, block: list[str]) -> int:
+    labels, in_ascii = labeller.label(block), "utf" not in (file.encoding or "utf-8").lower()
     for caption, values, sources in zip(block, labels.values.tolist(), labels.sources.tolist(), strict=True):
-        file.write(json.dumps({"caption": caption, "attributes": values, "attribute_source": sources}, ensure_ascii=False) + "\n")
+        row = {"caption": caption, "attributes": values, "attribute_source": sources}
+        file.write(json.dumps(row, ensure_ascii=in_ascii) + "\n")
     return len(block)

@@ -183,9 +183,10 @@ def test_a_parquet_file_of_another_type_is_refused(tmp_path):
 
 
 def test_a_file_or_a_folder_that_is_no_file_is_refused(tmp_path):
-    for path in (tmp_path / "none.txt", tmp_path):
-        with pytest.raises(UserError, match="there is no captions file"):
-            rows(path)
+    with pytest.raises(UserError, match="there is no captions file"):
+        rows(tmp_path / "none.txt")
+    with pytest.raises(UserError, match="is a folder, not a captions file"):
+        rows(tmp_path)
 
 
 TABLE = 'caption{0}id\r\n"a man{0} ""tall"", in red"{0}7\r\nune femme en café{0}8\r\n'
