@@ -19,13 +19,15 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from benchmarks.images import photograph
+from mals.dataset.pack import pack
 from mals.dataset.xmp import with_xmp
 from mals.grid.run import Run, RunFailed, run_stages
-from mals.images import decode_image
+from mals.images import Decoder, decode_image
 from mals.jpeg_metadata import without_metadata
 from mals.origin import SOURCE_TYPES
 from mals.planning.create import create
 from mals.stages.ingest import store
+from pretrain.data.rows import ImageTextPairs
 from tests.conftest import Mals, environment
 from tests.images_of_every_kind import LOSSY, write_images
 
@@ -49,11 +51,23 @@ def saved(kind: str = "JPEG", seed: int = 0, **options: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def every_kind(tmp_path_factory):
-    """What is expected of images of every kind, and what the stage made of them."""
+    """A folder of images of every kind, what is expected of them, and what the stage made of them; they have captions too."""
     folder = tmp_path_factory.mktemp("kinds")
     expected = write_images(folder / "images")
-    rows = ingested(folder, folder / "images")
-    return folder / "images", expected, rows
+    for name in expected:
+        (folder / "images" / name).with_suffix(".txt").write_text("a woman in a red coat")
+    return folder / "images", expected, ingested(folder, folder / "images")
+
+
+@pytest.fixture(scope="module")
+def packed(every_kind):
+    """The packed set of the run of `every_kind`; the filter only measures."""
+    folder = every_kind[0].parent / "run"
+    rules = ["min_bytes", "min_bits_per_pixel", "min_channel_variance", "min_sharpness"]
+    run = Run.open(folder, [f"filter.{rule}=null" for rule in rules])
+    run_stages(run, quiet=True)
+    pack(run)
+    return folder / "dataset"
 
 
 def test_images_of_every_kind_are_kept_or_refused_as_a_person_would_say(every_kind):
@@ -85,6 +99,30 @@ def test_the_pixels_of_upright_jpegs_in_rgb_are_not_encoded_anew(every_kind):
 
 def _cut(data: bytes) -> bytes | None:
     return without_metadata(data) if data.startswith(b"\xff\xd8") else None
+
+
+def test_the_packed_set_shows_every_kept_image_upright_and_training_sees_the_same(every_kind, packed, tmp_path):
+    import datasets
+
+    _, expected, rows = every_kind
+    kept = {name for name, of in expected.items() if of.reason is None}
+    assert len(kept) >= 60
+    viewed = datasets.load_dataset(str(packed), split="train", cache_dir=str(tmp_path))
+    assert {row["source_name"] for row in viewed} == kept
+    rejected = datasets.load_dataset(str(packed), "rejected", split="train", cache_dir=str(tmp_path))
+    assert {row["source_name"]: row["reject_reason"] for row in rejected} == {
+        name: of.reason for name, of in expected.items() if of.reason is not None
+    }
+    pairs, decode = ImageTextPairs.open([packed]), Decoder()
+    trained = {pairs.image_id(row): decode(pairs.image_bytes(row)).copy() for row in range(len(pairs))}
+    for row in viewed:
+        pixels = np.asarray(row["image"].convert("RGB"))
+        name = row["source_name"]
+        assert replace(expected[name], tolerance=max(expected[name].tolerance, LOSSY)).differences(pixels) == [], name
+        assert np.array_equal(pixels, trained[row["id"]]), name
+        assert (row["origin"], row["synthetic"], row["reencoded"]) == ("original", False, rows[name]["reencoded"])
+    files = [file.read_bytes() for file in (packed / "data").iterdir()]
+    assert not any(mark in data for data in files for mark in (b"Camera", b"digitalsourcetype", b"Exif\0\0"))
 
 
 def test_nothing_of_a_camera_or_a_place_is_left(tmp_path):
