@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
@@ -12,13 +13,15 @@ import pyarrow.parquet as pq
 from braceexpand import braceexpand
 
 from mals.errors import UserError
-from mals.planning.image_files import Folder, add_beside, is_image, walk, walk_pattern, walk_url
+from mals.grid.stage import error_message
+from mals.planning.image_files import SETTINGS, Folder, add_beside, is_image, walk, walk_pattern, walk_url
 from mals.planning.image_source import file_address, is_url, open_file
 from mals.planning.image_tables import find_images
 
 Kind = Literal["images", "tars", "tables"]
 SHARDS: dict[str, Kind] = {".tar": "tars", ".parquet": "tables"}  # suffix -> the kind of a collection of such files
 PACKED = "data"  # the folder with the Parquet files of a packed set, and of most sets of the hub
+FOLDERS: tuple[tuple[Kind, str], ...] = (("tables", f"{PACKED}/*.parquet"), ("tars", "*.tar"), ("tables", "*.parquet"))
 Glob = Callable[[str], Iterable[str]]  # a relative pattern -> the files that it matches, absolute
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".rar", ".7z")
 
@@ -30,7 +33,7 @@ class Collection:
     root: str  # the folder, absolute, or a URL
     kind: Kind
     files: tuple[tuple[str, str], ...] = ()
-    patterns: tuple[str, ...] = ()  # of images, relative to root; none: all
+    patterns: tuple[str, ...] = ()  # relative to root; none: all
 
     def folders(self, left_out: Counter[str]) -> Iterator[Folder]:
         """The folders of a collection of the kind "images"."""
@@ -49,18 +52,33 @@ class Collection:
 
 def open_collection(source: str, image_column: str | None = None) -> Collection:
     """The collection that a path, a pattern or a URL names; UserError where there is nothing of the kind."""
-    try:
+    with readable(source):
         return _remote(source, image_column) if is_url(source) else _local(source, image_column)
+
+
+@contextmanager
+def readable(source: str) -> Iterator[None]:
+    """Raise UserError where a file system cannot read `source`; those behind URLs have errors of their own."""
+    try:
+        yield
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{source} cannot be read: {error.strerror or error}") from None
+    except Exception as error:
+        if not is_url(source):
+            raise
+        raise UserError(f"{source} cannot be read: {error_message(error)}") from None
 
 
 def _local(source: str, image_column: str | None) -> Collection:
     path = Path(source).expanduser()
     if path.is_dir():
         root = path.resolve()
-        if (root / "mals.yaml").is_file() and (root / "dataset" / PACKED).is_dir():
-            root = root / "dataset"  # of a run, its packed set
+        if (root / SETTINGS).is_file():  # of a run, its packed set
+            if not (root / "dataset" / PACKED).is_dir():
+                raise UserError(f"{source} is a run that is not packed; `mals run {source}` makes its data set")
+            root = root / "dataset"
         return _folder(str(root), image_column, lambda pattern: [str(file) for file in root.glob(pattern) if file.name[0] != "."])
     if path.is_file():
         return _file(str(path.parent.resolve()), path.name)
@@ -93,14 +111,22 @@ def _remote(source: str, image_column: str | None) -> Collection:
 
 
 def _folder(root: str, image_column: str | None, glob: Glob) -> Collection:
-    """A folder: of tars, of Parquet files with images, or else of images."""
-    if tars := sorted(glob("*.tar")):
-        return Collection(root, "tars", _named(root, tars))
-    for pattern in (f"{PACKED}/*.parquet", "*.parquet"):
-        tables = sorted(glob(pattern))
-        if tables and (column := find_images(_schema(tables[0]), image_column)) and (image_column or not column.paths):
-            return Collection(root, "tables", _named(root, tables))
-    return Collection(root, "images")
+    """A folder: of a packed set, of tars, of Parquet files with images, or else of images; UserError where it may be two of these."""
+    images = Collection(root, "images")
+    for kind, pattern in FOLDERS:
+        if not (files := sorted(glob(pattern))):
+            continue
+        if kind == "tables":
+            column = find_images(_schema(files[0]), image_column)
+            if column is None or (column.paths and image_column is None):
+                continue
+        if "/" not in pattern and any(folder.images for folder in images.folders(Counter())):
+            suffix = pattern.removeprefix("*")
+            raise UserError(
+                f"{root} holds images and {suffix} files; give '{root}/{pattern}' for the one, or '{root}/**/*.jpg' for the other"
+            )
+        return Collection(root, kind, _named(root, files))
+    return images
 
 
 def _file(root: str, name: str) -> Collection:
@@ -125,7 +151,7 @@ def _of_pattern(source: str, root: str, patterns: list[str], glob: Glob) -> Coll
     files = {pattern: sorted(glob(pattern)) for pattern in patterns}
     if missing := [pattern for pattern in patterns if not files[pattern]]:
         raise UserError(f"no file matches {root}/{missing[0]}")
-    return Collection(root, kind, _named(root, [file for matches in files.values() for file in matches]))
+    return Collection(root, kind, _named(root, [file for matches in files.values() for file in matches]), tuple(patterns))
 
 
 def _expanded(pattern: str) -> list[str]:

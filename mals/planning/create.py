@@ -80,6 +80,7 @@ def _request(source: str, form: CaptionsForm, **options: Any) -> IngestRequest:
     """The images that --ingest names, by an absolute path, so that the same command from another folder is another request."""
     if form.encoding or form.id_column:
         raise UserError("--encoding and --id-column are for captions files; --ingest takes --image-column and --caption-column")
+    source = source.removeprefix("file://")
     source = source if is_url(source) else str(Path(source).expanduser().absolute())
     return IngestRequest(source=source, image_column=form.image_column, caption_column=form.caption_column, **options)
 

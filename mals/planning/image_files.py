@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mals.errors import UserError
 from mals.planning.image_source import file_address, open_file, printable
@@ -20,6 +20,7 @@ COMMON = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".
 SUFFIXES = COMMON | {".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif", ".jxl", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico"}
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 CAPTION, FACTS = ".txt", ".json"
+SETTINGS, PLAN = "mals.yaml", "plan"  # of a run, whose contact sheets are no images of the collection
 AGAIN = "link to a folder that is there already"
 UNREADABLE = "folder that may not be read"
 
@@ -34,8 +35,7 @@ class Folder:
     others: set[str] = field(default_factory=set)  # the names of the other files
 
 
-@dataclass(frozen=True)
-class ImageFile:
+class ImageFile(NamedTuple):
     """One image of a collection of files."""
 
     name: str  # relative to the root, "/" between folders
@@ -85,6 +85,9 @@ def walk(root: str, left_out: Counter[str]) -> Iterator[Folder]:
             continue
         visited.add((status.st_dev, status.st_ino))
         subfolders, linked = _scan(folder, real_root, left_out)
+        if SETTINGS in folder.others and any(child.name.rpartition("/")[2] == PLAN for child in subfolders):
+            left_out["run of mals"] += 1
+            continue
         todo += reversed(subfolders)
         links += linked
         yield folder

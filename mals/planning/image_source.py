@@ -7,6 +7,7 @@ parquet:ROW:COLUMN:/data/a.parquet  a value of a column; its name is quoted as i
 """
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+URL = re.compile(r"[A-Za-z][\w+.-]*(::[\w+.-]+)*://")
 OPEN = 8  # containers that a reader keeps open
 T = TypeVar("T")
 
@@ -53,7 +55,7 @@ def _is_path(text: str) -> bool:
 
 def is_url(path: str) -> bool:
     """Whether a path is for fsspec and not for the local file system."""
-    return "://" in path
+    return URL.match(path) is not None
 
 
 def open_file(address: str) -> IO[bytes]:

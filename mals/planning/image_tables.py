@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,8 +31,7 @@ class ImageColumn:
     path_of: str | None  # the column, or the member of a struct, with the names of encoded images
 
 
-@dataclass(frozen=True)
-class TableRow:
+class TableRow(NamedTuple):
     """One image of a table."""
 
     name: str  # as the table calls it, or FILE/ROW
@@ -52,6 +51,7 @@ class Requested:
     image: str | None = None
     caption: str | None = None
     person: str | None = None
+    ids: bool = True  # keep the ids of a packed set; those of several sets may be the same
 
 
 def find_images(schema: pa.Schema, requested: str | None = None) -> ImageColumn | None:
@@ -126,7 +126,7 @@ class _Rows:
     def __init__(self, schema: pa.Schema, column: ImageColumn, requested: Requested, address: str, name: str):
         self.column, self.person, self.caption = column, requested.person, requested.caption or CAPTION_COLUMN
         self.address, self.name = address, name
-        packed = {"id", "image_sha256"} <= set(schema.names)  # a set of mals, whose ids are kept
+        packed = requested.ids and {"id", "image_sha256"} <= set(schema.names)  # a set of mals
         used = [self.person, self.caption, "origin", "synthetic", "id" if packed else None]
         self.members = [name for name in dict.fromkeys(used) if name is not None and name in schema.names]
         self.packed = packed

@@ -7,10 +7,10 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b, sha256
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +21,12 @@ from mals.grid.plan import IngestRequest, PlanReceipt, PlanRequest, plan_setting
 from mals.grid.stage import row_seed
 from mals.grid.store import Store
 from mals.origin import ORIGINAL, ORIGINS
-from mals.planning.collection import open_collection
+from mals.planning.collection import open_collection, readable
 from mals.planning.image_files import ImageFile, first_caption, image_files
 from mals.planning.image_source import printable
 from mals.planning.image_tables import Requested, TableRow, table_images
 from mals.planning.image_tars import tar_images
-from mals.planning.table import PlanCounts, commit_plan, refuse_other_plan
+from mals.planning.table import ID, PlanCounts, commit_plan, refuse_other_plan
 
 INGEST_PLAN = pa.schema(
     [
@@ -44,8 +44,7 @@ BLOCK = 32_768  # rows of a table
 NO_ID = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One image of a collection."""
 
     name: str
@@ -115,7 +114,7 @@ def _hashed(blocks: Iterable[pa.Table], digest: Any) -> Iterator[pa.Table]:
 
 def _tables(request: IngestRequest, seed: int, left_out: Counter[str]) -> Iterator[pa.Table]:
     """The rows of the plan in blocks: in the order of the collection, or shuffled."""
-    rows = _rows(request, left_out)
+    rows = _readable(request, left_out)
     if request.shuffle is None:
         yield from _blocks(islice(rows, request.limit), seed)
         return
@@ -143,6 +142,11 @@ def _blocks(rows: Iterator[Row], seed: int) -> Iterator[pa.Table]:
         yield pa.table(columns, INGEST_PLAN)
 
 
+def _readable(request: IngestRequest, left_out: Counter[str]) -> Iterator[Row]:
+    with readable(request.source):
+        yield from _rows(request, left_out)
+
+
 def _rows(request: IngestRequest, left_out: Counter[str]) -> Iterator[Row]:
     """The images of a collection, in its order."""
     column = None if request.person_from in (None, FOLDER) else request.person_from
@@ -152,12 +156,13 @@ def _rows(request: IngestRequest, left_out: Counter[str]) -> Iterator[Row]:
     if collection.kind == "images":
         for image in image_files(collection.folders(left_out), left_out, read_facts=bool(column or request.caption_column)):
             yield _file_row(image, request, left_out)
+    requested = Requested(request.image_column, request.caption_column, column, ids=not collection.patterns)
     for path, name in collection.files:
         if collection.kind == "tars":
             for image in tar_images(path, name, left_out):
                 yield _file_row(image, request, left_out)
         else:
-            for row in table_images(path, name, Requested(request.image_column, request.caption_column, column), left_out):
+            for row in table_images(path, name, requested, left_out):
                 yield _table_row(row, request)
 
 
@@ -172,17 +177,17 @@ def _file_row(image: ImageFile, request: IngestRequest, left_out: Counter[str]) 
 
 def _table_row(row: TableRow, request: IngestRequest) -> Row:
     person = row.folder if request.person_from == FOLDER else row.person
-    id_ = row.id or _row_id(row.name, row.key.encode())
+    id_ = row.id if row.id and ID.fullmatch(row.id) else _row_id(row.name, row.key.encode())
     return Row(row.name, row.address, _person(person), row.caption, request.origin or row.origin, id_)
 
 
 def _person(value: Any) -> str | None:
     """An identity as a text; None where there is none."""
-    if value is None or isinstance(value, bool) or value != value or value == "":
+    if value is None or value == "" or value != value:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, str | int):
+    if not isinstance(value, str | int) or isinstance(value, bool):
         raise UserError(f"--person-from: {str(value)[:80]!r} is neither a text nor a whole number; name a column with the person")
     return printable(str(value))
 

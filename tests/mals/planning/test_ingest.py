@@ -341,6 +341,34 @@ def test_a_packed_set_keeps_its_ids_and_what_it_says_of_its_images(tmp_path):
     assert [row["origin"] for row in plan(tmp_path, tmp_path / "set", origin="drawn")] == ["drawn"] * 3
 
 
+def test_the_ids_of_several_packed_sets_do_not_meet(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name / "data").mkdir(parents=True)
+        table = pa.table({"id": ["x"], "image": [name.encode()], "image_sha256": [""]})
+        pq.write_table(table, tmp_path / name / "data/train-00000-of-00001.parquet")
+    planned = plan(tmp_path, f"{tmp_path}/*/data/*.parquet")
+    assert contents(planned) == [b"one", b"two"]
+    assert len({row["id"] for row in planned}) == 2
+
+
+def test_a_run_in_the_folder_is_no_image_and_one_that_is_not_packed_is_refused(tmp_path, photos):
+    receipt = create(photos / "run", ingest=photos)
+    (photos / "run/report").mkdir()
+    (photos / "run/report/contact-sheet.jpg").write_bytes(b"x")
+    assert create(photos / "run", ingest=photos) == receipt
+    assert create(tmp_path / "other", ingest=photos).left_out == {"run of mals": 1}
+    with pytest.raises(UserError, match="not packed"):
+        plan(tmp_path, photos / "run")
+
+
+def test_a_folder_of_images_and_tars_is_not_guessed(tmp_path, photos):
+    tar_of(photos / "backup.tar", {"a.jpg": b"1"})
+    with pytest.raises(UserError, match=r"holds images and \.tar files"):
+        plan(tmp_path, photos)
+    assert contents(plan(tmp_path, f"{photos}/*.tar")) == [b"1"]
+    assert len(plan(tmp_path, f"{photos}/**/*")) == len(FILES)
+
+
 def test_a_limit_takes_the_first_and_a_shuffle_is_the_same_each_time(tmp_path, photos):
     every = names(plan(tmp_path, photos))
     assert names(plan(tmp_path, photos, limit=2)) == every[:2]
