@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mals.dataset.origins import synthetic_by_tags
 from mals.dataset.receipts import CHECKSUMS
 from mals.errors import UserError
 from mals.files import write_file
@@ -17,7 +18,7 @@ FILE = "origins.json"
 
 
 def about(place: DatasetAddress) -> dict[str, Any]:
-    """Name, licence, link, whether synthetic, which public benchmark, and a hash of SHA256SUMS; None if the card does not say."""
+    """Name, licence, link, whether all images are synthetic (or none), which benchmark, a hash of SHA256SUMS; None if the card does not say."""
     path = Path(place[0] if isinstance(place, tuple) else place).expanduser()
     folders = (path, path / "dataset", path.parent.parent) if path.suffix != ".json" else ()
     folder = next((candidate for candidate in folders if (candidate / "README.md").is_file()), path)
@@ -27,7 +28,7 @@ def about(place: DatasetAddress) -> dict[str, Any]:
         "name": str(facts.get("pretty_name") or path.resolve().stem),
         "licence": licence_in(facts),
         "link": str(facts["license_link"]) if str(facts.get("license_link", "")).startswith("http") else None,
-        "synthetic": "synthetic" in tags if isinstance(tags, list) else None,
+        "synthetic": synthetic_by_tags(map(str, tags)) if isinstance(tags, list) else None,
         "benchmark": _benchmark(folder / CLAIM),
         "sums": hashlib.sha256(sums.read_bytes()).hexdigest() if sums.is_file() else None,
     }

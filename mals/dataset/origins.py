@@ -1,11 +1,12 @@
 """How many images of a data set each origin has (mals/origin.py), and what its card, tags and croissant.json may say because of that."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mals.origin import DRAWN, GENERATED, IMAGE_TO_IMAGE, ORIGINAL, ORIGINS, SOURCE_TYPES, is_synthetic
 
 UNKNOWN = "unknown"  # stands for null where a name is needed
+SYNTHETIC_TAG, PARTLY_SYNTHETIC_TAG, UNKNOWN_TAG = "synthetic", "partly-synthetic", "origin-unknown"
 MADE_BY = {
     GENERATED: "made from a prompt by a generative model",
     IMAGE_TO_IMAGE: "made by a generative model from an initial image, which may be a photograph",
@@ -77,9 +78,9 @@ class OriginCounts:
         return True if self.synthetic else None if self.unknown else False
 
     def tags(self) -> list[str]:
-        """The tags of the data set that follow from origins: "synthetic" only if every image is."""
-        share = ["synthetic"] if self.synthetic == self.total else ["partly-synthetic"] if self.synthetic else []
-        return [*share, *(["diffusion"] if self.modelled else [])]
+        """The tags of the data set that follow from origins: SYNTHETIC_TAG only if every image is."""
+        share = [SYNTHETIC_TAG] if self.synthetic == self.total else [PARTLY_SYNTHETIC_TAG] if self.synthetic else []
+        return [*share, *([UNKNOWN_TAG] if self.unknown else []), *(["diffusion"] if self.modelled else [])]
 
     def lines(self) -> list[OriginLine]:
         """The card's table."""
@@ -97,3 +98,11 @@ class OriginCounts:
 
     def _count(self, *origins: str) -> int:
         return sum(self.images.get(origin, 0) for origin in origins)
+
+
+def synthetic_by_tags(tags: Iterable[str]) -> bool | None:
+    """Whether a data set with these tags holds synthetic images alone (True), or none; None if it holds both or does not say."""
+    tags = set(tags)
+    if SYNTHETIC_TAG in tags:
+        return True
+    return None if tags & {PARTLY_SYNTHETIC_TAG, UNKNOWN_TAG} else False

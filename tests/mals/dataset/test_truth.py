@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from mals.dataset.export import export
-from mals.dataset.origins import OriginCounts
+from mals.dataset.origins import OriginCounts, synthetic_by_tags
 from mals.dataset.pack import pack
 from mals.dataset.publish import publish
 from mals.dataset.report import report
@@ -326,7 +326,14 @@ def test_the_tag_synthetic_is_for_sets_in_which_every_image_is() -> None:
     assert OriginCounts.of({"generated": 2, "image_to_image": 1}).tags() == ["synthetic", "diffusion"]
     assert OriginCounts.of({"drawn": 2}).tags() == ["synthetic"]
     assert OriginCounts.of({"original": 1, "generated": 2}).tags() == ["partly-synthetic", "diffusion"]
-    assert OriginCounts.of({"original": 1, None: 2}).tags() == []
+    assert OriginCounts.of({"original": 1}).tags() == []
+    assert OriginCounts.of({"original": 1, None: 2}).tags() == ["origin-unknown"]
+
+
+def test_what_a_method_was_trained_on_is_read_from_the_tags() -> None:
+    statements = {"generated": True, "image_to_image": True, "drawn": True, "original": False, None: None}
+    assert {origin: synthetic_by_tags(OriginCounts.of({origin: 3}).tags()) for origin in statements} == statements
+    assert synthetic_by_tags(OriginCounts.of({"original": 3, "generated": 3}).tags()) is None
 
 
 def test_whether_there_is_synthetic_data_is_not_said_where_it_is_not_known() -> None:
