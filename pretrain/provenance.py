@@ -18,7 +18,7 @@ FILE = "origins.json"
 
 
 def about(place: DatasetAddress) -> dict[str, Any]:
-    """Name, licence, link, whether all images are synthetic (or none), which benchmark, a hash of SHA256SUMS; None if the card does not say."""
+    """Name, licence, link, whether all images are synthetic, which benchmark, a hash of SHA256SUMS; None if the card does not say."""
     path = Path(place[0] if isinstance(place, tuple) else place).expanduser()
     folders = (path, path / "dataset", path.parent.parent) if path.suffix != ".json" else ()
     folder = next((candidate for candidate in folders if (candidate / "README.md").is_file()), path)
