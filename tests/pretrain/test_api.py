@@ -13,11 +13,13 @@ from PIL import Image
 import pretrain
 from mals.attributes import load_space
 from mals.errors import UserError
+from mals.images import decode_image
 from pretrain.api import LoadedMethod
 from pretrain.evaluate import open_gallery, predict_by_prompts
 from pretrain.gallery import tokenize
 from pretrain.release import release
 from tests.conftest import environment
+from tests.images_of_every_kind import write_images
 from tests.pretrain.packs import pictures
 from tests.pretrain.releases import released
 
@@ -55,6 +57,18 @@ def test_files_images_and_arrays_give_the_same_embeddings_of_length_one(method: 
     for alone in (files[0], str(files[0]), opened[0], arrays[0]):
         torch.testing.assert_close(method.embed_image(alone), embeddings[:1], atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(method.embed_text(SENTENCES[0]), method.embed_text(SENTENCES)[:1], atol=1e-6, rtol=1e-5)
+
+
+TURNED = ("exif_6.jpg", "exif_3.tif", "grey_16.png", "alpha.png", "cmyk.jpg", "adobe_rgb.png", "display_p3_exif_6.jpg")
+
+
+def test_files_of_any_kind_are_embedded_as_they_are_to_be_seen(method: LoadedMethod, tmp_path: Path) -> None:
+    """Upright, in 8 bits, on white, in sRGB: also where they come as PIL images."""
+    write_images(tmp_path)
+    paths = [tmp_path / name for name in TURNED]
+    embeddings = method.embed_image([decode_image(path.read_bytes()) for path in paths])
+    assert torch.equal(method.embed_image(paths), embeddings)
+    assert torch.equal(method.embed_image([Image.open(path) for path in paths]), embeddings)
 
 
 def test_batches_change_nothing(folder: Path, method: LoadedMethod, files: list[Path]) -> None:

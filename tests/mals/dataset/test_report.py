@@ -1,13 +1,17 @@
 """A look at a packed data set."""
 
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from mals.dataset.pack import pack
 from mals.dataset.report import CELL, COLUMNS, ROWS, report
+from mals.dataset.sheet import GAP, contact_sheet
 from mals.errors import UserError
+from tests.images_of_every_kind import images
 from tests.small import cells
 
 
@@ -23,3 +27,11 @@ def test_a_report_names_the_data_set_the_funnel_captions_with_labels_and_a_sheet
         assert sheet.size == (COLUMNS * CELL[0], ROWS * CELL[1])
     text = summary.text()
     assert "78 of 100 pairs kept" in text and " refused: " in text and text.count("contact sheet") == 1
+
+
+def test_images_are_upright_on_a_contact_sheet() -> None:
+    data, expected = images()["exif_6.jpg"]
+    width, height = expected.size
+    with Image.open(BytesIO(contact_sheet([data], 1, (width + GAP, height + GAP)))) as sheet:
+        pixels = np.asarray(sheet)[GAP // 2 : GAP // 2 + height, GAP // 2 : GAP // 2 + width]
+    assert expected.differences(pixels) == []

@@ -16,6 +16,7 @@ from mals.config import Config
 from mals.errors import UserError
 from mals.grid.stage import ERROR, REJECT
 from mals.stages.generate import Generate, read, stage
+from tests.images_of_every_kind import write_images
 from tests.small import diffusion
 
 HEIGHT, WIDTH = 64, 32
@@ -220,6 +221,12 @@ def test_an_initial_image_is_cut_to_the_size_and_never_stretched(street: Path) -
     wide.save(street)
     ink = np.asarray(read(str(street), 50, 50))[..., 0] > 128
     assert ink.any(0).sum() == ink.any(1).sum() == 10
+
+
+@pytest.mark.parametrize("name", ["exif_6.jpg", "grey_16.png", "alpha.png", "cmyk.jpg"])
+def test_an_initial_image_of_any_kind_is_read_as_it_is_to_be_seen(name: str, tmp_path: Path) -> None:
+    expected = write_images(tmp_path)[name]
+    assert expected.differences(np.asarray(read(str(tmp_path / name), *expected.size))) == []
 
 
 def test_fewer_than_one_step_from_an_initial_image_is_refused_in_one_sentence(sd: Path, street: Path) -> None:

@@ -23,6 +23,7 @@ from pretrain.datasets import READERS
 from pretrain.datasets.contents import Count, SplitContents
 from pretrain.datasets.importing import import_benchmark
 from tests.conftest import Mals, environment
+from tests.images_of_every_kind import images
 from tests.interruption import Killed, killed_at
 from tests.pretrain.datasets import layouts
 from tests.small.cells import attribute_values, small_run
@@ -179,6 +180,16 @@ def test_rows_are_cut_into_files_and_row_groups(sources: dict[str, Path], tmp_pa
     assert names == ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
     assert [pq.read_metadata(tmp_path / "out" / "data" / name).num_rows for name in names] == [3, 1]
     assert [row["person"] for row in rows(tmp_path / "out")] == [0, 0, 1, 1]
+
+
+def test_sizes_are_upright_and_what_lost_pixels_is_left_out(tmp_path: Path) -> None:
+    source = layouts.rstp(tmp_path / "rstp")
+    for name, kind in (("0000_c14_0000.jpg", "exif_6.jpg"), ("0001_c3_0001.jpg", "baseline_half_with_end.jpg")):
+        (source / "imgs" / name).write_bytes(images()[kind][0])
+    report = import_benchmark("rstpreid", source, str(tmp_path / "out"))
+    assert [name.split(" (")[0] for name in report.contents.examples["unreadable"]] == ["0001_c3_0001.jpg"]
+    sizes = {row["id"]: (row["width"], row["height"]) for row in rows(tmp_path / "out")}
+    assert sizes["0000_c14_0000.jpg"] == images()["exif_6.jpg"][1].size and sizes["0000_c3_0001.jpg"] == (16, 32)
 
 
 def test_missing_and_unreadable_images_are_left_out_counted_and_named(tmp_path: Path) -> None:
