@@ -13,13 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from mals.errors import UserError
+from mals.errors import UserError, quoted
 from mals.planning.column_texts import is_blank
 from mals.planning.text_files import first_bytes, open_text, text_suffix
 
 IMAGE_KEYS = ("file_path", "img_path", "image")
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a pair, or one that stands alone
 NAMED = 8  # keys of an object that a sentence names
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # ends a line, or does other things to a terminal
+LONGEST_KEY = 40  # characters of a key that a sentence names
 LONGEST_ID = 200  # characters
 PARTIAL = "perhaps it was downloaded in part"
 
@@ -56,7 +58,7 @@ def read_objects(file: Path, encoding: str | None = None) -> list[dict[str, Any]
         place = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"{file} is not JSON: {error.msg} at {place}; {PARTIAL}") from None
     except _Repeated as error:
-        raise UserError(f"{file} has an object with the key {error.args[0]!r} twice") from None
+        raise UserError(f"{file} has an object with the key {quoted(error.args[0])} twice") from None
     except ValueError:  # Python converts no text of more than 4,300 digits
         raise UserError(f"{file} holds a number of more than 4,300 digits, which is nothing that a list says") from None
     except RecursionError:
@@ -81,7 +83,7 @@ def list_rows(file: Path, objects: Iterable[Mapping[str, Any]], require_captions
         where = f"{file}: object {number}"
         key = next((name for name in IMAGE_KEYS if name in entry), None)
         if key is None:
-            raise UserError(f"{where} has {_keys(entry)}, which none of the known data sets has")
+            raise UserError(f"{where} has {'the keys ' if entry else ''}{key_names(entry)}, which none of the known data sets has")
         image, person, own_id = image_path(where, entry[key], key), identifier(where, "id", entry.get("id")), None
         if "image_id" in entry:  # in MALS the name of the image; in APTM's lists of real data sets the identity
             name = identifier(where, "image_id", entry["image_id"])
@@ -95,12 +97,18 @@ def list_rows(file: Path, objects: Iterable[Mapping[str, Any]], require_captions
 
 def captions_of(where: str, entry: Mapping[str, Any]) -> list[str | None]:
     """The captions of an object, None for each that is blank, [None] where it has none; UserError for other things than texts."""
-    value = entry.get("captions", entry.get("caption"))
-    captions = value if isinstance(value, list) else [value]
+    captions = listed_captions(entry)
     for caption in captions:
         if not isinstance(caption, str) and not _is_missing(caption):
             raise UserError(f"{where} has {_kind(caption)} as a caption, not a text")
     return [caption if isinstance(caption, str) and not is_blank(caption) else None for caption in captions] or [None]
+
+
+def listed_captions(entry: Mapping[str, Any]) -> list[Any]:
+    """What an object has as its captions, unchecked; `caption` counts where there is no `captions`, or it is null."""
+    value = entry.get("captions")
+    value = entry.get("caption") if value is None else value
+    return value if isinstance(value, list) else [value]
 
 
 def image_path(where: str, value: Any, key: str) -> str:
@@ -108,8 +116,8 @@ def image_path(where: str, value: Any, key: str) -> str:
     if not isinstance(value, str):
         raise UserError(f"{where} has {_kind(value)} as its {key}, not the path of an image")
     path = value.replace("\\", "/")
-    if not path.strip("./ ") or path.endswith("/") or "\0" in path:
-        raise UserError(f"{where} has {value[:60]!r} as its {key}, which is no path of an image")
+    if not path.strip("./ ") or path.endswith("/") or CONTROL.search(path):
+        raise UserError(f"{where} has {quoted(value)} as its {key}, which is no path of an image")
     return str(PurePosixPath(path))
 
 
@@ -120,8 +128,8 @@ def identifier(where: str, key: str, value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float) or (isinstance(value, float) and math.isinf(value)):
         raise UserError(f"{where} has {_kind(value)} as its {key}, not a number or a text")
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    if "\0" in text:
-        raise UserError(f"{where} has {text[:60]!r} as its {key}, which holds a zero byte")
+    if CONTROL.search(text):
+        raise UserError(f"{where} has {quoted(text)} as its {key}, which no person or image is called")
     if len(text) > LONGEST_ID:
         raise UserError(f"{where} has an {key} of {len(text):,} characters, where {LONGEST_ID} are the most")
     return text
@@ -160,17 +168,16 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _keys(entry: Mapping[str, Any]) -> str:
-    """The keys of an object, for a sentence."""
-    names = [" ".join(name.split())[:40] for name in list(entry)[:NAMED]]
-    more = f" and {len(entry) - NAMED:,} more" if len(entry) > NAMED else ""
-    return f"the keys {', '.join(names)}{more}" if entry else "no key"
+def key_names(entry: Mapping[str, Any]) -> str:
+    """The keys of an object, for a sentence; "no key" where it has none."""
+    names = [name if name.isprintable() and len(name) <= LONGEST_KEY else quoted(name, LONGEST_KEY) for name in list(entry)[:NAMED]]
+    return ", ".join(names) + (f" and {len(entry) - NAMED:,} more" if len(entry) > NAMED else "") or "no key"
 
 
 def _kind(value: Any) -> str:
     """What a JSON value is, for a sentence."""
     if isinstance(value, dict):
-        return f"an object with {_keys(value)}"
+        return f"an object with {key_names(value)}"
     if isinstance(value, list):
         return "a list that is not of objects" if value and not isinstance(value[0], str) else "a list"
     names = {str: "a text", bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from mals.errors import UserError
 
-NAMED = 8  # missing images that a sentence names
+NAMED, LONGEST = 8, 100  # missing images that a sentence names, and characters of each
 
 
 def _composed(name: str) -> str:
@@ -119,9 +119,10 @@ def locate_images(list_file: Path, root: Path, paths: Iterable[str]) -> tuple[li
     located = [folder.find(path) for path in listed]
     missing = [path for path, actual in zip(listed, located, strict=True) if actual is None]
     if len(missing) == len(listed):
-        raise UserError(f"the images of {list_file} are not in {root}: there is no {root / listed[0]}; give the folder that they are in")
+        first = root / _shortened(listed[0])
+        raise UserError(f"the images of {list_file} are not in {root}: there is no {first}; give the folder that they are in")
     if missing:
-        names = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED:,} more" if len(missing) > NAMED else "")
+        names = ", ".join(map(_shortened, missing[:NAMED])) + (f" and {len(missing) - NAMED:,} more" if len(missing) > NAMED else "")
         raise UserError(
             f"{len(missing):,} of the {len(listed):,} images that {list_file} names are not in {root}: {names}; "
             "put them there, or take them out of the list"
@@ -129,7 +130,17 @@ def locate_images(list_file: Path, root: Path, paths: Iterable[str]) -> tuple[li
     respelled = [(path, actual) for path, actual in zip(listed, located, strict=True) if path != actual]
     if not respelled:
         return listed, []
-    path, actual = respelled[0]
+    example = spelling(*respelled[0])
     return [str(actual) for actual in located], [
-        f"{len(respelled):,} of the {len(listed):,} images of {list_file} are spelled otherwise in {root}, such as {actual} for {path}"
+        f"{len(respelled):,} of the {len(listed):,} images of {list_file} are spelled otherwise in {root}, such as {example}"
     ]
+
+
+def spelling(path: str, actual: str | None) -> str:
+    """A path and how its folder spells it, for a sentence: with escapes where both look alike."""
+    show = ascii if _composed(path) == _composed(str(actual)) else str
+    return f"{show(actual)} for {show(path)}"
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= LONGEST else f"{path[: LONGEST - 3]}..."

@@ -8,6 +8,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from mals.errors import quoted
 from mals.planning import json_lists
 from mals.planning.json_lists import ListRow
 from pretrain.data.columns import Columns, Request, Strings, checked_captions, person_numbers
@@ -60,7 +61,7 @@ def _shared(file: Path, rows: Sequence[ListRow], images: Tensor, persons: Tensor
     if not shared:
         return []
     first = next(row for row, image in zip(rows, images.tolist(), strict=True) if image in shared)
-    names = sorted({str(row.person) for row in rows if row.image == first.image})
+    names = sorted({quoted(row.person, 20) for row in rows if row.image == first.image})
     return [
         f"{len(shared):,} of the {len(counts):,} images of {file} are listed under several persons, such as {first.image} "
         f"({' and '.join(names)}); in a gallery an image is of the person that is listed first"

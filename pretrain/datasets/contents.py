@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from mals.attributes import load_space
 from mals.dataset.receipts import FileReceipt
+from pretrain.data.image_folder import spelling
 from pretrain.datasets.layout import Benchmark, BenchmarkInfo, BenchmarkRow
 
 COUNTED = ("images", "identities", "captions")
@@ -137,8 +138,7 @@ def _survey_notes(surveys: Collection[SplitSurvey]) -> list[str]:
         more = f" and {len(folders) - FOLDERS:,} more" if len(folders) > FOLDERS else ""
         notes.append(f"folders of images that are not there: {names}{more}; the same command packs their images once they are")
     if respelled:
-        image, actual = respelled[0]
-        notes.append(f"images that are spelled otherwise in the folder: {len(respelled):,}, such as {actual} for {image}")
+        notes.append(f"images that are spelled otherwise in the folder: {len(respelled):,}, such as {spelling(*respelled[0])}")
     return notes
 
 

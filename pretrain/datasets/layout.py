@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mals.dataset.features import Feature
-from mals.errors import UserError
+from mals.errors import UserError, quoted
+from mals.planning.json_lists import CONTROL, key_names
 from pretrain.data.image_folder import ImageFolder
 
 SAMPLE = 50  # images that are looked for to recognise their folder
@@ -89,7 +90,7 @@ def folder_contents(folder: Path) -> str:
 def require_names(where: object, values: Mapping[str, Any], names: Iterable[str]) -> None:
     """UserError if one of the names is missing; `where` begins the sentence."""
     if missing := [name for name in names if name not in values]:
-        present = ", ".join(name for name in values if not name.startswith("__")) or "nothing"
+        present = key_names({name: None for name in values if not name.startswith("__")})
         raise UserError(f"{where} has no {', '.join(missing)}, only {present}")
 
 
@@ -97,8 +98,8 @@ def relative_path(where: str, path: Any) -> str:
     """An image's path in an annotation; UserError if it is not a path, or leads out of the image folder."""
     text = str(path).replace("\\", "/") if isinstance(path, str) else ""
     relative = PurePosixPath(text)
-    if not text.strip("./ ") or text.endswith("/") or "\0" in text or relative.is_absolute() or ".." in relative.parts:
-        raise UserError(f"{where} names the image {repr(path)[:70]}, which is no path in the image folder")
+    if not text.strip("./ ") or text.endswith("/") or CONTROL.search(text) or relative.is_absolute() or ".." in relative.parts:
+        raise UserError(f"{where} names the image {quoted(path)}, which is no path in the image folder")
     return str(relative)
 
 
@@ -125,7 +126,7 @@ def whole_number(where: str, value: Any, meaning: str) -> int:
     """A whole number of at most 18 digits, or a text that is one; UserError otherwise."""
     number = value if type(value) is int else int(value) if isinstance(value, str) and WHOLE.fullmatch(value) else None
     if number is None or abs(number) > LARGEST:
-        raise UserError(f"{where} has {value if isinstance(value, int) else str(value)[:60]!r} as its {meaning}, not a whole number")
+        raise UserError(f"{where} has {quoted(value)} as its {meaning}, not a whole number")
     return number
 
 

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mals.errors import UserError
-from mals.planning.json_lists import read_objects
+from mals.errors import UserError, quoted
+from mals.planning.json_lists import key_names, listed_captions, read_objects
 from pretrain.datasets import caption_all
 from pretrain.datasets.caption_all import Placed, placed_objects
 from pretrain.datasets.layout import (
@@ -121,7 +121,7 @@ def _read_released(info: BenchmarkInfo, objects: Iterable[Placed]) -> dict[str, 
         require_names(where, entry, ("split",))
         split = entry["split"]
         if split not in SPLITS:
-            raise UserError(f"{where} is of the split {str(split)[:60]!r}, not {', '.join(SPLITS)}")
+            raise UserError(f"{where} is of the split {quoted(split)}, not {', '.join(SPLITS)}")
         splits[split].append(_read_row(info, where, entry))
     return {split: rows for split, rows in splits.items() if rows}
 
@@ -141,10 +141,9 @@ def _read_row(info: BenchmarkInfo, where: str, entry: Mapping[str, Any]) -> Benc
     """One object; blank captions are left out."""
     path = next((entry[name] for name in ("file_path", "img_path", "image") if name in entry), None)
     image = relative_path(where, path)
-    value = entry.get("captions", entry.get("caption"))
-    captions = value if isinstance(value, list) else [value]
+    captions = listed_captions(entry)
     if not all(isinstance(caption, str) for caption in captions):
-        raise UserError(f"{where} has no captions, only {', '.join(' '.join(name.split()) for name in entry)}")
+        raise UserError(f"{where} has no captions, only {key_names(entry)}")
     require_names(where, entry, ("id",) if "image_id" not in entry else ())
     identity = whole_number(where, entry.get("id", entry.get("image_id")), "identity")
     camera = CAMERA_PATTERNS[info.key].match(Path(image).name) if info.has_cameras else None

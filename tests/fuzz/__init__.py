@@ -13,7 +13,7 @@ from importlib import import_module
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-KINDS = ("images",)
+KINDS = ("images", "json_lists")
 
 
 def run(kind: str, count: int, start: int | None = None) -> None:

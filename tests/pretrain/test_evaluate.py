@@ -204,7 +204,7 @@ def test_a_query_of_a_person_whose_image_is_another_persons_is_left_out_and_prin
     result = evaluate(trained, open_gallery(trained, [f"{data}:{tmp_path / 'images'}"], "test"), "none")
     assert result.retrieval is not None and result.retrieval.unmatched == 1 and result.retrieval.images == 2
     assert score_lines(result)[-1] == "1 captions have no image of their person in the gallery and were left out"
-    assert "1 of the 2 images of" in caplog.text and "are listed under several persons, such as 0.jpg (1 and 2)" in caplog.text
+    assert "1 of the 2 images of" in caplog.text and "are listed under several persons, such as 0.jpg ('1' and '2')" in caplog.text
 
 
 def test_a_perfect_embedding_finds_everything() -> None:

@@ -29,7 +29,9 @@ def test_a_file_is_found_as_it_is_or_as_the_only_one_of_another_spelling(tmp_pat
     assert folder.find("STRASSE/MÜLLER.JPG") == f"Straße/{decomposed}"
     assert folder.find("cam_a/2.jpg") == "cam_a\\2.jpg"  # unpacked by a program that knows no folders of Windows
     assert folder.find("CUHK01") is None and folder.find("c/1.jpg") is None and folder.find("x" * 5000) is None
-    assert folder.has_folder("cuhk01") and not folder.has_folder("CUHK02")
+    assert folder.missing_folder("cuhk01/2.jpg") is None and folder.missing_folder("2.jpg") is None
+    assert folder.missing_folder("CUHK02/a/2.jpg") == "CUHK02" and folder.missing_folder("CUHK01/a/2.jpg") == "CUHK01/a"
+    assert folder.path("cuhk01/1.jpg") == tmp_path / "CUHK01/1.JPG" and folder.path("c/1.jpg") == tmp_path / "c/1.jpg"
 
 
 def test_links_to_files_count_and_broken_ones_do_not(tmp_path: Path) -> None:
@@ -45,6 +47,8 @@ def test_missing_images_are_counted_and_named_and_other_spellings_are_told(tmp_p
     located, (note,) = locate_images(LIST, tmp_path, ["1.jpg", "2.jpg"])
     assert located == ["1.jpg", "2.JPG"] and note.startswith("1 of the 2 images of list.json are spelled otherwise in")
     assert note.endswith("such as 2.JPG for 2.jpg")
+    touched(tmp_path, unicodedata.normalize("NFD", "ü.jpg"))
+    assert locate_images(LIST, tmp_path, ["ü.jpg"])[1][0].endswith("such as 'u\\u0308.jpg' for '\\xfc.jpg'")  # both look alike
     with pytest.raises(UserError, match=r"^2 of the 3 images that list.json names are not in .*: 3.jpg, a/4.jpg; put them there, or"):
         locate_images(LIST, tmp_path, ["1.jpg", "3.jpg", "a/4.jpg"])
     with pytest.raises(UserError, match=r"^1,999 of the 2,000 images .*: 1\.png, 2\.png, .*, 8\.png and 1,991 more; put them there"):

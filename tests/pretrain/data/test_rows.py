@@ -356,7 +356,7 @@ def test_an_image_of_two_persons_is_named(tmp_path, caplog):
     entries.append({"file_path": "1.jpg", "captions": ["c", "d"], "id": 1})
     pairs = ImageTextPairs.open([(written(tmp_path / "list.json", entries), tmp_path / "images")])
     assert pairs.persons.tolist() == [0, 1, 0, 0] and pairs.images.tolist() == [0, 0, 1, 1]
-    assert "1 of the 2 images of" in caplog.text and "listed under several persons, such as 0.jpg (1 and 2); in a gallery" in caplog.text
+    assert "1 of the 2 images of" in caplog.text and "several persons, such as 0.jpg ('1' and '2'); in a gallery" in caplog.text
 
 
 def test_a_compressed_list_is_a_list(tmp_path):
