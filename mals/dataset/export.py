@@ -156,7 +156,7 @@ def _read_tar_receipt(target: Store, name: str) -> dict[str, Any]:
 
 def read_rows(run: Run, path: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of one packed file, a few hundred in memory."""
-    for batch in run.store.parquet(path, streamed=True).iter_batches(batch_size=BATCH, columns=columns):
+    for batch in run.store.parquet(path).iter_batches(batch_size=BATCH, columns=columns):
         yield from batch.to_pylist()
 
 

@@ -110,5 +110,5 @@ def check_ids(run: Run, layout: Layout) -> None:
 
 def _ids(run: Run, paths: list[str]) -> Iterator[str]:
     for path in paths:
-        for batch in run.store.parquet(path, streamed=True).iter_batches(columns=["id"]):
+        for batch in run.store.parquet(path).iter_batches(columns=["id"]):
             yield from batch["id"].to_pylist()

@@ -19,7 +19,6 @@ from mals.errors import UserError
 from mals.grid.run import Run
 from mals.grid.store import Store
 
-BLOCK = 1 << 22  # bytes
 REPEAT = "give the same command again: it continues where it stopped"
 Progress = Callable[[int, int], None]  # files done, files in all
 
@@ -168,8 +167,8 @@ def _copy(source: Store, target: Store, file: FileRecord) -> bool:
     """Copy one file unless it is there with these bytes; whether it was copied."""
     if target.size(file.path) == file.bytes and target.sha256(file.path) == file.sha256:
         return False
-    with source.open(file.path) as original, target.writer(file.path) as path, path.open("wb") as copy:
-        while block := original.read(BLOCK):
+    with target.writer(file.path) as path, path.open("wb") as copy:
+        for block in source.blocks(file.path):
             copy.write(block)
     return True
 

@@ -5,7 +5,6 @@ listing that is kept, since other machines write too. A bucket is never made.
 """
 
 import errno
-import io
 import random
 import time
 from collections.abc import Callable
@@ -20,7 +19,6 @@ ATTEMPTS = 8  # at one request
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0  # seconds between them, doubled each time
 PATIENCE = 30.0  # seconds; no attempt starts later
 REFUSED = {400, 401, 403}  # states of HTTP that another attempt would not change
-TAIL = 128 << 10  # bytes at a file's end that are read with its Parquet footer: the small columns of a cell lie there
 
 
 class StoreFailed(UserError):
@@ -95,10 +93,6 @@ class Remote:
         except FileNotFoundError:
             return []
 
-    def open(self, path: str, size: int | None = None) -> "RangeFile":
-        """`path` for reading in ranges; its `size` saves a request where it is known."""
-        return RangeFile(self, path, self.size(path) if size is None else size)
-
     def _write(self, path: str, function: Callable[..., Any], *arguments: Any) -> None:
         folder = path.rsplit("/", 1)[0]
         if not self.is_object_store and folder not in self._folders:
@@ -140,43 +134,6 @@ class Remote:
         bucket = self.root.strip("/").split("/")[0]
         what = f"there is no bucket {bucket}" if self.is_object_store else f"there is no folder to write to ({first_sentence(error)})"
         return StoreFailed(f"{self.url}: {what}; make it first, or correct the URL")
-
-
-class RangeFile(io.RawIOBase):
-    """A remote file for pyarrow: each read is one request for just these bytes, the last bytes of the file are kept."""
-
-    def __init__(self, remote: Remote, path: str, size: int):
-        self.remote, self.path, self.bytes = remote, path, size
-        self.position = 0
-        self._tail: bytes | None = None  # the bytes from `_tail_start` on
-        self._tail_start = max(0, size - TAIL)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self.position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.bytes}[whence]
-        return self.position
-
-    def read(self, size: int | None = -1) -> bytes:
-        start = min(self.position, self.bytes)
-        end = self.bytes if size is None or size < 0 else min(start + size, self.bytes)
-        if start >= end:
-            return b""
-        if start >= self._tail_start:
-            if self._tail is None:
-                self._tail = self.remote.read(self.path, self._tail_start, self.bytes)
-            data = self._tail[start - self._tail_start : end - self._tail_start]
-        else:
-            data = self.remote.read(self.path, start, end)
-        self.position = start + len(data)
-        return data
 
 
 def first_sentence(error: BaseException) -> str:

@@ -229,9 +229,9 @@ def _cell(ids: pa.ChunkedArray, output: pa.Table, active: list[int], rows: int) 
         output_rows[row] = position
     full = output.take(pa.array(output_rows, pa.int64())) if len(output) else output.schema.empty_table().take(pa.nulls(rows, pa.int64()))
     images = [field.name for field in full.schema if pa.types.is_binary(field.type)]  # compressed already
-    # Images first and few row groups: the small columns lie together at the end, where one request to a remote file reads them.
-    names = [*images, *(name for name in full.column_names if name not in images)]
-    table = pa.table({name: full[name] for name in names}).add_column(len(images), "id", ids)
+    # Images first and few row groups: what every later stage reads lies together at the end, where one request to a remote file gets it.
+    names = sorted(full.column_names, key=lambda name: (name in ("reject", "error"), name not in images))
+    table = pa.table({name: full[name] for name in names}).add_column(len(names) - 2, "id", ids)
     paths = leaf_paths(table.schema)
     texts = [path for path in paths if path.split(".")[0] not in images]
     compression = {path: "zstd" if path in texts else "NONE" for path in paths}

@@ -11,17 +11,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mals.errors import UserError
 from mals.files import DISK_FULL, replacing
-from mals.grid.remote import RangeFile, Remote
+from mals.grid.ranged import RangedParquet
+from mals.grid.remote import Remote
 
 WHOLE = 512 << 10  # bytes up to which a remote Parquet file is read with one request instead of its parts with several
-BLOCK = 32 << 20  # bytes of a remote file in memory while it is hashed
+BLOCK = 8 << 20  # bytes of a file in memory while it is hashed or copied
 HOST = "".join(c if c.isalnum() else "-" for c in socket.gethostname())[:40] or "host"
 
 
@@ -115,29 +116,36 @@ class Store:
         entries_ = sorted(self.remote.list(self.path(folder)), key=lambda entry: entry["name"])
         return {f"{folder}/{e['name'].rsplit('/', 1)[1]}": int(e["size"]) for e in entries_ if e["type"] == "file"}
 
-    def parquet(self, name: str, size: int | None = None, streamed: bool = False) -> pq.ParquetFile:
-        """`name` opened as Parquet; local files are memory-mapped, of remote ones only what is asked for is read.
+    def parquet(self, name: str, size: int | None = None) -> pq.ParquetFile | RangedParquet:
+        """`name` opened as Parquet; local files are memory-mapped, of large remote ones only the columns that are asked for are read.
 
-        `size`, its bytes where they are known, saves a request. Adjacent columns are read together, and kept until the next read: of a file
-        that is gone through in batches, `streamed`, each column of a row group is read alone, and forgotten.
+        `size`, its bytes where they are known, saves a request.
         """
         if self.folder is not None:
             return pq.ParquetFile(self.folder / name, memory_map=True)
-        file = self.remote.open(self.path(name), size)
-        if file.bytes <= WHOLE:
-            return pq.ParquetFile(pa.BufferReader(file.read()))
-        return pq.ParquetFile(file, pre_buffer=not streamed)
+        path = self.path(name)
+        size = self.remote.size(path) if size is None else size
+        if size <= WHOLE:
+            return pq.ParquetFile(pa.BufferReader(self.remote.read(path)))
+        return RangedParquet(self.remote, path, size)
 
-    def open(self, name: str) -> BinaryIO | RangeFile:
-        """`name` opened for reading its bytes."""
-        return self.remote.open(self.path(name)) if self.folder is None else (self.folder / name).open("rb")
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """The bytes of `name` in blocks."""
+        if self.folder is not None:
+            with (self.folder / name).open("rb") as file:
+                while block := file.read(BLOCK):
+                    yield block
+            return
+        path = self.path(name)
+        size = self.remote.size(path)
+        for start in range(0, size, BLOCK):
+            yield self.remote.read(path, start, min(start + BLOCK, size))
 
     def sha256(self, name: str) -> str:
-        """The hex digest of the bytes of `name`, read in blocks."""
+        """The hex digest of the bytes of `name`."""
         digest = hashlib.sha256()
-        with self.open(name) as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
+        for block in self.blocks(name):
+            digest.update(block)
         return digest.hexdigest()
 
     def sweep(self) -> int:

@@ -93,7 +93,7 @@ def test_all_of_a_large_cell_is_read_back_as_it_was(objects):
     cell = store.parquet("generate/00000.parquet").read()
     assert [image == np.random.default_rng(row).bytes(60_000) for row, image in enumerate(cell["image"].to_pylist())] == [True] * 512
     assert store.sha256("generate/00000.parquet") == receipt.sha256
-    batches = store.parquet("generate/00000.parquet", streamed=True).iter_batches(100, columns=["id", "image"])
+    batches = store.parquet("generate/00000.parquet").iter_batches(100, columns=["id", "image"])
     assert pa.Table.from_batches(batches)["image"].equals(cell["image"])
 
 
