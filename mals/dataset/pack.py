@@ -46,7 +46,8 @@ class PackResult:
 
     def summary(self) -> str:
         """The numbers of rows in a few words."""
-        return f"{self.receipt.kept:,} rows kept, {self.receipt.refused + self.receipt.failed:,} not"
+        heads = f"; in {self.receipt.without_head:,} of the kept images no head was there to blur" if self.receipt.without_head else ""
+        return f"{self.receipt.kept:,} rows kept, {self.receipt.refused + self.receipt.failed:,} not{heads}"
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,7 @@ def _pack_receipt(counts: DatasetCounts, parquet: list[FileReceipt], files: list
         failed=counts.failed,
         splits=dict(splits),
         origins=counts.origins.images,
+        without_head=counts.heads.without if counts.heads else None,
         bytes=sum(file.bytes for file in files),
         files=tuple(files),
     )

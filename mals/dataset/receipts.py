@@ -87,6 +87,7 @@ class PackReceipt:
     failed: int
     splits: dict[str, int]  # split -> kept rows
     origins: dict[str, int]  # origin (mals/origin.py), or "unknown" -> kept rows
+    without_head: int | None  # kept rows without a head to blur; None if privacy.blur_faces is off
     bytes: int  # of all files
     files: tuple[FileRecord, ...]
 

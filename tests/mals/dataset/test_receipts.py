@@ -38,6 +38,7 @@ def test_a_pack_receipt_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         failed=0,
         splits={"test": 2},
         origins={"original": 2},
+        without_head=1,
         bytes=7,
         files=(packed, text),
     )

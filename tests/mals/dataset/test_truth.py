@@ -341,3 +341,12 @@ def test_whether_there_is_synthetic_data_is_not_said_where_it_is_not_known() -> 
     assert statements == {"generated": True, "drawn": True, "original": False, None: None}
     assert OriginCounts.of({None: 1, "original": 1}).has_synthetic_data is None
     assert OriginCounts.of({None: 1, "generated": 1}).has_synthetic_data is True
+
+
+def test_images_in_which_no_head_was_there_to_blur_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photographs.KnownPerson, "people", lambda self, images: [[] for _ in images])
+    small = {name: f"tests.small.cells:{name}" for name in ("safety", "filter", "caption", "label")}
+    stages = {**small, "generate": "tests.small.photographs:original", "crop": "tests.small.photographs:crop_known_person"}
+    run = cells.small_run(tmp_path / "run", 8, stages=stages, sections={"crop": {"backend": "none"}, "privacy": {"blur_faces": True}})
+    assert pack(run).summary() == "7 rows kept, 1 not; in 7 of the kept images no head was there to blur"
+    assert "Heads are blurred: 0 in 7 images" in card(run) and "In 7\n  images the model found no head to blur" in card(run)
