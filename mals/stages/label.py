@@ -51,6 +51,8 @@ class LabelStage:
         for row, requested in zip(texts, _column(batch, "wanted"), strict=True):
             captions = slice(start, start := start + len(row))
             values, sources = merge(labels.values[captions], labels.source_codes[captions])
+            if not any(text.strip() for text in row):  # without a caption, nothing follows from what is not said
+                values, sources = [-1] * len(values), [SOURCES.index("unknown")] * len(sources)
             columns["attributes"].append(values)
             columns["attribute_source"].append([SOURCES[source] for source in sources])
             columns["agreement_captions"].append(agreement(labels.values[captions]))

@@ -260,3 +260,16 @@ def test_every_command_works_on_a_run_of_images(mals: Mals, tmp_path):
     packed = mals("plan", "next", "--ingest", "run", "--person-from", "person", *[word for s in SETS for word in ("--set", s)])
     assert packed.returncode == 0, packed.stderr
     assert {row["id"] for row in pq.read_table(tmp_path / "next/plan/00000.parquet").to_pylist()} == {row["id"] for row in rows}
+
+
+@pytest.mark.slow
+def test_images_that_exist_go_through_the_real_crop_captioner_and_labels(mals: Mals, tmp_path):
+    assert mals("world", "make", "--to", "world", "--persons", 6, "--views", 2).returncode == 0
+    assert mals("plan", "run", "--ingest", "world", "--person-from", "person", "--set", "shard_rows=8").returncode == 0
+    result = mals("run", "run", "-q")
+    assert result.returncode == 0, result.stderr
+    rows = [row for file in (tmp_path / "run/dataset/data").iterdir() for row in pq.read_table(file).to_pylist()]
+    assert len(rows) >= 8
+    assert {(row["origin"], row["synthetic"], row["reencoded"]) for row in rows} == {("drawn", True, None)}
+    assert all(row["caption"] != row["source_caption"] and row["keypoints"] and row["person"] in set("012345") for row in rows)
+    assert sum(row["attributes"]["gender"] is not None for row in rows) >= len(rows) // 2

@@ -52,6 +52,20 @@ def test_captions_of_one_image_are_merged(stage: LabelStage) -> None:
     assert 0 < row["agreement_captions"] < 1
 
 
+def test_without_captioners_the_caption_of_the_plan_is_labelled_and_a_row_without_one_is_unknown() -> None:
+    import mals.stages.label
+    from mals import settings
+
+    stage = mals.stages.label.stage(settings.check({"caption": "none", "source": "ingest"}))
+    assert stage.needs == ("caption",)
+    captions = ["a woman in a red coat", None, ""]
+    known, *unknown = stage(pa.record_batch({"caption": pa.array(captions, pa.string())})).to_pylist()
+    assert known["attributes"][NAMES.index("upper_red")] == LABELLER.label(captions[:1]).values[0][NAMES.index("upper_red")] != -1
+    assert all(set(row["attributes"]) == {-1} and set(row["attribute_source"]) == {"unknown"} for row in unknown)
+    assert mals.stages.label.stage(settings.check({"caption": None})).needs == ("caption", "wanted")
+    assert mals.stages.label.stage(settings.check({})).needs == ("caption", "captions", "wanted")
+
+
 def test_the_fingerprint_follows_the_space_file(tmp_path: Path) -> None:
     from mals.attributes import FOLDER
 
