@@ -85,6 +85,15 @@ def image_size(data: bytes) -> tuple[int, int]:
     return (header.height, header.width) if header.orientation > 4 else (header.width, header.height)
 
 
+@contextmanager
+def open_image(data: bytes) -> Iterator[Image.Image]:
+    """An image file whose header and metadata are read, but no pixels; raises what Pillow raises."""
+    Image.init()
+    kinds = [kind for kind in KINDS if kind in Image.OPEN]  # AVIF is not in every Pillow
+    with _silence(stderr=data[:2] in (b"II", b"MM")), Image.open(BytesIO(data), formats=kinds) as image:
+        yield image
+
+
 def is_plain_jpeg(data: bytes) -> bool:
     """Whether every reader shows a file as `decode_image` does: an upright JPEG, in RGB or grey, in sRGB or without a profile."""
     if not data.startswith(jpeg_header.START):
@@ -207,8 +216,12 @@ def _decode_by_pillow(data: bytes) -> Pixels:
     if not data:
         raise BadImage("not_an_image", "the file is empty")
     try:
-        with _silence(stderr=data[:2] in (b"II", b"MM")):  # libtiff prints what is wrong with a file
-            return _pillow_pixels(data)
+        if data.startswith(b"\x89PNG"):
+            with open_image(data) as image:
+                image.verify()  # all checksums, which loading skips
+        with open_image(data) as image:
+            _check_size(*image.size)
+            return image_pixels(image)
     except BadImage:
         raise
     except (Image.DecompressionBombError, MemoryError):
@@ -249,17 +262,6 @@ def _message(error: Exception) -> str:
         return "its header cannot be read"
     lines = re.sub(r"\s*<.* at 0x[0-9a-f]+>", "", str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def _pillow_pixels(data: bytes) -> Pixels:
-    Image.init()
-    kinds = [kind for kind in KINDS if kind in Image.OPEN]  # AVIF is not in every Pillow
-    if data.startswith(b"\x89PNG"):
-        with Image.open(BytesIO(data), formats=["PNG"]) as image:
-            image.verify()  # all checksums, which loading skips
-    with Image.open(BytesIO(data), formats=kinds) as image:
-        _check_size(*image.size)
-        return image_pixels(image)
 
 
 def image_pixels(image: Image.Image) -> Pixels:

@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -42,30 +43,40 @@ class JpegHeader:
 
 def read_header(data: bytes) -> JpegHeader:
     """The header of a JPEG file; ValueError where it ends before its first scan."""
-    at, frame, exif, xmp = 2, None, None, None
+    frame, exif, xmp, scan = None, None, None, -1
     profile: list[bytes] = []
+    for marker, start, end in _segments(data):
+        if marker == SCAN:
+            scan = start - 4
+        elif marker in FRAMES and start + 6 <= min(end, len(data)):
+            height, width = data[start + 1] << 8 | data[start + 2], data[start + 3] << 8 | data[start + 4]
+            frame = (marker, data[start], width, height, data[start + 5])
+        elif marker == 0xE1 and data.startswith(b"Exif\0\0", start):
+            exif = exif or data[start:end]
+        elif marker == 0xE1 and data.startswith(b"http://ns.adobe.com/xap/1.0/\0", start):
+            xmp = xmp or data[start:end]
+        elif marker == 0xE2 and data.startswith(b"ICC_PROFILE\0", start):
+            profile.append(data[start + 12 : end])
+    if frame is None or scan < 0:
+        raise ValueError("it ends within its header")
+    whole = b"".join(part[2:] for part in sorted(profile)) or None  # each part begins with its number
+    return JpegHeader(*frame, scan, exif, xmp, whole)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The marker of each segment up to the first scan, and where its content begins and ends; odd bytes between them are passed over."""
+    at = 2
     while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
         marker = data[at + 1]
-        if marker in (SCAN, 0xD9):
-            break
+        if marker == 0xD9:
+            return
         if marker == 0xFF or marker in ALONE:
             at += 1 if marker == 0xFF else 2
             continue
         start, at = at + 4, at + 2 + (data[at + 2] << 8 | data[at + 3])
-        if marker in FRAMES and start + 6 <= min(at, len(data)):
-            height, width = data[start + 1] << 8 | data[start + 2], data[start + 3] << 8 | data[start + 4]
-            frame = (marker, data[start], width, height, data[start + 5])
-        elif marker == 0xE1 and data.startswith(b"Exif\0\0", start):
-            exif = exif or data[start:at]
-        elif marker == 0xE1 and data.startswith(b"http://ns.adobe.com/xap/1.0/\0", start):
-            xmp = xmp or data[start:at]
-        elif marker == 0xE2 and data.startswith(b"ICC_PROFILE\0", start):
-            profile.append(data[start + 12 : at])
-    if frame is None or at < 0 or data[at + 1 : at + 2] != bytes([SCAN]):
-        raise ValueError("it ends within its header")
-    kind, bits, width, height, components = frame
-    whole = b"".join(part[2:] for part in sorted(profile)) or None  # each part begins with its number
-    return JpegHeader(kind, bits, width, height, components, at, exif, xmp, whole)
+        yield marker, start, at
+        if marker == SCAN:
+            return
 
 
 def _exif_orientation(exif: bytes) -> int | None:
@@ -91,11 +102,11 @@ def scans_are_missing(data: bytes, header: JpegHeader) -> bool:
     if header.frame != PROGRESSIVE:
         return False
     missing_bits: dict[tuple[int, int], int] = {}
-    at = header.scan
+    at, end = header.scan, _end(data, header.scan)
     while at >= 0:
         components, first, last, low = _scan(data, at)
         missing_bits |= dict.fromkeys(product(components, range(first, last + 1)), low)
-        at = data.find(b"\xff\xda", at + 2, _end(data, at))
+        at = data.find(b"\xff\xda", at + 2, end)
     return len(missing_bits) < 64 * header.components or any(missing_bits.values())
 
 
@@ -107,15 +118,15 @@ def zeros_hide_a_loss(data: bytes, header: JpegHeader) -> bool:
     drawn gradients it may be a pattern, but then so is the rest of the scan, which zlib shows: the pixels of photographs have none.
     """
     at = data.find(ZEROS, header.scan)
-    if at < 0 or at > _end(data, header.scan):
+    if at < 0 or at > (end := _end(data, header.scan)):
         return False
     scan = data.rfind(b"\xff\xda", 0, at)
     components, first, _, _ = _scan(data, scan)
     interleaved = len(components) == header.components
     if first == 0 if header.frame == PROGRESSIVE else not interleaved or _first_symbol(data, scan) in (None, 0):
         return False
-    next_scan = data.find(b"\xff\xda", at, _end(data, at))
-    rest = data[scan : next_scan if next_scan > 0 else _end(data, at)].replace(ZEROS, b"")
+    next_scan = data.find(b"\xff\xda", at, end)
+    rest = data[scan : next_scan if next_scan > 0 else end].replace(ZEROS, b"")
     return len(rest) > FEW and len(zlib.compress(rest, 1)) > 0.9 * len(rest)
 
 
@@ -134,14 +145,10 @@ def _scan(data: bytes, at: int) -> tuple[tuple[int, ...], int, int, int]:
 
 def _first_symbol(data: bytes, scan: int) -> int | None:
     """The symbol with the shortest code of the AC coefficients of a scan's first component; None where its table is not there."""
-    table = 0x10 | (data[scan + 6] & 15)
-    symbol, at = None, 2
-    while (at := data.find(b"\xff\xc4", at, scan)) >= 0:
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
-        at += 4
-        while at + 17 < end:
+    table, symbol = 0x10 | (data[scan + 6] & 15), None
+    for marker, at, end in _segments(data):
+        while marker == TABLES and at + 17 < min(end, len(data)):
             if data[at] == table:
                 symbol = data[at + 17]
             at += 17 + sum(data[at + 1 : at + 17])
-        at = max(at, 2)
     return symbol

@@ -6,15 +6,13 @@ refused with the reason of mals/images.py; one that cannot be read fails.
 """
 
 import hashlib
-from io import BytesIO
 from typing import Any
 
 import pyarrow as pa
-from PIL import Image
 
 from mals.config import Config
 from mals.grid.stage import Resources, output_batch
-from mals.images import BadImage, decode_image, is_srgb
+from mals.images import BadImage, decode_image, is_srgb, open_image
 from mals.jpeg_header import START, read_header
 from mals.jpeg_metadata import without_metadata
 from mals.origin import stated_origin
@@ -105,7 +103,7 @@ def foreign(data: bytes) -> str | None:
 
 def kind(data: bytes) -> str:
     """The kind of an image file, in lower case: "png"."""
-    with Image.open(BytesIO(data)) as image:
+    with open_image(data) as image:
         return (image.format or "unknown").lower()
 
 
@@ -114,7 +112,7 @@ def metadata(data: bytes) -> bytes:
     if b"XML:com.adobe.xmp" not in data[: 1 << 20]:
         return data
     try:
-        with Image.open(BytesIO(data)) as image:
+        with open_image(data) as image:
             xmp = image.info.get("xmp", b"")
             return data + (xmp if isinstance(xmp, bytes) else xmp.encode())
     except Exception:  # damaged; decoding says so
