@@ -29,10 +29,10 @@ def read_being(state: CaptionState, at: int) -> None:
         ]
     elif previous in CLOTHING + tags.HAIR:
         state.predicate_target = state.group
-    elif previous in PERSON_TAGS or (state.last_object is not None and state.last_object.head == "head"):
-        state.predicate_target = state.subject
-    else:
-        state.predicate_target = None
+    else:  # "he is", "a man in red, and is bald", "his head is bald"
+        is_person = previous in PERSON_TAGS or (previous in (AND, COMMA) and state.owner == SUBJECT)
+        is_head = state.last_object is not None and state.last_object.head == "head"
+        state.predicate_target = state.subject if is_person or is_head else None
     read_verb(state, at)
     state.governor = BEING
 
@@ -40,7 +40,8 @@ def read_being(state: CaptionState, at: int) -> None:
 def read_verb(state: CaptionState, at: int) -> None:
     word, tag = state.words[at], state.tags[at]
     _end_negation(state)
-    if state.governor == BEING and state.predicate_target == [None] and state.owner == SUBJECT:  # "his hair is shaved"
+    is_of_hair = state.previous == tags.HAIR or (state.governor == BEING and state.predicate_target == [None])
+    if is_of_hair and state.owner == SUBJECT:  # "her hair braided", "his hair is shaved"
         state.reading.hair.append(WordAt(word, at))
     if state.owner == NON_PERSON and not (tag in WEARING_VERBS and state.previous in AFTER_NON_PERSON):
         leave_non_person(state)
@@ -98,6 +99,10 @@ def _end_negation(state: CaptionState) -> None:
 def read_negation(state: CaptionState, at: int) -> None:
     if state.words[at].startswith(("is", "are", "was", "were")):
         read_being(state, at)
+    elif state.previous == BEING and isinstance(state.predicate_target, list) and state.tags[at + 1 : at + 2] in PHRASE_ENDS:
+        for item in state.predicate_target:  # "bag: none"
+            if item is not None:
+                item.negation = at
     state.negation, state.negation_used = at, False
 
 

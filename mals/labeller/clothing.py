@@ -5,10 +5,10 @@ from dataclasses import replace
 from mals.labeller import tags
 from mals.labeller.lexicon import nouns
 from mals.labeller.noun_phrases import COLORED_PARTS, ColorAt, NounPhrase
-from mals.labeller.people import read_possessor
+from mals.labeller.people import name_subject, read_possessor
 from mals.labeller.reading import ClothingItem, WordAt
-from mals.labeller.state import NON_PERSON, SUBJECT, CaptionState
-from mals.labeller.tags import AND, BESIDE, CLOTHING, COMMA, HAVING, HOLDING, IN, LOOKING, OF, PATH, WEARING, WITH
+from mals.labeller.state import NON_PERSON, SUBJECT, CaptionState, Items
+from mals.labeller.tags import AND, BEING, BESIDE, CLOTHING, COMMA, HAVING, HOLDING, IN, LOOKING, OF, PATH, WEARING, WITH
 from mals.labeller.vocabulary import split_list
 
 MAX_LIST = 60  # items or words of a list that are looked at together: reading takes linear time on any input
@@ -31,8 +31,12 @@ LIST_TAGS = (
 PLAIN_LIST = tags.compile_pattern("<clothing> (?:<comma><clothing>){0,8} <comma>? <and> <clothing>")
 CARRIED_OFTEN = frozenset(split_list(nouns.CARRIED_OFTEN))
 STORAGE = frozenset(split_list(nouns.STORAGE))
-BEFORE_OWN_COLOR = (CLOTHING, tags.GARMENT_PART, tags.DETERMINER)  # "letters in white", "the number 23 in white"
+PRINTS = (tags.GARMENT_PART, tags.DETERMINER)  # "letters in white", "the number 23 in white"
+BEFORE_OWN_COLOR = (CLOTHING, *PRINTS)
 WORN = ("", WEARING, IN, WITH)  # governors of what is worn
+SUBJECT_NOUNS = frozenset(["man", "woman", "boy", "girl", "lady", "male", "female", "guy", "gentleman"])
+PATTERNS = frozenset(["floral", "plaid", "print", "check", "polka dot", "stripe", "checker"])  # that can stand for a garment
+PRINTED = frozenset(["printed", "chest", "front", "back", "middle", "center", "centre"])  # where a pattern is a print
 HEADWEAR = frozenset(["hat", "sunhat", "cap", "helmet", "beanie", "visor", "bonnet", "hardhat"])
 HOOD_UP = frozenset(["up", "raised", "over", "head", "covering"])
 HOOD_DOWN = frozenset(["down", "back", "off", "lowered", ",", ".", ";"])
@@ -47,9 +51,13 @@ def read_clothing(state: CaptionState, phrase: NounPhrase, start: int, end: int)
     if state.previous == PATH and (phrase.counts_if_held or phrase.head == "belt") and is_headwear(state.last_item):
         assert state.last_item is not None
         state.last_item.ignored = True  # "a cap on her backpack"
+    if state.subject is None and tags.PERSON in state.tags[start : end - 1]:
+        _name_subject_in_compound(state, start, end)
     item = ClothingItem(phrase, start, end, [ColorAt(color, start + at) for color, at in phrase.colors])
     if state.governor == IN and state.previous == IN and state.before_previous in BEFORE_OWN_COLOR:
-        _split_colors(state, item)
+        _split_colors(state, item, [state.last_item])
+    elif state.governor == BEING and state.previous == BEING and isinstance(state.predicate_target, list):
+        _split_colors(state, item, state.predicate_target)
     if phrase.sleeves:
         item.sleeves = WordAt(phrase.sleeves, start)
     joined = state.previous in LIST_SEPARATORS and bool(state.group) and not state.verb_seen
@@ -67,7 +75,7 @@ def read_clothing(state: CaptionState, phrase: NounPhrase, start: int, end: int)
     elif state.owner == NON_PERSON:
         state.non_person_items.append(item)
     is_topic = (
-        state.clause_is_empty
+        (state.clause_is_empty and not governor)
         or (joined and state.topic is state.group)
         or (not joined and state.previous in LIST_SEPARATORS and phrase.article in ("his", "the"))
     )
@@ -77,17 +85,26 @@ def read_clothing(state: CaptionState, phrase: NounPhrase, start: int, end: int)
     state.last_item, state.last_object, state.verb_seen, state.hanging_verb_seen = item, None, False, False
 
 
-def _split_colors(state: CaptionState, item: ClothingItem) -> None:
-    """Give the first colour to what stands before "in": "a shirt in navy and grey trousers", "letters in white and blue shorts"."""
-    ands = state.tags.find(AND, item.start, item.end)
-    last, phrase = state.last_item, item.phrase
-    if ands < 0 or phrase.article or state.tags[item.start] not in tags.COLOR + tags.QUALIFIER:
+def _name_subject_in_compound(state: CaptionState, start: int, end: int) -> None:
+    """Name the subject where a comma or a verb was left out: "older man flat cap, brown coat"."""
+    person = state.tags.rindex(tags.PERSON, start, end) + 1
+    phrase = state.analyser.analyse(state.words[start:person], state.tags[start:person])
+    if phrase.head in SUBJECT_NOUNS:
+        name_subject(state, phrase, start)
+
+
+def _split_colors(state: CaptionState, item: ClothingItem, owners: Items) -> None:
+    """Give the first colour to what stands before it: "a shirt in navy and grey trousers", "letters in white and blue shorts"."""
+    first_and, phrase = state.tags.find(AND, item.start, item.end), item.phrase
+    if first_and < 0 or phrase.article or state.tags[item.start] not in tags.COLOR + tags.QUALIFIER:
         return
-    first = [color for color in item.colors if color.position < ands]
-    if state.before_previous == CLOTHING:
-        if last is None or last.colors or last.phrase.coverage == phrase.coverage:
+    first = [color for color in item.colors if color.position < first_and]
+    if state.before_previous not in PRINTS:
+        receivers = [owner for owner in owners if owner is not None and not owner.colors and owner.phrase.coverage != phrase.coverage]
+        if not receivers:
             return
-        last.colors += first
+        for owner in receivers:
+            owner.colors += first
     item.colors = item.colors[len(first) :]
 
 
@@ -185,7 +202,13 @@ def read_part(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> 
         read_possessor(state, phrase.possessor, start, phrase.article)
     item = state.group[-1] if state.group else None
     of_subject = state.owner == SUBJECT and state.governor not in ELSEWHERE
-    of_item = item if state.governor in (WITH, HAVING) and state.negation < 0 else None  # "a shirt with white stripes"
+    in_apposition = state.previous == COMMA and state.before_previous == CLOTHING and not phrase.article and not state.governor
+    is_part = state.governor in (WITH, HAVING) or in_apposition  # "a shirt with white stripes", "a shirt (white stripes)"
+    of_item = item if is_part and state.negation < 0 else None
+    if phrase.article == "a" and phrase.colors and phrase.head in PATTERNS and of_subject and state.governor in (WEARING, IN):
+        garment = replace(phrase, kind=CLOTHING, coverage="upper")  # "in a blue floral and jeans"
+        read_clothing(state, garment, start, end)
+        return
     is_sleeve = phrase.head == "sleeve" or bool(phrase.sleeves)
     if is_sleeve and phrase.colors and of_subject and state.governor in WORN and not _has_upper(item):
         sleeves = ClothingItem(replace(phrase, kind=CLOTHING, coverage="upper"), start, end, [])
@@ -202,7 +225,8 @@ def read_part(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> 
     elif phrase.head == "hood" and of_subject and _hood_is_up(state, end):
         hood = state.analyser.analyse(["hood up"], CLOTHING)
         state.reading.items.append(ClothingItem(hood, start, end, []))
-    if phrase.colors and phrase.head in COLORED_PARTS and of_item is not None:
+    is_print = phrase.head == "pattern" and not PRINTED.isdisjoint(state.words[end : end + 6])  # "a black pattern on the chest"
+    if phrase.colors and phrase.head in COLORED_PARTS and of_item is not None and not is_print:
         colors = [ColorAt(color, start + at) for color, at in phrase.colors]
         if phrase.head == "sleeve" and of_item.phrase.coverage == "full_body" and of_subject:  # sleeves do not colour the skirt
             state.reading.items.append(ClothingItem(NounPhrase(CLOTHING, coverage="upper"), start, end, colors))
@@ -223,9 +247,11 @@ def _predicate(state: CaptionState, at: int) -> str:
     """The word that says how long sleeves are after their noun: "his sleeves are long"; empty if none does."""
     if state.tags[at : at + 1] == tags.RELATIVE:
         at += 1
+    lengths = state.analyser.vocabulary.meanings.get("sleeves", {})
+    if state.tags[at : at + 1] == tags.MODIFIER and state.tags[at + 1 : at + 2] in ("", COMMA, AND, tags.STOP):  # "with the sleeves long"
+        return state.words[at] if state.words[at] in lengths else ""
     if state.tags[at : at + 1] != tags.BEING:
         return ""
-    lengths = state.analyser.vocabulary.meanings.get("sleeves", {})
     return next((word for word in state.words[at + 1 : at + 3] if word in lengths), "")
 
 

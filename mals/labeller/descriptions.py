@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mals.labeller.clothing import is_headwear, read_clothing
 from mals.labeller.lexicon import nouns
-from mals.labeller.noun_phrases import ColorAt, NounPhrase
+from mals.labeller.noun_phrases import QUALITY, ColorAt, NounPhrase
 from mals.labeller.reading import ClothingItem, ValueAt, WordAt
 from mals.labeller.state import SUBJECT, CaptionState
 from mals.labeller.tags import (
@@ -46,8 +46,13 @@ def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) ->
         state.negation = -1
         return
     governor, previous, last = state.governor, state.previous, state.last_item
+    half = _half_after(state, phrase, end)
+    if half and state.owner == SUBJECT and (governor in (WEARING, IN, WITH) or previous == AND):
+        garment = replace(phrase, kind=CLOTHING, coverage=half, head_position=0)
+        read_clothing(state, garment, start, end)
+        return
     colors = [ColorAt(color, start + at) for color, at in phrase.colors]
-    lacks_color = last is not None and not last.colors and not phrase.article
+    lacks_color = last is not None and not last.colors and (not phrase.article or last.phrase.article == "his")
     after = state.tags[end : end + 1]
     if lacks_color and previous == CLOTHING and after in PHRASE_ENDS:
         _add_colors([last], colors)  # "his trousers gray, …"
@@ -59,6 +64,10 @@ def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) ->
         _add_colors(state.group[-1:], colors)
     elif governor == BEING or (governor == OF and state.before_previous == BEING):  # "is black", "is of a black colour"
         _add_colors(state.predicate_target if isinstance(state.predicate_target, list) else [], colors)
+    elif governor == HAVING and state.tags[end - 1] == COLOR_NOUN:  # "his trousers have a brown hue"
+        _add_colors(state.topic, colors)
+    elif governor == IN and state.before_previous == QUALITY and isinstance(state.predicate_target, list):  # "is striped in black"
+        _add_colors(state.predicate_target, colors)
     elif (governor == WITH and state.tags[end - 1] == COLOR_NOUN) or (previous == PATH and state.before_previous == GARMENT_PART):
         _add_colors(state.group[-1:], colors)  # "a shirt with a white colour", "black lines on white"
     elif governor == IN and previous == IN and state.before_previous == CLOTHING:
@@ -68,6 +77,16 @@ def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) ->
         is_of_other = state.before_previous == OTHER_NOUN or state.words[start - 2 : start - 1] == ["it"]
         if governor == WEARING or not is_of_other or in_place:
             state.reading.colors += colors
+
+
+def _half_after(state: CaptionState, phrase: NounPhrase, end: int) -> str:
+    """The half of the body that words after a colour name: "black on top and white on the bottom", "a black over a white shirt"."""
+    words = [word for word in state.words[end : end + 3] if word != "the"]
+    if words[:1] == ["over"] and phrase.article == "a":
+        return "upper"
+    if len(words) < 2 or words[0] != "on":
+        return ""
+    return {"top": "upper", "bottom": "lower", "bottoms": "lower"}.get(words[1], "")
 
 
 def read_garment_without_noun(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> bool:
@@ -117,13 +136,15 @@ def read_quality(state: CaptionState, phrase: NounPhrase, start: int, end: int) 
     elif state.owner == SUBJECT:
         if isinstance(target, NounPhrase) or state.previous in AFTER_PERSON:
             _describe_person(state, adjectives)
-        if state.group == [None] and state.previous in AFTER_HAIR:
+        in_ponytail = state.words[start].startswith("in ")
+        if state.group == [None] and (state.previous in AFTER_HAIR or in_ponytail):
             state.reading.hair += adjectives
 
 
 def _describe_item(state: CaptionState, item: ClothingItem, adjectives: list[WordAt]) -> None:
     sleeves = state.analyser.vocabulary.sleeves
-    item.later_words += adjectives
+    if not any(word == "too" for word, _ in adjectives):  # trousers that are too short are long ones
+        item.later_words += adjectives
     item.sleeves = next((WordAt(sleeves[word], at) for word, at in adjectives if word in sleeves), item.sleeves)
 
 

@@ -21,13 +21,14 @@ from mals.labeller.lexicon import adjectives
 from mals.labeller.lexicon.nouns import BARE_PLURALS
 from mals.labeller.noun_phrases import QUALITY, NounPhrase, PhraseAnalyser
 from mals.labeller.reading import Reading
-from mals.labeller.slips import Slips
+from mals.labeller.slips import ARTICLE_BETWEEN_COLORS, Slips
 from mals.labeller.state import NON_PERSON, CaptionState
 from mals.labeller.tags import (
     BEING,
     BESIDE,
     CLOTHING,
     COLOR,
+    COMMA,
     DETERMINER,
     HAVING,
     HOLDING,
@@ -58,19 +59,19 @@ _AFTER_AND = (  # long and flowing; short and black (hair); blue and striped (sh
 _AFTER_COMMA = (  # long, straight, dark (hair); black, curly (hair); gray, print (pants); long, black (skirt)
     "<comma> (?:"
     f"(?<=<modifier qualifier adverb><comma>) <and>? (?={_DESCRIBING}{{1,9}} (?:<comma and>{{1,2}} {_DESCRIBING}{{1,9}}){{0,3}} <hair>)"
-    "| (?<=<color><comma>)(?<!<in><color><comma>)(?<!<in><qualifier adverb><color><comma>) (?:"
+    "| (?<=<color><comma>)(?<!<in><color><comma>)(?<!<in><qualifier adverb><color><comma>)(?<!<in><color><and><color><comma>) (?:"
     f"(?<!<wearing><color><comma>)(?<!<wearing><qualifier adverb><color><comma>) <and>?"
     f" (?={_REFINING}{{1,9}} (?:<comma and>{{1,2}} {_REFINING}{{1,9}}){{0,3}} <hair>)"
     "| (?=<qualifier modifier garment_part>{1,9} <clothing> | <clothing>{2}))"
     f"| (?<=<wearing in with><modifier><comma>) (?={_DESCRIBING}{{1,9}} <clothing>))"
 )
 _VERB_FORM = (  # running (shoes); a tucked (shirt)
-    "<ing_form> (?=<qualifier modifier color>{0,9} <clothing garment_part>)"
+    "<ing_form> (?=<qualifier modifier color partitive>{0,9} <clothing garment_part>)"
     "| <verb> (?<=<determiner possessive color modifier qualifier><verb>)"
     " (?=<qualifier modifier color>{0,9} <clothing garment_part other_noun>)"
 )
 _NOUN_FORM = (  # a black pair of (jeans); an adult asian (man); a floral long sleeve (shirt)
-    "<partitive> (?<=<color modifier qualifier unknown_word><partitive>)"
+    "<partitive> (?<=<color modifier qualifier unknown_word ing_form><partitive>)"
     "| <person> (?=<modifier qualifier unknown_word adverb color>{1,3} <person>)"
     "| <garment_part> (?<=<determiner color modifier qualifier comma><garment_part>) (?=<modifier qualifier adverb>{1,3} <clothing>)"
 )
@@ -108,6 +109,8 @@ BARE_SHORTS = tags.compile_pattern(  # a black short; a blue denim short; wearin
 )
 BEFORE_VERB = people.PERSON_TAGS + CLOTHING + tags.HAIR + tags.GARMENT_PART + tags.COMMA + tags.AND + STOP
 BEFORE_VERB += tags.ADVERB + RELATIVE + OTHER_NOUN + tags.THAT
+COMPOUND_ENDINGS = frozenset(adjectives.COMPOUND_ENDINGS.split())
+COMPOUND_BEGINNINGS = OTHER_NOUN + tags.NOUN_OR_VERB + tags.UNKNOWN_WORD + tags.PERSON + tags.NON_PERSON
 CLAUSE_VERBS = VERB + WEARING + HOLDING + HAVING + BEING
 AFTER_RELATIVE = CLAUSE_VERBS + tags.LOOKING + tags.PRONOUN + tags.NOT + tags.NOUN_OR_VERB
 LIST_CONTINUATIONS = tags.AND + tags.COMMA + tags.ONLY
@@ -124,6 +127,8 @@ class Grammar:
     def tag(self, words: list[str]) -> str:
         """The tags of `words`, one character each, with ambiguous ones resolved."""
         word_tags = self.vocabulary.tag(words)
+        if not COMPOUND_ENDINGS.isdisjoint(words):
+            word_tags = _join_compounds(words, word_tags)
         if not AMBIGUOUS_TAGS.isdisjoint(word_tags):
             if tags.MODIFIER_OR_CLOTHING in word_tags:
                 word_tags = BARE_SHORTS.sub(CLOTHING, STOP + word_tags)[1:]
@@ -133,7 +138,7 @@ class Grammar:
     def read(self, words: list[str]) -> Reading:
         """What a caption says about its subject; `words` come from `Vocabulary.split`."""
         word_tags = self.tag(words)
-        if not self.slips.words.isdisjoint(words):
+        if not self.slips.words.isdisjoint(words) or ARTICLE_BETWEEN_COLORS in word_tags:
             words, word_tags = self.slips.mend(words, word_tags)
         if not BARE_PLURALS.keys().isdisjoint(words):
             words = [BARE_PLURALS.get(word, word) if tag == CLOTHING else word for word, tag in zip(words, word_tags, strict=True)]
@@ -154,9 +159,31 @@ def read_next(state: CaptionState, match: re.Match[str]) -> None:
             WORD_READERS[kind](state, start)
     else:
         phrase = state.analyser.analyse(state.words[start:end], state.tags[start:end])
+        if phrase.parts[0]:
+            _read_both_parts(state, start, phrase.parts, end)
+            return
         kind = phrase.kind
         _read_phrase(state, phrase, start, end)
     state.before_previous, state.previous = state.previous, kind
+
+
+def _join_compounds(words: list[str], word_tags: str) -> str:
+    """The tags where nouns before "style", "protective" and the like are parts of an adjective: "a wedding-style gown"."""
+    new_tags = list(word_tags)
+    for at in range(1, len(words)):
+        if words[at] in COMPOUND_ENDINGS and word_tags[at - 1] in COMPOUND_BEGINNINGS:
+            new_tags[at - 1] = new_tags[at] = MODIFIER
+    return "".join(new_tags)
+
+
+def _read_both_parts(state: CaptionState, start: int, parts: tuple[int, int], end: int) -> None:
+    """Read the two garments of "a black long sleeve, faded jeans"."""
+    for first, last in ((start, start + parts[0]), (start + parts[1], end)):
+        phrase = state.analyser.analyse(state.words[first:last], state.tags[first:last])
+        _read_phrase(state, phrase, first, last)
+        state.before_previous, state.previous = state.previous, phrase.kind
+        if first == start:
+            state.before_previous, state.previous = state.previous, COMMA
 
 
 def resolve_ambiguity(match: re.Match[str]) -> str:
@@ -176,7 +203,7 @@ def resolve_ambiguity(match: re.Match[str]) -> str:
 def _read_phrase(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:
     kind = phrase.kind
     if state.previous in LIST_CONTINUATIONS and not state.governor:
-        _continue_list(state, end)
+        _continue_list(state, kind, end)
     if state.owner == NON_PERSON:
         is_clothing = kind in (CLOTHING, COLOR)
         if not is_clothing or (state.previous in clothing.LIST_SEPARATORS and not state.non_person_items):
@@ -186,13 +213,19 @@ def _read_phrase(state: CaptionState, phrase: NounPhrase, start: int, end: int) 
     state.clause_is_empty = False
 
 
-def _continue_list(state: CaptionState, end: int) -> None:
+def _continue_list(state: CaptionState, kind: str, end: int) -> None:
     """A list has the governor of its first phrase, unless a clause begins here: "… at her phone and a bag hangs"."""
     verb = state.tags[end : end + 1]
     lists_subjects = (  # "his shirt and pants are", but not "she has a top and her pants are"
         state.topic is state.group and bool(state.group) and not state.verb_seen and not state.list_governor
     )
-    if verb and verb in CLAUSE_VERBS and (verb == BEING or state.words[end].endswith("s")) and not lists_subjects:
+    if (
+        verb
+        and kind not in (COLOR, QUALITY)
+        and verb in CLAUSE_VERBS
+        and (verb == BEING or state.words[end].endswith("s"))
+        and not lists_subjects
+    ):
         state.start_clause()
     elif state.list_governor != BESIDE or state.list_kind == CLOTHING:
         state.governor = state.list_governor

@@ -21,8 +21,11 @@ ANIMALS = frozenset(split_list(nouns.ANIMALS))
 COLLECTIVE_PERSONS = frozenset(nouns.COLLECTIVE_PERSONS.split())
 BAND_NAME = tags.compile_pattern(f"^[^{COLOR}]*<color><other_noun unknown_word garment_part><clothing>$")
 UPPER_ADJECTIVES = frozenset(split_list(adjectives.UPPER_ADJECTIVES))
+UPPER_BEFORE_LOWER = frozenset(split_list(nouns.UPPER_BEFORE_LOWER))
+LOWER_BEFORE_UPPER = frozenset(["pants", "shorts", "trousers", "leggings"])
+SEPARATORS = (tags.AND, tags.COMMA)
 LOWER_ADJECTIVES = frozenset(["lower"])  # "a white upper and black lower"
-MATCHING = frozenset(("matching", "coordinating"))
+MATCHING = frozenset(("matching", "coordinating", "so is", "so are"))
 
 
 class ColorAt(NamedTuple):
@@ -53,6 +56,7 @@ class NounPhrase:
     sleeves: str = ""  # the word of the space that describes the sleeves
     default_color: str = ""  # of clothing without a named colour
     counts_if_held: bool = False  # a bag does, a hat does not
+    parts: tuple[int, int] = (0, 0)  # where two garments are: the end of the first and the start of the second; (0, 0) if it is one
     lacks_noun: bool = False  # adjectives that only a garment has: "a red long sleeve"
 
 
@@ -127,10 +131,14 @@ class PhraseAnalyser:
     def _analyse_clothing(self, phrase: NounPhrase, words: list[str], word_tags: str) -> NounPhrase:
         vocabulary, head = self.vocabulary, phrase.head_position
         coverage = vocabulary.coverage_of[phrase.head]
+        if phrase.head == "hood up" and word_tags[head - 1 : head] == CLOTHING:  # "a black hoodie hood up"
+            hooded = self._analyse(words[:head], word_tags[:head])
+            return replace(hooded, meanings=(*hooded.meanings, *self.clothing_meanings("hood up", "accessory", frozenset())))
         is_band_name = BAND_NAME.search(word_tags[: head + 1]) and words[head - 1].endswith("s")  # "a White Stripes t-shirt"
         meanings = self.clothing_meanings(phrase.head, coverage, phrase.modifiers)
-        if not meanings and coverage == "lower" and " " in phrase.head:  # "dress pants" are pants
-            meanings = self.clothing_meanings(phrase.head.rsplit(" ", 1)[1], "lower", phrase.modifiers)
+        general = phrase.head.rpartition(" ")[2]
+        if not meanings and general != phrase.head and (coverage == "lower" or general == "dress"):  # "dress pants" are pants
+            meanings = self.clothing_meanings(general, coverage, phrase.modifiers)
         known = {attribute for attribute, _ in meanings}
         if coverage != "lower" or not known:  # a jean skirt is no jeans
             for word, tag in zip(words[:head], word_tags, strict=False):
@@ -138,6 +146,10 @@ class PhraseAnalyser:
                 if tag == CLOTHING and vocabulary.coverage_of[garment] == coverage:  # "hoodie sweatshirt", "jean shorts"
                     others = self.clothing_meanings(garment, coverage, phrase.modifiers)
                     meanings += [(attribute, value) for attribute, value in others if attribute not in known]
+        if coverage not in ("upper", "full_body") or any(word in LOWER_BEFORE_UPPER for word in words[:head]):
+            parts = self._two_garments(words[: head + 1], word_tags, coverage)
+            if parts is not None:
+                return replace(phrase, parts=parts)
         colors = vocabulary.space.default_colors
         return replace(
             phrase,
@@ -147,6 +159,16 @@ class PhraseAnalyser:
             meanings=tuple(meanings),
             default_color=next((colors[word] for word in (phrase.head, *words[:head]) if word in colors), ""),
         )
+
+    def _two_garments(self, words: list[str], word_tags: str, coverage: str) -> tuple[int, int] | None:
+        """Where the first of two garments ends and the second begins, if a phrase is two: "a long sleeve, jeans", "black jacket jeans"."""
+        for at in range(1, len(words) - 1):
+            if word_tags[at] in SEPARATORS and words[at - 1] in self.vocabulary.sleeves:
+                return at, at + 1
+            other = LOWER_BEFORE_UPPER if coverage in ("upper", "full_body") else UPPER_BEFORE_LOWER if coverage == "lower" else ()
+            if word_tags[at] == CLOTHING and words[at] in other:
+                return at + 1, at + 1
+        return None
 
     def clothing_meanings(self, head: str, coverage: str, modifiers: frozenset[str]) -> list[tuple[int, int]]:
         """The pairs (attribute, value) that clothing with these modifiers means; a lexicon entry with a quality has priority."""

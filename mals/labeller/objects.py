@@ -32,6 +32,7 @@ LONG_HAIR = {  # preposition -> the body parts that make hair long: "past her sh
     "to": ("waist", "hip"),
 }
 GROUND = frozenset(["ankle", "floor", "ground", "foot"])
+ENDING = frozenset(["ends", "ending", "stops", "stopping", "falls", "falling", "finishes", "hits"])
 REACHING = frozenset(["to", "reaches", "reaching", "sweeps", "sweeping", "brushes", "brushing", "touches"])
 PLACE_GOVERNORS = PATH + IN + BESIDE
 CARRYING_TAGS = (  # of words that can stand between a garment and the body part or hanger that carries it
@@ -61,7 +62,8 @@ def read_object(state: CaptionState, phrase: NounPhrase, start: int, end: int) -
             state.reading.hair.append(WordAt("long", start))
     elif state.previous == VERB and state.group == [None] and word_before in REACHING and head in ("waist", "hip"):
         state.reading.hair.append(WordAt("long", start))
-    if last is not None and head in GROUND and word_before in REACHING:  # a skirt that reaches the ankles
+    ends_at = word_before == "at" and state.words[start - 2] in ENDING
+    if last is not None and head in GROUND and (word_before in REACHING or ends_at):  # a skirt that reaches the ankles
         last.later_words.append(WordAt("long", start))
     if not is_body_part:
         state.group = []

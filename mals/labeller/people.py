@@ -4,7 +4,7 @@ from mals.labeller.lexicon import function_words
 from mals.labeller.noun_phrases import ANIMALS, COLLECTIVE_PERSONS, NounPhrase
 from mals.labeller.reading import ClothingItem, Reading, ValueAt
 from mals.labeller.state import BYSTANDER, NON_PERSON, SUBJECT, CaptionState
-from mals.labeller.tags import AND, BEING, COLOR, COMMA, DETERMINER, HAVING, OF, PATH, PERSON, PRONOUN, STOP, SUBORDINATOR, VERB
+from mals.labeller.tags import AND, BEING, CLOTHING, COLOR, COMMA, DETERMINER, HAVING, OF, PATH, PERSON, PRONOUN, STOP, SUBORDINATOR, VERB
 from mals.labeller.vocabulary import split_list
 
 SUBJECT_PRONOUNS = frozenset(split_list(function_words.SUBJECT_PRONOUNS))
@@ -50,6 +50,9 @@ def read_person(state: CaptionState, phrase: NounPhrase, start: int, end: int) -
         state.owner, state.bystander = BYSTANDER, phrase
         state.bystander_names.add(phrase.head)
         state.in_relative_clause = state.bystander_acted = False
+    of_garment = state.previous == CLOTHING or (state.previous == OF and state.before_previous == CLOTHING)
+    if state.owner == SUBJECT and of_garment and state.topic:  # "the top that the man wears is black", "the top of the man is black"
+        return
     state.group, state.topic, state.predicate_target, state.last_item, state.last_object = [], [], None, None, None
 
 
@@ -123,7 +126,8 @@ def read_pronoun(state: CaptionState, at: int) -> None:
     elif gender or state.bystander is None or not state.bystander.plural:
         state.owner = SUBJECT
         _add_pronoun(state, gender, at)
-    state.start_clause()
+    if state.previous != CLOTHING or not state.topic:  # but "the skirt she wears is red"
+        state.start_clause()
     if state.previous in INVERTED_VERBS and state.before_previous == AND and state.words[at - 2] == "nor":  # "nor is he wearing a hat"
         state.negation = at - 2
     if "'" in state.words[at]:  # "she's"
@@ -149,6 +153,7 @@ def _add_pronoun(state: CaptionState, gender: str, at: int) -> None:
 
 def read_possessor(state: CaptionState, possessor: str, at: int, article: str = "") -> None:
     """A possessive before a noun ("his", "the woman's"): what follows is the subject's or a bystander's."""
+    at = state.words.index(possessor, at)
     if possessor.endswith("'s"):
         if article != "a" or state.subject is None:  # "a man's jacket" is a kind of jacket
             _read_named_possessor(state, possessor[:-2])

@@ -5,17 +5,19 @@ from collections.abc import Iterable
 from mals.labeller import tags
 from mals.labeller.lexicon import slips
 from mals.labeller.spelling import edit
-from mals.labeller.tags import BEING, COLOR
+from mals.labeller.tags import AND, BEING, COLOR
 
 _DESCRIBING = "<qualifier modifier adverb color color_noun>"
 COLOR_BEFORE_CLOTHES = tags.compile_pattern(  # where only a colour or another adjective makes sense
-    "(?<=<determiner possessive color qualifier wearing in with and>) ."
+    "(?<=<determiner possessive partitive color qualifier wearing in with and>) ."
     f" (?={_DESCRIBING}{{0,3}} <garment_part>{{0,2}} <clothing hair garment_part>)"
 )
 VERB_AFTER_CLOTHES = tags.compile_pattern(  # her shorts or white
     f"(?<![^.,&]) <possessive determiner> {_DESCRIBING}{{0,4}} <clothing hair> (.)"
     " <adverb qualifier>{0,2} <color modifier>{1,3} (?=<stop comma and with>|$)"
 )
+BETWEEN_COLORS = tags.compile_pattern("(?<=<color>) . (?=<color>)")  # a black an white (dress)
+ARTICLE_BETWEEN_COLORS = tags.COLOR + tags.DETERMINER + tags.COLOR
 NOT_AFTER = {"back": frozenset(["the", "his", "her", "their"]), "while": frozenset(["and", "or"])}  # where the word makes sense
 
 
@@ -26,6 +28,7 @@ class Slips:
         candidates = sorted(colors)
         self.color_of = {word: target for word in slips.FOR_COLORS.split() for target in candidates if edit(word, target) is not None}
         self.verbs = frozenset(slips.FOR_BEING.split())
+        self.conjunctions = frozenset(slips.FOR_AND.split())
         self.words = frozenset([*self.color_of, *self.verbs])
 
     def mend(self, words: list[str], word_tags: str) -> tuple[list[str], str]:
@@ -40,4 +43,8 @@ class Slips:
             at = match.start(1)
             if words[at] in self.verbs:
                 mended[at], new_tags[at] = "are", BEING
+        for match in BETWEEN_COLORS.finditer(word_tags):
+            at = match.start()
+            if words[at] in self.conjunctions:
+                mended[at], new_tags[at] = "and", AND
         return mended, "".join(new_tags)

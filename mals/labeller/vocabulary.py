@@ -143,7 +143,7 @@ class Vocabulary:
         tag_of, color_of, singular_of = self.tag_of, self.color_of, self.singular_of
         garments = {words for words, tag in tag_of.items() if tag == tags.CLOTHING}
         often = (adjectives.OFTEN_MISSPELLED, function_words.OFTEN_MISSPELLED, nouns.OFTEN_MISSPELLED)
-        clothes = {words for words in garments if len(words) >= 6 and self.coverage_of[singular_of[words]] != "accessory"}
+        clothes = {words for words in garments if len(words) >= 5 and self.coverage_of[singular_of[words]] != "accessory"}
         targets = clothes.union(*(words.split() for words in often))
         return Spelling(
             known={*tag_of, *(word for words in self.phrases for word in words.split(" "))},
@@ -151,7 +151,7 @@ class Vocabulary:
             phrases=self.phrases,
             beginnings=frozenset([*color_of, "dark", "light", "long", "short"]),
             endings=frozenset([*garments, "hair", "haired", "colored", "coloured"]),
-            meaning=lambda word: color_of.get(word) or singular_of.get(word) or tag_of[word],
+            meaning=lambda word: color_of.get(word) or singular_of.get(word, word).rstrip("s"),
         )
 
     def _set_tags(self) -> None:
@@ -197,13 +197,13 @@ class Vocabulary:
         self._tag(tags.PATH, [*lists.PATH_PREPOSITIONS.split(), *split_list(lists.PATH_PHRASES)])
         self._tag(tags.BESIDE, [*lists.PLACE_PREPOSITIONS.split(), *split_list(lists.PLACE_PHRASES)])
         self._tag(tags.WITH, [*lists.WITH.split(), *split_list(lists.WITH_PHRASES)])
-        self._tag(tags.IN, ["in"])
+        self._tag(tags.IN, ["in", "in the same"])
         self._tag(tags.OF, ["of"])
         self._tag(tags.AND, lists.CONJUNCTIONS.split())
         self._tag(tags.RELATIVE, lists.RELATIVE_PRONOUNS.split())
         self._tag(tags.SUBORDINATOR, lists.SUBORDINATORS.split())
         self._tag(tags.NOT, [*lists.NEGATIONS.split(), *split_list(lists.NEGATION_PHRASES)])
-        self._tag(tags.ADVERB, split_list(lists.FALSE_NEGATIONS))
+        self._tag(tags.ADVERB, [*split_list(lists.FALSE_NEGATIONS), *split_list(lists.ADVERB_PHRASES)])
         self._tag(tags.ONLY, lists.RESTRICTIONS.split())
         self._tag(tags.DETERMINER, split_list(lists.DETERMINERS))
         self._tag(tags.PARTITIVE, split_list(lists.PARTITIVES))

@@ -75,13 +75,17 @@ black white red blue green gray grey brown purple yellow pink orange beige khaki
 golden short long sleeve sleeves sleeved sleeveless striped stripe stripes colored coloured haired bald elderly teenage young dark light
 plaid floral denim leather checkered
 """
+# Words that make an adjective of the noun before them: "a sun-protective jacket".
+COMPOUND_ENDINGS = """
+style styled type protective protection proof resistant repellent inspired themed patterned shaped wicking lined trimmed
+"""
 COLOR_NOUNS = """
-color colour colors colours
+color colour colors colours hue hues tint tone
 """
 
 # Adjectives that only clothes of the upper body have, and that some write without the noun: "a black hooded".
 UPPER_ADJECTIVES = """
-upper, hooded, collared, zip up, zipped up, full zip, button front, v necked, crew necked, round neck, high neck
+upper, crop, cropped, hooded, collared, zip up, zipped up, full zip, button front, v necked, crew necked, round neck, high neck
 """
 
 # Words that describe a colour or a garment and are no colour.
@@ -129,26 +133,26 @@ pin vertical horizontal diagonal snakeskin crocodile python abstract marled heat
 stonewashed raw hem ombre gradient camouflage left right front back mid leopard zebra
 """
 MODIFIER_PHRASES = """
-middle aged, one piece, two piece, three piece, see through, zip up, zipped up, button up, button down, polka dot, polka dotted, leopard
-print, zebra print, animal print, tie dye, tie dyed, high waisted, high waist, low waisted, low rise, high rise, mid rise, mid length,
-knee length, calf length, ankle length, floor length, full length, thigh length, waist length, shoulder length, hip length, chin length,
-elbow length, medium length, mid back length, neck length, ear length, knee high, thigh high, ankle high, low cut, high cut, off
-shoulder, off the shoulder, one shoulder, v neck, v necked, crew neck, crew necked, scoop neck, round neck, halter neck, high neck, high
-necked, mock neck, turtle necked, double breasted, single breasted, slim fit, slim fitting, relaxed fit, straight leg, straight legged,
-wide leg, wide legged, boot cut, high visibility, hi vis, high vis, black haired, brown haired, red haired, slicked back, combed back,
-wind blown, tied up, tied back, pulled back, open toe, open toed, closed toe, peep toe, high heeled, steel toed, lace up, slip on, multi
-colored, multi coloured, two tone, two toned, tri color, dark colored, light colored, dark coloured, light coloured, bright colored,
-brightly colored, brightly coloured, spaghetti strap, fur lined, fleece lined, fur trimmed, lace trimmed, cable knit, cable knitted,
-rolled up, turned up, tucked in, form fitting, figure hugging, body hugging, close fitting, eye catching, well worn, well fitted, well
-tailored, mid thigh, above knee, below knee, medium sized, wide brimmed, broad brimmed, large brimmed, floppy brimmed, white haired,
-gray haired, grey haired, silver haired, dark haired, light haired, fair haired, curly haired, golden haired, pink haired, blue haired,
-green haired, purple haired, blue eyed, brown eyed, green eyed, blonde haired, blond haired, button front, zip front, drop waist, empire
-waist, a line, puff sleeved, bell sleeved, tie front, peter pan, cold shoulder, waffle knit, chunky knit, acid wash, acid washed, stone
-washed, light wash, dark wash, medium wash, light washed, dark washed, raw hem, salt and pepper, calf high, mid calf, heavy duty, high
-top, high tops, low top, stiff brimmed, faux fur, faux leather, close cropped, closely cropped, wide cut, loose fitting, tight fitting,
-loosely fitted, half zip, quarter zip, full zip, side swept, long legged, ankle cropped, bare legged, snow covered, tree lined, graffiti
-covered, dinosaur shaped, star shaped, heart shaped, wind swept, thick soled, thin soled, half up, half tied, open front, red soled,
-white soled, pink soled, half sleeve d, grey toned
+college aged, college age, working aged, working age, middle aged, one piece, two piece, three piece, see through, zip up, zipped up,
+button up, button down, polka dot, polka dotted, leopard print, zebra print, animal print, tie dye, tie dyed, high waisted, high waist, low
+waisted, low rise, high rise, mid rise, mid length, knee length, calf length, ankle length, floor length, full length, thigh length, waist
+length, shoulder length, hip length, chin length, elbow length, medium length, mid back length, neck length, ear length, knee high, thigh
+high, ankle high, low cut, high cut, off shoulder, off the shoulder, one shoulder, v neck, v necked, crew neck, crew necked, scoop neck,
+round neck, halter neck, high neck, high necked, mock neck, turtle necked, double breasted, single breasted, slim fit, slim fitting,
+relaxed fit, straight leg, straight legged, wide leg, wide legged, boot cut, high visibility, hi vis, high vis, black haired, brown haired,
+red haired, slicked back, combed back, wind blown, tied up, tied back, pulled back, open toe, open toed, closed toe, peep toe, high heeled,
+steel toed, lace up, slip on, multi colored, multi coloured, two tone, two toned, tri color, dark colored, light colored, dark coloured,
+light coloured, bright colored, brightly colored, brightly coloured, spaghetti strap, fur lined, fleece lined, fur trimmed, lace trimmed,
+cable knit, cable knitted, rolled up, turned up, tucked in, form fitting, figure hugging, body hugging, close fitting, eye catching, well
+worn, well fitted, well tailored, mid thigh, above knee, below knee, medium sized, wide brimmed, broad brimmed, large brimmed, floppy
+brimmed, white haired, gray haired, grey haired, silver haired, dark haired, light haired, fair haired, curly haired, golden haired, pink
+haired, blue haired, green haired, purple haired, blue eyed, brown eyed, green eyed, blonde haired, blond haired, button front, zip front,
+drop waist, empire waist, a line, puff sleeved, bell sleeved, tie front, peter pan, cold shoulder, waffle knit, chunky knit, acid wash,
+acid washed, stone washed, light wash, dark wash, medium wash, light washed, dark washed, raw hem, salt and pepper, calf high, mid calf,
+heavy duty, stiff brimmed, faux fur, faux leather, close cropped, closely cropped, wide cut, loose fitting, tight fitting, loosely fitted,
+half zip, quarter zip, full zip, side swept, long legged, ankle cropped, bare legged, snow covered, tree lined, graffiti covered, dinosaur
+shaped, star shaped, heart shaped, wind swept, thick soled, thin soled, half up, half tied, open front, red soled, white soled, pink soled,
+half sleeve d, grey toned
 """
 
 # Words that the lists of verbs and body parts also have, but that describe a noun far more often: "the left hand", "a work shirt".

@@ -108,7 +108,7 @@ over under underneath beneath below above atop on onto upon around across agains
 toward towards up down off out after before during until since
 """
 PATH_PHRASES = """
-on top of, top of, over top of, covered by, hidden by, protected by, tied by, tied with, secured by, secured with, held by, cinched by,
+on top of, over top of, covered by, hidden by, protected by, tied by, tied with, secured by, secured with, held by, cinched by,
 shaded by, framed by, cinched with, cinched at
 """
 PLACE_PREPOSITIONS = """
@@ -116,16 +116,17 @@ behind beside besides near past by alongside opposite among amid amongst at outs
 """
 PLACE_PHRASES = """
 next to, in front of, close to, across from, on the side of, at the side of, in the middle of, in the midst of, outside of, ahead of,
-away from, at the edge of, in back of, to the left of, to the right of, on the edge of, at the top of, at the bottom of, top of, near
-to, adjacent to, followed by, accompanied by, on the other side of, underneath of, because of, due to, instead of the, in the
+away from, at the edge of, in back of, to the left of, to the right of, on the edge of, at the top of, at the bottom of, near
+to, adjacent to, followed by, accompanied by, on the other side of, underneath of, instead of the, in the
 background, in the foreground, in the distance
 """
 WITH = """
 with plus including besides
 """
 WITH_PHRASES = """
-along with, together with, as well as, paired with, teamed with, complete with, coupled with, matched with, in addition to, combined
-with, accented by, complemented by, topped with, topped by, finished with, styled with, worn with, adorned with, accessorized with
+along with, together with, as well as, paired with, teamed with, complete with, coupled with, matched with, in addition to, combined with,
+accented by, because of, due to, except for, apart from, aside from, complemented by, topped with, topped by, finished with, styled with,
+worn with, adorned with, accessorized with
 """
 DRESSED_IN_PHRASES = """
 dressed in, clad in, wrapped in, attired in, outfitted in, decked out in, dressed up in, clothed in, all in, completely in, entirely in,
@@ -152,6 +153,9 @@ instead of, rather than, free of, devoid of, bare of, not any
 """
 FALSE_NEGATIONS = """
 not only, no longer, no one, no doubt, not just, not far, no matter, nothing, if not, not yet, not quite, not too, whether or not
+"""
+ADVERB_PHRASES = """
+on the outside, on the inside, on the whole, so is, so are, as well, at all, of course, at the moment, in general
 """
 RESTRICTIONS = """
 only but just instead except rather simply however

@@ -8,11 +8,11 @@ words of market1501.yaml (hats, bags, trousers, women ...) are not repeated here
 UPPER_GARMENTS = """ shirt, top, blouse, turtleneck, turtle neck, jersey, vest, waistcoat, uniform, tunic, henley, flannel, flannel shirt,
 button up, button down, button up shirt, button down shirt, dress shirt, work shirt, polo neck, roll neck, crewneck, crew neck, v neck,
 undershirt, overshirt, kurta, poncho, cape, cloak, shrug, bustier, corset, bodice, gilet, life vest, life jacket, hawaiian shirt, sweater
-vest, puffer vest, safety vest, rash guard, outerwear, outer layer, upper clothes, upper garment, base layer, shell, mackintosh, bandeau
-top, over shirt, under shirt, waist coat, soft shell, quarter zip, half zip, cowl neck, boat neck, scoop neck, long john top, peplum,
-caftan top, smock, doublet, tabard, uniform top, uniform shirt, thermal, longsleeve, shacket, mock neck, mockneck, vest jacket, bathing
-top, tops, one shoulder top, off shoulder top, off the shoulder top, wrap top, knit, sweater top, upper body clothing, upper body, suit
-vest, softshell, kaftan top, singlet top
+vest, puffer vest, safety vest, rash guard, outerwear, outer layer, upper clothes, upper garment, base layer, shell, bandeau top, oxford,
+over shirt, under shirt, waist coat, soft shell, quarter zip, half zip, cowl neck, boat neck, scoop neck, long john top, peplum, caftan
+top, smock, doublet, tabard, uniform top, uniform shirt, thermal, longsleeve, shacket, mock neck, mockneck, vest jacket, bathing top, tops,
+one shoulder top, off shoulder top, off the shoulder top, wrap top, knit, sweater top, upper body clothing, upper body, suit vest,
+softshell, kaftan top, singlet top
 """
 BARE_PLURALS = {"short": "shorts", "tight": "tights", "bottom": "bottoms"}  # "a black short": garments that some write without the plural
 LOWER_GARMENTS = """
@@ -32,21 +32,26 @@ negligee, babydoll, night gown, night dress, sleep wear, sports wear, sport wear
 suit
 """
 ACCESSORIES = """
-shoe, sneaker, boot, heel, high heel, sandal, slipper, loafer, clog, trainer, flip flop, flipflop, moccasin, footwear, running shoe,
-tennis shoe, flat, ballet flat, oxford, brogue, pump, stiletto, wedge, espadrille, mule, croc, kick, cleat, wellington, wellies,
-galoshes, skate, rollerblade, roller skate, ice skate, snowshoe, flippers, bootie, ankle boot, rain boot, cowboy boot, combat boot,
-hiking boot, platform, sock, stocking, pantyhose, hosiery, legwarmer, leg warmer, knee sock, knee high, thigh high, fishnets, fishnet
-stocking, gaiter, belt, tie, bow tie, bowtie, necktie, cravat, ascot, neckerchief, kerchief, scarf, shawl, pashmina, stole, boa, glove,
-mitten, muff, glasses, sunglasses, eyeglasses, spectacles, goggles, shades, aviators, watch, wristwatch, bracelet, bangle, necklace,
-pendant, choker, earring, hoop, ring, jewelry, jewellery, brooch, pin, badge, lanyard, nametag, name tag, id card, headphone, earphone,
-earbud, headset, mask, face mask, bandana, bandanna, headband, head band, hairband, hair band, hair tie, hair clip, hairpin, scrunchie,
-headscarf, head scarf, hijab, turban, veil, crown, tiara, wreath, ribbon, bow, suspenders, braces, apron, bib, cummerbund, sash,
-armband, wristband, sweatband, knee pad, elbow pad, shin guard, harness, holster, underwear, chain, cuff, cufflink, anklet, garter,
-pocket square, lei, garland, cowl, do rag, durag, wig, mustache, moustache, beard, goatee, stubble, tattoo, makeup, lipstick, nail
-polish, bandage, cast, brace, wallet, pouch, towel, blanket, bandolier, toe, smartwatch, fitness tracker, snood, neck warmer, headdress,
-headwrap, head wrap, headpiece, visor sunglasses, armor plate, fur, hairnet, hair net, doo rag, niqab, earmuff, ear muff, waist belt,
-sole, jewel, sun glasses, eye glasses, foot wear, wrist watch, neck lace, ear ring, ear phone, head phone, ear bud, head set, neck tie,
-arm band, wrist band, head dress, sneeker, tennis shoes, flip flops, sport shoe, sports shoe, leather shoe, dress shoe
+shoe, sneaker, boot, heel, high heel, sandal, slipper, loafer, clog, trainer, flip flop, flipflop, moccasin, footwear, running shoe, tennis
+shoe, flat, ballet flat, oxfords, brogue, pump, stiletto, wedge, espadrille, mule, croc, kick, cleat, wellington, wellies, galoshes, skate,
+rollerblade, roller skate, ice skate, snowshoe, flippers, bootie, ankle boot, rain boot, cowboy boot, combat boot, hiking boot, platform,
+sock, stocking, pantyhose, hosiery, legwarmer, leg warmer, knee sock, knee high, thigh high, fishnets, fishnet stocking, gaiter, belt, tie,
+bow tie, bowtie, necktie, cravat, ascot, neckerchief, kerchief, scarf, shawl, pashmina, stole, boa, glove, mitten, muff, glasses,
+sunglasses, eyeglasses, spectacles, goggles, shades, aviators, watch, wristwatch, bracelet, bangle, necklace, pendant, choker, earring,
+hoop, ring, jewelry, jewellery, brooch, pin, badge, lanyard, nametag, name tag, id card, headphone, earphone, earbud, headset, mask, face
+mask, bandana, bandanna, headband, head band, hairband, hair band, hair tie, hair clip, hairpin, scrunchie, headscarf, head scarf, hijab,
+turban, veil, crown, tiara, wreath, ribbon, bow, suspenders, braces, apron, bib, cummerbund, sash, armband, wristband, sweatband, knee pad,
+elbow pad, shin guard, harness, holster, underwear, chain, cuff, cufflink, anklet, garter, pocket square, lei, garland, cowl, do rag,
+durag, wig, mustache, moustache, beard, goatee, stubble, tattoo, makeup, lipstick, nail polish, bandage, cast, brace, wallet, pouch, towel,
+blanket, bandolier, toe, smartwatch, fitness tracker, snood, neck warmer, headdress, headwrap, head wrap, headpiece, visor sunglasses,
+armor plate, fur, hairnet, hair net, doo rag, niqab, earmuff, ear muff, waist belt, sole, jewel, high top, low top, sun glasses, eye
+glasses, foot wear, wrist watch, neck lace, ear ring, ear phone, head phone, ear bud, head set, neck tie, arm band, wrist band, head dress,
+sneeker, tennis shoes, flip flops, sport shoe, sports shoe, leather shoe, dress shoe
+"""
+
+# Clothes of the upper body that are no part of the name of trousers: "a black jacket jeans" lacks a comma, "flannel trousers" do not.
+UPPER_BEFORE_LOWER = """
+shirt, t shirt, tee shirt, tshirt, tee, top, blouse, jacket, coat, hoodie, sweatshirt, cardigan, blazer, vest, tank top, sweater, pullover
 """
 
 # What clothes do that nobody wears.
@@ -76,7 +81,7 @@ panel, shoulder pad, rhinestone, shoulder strap
 OFTEN_MISSPELLED = """
 person woman women man men boy girl lady ladies male female child gentleman shirt shirts tshirt blouse jacket coat vest dress skirt shorts
 pants pant trousers trouser jeans jean suit polo bag bags backpack handbag purse satchel briefcase hat cap beanie helmet hair ponytail
-braid braids shoe shoes sneakers boots sandals glasses sunglasses scarf belt
+braid braids tail length waist collar shoe shoes sneakers boots sandals glasses sunglasses scarf belt
 """
 
 BODY_PARTS = """
@@ -170,7 +175,7 @@ cap, cap stone, bag rack, knee cap, gas cap, mushroom cap, ice cream truck, food
 of paint, tank of, fish tank, water tank, gas tank, army tank, slide, swing, playground, merry go round, carousel, ferris wheel, roller
 coaster, theater, theatre, cinema, museum, gallery, exhibit, monument, arch, column, pillar, ruin, cave, cliff, canyon, valley, island,
 tower block, skyscraper, skyline, neighborhood, street corner, world, life, game, match, race, marathon, party, wedding, concert, parade,
-festival, event, ceremony, meeting, conversation, time, way, end, top of, look, expression, pose, position, posture, gaze, direction,
+festival, event, ceremony, meeting, conversation, time, way, end, look, expression, pose, position, posture, gaze, direction,
 motion, movement, stride, step forward, drink, coffee, tea, water glass, juice, beer, wine, wine glass, cocktail, snack, candy, lollipop,
 cigarette, pipe, vape, key, card, ticket, money, cash, coin, gift, present, package, parcel, trophy, medal, award, certificate, diploma,
 headlight, billboard sign, screen door, bookshelf, bookcase, book shelf, art, artwork, drawing, sketch, wallpaper, cardboard box, wooden

@@ -1,16 +1,20 @@
 """English words that are one edit from a word whose typing errors are mended, and that are no typing errors themselves."""
 
 REAL_WORDS = """
-aders adies ahs aired alight alter amour ants armory awhile babs bad bale bays beans bearer bearers beaver beavers begging bermuda bernie
-better biking blackfish blank blaze bolts bombed boomers boost boosts bots bowers brad brain brains brand brands bray breaches brief
-buffer bumper buster busters carriers catan cest chaired childs chill chino classes clocks cloth cost cot cpa cress curse dar dari deans
-denies doubled doubles drown eater eaters eight fatigue fears feather fest flora foodies fray frey gary gay gearing gery gest gey gil
-giles giro glue goldfish golds goodies grange greed greek greens greer greg gress gurl hailed hater haters hatred heater heer hells herr
-hired hoes holden holdings holes hols jacked jan jans kale lacy lant lants lazer leonard leopards ling link log logging lolo mae mal mals
-mann marion marries marrying mean means mellow mersey mocks molding nair nay olds oman omen oranges packet packets pang pans panties panto
-pany parts pat pats pears persona pints plight polk poll pong poo pulse puree purge pursue raid raids range rants reed rhinos rights roman
-roots sacks saries scandals scar scare scars scary sears seats shelly shies shift shifts shire shocks shore shorty sight sights singles
-sith skit slight smells snickers spells standings stocks strife strike strikes stripped strive strong suffer suffers swearing sweaty
-sweeter sweets tearing tears tholes tonics tray trey violent violets waking walter walters wars weary weather whites whole wight wit
-wrench years
+abay aders adies ahs aired alight alter amis amor amour ants apes arbor argos armory awhile babs bad bale banks baya bays beans bearer
+bearers beaver beavers begging bermuda bernie better biking blackfish blank blaze bolts bombed boomers boost boosts bots bowers brad brain
+brains brand brands bray breaches brock buffer bumper buster busters cages camps cams cares carlos carriers catan cellar cest chaired
+champs chaos chas childs chill chino chords classes clock clocks cloth coasts coates colts cord cores corps cost costs cot cpa cress curse
+dar dari deans denies denis dollar doubled doubles drown eater eaters eight fail fatigue feather fest filet flock flora foodies fords fray
+frey gail gary gay gearing gers gery gest gey gil giles gilt giro glue goldfish golds goodies goody goons grabs grange greed greek greens
+greer greg gress gurl hailed hanks haps hater haters hatred heater heer hell hells herr hired hoes holden holdings holes hols howdy jacked
+jan jans kale kills kurt lacy lant lants lazer lengths lengthy leonard leopards ling link lobes log logging lolo lords mae mal mals mann
+marion maris marries marrying mean means mellow mersey mocks molding moody nair nay nests oats olds oman omen oranges owns packet packets
+pang pans panties panto pany para paris parma parts pat pats persona pests pints plight polis polk poll polls pong poo ports probes pulse
+puree purge pursue quits raid raids rail range ranks rants reed rhinos rights robles roles roman roots scandals scapes scar scare scars
+scary seats setup shelly shies shift shifts shill shire shock shocks shore shorty shree shrub sight sights singles sith skell skit slight
+smack smell smells snell snickers solos spell spells spock spree standings stock stocks stree strife strike strikes stripped strive strong
+suffer suffers suite suites swearing sweaty sweeter sweets swell tai tal tali tans tapes tasks tearing tests thanks thole tholes til
+titus tobe todas tomas tonic tonics tray trey trock units vents verts violent violets waking walter walters wars weary weather whites
+whole wight wit woody words wrench
 """

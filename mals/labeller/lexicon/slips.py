@@ -10,6 +10,9 @@ FOR_BEING = """
 or it ar ae ia os si s i area ate art ore as us ere arr r
 """
 
+# That stand between two colours where "and" was meant.
+FOR_AND = "an a"
+
 # Nouns of what no person wears, one edit from a garment.
 FOR_CLOTHES = {
     "plants": "pants", "plant": "pants", "paint": "pants", "pans": "pants", "pats": "pants", "parts": "pants", "ants": "pants",
