@@ -68,7 +68,7 @@ class Noise:
 
 def cached(method: Aptm, gallery: Noise, best: Tensor) -> Tensor:
     """As in `mals evaluate`."""
-    return match_logits(method, cast(Gallery, gallery), best)
+    return match_logits(method, cast(Gallery, gallery), best, *text_states(method, cast(Gallery, gallery)))
 
 
 @torch.inference_mode()

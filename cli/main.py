@@ -40,7 +40,7 @@ def print_version(requested: bool) -> None:
 
 def register() -> None:
     """Put the commands of each module under `mals`."""
-    from cli import compare, dataset, datasets, demo, explain, finetune, pretrain, release, retrieval, stages, world
+    from cli import compare, dataset, datasets, demo, explain, finetune, pretrain, release, retrieval, search, stages, world
 
     stages.register(app)
     dataset.register(app)
@@ -51,6 +51,7 @@ def register() -> None:
     finetune.register(app)
     compare.register(app)
     retrieval.register(app)
+    search.register(app)
     release.register(app)
     demo.register(app)
 

@@ -1,7 +1,6 @@
-"""The commands that use a trained method: evaluate, zeroshot, search."""
+"""The commands that measure a trained method: evaluate, zeroshot; `cli.search` shares their options."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +13,6 @@ from cli.targets import check_file
 
 if TYPE_CHECKING:
     from pretrain.results import Evaluation
-    from pretrain.search import SearchResult
 
 Checkpoint = Annotated[
     str,
@@ -22,7 +20,7 @@ Checkpoint = Annotated[
         metavar="CHECKPOINT", help="The folder of a training or release, one of its checkpoints, hf://OWNER/NAME, or a file of weights."
     ),
 ]
-Split = Annotated[str, typer.Option("--split", help="Which split of packed data.")]
+Split = Annotated[str | None, typer.Option("--split", help="Which split of packed data; default: test, or the only one.")]
 Rerank = Annotated[
     str | None,
     typer.Option(
@@ -48,13 +46,12 @@ ADVICE = "lower --batch, or --workers"  # if memory runs out
 def register(app: typer.Typer) -> None:
     app.command()(evaluate)
     app.command()(zeroshot)
-    app.command()(search)
 
 
 def evaluate(
     checkpoint: Checkpoint,
     data: Data,
-    split: Split = "test",
+    split: Split = None,
     task: Annotated[
         str | None, typer.Option("--task", help="retrieval (by text), attributes, or reid (by image); default: all that is possible.")
     ] = None,
@@ -79,9 +76,10 @@ def evaluate(
     """Measure retrieval by text or by image and attribute recognition of a trained method, with the protocol in words."""
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained_method
+    from pretrain.data.splits import choose_split
     from pretrain.memory import explain_out_of_memory
 
-    requested, one_task = _rerank(rerank), _task(task)
+    requested, one_task = rerank_mode(rerank), _task(task)
     check_file(to, "--to")
     on_gpus(gpus)
     with ranks.explain_lost_peer(), explain_out_of_memory(ADVICE, "--workers"):
@@ -91,6 +89,7 @@ def evaluate(
             mode = evaluation.resolve_rerank(trained.method, requested)
             labels = LABELS[attributes]
             options = {"batch": batch, "workers": workers, "plain": plain, "task": one_task, "query": query}
+            split = choose_split(data, split)
             gallery = evaluation.open_gallery(trained, data, split, labels, **options)
         scores = evaluation.evaluate(trained, gallery, mode, k, one_task)
     result = {"checkpoint": checkpoint, "data": data, "split": split, "rerank": mode, "k": k, **scores.to_json()}
@@ -104,7 +103,7 @@ def evaluate(
 def zeroshot(
     checkpoint: Checkpoint,
     data: Annotated[list[str], typer.Option("--data", help="A packed data set, such as from `mals import`; repeat for each.")],
-    split: Split = "test",
+    split: Split = None,
     rerank: Rerank = None,
     k: Best = 128,
     plain: Annotated[
@@ -125,7 +124,7 @@ def zeroshot(
     from pretrain import zeroshot as zero_shot
     from pretrain.memory import explain_out_of_memory
 
-    requested = _rerank(rerank)
+    requested = rerank_mode(rerank)
     check_file(to, "--to")
     check_file(markdown, "--markdown")
     on_gpus(gpus)
@@ -146,58 +145,6 @@ def zeroshot(
     ranks.stop()
 
 
-def search(
-    checkpoint: Checkpoint,
-    data: Data,
-    sentence: Annotated[str | None, typer.Argument(metavar="SENTENCE", help="A description of the person to search for.")] = None,
-    image: Annotated[Path | None, typer.Option("--image", help="Instead of a sentence: an image of the person to search for.")] = None,
-    split: Split = "test",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images to show.")] = 10,
-    rerank: Rerank = None,
-    k: Best = 128,
-    to: Annotated[Path, typer.Option("--to", help="The file for the contact sheet.")] = Path("search.jpg"),
-    preset: Preset = None,
-    batch: Batch = 64,
-    workers: Workers = 2,
-    sets: Sets = None,
-    as_json: Json = False,
-) -> None:
-    """Find the images that fit a sentence best: ids and scores, a contact sheet, and how many have the attributes that it names."""
-    from mals.errors import UserError
-    from pretrain import evaluate as evaluation
-    from pretrain import ranks, trained_method
-    from pretrain import search as searching
-    from pretrain.memory import explain_out_of_memory
-
-    requested = _rerank(rerank)
-    check_file(to, "--to")
-    if (sentence is None) == (image is None):
-        raise UserError("search for a sentence or for an --image: give one of both")
-    with ranks.explain_lost_peer(), explain_out_of_memory(ADVICE, "--workers"):
-        device = ranks.start()
-        with ranks.raise_on_all_ranks():
-            trained = trained_method.read(checkpoint, sets or [], preset, device)
-            mode = evaluation.resolve_rerank(trained.method, requested)
-            searching.require(trained, "embed" if image is None else "identify")
-            gallery = evaluation.open_gallery(trained, data, split, batch=batch, workers=workers, task="retrieval")
-        if image is not None:
-            result = searching.search_by_image(trained, gallery, image, count)
-        else:
-            result = searching.search(trained, gallery, sentence or "", count, mode, k)
-    if ranks.is_main():
-        to.write_bytes(searching.contact_sheet_of(gallery, result))
-        show({"sheet": str(to), **result.to_json()}, "\n".join(_hit_lines(result, to)), as_json)
-    ranks.stop()
-
-
-def _hit_lines(result: "SearchResult", sheet: Path) -> Iterator[str]:
-    """A search result for a reader."""
-    yield from (f"{rank:>3}  {hit.score:>8.4f}  {hit.id}  {hit.caption}".rstrip() for rank, hit in enumerate(result.hits, 1))
-    if result.by_attributes is not None:
-        yield result.by_attributes.sentence()
-    yield f"contact sheet: {sheet}"
-
-
 def _print_name(name: str) -> None:
     from pretrain import ranks
 
@@ -205,7 +152,7 @@ def _print_name(name: str) -> None:
         print(f"{name} ...", file=sys.stderr, flush=True)
 
 
-def _rerank(rerank: str | None) -> Any:
+def rerank_mode(rerank: str | None) -> Any:
     from mals.errors import UserError
 
     if rerank is not None and rerank not in MODES:

@@ -26,7 +26,7 @@ from pretrain import provenance, settings
 from pretrain.config import Training
 from pretrain.data.errors import NoSplit
 from pretrain.data.rows import ImageTextPairs
-from pretrain.data.sources import local_path
+from pretrain.data.splits import may_have_splits
 from pretrain.finetune import configure
 from pretrain.methods import METHODS
 from pretrain.settings import TRAINING
@@ -188,7 +188,7 @@ def preset_of(method: str, data: Sequence[str], selects: bool, default: str | No
 
 def can_select(data: Sequence[str], sets: Sequence[str] = ()) -> bool:
     """Whether the data have what `mals finetune` needs to choose a checkpoint: a split test, and val unless `sets` do without."""
-    packed = all(local_path(place)[0].suffix not in (".json", ".parquet") for place in data)
+    packed = all(may_have_splits(place) for place in data)
     without_val = any(one.startswith(("selection.held_out=", "selection.on=test")) for one in sets)
     return packed and has_splits(data, ("test",) if without_val else ("val", "test"))
 

@@ -21,6 +21,7 @@ from mals.errors import UserError
 from pretrain import metrics, ranking, ranks
 from pretrain.data.errors import NoCaptions, NoLabels
 from pretrain.data.sources import DatasetAddress
+from pretrain.data.splits import choose_split
 from pretrain.gallery import SPACES, Gallery, batch_slices, open_persons, open_rows, tokenize
 from pretrain.method import MATCH_CHUNK, Ability, Method, Text
 from pretrain.precision import cosines
@@ -141,7 +142,7 @@ def embed_gallery(method: Method, gallery: Gallery, rerank: Rerank = "none", k: 
     embeddings = Embeddings(texts, images, no_candidates, cosine_weight=method.published_cosine_weight)
     if rerank != "none":
         embeddings.candidates = embeddings.nearest(k)
-        embeddings.logits = match_logits(method, gallery, embeddings.candidates)
+        embeddings.logits = match_logits(method, gallery, embeddings.candidates, *text_states(method, gallery))
     return embeddings
 
 
@@ -186,12 +187,11 @@ def finite(outputs: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def match_logits(method: Method, gallery: Gallery, candidates: Tensor) -> Tensor:
-    """Matching logits [Q, K] of each caption and its candidates [Q, K].
+def match_logits(method: Method, gallery: Gallery, candidates: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+    """Matching logits [Q, K] of each text, by its states [Q, L, C] and mask [Q, L], and its candidates [Q, K] in the gallery.
 
     Images come in batches, whose keys and values are projected once; only one batch of them is in memory.
     """
-    states, mask = text_states(method, gallery)
     lengths = mask.sum(1)
     logits = torch.zeros(candidates.shape, device=states.device)
     order = candidates.flatten().argsort(stable=True)  # pairs of a caption and an image, by image
@@ -230,7 +230,7 @@ def predict_by_prompts(method: Method, gallery: Gallery, prompts: Text, rerank: 
     for indices, images in gallery.image_batches():
         scores = finite(method.score_prompts(prompts, states, images, rerank == "published"))
         predicted[indices] = (scores[:, 1::2] > scores[:, 0::2]).float()
-    return _drop_unreadable(ranks.sum_over_ranks(predicted).long(), gallery)
+    return of_readable(ranks.sum_over_ranks(predicted).long(), gallery)
 
 
 @torch.inference_mode()
@@ -241,10 +241,10 @@ def predict_by_classifier(method: Method, gallery: Gallery) -> Tensor:
         part = (method.classify(images) > 0).float()
         predicted = part.new_zeros(len(gallery), part.shape[1]) if predicted is None else predicted
         predicted[indices] = part
-    return _drop_unreadable(_sum_over_ranks(predicted, len(gallery), gallery.device).long(), gallery)
+    return of_readable(_sum_over_ranks(predicted, len(gallery), gallery.device).long(), gallery)
 
 
-def _drop_unreadable(predicted: Tensor, gallery: Gallery) -> Tensor:
+def of_readable(predicted: Tensor, gallery: Gallery) -> Tensor:
     """Drop the unreadable images from the gallery, if that was not done before; returns the rows of the others."""
     return predicted if gallery.only_readable else predicted[gallery.drop_unreadable().to(predicted.device)]
 
@@ -410,7 +410,7 @@ def count_unreadable(gallery: Gallery) -> int:
 def open_gallery(
     trained: Trained,
     data: Sequence[DatasetAddress],
-    split: str,
+    split: str | None = None,
     labels: Labels = "optional",
     *,
     batch: int = 64,
@@ -419,12 +419,13 @@ def open_gallery(
     task: Task | None = None,
     query: str | None = None,
 ) -> Gallery:
-    """A split of data sets as a gallery, with attribute labels as `labels` says.
+    """A split of data sets, by default `test` or the only one, as a gallery, with attribute labels as `labels` says.
 
     Labels may belong to the space that the method was trained with, or to any that ships with mals, since prompts are plain text. For the
     task "reid", and for a method that does nothing else, it is the gallery of an identification with the split `query`, see
     `gallery.open_persons`.
     """
+    split = choose_split(data, split)
     if task == "reid" or (task is None and trained.method.abilities == {"identify"}):
         persons, splits = open_persons(data, split, query)
         return Gallery(persons, trained.tokenizer, trained.preprocessing, trained.device, batch=batch, workers=workers, splits=splits)

@@ -67,6 +67,7 @@ class Gallery:
         self.has_captions = any(dataset.captions())
         first = torch.full((int(dataset.images.max()) + 1,), len(dataset))
         self.rows = first.scatter_reduce(0, dataset.images, torch.arange(len(dataset)), "amin")  # [G] int64: the first row of each image
+        self.all_rows = self.rows  # with the images that turned out unreadable
         self.queries = torch.arange(len(dataset) if self.has_captions else 0)  # [Q] int64: rows
         self.unreadable: dict[int, str] = {}  # row -> reason, among the images of this rank
         self.only_readable = False  # whether unreadable images have been dropped
@@ -140,8 +141,18 @@ class Gallery:
 
     def subset(self, indices: Tensor) -> "Gallery":
         """The gallery with these images alone; it shares the record of unreadable images with this one."""
+        return self.with_rows(self.rows[indices])
+
+    def with_rows(self, rows: Tensor) -> "Gallery":
+        """The gallery with the images of these rows alone, as `subset`."""
         gallery = copy(self)
-        gallery.rows = self.rows[indices]
+        gallery.rows = rows
+        return gallery
+
+    def with_queries(self, queries: Tensor) -> "Gallery":
+        """The gallery with the captions of these rows alone."""
+        gallery = copy(self)
+        gallery.queries = queries
         return gallery
 
     def drop_unreadable(self) -> Tensor:
@@ -158,16 +169,20 @@ class Gallery:
         return readable
 
 
-def open_rows(data: Sequence[DatasetAddress], split: str, spaces: Iterable[str] | None) -> tuple[ImageTextPairs, str | None]:
+def open_rows(
+    data: Sequence[DatasetAddress], split: str, spaces: Iterable[str] | None, captions: bool = True
+) -> tuple[ImageTextPairs, str | None]:
     """The rows of a split, with labels of the first of `spaces` that the data have, and the name of that space; None: without labels.
 
-    A row is a caption, or an image if no image has a caption. Raises UserError if only some images have captions, NoLabels if no space
-    fits.
+    A row is a caption, or an image if no image has a caption. Without `captions` it is an image, of a JSON list a caption, which may be
+    empty. Raises UserError if only some images have captions, NoLabels if no space fits.
     """
     first_error: NoLabels | None = None
     for space in [None] if spaces is None else dict.fromkeys(spaces):
         classes = None if space is None else load_space(space).classes
         try:
+            if not captions:
+                return ImageTextPairs.open(data, split, classes, captions=False), space
             try:
                 return ImageTextPairs.open(data, split, classes, every=True), space
             except NoCaptions:

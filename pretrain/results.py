@@ -135,7 +135,7 @@ class DatasetScores:
 class ZeroShotResult:
     """The scores of a method on several data sets without fine-tuning."""
 
-    split: str
+    split: str  # which was measured where a data set has it; each of `sets` names its own
     rerank: str
     k: int  # images of a caption that the cross encoder re-ranks
     sets: tuple[DatasetScores, ...]

@@ -1,11 +1,13 @@
-"""Search: the images of a gallery that fit a sentence or an image best, with scores, a contact sheet, and, of a sentence, how many have
-the attributes that it names.
+"""Search: the images of a gallery that fit sentences, attributes or an image best, with scores, a contact sheet, and how many have the
+attributes that a sentence names.
 
-Shapes: G images, K candidates that are re-ranked, H hits, A attributes.
+Shapes: Q sentences, G images, K candidates that are re-ranked, H hits, A attributes.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,23 @@ from mals.dataset.sheet import contact_sheet
 from mals.errors import UserError
 from mals.images import decode_image
 from mals.labeller.labeller import Labeller
-from pretrain import ranks
+from pretrain import ranking
+from pretrain.attribute_search import RequestedAttributes, attribute_probabilities, scores_attributes
 from pretrain.data.augment import test_image
-from pretrain.data.errors import first_line
-from pretrain.evaluate import Embeddings, Rerank, embed_images, finite
-from pretrain.gallery import Gallery, tokenize
-from pretrain.method import Ability, Text
+from pretrain.data.errors import NoLabels, first_line
+from pretrain.data.sources import DatasetAddress
+from pretrain.data.splits import choose_split
+from pretrain.embeddings import image_embeddings
+from pretrain.evaluate import Embeddings, Rerank, match_logits
+from pretrain.gallery import SPACES, TEXTS_PER_BATCH, Gallery, batch_slices, open_rows, tokenize
+from pretrain.method import Ability
 from pretrain.precision import cosines
 from pretrain.trained_method import Trained
 
 CELL = (128, 256)  # width and height in pixels of an image on the contact sheet
 COLUMNS = 8  # images in a line of the contact sheet
+SHEET_LINES = 200  # a JPEG has at most 65,535 pixels in height
+FUSION = 60  # added to a rank, as published
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,8 @@ class Hit:
     """An image that fits the sentence."""
 
     id: str
-    score: float  # the cosine, the matching logit, or with "published" the logit + a weighted cosine that is scaled within this search
+    score: float  # the cosine, the matching logit, with "published" the logit + a weighted cosine that is scaled within this search; of
+    # attributes alone their probability; of a sentence with attributes a sum over both rankings, see `fuse`
     caption: str  # the image's own
     row: int  # of the gallery's data set
 
@@ -70,14 +79,16 @@ class AttributeHits:
 class SearchResult:
     """The hits, the best first."""
 
+    query: str  # the sentence, the attributes, or the file of the image
     hits: tuple[Hit, ...]
     by_attributes: AttributeHits | None = None  # None: the data have no labels, or the sentence names no attribute
 
     def to_json(self) -> dict[str, Any]:
         hits = [{"id": hit.id, "score": hit.score, "caption": hit.caption} for hit in self.hits]
+        result = {"query": self.query, "hits": hits}
         if self.by_attributes is None:
-            return {"hits": hits}
-        return {"hits": hits, "by_attributes": asdict(self.by_attributes) | {"base_rate": self.by_attributes.base_rate}}
+            return result
+        return result | {"by_attributes": asdict(self.by_attributes) | {"base_rate": self.by_attributes.base_rate}}
 
 
 def require(trained: Trained, ability: Ability) -> None:
@@ -89,29 +100,114 @@ def require(trained: Trained, ability: Ability) -> None:
         raise UserError("this method computes no embeddings: it cannot search")
 
 
-@torch.inference_mode()
-def search(trained: Trained, gallery: Gallery, sentence: str, count: int = 10, rerank: Rerank = "itm", k: int = 128) -> SearchResult:
-    """The best `count` images of a gallery; unless `rerank` is "none", the best k by cosine are ordered by the cross encoder.
+def open_searched(
+    trained: Trained, data: Sequence[DatasetAddress], split: str | None = None, *, batch: int = 64, workers: int = 0
+) -> Gallery:
+    """The images of a split of data sets, by default `test` or the only one, with labels if there are any; captions are not needed."""
+    split = choose_split(data, split)
+    try:
+        dataset, space = open_rows(data, split, [space for space in (trained.method.needs.space, *SPACES) if space], captions=False)
+    except NoLabels:
+        dataset, space = open_rows(data, split, None, captions=False)
+    return Gallery(
+        dataset, trained.tokenizer, trained.preprocessing, trained.device, batch=batch, workers=workers, space=space, splits=(split,)
+    )
 
-    Scores equal those of `pretrain.evaluate` for the sentence as the only query. Raises UserError for an empty sentence.
+
+def search(
+    trained: Trained, gallery: Gallery, sentence: str, count: int = 10, rerank: Rerank = "itm", k: int = 128, keep: bool = False
+) -> SearchResult:
+    """The best `count` images of a gallery for a sentence, see `search_sentences`."""
+    return next(search_sentences(trained, gallery, [sentence], count, rerank, k, keep=keep))
+
+
+@torch.inference_mode()
+def search_sentences(
+    trained: Trained,
+    gallery: Gallery,
+    sentences: Sequence[str],
+    count: int = 10,
+    rerank: Rerank = "itm",
+    k: int = 128,
+    *,
+    attributes: RequestedAttributes | None = None,
+    keep: bool = False,
+) -> Iterator[SearchResult]:
+    """The best `count` images of a gallery for each sentence.
+
+    Unless `rerank` is "none", the best k by cosine are ordered by the cross encoder. Scores equal those of `pretrain.evaluate` for the
+    sentence as the only query. With `attributes` the ranking is fused with the one by their probability; a method that scores none gets
+    their prompts behind the sentence. With `keep`, embeddings of images are kept and reused, see `pretrain.embeddings`. Raises UserError
+    for an empty sentence.
     """
-    if not sentence.strip():
+    if any(not sentence.strip() for sentence in sentences):
         raise UserError("the sentence to search for is empty")
-    text = tokenize(trained.tokenizer, [sentence], gallery.device)
-    with trained.precision():
-        images = embed_images(trained.method, gallery)
-        embeddings = Embeddings(trained.method.embed_text(text).float(), images, torch.empty(1, 0, dtype=torch.int64))
-        embeddings.cosine_weight = trained.method.published_cosine_weight
-        if rerank != "none":
-            embeddings.candidates = embeddings.nearest(max(k, count))
-            embeddings.logits = text_logits(trained, gallery, text, embeddings.candidates[0])[None]
-        (scores,) = torch.cat(list(embeddings.scores(rerank))).cpu()
-    best = scores.argsort(descending=True, stable=True)[:count]
-    return SearchResult(_hits(gallery, scores, best), count_attribute_hits(gallery, sentence, best))
+    texts, probabilities = list(sentences), None
+    images = image_embeddings(trained, gallery, keep)
+    if attributes is not None and scores_attributes(trained):
+        probabilities = attribute_probabilities(trained, gallery, attributes).cpu()
+    elif attributes is not None:
+        texts = [f"{text}, {attributes.sentence()}" for text in texts]
+    for part in batch_slices(len(texts), TEXTS_PER_BATCH):
+        scores = _sentence_scores(trained, gallery, images, texts[part], max(k, count), rerank)
+        for sentence, row in zip(sentences[part], scores, strict=True):
+            row = row if probabilities is None else fuse(row, probabilities)
+            best = ranking.best(row[None], count)[0]
+            yield SearchResult(sentence, _hits(gallery, row, best), count_attribute_hits(gallery, sentence, best, attributes))
 
 
 @torch.inference_mode()
-def search_by_image(trained: Trained, gallery: Gallery, image: Path, count: int = 10) -> SearchResult:
+def search_attributes(
+    trained: Trained,
+    gallery: Gallery,
+    attributes: RequestedAttributes,
+    count: int = 10,
+    rerank: Rerank = "itm",
+    k: int = 128,
+    keep: bool = False,
+) -> SearchResult:
+    """The best `count` images for attributes: by their probability, or by their prompts as a sentence if the method scores none."""
+    query = ", ".join(f"{name}={value}" for name, value in attributes.named().items())
+    if not scores_attributes(trained):
+        return replace(search(trained, gallery, attributes.sentence(), count, rerank, k, keep), query=query)
+    scores = attribute_probabilities(trained, gallery, attributes).cpu()
+    best = ranking.best(scores[None], count)[0]
+    return SearchResult(query, _hits(gallery, scores, best), count_attribute_hits(gallery, None, best, attributes))
+
+
+def fuse(one: Tensor, other: Tensor) -> Tensor:
+    """Two rankings [G] of the same images as one: the sum of 1 / (60 + rank), reciprocal rank fusion (Cormack et al., SIGIR 2009)."""
+    fused = torch.zeros(len(one), dtype=torch.float64)
+    for scores in (one, other):
+        order = ranking.best(scores[None], len(scores))[0]
+        fused[order] += 1 / (FUSION + torch.arange(1, len(scores) + 1, dtype=torch.float64))
+    return fused.float()
+
+
+def _sentence_scores(
+    trained: Trained, gallery: Gallery, images: Tensor, sentences: Sequence[str], k: int, rerank: Rerank
+) -> Iterator[Tensor]:
+    """Scores [G] of each sentence, on the CPU."""
+    method = trained.method
+    with trained.precision():
+        text = tokenize(trained.tokenizer, sentences, gallery.device)
+        vectors = method.embed_text(text).float()
+        whole = Embeddings(vectors, images, torch.empty(len(vectors), 0, dtype=torch.int64))
+        if rerank != "none":
+            whole.candidates = whole.nearest(k)
+            near = whole.candidates.unique()  # the images that the cross encoder reads, each once for all sentences
+            places = torch.searchsorted(near, whole.candidates)
+            whole.logits = match_logits(method, gallery.subset(near.cpu()), places, method.states(text), text.mask)
+    for at in range(len(vectors)):
+        row = slice(at, at + 1)
+        alone = Embeddings(vectors[row], images, whole.candidates[row], None if whole.logits is None else whole.logits[row])
+        alone.cosine_weight = method.published_cosine_weight
+        (scores,) = torch.cat(list(alone.scores(rerank))).cpu()
+        yield scores
+
+
+@torch.inference_mode()
+def search_by_image(trained: Trained, gallery: Gallery, image: Path, count: int = 10, keep: bool = False) -> SearchResult:
     """The best `count` images of a gallery by the cosine of their embeddings with that of an image file; UserError if it cannot be read.
 
     An image of the gallery with the same content is one of the hits.
@@ -120,11 +216,11 @@ def search_by_image(trained: Trained, gallery: Gallery, image: Path, count: int 
         pixels = decode_image(image.read_bytes())
     except Exception as error:  # each image format fails in its own way
         raise UserError(f"{image} cannot be read as an image ({first_line(error)})") from None
+    images = image_embeddings(trained, gallery, keep)
     with trained.precision():
-        images = embed_images(trained.method, gallery)
         query = trained.method.embed_image(test_image(pixels, trained.preprocessing)[None].to(gallery.device)).float()
         scores = cosines(query, images)[0].cpu()
-    return SearchResult(_hits(gallery, scores, scores.argsort(descending=True, stable=True)[:count]))
+    return SearchResult(str(image), _hits(gallery, scores, ranking.best(scores[None], count)[0]))
 
 
 def _hits(gallery: Gallery, scores: Tensor, best: Tensor) -> tuple[Hit, ...]:
@@ -136,34 +232,31 @@ def _hits(gallery: Gallery, scores: Tensor, best: Tensor) -> tuple[Hit, ...]:
     )
 
 
-def text_logits(trained: Trained, gallery: Gallery, text: Text, candidates: Tensor) -> Tensor:
-    """Matching logits [K] of a text [1, L] and some images of a gallery, by index [K]."""
-    states = trained.method.states(text)
-    logits = torch.zeros(len(candidates), device=gallery.device)
-    for indices, images in gallery.subset(candidates.cpu()).image_batches():
-        keys = trained.method.keys(images)
-        repeated = states.expand(len(images), -1, -1), text.mask.expand(len(images), -1)
-        logits[indices] = trained.method.match(*repeated, keys)[:, 1].float()
-    return finite(ranks.sum_over_ranks(logits)[None])[0]
+def count_attribute_hits(
+    gallery: Gallery, sentence: str | None, hits: Tensor, requested: RequestedAttributes | None = None
+) -> AttributeHits | None:
+    """How many images at the indices `hits` [H] have the requested attributes and those that the sentence names.
 
-
-def count_attribute_hits(gallery: Gallery, sentence: str, hits: Tensor) -> AttributeHits | None:
-    """How many images at the indices `hits` [H] have the attributes that the sentence names; None without labels or without names.
-
-    The labeller reads the sentence. Values that it infers from silence (a sentence without a hat) are not required.
+    None without labels, or without attributes. The labeller reads the sentence. Values that it infers from silence (a sentence without a
+    hat) are not required.
     """
     if gallery.space is None or gallery.labels is None:
         return None
-    space, labelled = load_space(gallery.space), Labeller(gallery.space).label([sentence])
-    values = torch.from_numpy(labelled.values[0]).long()
-    (named,) = torch.from_numpy(labelled.sources[0] == "explicit").nonzero(as_tuple=True)
-    if not len(named):
+    space, chosen = load_space(gallery.space), dict[int, int]()
+    if sentence is not None:
+        labelled = Labeller(gallery.space).label([sentence])
+        explicit = (labelled.sources[0] == "explicit").nonzero()[0].tolist()
+        chosen |= {at: int(labelled.values[0][at]) for at in explicit}
+    if requested is not None and requested.space.name == space.name:
+        chosen |= requested.values
+    if not chosen:
         return None
+    named, values = torch.tensor(list(chosen)), torch.tensor(list(chosen.values()))
     labels = gallery.labels[:, named]
     known = (labels >= 0).all(1)  # [G]
-    matching = known & (labels == values[named]).all(1)
+    matching = known & (labels == values).all(1)
     return AttributeHits(
-        attributes={space.names[at]: space.values[at][int(values[at])] for at in named.tolist()},
+        attributes={space.names[at]: space.values[at][value] for at, value in chosen.items()},
         matching_hits=int(matching[hits].sum()),
         known_hits=int(known[hits].sum()),
         matching_images=int(matching.sum()),
@@ -171,6 +264,17 @@ def count_attribute_hits(gallery: Gallery, sentence: str, hits: Tensor) -> Attri
     )
 
 
-def contact_sheet_of(gallery: Gallery, result: SearchResult) -> bytes:
-    """A JPEG of the hits, the best first."""
-    return contact_sheet([gallery.dataset.image_bytes(hit.row) for hit in result.hits], COLUMNS, CELL)
+def contact_sheet_of(gallery: Gallery, *results: SearchResult) -> bytes:
+    """A JPEG of the hits, the best first; of several results each is a line."""
+    images = [gallery.dataset.image_bytes(hit.row) for result in results for hit in result.hits]
+    return contact_sheet(images, COLUMNS if len(results) == 1 else max(len(result.hits) for result in results), CELL)
+
+
+def csv_of(results: Sequence[SearchResult]) -> str:
+    """A line for each hit: query, rank from 1, id, score, caption."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("query", "rank", "id", "score", "caption"))
+    for result in results:
+        table.writerows((result.query, rank, hit.id, hit.score, hit.caption) for rank, hit in enumerate(result.hits, 1))
+    return text.getvalue()

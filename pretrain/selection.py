@@ -26,7 +26,8 @@ from pretrain.data.augment import ImageTransform
 from pretrain.data.errors import NoSplit
 from pretrain.data.holdout import split_identities
 from pretrain.data.rows import ImageTextPairs
-from pretrain.data.sources import DatasetAddress, local_path
+from pretrain.data.sources import DatasetAddress
+from pretrain.data.splits import may_have_splits
 from pretrain.data.tokenizers import Tokenizer
 from pretrain.evaluate import (
     Task,
@@ -82,7 +83,7 @@ class Selection:
             raise UserError("optimizer.average is for pretraining: a fine-tuning releases its best checkpoint; leave it at 0")
         if config.selection.held_out and config.selection.on == "test":
             raise UserError("--select test needs no held-out identities: leave one of --select test and --val-share out")
-        if without_splits := [place for place in data if local_path(place)[0].suffix in (".json", ".parquet")]:
+        if without_splits := [place for place in data if not may_have_splits(place)]:
             raise UserError(
                 f"{without_splits[0]} has no splits, and fine-tuning needs a train and a test split; "
                 "`mals import` packs a data set with its own"

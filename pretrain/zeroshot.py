@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from pretrain import provenance
+from pretrain.data.splits import choose_split
 from pretrain.evaluate import Rerank, evaluate, open_gallery
 from pretrain.results import DatasetScores, ZeroShotResult
 from pretrain.tables import notes, table
@@ -14,7 +15,7 @@ PLAIN = ("icfg-pedes", "rstpreid")  # published code reduces their captions to a
 def zeroshot(
     trained: Trained,
     data: Sequence[str],
-    split: str = "test",
+    split: str | None = None,
     rerank: Rerank = "itm",
     k: int = 128,
     *,
@@ -23,23 +24,24 @@ def zeroshot(
     plain: bool = False,
     progress: Callable[[str], None] = lambda name: None,
 ) -> ZeroShotResult:
-    """Evaluate a split of each data set, and say whether the method was trained on that data set.
+    """Evaluate a split of each data set, by default `test` or its only one, and say whether the method was trained on that data set.
 
     All data sets are opened before the first is measured. With `rerank` "published", captions of ICFG-PEDES and RSTPReid are reduced to
     letters and digits. `progress` is called with the name of each data set.
     """
     facts = [provenance.about(place) for place in data]
     reduced = [plain or (rerank == "published" and about["benchmark"] in PLAIN) for about in facts]
+    splits = [choose_split([place], split) for place in data]
     galleries = [
-        open_gallery(trained, [place], split, batch=batch, workers=workers, plain=is_plain)
-        for place, is_plain in zip(data, reduced, strict=True)
+        open_gallery(trained, [place], own, batch=batch, workers=workers, plain=is_plain)
+        for place, own, is_plain in zip(data, splits, reduced, strict=True)
     ]
     rows = []
-    for place, about, gallery in zip(data, facts, galleries, strict=True):
+    for place, own, about, gallery in zip(data, splits, facts, galleries, strict=True):
         progress(about["name"])
         evaluation = evaluate(trained, gallery, rerank, k)
-        rows.append(DatasetScores(about["name"], split, evaluation, place, provenance.trained_on(trained.origins, place)))
-    return ZeroShotResult(split, rerank, k, tuple(rows))
+        rows.append(DatasetScores(about["name"], own, evaluation, place, provenance.trained_on(trained.origins, place)))
+    return ZeroShotResult(split or "test", rerank, k, tuple(rows))
 
 
 def markdown(result: ZeroShotResult) -> str:

@@ -3,8 +3,10 @@
 Shapes: n rows of one data set, A attributes.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -64,6 +66,16 @@ class Columns:
 class Source(Protocol):
     """The images of one data set, by their numbers."""
 
+    @property
+    def home(self) -> Path:
+        """The folder of the set, in which what is computed from it may be kept."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Which of the sets with this home it is."""
+        ...
+
     notes: Sequence[str]  # sentences about irregularities
 
     def image_bytes(self, at: int) -> bytes:
@@ -81,6 +93,15 @@ class Source(Protocol):
     def image_id(self, at: int) -> str:
         """The image's id, or its path where it has none."""
         ...
+
+    def stamp(self, at: int) -> str:
+        """A text that changes where the image's file does; raises OSError where there is none."""
+        ...
+
+
+def file_stamp(status: os.stat_result) -> str:
+    """Size, inode, and the times of the last change of a file's content and of its entry, in ns: they change with the file."""
+    return f"{status.st_size} {status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def checked_captions(captions: pa.ChunkedArray, name: object, request: Request) -> pa.ChunkedArray:

@@ -11,7 +11,7 @@ from torch import Tensor
 from mals.errors import quoted
 from mals.planning import json_lists
 from mals.planning.json_lists import ListRow
-from pretrain.data.columns import Columns, Request, Strings, checked_captions, person_numbers
+from pretrain.data.columns import Columns, Request, Strings, checked_captions, file_stamp, person_numbers
 from pretrain.data.image_folder import locate_images
 from pretrain.data.labels import known_labels, list_labels
 
@@ -19,8 +19,8 @@ from pretrain.data.labels import known_labels, list_labels
 class Listed:
     """The image files of a JSON list, each once."""
 
-    def __init__(self, images: Path, paths: Strings, notes: Sequence[str] = ()) -> None:
-        self.images, self.paths, self.notes = images, paths, notes
+    def __init__(self, images: Path, paths: Strings, notes: Sequence[str] = (), name: str = "") -> None:
+        self.images, self.paths, self.notes, self.name = images, paths, notes, name
 
     def image_bytes(self, at: int) -> bytes:
         return (self.images / self.paths[at]).read_bytes()
@@ -33,6 +33,13 @@ class Listed:
 
     def image_id(self, at: int) -> str:
         return self.paths[at]
+
+    def stamp(self, at: int) -> str:
+        return f"{self.paths[at]} {file_stamp((self.images / self.paths[at]).stat())}"
+
+    @property
+    def home(self) -> Path:
+        return self.images
 
 
 def open_listed(file: Path, images: Path, request: Request) -> tuple[Listed, Columns]:
@@ -50,7 +57,7 @@ def open_listed(file: Path, images: Path, request: Request) -> tuple[Listed, Col
     paths = pa.array([actual[row.image] for row in rows], pa.large_string()).dictionary_encode()
     persons = person_numbers(_texts([row.person or f"\0{row.image}" for row in rows]))  # no person id has a zero byte
     numbers = torch.from_numpy(paths.indices.to_numpy().astype(np.int64))
-    source = Listed(images, Strings(pa.chunked_array([paths.dictionary])), [*notes, *_shared(file, rows, numbers, persons)])
+    source = Listed(images, Strings(pa.chunked_array([paths.dictionary])), [*notes, *_shared(file, rows, numbers, persons)], file.name)
     return source, Columns(Strings(captions), persons, labels, numbers)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mals.errors import UserError
 from pretrain.data.byte_ranges import byte_ranges
-from pretrain.data.columns import Columns, Request, Strings, checked_captions, id_numbers, person_numbers
+from pretrain.data.columns import Columns, Request, Strings, checked_captions, file_stamp, id_numbers, person_numbers
 from pretrain.data.errors import NoSplit
 from pretrain.data.labels import check_classes, column_labels, known_labels
 
@@ -35,9 +35,11 @@ class Packed:
         self.firsts = np.ascontiguousarray(groups[:, 2])
         self._opened: dict[int, pq.ParquetFile] = {}
         self._ranges: dict[int, NDArray[np.int64] | None] = {}  # of the row groups seen so far
+        self._ids: dict[int, pa.ChunkedArray] = {}  # of the last row group whose ids were read
+        self._stamps: dict[int, str] = {}  # of the files
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_opened": {}, "_ranges": {}}
+        return vars(self) | {"_opened": {}, "_ranges": {}, "_ids": {}}
 
     def image_bytes(self, at: int) -> bytes:
         group = self._group(at)
@@ -71,7 +73,28 @@ class Packed:
 
     def image_id(self, at: int) -> str:
         file = self._file(int(self.groups[self._group(at), 0]))
-        return str(self._read(at, ["id"], "id")[0]) if "id" in file.schema_arrow.names else self.location(at)
+        if "id" not in file.schema_arrow.names:
+            return self.location(at)
+        group = self._group(at)
+        if group not in self._ids:  # of one row group, since ids are asked for in the order of the rows
+            number, of_file, _ = (int(number) for number in self.groups[group])
+            self._ids = {group: self._file(number).read_row_group(of_file, columns=["id"], use_threads=False)["id"]}
+        return str(self._ids[group][at - int(self.firsts[group])].as_py())
+
+    def stamp(self, at: int) -> str:
+        number = int(self.groups[self._group(at), 0])
+        if number not in self._stamps:
+            self._stamps[number] = f"{self.files[number].name} {file_stamp(self.files[number].stat())}"
+        return f"{at} {self._stamps[number]}"
+
+    @property
+    def home(self) -> Path:
+        folder = self.files[0].parent
+        return folder.parent if folder.name == "data" else folder
+
+    @property
+    def name(self) -> str:
+        return "" if self.files[0].parent.name == "data" else self.files[0].name
 
     def _group(self, at: int) -> int:
         return int(np.searchsorted(self.firsts, at, side="right")) - 1

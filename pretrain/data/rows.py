@@ -1,4 +1,5 @@
-"""Images with captions, of one or several data sets, by row: packed data sets of `mals pack` and JSON lists of public data sets.
+"""Images with captions, of one or several data sets, by row: packed data sets of `mals pack`, JSON lists of public data sets, and folders
+of image files.
 
 Captions, persons and labels are in memory that the workers of a loader share; images are read where they lie, one row at a time.
 
@@ -23,6 +24,7 @@ from pretrain.data.columns import Columns, Request, Source, Strings, number_thro
 from pretrain.data.labels import Classes
 from pretrain.data.listed import open_listed
 from pretrain.data.packed import open_packed
+from pretrain.data.plain_folder import is_plain_folder, open_folder
 from pretrain.data.sources import DatasetAddress, local_path
 
 log = logging.getLogger(__name__)
@@ -93,6 +95,11 @@ class ImageTextPairs:
         """The id of the row's image."""
         number, at = self._place(row)
         return self.sources[number].image_id(int(self.columns[number].images[at]))
+
+    def stamp(self, row: int) -> str:
+        """A text that changes where the file of the row's image does; raises OSError where there is none."""
+        number, at = self._place(row)
+        return self.sources[number].stamp(int(self.columns[number].images[at]))
 
     def captions(self) -> Iterator[str]:
         """All captions in the order of the rows."""
@@ -172,6 +179,8 @@ def _open(place: DatasetAddress, splits: Sequence[str], request: Request) -> tup
     path, images = local_path(place)
     if is_list(path):
         return open_listed(path, images or path.parent, request)
+    if is_plain_folder(path):
+        return open_folder(path, request)
     if images:
         raise UserError(f"{path} is no JSON list: its images are in its own files, not in {images}")
     return open_packed(path, splits, request)

@@ -5,6 +5,7 @@ hf://datasets/OWNER/NAME    such a folder on the Hugging Face hub, downloaded to
 OWNER/NAME                  the same, if there is no folder of that name
 list.json, list.json.gz     a JSON list of a public data set, or of your own in such a form, with its images beside it
 list.json:DIR               the same, with its images in DIR
+photos                      a folder of image files, perhaps with captions beside them (1.jpg, 1.txt)
 """
 
 import re

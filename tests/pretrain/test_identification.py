@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import pretrain
-from cli import retrieval
+from cli import search as searching
 from cli.pretrain import training_settings
 from mals.errors import UserError
 from mals.images import decode_image
@@ -210,7 +210,7 @@ def test_an_image_finds_images_and_a_sentence_does_not(
     assert hits[0].id == row["id"] and hits[0].score == pytest.approx(1, abs=1e-3) and len(hits) == 5
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     sheet = tmp_path / "sheet.jpg"
-    retrieval.search(str(out), [str(world)], image=tmp_path / "query.jpg", count=2, to=sheet, workers=0, as_json=True)
+    searching.search(str(out), [str(world)], image=tmp_path / "query.jpg", top=2, to=[sheet], workers=0, as_json=True)
     assert json.loads(capsys.readouterr().out)["hits"][0]["id"] == row["id"] and sheet.is_file()
     for sentence, message in {
         "a man": "this method compares images alone and reads no sentence; give --image with an image of the person",
