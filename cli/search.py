@@ -83,11 +83,7 @@ def search(
             assert attributes is not None
             results = [searching.search_attributes(trained, gallery, attributes, top, mode, k, keep=cache)]
     if ranks.is_main():
-        _write(gallery, results, files)
-        if as_json or format == "json":
-            print_json(_json(results, files))
-        else:
-            print(searching.csv_of(results).rstrip("\n") if format == "csv" else "\n".join(_hit_lines(results, files)))
+        print_result(gallery, results, files, "json" if as_json else format)
     ranks.stop()
 
 
@@ -153,26 +149,32 @@ def _result_files(to: list[Path] | None, several: bool) -> list[Path]:
     return to
 
 
-def _json(results: "Sequence[SearchResult]", files: list[Path]) -> dict[str, Any]:
-    """One result as itself, several as a list, and the files that were written."""
-    value = results[0].to_json() if len(results) == 1 else {"results": [result.to_json() for result in results]}
-    return {"files": [str(file) for file in files], **value}
-
-
-def _write(gallery: "Gallery", results: "Sequence[SearchResult]", files: list[Path]) -> None:
-    """Write the files of a search, each in the format of its suffix."""
+def print_result(gallery: "Gallery", results: "Sequence[SearchResult]", files: list[Path], format: str) -> None:
+    """Write the files of a search, each in the format of its suffix, and print the result."""
     from mals.files import write_file
     from pretrain import search as searching
 
+    value = {"files": [str(file) for file in files], "unreadable": len(gallery.unreadable), **_json(results)}
     for file in files:
         suffix = file.suffix.lower()
         if suffix in SHEETS:
             write_file(file, searching.contact_sheet_of(gallery, *results))
         else:
-            write_file(file, searching.csv_of(results) if suffix == ".csv" else json_text(_json(results, files), 2) + "\n")
+            write_file(file, searching.csv_of(results) if suffix == ".csv" else json_text(value, 2) + "\n")
+    if format == "json":
+        print_json(value)
+    elif format == "csv":
+        print(searching.csv_of(results), end="")
+    else:
+        print("\n".join(_hit_lines(results, files, len(gallery.unreadable))))
 
 
-def _hit_lines(results: "Sequence[SearchResult]", files: list[Path]) -> Iterator[str]:
+def _json(results: "Sequence[SearchResult]") -> dict[str, Any]:
+    """One result as itself, several as a list."""
+    return results[0].to_json() if len(results) == 1 else {"results": [result.to_json() for result in results]}
+
+
+def _hit_lines(results: "Sequence[SearchResult]", files: list[Path], unreadable: int) -> Iterator[str]:
     """Search results for a reader."""
     for result in results:
         if len(results) > 1:
@@ -180,5 +182,7 @@ def _hit_lines(results: "Sequence[SearchResult]", files: list[Path]) -> Iterator
         yield from (f"{rank:>3}  {hit.score:>8.4f}  {hit.id}  {hit.caption}".rstrip() for rank, hit in enumerate(result.hits, 1))
         if result.by_attributes is not None:
             yield result.by_attributes.sentence()
+    if unreadable:
+        yield f"{unreadable:,} images could not be read and are left out"
     for file in files:
         yield f"contact sheet: {file}" if file.suffix.lower() in SHEETS else f"result: {file}"

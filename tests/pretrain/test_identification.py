@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import pretrain
+from cli import retrieval
 from cli import search as searching
 from cli.pretrain import training_settings
 from mals.errors import UserError
@@ -214,10 +215,10 @@ def test_an_image_finds_images_and_a_sentence_does_not(
     assert json.loads(capsys.readouterr().out)["hits"][0]["id"] == row["id"] and sheet.is_file()
     for sentence, message in {
         "a man": "this method compares images alone and reads no sentence; give --image with an image of the person",
-        None: "search for a sentence or for an --image: give one of both",
+        None: "there is nothing to search for: give a sentence, --queries FILE, --attribute NAME=VALUE or --image FILE",
     }.items():
         with pytest.raises(UserError, match=message):
-            retrieval.search(str(out), [str(world)], sentence, to=sheet, workers=0)
+            searching.search(str(out), [str(world)], sentence, to=[sheet], workers=0)
     (tmp_path / "torn.jpg").write_bytes(row["image"]["bytes"][:60])
     with pytest.raises(UserError, match=r"torn\.jpg cannot be read as an image"):
         search_by_image(trained, gallery, tmp_path / "torn.jpg")

@@ -1,20 +1,27 @@
 """Search: the images that fit a sentence."""
 
+import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
+from cli.search import search as search_command
 from mals.attributes import load_space
 from mals.errors import UserError
+from mals.images import decode_image
+from pretrain.api import LoadedMethod
+from pretrain.attribute_search import requested_attributes
 from pretrain.evaluate import Embeddings, Rerank, embed_gallery, embed_images, open_gallery
 from pretrain.gallery import tokenize
-from pretrain.search import search
+from pretrain.search import open_searched, search, search_attributes, search_sentences
 from pretrain.trained_method import read
 from tests.conftest import Mals
+from tests.images_of_every_kind import write_images
 from tests.pretrain.packs import packed
 from tests.pretrain.releases import released
 
@@ -93,7 +100,100 @@ def test_a_sentence_gives_a_table_and_a_contact_sheet(mals: Mals, out: Path, dat
     assert printed.returncode == 0, printed.stderr
     assert len(json.loads(printed.stdout)["hits"]) == 3
     assert Image.open(tmp_path / "search.jpg").size == (3 * 128, 256)
+    assert mals("search", out, "a man", "--data", data, "--workers", 0).returncode == 0  # the only split
     wrong = mals("search", out, "a man", "--data", data, "--split", "test")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1) and "has no split test, only train" in wrong.stderr
     wrong = mals("evaluate", out, "--data", data, "--split", "train", "--rerank", "best")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1) and "--rerank takes itm, published or none" in wrong.stderr
+
+
+def test_a_folder_of_images_of_every_kind_is_searched(mals: Mals, out: Path, tmp_path: Path) -> None:
+    expected = write_images(tmp_path / "photos")
+    readable = {name for name, what in expected.items() if what.reason is None}
+    result = mals("search", out, "--data", "photos", "a man in red", "--top", 1000, "--workers", 0, "--json")
+    assert result.returncode == 0, result.stderr
+    value = json.loads(result.stdout)
+    assert {hit["id"] for hit in value["hits"]} == readable and value["unreadable"] == len(expected) - len(readable)
+    assert "it is left out" in result.stderr and "Traceback" not in result.stderr
+    again = mals("search", out, "--data", "photos", "a man in red", "--top", 1000, "--workers", 0, "--json")
+    assert json.loads(again.stdout) == value and list((tmp_path / "photos/.mals/embeddings").rglob("*.parquet"))
+
+
+def test_several_sentences_of_a_file_give_the_results_of_each_alone(mals: Mals, out: Path, data: Path, tmp_path: Path) -> None:
+    sentences = ["a man in a red shirt", "a woman, with a bag", "somebody"]
+    (tmp_path / "queries.txt").write_text("\n".join([*sentences, ""]))
+    words = ["--data", data, "--top", 3, "--workers", 0, "--no-cache", "--k", 5]
+    result = mals("search", out, *words, "--queries", "queries.txt", "--to", "all.json", "--to", "all.csv", "--to", "all.jpg")
+    assert result.returncode == 0, result.stderr
+    results = json.loads((tmp_path / "all.json").read_text())["results"]
+    assert [one["query"] for one in results] == sentences
+    trained = read(str(out))
+    gallery = open_searched(trained, [data])
+    for one in results:
+        alone = search(trained, gallery, one["query"], 3, "itm", 5)
+        assert [hit["id"] for hit in one["hits"]] == [hit.id for hit in alone.hits]
+        assert [hit["score"] for hit in one["hits"]] == pytest.approx([hit.score for hit in alone.hits], abs=1e-3)
+    table = list(csv.DictReader((tmp_path / "all.csv").open(newline="")))
+    listed = [(one["query"], str(rank), hit["id"]) for one in results for rank, hit in enumerate(one["hits"], 1)]
+    assert [(row["query"], row["rank"], row["id"]) for row in table] == listed
+    assert Image.open(tmp_path / "all.jpg").size == (3 * 128, 3 * 256) and not (tmp_path / "search.jpg").exists()
+    printed = mals("search", out, *words, "--queries", "queries.txt", "--format", "csv")
+    assert printed.stdout == (tmp_path / "all.csv").read_text()
+
+
+def test_images_are_ordered_by_the_probability_of_attributes(out: Path, data: Path) -> None:
+    trained = read(str(out))
+    gallery = open_searched(trained, [data])
+    requested = requested_attributes(trained, ["hat=yes", "Sleeve Length=short"])
+    assert requested is not None and requested.named() == {"hat": "yes", "sleeve_length": "short"}
+    result = search_attributes(trained, gallery, requested, 5)
+    assert result.query == "hat=yes, sleeve_length=short" and result.by_attributes is not None
+    assert dict(result.by_attributes.attributes) == requested.named()
+    predicted = LoadedMethod(trained).attributes([decode_image(gallery.dataset.image_bytes(row)) for row in gallery.rows.tolist()])
+
+    def probability(one: dict[str, tuple[str, float]], name: str, value: str) -> float:
+        return one[name][1] if one[name][0] == value else 1 - one[name][1]
+
+    scores = [probability(one, "hat", "yes") * probability(one, "sleeve_length", "short") for one in predicted]
+    assert [hit.score for hit in result.hits] == pytest.approx(sorted(scores, reverse=True)[:5], abs=1e-3)
+
+
+def test_attributes_beside_a_sentence_are_fused_with_its_ranking_or_put_behind_it(
+    out: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = read(str(out))
+    gallery = open_searched(trained, [data])
+    requested = requested_attributes(trained, ["hat=yes"])
+    assert requested is not None
+    (both,) = search_sentences(trained, gallery, ["a man in red"], 100, "none", attributes=requested)
+    by_sentence = [hit.row for hit in search(trained, gallery, "a man in red", 100, "none").hits]
+    by_attribute = [hit.row for hit in search_attributes(trained, gallery, requested, 100).hits]
+    expected = {row: 1 / (61 + by_sentence.index(row)) + 1 / (61 + by_attribute.index(row)) for row in by_sentence}
+    assert {hit.row: hit.score for hit in both.hits} == pytest.approx(expected, abs=1e-4)
+    monkeypatch.setattr(trained.method, "abilities", frozenset({"embed"}))
+    alone = search_attributes(trained, gallery, requested, 4, "none")
+    assert alone.hits == search(trained, gallery, "the person with a hat", 4, "none").hits and alone.query == "hat=yes"
+    (behind,) = search_sentences(trained, gallery, ["a man in red"], 4, "none", attributes=requested)
+    assert behind.hits == search(trained, gallery, "a man in red, the person with a hat", 4, "none").hits
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "there is nothing to search for"),
+        ({"sentence": "a man", "image": Path("a.jpg")}, "--image is searched for alone"),
+        ({"sentence": "a man", "attribute": ["hat=maybe"]}, "--attribute hat=maybe: hat is yes or no, such as hat=yes"),
+        ({"attribute": ["hut=yes"]}, "--attribute hut=yes: the attributes of market1501 are gender, age"),
+        ({"attribute": ["hat=yes", "hat=no"]}, "hat was requested to be yes as well"),
+        ({"sentence": "a man", "to": [Path("result.xml")]}, "the name ends in .jpg, .jpeg, .json, .csv"),
+        ({"queries": Path("none.txt")}, "none.txt"),
+        ({"sentence": "a man", "to": [Path("nowhere/a.json")]}, "there is no folder nowhere"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(
+    out: Path, data: Path, tmp_path: Path, options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as refusal:
+        search_command(str(out), [str(data)], **options, workers=0)
+    assert message in str(refusal.value) and not list(tmp_path.iterdir())
