@@ -1,8 +1,13 @@
 """Mistakes that the user can correct: the command line prints them as one sentence and ends with exit code 2, without a traceback."""
 
+LONGEST = 2000  # characters of a message
+
 
 class UserError(Exception):
-    """A mistake that the user can correct; its text is the whole message."""
+    """A mistake that the user can correct; its text is the whole message, one line without characters that cannot be printed."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message if message.isprintable() and len(message) <= LONGEST else _one_line(message))
 
 
 class CollectiveError(UserError):
@@ -11,6 +16,13 @@ class CollectiveError(UserError):
 
 class ModelMissing(UserError):
     """A model that is neither in the cache nor reachable."""
+
+
+def _one_line(message: str) -> str:
+    """A message that holds what a file or a person gave, as one printable line that is not endless."""
+    words = " ".join(message.split())
+    text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in words)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
 
 
 def quoted(value: object, longest: int = 60) -> str:

@@ -4,6 +4,7 @@ import copy
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,9 +12,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mals.config import Config
-from mals.errors import UserError
+from mals.errors import UserError, quoted
 
 Tree = dict[str, Any]
+MOST_VALUES = 10_000  # in a settings file
 
 
 @dataclass(frozen=True)
@@ -45,22 +47,56 @@ def preset(name: str, kind: Kind = RUN) -> dict[str, Any]:
     """The settings of one preset."""
     if name not in presets(kind):
         raise UserError(f"there is no preset {name!r}; there are {', '.join(presets(kind))}")
-    return yaml.safe_load((kind.folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    return copy.deepcopy(_read_preset(kind.folder / f"{name}.yaml"))
+
+
+@cache
+def _read_preset(file: Path) -> dict[str, Any]:
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
 def parse(text: str, source: str) -> dict[str, Any]:
     """The tree of a settings file's text; `source` names the file in errors."""
     try:
-        tree = yaml.safe_load(text)
+        tree = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{source}{where} is not YAML: {getattr(error, 'problem', None) or error}") from None
+    except RecursionError:
+        raise UserError(f"{source} is nested too deeply") from None
+    except Exception as error:  # of the conversion of a value, such as a number of 5,000 digits or the 32nd of a month
+        raise UserError(f"{source} holds a value that YAML cannot read: {error}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise UserError(f"{source} holds a {type(tree).__name__}, not settings")
+    _refuse_endless(tree, source)
     return tree
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without a key that stands twice in a mapping, of which all but the last would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in keys:
+                    raise yaml.MarkedYAMLError(problem=f"{quoted(key.value)} stands twice", problem_mark=key.start_mark)
+                keys.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _refuse_endless(tree: Any, source: str) -> None:
+    """UserError for a tree that holds itself, or more values than settings have, as YAML's references allow it."""
+    parts, count = [tree], 0
+    while parts:
+        part = parts.pop()
+        count += 1
+        if count > MOST_VALUES:
+            raise UserError(f"{source} holds more than {MOST_VALUES:,} values, or holds itself by a reference")
+        parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
 
 
 def read_file(file: Path) -> dict[str, Any]:
@@ -88,12 +124,15 @@ def assign(tree: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict[
         if not equals or not path.strip():
             raise UserError(f"--set takes a.b=value, not {setting!r}")
         keys = path.strip().split(".")
-        value = parse(f"value: {text}", f"--set {setting}")["value"]
+        parsed = parse(f"value: {text}", f"--set {setting}")
+        if list(parsed) != ["value"]:
+            raise UserError(f"--set {setting}: that is more than one value")
+        value = parsed["value"]
         if keys == ["preset"]:
             preset(str(value), kind)
         if isinstance(value, dict):
             refuse_partial(value, f"--set {setting}", kind, keys, tree)
-        number = next((i for i, key in enumerate(keys) if key.isdigit()), None)
+        number = next((i for i, key in enumerate(keys) if _is_index(key)), None)
         if number is not None:  # a list is kept whole, so the change goes into a copy of it
             whole = _get(merge(preset(tree.get("preset", "tiny"), kind), tree), keys[:number])
             if not isinstance(whole, list):
@@ -144,10 +183,19 @@ def _get(tree: Any, keys: list[str]) -> Any:
     return tree
 
 
+def _is_index(key: str) -> bool:
+    """Whether a part of a setting's path is a position in a list."""
+    return key.isascii() and key.isdigit() and len(key) < 10
+
+
 def _put(tree: Any, keys: list[str], value: Any, setting: str) -> None:
     for at, key in enumerate(keys):
         last = at == len(keys) - 1
+        if not isinstance(tree, dict | list):
+            raise UserError(f"--set {setting}: {'.'.join(keys[:at])} is one value, which has no {quoted(key)}")
         if isinstance(tree, list):
+            if not _is_index(key):
+                raise UserError(f"--set {setting}: {'.'.join(keys[:at])} is a list; give the number of one of its values, from 0")
             if int(key) >= len(tree):
                 raise UserError(f"--set {setting}: there are only {len(tree)} in {'.'.join(keys[:at])}")
             if last:

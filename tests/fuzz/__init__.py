@@ -11,16 +11,17 @@ An input that once failed becomes a test of the module that it failed in.
 
 from importlib import import_module
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+import hypothesis
+from hypothesis import HealthCheck, Phase, given, seed
 
-KINDS = ("images", "json_lists")
+KINDS = ("captions", "images", "json_lists", "settings")
 
 
 def run(kind: str, count: int, start: int | None = None) -> None:
     """Check `count` inputs of a kind: the same ones each time, or others for each number `start`."""
     module = import_module(f"tests.fuzz.{kind}")
 
-    @settings(
+    @hypothesis.settings(
         max_examples=count,
         derandomize=start is None,
         database=None,

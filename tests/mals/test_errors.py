@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mals.errors import LONGEST, UserError
+
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = {"str": "what is wrong", "int": 3, "bool": False, "Counter[str]": Counter({"ValueError: dry": 2}), "list[str]": ["a", "b"]}
 
@@ -42,3 +44,10 @@ def test_every_exception_is_the_same_after_a_journey_between_processes(module, n
 
 def _text(annotation):
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation).replace("collections.", "")
+
+
+def test_a_message_is_one_printable_line_whatever_it_quotes() -> None:
+    assert str(UserError("a\n  b\tc \x1b[31m \ud83d \u200b")) == r"a b c \x1b[31m \ud83d \u200b"
+    assert str(UserError("plain  text — é")) == "plain  text — é"
+    long = str(UserError("x" * 10_000 + "end"))
+    assert len(long) < LONGEST and long.endswith("end")

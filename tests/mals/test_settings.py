@@ -94,3 +94,39 @@ def test_a_pose_model_is_needed_where_people_are_looked_for_and_nowhere_else():
         settings.check(settings.assign({}, ["crop.model=null"]))
     with pytest.raises(UserError, match=r"privacy\.blur_faces finds heads by a pose model; set crop\.model"):
         settings.check(settings.assign({}, ["crop=none", "crop.model=null", "privacy.blur_faces=true"]))
+
+
+BOMB = "a0: &a0 [1, 1]\n" + "".join(f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 9)}]\n" for at in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("crop: &a [*a]", "or holds itself by a reference"),
+        (BOMB, "holds more than 10,000 values"),
+        ("seed: 1\nseed: 2\n", "line 2 is not YAML: 'seed' stands twice"),
+        (f"seed: {'9' * 5000}", "holds a value that YAML cannot read"),
+        ("seed: 2026-13-45", "holds a value that YAML cannot read"),
+        ("[" * 20_000, "nested too deeply"),
+        ("seed: !!python/object:os.system x", "is not YAML"),
+    ],
+)
+def test_yaml_that_no_settings_are_written_in_is_refused(text: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        settings.parse(text, "own.yaml")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("seed=1\nother: 2", "more than one value"),
+        ("pack.split.train.x=1", "train"),
+        ("generate.\n=1", "there is no setting"),
+        ("caption.captioners.0.model.x=1", "model"),
+        ("caption.captioners.\u00b2=1", "captioners is a list"),
+    ],
+)
+def test_an_assignment_of_another_form_is_refused_in_one_line(setting: str, words: str) -> None:
+    with pytest.raises(UserError, match=words) as error:
+        settings.check(settings.assign({"caption": {"captioners": [{"model": "x"}]}}, [setting]))
+    assert str(error.value).isprintable()
