@@ -1,7 +1,7 @@
 """The columns of a packed data set, in one place: Arrow types, the features that `datasets` reads from the schema, the card's YAML.
 
 A feature is written as `datasets` writes it to JSON ({"dtype": "string", "_type": "Value"}); a mapping without `_type` is a struct.
-The library itself is not needed for that.
+The library itself is not needed for that; it knows lists of this name, "List", from version 4.0 on.
 """
 
 import json

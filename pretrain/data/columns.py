@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from mals.planning.column_texts import is_blank
 from pretrain.data.errors import NoCaptions
 from pretrain.data.labels import Classes
 
@@ -106,13 +107,21 @@ def file_stamp(status: os.stat_result) -> str:
 
 def checked_captions(captions: pa.ChunkedArray, name: object, request: Request) -> pa.ChunkedArray:
     """Captions, "" where there is none; NoCaptions, which names the file, where each row must have one."""
-    without = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(captions)), 0), True)
+    without = _blank(captions)
     empty, rows = pc.sum(without).as_py(), len(captions)
     if request.captions and empty == rows > 0:
         raise NoCaptions(f"{name} has no captions")
     if request.captions and empty:
         raise NoCaptions(f"{name}: {empty:,} of {rows:,} rows have no caption (row {pc.index(without, True).as_py()} is the first)", False)
-    return pc.fill_null(captions, "")
+    return pc.if_else(without, "", captions)
+
+
+def _blank(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether each text shows nothing: it is null, or has only spaces, controls and the like."""
+    blank = ~pc.fill_null(pc.match_substring_regex(texts, "[A-Za-z0-9]"), False).to_numpy()
+    for at in np.flatnonzero(blank).tolist():  # few: almost every caption has a plain letter
+        blank[at] = is_blank(texts[at].as_py())
+    return pa.chunked_array([pa.array(blank)])
 
 
 def person_numbers(persons: pa.ChunkedArray) -> Tensor:

@@ -383,3 +383,11 @@ def test_columns_of_string_views_are_read(own):
     pairs = ImageTextPairs.open([rewritten(own, viewed)], classes=CLASSES, every=True)
     assert pq.read_schema(sorted((own / "data").iterdir())[0]).field("caption").type == pa.string_view()
     assert ([*pairs.captions()], pairs.persons.tolist(), [pairs.image_id(row) for row in range(3)], pairs.other_captions(2)) == expected
+
+
+def test_a_caption_that_shows_nothing_is_none(own):
+    folder = rewritten(own, lambda table: emptied(table, 0))
+    invisible = replaced("caption", lambda texts: pa.array(["\u200b", "男", *texts[2:]]))
+    with pytest.raises(UserError, match=r"1 of \d+ rows have no caption \(row 0 is the first\)$"):
+        ImageTextPairs.open([rewritten(folder, invisible)])
+    assert [ImageTextPairs.open([folder], captions=False).caption(row) for row in range(2)] == ["", "男"]
