@@ -78,7 +78,7 @@ class Method(nn.Module):
     section: ClassVar[str] = ""  # the name of its section in the settings; "" for a method without settings of its own
     Settings: ClassVar[type[Section]] = Section  # the type of that section
     space_setting: ClassVar[str | None] = None  # the key in that section that names an attribute space, if one does
-    max_tokens: ClassVar[int] = 56  # of a caption, unless the setting data.max_tokens says otherwise
+    max_tokens: ClassVar[int] = 512  # of a caption, unless the setting data.max_tokens says otherwise; papers have fewer
     default_tokenizer: ClassVar[str] = "bert-base-uncased"  # unless the setting data.tokenizer says otherwise
     training_only: ClassVar[str | None] = None  # a regular expression: parameters that checkpoints keep and releases leave out
     per_person: ClassVar[str | None] = None  # those of them that have a class for each person; None: all of them

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mals.errors import UserError
 from pretrain.data.batch import Text
 
-MULTIPLE = 8  # lengths of a batch are multiples of it: at most seven different ones up to 56 tokens
+MULTIPLE = 8  # lengths of a batch are multiples of it: few different ones, each of which torch compiles once
 
 
 class Tokenizer(ABC):

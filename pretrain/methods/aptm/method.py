@@ -40,7 +40,7 @@ from pretrain.precision import cosines
 from pretrain.towers.bert import KeysValues
 from pretrain.weights import load_state
 
-CAPTION_WORDS = 56  # as many as tokens (docs/papers/mals.md, section Text)
+CAPTION_TOKENS = CAPTION_WORDS = 56  # (docs/papers/mals.md, section Text)
 SCORES = {("contrast",): "cosine", ("match",): "matching logit", ("contrast", "match"): "matching logit + cosine / temperature"}
 CAPTIONS_NEEDED = "which the losses itc, itm and mlm need (give their weights 0, or a data set with captions)"
 LABELS_NEEDED = "which the losses iac, iam and mam need (give their weights 0, or a data set with labels)"
@@ -54,6 +54,7 @@ class Aptm(CaptionLosses, PromptLosses, Method):
     section = "aptm"
     Settings = AptmSettings
     space_setting = "space"
+    max_tokens = CAPTION_TOKENS
 
     @classmethod
     def data_needs(cls, config: Training) -> DataNeeds:
@@ -102,7 +103,7 @@ class Aptm(CaptionLosses, PromptLosses, Method):
         vocabulary: int,
         prompts: Text,
         prompt_masks: Callable[[int], Masked],
-        max_caption: int = Method.max_tokens,
+        max_caption: int = CAPTION_TOKENS,
     ) -> None:
         super().__init__(config, vocabulary)
         self.max_caption = max_caption

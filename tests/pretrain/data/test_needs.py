@@ -15,6 +15,8 @@ from pretrain.data.needs import DataNeeds
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers import WordPiece
 from pretrain.data.tokenizers.vocabulary import train_vocabulary
+from pretrain.method import Method
+from pretrain.methods import find
 from tests.pretrain.packs import cuhk_list, packed, pictures, rewritten, written
 
 STILL = ImageTransform(32, 16, flip=False, augment=False, erase=0.0)
@@ -120,3 +122,14 @@ def test_a_crop_after_padding_moves_the_image_and_an_erased_box_has_its_value():
     box = shown[1, :, top : top + height, left : left + width]
     assert height and box.flatten(1).unique(dim=1).tolist() == [[2], [3], [4]]
     assert (shown[1] == 200 / 255).any()
+
+
+def test_a_method_of_ones_own_reads_long_captions_whole_and_each_paper_has_its_own_length(tmp_path):
+    pictures(tmp_path, 8)
+    long = " ".join(["word"] * 90)
+    entries = [{"file_path": f"{at}.jpg", "captions": [long], "id": at} for at in range(8)]
+    pairs = ImageTextPairs.open([(written(tmp_path / "list.json", entries), tmp_path / "images")])
+    tokenizer = WordPiece.of(train_vocabulary(pairs.captions(), 300), Method.max_tokens)
+    batch = next(iter(Loader(pairs, tokenizer, DataNeeds(), batch=8, seed=1, transform=STILL)))
+    assert (batch.text.mask.sum(1) == 1 + 90).all()  # with the start token
+    assert {name: find(name).max_tokens for name in ("aptm", "irra", "lgur")} == {"aptm": 56, "irra": 77, "lgur": 100}
