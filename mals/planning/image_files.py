@@ -19,6 +19,7 @@ from mals.planning.image_source import file_address, open_file, printable
 COMMON = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
 SUFFIXES = COMMON | {".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif", ".jxl", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico"}
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+MOST = 1 << 20  # bytes that are read of a caption or of facts
 CAPTION, FACTS = ".txt", ".json"
 SETTINGS, PLAN = "mals.yaml", "plan"  # of a run, whose contact sheets are no images of the collection
 AGAIN = "link to a folder that is there already"
@@ -55,8 +56,8 @@ def image_files(folders: Iterator[Folder], left_out: Counter[str], read_facts: b
             if (name := stem + CAPTION) in folder.others:
                 used.add(name)
                 text = decode_text(_read(f"{folder.path}/{name}"))
-                left_out["caption that is no text"] += text is None
                 caption = caption_of(text)
+                left_out["caption that is no text"] += text is None or (caption is None and bool(text.strip()))
             if read_facts and (name := stem + FACTS) in folder.others:
                 used.add(name)
                 content = json_object(_read(f"{folder.path}/{name}"))
@@ -214,7 +215,7 @@ def kind_of(name: str) -> str:
 
 def _read(path: str) -> bytes:
     with open_file(file_address(path)) as file:
-        return file.read()
+        return file.read(MOST)
 
 
 def decode_text(data: bytes) -> str | None:
@@ -244,7 +245,7 @@ def first_caption(value: Any, left_out: Counter[str]) -> str | None:
 
 
 def caption_of(text: Any) -> str | None:
-    """A caption as a plan holds it: on one line, and None where there is no letter or digit in it."""
-    if not isinstance(text, str) or not any(map(str.isalnum, text)):
+    """A caption as a plan holds it: on one line, and None where there is no letter in it, as in the boxes that detectors learn from."""
+    if not isinstance(text, str) or not any(map(str.isalpha, text)):
         return None
     return " ".join(printable(text).split())

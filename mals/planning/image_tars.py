@@ -45,7 +45,7 @@ def _members(file: IO[bytes], left_out: Counter[str]) -> Iterator[Member]:
             tar.members = []  # type: ignore[attr-defined] # tarfile would keep every member in memory
             if member.isdir():
                 continue
-            name = member.name.removeprefix("./")
+            name = member.name.removeprefix("./").lstrip("/")
             if not member.isfile():
                 left_out["link in a tar"] += 1
             elif reason := next((reason for part in name.split("/") if (reason := ignored(part))), None):

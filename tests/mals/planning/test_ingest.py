@@ -156,10 +156,11 @@ def test_a_text_beside_an_image_is_its_caption(tmp_path, photos):
     (photos / "z.txt").write_bytes("a woman".encode("utf-16"))
     (photos / "a b/ü ö.txt").write_text("\u200b \n")
     (photos / "person 2/y.txt").write_bytes(b"\xff\xfa\x00")
+    (photos / "person 2/cam1/x.txt").write_text("0 0.51 0.48 0.1 0.3\n")  # a box
     receipt = create(tmp_path / "run", ingest=photos)
     captions = {row["source_name"]: row["caption"] for row in rows(tmp_path / "run") if row["caption"]}
     assert captions == {"b.jpg": "a man in a red coat", "z.PNG": "a woman"}
-    assert receipt.left_out == {"caption that is no text": 1}
+    assert receipt.left_out == {"caption that is no text": 3}
 
 
 def test_a_key_of_the_json_beside_an_image_gives_the_person(tmp_path, photos):
