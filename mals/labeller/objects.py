@@ -3,7 +3,7 @@
 from mals.labeller import tags
 from mals.labeller.clothing import LIST_SEPARATORS, is_headwear, read_clothing
 from mals.labeller.lexicon import nouns
-from mals.labeller.lexicon.slips import FOR_CLOTHES
+from mals.labeller.lexicon.slips import FOR_CLOTHES, NEVER_AROUND
 from mals.labeller.noun_phrases import NounPhrase
 from mals.labeller.people import read_possessor
 from mals.labeller.reading import ClothingItem, WordAt
@@ -75,8 +75,11 @@ def _is_worn_noun(state: CaptionState, phrase: NounPhrase) -> bool:
     if state.owner != SUBJECT:
         return False
     listed = state.previous in LIST_SEPARATORS and bool(state.group) and state.group != [None] and not state.verb_seen
-    return (state.governor == WEARING and state.previous == WEARING) or (
-        listed and bool(phrase.colors) and state.governor in (WEARING, IN, WITH, "")
+    is_inside = state.governor == IN and state.previous == IN and bool(phrase.colors) and phrase.head in NEVER_AROUND
+    return (
+        is_inside
+        or (state.governor == WEARING and state.previous == WEARING)
+        or (listed and bool(phrase.colors) and state.governor in (WEARING, IN, WITH, ""))
     )
 
 

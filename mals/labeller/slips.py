@@ -9,7 +9,7 @@ from mals.labeller.tags import AND, BEING, COLOR
 
 _DESCRIBING = "<qualifier modifier adverb color color_noun>"
 COLOR_BEFORE_CLOTHES = tags.compile_pattern(  # where only a colour or another adjective makes sense
-    "(?<=<determiner possessive partitive color qualifier wearing in with and>) ."
+    "(?<=<determiner possessive partitive color qualifier wearing in with and comma>) ."
     f" (?={_DESCRIBING}{{0,3}} <garment_part>{{0,2}} <clothing hair garment_part>)"
 )
 VERB_AFTER_CLOTHES = tags.compile_pattern(  # her shorts or white
@@ -18,7 +18,7 @@ VERB_AFTER_CLOTHES = tags.compile_pattern(  # her shorts or white
 )
 BETWEEN_COLORS = tags.compile_pattern("(?<=<color>) . (?=<color>)")  # a black an white (dress)
 ARTICLE_BETWEEN_COLORS = tags.COLOR + tags.DETERMINER + tags.COLOR
-NOT_AFTER = {"back": frozenset(["the", "his", "her", "their"]), "while": frozenset(["and", "or"])}  # where the word makes sense
+NOT_AFTER = {"back": frozenset(["the", "his", "her", "their"]), "while": frozenset(["and", "or", ","])}  # where the word makes sense
 
 
 class Slips:

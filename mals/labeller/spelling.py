@@ -104,6 +104,8 @@ class Spelling:
         if word.endswith("ish"):  # blueish, tannish
             stem = next((stem for stem in (word[:-3], f"{word[:-3]}e", word[:-4]) if stem in self.beginnings), "")
             return (stem or word,)
+        if word[0] == "a" and word[1:] in self.beginnings:  # ablue
+            return "a", word[1:]
         for at in range(3, len(word) - 2):
             if word[:at] in self.beginnings and word[at:] in self.endings:
                 return word[:at], word[at:]

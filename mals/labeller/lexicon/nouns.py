@@ -79,9 +79,9 @@ panel, shoulder pad, rhinestone, shoulder strap
 
 # Nouns whose typing errors are mended, besides the long names of clothes.
 OFTEN_MISSPELLED = """
-person woman women man men boy girl lady ladies male female child gentleman shirt shirts tshirt blouse jacket coat vest dress skirt shorts
-pants pant trousers trouser jeans jean suit polo bag bags backpack handbag purse satchel briefcase hat cap beanie helmet hair ponytail
-braid braids tail length waist collar shoe shoes sneakers boots sandals glasses sunglasses scarf belt
+top tops person woman women man men boy girl lady ladies male female child gentleman shirt shirts tshirt blouse jacket coat vest dress
+skirt shorts pants pant trousers trouser jeans jean suit polo bag bags backpack handbag purse satchel briefcase hat cap beanie helmet hair
+ponytail braid braids tail length waist collar shoe shoes sneakers boots sandals glasses sunglasses scarf belt
 """
 
 BODY_PARTS = """
