@@ -4,6 +4,7 @@ A killed training resumes from its last checkpoint and ends with the same weight
 number of threads to the bit; `pretrain.data.loader` gives every step the same rows for any number of workers and ranks.
 """
 
+import inspect
 import json
 import logging
 import math
@@ -327,8 +328,10 @@ def compile_blocks(method: nn.Module, backend: str = "inductor") -> None:
     """Compile, in place, the members of lists of modules, such as the layers of an encoder: equal ones once."""
     lists = [module for module in method.modules() if isinstance(module, nn.ModuleList)]
     blocks = [block for members in lists for block in members if not any(isinstance(part, nn.ModuleList) for part in block.modules())]
+    known = "recompile_limit" in inspect.signature(torch.compile).parameters  # from torch 2.14 on; before, its own limit is 8
+    limit = {"recompile_limit": COMPILED} if known else {}
     for block in blocks or [method]:
-        block.compile(backend=backend, recompile_limit=COMPILED)
+        block.compile(backend=backend, **limit)
 
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

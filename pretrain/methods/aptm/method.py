@@ -12,6 +12,7 @@ published, with `negatives: process`, of the same one). Only dropout and drop pa
 Shapes: B rows, L tokens of a caption, A attributes, P tokens of a prompt, D width of the embeddings, C channels.
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -40,8 +41,14 @@ from pretrain.precision import cosines
 from pretrain.towers.bert import KeysValues
 from pretrain.weights import load_state
 
+log = logging.getLogger(__name__)
+
 CAPTION_TOKENS = CAPTION_WORDS = 56  # (docs/papers/mals.md, section Text)
 SCORES = {("contrast",): "cosine", ("match",): "matching logit", ("contrast", "match"): "matching logit + cosine / temperature"}
+VISION_FROM_NOTHING = (
+    "the vision encoder starts from random weights, and the paper's from ImageNet-22k: "
+    "download Swin's swin_base_patch4_window7_224_22k.pth and set aptm.vision.start to it"
+)
 CAPTIONS_NEEDED = "which the losses itc, itm and mlm need (give their weights 0, or a data set with captions)"
 LABELS_NEEDED = "which the losses iac, iam and mam need (give their weights 0, or a data set with labels)"
 
@@ -129,6 +136,8 @@ class Aptm(CaptionLosses, PromptLosses, Method):
         else:
             if self.own.vision.start:
                 start_vision(self.swin, self.own.vision.start)
+            elif ranks.is_main():
+                log.warning("%s", VISION_FROM_NOTHING)
             if self.own.text.start:
                 new = [f"bert.{name}" for name in published_weights.start_bert(self.bert, self.own.text.start)]
         if new:

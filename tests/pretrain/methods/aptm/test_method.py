@@ -1,7 +1,9 @@
 """APTM's losses: those of the authors' code, and what they should do besides."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -260,6 +262,24 @@ def test_compiled_blocks_give_the_same_losses_under_the_same_names() -> None:
     for one, other in zip(steps(plain, batch, 2), steps(compiled, batch, 2), strict=True):
         assert other == pytest.approx(one, abs=1e-3)
     assert set(compiled.state_dict()) == names and all(block._compiled_call_impl for block in compiled.bert.layers)
+
+
+def test_blocks_are_compiled_by_a_torch_that_knows_no_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def older(model: Any = None, *, fullgraph: bool = False, dynamic: bool | None = None, backend: str = "inductor") -> Any:
+        return model
+
+    monkeypatch.setattr(torch, "compile", older)
+    compile_blocks(small()[0], "eager")
+
+
+def test_a_vision_encoder_that_starts_from_nothing_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    pairs: Any = SimpleNamespace(labels=None)
+    for start, warnings in ((None, 1), ("embedded", 0)):
+        caplog.clear()
+        method, _ = small(aptm={"vision": {"start": start}})
+        with suppress(UserError):  # the embedded one has other sizes
+            method.load_initial_weights(settings(), pairs)
+        assert caplog.text.count("the vision encoder starts from random weights, and the paper's from ImageNet-22k") == warnings
 
 
 def test_the_published_gather_of_one_process_is_the_features_themselves() -> None:
