@@ -12,7 +12,7 @@ SOI, EOI, SOS, JFIF, ADOBE = 0xD8, 0xD9, 0xDA, 0xE0, 0xEE
 DECODING = {*range(0xC0, 0xC8), *range(0xC9, 0xD0), 0xDB, 0xDC, 0xDD}  # frames, entropy tables, quantization, number of lines, restarts
 ALONE = {0x01, *range(0xD0, 0xD8)}  # TEM and restart markers, which have no length
 # A marker within a scan: not a stuffed byte (FF 00), and not a restart marker, which belongs to the scan. FF may be repeated before it.
-SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+SCAN_END = re.compile(rb"\xff(?=\xff*[^\x00\xff\xd0-\xd7])")  # one byte, then a look ahead: so that re searches for the byte itself
 
 
 def without_metadata(jpeg: bytes) -> bytes:
