@@ -79,6 +79,9 @@ def plan_images(store: Store, config: Config, request: IngestRequest) -> PlanRec
         if not len(counts.ids):
             reasons = f" (left out: {listed(left_out)})" if +left_out else ""
             raise UserError(f"there are no images in {request.source}{reasons}; give another folder, pattern, Parquet file or tar")
+        if request.person_from and not counts.persons:
+            place = "all lie in the folder itself" if request.person_from == FOLDER else "no .json beside them and no column says it"
+            raise UserError(f"--person-from {request.person_from} gives no image of {request.source} a person: {place}")
         return replace(plan_request, ingest=replace(request, listing_sha256=digest.hexdigest())), dict((+left_out).most_common())
 
     return commit_plan(store, config, finished, _counted(blocks, counts), counts)
@@ -170,14 +173,16 @@ def _file_row(image: ImageFile, request: IngestRequest, left_out: Counter[str]) 
     person = image.folder or None
     if request.person_from != FOLDER:
         person = image.facts.get(request.person_from) if request.person_from else None
-    key = os.fsencode(image.name) if not image.address.startswith("tar:") else f"{image.name}\0{image.address.split(':')[1]}".encode()
+    key = os.fsencode(image.name)
+    if image.address.startswith("tar:"):  # a tar may hold a name twice
+        key += f"\0{image.address.split(':')[1]}".encode()
     caption = image.caption or (first_caption(image.facts.get(request.caption_column), left_out) if request.caption_column else None)
     return Row(printable(image.name), image.address, _person(person), caption, request.origin or ORIGINAL, _row_id(image.name, key))
 
 
 def _table_row(row: TableRow, request: IngestRequest) -> Row:
     person = row.folder if request.person_from == FOLDER else row.person
-    id_ = row.id if row.id and ID.fullmatch(row.id) else _row_id(row.name, row.key.encode())
+    id_ = row.id if row.id and ID.fullmatch(row.id) else _row_id(row.name, os.fsencode(row.key))
     return Row(row.name, row.address, _person(person), row.caption, request.origin or row.origin, id_)
 
 

@@ -241,10 +241,12 @@ def test_the_images_of_webdataset_shards_are_read_by_their_place_in_the_tar(tmp_
 
 def test_a_tar_of_images_with_dots_in_their_names_loses_none(tmp_path):
     members = {f"set/a.{number}.jpg": str(number).encode() for number in range(3)}
-    tar = tar_of(tmp_path / "images.tar", members | {"set/a.1.txt": b"the middle one"})
+    more = {"set/a.1.txt": b"the middle one", "set/\udcff.jpg": b"no UTF-8", "/home/me/b.jpg": b"an absolute name"}
+    tar = tar_of(tmp_path / "images.tar", members | more)
     planned = plan(tmp_path, tar)
-    assert contents(planned) == [b"0", b"1", b"2"]
-    assert [row["caption"] for row in planned] == [None, "the middle one", None]
+    assert contents(planned) == [b"0", b"1", b"2", b"no UTF-8", b"an absolute name"]
+    assert [row["caption"] for row in planned] == [None, "the middle one", None, None, None]
+    assert names(planned)[3:] == ["images.tar/set/\\xff.jpg", "images.tar/home/me/b.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -405,6 +407,8 @@ def test_the_same_plan_again_is_kept_and_another_is_refused(tmp_path, photos):
         (["--ingest", "photos", "--count", "3"], ["--ingest", "--count"]),
         (["--ingest", "photos", "--images", "photos"], ["--ingest", "--images"]),
         (["--ingest", "photos", "--limit", "0"], ["--limit"]),
+        (["--ingest", "photos", "--person-from", "pid"], ["--person-from pid", "no image", ".json"]),
+        (["--ingest", "flat", "--person-from", "folder"], ["--person-from folder", "no image", "in the folder itself"]),
         (["--ingest", "photos", "--origin", "painted"], ["painted", "generated"]),
         (["--captions", "captions.txt", "--limit", "3"], ["--limit", "--ingest"]),
         (["--ingest", "gdrive://x/y"], ["gdrive"]),
@@ -413,6 +417,8 @@ def test_the_same_plan_again_is_kept_and_another_is_refused(tmp_path, photos):
 def test_what_is_wrong_with_a_plan_of_images_is_one_sentence(mals: Mals, tmp_path, photos, arguments, words):
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat/a.jpg").write_bytes(b"1")
     for name in ("captions.txt", "texts/a.txt", "texts/b.txt"):
         (tmp_path / name).write_text("a man\n")
     result = mals("plan", "run", *arguments)
