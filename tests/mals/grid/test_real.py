@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import ROOT, environment
@@ -104,3 +105,30 @@ def test_a_run_on_the_embedded_models_opens_no_connection(mals, tmp_path):
     made = mals("run", "run", "-q", "--set", "run.workers=1", env=blocked)
     assert made.returncode == 0, made.stderr
     assert json.loads(mals("report", "run", "--json").stdout)["kept"] >= 16
+
+
+@pytest.mark.slow
+def test_images_beside_a_captions_file_go_through_the_embedded_preset_from_any_folder(mals, tmp_path):
+    from PIL import Image
+
+    for folder in ("a/photos", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name, color in (("1.png", (200, 30, 30)), ("2.png", (30, 30, 200))):
+        Image.new("RGB", (64, 128), color).save(tmp_path / "a/photos" / name)
+    rows = [{"caption": f"a man in a {color} coat", "init_image": f"photos/{at}.png"} for at, color in ((1, "red"), (2, "blue"))]
+    (tmp_path / "a/own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    named = "".join(json.dumps({**row, "init_image": row["init_image"].removeprefix("photos/")}) + "\n" for row in rows)
+    (tmp_path / "a/named.jsonl").write_text(named)
+    fast = ["--set", "generate.steps=4", "--set", "generate.strength=0.5"]
+    plans = {"beside": ["own.jsonl"], "in_folder": ["named.jsonl", "--images", "photos"]}
+    for run, words in plans.items():
+        command = [sys.executable, "-m", "cli.main", "plan", run, "--captions", *words, *fast]
+        planned = subprocess.run(command, cwd=tmp_path / "a", env=environment(), capture_output=True, text=True)
+        assert planned.returncode == 0, planned.stderr
+        command = [sys.executable, "-m", "cli.main", "generate", f"../a/{run}", "--json", "--quiet"]
+        made = subprocess.run(command, cwd=tmp_path / "elsewhere", env=environment(), capture_output=True, text=True)
+        assert made.returncode == 0 and json.loads(made.stdout) == {"new_cells": {"generate": 1}}, made.stderr
+    cells = [pq.read_table(tmp_path / "a" / run / "generate/00000.parquet").to_pylist() for run in plans]
+    for row, same in zip(*cells, strict=True):
+        assert row["error"] is None and row["reject"] is None and row["pipeline"] == "StableDiffusionImg2ImgPipeline"
+        assert row["image"] == same["image"] and row["origin"] == "image_to_image"
