@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from mals.errors import UserError
+from mals.planning.column_texts import is_list_of_texts
 from pretrain.data.byte_ranges import byte_ranges
 from pretrain.data.columns import Columns, Request, Strings, checked_captions, file_stamp, id_numbers, person_numbers
 from pretrain.data.errors import NoSplit
@@ -60,11 +61,8 @@ class Packed:
         return data
 
     def other_captions(self, at: int) -> list[str]:
-        file = self._file(int(self.groups[self._group(at), 0]))
-        if "captions" not in file.schema_arrow.names:
-            return []
-        (captions,) = self._read(at, CAPTIONS, "captions")
-        return _texts(captions)
+        several = _several_captions(self._file(int(self.groups[self._group(at), 0])).schema_arrow)
+        return _texts(self._read(at, *several)[0]) if several else []
 
     def location(self, at: int) -> str:
         number = int(self.groups[self._group(at), 0])
@@ -150,17 +148,26 @@ def _row_per_caption(columns: Columns, files: Sequence[Path]) -> Columns:
     captions: list[list[str]] = []
     for file in files:
         opened = pq.ParquetFile(file, memory_map=True)
-        several = "captions" in opened.schema_arrow.names
-        more = opened.read(columns=CAPTIONS)["captions"].to_pylist() if several else [None] * opened.metadata.num_rows
+        several = _several_captions(opened.schema_arrow)
+        more = opened.read(columns=several[0])[several[1]].to_pylist() if several else [None] * opened.metadata.num_rows
         captions += [list(dict.fromkeys([columns.captions[len(captions) + at], *_texts(value)])) for at, value in enumerate(more)]
     images = columns.images.repeat_interleave(torch.tensor([len(texts) for texts in captions]))
     texts = pa.chunked_array([pa.array([text for texts in captions for text in texts], pa.large_string())])
     return columns.take(images, Strings(texts))
 
 
-def _texts(captions: list[dict[str, str]] | None) -> list[str]:
-    """The texts of a value of the column captions, without the prompt that the image was made from."""
-    return [caption["text"] for caption in captions or () if caption["text"] and caption["source"] != "prompt"]
+def _several_captions(schema: pa.Schema) -> tuple[list[str], str] | None:
+    """The leaves and the name of the column with all captions of an image: `captions`, or `caption` where it holds lists; or None."""
+    if "captions" in schema.names:
+        return CAPTIONS, "captions"
+    is_list = "caption" in schema.names and is_list_of_texts(schema.field("caption").type)
+    return (["caption"], "caption") if is_list else None
+
+
+def _texts(captions: Sequence[dict[str, str] | str | None] | None) -> list[str]:
+    """The texts of a value of a column of several captions, without the prompt that the image was made from."""
+    entries = [{"text": entry, "source": ""} if not isinstance(entry, dict) else entry for entry in captions or ()]
+    return [entry["text"] for entry in entries if entry["text"] and entry["source"] != "prompt"]
 
 
 def _table(opened: pq.ParquetFile, file: Path, request: Request) -> pa.Table:
@@ -175,6 +182,10 @@ def _table(opened: pq.ParquetFile, file: Path, request: Request) -> pa.Table:
     names = [name for name in (*texts, *(["attributes"] if request.classes is not None else [])) if name in schema.names]
     table, rows = opened.read(columns=names), opened.metadata.num_rows
     columns = {name: table[name] for name in names}
+    if "caption" in names and is_list_of_texts(schema.field("caption").type):  # the first one; see `_several_captions` for the others
+        columns["caption"] = pa.chunked_array(
+            [pa.array([next(iter(_texts(value)), None) for value in table["caption"].to_pylist()], STRING)]
+        )
     for name in texts:
         columns[name] = columns[name].cast(STRING) if name in names else pa.chunked_array([pa.nulls(rows, STRING)])
     return pa.table(columns | {"caption": checked_captions(columns["caption"], file, request)})
@@ -185,7 +196,7 @@ def _check_kinds(file: Path, schema: pa.Schema) -> None:
     text = (pa.types.is_nested, "not texts")
     wrong: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
         "image": (lambda kind: not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0, "not images with their bytes"),
-        "caption": text,
+        "caption": (lambda kind: pa.types.is_nested(kind) and not is_list_of_texts(kind), "not texts"),
         "person": text,
         "camera": text,
         "captions": (lambda kind: not {"text", "source"} <= _fields(kind), "not texts with their source"),

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import lzma
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def files(draw: st.DrawFn) -> File:
     expected: list[tuple[Any, Any]] = texts(rows)
     if kind == ".txt":
         text = "\n".join(caption for caption, _ in expected)
-        expected = [(line, None) for line in text.split("\n")]
+        expected = [(line, None) for line in re.split("\r\n|\r|\n", text)]
     elif kind in (".csv", ".tsv"):
         text = delimited(rows, draw(st.sampled_from(",;\t|")), names)
     elif kind == ".parquet":

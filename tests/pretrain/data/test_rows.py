@@ -288,6 +288,26 @@ def test_a_list_with_other_labels_is_refused(tmp_path):
         ImageTextPairs.open([(cuhk_list(tmp_path), images)], classes=CLASSES)
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.string_view(), pa.dictionary(pa.int32(), pa.string()), pa.list_(pa.string()), pa.large_list(pa.string())], ids=str
+)
+def test_captions_of_every_arrow_type_are_read_and_a_list_is_several_captions(own, kind):
+    lists = pa.types.is_nested(kind)
+    texts = [f"a man {row}" for row in range(len(table_of(own)))]
+
+    def change(table):
+        here = [texts.pop(0) for _ in range(len(table))]
+        values = pa.array([[text, f"{text} again"] for text in here] if lists else here)
+        return table.drop_columns(["caption", "captions"]).append_column("caption", values.cast(kind))
+
+    expected = list(texts)
+    rewritten(own, change)
+    once, every = ImageTextPairs.open([own]), ImageTextPairs.open([own], every=True)
+    assert list(once.captions()) == expected
+    assert list(every.captions()) == ([caption for text in expected for caption in (text, f"{text} again")] if lists else expected)
+    assert once.other_captions(0) == ([f"{expected[0]} again"] if lists else [])
+
+
 def test_every_caption_is_a_row_where_that_is_asked_and_pictures_tell_which_rows_show_the_same(tmp_path):
     folder = packed(tmp_path / "run")
     once, every = ImageTextPairs.open([folder], classes=CLASSES), ImageTextPairs.open([folder], classes=CLASSES, every=True)
