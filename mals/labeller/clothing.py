@@ -37,6 +37,7 @@ WORN = ("", WEARING, IN, WITH)  # governors of what is worn
 SUBJECT_NOUNS = frozenset(["man", "woman", "boy", "girl", "lady", "male", "female", "guy", "gentleman"])
 PATTERNS = frozenset(["floral", "plaid", "print", "check", "polka dot", "stripe", "checker"])  # that can stand for a garment
 PRINTED = frozenset(["printed", "chest", "front", "back", "middle", "center", "centre"])  # where a pattern is a print
+FOOTWEAR = frozenset(split_list(nouns.FOOTWEAR))
 HEADWEAR = frozenset(["hat", "sunhat", "cap", "helmet", "beanie", "visor", "bonnet", "hardhat"])
 HOOD_UP = frozenset(["up", "raised", "over", "head", "covering"])
 HOOD_DOWN = frozenset(["down", "back", "off", "lowered", ",", ".", ";"])
@@ -146,6 +147,8 @@ def _shares_color(state: CaptionState, phrase: NounPhrase, start: int) -> bool:
         return False
     if before is not None and before.colors and before.colors[0].position >= before.end:  # "shirt black and skirt white"
         return False
+    if before is not None and (before.phrase.counts_if_held or before.phrase.head.rpartition(" ")[2] in FOOTWEAR):
+        return phrase.coverage == "accessory"  # "brown boots and trousers" may be trousers of any colour
     after_and = state.words[start - 1] == "and"
     if not phrase.plural or (after_and and state.before_previous != COMMA):
         return True

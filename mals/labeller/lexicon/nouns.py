@@ -59,6 +59,12 @@ HANGING = """
 hanging, hangs, lying, lies, resting, rests, draping, drapes, dangling, dangles, sitting, sits, laying, lays, drying, swinging, slinging
 """
 
+# Whose colour says nothing about the clothes that are listed after it.
+FOOTWEAR = """
+shoe, sneaker, boot, heel, sandal, slipper, loafer, clog, trainer, flop, flipflop, moccasin, footwear, flat, brogue, pump, stiletto, wedge,
+croc, cleat, sock, stocking, bootie, platform, oxfords, slide
+"""
+
 # Clothes that people often carry, so that in a list of what is carried they are not worn.
 CARRIED_OFTEN = """
 jacket, coat, sweater, hoodie, hoody, cardigan, blazer, sweatshirt, raincoat, windbreaker, parka, scarf, shawl, hat, cap, helmet, beanie,

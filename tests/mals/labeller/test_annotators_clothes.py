@@ -290,6 +290,10 @@ def test_stripes_colour_a_garment_and_letters_do_not(summary: Summary, caption: 
         ("The shoes are black. The pants are brown. The shirt is green.", "lower_length=long lower_type=pants upper:green lower:brown"),
         ("matching gray sweatpants and black and white high tops", "lower_length=long lower_type=pants upper:? lower:gray"),
         ("a skirt that is black and red shoes", "lower_type=skirt upper:? lower:black"),
+        ("a man with brown boots and pants", "gender=man age=adult lower_length=long lower_type=pants upper:? lower:?"),
+        ("a man with a black bag and shirt", "gender=man age=adult bag upper:? lower:?"),
+        ("black shoes, shirt and pants", "lower_length=long lower_type=pants upper:? lower:?"),
+        ("a red hat and coat", "hat sleeve_length=long upper:red lower:?"),
     ],
 )
 def test_shoes_bags_and_hats_do_not_colour_clothes(summary: Summary, caption: str, values: str) -> None:

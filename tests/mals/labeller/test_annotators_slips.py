@@ -88,6 +88,11 @@ def test_topics_of_joined_clauses_are_their_own(summary: Summary, caption: str, 
         ("the girl has her hair in a pony tial", "gender=woman age=child hair_length=long upper:? lower:?"),
         ("maroon leggins and a long gray tunnic", "lower_length=long lower_type=pants upper:gray lower:other"),
         ("she is weared a blue skirt", "gender=woman lower_type=skirt upper:? lower:blue"),
+        (
+            "a yung man with spikey hair weers a grean hoody and bleu jeans",
+            "gender=man age=adult sleeve_length=long lower_length=long lower_type=pants upper:green lower:blue",
+        ),
+        ("wearing ablue shirt", "upper:blue lower:?"),
     ],
 )
 def test_typing_errors_of_words_that_mean_nothing_are_mended(summary: Summary, caption: str, values: str) -> None:
@@ -110,6 +115,9 @@ def test_typing_errors_of_words_that_mean_nothing_are_mended(summary: Summary, c
         ("a man wearing a black cost and brow shoes", "gender=man age=adult sleeve_length=long upper:black lower:?"),
         ("a women in a black an white dress", "gender=woman age=adult lower_type=skirt upper:black+white lower:black+white"),
         ("a pair of whites jeans", "lower_length=long lower_type=pants upper:? lower:white"),
+        ("man in grey suite", "gender=man age=adult sleeve_length=long upper:gray lower:gray"),
+        ("a boy in a read shirt", "gender=man age=child upper:red lower:?"),
+        ("blue shirt, blacks pants", "lower_length=long lower_type=pants upper:blue lower:black"),
     ],
 )
 def test_words_that_make_no_sense_where_they_stand_are_mended(summary: Summary, caption: str, values: str) -> None:
@@ -126,6 +134,8 @@ def test_words_that_make_no_sense_where_they_stand_are_mended(summary: Summary, 
         ("a man looks at his phone while jeans are sold", "gender=man age=adult lower_length=long lower_type=pants upper:? lower:blue"),
         ("Greek woman with a link bracelet in a glee club shirt", "gender=woman age=adult upper:? lower:?"),
         ("her shorts or white pants", "gender=woman lower_length=long lower_type=pants upper:? lower:white"),
+        ("a dressy black top", "upper:black lower:?"),
+        ("a man in a large suite", "gender=man age=adult upper:? lower:?"),
     ],
 )
 def test_real_words_are_no_typing_errors(summary: Summary, caption: str, values: str) -> None:
