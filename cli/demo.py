@@ -13,8 +13,7 @@ It takes about 15 minutes on two free CPU cores, and needs no GPU and no network
 NEXT = """
 Next:
   your own captions    mals plan my-set --captions captions.txt, then mals run my-set
-  your own images      mals search {run}/pretrain "a man with a hat" --data LIST.json:FOLDER
-                       (LIST.json names the images in FOLDER: [{{"image": "1.jpg", "caption": "..."}}, ...])
+  your own images      mals search {run}/pretrain "a man with a hat" --data FOLDER
   another sentence     mals search {run}/pretrain "a child in a hat" --data {run}/demo/test-set
   in Python            pretrain.load("{run}/pretrain"), see docs/python.md
 The embedded models and this method only know drawn persons. Real sizes, models and data: docs/own-images.md and docs/pretrain.md."""

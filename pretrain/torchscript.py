@@ -42,10 +42,11 @@ class Module:
 
 def is_archive(file: Path) -> bool:
     """Whether a file is a TorchScript archive; a file of `torch.save` is a zip file as well, without code."""
-    if not zipfile.is_zipfile(file):
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any(PurePosixPath(name).parts[1:] == ("constants.pkl",) for name in archive.namelist())
+    except Exception:  # a file that is no archive, or a damaged one, raises many kinds of exceptions
         return False
-    with zipfile.ZipFile(file) as archive:
-        return any(PurePosixPath(name).parts[1:] == ("constants.pkl",) for name in archive.namelist())
 
 
 def read_archive(file: Path) -> dict[str, Tensor]:

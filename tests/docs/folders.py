@@ -14,6 +14,9 @@ def folders(folder: Path) -> Path:
     (folder / "captions.txt").write_text("".join(f"{caption}\n" for caption in CAPTIONS))
     for name in ("a.jpg", "b.jpg"):
         (folder / name).write_bytes(small_jpeg(name, 32, 64))
+    (folder / "photos").mkdir()
+    for name in ("1.jpg", "2.jpg", "3.jpg"):
+        (folder / "photos" / name).write_bytes(small_jpeg(name, 32, 64))
     data = packed(folder / "my-set", 60)
     released(folder / "my-aptm", data)
     return folder

@@ -14,7 +14,7 @@ from importlib import import_module
 import hypothesis
 from hypothesis import HealthCheck, Phase, given, seed
 
-KINDS = ("captions", "images", "json_lists", "settings")
+KINDS = ("captions", "images", "json_lists", "settings", "weights")
 
 
 def run(kind: str, count: int, start: int | None = None) -> None:

@@ -89,6 +89,15 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path, size: tuple[int,
         torchscript.read_archive(archive(tmp_path / "x.pt", module(tensor(size))))
 
 
+def test_an_archive_whose_directory_is_damaged_is_none(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "a.pth")
+    data = bytearray((tmp_path / "a.pth").read_bytes())
+    at = data.rindex(b"PK\x05\x06")
+    data[at + 12] ^= 1  # the length of the directory, which a fuzz test changed
+    (tmp_path / "a.pth").write_bytes(bytes(data))
+    assert not torchscript.is_archive(tmp_path / "a.pth")
+
+
 def test_what_is_no_archive_is_one_sentence(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2)}, tmp_path / "a.pth")
     assert not torchscript.is_archive(tmp_path / "a.pth")
