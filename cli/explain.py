@@ -51,7 +51,8 @@ def _show(explanation: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    caption = Text(explanation["caption"])
+    visible = (character if character.isprintable() else "\ufffd" for character in explanation["caption"])  # terminals obey controls
+    caption = Text("".join(visible))
     table = Table(box=None, pad_edge=False)
     for column in ("attribute", "value", "", "source", "evidence"):
         table.add_column(column)

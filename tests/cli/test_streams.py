@@ -29,6 +29,7 @@ def test_a_terminal_that_lacks_characters_gets_escapes(env: dict[str, str], mals
 def test_bytes_of_the_shell_that_are_no_text_are_labelled_and_refused_as_a_path(tmp_path: Path, captions: Path) -> None:
     result = shell(r"$MALS explain $'a man \xff\xed in red'", tmp_path)
     assert result.returncode == 0 and b"upper_red" in result.stdout, result.stderr
+    assert b"\x1b" not in shell(r"$MALS explain $'a man \x1b[31m in red'", tmp_path).stdout
     result = shell(rf"$MALS plan $'run\xff' --captions {captions.name}", tmp_path)
     assert result.returncode == 2 and b"holds bytes that are no UTF-8 text; rename it" in result.stderr
     assert result.stderr.count(b"\n") == 1

@@ -126,7 +126,7 @@ def test_what_is_not_there_is_refused(folder, tmp_path):
     with pytest.raises(UserError, match="there is no data set"):
         ImageTextPairs.open([tmp_path / "nowhere"])
     (tmp_path / "data").mkdir()
-    with pytest.raises(UserError, match="holds no packed data set"):
+    with pytest.raises(UserError, match="holds neither a packed data set"):
         ImageTextPairs.open([tmp_path])
     with pytest.raises(UserError, match="has no split val, only train"):
         ImageTextPairs.open([folder], split="val")
