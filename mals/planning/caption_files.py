@@ -238,7 +238,7 @@ def _parquet(file: Path, form: CaptionsForm) -> Iterator[pa.Table]:
                 values = {name: _values(batch[field.name], f"{file}: the column {field.name}") for name, field in columns.items()}
                 yield _table(values, f"{file}: row", range(before + 1, before + len(batch) + 1))
                 before += len(batch)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # a ValueError for names of columns that are no text
         raise UserError(f"{file} is not a readable Parquet file: {(str(error).splitlines() or ['damaged'])[0]}") from None
 
 

@@ -123,7 +123,7 @@ def open_packed(path: Path, splits: Sequence[str], request: Request) -> tuple[Pa
         try:
             opened = pq.ParquetFile(file, memory_map=True)
             table = _table(opened, file, request)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise UserError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
         tables.append(table.select(["caption", "person", "camera"]))
         if classes is not None and len(table):

@@ -323,6 +323,13 @@ def test_bytes_in_a_parquet_file_that_are_no_text_are_refused(tmp_path):
         rows(tmp_path / "c.parquet")
 
 
+def test_a_parquet_file_whose_names_are_no_text_is_refused(tmp_path):
+    pq.write_table(pa.table({"caption": ["a man"]}), tmp_path / "c.parquet", store_schema=False)
+    (tmp_path / "c.parquet").write_bytes((tmp_path / "c.parquet").read_bytes().replace(b"caption", b"\xffaption"))
+    with pytest.raises(UserError, match="is not a readable Parquet file"):
+        rows(tmp_path / "c.parquet")
+
+
 def test_a_column_that_only_capitals_keep_from_being_used_is_warned_of(tmp_path, caplog):
     (tmp_path / "c.csv").write_text("caption,ID,note\na,1,2\n")
     assert rows(tmp_path / "c.csv")[0]["id"] is None
