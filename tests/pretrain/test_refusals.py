@@ -128,4 +128,4 @@ def test_an_image_that_cannot_be_read_is_logged_in_words(out: Path, tmp_path: Pa
 
     trained = read(str(out))
     evaluate(trained, open_gallery(trained, [rewritten(packed(tmp_path / "run", 12), broken)], "train"), "none")
-    assert "row 1: the image cannot be read (cannot identify image file); it is left out\n" in caplog.text
+    assert "row 1: the image cannot be read (the file is no image of a kind that is read); it is left out\n" in caplog.text
