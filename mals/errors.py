@@ -1,6 +1,6 @@
 """Mistakes that the user can correct: the command line prints them as one sentence and ends with exit code 2, without a traceback."""
 
-LONGEST = 2000  # characters of a message
+LONGEST = 1000  # characters of a message
 
 
 class UserError(Exception):

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 from mals import settings
-from mals.errors import UserError
+from mals.errors import LONGEST, UserError
 from mals.grid.store import Store
 from mals.planning import caption_files, table
 from mals.planning.caption_files import CaptionsForm
@@ -172,4 +172,4 @@ def plan(path: Path, form: CaptionsForm, rows: int) -> None:
 
 
 def check_sentence(error: UserError) -> None:
-    assert str(error).isprintable() and len(str(error)) < 1000, str(error)[:2000]
+    assert str(error).isprintable() and len(str(error)) <= LONGEST, str(error)[:2000]
