@@ -88,7 +88,7 @@ def scores(trained: Trained, data: Sequence[str], split: str) -> dict[str, Any]:
     tree = evaluate(trained, gallery, rerank, selection.k).to_json()
     part: dict[str, Any] = next((tree[name] for name in PARTS if name in tree), {})
     if not part:
-        raise UserError(f"the split {split} of {data[0]} has no queries for this method: neither captions nor images of persons by other cameras")
+        raise UserError(f"the split {split} of {data[0]} has no captions, or no images by other cameras, to ask this method with")
     return part
 
 
