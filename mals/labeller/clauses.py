@@ -13,11 +13,15 @@ WEARING_VERBS = WEARING + BEING + HAVING
 WEARING_PREPOSITIONS = IN + WITH
 AFTER_NON_PERSON = tags.NON_PERSON + RELATIVE + BEING + HAVING  # where "wearing" is what a dog wears
 PHRASE_ENDS = ("", COMMA, STOP, AND)
+RELATIVE_CONTRACTIONS = frozenset(["that's", "which's", "who's"])
 FINITE_FORMS = ("wore", "had", "was", "were")
 
 
 def read_being(state: CaptionState, at: int) -> None:
     """A verb like "is": the next adjectives and colours describe what stands before it."""
+    if state.words[at] in RELATIVE_CONTRACTIONS and state.previous != STOP:  # "a top that's red"
+        read_relative(state, at)
+        state.before_previous, state.previous = state.previous, RELATIVE
     after_relative = state.previous == RELATIVE
     previous = state.list_kind if after_relative else state.previous
     if not after_relative and state.topic:
@@ -37,9 +41,18 @@ def read_being(state: CaptionState, at: int) -> None:
     state.governor = BEING
 
 
+def read_having(state: CaptionState, at: int) -> None:
+    """A verb like "has": the clause is about the garment before a relative pronoun in "trousers that have a brown hue"."""
+    if state.previous == RELATIVE and state.list_kind == CLOTHING:
+        state.topic = [state.last_item]
+    read_verb(state, at)
+
+
 def read_verb(state: CaptionState, at: int) -> None:
     word, tag = state.words[at], state.tags[at]
     _end_negation(state)
+    if tag == VERB and state.previous == BEING and state.before_previous == tags.NOT:  # "his hair cannot be seen"
+        state.negation = -1
     is_of_hair = state.previous == tags.HAIR or (state.governor == BEING and state.predicate_target == [None])
     if is_of_hair and state.owner == SUBJECT:  # "her hair braided", "his hair is shaved"
         state.reading.hair.append(WordAt(word, at))

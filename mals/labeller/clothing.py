@@ -30,6 +30,7 @@ LIST_TAGS = (
 )
 PLAIN_LIST = tags.compile_pattern("<clothing> (?:<comma><clothing>){0,8} <comma>? <and> <clothing>")
 CARRIED_OFTEN = frozenset(split_list(nouns.CARRIED_OFTEN))
+FIELD_BOUNDARIES = (tags.STOP, COMMA)
 STORAGE = frozenset(split_list(nouns.STORAGE))
 PRINTS = (tags.GARMENT_PART, tags.DETERMINER)  # "letters in white", "the number 23 in white"
 BEFORE_OWN_COLOR = (CLOTHING, *PRINTS)
@@ -59,6 +60,8 @@ def read_clothing(state: CaptionState, phrase: NounPhrase, start: int, end: int)
         _split_colors(state, item, [state.last_item])
     elif state.governor == BEING and state.previous == BEING and isinstance(state.predicate_target, list):
         _split_colors(state, item, state.predicate_target)
+        if state.words[start - 1] in (":", "=") and not phrase.article:
+            _leave_out_field_names(state, state.predicate_target)
     if phrase.sleeves:
         item.sleeves = WordAt(phrase.sleeves, start)
     joined = state.previous in LIST_SEPARATORS and bool(state.group) and not state.verb_seen
@@ -92,6 +95,13 @@ def _name_subject_in_compound(state: CaptionState, start: int, end: int) -> None
     phrase = state.analyser.analyse(state.words[start:person], state.tags[start:person])
     if phrase.head in SUBJECT_NOUNS:
         name_subject(state, phrase, start)
+
+
+def _leave_out_field_names(state: CaptionState, items: Items) -> None:
+    """The names of a form decide nothing: "bag: backpack", "shoes = brown boots", but not "a girl with pigtails: red coat"."""
+    for item in items:
+        if item is not None and not item.colors and state.tags[item.start - 1 : item.start] in ("", *FIELD_BOUNDARIES):
+            item.ignored = True
 
 
 def _split_colors(state: CaptionState, item: ClothingItem, owners: Items) -> None:
@@ -235,6 +245,10 @@ def read_part(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> 
             state.reading.items.append(ClothingItem(NounPhrase(CLOTHING, coverage="upper"), start, end, colors))
         else:
             of_item.colors += colors
+    elif phrase.colors and phrase.head in COLORED_PARTS and state.governor == BEING and isinstance(state.predicate_target, list):
+        for described in state.predicate_target:  # "his shirt is a red check"
+            if described is not None:
+                described.colors += [ColorAt(color, start + at) for color, at in phrase.colors]
     last = state.last_item
     in_pocket = phrase.head == "pocket" and state.governor == IN
     on_strap = phrase.head in ("strap", "string", "cord", "loop") and state.hanging_verb_seen

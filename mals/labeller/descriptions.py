@@ -58,8 +58,10 @@ def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) ->
         _add_colors([last], colors)  # "his trousers gray, …"
     elif previous == COMMA and state.words[start] in ("both", "all"):  # "a top and a skirt, both red"
         _add_colors(state.group, colors)
-    elif lacks_color and previous == COMMA and state.before_previous == CLOTHING and after in AFTER_APPOSITION:
+    elif lacks_color and previous == COMMA and _is_apposition(state, last, start) and after in AFTER_APPOSITION:
         _add_colors([last], colors)  # "a shirt, white with black stripes"
+    elif lacks_color and governor == previous == IN and state.before_previous == COMMA and _is_apposition(state, last, start - 1):
+        _add_colors([last], colors)  # "a sleeveless top, in black"
     elif governor == OF and state.before_previous == CLOTHING:  # "a jacket of blue denim", "jeans of a light grey colour"
         _add_colors(state.group[-1:], colors)
     elif governor == BEING or (governor == OF and state.before_previous == BEING):  # "is black", "is of a black colour"
@@ -77,6 +79,11 @@ def read_color(state: CaptionState, phrase: NounPhrase, start: int, end: int) ->
         is_of_other = state.before_previous == OTHER_NOUN or state.words[start - 2 : start - 1] == ["it"]
         if governor == WEARING or not is_of_other or in_place:
             state.reading.colors += colors
+
+
+def _is_apposition(state: CaptionState, item: ClothingItem | None, start: int) -> bool:
+    """Whether only a comma stands between a garment and what begins here: "a hoodie, gray", "a hoodie on, also gray"."""
+    return item is not None and state.words[item.end : start - 1] in ([], ["on"])
 
 
 def _half_after(state: CaptionState, phrase: NounPhrase, end: int) -> str:
@@ -134,7 +141,7 @@ def read_quality(state: CaptionState, phrase: NounPhrase, start: int, end: int) 
             elif state.owner == SUBJECT:
                 state.reading.hair += adjectives
     elif state.owner == SUBJECT:
-        if isinstance(target, NounPhrase) or state.previous in AFTER_PERSON:
+        if isinstance(target, NounPhrase) or state.previous in AFTER_PERSON or (state.previous == STOP and not phrase.article):
             _describe_person(state, adjectives)
         in_ponytail = state.words[start].startswith("in ")
         if state.group == [None] and (state.previous in AFTER_HAIR or in_ponytail):

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from mals.labeller import clauses, clothing, descriptions, objects, people, tags
 from mals.labeller.lexicon import adjectives
-from mals.labeller.lexicon.nouns import BARE_PLURALS
+from mals.labeller.lexicon.nouns import BARE_NOUNS
 from mals.labeller.noun_phrases import QUALITY, NounPhrase, PhraseAnalyser
 from mals.labeller.reading import Reading
 from mals.labeller.slips import ARTICLE_BETWEEN_COLORS, Slips
@@ -69,6 +69,7 @@ _VERB_FORM = (  # running (shoes); a tucked (shirt)
     "<ing_form> (?=<qualifier modifier color partitive>{0,9} <clothing garment_part>)"
     "| <verb> (?<=<determiner possessive color modifier qualifier><verb>)"
     " (?=<qualifier modifier color>{0,9} <clothing garment_part other_noun>)"
+    "| <verb wearing> (?<=<determiner><adverb><verb wearing>) (?=<modifier>{0,3} <person>)"
 )
 _NOUN_FORM = (  # a black pair of (jeans); an adult asian (man); a floral long sleeve (shirt)
     "<partitive> (?<=<color modifier qualifier unknown_word ing_form><partitive>)"
@@ -99,16 +100,19 @@ PHRASE = tags.compile_pattern(
 OTHER_WORD = 1  # the group of PHRASE for a word outside all phrases
 AMBIGUOUS = tags.compile_pattern("(?<=(.)) <noun_or_verb that modifier_or_wearing colon modifier_or_clothing> (?=(.?))")
 AMBIGUOUS_TAGS = frozenset((tags.NOUN_OR_VERB, tags.THAT, tags.MODIFIER_OR_WEARING, tags.COLON, tags.MODIFIER_OR_CLOTHING))
-BARE_SHORTS = tags.compile_pattern(  # a black short; a blue denim short; wearing short and a t-shirt
+BARE_GARMENT = tags.compile_pattern(  # a black short; a blue denim short; wearing short and a t-shirt; the man's upper is
     "(?: (?<=<color clothing>)(?<!<being><color>) | (?<=<color clothing modifier wearing in determiner><modifier>)"
     "| (?<=<wearing>) (?=<and comma with><determiner clothing>)"
-    "| (?: (?<=<stop comma and>) | (?<=<stop comma and><determiner possessive>)) (?=<modifier_or_clothing><being colon>)"
+    "| (?: (?<=<stop comma and>) | (?<=<stop comma and><determiner possessive>)"
+    "| (?<=<stop comma and><determiner><possessive>)) (?=<modifier_or_clothing><being colon>)"
     "| (?<=<with wearing in and comma>) (?=<modifier_or_clothing><of><determiner>?<qualifier>?<color>))"
     " <modifier_or_clothing> (?! <comma and>{0,2} <qualifier modifier adverb color color_noun modifier_or_clothing>{0,6} <hair>)"
     " (?=<stop and comma with in path verb ing_form holding having being colon wearing beside adverb of>|$)"
 )
 BEFORE_VERB = people.PERSON_TAGS + CLOTHING + tags.HAIR + tags.GARMENT_PART + tags.COMMA + tags.AND + STOP
 BEFORE_VERB += tags.ADVERB + RELATIVE + OTHER_NOUN + tags.THAT
+CONTRACTION = tags.compile_pattern("<possessive> (?=<wearing holding having determiner in with being not>)")
+DRESSED = frozenset(["dressed", "dressed in", "clad", "clad in", "dressed all in", "all in"])
 COMPOUND_ENDINGS = frozenset(adjectives.COMPOUND_ENDINGS.split())
 COMPOUND_BEGINNINGS = OTHER_NOUN + tags.NOUN_OR_VERB + tags.UNKNOWN_WORD + tags.PERSON + tags.NON_PERSON
 CLAUSE_VERBS = VERB + WEARING + HOLDING + HAVING + BEING
@@ -131,17 +135,19 @@ class Grammar:
             word_tags = _join_compounds(words, word_tags)
         if not AMBIGUOUS_TAGS.isdisjoint(word_tags):
             if tags.MODIFIER_OR_CLOTHING in word_tags:
-                word_tags = BARE_SHORTS.sub(CLOTHING, STOP + word_tags)[1:]
+                word_tags = BARE_GARMENT.sub(CLOTHING, STOP + word_tags)[1:]
             return AMBIGUOUS.sub(resolve_ambiguity, STOP + word_tags)[1:]
         return word_tags
 
     def read(self, words: list[str]) -> Reading:
         """What a caption says about its subject; `words` come from `Vocabulary.split`."""
         word_tags = self.tag(words)
+        if tags.POSSESSIVE in word_tags:
+            words, word_tags = _split_contractions(words, word_tags)
         if not self.slips.words.isdisjoint(words) or ARTICLE_BETWEEN_COLORS in word_tags:
             words, word_tags = self.slips.mend(words, word_tags)
-        if not BARE_PLURALS.keys().isdisjoint(words):
-            words = [BARE_PLURALS.get(word, word) if tag == CLOTHING else word for word, tag in zip(words, word_tags, strict=True)]
+        if not BARE_NOUNS.keys().isdisjoint(words):
+            words = [BARE_NOUNS.get(word, word) if tag == CLOTHING else word for word, tag in zip(words, word_tags, strict=True)]
         state = CaptionState(self.analyser, words, word_tags)
         for match in PHRASE.finditer(state.tags):
             read_next(state, match)
@@ -162,9 +168,19 @@ def read_next(state: CaptionState, match: re.Match[str]) -> None:
         if phrase.parts[0]:
             _read_both_parts(state, start, phrase.parts, end)
             return
-        kind = phrase.kind
-        _read_phrase(state, phrase, start, end)
+        kind = _read_phrase(state, phrase, start, end)
     state.before_previous, state.previous = state.previous, kind
+
+
+def _split_contractions(words: list[str], word_tags: str) -> tuple[list[str], str]:
+    """The words and tags where "'s" is a verb: "the woman's wearing a coat", not "the woman's coat"."""
+    new_words, new_tags = list(words), list(word_tags)
+    for match in CONTRACTION.finditer(word_tags):
+        at = match.start()
+        word, after = words[at], words[at + 1]
+        if word.endswith("'s") and (word_tags[at + 1] not in WEARING + HOLDING or after.endswith("ing") or after in DRESSED):
+            new_words[at], new_tags[at] = word[:-2], tags.PERSON
+    return new_words, "".join(new_tags)
 
 
 def _join_compounds(words: list[str], word_tags: str) -> str:
@@ -180,8 +196,8 @@ def _read_both_parts(state: CaptionState, start: int, parts: tuple[int, int], en
     """Read the two garments of "a black long sleeve, faded jeans"."""
     for first, last in ((start, start + parts[0]), (start + parts[1], end)):
         phrase = state.analyser.analyse(state.words[first:last], state.tags[first:last])
-        _read_phrase(state, phrase, first, last)
-        state.before_previous, state.previous = state.previous, phrase.kind
+        kind = _read_phrase(state, phrase, first, last)
+        state.before_previous, state.previous = state.previous, kind
         if first == start:
             state.before_previous, state.previous = state.previous, COMMA
 
@@ -200,7 +216,8 @@ def resolve_ambiguity(match: re.Match[str]) -> str:
     return VERB if before in BEFORE_VERB else OTHER_NOUN
 
 
-def _read_phrase(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> None:
+def _read_phrase(state: CaptionState, phrase: NounPhrase, start: int, end: int) -> str:
+    """Read a phrase; returns its kind, which is that of clothing where it was read as a garment without its noun."""
     kind = phrase.kind
     if state.previous in LIST_CONTINUATIONS and not state.governor:
         _continue_list(state, kind, end)
@@ -209,8 +226,11 @@ def _read_phrase(state: CaptionState, phrase: NounPhrase, start: int, end: int) 
         if not is_clothing or (state.previous in clothing.LIST_SEPARATORS and not state.non_person_items):
             people.leave_non_person(state)
     PHRASE_READERS[kind](state, phrase, start, end)
+    if phrase.lacks_noun and state.last_item is not None and state.last_item.start == start:
+        kind = CLOTHING
     state.list_governor, state.list_kind, state.governor = state.governor, kind, ""
     state.clause_is_empty = False
+    return kind
 
 
 def _continue_list(state: CaptionState, kind: str, end: int) -> None:
@@ -232,7 +252,8 @@ def _continue_list(state: CaptionState, kind: str, end: int) -> None:
 
 
 WORD_READERS: dict[str, Callable[[CaptionState, int], None]] = {
-    **dict.fromkeys((VERB, WEARING, HOLDING, tags.LOOKING, HAVING, tags.ING_FORM), clauses.read_verb),
+    **dict.fromkeys((VERB, WEARING, HOLDING, tags.LOOKING, tags.ING_FORM), clauses.read_verb),
+    HAVING: clauses.read_having,
     **dict.fromkeys((tags.IN, tags.WITH, tags.PATH, BESIDE, tags.OF), clauses.read_preposition),
     BEING: clauses.read_being,
     tags.NOT: clauses.read_negation,

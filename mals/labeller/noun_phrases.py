@@ -24,8 +24,7 @@ UPPER_ADJECTIVES = frozenset(split_list(adjectives.UPPER_ADJECTIVES))
 UPPER_BEFORE_LOWER = frozenset(split_list(nouns.UPPER_BEFORE_LOWER))
 LOWER_BEFORE_UPPER = frozenset(["pants", "shorts", "trousers", "leggings"])
 SEPARATORS = (tags.AND, tags.COMMA)
-LOWER_ADJECTIVES = frozenset(["lower"])  # "a white upper and black lower"
-MATCHING = frozenset(("matching", "coordinating", "so is", "so are"))
+MATCHING = frozenset(("matching", "coordinating", "so is", "so are", "as is", "as are"))
 
 
 class ColorAt(NamedTuple):
@@ -111,7 +110,7 @@ class PhraseAnalyser:
         if kind in (COLOR, QUALITY):
             if words[-1] in vocabulary.sleeves or words[-1] in UPPER_ADJECTIVES:
                 return replace(phrase, lacks_noun=True, coverage="upper")
-            return replace(phrase, lacks_noun=True, coverage="lower") if words[-1] in LOWER_ADJECTIVES else phrase
+            return phrase
         if kind == CLOTHING:
             return self._analyse_clothing(phrase, words, word_tags)
         if kind == PERSON:

@@ -105,4 +105,4 @@ def _is_not_worn(state: CaptionState, item: ClothingItem, phrase: NounPhrase, st
         return True
     if head in ARMS or (head == "shoulder" and not is_accessory and not phrase.plural):
         return True
-    return head in TIED_AROUND and (not TIED.isdisjoint(words_between) or words_between[-1] in AROUND)
+    return head in TIED_AROUND and words_between[-1] != "at" and (not TIED.isdisjoint(words_between) or words_between[-1] in AROUND)

@@ -4,7 +4,25 @@ from mals.labeller.lexicon import function_words
 from mals.labeller.noun_phrases import ANIMALS, COLLECTIVE_PERSONS, NounPhrase
 from mals.labeller.reading import ClothingItem, Reading, ValueAt
 from mals.labeller.state import BYSTANDER, NON_PERSON, SUBJECT, CaptionState
-from mals.labeller.tags import AND, BEING, CLOTHING, COLOR, COMMA, DETERMINER, HAVING, OF, PATH, PERSON, PRONOUN, STOP, SUBORDINATOR, VERB
+from mals.labeller.tags import (
+    AND,
+    BEING,
+    CLOTHING,
+    COLOR,
+    COMMA,
+    DETERMINER,
+    HAVING,
+    HOLDING,
+    LOOKING,
+    OF,
+    PATH,
+    PERSON,
+    PRONOUN,
+    STOP,
+    SUBORDINATOR,
+    VERB,
+    WITH,
+)
 from mals.labeller.vocabulary import split_list
 
 SUBJECT_PRONOUNS = frozenset(split_list(function_words.SUBJECT_PRONOUNS))
@@ -15,6 +33,7 @@ PERSON_TAGS = PERSON + PRONOUN
 CLAUSE_BOUNDARIES = SUBORDINATOR + STOP
 NAME_BOUNDARIES = STOP + AND + COMMA + SUBORDINATOR  # after which "the woman's" can begin a statement about the subject
 INVERTED_VERBS = BEING + VERB + HAVING  # before the pronoun in "nor is he", "nor does he", "nor has he"
+COMPANY = (WITH, LOOKING, HOLDING)
 SUBJECT_GOVERNORS = ("", BEING, SUBORDINATOR, OF, PATH)  # after which "the man" can be the subject
 
 
@@ -37,7 +56,7 @@ def read_person(state: CaptionState, phrase: NounPhrase, start: int, end: int) -
         state.reading = Reading()
         state.subject = None
         name_subject(state, phrase, start)
-    elif _is_subject(state, phrase, subject):
+    elif _is_subject(state, phrase, subject, end):
         state.owner = SUBJECT
         name_subject(state, phrase, start)
     elif not (state.owner == BYSTANDER and state.previous == COMMA and state.before_previous == PERSON):  # "his mother, a woman …"
@@ -83,21 +102,31 @@ def _is_one_of_several(state: CaptionState, phrase: NounPhrase, subject: NounPhr
     )
 
 
-def _is_subject(state: CaptionState, phrase: NounPhrase, subject: NounPhrase) -> bool:
+def _is_subject(state: CaptionState, phrase: NounPhrase, subject: NounPhrase, end: int) -> bool:
     """Whether another mention of a person can only be the subject."""
     gender = subject_gender(state)
-    if phrase.bystander or (phrase.gender and gender and phrase.gender != gender):
+    is_company = state.governor == state.previous and state.previous in COMPANY  # "talking with the woman"
+    if phrase.bystander or is_company or (phrase.gender and gender and phrase.gender != gender):
         return False
     if not phrase.article and state.previous == STOP and not state.bystander_names and not phrase.plural:
         return not subject.plural  # "Male in a coat. Male carries a bag."
+    if not subject.head and not state.bystander_names and _is_lone_entry(state, phrase, end):
+        return not phrase.plural
     if phrase.article in ("a", ""):  # "he is a tall man", "the subject, a man in …"
-        linked = state.previous == BEING or (state.previous == COMMA and state.before_previous in PERSON_TAGS)
+        after_being = state.previous == BEING or (state.previous == PRONOUN and state.governor == BEING)  # "she's a tall woman"
+        linked = after_being or (state.previous == COMMA and state.before_previous in PERSON_TAGS)
         return state.owner == SUBJECT and linked and not phrase.plural
     if phrase.article != "the" or phrase.plural != subject.plural:
         return False
     if phrase.head in state.bystander_names and phrase.head != subject.head:
         return False
     return phrase.head == subject.head or state.governor in SUBJECT_GOVERNORS
+
+
+def _is_lone_entry(state: CaptionState, phrase: NounPhrase, end: int) -> bool:
+    """Whether a person is a sentence or an entry of a list: "A red coat. A young man.", "gender: f (female)"."""
+    after = state.tags[end : end + 1]
+    return after in ("", STOP) if state.previous == STOP else state.previous == after == COMMA and not phrase.article
 
 
 def read_pronoun(state: CaptionState, at: int) -> None:
@@ -115,6 +144,8 @@ def read_pronoun(state: CaptionState, at: int) -> None:
         bystander_differs = state.bystander is not None and state.bystander.gender not in ("", gender)
         if gender and (state.owner == SUBJECT or bystander_differs):
             _add_pronoun(state, gender, at)
+        if state.words[at - 1] == "for":  # "a coat too large for him, blue jeans"
+            state.governor = ""
         return
     if state.owner == NON_PERSON:
         leave_non_person(state)
@@ -177,8 +208,9 @@ def _read_named_possessor(state: CaptionState, name: str) -> None:
         return
     phrase = state.analyser.analyse(["the", name], DETERMINER + PERSON)
     gender = subject_gender(state)
-    if state.subject is None:
+    if state.subject is None or (not state.subject.head and phrase.gender == gender and state.previous in NAME_BOUNDARIES):
         name_subject(state, phrase, 0)
+        state.owner = SUBJECT
     elif phrase.gender and gender and phrase.gender != gender:
         state.owner, state.owns_clause = BYSTANDER, True
     elif state.previous in NAME_BOUNDARIES or name == state.subject.head:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from mals.attributes import Space, load_space, normalize, plural
 from mals.labeller import tags
 from mals.labeller.lexicon import adjectives, function_words, nouns
+from mals.labeller.separators import MARKS, replace_separators
 from mals.labeller.spelling import Spelling
 
-TOKEN = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?|[.,;:!?()/&—–]")
+TOKEN = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?|[.,;:!?()/&=—–]")
 MAX_GUESSES = 200_000  # unknown words that are remembered: bounds the memory for any input
 STOP, COMMA, AND = tags.STOP, tags.COMMA, tags.AND
-PUNCTUATION = {".": STOP, ";": STOP, "!": STOP, "?": STOP, ",": COMMA, ":": tags.COLON, "(": COMMA, ")": COMMA, "/": AND, "&": AND}
+PUNCTUATION = {".": STOP, ";": STOP, "!": STOP, "?": STOP, ",": COMMA, ":": tags.COLON, "=": tags.COLON, "(": COMMA, ")": COMMA, "/": AND, "&": AND}
 PUNCTUATION |= {"—": COMMA, "–": COMMA}
 ADJECTIVE_ENDINGS = ("ed", "ish", "less", "ful", "ous", "ic", "al", "y", "ive", "like", "style", "esque")
 GARMENTS = {
@@ -67,6 +68,8 @@ class Vocabulary:
     def split(self, caption: str) -> list[str]:
         """The words and punctuation of a caption in lower case; a phrase of the lexicon ("next to", "tank top") is one word."""
         ascii_caption = caption.isascii()
+        if any([mark in caption for mark in MARKS]):
+            caption = self._replace_separators(caption)
         words = TOKEN.findall(caption.lower() if ascii_caption else caption)
         if not ascii_caption:
             words = [word.lower().replace("’", "'") for word in words]
@@ -76,10 +79,13 @@ class Vocabulary:
 
     def split_with_spans(self, caption: str) -> tuple[list[str], list[tuple[int, int]]]:
         """The words of `split`, and where each begins and ends in the caption."""
-        matches = list(TOKEN.finditer(caption))
+        matches = list(TOKEN.finditer(self._replace_separators(caption)))
         spans = [match.span() for match in matches]
         words = self.spelling.mend([match[0].lower().replace("’", "'") for match in matches], spans)
         return self.join_phrases(words, spans), spans
+
+    def _replace_separators(self, caption: str) -> str:
+        return replace_separators(caption, lambda word: self.tag_of.get(word.lower()) or tags.UNKNOWN_WORD, self.phrases)
 
     def join_phrases(self, words: list[str], spans: list[tuple[int, int]] | None = None) -> list[str]:
         """`words` with phrases of the lexicon joined, the longest first; joins `spans`, if given, in place."""
@@ -162,7 +168,7 @@ class Vocabulary:
         self._tag(tags.MODIFIER, modifiers)
         self._tag(tags.ING_FORM, [word for word in verbs if word.endswith("ing")])
         objects = [text for lists in (nouns.OBJECTS, nouns.STORAGE, nouns.PLACES, nouns.BODY_PARTS) for text in split_list(lists)]
-        self._tag_nouns(tags.OTHER_NOUN, objects, verbs)
+        self._tag_nouns(tags.OTHER_NOUN, objects, verbs | {"can"})
         self._tag(tags.MODIFIER, adjectives.MODIFIERS_NOT_NOUNS.split())
         self._tag_nouns(tags.GARMENT_PART, [*split_list(nouns.COLORED_PARTS), *split_list(nouns.GARMENT_PARTS)])
         self._tag_nouns(tags.HAIR, split_list(nouns.HAIR))
@@ -192,13 +198,13 @@ class Vocabulary:
         self._tag(tags.MODIFIER_OR_WEARING, lists.MODIFIERS_OR_WEARING.split())
         self._tag(tags.HOLDING, [*lists.HOLDING.split(), *split_list(lists.HOLDING_PHRASES)])
         self._tag(tags.LOOKING, [*lists.LOOKING.split(), *split_list(lists.LOOKING_PHRASES)])
-        self._tag(tags.BEING, lists.BEING.split())
+        self._tag(tags.BEING, [*lists.BEING.split(), *split_list(lists.BEING_PHRASES)])
         self._tag(tags.HAVING, lists.HAVING.split())
         self._tag(tags.PATH, [*lists.PATH_PREPOSITIONS.split(), *split_list(lists.PATH_PHRASES)])
         self._tag(tags.BESIDE, [*lists.PLACE_PREPOSITIONS.split(), *split_list(lists.PLACE_PHRASES)])
         self._tag(tags.WITH, [*lists.WITH.split(), *split_list(lists.WITH_PHRASES)])
         self._tag(tags.IN, ["in", "in the same"])
-        self._tag(tags.OF, ["of"])
+        self._tag(tags.OF, ["of", "worn by"])
         self._tag(tags.AND, lists.CONJUNCTIONS.split())
         self._tag(tags.RELATIVE, lists.RELATIVE_PRONOUNS.split())
         self._tag(tags.SUBORDINATOR, lists.SUBORDINATORS.split())
@@ -207,9 +213,9 @@ class Vocabulary:
         self._tag(tags.ONLY, lists.RESTRICTIONS.split())
         self._tag(tags.DETERMINER, split_list(lists.DETERMINERS))
         self._tag(tags.PARTITIVE, split_list(lists.PARTITIVES))
-        self._tag(tags.COLOR_NOUN, adjectives.COLOR_NOUNS.split())
-        self._tag(tags.MODIFIER_OR_CLOTHING, nouns.BARE_PLURALS)
-        self.singular_of.update(nouns.BARE_PLURALS)
+        self._tag(tags.COLOR_NOUN, [*adjectives.COLOR_NOUNS.split(), *(f"in {noun}" for noun in adjectives.COLOR_NOUNS.split())])
+        self._tag(tags.MODIFIER_OR_CLOTHING, nouns.BARE_NOUNS)
+        self.singular_of.update(nouns.BARE_NOUNS)
         self._tag(tags.THAT, ["that"])
         self._tag(tags.POSSESSIVE, split_list(lists.POSSESSIVES))
         pronouns = {*self._words("pronoun"), *split_list(lists.SUBJECT_PRONOUNS), *split_list(lists.OBJECT_PRONOUNS)}
@@ -243,7 +249,9 @@ class Vocabulary:
 
 def _guess(word: str) -> str:
     if word.endswith("'s"):
-        return tags.PRONOUN if word[:-2] in ("he", "she", "they", "it", "there", "that") else tags.POSSESSIVE
+        if word[:-2] in ("that", "which", "who"):
+            return tags.BEING
+        return tags.PRONOUN if word[:-2] in ("he", "she", "they", "it", "there") else tags.POSSESSIVE
     if word.endswith("n't"):
         return tags.NOT
     if word[0].isdigit():

@@ -51,6 +51,7 @@ HOLDING_PHRASES = """
 taking off, takes off, took off, picking up, picks up, picked up, holding up, holds up, folding up, taken off
 """
 LOOKING_PHRASES = """
+talking to, talks to, speaking to, speaks to, chatting to, listening to, listens to, waving at, waves at, waving to, waves to,
 looking at, looks at, look at, shopping for, reaching for, reaches for, pointing at, points at, points to, pointing to, staring at,
 gazing at, hanging up, hangs up, searching for, stares at, gazes at, waiting for, asks for, talks about, talking about, thinking of,
 full of, filled with, decorated with, covered with, lined with, surrounded by, trying to sell, made of
@@ -58,8 +59,11 @@ full of, filled with, decorated with, covered with, lined with, surrounded by, t
 BEING = """
 is are was were be been being looks appears seems am remains stays
 """
+BEING_PHRASES = """
+looks like, look like, looked like, appears like, seems like, looks to be
+"""
 HAVING = """
-has have having had
+has have having had got
 """
 
 # All other verbs by their base form, and irregular forms.
@@ -155,7 +159,8 @@ FALSE_NEGATIONS = """
 not only, no longer, no one, no doubt, not just, not far, no matter, nothing, if not, not yet, not quite, not too, whether or not
 """
 ADVERB_PHRASES = """
-on the outside, on the inside, on the whole, so is, so are, as well, at all, of course, at the moment, in general
+on the outside, on the inside, on the whole, so is, so are, as is, as are, what looks like, what look like, what looks to be, what appears
+to be, what appear to be, what seems to be, what seem to be, what seems like, as well, at all, of course, at the moment, in general
 """
 RESTRICTIONS = """
 only but just instead except rather simply however

@@ -14,7 +14,9 @@ top, smock, doublet, tabard, uniform top, uniform shirt, thermal, longsleeve, sh
 one shoulder top, off shoulder top, off the shoulder top, wrap top, knit, sweater top, upper body clothing, upper body, suit vest,
 softshell, kaftan top, singlet top
 """
-BARE_PLURALS = {"short": "shorts", "tight": "tights", "bottom": "bottoms"}  # "a black short": garments that some write without the plural
+BARE_NOUNS = {  # adjectives that some write for a garment: "a black short", "his upper is black"
+    "short": "shorts", "tight": "tights", "bottom": "bottoms", "upper": "upper body", "lower": "lower body",
+}  # fmt: skip
 LOWER_GARMENTS = """
 skirt, bottoms, lower clothes, lower garment, knickers, underpants, suit pants, suit trousers, dress pants, dress trousers, lower body,
 bottom wear, underpant, lower body clothing, long johns, loincloth, boxer briefs, briefs, bikini bottoms, bloomers, pantaloons, plus fours,
@@ -95,7 +97,7 @@ arm, forearm, hand, elbow, lap, shoulder, head, neck, waist, hip, back, chest, e
 thigh, stomach, belly, chin, cheek, nose, mouth, forehead, body, torso, skin, toe, calf, brow, eyebrow, lip, smile, palm, fist
 """
 HAIR = """
-hair, hairstyle, hair style, haircut, hairdo, locks, tress, mane, curl, bangs
+hair, perm, hairstyle, hair style, haircut, hairdo, locks, tress, mane, curl, bangs
 """
 
 # Persons without a gender or an age; a collective noun gives way to the single person that a caption mentions after it.
