@@ -56,7 +56,8 @@ def read_clothing(state: CaptionState, phrase: NounPhrase, start: int, end: int)
     if state.subject is None and tags.PERSON in state.tags[start : end - 1]:
         _name_subject_in_compound(state, start, end)
     item = ClothingItem(phrase, start, end, [ColorAt(color, start + at) for color, at in phrase.colors])
-    if state.governor == IN and state.previous == IN and state.before_previous in BEFORE_OWN_COLOR:
+    after_comma = state.before_previous == COMMA and state.last_item is not None and state.last_item.end == start - 2
+    if state.governor == state.previous == IN and (state.before_previous in BEFORE_OWN_COLOR or after_comma):  # "a shirt(,) in navy and …"
         _split_colors(state, item, [state.last_item])
     elif state.governor == BEING and state.previous == BEING and isinstance(state.predicate_target, list):
         _split_colors(state, item, state.predicate_target)

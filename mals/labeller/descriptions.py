@@ -5,6 +5,7 @@ from dataclasses import replace
 from mals.labeller.clothing import is_headwear, read_clothing
 from mals.labeller.lexicon import nouns
 from mals.labeller.noun_phrases import QUALITY, ColorAt, NounPhrase
+from mals.labeller.objects import LONG_HAIR
 from mals.labeller.reading import ClothingItem, ValueAt, WordAt
 from mals.labeller.state import SUBJECT, CaptionState
 from mals.labeller.tags import (
@@ -124,9 +125,12 @@ def read_quality(state: CaptionState, phrase: NounPhrase, start: int, end: int) 
     if phrase.lacks_noun and read_garment_without_noun(state, phrase, start, end):
         return
     last = state.last_item
-    if state.words[end - 1] == "back" and state.previous == PATH and phrase.article and is_headwear(last):
-        assert last is not None
-        last.ignored = True  # "a hat hanging down her back"
+    if state.words[end - 1] == "back" and state.previous == PATH and phrase.article:
+        if is_headwear(last):
+            assert last is not None
+            last.ignored = True  # "a hat hanging down her back"
+        elif state.group == [None] and state.owner == SUBJECT and "back" in LONG_HAIR.get(state.words[start - 1], ()):
+            state.reading.hair.append(WordAt("long", start))  # "hair down to the middle of her back"
     if phrase.bystander and phrase.article and state.previous == IN and last is not None and not last.phrase.counts_if_held:
         last.ignored = True  # "a coat in the other"
     if state.negation >= 0:

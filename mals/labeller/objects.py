@@ -29,7 +29,7 @@ LONG_HAIR = {  # preposition -> the body parts that make hair long: "past her sh
     "below": ("shoulder", "back", "waist"),
     "beyond": ("shoulder",),
     "down": ("back", "waist"),
-    "to": ("waist", "hip"),
+    "to": ("waist", "hip", "back"),
 }
 GROUND = frozenset(["ankle", "floor", "ground", "foot"])
 ENDING = frozenset(["ends", "ending", "stops", "stopping", "falls", "falling", "finishes", "hits"])

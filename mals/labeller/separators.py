@@ -5,27 +5,33 @@ from collections.abc import Callable
 
 from mals.labeller import tags
 
-MARKS = (" - ", "--", "|", "*", "•", "\n-", "/")  # a caption without these has nothing to replace
 LIST_MARK = re.compile(r"(?<!\S)[*•]+(?!\S)|\||^-(?=\s)", re.MULTILINE)
-DASH = re.compile(r"([^\W_]+)?(\)?\s+)(-+)(?=\s+([^\W_]+))|(--+)")
-COMPOUND_ENDING = re.compile(r"ed$|^like$|^style")  # "gold - rimmed", "coat - like"
+DASH = re.compile("-+")
+WORD_AFTER = re.compile(r"[^\W_]+")
+LONGEST_WORD = 40  # characters: those before a hyphen that are looked at
+COMPOUND_ENDING = re.compile(r"\w\wed$|^like$|^style")  # "gold - rimmed", "coat - like"
 BEFORE_DASH = tags.CLOTHING + tags.HAIR + tags.PERSON + tags.GARMENT_PART + tags.COLOR
 SLASHES = 3  # that make a list of a caption without articles and verbs
-WORD_OF_SENTENCE = re.compile(r"\b(?:an?|the|and|is|are|has|wear(?:s|ing)|in|with|or)\b|[.,;]")
+WORD_OF_SENTENCE = re.compile(r"\b(?:an?|the|and|is|are|has|wear(?:s|ing)|in|with|or)\b|[.,;]", re.IGNORECASE)
+
+
+def has_separators(text: str) -> bool:
+    """Whether a caption can have marks of a list; written for speed."""
+    return " - " in text or "--" in text or "|" in text or "*" in text or "/" in text or "•" in text or "\n-" in text
 
 
 def replace_separators(text: str, tag_of: Callable[[str], str], phrases: frozenset[str]) -> str:
-    """A caption in lower case with the marks of lists as ";" or "–", in the same number of characters.
+    """A caption with the marks of lists as ";" or "–", in the same number of characters.
 
     A hyphen between spaces is a mark only where a noun phrase can end, and where the words beside it are no word: "t - shirt" has none.
     """
 
     def dash(match: re.Match[str]) -> str:
-        before, space, mark, after, double = match.groups()
-        if double is not None:
-            return "–" + " " * (len(double) - 1)
-        is_mark = len(mark) > 1 or ")" in space or (before is not None and _ends_phrase(before, after, tag_of, phrases))
-        return f"{before or ''}{space}{'–' if is_mark else '-'}{' ' * (len(mark) - 1)}"
+        start, end = match.span()
+        if end - start > 1:
+            return "–".ljust(end - start)
+        is_spaced = text[start - 1 : start].isspace() and text[end : end + 1].isspace()
+        return "–" if is_spaced and _ends_phrase(text, start, tag_of, phrases) else "-"
 
     if text.count("/") >= SLASHES and not WORD_OF_SENTENCE.search(text):
         text = text.replace("/", ";")
@@ -33,8 +39,18 @@ def replace_separators(text: str, tag_of: Callable[[str], str], phrases: frozens
     return DASH.sub(dash, text)
 
 
-def _ends_phrase(before: str, after: str, tag_of: Callable[[str], str], phrases: frozenset[str]) -> bool:
-    """Whether one entry of a list ends with the word before a hyphen and another begins with the word after it."""
-    if f"{before} {after}" in phrases or COMPOUND_ENDING.search(after) or tag_of(before) not in BEFORE_DASH:
+def _ends_phrase(text: str, at: int, tag_of: Callable[[str], str], phrases: frozenset[str]) -> bool:
+    """Whether one entry of a list ends before the hyphen at this position, and another begins after it."""
+    words_before = text[max(0, at - LONGEST_WORD) : at].split()
+    match = WORD_AFTER.match(text, at + 2)
+    if not words_before or match is None:
+        return False
+    before, after = words_before[-1].lower(), match[0].lower()
+    if before.endswith(")"):
+        return True
+    if f"{before} {after}" in phrases or COMPOUND_ENDING.search(after):
+        return False
+    names_field = text[match.end() : match.end() + 2].strip()[:1] in (":", "=")
+    if tag_of(before) not in BEFORE_DASH and not (names_field or WORD_OF_SENTENCE.search(text) is None):
         return False
     return tag_of(after) not in (tags.AND, tags.UNKNOWN_WORD)

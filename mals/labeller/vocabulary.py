@@ -6,13 +6,25 @@ from collections.abc import Iterable, Iterator
 from mals.attributes import Space, load_space, normalize, plural
 from mals.labeller import tags
 from mals.labeller.lexicon import adjectives, function_words, nouns
-from mals.labeller.separators import MARKS, replace_separators
+from mals.labeller.separators import has_separators, replace_separators
 from mals.labeller.spelling import Spelling
 
 TOKEN = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?|[.,;:!?()/&=—–]")
 MAX_GUESSES = 200_000  # unknown words that are remembered: bounds the memory for any input
 STOP, COMMA, AND = tags.STOP, tags.COMMA, tags.AND
-PUNCTUATION = {".": STOP, ";": STOP, "!": STOP, "?": STOP, ",": COMMA, ":": tags.COLON, "=": tags.COLON, "(": COMMA, ")": COMMA, "/": AND, "&": AND}
+PUNCTUATION = {
+    ".": STOP,
+    ";": STOP,
+    "!": STOP,
+    "?": STOP,
+    ",": COMMA,
+    ":": tags.COLON,
+    "=": tags.COLON,
+    "(": COMMA,
+    ")": COMMA,
+    "/": AND,
+    "&": AND,
+}
 PUNCTUATION |= {"—": COMMA, "–": COMMA}
 ADJECTIVE_ENDINGS = ("ed", "ish", "less", "ful", "ous", "ic", "al", "y", "ive", "like", "style", "esque")
 GARMENTS = {
@@ -68,7 +80,7 @@ class Vocabulary:
     def split(self, caption: str) -> list[str]:
         """The words and punctuation of a caption in lower case; a phrase of the lexicon ("next to", "tank top") is one word."""
         ascii_caption = caption.isascii()
-        if any([mark in caption for mark in MARKS]):
+        if has_separators(caption):
             caption = self._replace_separators(caption)
         words = TOKEN.findall(caption.lower() if ascii_caption else caption)
         if not ascii_caption:
@@ -85,7 +97,7 @@ class Vocabulary:
         return self.join_phrases(words, spans), spans
 
     def _replace_separators(self, caption: str) -> str:
-        return replace_separators(caption, lambda word: self.tag_of.get(word.lower()) or tags.UNKNOWN_WORD, self.phrases)
+        return replace_separators(caption, lambda word: self.tag_of.get(word) or self.guess(word), self.phrases)
 
     def join_phrases(self, words: list[str], spans: list[tuple[int, int]] | None = None) -> list[str]:
         """`words` with phrases of the lexicon joined, the longest first; joins `spans`, if given, in place."""

@@ -110,7 +110,8 @@ waterproof windproof warm lightweight heavyweight thermal insulated protective r
 nursing medical surgical sports sport running jogging training workout yoga cycling hiking golf tennis basketball baseball football
 soccer hockey ski skiing snow swimming swim riding motorcycle racing fishing hunting western aviator varsity letterman bomber trench pea
 moto cowl chef's men's women's ladies' children's black haired brown red blonde blond brunette auburn ginger curly wavy spiky messy neat
-sleek slicked combed tousled windblown wind blown tied pulled parted bleached highlighted graying greying thinning grizzled permed frizzy shaggy natural unkempt damp platinum
+sleek slicked combed tousled windblown wind blown tied pulled parted bleached highlighted graying greying thinning grizzled permed
+frizzy shaggy natural unkempt damp platinum
 salt pepper bald bearded smiling happy sad serious angry attractive pregnant muscular slender petite stout overweight homeless blind
 lone lonely solitary unidentified unknown caucasian asian african american european indian chinese japanese korean latino hispanic arab
 muslim amish tattooed barefoot shirtless topless naked nude bare covered half left right upper lower top bottom inner outer same
@@ -133,7 +134,8 @@ pin vertical horizontal diagonal snakeskin crocodile python abstract marled heat
 stonewashed raw hem ombre gradient camouflage left right front back mid leopard zebra
 """
 MODIFIER_PHRASES = """
-heavily built, strongly built, solidly built, powerfully built, lightly built, slightly built, well built, college aged, college age, working aged, working age, middle aged, one piece, two piece, three piece, see through, zip up, zipped up,
+heavily built, strongly built, solidly built, powerfully built, lightly built, slightly built, well built,
+college aged, college age, working aged, working age, middle aged, one piece, two piece, three piece, see through, zip up, zipped up,
 button up, button down, polka dot, polka dotted, leopard print, zebra print, animal print, tie dye, tie dyed, high waisted, high waist, low
 waisted, low rise, high rise, mid rise, mid length, knee length, calf length, ankle length, floor length, full length, thigh length, waist
 length, shoulder length, hip length, chin length, elbow length, medium length, mid back length, neck length, ear length, knee high, thigh

@@ -4,7 +4,7 @@
 DETERMINERS = """
 a, an, the, this, that, these, those, some, any, each, every, another, both, several, many, few, various, multiple, one, two, three,
 four, five, six, its, whose, their, my, your, our, bit of, color of, colour of, lots of, lot of, plenty of, combination of, mix of,
-couple of, layers of, layer of, variety of, number of
+couple of, layers of, layer of, variety of, number of, middle of, small of
 """
 PARTITIVES = """
 pair of, pairs of, set of, sets of, kind of, type of, piece of, pieces of, sort of, style of, ensemble of, outfit of

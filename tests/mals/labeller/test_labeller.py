@@ -43,7 +43,7 @@ def colors(caption: str) -> tuple[set[str], set[str]]:
     return halves[0], halves[1]
 
 
-@pytest.mark.parametrize("name", ["captions.jsonl", "own.jsonl", "annotators.jsonl"])
+@pytest.mark.parametrize("name", ["captions.jsonl", "own.jsonl", "annotators.jsonl", "annotators-2.jsonl"])
 def test_captions_with_known_labels(name: str) -> None:
     truth = np.array([row["label"] for row in rows(name)])
     right = LABELLER.label([row["caption"] for row in rows(name)]).values == truth
