@@ -142,7 +142,7 @@ class Grammar:
     def read(self, words: list[str]) -> Reading:
         """What a caption says about its subject; `words` come from `Vocabulary.split`."""
         word_tags = self.tag(words)
-        if CONTRACTION.search(word_tags):
+        if tags.POSSESSIVE in word_tags and CONTRACTION.search(word_tags):
             words, word_tags = _split_contractions(words, word_tags)
         if not self.slips.words.isdisjoint(words) or ARTICLE_BETWEEN_COLORS in word_tags:
             words, word_tags = self.slips.mend(words, word_tags)

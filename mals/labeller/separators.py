@@ -17,7 +17,8 @@ WORD_OF_SENTENCE = re.compile(r"\b(?:an?|the|and|is|are|has|wear(?:s|ing)|in|wit
 
 def has_separators(text: str) -> bool:
     """Whether a caption can have marks of a list; written for speed."""
-    return " - " in text or "--" in text or "|" in text or "*" in text or "/" in text or "•" in text or "\n-" in text
+    has_dash = "-" in text and (" - " in text or "--" in text or "\n-" in text)
+    return has_dash or "|" in text or "/" in text or "*" in text or "•" in text
 
 
 def replace_separators(text: str, tag_of: Callable[[str], str], phrases: frozenset[str]) -> str:
@@ -35,7 +36,8 @@ def replace_separators(text: str, tag_of: Callable[[str], str], phrases: frozens
 
     if text.count("/") >= SLASHES and not WORD_OF_SENTENCE.search(text):
         text = text.replace("/", ";")
-    text = LIST_MARK.sub(lambda match: ";".ljust(len(match[0])), text)
+    if "|" in text or "*" in text or "•" in text or "\n-" in text:
+        text = LIST_MARK.sub(lambda match: ";".ljust(len(match[0])), text)
     return DASH.sub(dash, text)
 
 
