@@ -21,12 +21,12 @@ STARTER = Path(__file__).parent / "starter"
 def create(
     url: str | Path,
     *,
-    captions: Path | None = None,
+    captions: str | Path | None = None,
     count: int | None = None,
-    images: Path | None = None,
+    images: str | Path | None = None,
     form: CaptionsForm = AS_IT_IS,
     preset: str | None = None,
-    file: Path | None = None,
+    file: str | Path | None = None,
     assignments: list[str] | None = None,
     ingest: str | Path | None = None,
     person_from: str | None = None,
@@ -54,7 +54,7 @@ def create(
     store = Store(str(url))
     tree = user_settings(store) or {}
     if file is not None:
-        tree = settings.merge(tree, settings.read_file(file))
+        tree = settings.merge(tree, settings.read_file(Path(file)))
     if preset is not None:
         tree = {"preset": preset, **{key: value for key, value in tree.items() if key != "preset"}}  # first in mals.yaml
     tree = settings.assign(tree, assignments or [])
@@ -71,7 +71,7 @@ def create(
         elif config.source == "ingest":
             raise UserError("the settings say source: ingest; give the images with --ingest, or set source=generate")
         else:
-            receipt = write_plan(store, config, CaptionsSource(captions, count, images, form))
+            receipt = write_plan(store, config, CaptionsSource(_path(captions), count, _path(images), form))
         save_settings(store, tree)
     return receipt
 
@@ -83,6 +83,10 @@ def _request(source: str, form: CaptionsForm, **options: Any) -> IngestRequest:
     source = source.removeprefix("file://")
     source = source if is_url(source) else str(Path(source).expanduser().absolute())
     return IngestRequest(source=source, image_column=form.image_column, caption_column=form.caption_column, **options)
+
+
+def _path(name: str | Path | None) -> Path | None:
+    return None if name is None else Path(name)
 
 
 def init(url: str | Path, preset: str = "tiny", count: int = 1200) -> PlanReceipt:

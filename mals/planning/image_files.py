@@ -21,6 +21,7 @@ SUFFIXES = COMMON | {".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif", ".jxl", 
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 MOST = 1 << 20  # bytes that are read of a caption or of facts
 CAPTION, FACTS = ".txt", ".json"
+KEYS = ("caption", "text")  # of the facts, where there is no text
 SETTINGS, PLAN = "mals.yaml", "plan"  # of a run, whose contact sheets are no images of the collection
 AGAIN = "link to a folder that is there already"
 UNREADABLE = "folder that may not be read"
@@ -42,7 +43,7 @@ class ImageFile(NamedTuple):
     name: str  # relative to the root, "/" between folders
     address: str
     folder: str  # the part of `name` before the last "/"; "" in the root
-    caption: str | None
+    caption: str | None  # of the .txt beside it
     facts: dict[str, Any]  # of the .json beside it, where that is asked for
 
 
@@ -233,6 +234,13 @@ def json_object(data: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def caption_beside(image: ImageFile, key: str | None, left_out: Counter[str]) -> str | None:
+    """The caption of an image: under `key` of its facts where that is given, else its text, else what stands under one of KEYS."""
+    if key is not None:
+        return first_caption(image.facts.get(key), left_out)
+    return image.caption or next(filter(None, (first_caption(image.facts.get(key), left_out) for key in KEYS)), None)
 
 
 def first_caption(value: Any, left_out: Counter[str]) -> str | None:

@@ -16,7 +16,6 @@ from mals.planning.image_files import (
     ImageFile,
     caption_of,
     decode_text,
-    first_caption,
     ignored,
     is_image,
     json_object,
@@ -24,7 +23,6 @@ from mals.planning.image_files import (
 )
 from mals.planning.image_source import file_address, open_file, printable, tar_address
 
-KEYS = ("caption", "text")  # of the facts, where there is no text
 Member = tuple[str, int, int, bytes | None]  # name, offset, size, and the content of a caption or of facts
 
 
@@ -76,7 +74,6 @@ def _sample(members: list[Member], address: str, tar_name: str, left_out: Counte
         facts = json_object(contents[jsons[0]]) if jsons else None
         left_out["caption that is no text"] += bool(texts) and text is None
         left_out["facts that are no JSON object"] += bool(jsons) and facts is None
-        caption = caption_of(text) or next(filter(None, (first_caption((facts or {}).get(key), left_out) for key in KEYS)), None)
         folder = name.rpartition("/")[0]
-        yield ImageFile(f"{tar_name}/{name}", tar_address(address, offset, size), folder, caption, facts or {})
+        yield ImageFile(f"{tar_name}/{name}", tar_address(address, offset, size), folder, caption_of(text), facts or {})
     left_out.update(kind_of(name) for name, *_ in members if not is_image(name) and name not in used)

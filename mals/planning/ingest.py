@@ -22,7 +22,7 @@ from mals.grid.stage import row_seed
 from mals.grid.store import Store
 from mals.origin import ORIGINAL, ORIGINS
 from mals.planning.collection import open_collection, readable
-from mals.planning.image_files import ImageFile, first_caption, image_files
+from mals.planning.image_files import ImageFile, caption_beside, image_files
 from mals.planning.image_source import printable
 from mals.planning.image_tables import Requested, TableRow, table_images
 from mals.planning.image_tars import tar_images
@@ -82,6 +82,8 @@ def plan_images(store: Store, config: Config, request: IngestRequest) -> PlanRec
         if request.person_from and not counts.persons:
             place = "all lie in the folder itself" if request.person_from == FOLDER else "no .json beside them and no column says it"
             raise UserError(f"--person-from {request.person_from} gives no image of {request.source} a person: {place}")
+        if request.caption_column and not counts.captions:
+            raise UserError(f"--caption-column {request.caption_column} gives no image of {request.source} a caption: no text stands there")
         return replace(plan_request, ingest=replace(request, listing_sha256=digest.hexdigest())), dict((+left_out).most_common())
 
     return commit_plan(store, config, finished, _counted(blocks, counts), counts)
@@ -176,7 +178,7 @@ def _file_row(image: ImageFile, request: IngestRequest, left_out: Counter[str]) 
     key = os.fsencode(image.name)
     if image.address.startswith("tar:"):  # a tar may hold a name twice
         key += f"\0{image.address.split(':')[1]}".encode()
-    caption = image.caption or (first_caption(image.facts.get(request.caption_column), left_out) if request.caption_column else None)
+    caption = caption_beside(image, request.caption_column, left_out)
     return Row(printable(image.name), image.address, _person(person), caption, request.origin or ORIGINAL, _row_id(image.name, key))
 
 

@@ -188,18 +188,19 @@ def _difference(old: PlanRequest, new: PlanRequest) -> str:
 
 
 class PlanCounts:
-    """Counts over all rows of a plan: prompts that are too long, relative initial images, rows with a person, and a hash of every id."""
+    """Counts over all rows of a plan: prompts that are too long, relative initial images, persons, captions, and a hash of every id."""
 
     def __init__(self) -> None:
         self.prompts_cut = 0
         self.has_relative_images = False
-        self.persons = 0
+        self.persons = self.captions = 0
         self.ids = IdHashes()
 
     def add(self, table: pa.Table) -> None:
         if "prompt_cut" in table.column_names:
             self.prompts_cut += pc.sum(table["prompt_cut"], min_count=0).as_py()
         self.persons += len(table) - table["person"].null_count
+        self.captions += len(table) - table["caption"].null_count
         self.ids.add(table["id"].to_pylist())
 
 

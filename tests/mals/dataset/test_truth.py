@@ -19,8 +19,9 @@ from mals.dataset.pack import pack
 from mals.dataset.publish import publish
 from mals.dataset.report import report
 from mals.errors import UserError
-from mals.grid.run import Run, save_settings
+from mals.grid.run import Run, run_stages, save_settings
 from mals.origin import SOURCE_TYPES, is_synthetic
+from mals.planning.create import create
 from mals.stages.filter_preview import preview_run
 from mals.world.scene import draw_image
 from tests.conftest import Mals
@@ -129,6 +130,19 @@ def test_a_mixed_set_marks_each_row_and_counts_all_kinds(mixed: Run) -> None:
     assert croissant(mixed)["rai:hasSyntheticData"] is True
     receipt = json.loads(mixed.store.read("pack.json"))
     assert receipt["origins"] == {origin or "unknown": count for origin, count in images.items()}
+
+
+def test_a_mixed_set_that_is_taken_up_again_counts_the_same_kinds(mixed: Run, tmp_path: Path) -> None:
+    loose = [f"filter.{rule}=null" for rule in ("min_bits_per_pixel", "min_channel_variance", "min_sharpness")]
+    create(str(tmp_path), ingest=str(dataset(mixed)), assignments=["crop=none", "caption=none", *loose])
+    run = Run.open(str(tmp_path))
+    run_stages(run)
+    pack(run)
+    receipts = [json.loads(packed.store.read("pack.json"))["origins"] for packed in (mixed, run)]
+    assert receipts[0] == receipts[1]
+    assert [row["image"]["bytes"] for row in kept(run)] == [row["image"]["bytes"] for row in kept(mixed)], "marks and pixels"
+    modelled = receipts[0]["generated"] + receipts[0]["image_to_image"]
+    assert f"The generator of the {modelled} images that a model made is not recorded." in card(run)
 
 
 @pytest.mark.parametrize("name", ["original", "bare", "mixed"])

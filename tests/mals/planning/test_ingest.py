@@ -171,6 +171,25 @@ def test_a_key_of_the_json_beside_an_image_gives_the_person(tmp_path, photos):
     assert persons == {"b.jpg": "7", "z.PNG": "eight \\ud83d"}
 
 
+@pytest.mark.parametrize("is_tar", [False, True])
+def test_a_key_of_the_json_that_is_named_gives_the_caption_and_not_the_text_beside(tmp_path, is_tar):
+    files = {
+        "a.jpg": b"1",
+        "a.txt": b"ALT TEXT",
+        "a.json": b'{"caption": "an alt text", "blip": ["a man", "a boy"], "pid": 1}',
+        "b.jpg": b"2",
+    }
+    files |= {"b.json": b'{"caption": "a woman", "pid": 2}'}
+    (folder := tmp_path / "in").mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    tar_of(tmp_path / "in.tar", files)
+    source = tmp_path / "in.tar" if is_tar else folder
+    named = plan(tmp_path, source, form=CaptionsForm(caption_column="blip"))
+    assert [row["caption"] for row in named] == ["a man", None]
+    assert [row["caption"] for row in plan(tmp_path, source, person_from="pid")] == ["ALT TEXT", "a woman"]
+
+
 @pytest.mark.parametrize(
     ("pattern", "matched"),
     [
@@ -408,6 +427,7 @@ def test_the_same_plan_again_is_kept_and_another_is_refused(tmp_path, photos):
         (["--ingest", "photos", "--images", "photos"], ["--ingest", "--images"]),
         (["--ingest", "photos", "--limit", "0"], ["--limit"]),
         (["--ingest", "photos", "--person-from", "pid"], ["--person-from pid", "no image", ".json"]),
+        (["--ingest", "photos", "--caption-column", "alt"], ["--caption-column alt", "no image"]),
         (["--ingest", "flat", "--person-from", "folder"], ["--person-from folder", "no image", "in the folder itself"]),
         (["--ingest", "photos", "--origin", "painted"], ["painted", "generated"]),
         (["--captions", "captions.txt", "--limit", "3"], ["--limit", "--ingest"]),
