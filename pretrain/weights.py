@@ -25,6 +25,7 @@ WRAPPERS = {  # before every name of a module that was saved inside another one 
 }
 INNER = re.compile(r"(?<=\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.|^_(fsdp|checkpoint)_wrapped_module\.")
 COUNTER = "n_averaged"  # which torch.optim.swa_utils.AveragedModel has beside its module
+MASK = re.compile(r"(^|[._])mask$")  # the last of a name: of what attention leaves out
 MIN_MATCHED = 0.95  # share of the parameters that a checkpoint with other names must have
 
 
@@ -167,13 +168,16 @@ def partly_wrapped(names: Iterable[str]) -> str:
 
 
 def require_finite(state: Mapping[str, Tensor], file: str | Path) -> None:
-    """UserError, which names the first tensor, where a file's tensors hold NaN or an infinite number; masks of 0 and -inf may be there."""
+    """UserError, which names the first tensor, where a file's tensors hold NaN or an infinite number; masks of 0 and -inf may be there.
+
+    A mask is what is named so, since a bias of 0 and -inf has the same numbers.
+    """
     for name, tensor in state.items():
         if not tensor.is_floating_point() or not tensor.numel():
             continue
         tensor = tensor.float() if tensor.element_size() == 1 else tensor  # numbers of 8 bits cannot be compared
         low, high = tensor.aminmax()  # NaN where there is one
-        if bool(low.isfinite() & high.isfinite()) or bool(((tensor == 0) | tensor.isneginf()).all()):
+        if bool(low.isfinite() & high.isfinite()) or (MASK.search(name) and bool(((tensor == 0) | tensor.isneginf()).all())):
             continue
         count = int((~tensor.isfinite()).sum())
         raise UserError(

@@ -93,7 +93,8 @@ def test_masks_integers_and_empty_tensors_are_no_reason_to_refuse() -> None:
         "half": torch.ones(3).half(),
     }
     weights.require_finite(state, "file")
-    for bad in (torch.tensor([0, -torch.inf, 1]), torch.tensor([torch.inf, 0]), torch.tensor([0, torch.nan]).bfloat16()):
+    no_masks = [[0, -torch.inf, 1], [torch.inf, 0], [0, -torch.inf], [-torch.inf]]  # a bias may be all 0 but for the wrong number
+    for bad in (*map(torch.tensor, no_masks), torch.tensor([0, torch.nan]).bfloat16()):
         with pytest.raises(UserError, match=r"file: 1 of the \d numbers of bad"):
             weights.require_finite(state | {"bad": bad}, "file")
 
