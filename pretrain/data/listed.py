@@ -1,7 +1,8 @@
 """JSON lists of public data sets: MALS, CUHK-PEDES, ICFG-PEDES, RSTPReid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ from mals.planning.json_lists import ListRow
 from pretrain.data.columns import Columns, Request, Strings, checked_captions, file_stamp, person_numbers
 from pretrain.data.image_folder import locate_images
 from pretrain.data.labels import known_labels, list_labels
+
+NAMED = 5  # splits that a sentence names
 
 
 class Listed:
@@ -57,8 +60,20 @@ def open_listed(file: Path, images: Path, request: Request) -> tuple[Listed, Col
     paths = pa.array([actual[row.image] for row in rows], pa.large_string()).dictionary_encode()
     persons = person_numbers(_texts([row.person or f"\0{row.image}" for row in rows]))  # no person id has a zero byte
     numbers = torch.from_numpy(paths.indices.to_numpy().astype(np.int64))
-    source = Listed(images, Strings(pa.chunked_array([paths.dictionary])), [*notes, *_shared(file, rows, numbers, persons)], file.name)
+    notes = [*notes, *_splits(file, objects), *_shared(file, rows, numbers, persons)]
+    source = Listed(images, Strings(pa.chunked_array([paths.dictionary])), notes, file.name)
     return source, Columns(Strings(captions), persons, labels, numbers)
+
+
+def _splits(file: Path, objects: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence about a list whose images are of several splits, if they are: it is read whole."""
+    names = sorted({quoted(str(entry["split"]), 20) for entry in objects if entry.get("split") is not None})
+    if len(names) < 2:
+        return []
+    said = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return [
+        f"{file} is read whole, images of all splits that it names ({said}): `mals import` keeps them apart, and so do lists of one each"
+    ]
 
 
 def _shared(file: Path, rows: Sequence[ListRow], images: Tensor, persons: Tensor) -> list[str]:

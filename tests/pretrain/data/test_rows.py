@@ -379,6 +379,15 @@ def test_an_image_of_two_persons_is_named(tmp_path, caplog):
     assert "1 of the 2 images of" in caplog.text and "several persons, such as 0.jpg ('1' and '2'); in a gallery" in caplog.text
 
 
+def test_a_list_of_several_splits_is_read_whole_and_says_so(tmp_path, caplog):
+    pictures(tmp_path, 2)
+    entries = [{"file_path": f"{at}.jpg", "captions": ["a"], "id": at, "split": split} for at, split in enumerate(("train", "test"))]
+    for listed, names in ((entries, True), (entries[:1], False)):
+        caplog.clear()
+        pairs = ImageTextPairs.open([(written(tmp_path / "list.json", listed), tmp_path / "images")], "test")
+        assert len(pairs) == len(listed) and ("images of all splits that it names ('test', 'train')" in caplog.text) == names
+
+
 def test_a_compressed_list_is_a_list(tmp_path):
     file = cuhk_list(tmp_path)
     packed_file = tmp_path / "list.json.gz"
