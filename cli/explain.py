@@ -6,6 +6,7 @@ import typer
 
 from cli.output import print_json
 from cli.stages import CaptionColumn, Encoding
+from cli.streams import visible
 
 
 def register(app: typer.Typer) -> None:
@@ -51,8 +52,7 @@ def _show(explanation: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    visible = (character if character.isprintable() else "\ufffd" for character in explanation["caption"])  # terminals obey controls
-    caption = Text("".join(visible))
+    caption = Text(visible(explanation["caption"]))
     table = Table(box=None, pad_edge=False)
     for column in ("attribute", "value", "", "source", "evidence"):
         table.add_column(column)

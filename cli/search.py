@@ -10,6 +10,7 @@ from cli.launch import Data
 from cli.output import json_text, print_json, show
 from cli.retrieval import ADVICE, Batch, Best, Checkpoint, Preset, Rerank, Split, Workers, rerank_mode
 from cli.stages import Json, Sets
+from cli.streams import visible
 from cli.targets import check_file
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def search(
             searching.require(trained, "embed" if image is None else "identify")
             attributes = attribute_search.requested_attributes(trained, attribute or [])
             gallery = searching.open_searched(trained, data, split, batch=batch, workers=workers)
+            _refuse_sheet_among_images(files, gallery)
         if image is not None:
             results = [searching.search_by_image(trained, gallery, image, top, keep=cache)]
         elif sentences:
@@ -149,6 +151,17 @@ def _result_files(to: list[Path] | None, several: bool) -> list[Path]:
     return to
 
 
+def _refuse_sheet_among_images(files: list[Path], gallery: "Gallery") -> None:
+    """UserError where a contact sheet would be one of the images that are searched the next time."""
+    from mals.errors import UserError
+    from pretrain.data.plain_folder import PlainFolder
+
+    folders = [source.home.resolve() for source in gallery.dataset.sources if isinstance(source, PlainFolder)]
+    for file in files:
+        if file.suffix.lower() in SHEETS and any(file.resolve().is_relative_to(folder) for folder in folders):
+            raise UserError(f"the contact sheet {file} would be among the images that are searched; name a file elsewhere with --to")
+
+
 def print_result(gallery: "Gallery", results: "Sequence[SearchResult]", files: list[Path], format: str) -> None:
     """Write the files of a search, each in the format of its suffix, and print the result."""
     from mals.files import write_file
@@ -178,8 +191,8 @@ def _hit_lines(results: "Sequence[SearchResult]", files: list[Path], unreadable:
     """Search results for a reader."""
     for result in results:
         if len(results) > 1:
-            yield result.query
-        yield from (f"{rank:>3}  {hit.score:>8.4f}  {hit.id}  {hit.caption}".rstrip() for rank, hit in enumerate(result.hits, 1))
+            yield visible(result.query)
+        yield from (visible(f"{rank:>3}  {hit.score:>8.4f}  {hit.id}  {hit.caption}".rstrip()) for rank, hit in enumerate(result.hits, 1))
         if result.by_attributes is not None:
             yield result.by_attributes.sentence()
     if unreadable:

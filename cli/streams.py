@@ -16,6 +16,11 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def visible(text: str) -> str:
+    """A text with a mark of one character in place of each that a terminal would obey or end a line at."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
 def flush_or_give_up() -> None:
     """Write what is left of stdout, or else send it to nowhere: the interpreter would complain when it ends."""
     try:

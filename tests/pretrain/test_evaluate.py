@@ -13,6 +13,7 @@ import torch
 from cli.retrieval import score_lines
 from mals.attributes import load_space
 from mals.errors import UserError
+from pretrain import metrics
 from pretrain.evaluate import (
     Embeddings,
     Rerank,
@@ -21,6 +22,7 @@ from pretrain.evaluate import (
     open_gallery,
     predict_by_prompts,
     score_attributes,
+    score_ranking,
     score_retrieval,
 )
 from pretrain.gallery import Gallery, tokenize
@@ -95,6 +97,26 @@ def test_of_equal_cosines_the_first_images_are_reranked(cells: int, monkeypatch:
         expected = sorted(range(3000), key=lambda picture, cosine=cosine: (-float(cosine[picture]), picture))  # type: ignore[misc]
         assert best.tolist() == expected[:150] and cosine[expected[149]] == cosine[expected[150]], row
     assert embeddings.nearest(5000).shape == (12, 3000)
+
+
+def test_each_query_is_ranked_by_one_of_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretrain.evaluate.CELLS", 100)
+    ranked: list[list[int]] = []
+
+    class Counted(metrics.Matches):
+        def score(self, scores: torch.Tensor, start: int = 0) -> torch.Tensor:
+            ranked[-1] += range(start, start + len(scores))
+            return super().score(scores, start)
+
+    draw = torch.Generator().manual_seed(1)
+    embeddings = Embeddings(torch.randn(37, 4, generator=draw), torch.randn(20, 4, generator=draw), torch.empty(37, 0))
+    monkeypatch.setattr("pretrain.ranks.world_size", lambda: 3)
+    monkeypatch.setattr("pretrain.ranks.sum_over_ranks", lambda part: part)
+    for rank in range(3):
+        monkeypatch.setattr("pretrain.ranks.rank", lambda rank=rank: rank)
+        ranked.append([])
+        score_ranking(embeddings, Counted(torch.arange(37) % 20, torch.arange(20)))
+    assert sorted(sum(ranked, [])) == list(range(37)) and min(map(len, ranked)) >= 10
 
 
 def test_copies_of_an_image_are_reranked_in_their_order(trained: Trained, tmp_path: Path) -> None:

@@ -119,6 +119,24 @@ def test_a_folder_of_images_of_every_kind_is_searched(mals: Mals, out: Path, tmp
     assert json.loads(again.stdout) == value and list((tmp_path / "photos/.mals/embeddings").rglob("*.parquet"))
 
 
+def test_names_of_images_are_one_line_of_what_can_be_printed(mals: Mals, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 16)).save(tmp_path / "photos/a\nb\x1b[2J.png")
+    words = ["search", out, "--data", tmp_path / "photos", "a man", "--workers", 0, "--to"]
+    result = mals(*words, "hits.json")
+    assert result.stdout.splitlines()[0].endswith("  a\ufffdb\ufffd[2J.png") and result.returncode == 0
+    assert json.loads((tmp_path / "hits.json").read_text())["hits"][0]["id"] == "a\nb\x1b[2J.png"
+
+
+def test_a_contact_sheet_is_not_put_among_the_images_that_are_searched(mals: Mals, out: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 16)).save(tmp_path / "a.png")
+    words = ["search", out, "--data", ".", "a man", "--workers", 0]
+    refused = mals(*words)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1) and "name a file elsewhere with --to" in refused.stderr
+    assert not (tmp_path / "search.jpg").exists()
+    assert mals(*words, "--to", "hits.csv").returncode == 0
+
+
 def test_several_sentences_of_a_file_give_the_results_of_each_alone(mals: Mals, out: Path, data: Path, tmp_path: Path) -> None:
     sentences = ["a man in a red shirt", "a woman, with a bag", "somebody"]
     (tmp_path / "queries.txt").write_text("\n".join([*sentences, ""]))
