@@ -70,9 +70,9 @@ def _splits(file: Path, objects: Sequence[Mapping[str, Any]]) -> list[str]:
     names = sorted({quoted(str(entry["split"]), 20) for entry in objects if entry.get("split") is not None})
     if len(names) < 2:
         return []
-    said = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    listed = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
     return [
-        f"{file} is read whole, images of all splits that it names ({said}): `mals import` keeps them apart, and so do lists of one each"
+        f"{file} is read whole, images of all splits that it names ({listed}): `mals import` keeps them apart, and so do lists of one each"
     ]
 
 

@@ -1,5 +1,6 @@
 """Evaluation of a trained method: rankings, re-rankings and attributes, by any number of processes."""
 
+import itertools
 import json
 import math
 import subprocess
@@ -116,7 +117,7 @@ def test_each_query_is_ranked_by_one_of_the_ranks(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr("pretrain.ranks.rank", lambda rank=rank: rank)
         ranked.append([])
         score_ranking(embeddings, Counted(torch.arange(37) % 20, torch.arange(20)))
-    assert sorted(sum(ranked, [])) == list(range(37)) and min(map(len, ranked)) >= 10
+    assert sorted(itertools.chain(*ranked)) == list(range(37)) and min(map(len, ranked)) >= 10
 
 
 def test_copies_of_an_image_are_reranked_in_their_order(trained: Trained, tmp_path: Path) -> None:
