@@ -11,8 +11,8 @@ WORD_AFTER = re.compile(r"[^\W_]+")
 LONGEST_WORD = 40  # characters: those before a hyphen that are looked at
 COMPOUND_ENDING = re.compile(r"\w\wed$|^like$|^style")  # "gold - rimmed", "coat - like"
 BEFORE_DASH = tags.CLOTHING + tags.HAIR + tags.PERSON + tags.GARMENT_PART + tags.COLOR
-SLASHES = 3  # that make a list of a caption without articles and verbs
-WORD_OF_SENTENCE = re.compile(r"\b(?:an?|the|and|is|are|has|wear(?:s|ing)|in|with|or)\b|[.,;]", re.IGNORECASE)
+SLASHES = 3  # that make a list of a telegram: a caption without articles and verbs
+WORD_OF_SENTENCE = re.compile(r"\b(?:an?|the|and|is|are|has|wear(?:s|ing)|in|with|or)\b", re.IGNORECASE)
 
 
 def has_separators(text: str) -> bool:
@@ -32,16 +32,17 @@ def replace_separators(text: str, tag_of: Callable[[str], str], phrases: frozens
         if end - start > 1:
             return "–".ljust(end - start)
         is_spaced = text[start - 1 : start].isspace() and text[end : end + 1].isspace()
-        return "–" if is_spaced and _ends_phrase(text, start, tag_of, phrases) else "-"
+        return "–" if is_spaced and _ends_phrase(text, start, is_telegram, tag_of, phrases) else "-"
 
-    if text.count("/") >= SLASHES and not WORD_OF_SENTENCE.search(text):
+    is_telegram = WORD_OF_SENTENCE.search(text) is None
+    if is_telegram and text.count("/") >= SLASHES and "," not in text:
         text = text.replace("/", ";")
     if "|" in text or "*" in text or "•" in text or "\n-" in text:
         text = LIST_MARK.sub(lambda match: ";".ljust(len(match[0])), text)
     return DASH.sub(dash, text)
 
 
-def _ends_phrase(text: str, at: int, tag_of: Callable[[str], str], phrases: frozenset[str]) -> bool:
+def _ends_phrase(text: str, at: int, is_telegram: bool, tag_of: Callable[[str], str], phrases: frozenset[str]) -> bool:
     """Whether one entry of a list ends before the hyphen at this position, and another begins after it."""
     words_before = text[max(0, at - LONGEST_WORD) : at].split()
     match = WORD_AFTER.match(text, at + 2)
@@ -53,6 +54,6 @@ def _ends_phrase(text: str, at: int, tag_of: Callable[[str], str], phrases: froz
     if f"{before} {after}" in phrases or COMPOUND_ENDING.search(after):
         return False
     names_field = text[match.end() : match.end() + 2].strip()[:1] in (":", "=")
-    if tag_of(before) not in BEFORE_DASH and not (names_field or WORD_OF_SENTENCE.search(text) is None):
+    if tag_of(before) not in BEFORE_DASH and not (names_field or is_telegram):
         return False
     return tag_of(after) not in (tags.AND, tags.UNKNOWN_WORD)

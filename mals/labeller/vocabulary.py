@@ -80,8 +80,7 @@ class Vocabulary:
     def split(self, caption: str) -> list[str]:
         """The words and punctuation of a caption in lower case; a phrase of the lexicon ("next to", "tank top") is one word."""
         ascii_caption = caption.isascii()
-        if has_separators(caption):
-            caption = self._replace_separators(caption)
+        caption = self._replace_separators(caption)
         words = TOKEN.findall(caption.lower() if ascii_caption else caption)
         if not ascii_caption:
             words = [word.lower().replace("’", "'") for word in words]
@@ -97,6 +96,8 @@ class Vocabulary:
         return self.join_phrases(words, spans), spans
 
     def _replace_separators(self, caption: str) -> str:
+        if not has_separators(caption):
+            return caption
         return replace_separators(caption, lambda word: self.tag_of.get(word) or self.guess(word), self.phrases)
 
     def join_phrases(self, words: list[str], spans: list[tuple[int, int]] | None = None) -> list[str]:
