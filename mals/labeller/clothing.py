@@ -56,8 +56,7 @@ def read_clothing(state: CaptionState, phrase: NounPhrase, start: int, end: int)
     if state.subject is None and tags.PERSON in state.tags[start : end - 1]:
         _name_subject_in_compound(state, start, end)
     item = ClothingItem(phrase, start, end, [ColorAt(color, start + at) for color, at in phrase.colors])
-    after_comma = state.before_previous == COMMA and state.last_item is not None and state.last_item.end == start - 2
-    if state.governor == state.previous == IN and (state.before_previous in BEFORE_OWN_COLOR or after_comma):  # "a shirt(,) in navy and …"
+    if state.governor == state.previous == IN and (state.before_previous in BEFORE_OWN_COLOR or _is_after_comma(state, start)):
         _split_colors(state, item, [state.last_item])
     elif state.governor == BEING and state.previous == BEING and isinstance(state.predicate_target, list):
         _split_colors(state, item, state.predicate_target)
@@ -96,6 +95,11 @@ def _name_subject_in_compound(state: CaptionState, start: int, end: int) -> None
     phrase = state.analyser.analyse(state.words[start:person], state.tags[start:person])
     if phrase.head in SUBJECT_NOUNS:
         name_subject(state, phrase, start)
+
+
+def _is_after_comma(state: CaptionState, start: int) -> bool:
+    """Whether a comma and "in" stand between the last garment and this phrase: "a shirt, in navy and grey trousers"."""
+    return state.before_previous == COMMA and state.last_item is not None and state.last_item.end == start - 2
 
 
 def _leave_out_field_names(state: CaptionState, items: Items) -> None:

@@ -68,12 +68,12 @@ class Vocabulary:
         self.tag_of.update(PUNCTUATION)
         phrases = [words for words in self.tag_of if " " in words]
         self.phrases = frozenset(phrases)
-        self.phrase_starts = frozenset(words.split(" ", 1)[0] for words in phrases)
-        self.phrase_lengths: dict[str, tuple[int, ...]] = {}  # first two words of phrases -> their numbers of words, longest first
+        # first word of phrases -> second word -> their numbers of words, longest first
+        self.phrase_lengths: dict[str, dict[str, tuple[int, ...]]] = {}
         for words in phrases:
             parts = words.split(" ")
-            pair = f"{parts[0]} {parts[1]}"
-            self.phrase_lengths[pair] = tuple(sorted({*self.phrase_lengths.get(pair, ()), len(parts)}, reverse=True))
+            lengths = self.phrase_lengths.setdefault(parts[0], {})
+            lengths[parts[1]] = tuple(sorted({*lengths.get(parts[1], ()), len(parts)}, reverse=True))
         self.guesses: dict[str, str] = {}  # unknown word -> tag
         self.spelling = self._spelling()
 
@@ -102,14 +102,11 @@ class Vocabulary:
 
     def join_phrases(self, words: list[str], spans: list[tuple[int, int]] | None = None) -> list[str]:
         """`words` with phrases of the lexicon joined, the longest first; joins `spans`, if given, in place."""
-        first, lengths = self.phrase_starts, self.phrase_lengths
-        if first.isdisjoint(words):
+        lengths = self.phrase_lengths
+        if lengths.keys().isdisjoint(words):
             return words
         candidates = [
-            (start, count)
-            for start, word in enumerate(words[:-1])
-            if word in first
-            for count in lengths.get(f"{word} {words[start + 1]}", ())
+            (start, count) for start, word in enumerate(words[:-1]) if word in lengths for count in lengths[word].get(words[start + 1], ())
         ]
         if not candidates:
             return words
