@@ -5,7 +5,8 @@ Null is an origin that is not known; nothing is claimed of such an image.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mals.errors import UserError
 
@@ -35,6 +36,18 @@ STATEMENT = re.compile(rb"cv\.iptc\.org/newscodes/digitalsourcetype/(%s)(?![A-Z]
 def is_synthetic(origin: str | None) -> bool | None:
     """Whether an image of this origin is synthetic; None where the origin is not known."""
     return None if origin is None else origin != ORIGINAL
+
+
+def recorded_origin(row: Mapping[str, Any]) -> str | None:
+    """The origin of an image by its row in a data set: its `origin`, else its `synthetic`.
+
+    ORIGINAL where the row has neither; None where they are null or mean something else, as columns of these names may in other sets.
+    """
+    if (origin := row.get("origin")) in ORIGINS:
+        return str(origin)
+    if (synthetic := row.get("synthetic")) in (False, True):
+        return GENERATED if synthetic else ORIGINAL
+    return None if {"origin", "synthetic"} & row.keys() else ORIGINAL
 
 
 def stated_origin(metadata: bytes) -> str | None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mals.errors import UserError
-from mals.origin import GENERATED, ORIGINAL
+from mals.origin import recorded_origin
 from mals.planning.image_files import first_caption
 from mals.planning.image_source import file_address, is_url, open_file, printable, table_address
 
@@ -39,7 +39,7 @@ class TableRow(NamedTuple):
     folder: str  # of `name`; "" where it has none
     caption: str | None
     person: Any
-    origin: str | None  # as the table says; "original" where it does not have a column for it
+    origin: str | None  # as the table says
     id: str | None  # of a packed set
     key: str  # FILE/ROW, which is unique
 
@@ -98,6 +98,10 @@ def table_images(path: str, name: str, requested: Requested, left_out: Counter[s
     try:
         with open_file(address) as file, pq.ParquetFile(file) as parquet:
             schema = parquet.schema_arrow
+            if repeated := next((name for name, count in Counter(schema.names).items() if count > 1), None):
+                raise UserError(
+                    f"{printable(path)} has {schema.names.count(repeated)} columns with the name {repeated}; rename all but one"
+                )
             for option, wish in (
                 ("--image-column", requested.image),
                 ("--caption-column", requested.caption),
@@ -149,9 +153,9 @@ class _Rows:
             name = self._relative(name) if name else f"{self.name}/{first + at}"
             caption = first_caption(row.get(self.caption), left_out)
             person = row.get(self.person) if self.person else None
-            id_ = row["id"] if self.packed else None
+            id_ = row["id"] if self.packed and isinstance(row["id"], str) else None
             folder = name.rpartition("/")[0]
-            yield TableRow(printable(name), address, folder, caption, person, self._origin(row), id_, f"{self.name}/{first + at}")
+            yield TableRow(printable(name), address, folder, caption, person, recorded_origin(row), id_, f"{self.name}/{first + at}")
 
     def _paths(self, batch: pa.RecordBatch) -> list[str | None]:
         if self.column.paths:
@@ -178,12 +182,3 @@ class _Rows:
         if ABSOLUTE.match(path):
             return "/".join(path.partition("?")[0].split("/")[-2:])
         return path
-
-    @staticmethod
-    def _origin(row: dict[str, Any]) -> str | None:
-        """What the table says of an image; a set that says nothing at all holds originals."""
-        if "origin" in row:
-            return row["origin"]
-        if "synthetic" in row:
-            return None if row["synthetic"] is None else GENERATED if row["synthetic"] else ORIGINAL
-        return ORIGINAL

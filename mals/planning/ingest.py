@@ -20,7 +20,7 @@ from mals.errors import UserError
 from mals.grid.plan import IngestRequest, PlanReceipt, PlanRequest, plan_settings
 from mals.grid.stage import row_seed
 from mals.grid.store import Store
-from mals.origin import ORIGINAL, ORIGINS
+from mals.origin import ORIGINS, recorded_origin
 from mals.planning.collection import open_collection, readable
 from mals.planning.image_files import ImageFile, caption_beside, image_files
 from mals.planning.image_source import printable
@@ -179,7 +179,14 @@ def _file_row(image: ImageFile, request: IngestRequest, left_out: Counter[str]) 
     if image.address.startswith("tar:"):  # a tar may hold a name twice
         key += f"\0{image.address.split(':')[1]}".encode()
     caption = caption_beside(image, request.caption_column, left_out)
-    return Row(printable(image.name), image.address, _person(person), caption, request.origin or ORIGINAL, _row_id(image.name, key))
+    return Row(
+        printable(image.name),
+        image.address,
+        _person(person),
+        caption,
+        request.origin or recorded_origin(image.facts),
+        _row_id(image.name, key),
+    )
 
 
 def _table_row(row: TableRow, request: IngestRequest) -> Row:

@@ -1,9 +1,11 @@
 """What made an image, and what follows from it."""
 
+from typing import Any
+
 import pytest
 
 from mals.errors import UserError
-from mals.origin import DRAWN, GENERATED, IMAGE_TO_IMAGE, ORIGINAL, ORIGINS, check_origins, is_synthetic, stated_origin
+from mals.origin import DRAWN, GENERATED, IMAGE_TO_IMAGE, ORIGINAL, ORIGINS, check_origins, is_synthetic, recorded_origin, stated_origin
 
 ADDRESS = b"http://cv.iptc.org/newscodes/digitalsourcetype/"
 
@@ -33,6 +35,27 @@ def test_only_what_was_taken_as_it_was_is_not_synthetic_and_nothing_is_claimed_o
 )
 def test_a_file_says_by_its_source_type_that_it_is_synthetic(metadata: bytes, origin: str | None) -> None:
     assert stated_origin(metadata) == origin
+
+
+@pytest.mark.parametrize(
+    ("row", "origin"),
+    [
+        ({}, "original"),
+        ({"origin": "drawn", "synthetic": True}, "drawn"),
+        ({"origin": None, "synthetic": None}, None),
+        ({"origin": "", "synthetic": None}, None),
+        ({"synthetic": True}, "generated"),
+        ({"synthetic": 0.0}, "original"),
+        ({"synthetic": "no"}, None),
+        ({"synthetic": "yes"}, None),
+        ({"synthetic": float("nan")}, None),
+        ({"origin": "flickr"}, None),
+        ({"origin": ["generated"]}, None),
+        ({"origin": 3, "synthetic": False}, "original"),
+    ],
+)
+def test_a_row_says_its_origin_and_columns_that_mean_something_else_claim_nothing(row: dict[str, Any], origin: str | None) -> None:
+    assert recorded_origin(row) == origin
 
 
 def test_an_origin_that_does_not_exist_is_refused_with_those_that_do() -> None:

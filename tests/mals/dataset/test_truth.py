@@ -191,6 +191,9 @@ def test_exported_rows_say_the_same(mixed: Run, tmp_path: Path) -> None:
         row, metadata = rows[sample["__key__"]], json.loads(sample["json"])
         assert sample["jpg"] == row["image"]["bytes"]
         assert (metadata["origin"], metadata["synthetic"]) == (row["origin"] or "", row["synthetic"])
+    create(str(tmp_path / "again"), ingest=tmp_path)
+    again = pq.read_table(tmp_path / "again/plan/00000.parquet").to_pylist()
+    assert {Path(row["source_name"]).stem: row["origin"] for row in again} == {id_: row["origin"] for id_, row in rows.items()}
 
 
 @pytest.mark.parametrize(

@@ -363,6 +363,16 @@ def test_a_packed_set_keeps_its_ids_and_what_it_says_of_its_images(tmp_path):
     assert [row["origin"] for row in plan(tmp_path, tmp_path / "set", origin="drawn")] == ["drawn"] * 3
 
 
+def test_columns_with_the_names_of_ours_that_hold_something_else_do_no_harm(tmp_path):
+    table = pa.table({"image": [b"1", b"2"], "id": [1, 2], "image_sha256": [3, 4], "origin": ["flickr", "web"], "synthetic": ["no", "no"]})
+    pq.write_table(table, tmp_path / "set.parquet")
+    planned = plan(tmp_path, tmp_path / "set.parquet")
+    assert [(row["source_name"], row["origin"]) for row in planned] == [("set.parquet/0", None), ("set.parquet/1", None)]
+    pq.write_table(table.append_column("image", pa.array(["a", "b"])), tmp_path / "set.parquet")
+    with pytest.raises(UserError, match="has 2 columns with the name image"):
+        plan(tmp_path, tmp_path / "set.parquet")
+
+
 def test_the_ids_of_several_packed_sets_do_not_meet(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name / "data").mkdir(parents=True)
