@@ -91,13 +91,8 @@ def embed(trained: Trained, gallery: Gallery, to: Path, what: What = "images", k
     return EmbedReport(str(to), rows, width, len(store.rows) - rows, store.method)
 
 
-def _temporary(to: Path) -> Path:
-    """A name of this process's own."""
-    return to.with_name(f".{to.name}.{os.getpid()}.part")
-
-
 def _parquet_writer(stack: ExitStack, to: Path, facts: dict[str, str]) -> Write:
-    path = stack.enter_context(replacing(to, _temporary(to)))
+    path = stack.enter_context(replacing(to))
     writers: list[pq.ParquetWriter] = []
 
     def write(chunk: Embedded, captions: Sequence[str]) -> None:
@@ -138,4 +133,4 @@ def _on_one_line(name: str) -> str:
 
 
 def _open(stack: ExitStack, to: Path) -> IO[bytes]:
-    return stack.enter_context(replacing(to, _temporary(to))).open("w+b")
+    return stack.enter_context(replacing(to)).open("w+b")
