@@ -79,6 +79,7 @@ def install(work: Path, weights: Path = WEIGHTS) -> None:
         shutil.copytree(work / trainings[-1], weights / name)
         if name == "generator":  # it was saved with the wide autoencoder
             narrow = AutoencoderKL.from_pretrained(work / "narrow", torch_dtype=torch.float16)
+            shutil.rmtree(weights / name / "vae")
             narrow.save_pretrained(weights / name / "vae")
         commands = "\n    ".join(record["command"] for record in records)
         (weights / name / "README.md").write_text(CARD.format(name=name, command=commands), encoding="utf-8")

@@ -33,7 +33,7 @@ from pretrain.method import Ability, Batch, DataNeeds, Method, ParameterRule, Te
 from pretrain.methods.aptm import published_weights
 from pretrain.methods.aptm.captions import SUFFIXES, CaptionLosses
 from pretrain.methods.aptm.classifier import classifier
-from pretrain.methods.aptm.config import AptmSettings
+from pretrain.methods.aptm.config import AptmSettings, Vision
 from pretrain.methods.aptm.initial_weights import CLASSIFIER, EMBEDDED, late, start_vision
 from pretrain.methods.aptm.prompts import PromptLosses, PromptMasks
 from pretrain.methods.aptm.towers import CONTRAST, MATCH, Question, first_tokens
@@ -136,7 +136,7 @@ class Aptm(CaptionLosses, PromptLosses, Method):
         else:
             if self.own.vision.start:
                 start_vision(self.swin, self.own.vision.start)
-            elif ranks.is_main():
+            elif self.own.vision == Vision() and ranks.is_main():  # one of another size cannot take Swin-B's weights
                 log.warning("%s", VISION_FROM_NOTHING)
             if self.own.text.start:
                 new = [f"bert.{name}" for name in published_weights.start_bert(self.bert, self.own.text.start)]

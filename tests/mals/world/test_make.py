@@ -207,5 +207,6 @@ def test_the_command_makes_a_data_set_and_refuses_with_exit_code_two(mals: Mals,
     summary = json.loads(process.stdout)
     assert summary["rows"] == summary["drawn"] == 6 and summary["splits"] == {"train": 2, "val": 2, "test": 2}
     refused = mals(*arguments, "--seed", 9)
-    assert refused.returncode == 2 and refused.stdout == "" and len(refused.stderr.strip().splitlines()) == 1
+    assert refused.returncode == 2 and len(refused.stderr.strip().splitlines()) == 1
+    assert json.loads(refused.stdout) == {"error": refused.stderr.strip()}
     assert mals(*arguments, "--split", "train=2").returncode == 2

@@ -18,6 +18,7 @@ from pretrain import settings as training_settings
 from pretrain.config import Training
 from pretrain.method import Batch, Text
 from pretrain.methods.aptm import published_weights
+from pretrain.methods.aptm.config import Vision
 from pretrain.methods.aptm.method import Aptm
 from pretrain.methods.aptm.sampling import draw, own_slice
 from pretrain.towers.bert import Embeddings, Layer, WordHead
@@ -272,11 +273,12 @@ def test_blocks_are_compiled_by_a_torch_that_knows_no_limit_too(monkeypatch: pyt
     compile_blocks(small()[0], "eager")
 
 
-def test_a_vision_encoder_that_starts_from_nothing_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_swin_of_the_papers_size_that_starts_from_nothing_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     pairs: Any = SimpleNamespace(labels=None)
-    for start, warnings in ((None, 1), ("embedded", 0)):
+    for vision, warnings in ({}, 1), ({"embed": 64}, 0), ({"start": "embedded"}, 0):
         caplog.clear()
-        method, _ = small(aptm={"vision": {"start": start}})
+        method, _ = small()
+        method.own = method.own.model_copy(update={"vision": Vision.model_validate(vision)})
         with suppress(UserError):  # the embedded one has other sizes
             method.load_initial_weights(settings(), pairs)
         assert caplog.text.count("the vision encoder starts from random weights, and the paper's from ImageNet-22k") == warnings
