@@ -162,7 +162,9 @@ def _csv(file: Path, form: CaptionsForm) -> Iterator[pa.Table]:
 
 
 def _jsonl(file: Path, form: CaptionsForm) -> Iterator[pa.Table]:
-    parse = json.JSONDecoder(object_pairs_hook=_without_repeated_keys, parse_int=str).decode  # a number of any length is read as its digits
+    parse = json.JSONDecoder(
+        object_pairs_hook=json_lists.without_repeated_keys, parse_int=str
+    ).decode  # a number of any length is read as its digits
     with open_text(file, form.encoding) as stream:
         lines = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
         objects = ((number, _object(file, number, line, parse)) for number, line in lines)
@@ -174,25 +176,13 @@ def _object(file: Path, number: int, line: str, parse: Callable[[str], Any]) -> 
         row = parse(line)
     except json.JSONDecodeError as error:
         raise UserError(f"{file}, line {number} is not JSON: {error.msg} at column {error.colno}") from None
-    except _RepeatedKey as error:
-        raise UserError(f"{file}, line {number} has the key {error} twice") from None
+    except json_lists.RepeatedKey as error:
+        raise UserError(f"{file}, line {number} has the key {quoted(error.args[0])} twice") from None
     except RecursionError:
         raise UserError(f"{file}, line {number} is nested too deeply") from None
     if not isinstance(row, dict):
         hint = "; name the file .json if it holds one list" if isinstance(row, list) else ""
         raise UserError(f"{file}, line {number} is not a JSON object{hint}")
-    return row
-
-
-class _RepeatedKey(Exception):
-    """An object has the same key twice; the text is the key."""
-
-
-def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _RepeatedKey(quoted(next(key for key in keys if keys.count(key) > 1)))
     return row
 
 

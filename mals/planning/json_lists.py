@@ -53,11 +53,11 @@ def read_objects(file: Path, encoding: str | None = None) -> list[dict[str, Any]
     if not text.strip():
         raise UserError(f"{file} is empty")
     try:
-        objects = json.loads(text, object_pairs_hook=_object)
+        objects = json.loads(text, object_pairs_hook=without_repeated_keys)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"{file} is not JSON: {error.msg} at {place}; {PARTIAL}") from None
-    except _Repeated as error:
+    except RepeatedKey as error:
         raise UserError(f"{file} has an object with the key {quoted(error.args[0])} twice") from None
     except ValueError:  # Python converts no text of more than 4,300 digits
         raise UserError(f"{file} holds a number of more than 4,300 digits, which is nothing that a list says") from None
@@ -135,15 +135,16 @@ def identifier(where: str, key: str, value: Any) -> str | None:
     return text
 
 
-class _Repeated(Exception):
-    """An object has the same key twice."""
+class RepeatedKey(Exception):
+    """A JSON object has the same key twice; the argument is the key."""
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of a JSON parser's pairs (`object_pairs_hook`). Raises RepeatedKey, since all values but the last would be lost."""
     entry = dict(pairs)
     if len(entry) < len(pairs):
         names = [name for name, _ in pairs]
-        raise _Repeated(next(name for name in names if names.count(name) > 1))
+        raise RepeatedKey(next(name for name in names if names.count(name) > 1))
     return entry
 
 
