@@ -127,20 +127,20 @@ class Decision:
 
     def set_colors(self, person_colors: list[ColorAt]) -> None:
         """Colour groups: the colours that are named, then the other attributes of the group."""
+        values, sources, evidence = self.values, self.sources, self.evidence
         for half, attribute_of in self.decider.color_groups:
-            named = [*self.colors[half], *person_colors]
-            colors = [(color, at, EXPLICIT) for color, at in named]
-            colors += [(color, at, IMPLICIT) for color, at in self.default_colors[half]]
-            if not colors:
+            named, default = self.colors[half] + person_colors, self.default_colors[half]
+            if not named and not default:
                 continue
-            for color, at, source in colors:
-                if color in attribute_of:
-                    self.set(attribute_of[color], 0, at, source)
+            for colors, source in ((named, EXPLICIT), (default, IMPLICIT)):
+                for color, at in colors:
+                    if color in attribute_of:
+                        self.set(attribute_of[color], 0, at, source)
             for attribute in attribute_of.values():
-                if self.values[attribute] < 0:
-                    self.values[attribute], self.sources[attribute] = 1, IMPLICIT
-                    if self.evidence is not None:
-                        self.evidence[attribute] = [at for _, at, _ in colors]
+                if values[attribute] < 0:
+                    values[attribute], sources[attribute] = 1, IMPLICIT
+                    if evidence is not None:
+                        evidence[attribute] = [at for _, at in named + default]
 
     def extend_implicitly(self) -> None:
         """The implicit extension: values that follow from other attributes, or from what the caption does not mention."""
