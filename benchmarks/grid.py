@@ -38,8 +38,7 @@ class Bare:
     resources = Resources()
 
     def __init__(self, name: str, config: Config):
-        real: Stage = build_stage(name, config.model_copy(update={"stages": {}}))
-        self.name, self.adds = name, real.adds
+        self.name, self.adds = name, build_stage(name, config.model_copy(update={"stages": {}})).adds
         self.needs: tuple[str, ...] = ("image",) if name == "crop" else ("id",)
 
     def params(self) -> dict[str, Any]:

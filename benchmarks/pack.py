@@ -144,7 +144,7 @@ def finished_run(folder: str, rows: int) -> Run:
         folder, captions=captions, count=rows, assignments=[*stages, "shard_rows=512", "pack.rows_per_file=4096", "pack.rows_per_group=512"]
     )
     run = Run.open(folder)
-    run_stages(run, "label", quiet=True)
+    run_stages(run, quiet=True)
     return run
 
 

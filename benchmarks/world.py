@@ -156,7 +156,7 @@ def generated_part(count: int) -> dict[str, Any]:
         starter = Path(settings.__file__).parent / "planning" / "starter" / "starter.yaml"
         create(f"{folder}/run", count=count, file=starter, assignments=["seed=77"])
         run = Run.open(f"{folder}/run")
-        run_stages(run, "label", quiet=True)
+        run_stages(run, quiet=True)
         grid = run.grid
         names = ["wanted", "image", "keypoints", "caption", "attributes"]
         rows = [row for shard in range(grid.shards) for row in grid.table(shard, names).to_pylist()]

@@ -72,7 +72,7 @@ class Work:
 
         return Run.open(run, self.sets or [])
 
-    def run_stages(self, run: "Run", upto: str) -> "RunOutcome":
+    def run_stages(self, run: "Run", upto: str | None = None) -> "RunOutcome":
         """The outcome of `run_stages` with these options; exits with 1 where shards failed."""
         from mals.grid.run import RunFailed, run_stages
 
@@ -251,10 +251,11 @@ def run(run: RunArgument, *, work: Work) -> None:
     from mals.grid.progress import log_every_ten_seconds
 
     opened = work.open(run)
-    outcome = work.run_stages(opened, "label")
+    outcome = work.run_stages(opened)
     if work.shards is not None:
-        message = f"part {work.shards} of {run} is done; `mals pack {run}` when all parts are"
-        show({"new_cells": outcome.new_cells}, message, work.as_json)
+        done = f"part {work.shards} of {run} is done"
+        message = f"{done} so far: {outcome.waiting}" if outcome.waiting else f"{done}; `mals pack {run}` when all parts are"
+        show({"new_cells": outcome.new_cells, "waiting": outcome.waiting}, message, work.as_json)
         return
     packed = pack(opened, progress=None if work.quiet else log_every_ten_seconds("pack", "files"))
     summary = {"new_cells": outcome.new_cells, "pack": packed.to_json()}

@@ -167,6 +167,14 @@ class Label(Section):
     batch: Count = 256  # no results
 
 
+class Keep(Section):
+    """The best share of the rows that are still in, by a number of an earlier stage."""
+
+    by: str  # the number: sharpness, person_score, agreement_wanted ...; a row without it is refused
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5  # of the rows that have the number, rounded up; ties are decided by the plan's order
+    lowest: bool = False  # the lowest numbers are the best ones, as of nsfw_score
+
+
 class Pack(Section):
     """The packed data set."""
 
@@ -215,6 +223,7 @@ class Config(Section):
     privacy: Privacy = Privacy()
     caption: Caption | None  # none: nothing is captioned, and the plan's own captions are labelled
     label: Label = Label()
+    keep: Keep | None = None  # the best share of all rows; none: all of them
     pack: Pack = Pack()
     run: Execution = Execution()
 
@@ -224,20 +233,21 @@ class Config(Section):
             raise ValueError("privacy.blur_faces finds heads by a pose model; set crop.model")
         return self
 
-    @field_validator("caption", mode="before")
+    @field_validator("caption", "keep", mode="before")
     @classmethod
-    def none_is_a_word(cls, caption: Any) -> Any:
+    def none_is_a_word(cls, section: Any) -> Any:
         """`caption: none` is a text in YAML."""
-        return None if caption == "none" else caption
+        return None if section == "none" else section
 
 
-STAGES = {name: f"mals.stages.{name}:stage" for name in ("generate", "ingest", "safety", "filter", "crop", "caption", "label")}
+STAGES = {name: f"mals.stages.{name}:stage" for name in ("generate", "ingest", "safety", "filter", "crop", "caption", "label", "keep")}
 
 
 def stage_names(config: Config) -> list[str]:
-    """The stages of a run, in order: `config.source` is the first, and without captioners there is no stage `caption`."""
+    """The stages of a run, in order: `config.source` is the first, and `caption` and `keep` are there where their sections are set."""
     captions = [] if config.caption is None else ["caption"]
-    return [config.source, "safety", "filter", "crop", *captions, "label"]
+    keep = [] if config.keep is None else ["keep"]
+    return [config.source, "safety", "filter", "crop", *captions, "label", *keep]
 
 
 def dump(config: Config) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def make_data_set(run: Path) -> Report:
     if not (run / SETTINGS).is_file():
         init(str(run), count=ROWS)
     opened = Run.open(str(run))
-    run_stages(opened, "label")
+    run_stages(opened)
     pack(opened)
     return report(opened)
 

@@ -4,9 +4,11 @@ A cell holds `id`, the columns that its stage adds, and `reject` and `error`. Th
 each.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
@@ -17,11 +19,12 @@ from mals.config import STAGES, Config, stage_names
 from mals.errors import ModelMissing, UserError, quoted
 from mals.grid.own_stage import own_stage, stage_params
 from mals.grid.plan import PlanReceipt, plan_file
-from mals.grid.receipt import Receipt, Source, fingerprint
-from mals.grid.stage import Stage
+from mals.grid.receipt import SUMMARY, Receipt, Source, canonical, fingerprint
+from mals.grid.stage import PLAN_ROW, AnyStage, GlobalStage
 from mals.grid.store import Store
 from mals.plugins import load_object
 
+RECEIPT_NAME = re.compile(r"/\d+\.json$")  # of a cell, among the other files of its stage
 State = Literal["missing", "stale", "damaged", "inputs_changed", "done"]  # see Survey
 
 
@@ -32,15 +35,15 @@ class Damaged(UserError):
         return f"{super().__str__()}; `mals verify RUN --repair` and then `mals run RUN` make broken cells again"
 
 
-def build_stage(name: str, config: Config) -> Stage:
+def build_stage(name: str, config: Config) -> AnyStage:
     """The stage `name`: the one of mals, or the one that `stages` in the settings puts in its place."""
     if name in config.stages:
         return own_stage(name, config.stages[name], config)
-    build: Callable[[Config], Stage] = load_object(STAGES[name], f"stages.{name}")
+    build: Callable[[Config], AnyStage] = load_object(STAGES[name], f"stages.{name}")
     return build(config)
 
 
-def build_stages(config: Config) -> dict[str, Stage]:
+def build_stages(config: Config) -> dict[str, AnyStage]:
     """The stages of a run, in order."""
     names = stage_names(config)
     if unknown := sorted(set(config.stages) - set(names)):
@@ -48,11 +51,12 @@ def build_stages(config: Config) -> dict[str, Stage]:
     return {name: build_stage(name, config) for name in names}
 
 
-def check_needs(stages: dict[str, Stage], plan_columns: Iterable[str]) -> None:
+def check_needs(stages: dict[str, AnyStage], plan_columns: Iterable[str]) -> None:
     """Raise UserError where a stage needs a column that neither the plan nor a stage before it has, as after a stage of one's own."""
-    columns = set(plan_columns)
+    columns = {PLAN_ROW, *plan_columns}
     for name, stage in stages.items():
-        if missing := [column for column in stage.needs if column not in columns]:
+        needs = [*stage.needs, *stage.summary_needs] if isinstance(stage, GlobalStage) else stage.needs
+        if missing := [column for column in needs if column not in columns]:
             raise UserError(f"the stage {name} needs the column {missing[0]}, which neither the plan nor a stage before it has")
         columns |= set(stage.adds.names)
 
@@ -111,6 +115,14 @@ class Grid:
             raise UserError(f"this run has no stage {stage}: its settings make it {', '.join(names)}")
         return names[: names.index(stage)]
 
+    def upto(self, stage: str | None) -> list[str]:
+        """The stages up to and with `stage`; all of them for None."""
+        return self.earlier(stage) if stage is None else [*self.earlier(stage), stage]
+
+    def is_global(self, stage: str) -> bool:
+        """Whether `stage` looks at the rows of all shards before it makes a cell."""
+        return isinstance(self.stages[stage], GlobalStage)
+
     @property
     def first(self) -> str:
         """The stage that has the images: generate or ingest."""
@@ -144,7 +156,7 @@ class Grid:
     def receipts(self, stage: str, files: Iterable[str] | None = None) -> dict[int, Receipt]:
         """Shard -> receipt, of every cell that has one; `files` are those of the stage's folder, where they are known."""
         listed = self.store.list(stage) if files is None else files
-        names = [name for name in listed if name.endswith(".json") and not name.endswith(".failed.json")]
+        names = [name for name in listed if RECEIPT_NAME.search(name)]
         receipts = (Receipt.from_bytes(data) for data in self.store.read_all(names).values())
         return {receipt.shard: receipt for receipt in receipts if receipt is not None and receipt.shard < self.shards}
 
@@ -155,10 +167,11 @@ class Grid:
 
     def survey(self, upto: str | None = None) -> "Survey":
         """The receipts of the stages up to and with `upto` as they are now, each read once."""
-        names = list(self.stages) if upto is None else [*self.earlier(upto), upto]
+        names = self.upto(upto)
         fingerprints = None if self.missing_model() else self.fingerprints
         sizes = {name: self.store.list(name) for name in names}
-        return Survey(self.shards, {name: self.receipts(name, sizes[name]) for name in names}, sizes, fingerprints)
+        barriers = frozenset(filter(self.is_global, names))
+        return Survey(self.shards, {name: self.receipts(name, sizes[name]) for name in names}, sizes, fingerprints, barriers)
 
     def plan_rows(self, shard: int, columns: list[str]) -> pa.Table:
         """Columns of the plan for one shard."""
@@ -170,7 +183,7 @@ class Grid:
     def table(
         self, shard: int, columns: list[str], before: str | None = None, sources: Mapping[str, Source] = MappingProxyType({})
     ) -> pa.Table:
-        """`id`, `columns` of the plan and of the stages before `before`, and the status of each row, for one shard.
+        """`id`, `columns` of the plan (or `plan_row`) and of the stages before `before`, and the status of each row, for one shard.
 
         `sources` are the cells as they should be, where that is known: their sizes save requests. `refused_by` and `failed_in` name the
         first stage that refused the row or failed on it (null where none did); `reject` [list of string] and `error` are that stage's
@@ -178,7 +191,10 @@ class Grid:
         """
         stages = self.earlier(before)
         owner = {field.name: name for name in stages for field in self.stages[name].adds}
-        table = self.plan_rows(shard, ["id", *(name for name in columns if name not in owner and name != "id")])
+        table = self.plan_rows(shard, ["id", *(name for name in columns if name not in owner and name not in ("id", PLAN_ROW))])
+        if PLAN_ROW in columns:
+            start = shard * self.plan.shard_rows
+            table = table.append_column(PLAN_ROW, pa.array(range(start, start + len(table)), pa.int64()))
         if missing := [name for name in columns if name not in owner and name not in table.column_names]:
             raise UserError(f"there is no column {missing[0]}: neither the plan nor a stage before {before or 'the end'} has it")
         arrays = {name: table[name] for name in table.column_names}
@@ -211,13 +227,16 @@ class Survey:
     | inputs_changed | was made from earlier cells that were made again since | `mals run` |
     | done | is as its receipt says | |
 
-    `fingerprints` is None if a model is missing, so that they cannot be computed: no cell is stale then.
+    `fingerprints` is None if a model is missing, so that they cannot be computed: no cell is stale then. The cells of a global stage are
+    made from the earlier cells of all shards: if one of these is made again with other bytes, its cells are inputs_changed in every shard.
     """
 
     shards: int
     receipts: dict[str, dict[int, Receipt]]  # stage -> shard -> receipt
     sizes: dict[str, dict[str, int]]  # stage -> file -> bytes
     fingerprints: dict[str, str] | None  # stage -> the fingerprint that its cells must have
+    barriers: frozenset[str] = frozenset()  # the global stages
+    _summary_inputs: dict[str, str] = field(default_factory=dict)  # what was computed, until an earlier cell changes
 
     def state(self, stage: str, shard: int) -> State:
         receipt = self.receipts[stage].get(shard)
@@ -230,23 +249,46 @@ class Survey:
         return "done" if receipt.inputs == self.inputs(stage, shard) else "inputs_changed"
 
     def inputs(self, stage: str, shard: int) -> dict[str, str]:
-        """Earlier stage -> sha256 of its cell as it is now."""
-        return {name: source.sha256 for name, source in self.sources(stage, shard).items()}
+        """Earlier stage -> sha256 of its cell as it is now; of a global stage also "summary" -> `summary_inputs`."""
+        inputs = {name: source.sha256 for name, source in self.sources(stage, shard).items()}
+        return inputs | {SUMMARY: self.summary_inputs(stage)} if stage in self.barriers else inputs
+
+    def summary_inputs(self, stage: str) -> str:
+        """A hash of the cells of all shards of the stages before `stage`: of what the summary of a global stage is made from."""
+        if stage not in self._summary_inputs:
+            cells = {name: [_sha256(self.receipts[name].get(shard)) for shard in range(self.shards)] for name in self._earlier(stage)}
+            self._summary_inputs[stage] = hashlib.sha256(canonical(cells)).hexdigest()
+        return self._summary_inputs[stage]
 
     def sources(self, stage: str, shard: int) -> dict[str, Source]:
         """Earlier stage -> its cell as it is now, of those that have a receipt."""
-        names = list(self.receipts)
-        receipts = {name: self.receipts[name].get(shard) for name in names[: names.index(stage)]}
+        receipts = {name: self.receipts[name].get(shard) for name in self._earlier(stage)}
         return {name: Source(receipt.sha256, receipt.size) for name, receipt in receipts.items() if receipt is not None}
 
     def add(self, receipt: Receipt) -> None:
         """Take up the receipt of a new cell."""
+        self.remove(receipt.stage, receipt.shard)
         self.receipts[receipt.stage][receipt.shard] = receipt
         self.sizes[receipt.stage][Grid.cell_name(receipt.stage, receipt.shard)] = receipt.size
+
+    def remove(self, stage: str, shard: int) -> None:
+        """Forget a cell that is not there any more."""
+        self.receipts[stage].pop(shard, None)
+        for later in list(self._summary_inputs):
+            if stage in self._earlier(later):
+                del self._summary_inputs[later]
+
+    def _earlier(self, stage: str) -> list[str]:
+        names = list(self.receipts)
+        return names[: names.index(stage)]
 
     def count(self, stage: str, state: State) -> int:
         """Shards of `stage` that are in `state`."""
         return sum(self.state(stage, shard) == state for shard in range(self.shards))
+
+
+def _sha256(receipt: Receipt | None) -> str | None:
+    return receipt.sha256 if receipt is not None else None
 
 
 class RowStatus:

@@ -1,6 +1,7 @@
 """The local executor: one process a GPU, or N processes on a machine without; each loads a stage's model once and works on shards.
 
-A second executor (Ray) is one more file that makes a Worker where it likes and calls `attempt`.
+A second executor (Ray) is one more file that makes a Worker where it likes and calls `attempt`, and before the shards of a global stage
+once `summarise` in one of its workers.
 """
 
 import multiprocessing
@@ -13,6 +14,7 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +25,9 @@ from mals.grid.cells import Damaged, Grid, build_stage
 from mals.grid.plan import read_plan
 from mals.grid.receipt import Receipt, Source
 from mals.grid.shard import AdaptiveBatch, ShardFailed, free_memory, run_shard
-from mals.grid.stage import Stage, error_message
+from mals.grid.stage import AnyStage, GlobalStage, error_message
 from mals.grid.store import Store
+from mals.grid.summary import SummaryReceipt, make_summary, read_summary
 from mals.processes import end_with_parent
 
 Sources = dict[int, dict[str, Source]]  # the shards to make, in order -> the earlier cells of each, by stage
@@ -54,20 +57,24 @@ class Worker:
 
     grid: Grid
     config: Config
-    _stage: Stage | None = None
+    _stage: AnyStage | None = None
+    _summary_inputs: str | None = None  # of the summary that the stage was set up with
     _batches: dict[str, AdaptiveBatch] = field(default_factory=dict)
 
-    def attempt(self, name: str, shard: int, number: int, sources: dict[str, Source]) -> Receipt | Failure:
-        """Attempt `number` (from 1) at one shard, from the earlier cells `sources`.
+    def attempt(
+        self, name: str, shard: int, number: int, sources: dict[str, Source], summary_inputs: str | None = None
+    ) -> Receipt | Failure:
+        """Attempt `number` (from 1) at one shard, from the earlier cells `sources`, and by the summary made from `summary_inputs`.
 
         Raises UserError, since another attempt would fail alike. An earlier cell that is damaged costs this shard and no other.
         """
         try:
             try:
-                return self._run_shard(name, shard, number, sources)
+                return self._run_shard(name, shard, number, sources, summary_inputs)
             except Damaged:
                 time.sleep(PAUSE)
-                return self._run_shard(name, shard, number, None)  # by the receipts of now: another command may have made the cell again
+                # by the receipts of now: another command may have made the cell again
+                return self._run_shard(name, shard, number, None, summary_inputs)
         except Damaged as error:
             return self._failure(shard, number, error, "")
         except UserError:
@@ -77,24 +84,43 @@ class Worker:
         except (Exception, SystemExit) as error:
             return self._failure(shard, number, error, traceback.format_exc(limit=-8))
 
-    def _run_shard(self, name: str, shard: int, number: int, sources: dict[str, Source] | None) -> Receipt:
-        stage = self._load(name)
+    def summarise(self, name: str, sources: Sources, inputs: str) -> SummaryReceipt | Failure:
+        """The summary of a global stage, made from the cells `sources` of all shards; `inputs` is their Survey.summary_inputs.
+
+        Raises UserError, as for an earlier cell that is damaged.
+        """
+        stage = build_stage(name, self.config)
+        assert isinstance(stage, GlobalStage)
+        limit_threads(self.config.run.threads)
+        try:
+            return make_summary(self.grid, stage, inputs, sources)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
+            return Failure(0, 1, self.grid.plan.rows, {error_message(error): self.grid.plan.rows}, traceback.format_exc(limit=-8))
+
+    def _run_shard(self, name: str, shard: int, number: int, sources: dict[str, Source] | None, summary_inputs: str | None) -> Receipt:
+        stage = self._load(name, summary_inputs)
         batch = self._batches.setdefault(name, AdaptiveBatch(stage.batch, stage.batch))
-        return run_shard(self.grid, stage, shard, batch, self.config.run.max_error_rate, number, sources)
+        return run_shard(self.grid, stage, shard, batch, self.config.run.max_error_rate, number, sources, summary_inputs)
 
     def _failure(self, shard: int, number: int, error: BaseException, trace: str) -> Failure:
         rows = self.grid.row_count(shard)
         return Failure(shard, number, rows, {error_message(error): rows}, trace)
 
-    def _load(self, name: str) -> Stage:
-        if self._stage is None or self._stage.name != name:
+    def _load(self, name: str, summary_inputs: str | None) -> AnyStage:
+        if self._stage is None or self._stage.name != name or self._summary_inputs != summary_inputs:
             self._stage = None  # free the old model before loading the next
             free_memory()
             stage = build_stage(name, self.config)  # not the grid's, which would keep it
             limit_threads(self.config.run.threads)
-            stage.setup()
+            if isinstance(stage, GlobalStage):
+                assert summary_inputs is not None
+                stage.setup(read_summary(self.grid, name, summary_inputs))
+            else:
+                stage.setup()
             limit_threads(self.config.run.threads)  # of libraries that setup has imported
-            self._stage = stage
+            self._stage, self._summary_inputs = stage, summary_inputs
         return self._stage
 
 
@@ -120,24 +146,45 @@ class LocalExecutor:
         self._pids: Any = None  # a queue of the process ids of the pool's workers
         self._size = 0
 
-    def run(self, stage: str, shards: Sources, workers: int, attempts: int) -> Iterator[Receipt | Failure]:
-        """A Receipt or a Failure for every attempt at every shard; a shard that failed is tried `attempts` times in all."""
-        if workers == 1:
-            yield from self._run_inline(stage, shards, attempts)
-        else:
-            yield from self._run_pool(stage, shards, workers, attempts)
+    def run(
+        self, stage: str, shards: Sources, workers: int, attempts: int, summary_inputs: str | None = None
+    ) -> Iterator[Receipt | Failure]:
+        """A Receipt or a Failure for every attempt at every shard; a shard that failed is tried `attempts` times in all.
 
-    def _run_inline(self, stage: str, shards: Sources, attempts: int) -> Iterator[Receipt | Failure]:
+        `summary_inputs`: what the summary of a global stage was made from.
+        """
+        if workers == 1:
+            yield from self._run_inline(stage, shards, attempts, summary_inputs)
+        else:
+            yield from self._run_pool(stage, shards, workers, attempts, summary_inputs)
+
+    def summarise(self, stage: str, sources: Sources, workers: int, inputs: str) -> SummaryReceipt | Failure:
+        """See Worker.summarise; where there are several workers, one of them makes it."""
+        if workers == 1:
+            return self._inline_worker().summarise(stage, sources, inputs)
+        try:
+            return self._start_pool(min(workers, self.workers)).submit(_summarise, stage, sources, inputs).result()
+        except BrokenProcessPool:
+            self.close()
+            return Failure(0, 1, self.grid.plan.rows, {WORKER_DIED: self.grid.plan.rows})
+
+    def _inline_worker(self) -> Worker:
         if self._inline is None:
             self._inline = make_worker(self.url, self.user_settings, self.grid)
+        return self._inline
+
+    def _run_inline(self, stage: str, shards: Sources, attempts: int, summary_inputs: str | None) -> Iterator[Receipt | Failure]:
+        worker = self._inline_worker()
         for shard, sources in shards.items():
             for attempt in range(1, attempts + 1):
-                result = self._inline.attempt(stage, shard, attempt, sources)
+                result = worker.attempt(stage, shard, attempt, sources, summary_inputs)
                 yield result
                 if isinstance(result, Receipt):
                     break
 
-    def _run_pool(self, stage: str, shards: Sources, workers: int, attempts: int) -> Iterator[Receipt | Failure]:
+    def _run_pool(
+        self, stage: str, shards: Sources, workers: int, attempts: int, summary_inputs: str | None
+    ) -> Iterator[Receipt | Failure]:
         queue = [(shard, 1) for shard in reversed(list(shards))]
         running: dict[Future[Receipt | Failure], tuple[int, int]] = {}
         while queue or running:
@@ -145,7 +192,7 @@ class LocalExecutor:
             try:
                 while queue and len(running) < 2 * workers:
                     job = queue.pop()
-                    running[pool.submit(_attempt, stage, *job, shards[job[0]])] = job
+                    running[pool.submit(_attempt, stage, *job, shards[job[0]], summary_inputs)] = job
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     shard, attempt = running[future]
@@ -232,12 +279,28 @@ def _visible_device(slot: int) -> str:
     return allowed[slot] if allowed else str(slot)
 
 
-def _attempt(stage: str, shard: int, number: int, sources: dict[str, Source]) -> Receipt | Failure:
+def _attempt(stage: str, shard: int, number: int, sources: dict[str, Source], summary_inputs: str | None) -> Receipt | Failure:
+    with _portable_errors():
+        return _worker().attempt(stage, shard, number, sources, summary_inputs)
+
+
+def _summarise(stage: str, sources: Sources, inputs: str) -> SummaryReceipt | Failure:
+    with _portable_errors():
+        return _worker().summarise(stage, sources, inputs)
+
+
+def _worker() -> Worker:
+    """The worker of this process; raises why there is none."""
     assert _WORKER is not None
     if isinstance(_WORKER, UserError):
         raise _WORKER
+    return _WORKER
+
+
+@contextmanager
+def _portable_errors() -> Iterator[None]:
     try:
-        return _WORKER.attempt(stage, shard, number, sources)
+        yield
     except UserError as error:
         raise portable(error) from None
 

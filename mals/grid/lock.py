@@ -33,6 +33,16 @@ def coordinator(store: Store, part: tuple[int, int] | None = None) -> Iterator[N
         yield
 
 
+@contextmanager
+def summary_lock(store: Store, stage: str) -> Iterator[None]:
+    """Wait until no other part of the run makes the summary of `stage`; on an object store nothing is locked, see `coordinator`."""
+    if store.folder is None:
+        yield
+        return
+    with FileLock(store.folder / "locks" / f"{stage}.summary"):
+        yield
+
+
 def _clash(own: str, other: str) -> bool:
     """True unless they are different parts of the same division: only those work on no cell in common."""
     if "whole" in (own, other) or own == other:

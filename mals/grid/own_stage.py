@@ -8,14 +8,14 @@ import pyarrow as pa
 
 from mals.config import Config
 from mals.errors import UserError, quoted
-from mals.grid.stage import ERROR, REJECT, Resources, Stage, error_message
+from mals.grid.stage import ERROR, REJECT, AnyStage, Resources, RowStage, error_message
 from mals.plugins import load_object
 
 RESERVED = ("id", REJECT.name, ERROR.name)  # columns that every cell has
 WAY_ON = "docs/stage.md shows how to write one"
 
 
-def own_stage(name: str, target: str, config: Config) -> Stage:
+def own_stage(name: str, target: str, config: Config) -> AnyStage:
     """The stage that `target` ("module:function") makes in place of stage `name`; UserError where it makes none."""
     setting = f"stages.{name} = {quoted(target)}"
     build = load_object(target, f"stages.{name}")
@@ -32,7 +32,7 @@ def own_stage(name: str, target: str, config: Config) -> Stage:
     return stage
 
 
-def stage_params(name: str, stage: Stage) -> dict[str, Any]:
+def stage_params(name: str, stage: RowStage) -> dict[str, Any]:
     """What the results of a stage depend on, as JSON values; raises ModelMissing, and UserError where it gives something else."""
     try:
         params = stage.params()
@@ -63,6 +63,8 @@ def _problem(stage: Any, name: str) -> str:
         "params": (callable, "a method"),
         "setup": (callable, "a method"),
     }
+    if hasattr(stage, "summarise") or hasattr(stage, "summary_needs"):  # a global stage
+        checks["summarise"], checks["summary_needs"] = checks["setup"], checks["needs"]
     missing = [attribute for attribute in checks if not hasattr(stage, attribute)]
     if missing:
         return f"{_a(stage)} has no {', '.join(missing)}"

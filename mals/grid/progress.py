@@ -4,6 +4,7 @@ A line of events.jsonl is a JSON object with `time` (UTC, ISO 8601), `event`, `s
 
     begin    shards (to make), rows (of these shards), done (shards made before)
     shard    shard, attempt, rows, active, rejects, failed, seconds, batch: as in its receipt
+    summary  rows, bytes, seconds: of the summary of a global stage
     failed   shard, attempt, errors (message -> rows), trace
     end      shards (made), seconds
     stopped  reason: the error that ended the command

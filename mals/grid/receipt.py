@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 PACK_RECEIPT = "pack.json"  # of a run; mals.dataset writes it last, so a run that has it is packed
 
+SUMMARY = "summary"  # among the inputs of a cell of a global stage: a hash of the earlier cells of all shards
+
 
 def canonical(value: Any) -> bytes:
     """A JSON value in its canonical form, for hashes and for files that must be equal byte by byte."""
@@ -38,7 +40,7 @@ class Receipt:
     fingerprint: str
     version: int
     params: dict[str, Any]
-    inputs: dict[str, str]  # earlier stage -> sha256 of its cell
+    inputs: dict[str, str]  # earlier stage -> sha256 of its cell; SUMMARY, see there
     size: int  # bytes of the cell
     sha256: str
     rows: int  # rows of the cell: all rows of the shard

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from mals.config import Config, dump
 from mals.errors import UserError
 from mals.grid.cells import Grid, Survey
 from mals.grid.local import Failure, LocalExecutor
-from mals.grid.lock import coordinator
+from mals.grid.lock import coordinator, summary_lock
 from mals.grid.plan import PlanReceipt, plan_settings, read_plan
 from mals.grid.progress import Progress
 from mals.grid.receipt import Receipt
 from mals.grid.store import Store
+from mals.grid.summary import SummaryReceipt, is_made
 from mals.grid.versions import installed_versions
 
 SETTINGS = "mals.yaml"
@@ -123,22 +124,24 @@ class RunOutcome:
 
     new_cells: dict[str, int] = field(default_factory=dict)  # stage -> cells made by this call
     failures: dict[str, dict[int, Failure]] = field(default_factory=dict)  # stage -> shard -> the last failure
+    waiting: str = ""  # why a part stopped before a global stage, a sentence; empty if it did not
 
 
 def run_stages(
     run: Run,
-    upto: str = "label",
+    upto: str | None = None,
     *,
     part: tuple[int, int] | None = None,
     rerun: str | None = None,
     retry_errors: bool = False,
     quiet: bool = False,
 ) -> RunOutcome:
-    """Make the missing cells of every shard up to and with the stage `upto`; finished cells are kept.
+    """Make the missing cells of every shard up to and with the stage `upto`, the last one by default; finished cells are kept.
 
-    `part` (i, n) takes every n-th shard from shard i, for job arrays. `rerun` names a stage that, with those after it, may be made again
-    where settings changed. `retry_errors` makes cells again in which rows failed. Raises UserError where settings changed and `rerun` does
-    not allow to redo the stale cells, RunFailed where shards could not be made.
+    `part` (i, n) takes every n-th shard from shard i, for job arrays; it stops before a global stage while shards of other parts are not
+    done (`RunOutcome.waiting`). `rerun` names a stage that, with those after it, may be made again where settings changed. `retry_errors`
+    makes cells again in which rows failed. Raises UserError where settings changed and `rerun` does not allow to redo the stale cells,
+    RunFailed where shards could not be made.
     """
     with coordinator(run.store, part):
         run.store.sweep()
@@ -150,7 +153,12 @@ def run_stages(
             executor = executor_of(run)
             try:
                 ready = list(range(run.grid.shards) if part is None else range(part[0], run.grid.shards, part[1]))
-                for stage in [*run.grid.earlier(upto), upto]:
+                for stage in run.grid.upto(upto):
+                    if part is not None and run.grid.is_global(stage):
+                        survey = run.grid.survey()  # with what the other parts made
+                    outcome.waiting = _waiting(run, survey, stage)
+                    if outcome.waiting:
+                        break
                     todo = [shard for shard in ready if needs_work(survey, stage, shard, retry_errors)]
                     if todo:
                         progress.begin(stage, len(todo), sum(run.grid.row_count(shard) for shard in todo), len(ready) - len(todo))
@@ -164,6 +172,19 @@ def run_stages(
     return outcome
 
 
+def _waiting(run: Run, survey: Survey, stage: str) -> str:
+    """Why a global stage cannot be made yet, a sentence; empty if it can, and for any other stage."""
+    if not run.grid.is_global(stage):
+        return ""
+    for name in run.grid.earlier(stage):
+        if left := run.grid.shards - survey.count(name, "done"):
+            return (
+                f"the stage {stage} looks at all rows, and {left} of {run.grid.shards} shards of {name} are not done; "
+                "give the same command again when they are"
+            )
+    return ""
+
+
 def needs_work(survey: Survey, stage: str, shard: int, retry_errors: bool) -> bool:
     """Whether a cell is to be made: it is not done, or it has failed rows that are to be tried again."""
     return survey.state(stage, shard) != "done" or (retry_errors and survey.receipts[stage][shard].failed > 0)
@@ -175,7 +196,8 @@ def _run_stage(
     """Make the cells of one stage for the shards `todo`."""
     failures: dict[int, Failure] = {}
     sources = {shard: survey.sources(stage, shard) for shard in todo}
-    for result in executor.run(stage, sources, workers_of(run, stage), run.config.run.attempts):
+    inputs = _summarise(run, executor, stage, survey, progress) if run.grid.is_global(stage) else None
+    for result in executor.run(stage, sources, workers_of(run, stage), run.config.run.attempts, inputs):
         if isinstance(result, Receipt):
             survey.add(result)
             outcome.new_cells[stage] = outcome.new_cells.get(stage, 0) + 1
@@ -185,11 +207,32 @@ def _run_stage(
             progress.finished(result)
         else:
             failures[result.shard] = result
-            survey.receipts[stage].pop(result.shard, None)
+            survey.remove(stage, result.shard)
             run.store.commit(run.grid.failure_name(stage, result.shard), json.dumps({"stage": stage, **asdict(result)}, indent=1).encode())
             progress.failed(stage, result)
     if failures:
         outcome.failures[stage] = failures
+
+
+def _summarise(run: Run, executor: LocalExecutor, stage: str, survey: Survey, progress: Progress) -> str:
+    """Make the summary of a global stage unless it is there; what it is made from. Raises RunFailed where it cannot be made."""
+    inputs = survey.summary_inputs(stage)
+    with summary_lock(run.store, stage):
+        if is_made(run.grid, stage, inputs):
+            return inputs
+        sources = {shard: survey.sources(stage, shard) for shard in range(run.grid.shards)}
+        problem = ""
+        for attempt in range(1, run.config.run.attempts + 1):
+            result = executor.summarise(stage, sources, workers_of(run, stage), inputs)
+            if isinstance(result, SummaryReceipt):
+                progress.event("summary", stage=stage, rows=result.rows, bytes=result.size, seconds=result.seconds)
+                return inputs
+            progress.failed(stage, replace(result, attempt=attempt))
+            problem = result.commonest
+    raise RunFailed(
+        f"{stage}: the summary of all rows could not be made: {problem}; events.jsonl has more, "
+        "correct the cause and give the same command again"
+    )
 
 
 def refuse_stale(run: Run, survey: Survey, rerun: str | None) -> None:

@@ -18,8 +18,8 @@ from mals.errors import UserError
 from mals.files import DISK_FULL
 from mals.grid.cells import Damaged, Grid
 from mals.grid.parquet import leaf_paths
-from mals.grid.receipt import Receipt, Source
-from mals.grid.stage import ERROR, REJECT, Stage, error_message
+from mals.grid.receipt import SUMMARY, Receipt, Source
+from mals.grid.stage import ERROR, REJECT, RowStage, error_message
 from mals.grid.versions import environment
 
 GROUP_ROWS = 1024  # rows of a row group of a cell, at most
@@ -65,17 +65,19 @@ class Problems:
 
 def run_shard(
     grid: Grid,
-    stage: Stage,
+    stage: RowStage,
     shard: int,
     batch_size: AdaptiveBatch,
     max_error_rate: float,
     attempt: int = 1,
     sources: dict[str, Source] | None = None,
+    summary_inputs: str | None = None,
 ) -> Receipt:
     """Make one cell and its receipt; raises ShardFailed, Damaged (an earlier cell is broken) or UserError.
 
     `sources` are the earlier cells as their receipts describe them, which are read where it is None. Where one was made again since, the
-    new cell names one that is not there any more, and is made again too.
+    new cell names one that is not there any more, and is made again too. `summary_inputs`: what the summary was made from that a global
+    stage was set up with.
     """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     if sources is None and (sources := grid.sources(stage.name, shard)) is None:
@@ -100,7 +102,7 @@ def run_shard(
         fingerprint=grid.fingerprints[stage.name],
         version=stage.version,
         params=grid.params[stage.name],
-        inputs={name: source.sha256 for name, source in sources.items()},
+        inputs={name: source.sha256 for name, source in sources.items()} | ({SUMMARY: summary_inputs} if summary_inputs else {}),
         size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         rows=len(table),
@@ -118,7 +120,7 @@ def run_shard(
     return new
 
 
-def _process(stage: Stage, rows: pa.Table, batch_size: AdaptiveBatch, problems: Problems) -> pa.Table:
+def _process(stage: RowStage, rows: pa.Table, batch_size: AdaptiveBatch, problems: Problems) -> pa.Table:
     """The output of the stage for `rows`, in batches of `batch_size.current`."""
     schema = pa.schema([*stage.adds, REJECT, ERROR])
     padded = stage.resources.gpus > 0  # constant shapes keep models from recompiling and results from depending on the rest of the shard
@@ -150,7 +152,7 @@ def _process(stage: Stage, rows: pa.Table, batch_size: AdaptiveBatch, problems: 
     return pa.Table.from_batches(outputs, schema=schema)
 
 
-def _call(stage: Stage, batch: pa.Table, size: int, schema: pa.Schema) -> pa.RecordBatch:
+def _call(stage: RowStage, batch: pa.Table, size: int, schema: pa.Schema) -> pa.RecordBatch:
     """One call with exactly `size` rows, the first of `batch` repeated behind it; the padding is cut off the output."""
     rows = len(batch)
     padded = batch.take(pa.array([*range(rows), *[0] * (size - rows)], pa.int64())) if size > rows else batch
@@ -180,7 +182,7 @@ def _blank_failures(output: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch
     return output.set_column(at, REJECT, pa.array(reject, REJECT.type))
 
 
-def _one_by_one(stage: Stage, batch: pa.Table, size: int, schema: pa.Schema) -> pa.RecordBatch:
+def _one_by_one(stage: RowStage, batch: pa.Table, size: int, schema: pa.Schema) -> pa.RecordBatch:
     """Each row in a call of its own (padded to `size`), so that only the rows that cause an error fail."""
     rows = []
     for start in range(len(batch)):

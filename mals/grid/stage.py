@@ -11,18 +11,22 @@ for the padding is dropped) and returns the same rows in the same order, in the 
     error   string         "ValueError: …" where this row could not be processed
 
 Rows that an earlier stage refused, or that failed there, never arrive. An exception out of a call makes run_shard try the rows one by one.
+
+A global stage (`GlobalStage`) looks at all rows first: `summarise` makes a table from them, once, and every process gets it in `setup`.
+Its calls are those of any other stage.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
 REJECT = pa.field("reject", pa.list_(pa.string()))
 ERROR = pa.field("error", pa.string())
+PLAN_ROW = "plan_row"  # a column [int64] that any stage may need: the row's number in the plan, from 0
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,12 @@ class Resources:
     gpus: int = 0
 
 
-class Stage(Protocol):
-    """What run_shard needs of a stage; docs/stage.md shows how to write one."""
+class RowStage(Protocol):
+    """What every stage has, local or global; docs/stage.md shows how to write one."""
 
     name: str
     version: int  # raised by hand when results change
-    needs: tuple[str, ...]  # columns of earlier stages, or of the plan
+    needs: tuple[str, ...]  # columns of earlier stages, or of the plan, or `plan_row`
     adds: pa.Schema  # exactly the columns it returns
     batch: int  # rows a call
     resources: Resources
@@ -47,13 +51,46 @@ class Stage(Protocol):
         """All that results depend on, as JSON values; raises ModelMissing."""
         ...
 
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The columns of `adds` for the rows of `batch`, which has the columns of `needs`."""
+        ...
+
+
+class Stage(RowStage, Protocol):
+    """A stage whose rows depend on nothing but themselves."""
+
     def setup(self) -> None:
         """Load the model."""
         ...
 
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The columns of `adds` for the rows of `batch`, which has the columns of `needs`."""
+
+@runtime_checkable
+class GlobalStage(RowStage, Protocol):
+    """A stage whose rows depend on all rows, by a summary of them: a barrier, which needs all shards of the stages before it.
+
+    The summary is made once for the run, in one worker, when every shard of every earlier stage is done, and is kept as a Parquet file
+    beside the stage's cells, named by a hash of `params` and of all earlier cells. It is made again if one of these changes, and the cells
+    of all shards after it.
+    """
+
+    summary_needs: tuple[str, ...]  # columns that `summarise` gets: of earlier stages, of the plan, or `plan_row`
+
+    def summarise(self, batches: Iterator[pa.RecordBatch]) -> pa.Table:
+        """What a call must know about all rows, such as a threshold, or the rows that are duplicates; the same table each time.
+
+        `batches` are `id` and the columns of `summary_needs`, of the rows that no earlier stage refused and that failed nowhere: in the
+        order of the plan, one batch a shard (none for a shard without such rows), each read when it is asked for. What is kept of them must
+        be small: at most tens of bytes a row. `setup` was not called before, so a model that this needs is loaded here. Raises UserError
+        for settings under which there is no summary.
+        """
         ...
+
+    def setup(self, summary: pa.Table) -> None:
+        """Load the model, and take the table that `summarise` made."""
+        ...
+
+
+AnyStage = Stage | GlobalStage
 
 
 def row_seed(seed: int, row_id: str, stage: str) -> int:
@@ -69,7 +106,7 @@ def output_batch(
     error: Sequence[str | None] | None = None,
 ) -> pa.RecordBatch:
     """The rows that a stage returns, with the types of `adds`; `reject` and `error` may be left out."""
-    rows = len(next(iter(columns.values())))
+    rows = len(next(iter([*columns.values(), reject or error or []])))
     arrays = [pa.array(columns[field.name], field.type) for field in adds]
     arrays.append(pa.array(reject if reject is not None else [None] * rows, REJECT.type))
     arrays.append(pa.array(error if error is not None else [None] * rows, ERROR.type))

@@ -23,6 +23,7 @@ class StageStatus:
     errors: dict[str, int] = field(default_factory=dict)  # message -> rows, the commonest first
     seconds: float = 0.0  # of all workers together
     out_of_memory: int = 0  # times
+    waits: bool = False  # a global stage: for shards of the stages before it
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Status:
 def status(run: Run) -> Status:
     """The state of every stage of `run`; models need not be at hand."""
     survey = run.grid.survey()
-    stages = []
+    stages: list[StageStatus] = []
     for name in run.grid.stages:
         states = Counter(survey.state(name, shard) for shard in range(run.grid.shards))
         failures = run.grid.failures(name)
@@ -60,6 +61,7 @@ def status(run: Run) -> Status:
             line.out_of_memory += receipt.batch.get("out_of_memory", 0)
         for failure in failures.values():
             errors.update(failure["errors"])
+        line.waits = run.grid.is_global(name) and any(earlier.done < earlier.shards for earlier in stages)
         line.rejects, line.errors = dict(rejects.most_common()), dict(errors.most_common(5))
         stages.append(line)
     note = _missing_model(run)
@@ -83,6 +85,7 @@ def lines(status: Status) -> list[str]:
             text += f", {stage.rows / max(stage.seconds, 1e-3):.1f} rows/s a worker"
         for count, word in ((stage.stale, "stale"), (stage.failed, "failed"), (stage.out_of_memory, "times out of memory")):
             text += f", {count} {word}" if count else ""
+        text += ", waits for all shards of the stages before it" if stage.waits else ""
         output.append(text)
         output += [f"{'':12}{count:>9,} refused: {reason}" for reason, count in stage.rejects.items()]
         output += [f"{'':12}{count:>9,} errors: {message}" for message, count in stage.errors.items()]

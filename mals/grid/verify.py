@@ -10,27 +10,32 @@ from mals.grid.cells import Damaged
 from mals.grid.ids import IdHashes
 from mals.grid.receipt import PACK_RECEIPT
 from mals.grid.run import Run
+from mals.grid.summary import read_summary_receipt, summary_file
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A broken file; `cell` is the (stage, shard) that a repair makes again, or None for a file of the plan or the data set."""
+    """A broken file; `cell` is the (stage, shard) that a repair makes again, or None for a file of the plan or the data set.
+
+    `receipt` is the file that a repair removes, so that `mals run` makes again what it is the receipt of.
+    """
 
     text: str
     cell: tuple[str, int] | None = None
+    receipt: str | None = None
 
 
 def verify(run: Run, repair: bool = False) -> list[Problem]:
     """Re-hash plan, cells and packed data set, and compare ids.
 
-    With `repair` the receipts of broken cells and of a broken pack are removed, so that `mals run` makes them again.
+    With `repair` the receipts of broken cells, of broken summaries and of a broken pack are removed, so that `mals run` makes them again.
     """
     problems = [*_check_plan(run), *_check_cells(run), *_check_dataset(run)]
     if repair and problems:
         run.store.remove(PACK_RECEIPT)  # the next pack re-hashes its files and makes those again that differ
         for problem in problems:
-            if problem.cell is not None:
-                run.store.remove(run.grid.receipt_name(*problem.cell))
+            if problem.receipt is not None:
+                run.store.remove(problem.receipt)
     return problems
 
 
@@ -52,17 +57,28 @@ def _check_plan(run: Run) -> Iterator[Problem]:
 def _check_cells(run: Run) -> Iterator[Problem]:
     survey = run.grid.survey()
     for name in run.grid.stages:
+        if run.grid.is_global(name) and survey.fingerprints is not None:
+            yield from _check_summary(run, name, survey.summary_inputs(name))
         for shard in range(run.grid.shards):
             state = survey.state(name, shard)
             if state == "missing":
                 continue
+            cell, file = (name, shard), run.grid.cell_name(name, shard)
             if state == "inputs_changed":
-                yield Problem(f"{run.grid.cell_name(name, shard)} was made from earlier cells that are not there any more", (name, shard))
-                continue
-            receipt = survey.receipts[name][shard]
-            file = run.grid.cell_name(name, shard)
-            if problem := _check_file(run, file, receipt.size, receipt.sha256) or _check_ids(run, name, shard):
-                yield Problem(problem, (name, shard))
+                problem = f"{file} was made from earlier cells that are not there any more"
+            else:
+                receipt = survey.receipts[name][shard]
+                problem = _check_file(run, file, receipt.size, receipt.sha256) or _check_ids(run, name, shard)
+            if problem:
+                yield Problem(problem, cell, run.grid.receipt_name(*cell))
+
+
+def _check_summary(run: Run, stage: str, inputs: str) -> Iterator[Problem]:
+    """The problem of the summary of a global stage; a summary that is not made yet is none."""
+    file = summary_file(run.grid, stage, inputs)
+    receipt = read_summary_receipt(run.grid, stage, inputs)
+    if receipt is not None and (problem := _check_file(run, f"{file}.parquet", receipt.size, receipt.sha256)):
+        yield Problem(problem, receipt=f"{file}.json")
 
 
 def _check_file(run: Run, name: str, size: int, sha256: str) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 from mals.errors import UserError
 from mals.grid.local import limit_threads
 from mals.grid.run import Run, differences
+from mals.grid.stage import GlobalStage
 from mals.grid.versions import environment
 from mals.images import Pixels, decode_image
 
@@ -99,6 +100,8 @@ def _stored(run: Run, row_id: str, shard: int, position: int) -> tuple[dict[str,
 def _make_again(run: Run, shard: int, position: int, size: int) -> bytes:
     """The image of a row, made in a batch of `size` copies of it, at the position in the batch that it had."""
     stage = run.grid.stages[run.grid.first]
+    if isinstance(stage, GlobalStage):
+        raise UserError(f"the stage {run.grid.first} looks at all rows, so one row cannot be made again alone")
     rows = run.grid.plan_rows(shard, list(stage.needs)).take(pa.array([position] * size, pa.int64())).combine_chunks()
     limit_threads(run.config.run.threads)
     stage.setup()

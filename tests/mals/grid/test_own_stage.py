@@ -49,6 +49,8 @@ BAD = {  # code of a module -> the words of its refusal
     GOOD + "def stage(config): x = Own(); x.needs = 'seed'; return x": "its needs is 'seed', not a tuple of column names",
     GOOD + "def stage(config): x = Own(); x.batch = 0; return x": "its batch is '0', not a number of rows above 0",
     GOOD + "def stage(config): x = Own(); x.resources = None; return x": "its resources is 'None', not mals.grid.stage.Resources",
+    GOOD + "Own.summarise = len\ndef stage(config): return Own()": "has no summary_needs",
+    GOOD + "Own.summary_needs = 'seed'; Own.summarise = len\ndef stage(config): return Own()": "its summary_needs is 'seed', not a tuple",
     GOOD + "del Own.__call__\ndef stage(config): return Own()": "cannot be called with rows",
     GOOD + "Own.adds = Own.adds.append(pa.field('id', pa.string()))\ndef stage(config): return Own()": "the column id, which every cell",
     GOOD + "Own.adds = Own.adds.append(pa.field('image', pa.string()))\ndef stage(config): return Own()": "the column image, which stands",
