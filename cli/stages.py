@@ -42,6 +42,7 @@ STAGES = {
     "ingest": "Images that exist, as planned with --ingest: decoded, checked, and stored without their metadata.",
     "safety": "Score every image with the safety checker of the settings.",
     "crop": "Keypoints, person boxes and crops, and everything before.",
+    "quality": "Score every crop by the models of quality.watermark and quality.aesthetic, and everything before.",
     "caption": "Captions of the crops, and everything before.",
 }
 
@@ -214,7 +215,7 @@ def filter_(
     *,
     work: Work,
 ) -> None:
-    """Measure every image and refuse small, gray and blurred ones, after everything before; --preview shows the thresholds first."""
+    """Measure every image and refuse by the thresholds of the settings, after everything before; --preview shows them first."""
     if not preview:
         work.finish_stage(run, "filter")
         return

@@ -87,7 +87,7 @@ class Safety(Section):
 
 
 class Filter(Section):
-    """Numbers of each image, and the thresholds under which it is refused."""
+    """Numbers of each image, and the thresholds beyond which it is refused; none: the rule is off."""
 
     reference_quality: Annotated[int, Field(ge=1, le=100)] = 75  # JPEG quality at which ref_bytes is counted
     min_bytes: Annotated[int, Field(ge=0)] | None = 24_000  # MALS (ACM MM 2023) removed files under 24 kB
@@ -97,11 +97,19 @@ class Filter(Section):
     )
     min_sharpness: Annotated[float, Field(ge=0)] | None = None  # variance of the Laplacian at sharpness_side
     sharpness_side: Annotated[int, Field(ge=32)] = 256  # pixels of the longer side at which sharpness is measured
+    min_luminance: Annotated[float, Field(ge=0, le=255)] | None = None  # mean luma; darker images are refused
+    max_overexposure: Share | None = None  # share of the pixels with a luma of 250 or more
+    min_width: Count | None = None  # pixels of the whole image
+    max_width: Count | None = None  # pixels
+    min_height: Count | None = None  # pixels
+    max_height: Count | None = None  # pixels
+    min_aspect: Annotated[float, Field(gt=0)] | None = None  # height / width of the whole image
+    max_aspect: Annotated[float, Field(gt=0)] | None = None  # height / width, at most
     batch: Count = 32  # no results
 
 
 class Crop(Section):
-    """Keypoints, the number of persons, and the crop."""
+    """Keypoints, the number of persons, and the crop; a rule that is none is off."""
 
     backend: Literal["vitpose", "openpose", "none"] = "vitpose"  # the estimator of keypoints; none: each image is its own crop
     model: str | None = None  # hub id, folder, or "embedded"; not needed by backend none, unless privacy.blur_faces is on
@@ -115,6 +123,13 @@ class Crop(Section):
     min_keypoints: Annotated[int, Field(ge=1, le=17)] = 8  # visible ones of the 17, at least
     min_head: Annotated[int, Field(ge=0, le=5)] = 1  # of nose, eyes, ears
     min_hip: Annotated[int, Field(ge=0, le=2)] = 1  # visible ones of the two hips, at least
+    min_arms: Annotated[int, Field(ge=0, le=6)] = 0  # visible ones of shoulders, elbows and wrists, at least
+    min_legs: Annotated[int, Field(ge=0, le=4)] = 0  # visible ones of knees and ankles, at least
+    edge: Annotated[float, Field(ge=0, le=1)] = 0.02  # of the keypoints' height: a visible keypoint so near to the image's border is cut
+    max_cut: Annotated[int, Field(ge=0, le=17)] | None = None  # keypoints that are cut, at most
+    max_heads: Count | None = None  # heads in the image, also of people who show too little to count as persons
+    min_person_score: Annotated[float, Field(ge=0)] | None = None  # of the person, by the detector; without one by the keypoints
+    around: Literal["keypoints", "detector"] = "keypoints"  # what is cut out: the visible keypoints, or the detector's box
     margin: Annotated[float, Field(ge=0, le=1)] = 0.1  # of the box's height, on every side
     min_side: Annotated[int, Field(ge=1)] = 90  # pixels of the crop's shorter side
     min_aspect: Annotated[float, Field(gt=0)] = 1.0  # height / width
@@ -134,6 +149,27 @@ class Privacy(Section):
     blur_faces: bool = False  # blur the head of every person in the crop, irreversibly, by the keypoints of the model crop.model
     blur_levels: Annotated[int, Field(ge=1, le=8)] = 4  # mean colours that are left across the width of a head; fewer are stronger
     blur_margin: Annotated[float, Field(ge=0, le=2)] = 0.25  # of the head's height, on every side of the head
+
+
+class ImageScorer(Section):
+    """An image classifier of transformers that scores each crop."""
+
+    model: str  # hub id, or folder
+    revision: str | None = None  # a branch, a tag or, best, a commit
+    label: str | None = None  # the label whose probability is the score; none: the model has one output, which is the score
+    threshold: float | None = None  # none: scores are stored, and nothing is refused
+
+
+class Quality(Section):
+    """Scores of the crops by models that you name; without one nothing is checked, and the card does not speak of it."""
+
+    watermark: ImageScorer | None = None  # of a watermark or text: a score over its threshold refuses
+    aesthetic: ImageScorer | None = None  # of beauty: a score under its threshold refuses
+    batch: Count = 16  # no results (rounding)
+
+    def scorers(self) -> dict[str, ImageScorer]:
+        """The scorers that are set, by the name of their setting."""
+        return {name: scorer for name, scorer in (("watermark", self.watermark), ("aesthetic", self.aesthetic)) if scorer}
 
 
 class Captioner(Section):
@@ -221,6 +257,7 @@ class Config(Section):
     filter: Filter = Filter()
     crop: Crop
     privacy: Privacy = Privacy()
+    quality: Quality = Quality()
     caption: Caption | None  # none: nothing is captioned, and the plan's own captions are labelled
     label: Label = Label()
     keep: Keep | None = None  # the best share of all rows; none: all of them
@@ -240,14 +277,14 @@ class Config(Section):
         return None if section == "none" else section
 
 
-STAGES = {name: f"mals.stages.{name}:stage" for name in ("generate", "ingest", "safety", "filter", "crop", "caption", "label", "keep")}
+STAGE_ORDER = ("generate", "ingest", "safety", "filter", "crop", "quality", "caption", "label", "keep")
+STAGES = {name: f"mals.stages.{name}:stage" for name in STAGE_ORDER}
 
 
 def stage_names(config: Config) -> list[str]:
-    """The stages of a run, in order: `config.source` is the first, and `caption` and `keep` are there where their sections are set."""
-    captions = [] if config.caption is None else ["caption"]
-    keep = [] if config.keep is None else ["keep"]
-    return [config.source, "safety", "filter", "crop", *captions, "label", *keep]
+    """The stages of a run, in order: `config.source` is the first; some are there only where their sections are set."""
+    is_set = {"quality": bool(config.quality.scorers()), "caption": config.caption is not None, "keep": config.keep is not None}
+    return [name for name in STAGE_ORDER if is_set.get(name, name not in ("generate", "ingest") or name == config.source)]
 
 
 def dump(config: Config) -> dict[str, Any]:

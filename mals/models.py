@@ -1,7 +1,7 @@
 """Where models are: in a local folder, embedded in this package, or in the hub's cache. `resolve` never uses the network, `download` does.
 
-The role of a model selects the embedded model, and the setting that messages name: generator, lora, safety, pose, detector, captioner, and
-swin for pretraining.
+The role of a model selects the embedded model, and the setting that messages name: generator, lora, safety, pose, detector, watermark,
+aesthetic, captioner, and swin for pretraining.
 """
 
 import hashlib
@@ -26,6 +26,8 @@ SETTING = {
     "safety": "safety.model",
     "pose": "crop.model",
     "detector": "crop.detector",
+    "watermark": "quality.watermark.model",
+    "aesthetic": "quality.aesthetic.model",
     "captioner": "caption.captioners.0.model",
     "swin": "vision.start",
 }
@@ -89,6 +91,8 @@ def required_models(config: Config) -> list[RequiredModel]:
         needs.append(RequiredModel("crop.model", crop.model, crop.revision, "pose"))
         if crop.backend != "openpose" and crop.detector != "none":
             needs.append(RequiredModel("crop.detector", crop.detector, crop.detector_revision, "detector"))
+    for name, scorer in config.quality.scorers().items():
+        needs.append(RequiredModel(f"quality.{name}.model", scorer.model, scorer.revision, name))
     for number, captioner in enumerate(config.caption.captioners if config.caption else []):
         needs.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
     return [need for need in needs if need.key.split(".")[0] not in config.stages]

@@ -10,7 +10,7 @@ import yaml
 
 from mals import models
 from mals.config import Config
-from mals.dataset.features import Columns
+from mals.dataset.features import RULE_COLUMNS, Columns
 from mals.dataset.receipts import REJECTED, FileReceipt
 from mals.dataset.rows import file_name
 from mals.dataset.source import result_settings
@@ -27,6 +27,8 @@ MODEL_OUTPUTS = {  # part of the settings that names a model -> what the model a
     "safety": "safety scores",
     "pose": "keypoints",
     "detector": "person boxes",
+    "watermark": "scores of watermarks and text",
+    "aesthetic": "aesthetic scores",
     "captioner": "captions",
 }
 
@@ -104,6 +106,7 @@ def render(facts: DatasetCardFacts) -> str:
         counts=counts,
         origins=counts.origins,
         columns=columns.names,
+        rule_columns=[name for name in RULE_COLUMNS if name in columns],
         config=config,
         splits=split_sizes(facts.files, "default"),
         licences=facts.licences,
@@ -122,7 +125,7 @@ def load_template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
-    environment.filters |= {"count": lambda number: f"{number:,}", "cell": table_cell, "percent": percent}
+    environment.filters |= {"count": lambda number: f"{number:,}", "cell": table_cell, "percent": percent, "file_name": file_name}
     return environment.from_string((resources.files("data_cards") / name).read_text(encoding="utf-8"))
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mals.dataset.features import RULE_COLUMNS
 from mals.dataset.pack import check
 from mals.dataset.receipts import FOLDER, FileRecord, PackReceipt
 from mals.dataset.source import attribute_values
@@ -20,18 +21,7 @@ from mals.grid.run import Run
 from mals.grid.store import Store
 
 BATCH = 256  # rows in memory
-NUMBERS = (
-    "width",
-    "height",
-    "persons",
-    "person_score",
-    "ref_bytes",
-    "bits_per_pixel",
-    "channel_variance",
-    "sharpness",
-    "nsfw_score",
-    "heads_blurred",
-)
+NUMBERS = ("width", "height", *RULE_COLUMNS, "heads_blurred")
 TEXTS = (
     "prompt", "negative_prompt", "source_caption", "person", "camera", "image_sha256",
     "origin", "source_name", "source_sha256", "reencoded",

@@ -29,6 +29,25 @@ GENERATOR_FEATURES = {  # of one image; names of the generate stage's columns ->
     "lora": "string",
 }
 GENERATOR_ONLY = [name for name in GENERATOR_FEATURES if name not in ("width", "height")]  # every image has a width and a height
+RULE_COLUMNS = {  # the numbers by which rules refuse -> Arrow types
+    "persons": "int32",
+    "heads": "int32",
+    "person_score": "float32",
+    "visible_head": "int32",
+    "visible_arms": "int32",
+    "visible_hips": "int32",
+    "visible_legs": "int32",
+    "cut_keypoints": "int32",
+    "ref_bytes": "int32",
+    "bits_per_pixel": "float32",
+    "channel_variance": "float32",
+    "sharpness": "float32",
+    "luminance": "float32",
+    "overexposure": "float32",
+    "watermark_score": "float32",
+    "aesthetic_score": "float32",
+    "nsfw_score": "float32",
+}
 SOURCE_CAPTION = "source_caption"  # the plan's column `caption`, whose name the caption stage uses too
 ORIGIN = "origin"  # what made an image, see mals/origin.py
 PIXEL_COLUMNS = ("image", "crop")  # read only for the packed image
@@ -161,13 +180,7 @@ def _standard_columns(attributes: Mapping[str, Sequence[str]]) -> list[Column]:
         Column("bbox", "crop_box", list_of(value("int32"), 4)),
         Column("person_box", "person_box", list_of(value("float32"), 4)),
         Column("keypoints", "keypoints", list_of(list_of(value("float32"), 3), 17)),
-        Column("persons", "persons", value("int32")),
-        Column("person_score", "person_score", value("float32")),
-        Column("ref_bytes", "ref_bytes", value("int32")),
-        Column("bits_per_pixel", "bits_per_pixel", value("float32")),
-        Column("channel_variance", "channel_variance", value("float32")),
-        Column("sharpness", "sharpness", value("float32")),
-        Column("nsfw_score", "nsfw_score", value("float32")),
+        *(Column(name, name, value(dtype)) for name, dtype in RULE_COLUMNS.items()),
         Column("phash", "phash", value("uint64")),
         Column("heads_blurred", "heads_blurred", value("int32")),
         Column("person", "person", value("string")),

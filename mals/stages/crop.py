@@ -2,11 +2,15 @@
 
 A candidate of the estimator counts as a person if at least half of `min_keypoints` are visible (a hand at the border does not). The person
 with the highest sum of keypoint scores is cut out. The crop is the box around the visible keypoints, extended by the parts of a body that
-lie outside its joints and by the margin, and clipped to the image. Reasons to refuse:
+lie outside its joints and by the margin, and clipped to the image; or the detector's box and the margin. Reasons to refuse:
 
     no_person        no candidate counts; then no other rule is applied
     several_persons  more persons than `persons` allows
+    several_heads    more heads than `max_heads` allows
+    low_confidence   the person's score is under `min_person_score`
     few_keypoints    fewer visible keypoints than `min_keypoints`, or too few of the head or the hips
+    occluded         too few visible keypoints of the arms or the legs
+    cut              more keypoints at the image's border than `max_cut` allows
     small_crop       the crop's shorter side is under `min_side`
     bad_aspect       the crop's height / width is under `min_aspect` or over `max_aspect`
 
@@ -17,7 +21,7 @@ With `privacy.blur_faces` the heads of all candidates, not only of the person th
 crop is written, for which the estimator runs with `crop.backend: none` too.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor
 from pathlib import Path
 from typing import Any
@@ -32,14 +36,15 @@ from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
 from mals.images import is_plain_jpeg
 from mals.stages.generate import QUALITY, jpeg
-from mals.stages.heads import Box, blur, head_box, overlaps
-from mals.stages.pose import ANKLES, HEAD, HIPS, Estimator, Person, visible
+from mals.stages.heads import Box, blur, count_heads, head_box, overlaps
+from mals.stages.pose import ANKLES, ARMS, HEAD, HIPS, LEGS, Estimator, Person, visible
 from mals.stages.row_images import read_images
 
 # Of a standing body's stature, eyes to ankles are 0.897, 0.064 lie above the eyes and 0.039 under the ankles (Drillis & Contini 1966).
 # As shares of the keypoints' height: the parts beyond the joints, so that the margin is added beyond the body and not beyond the joints.
 CROWN = 0.064 / 0.897
 SOLE = 0.039 / 0.897
+GROUPS = {"head": HEAD, "arms": ARMS, "hips": HIPS, "legs": LEGS}  # of the keypoints
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Judgement:
     """The persons in one image, the crop, and every reason to refuse it."""
 
     persons: int  # candidates that count
+    heads: int  # see mals.stages.heads.count_heads
+    cut: int  # keypoints of the person at the border of the image
     person: Person | None  # the best of them, or the best candidate if none counts; None if there is no candidate
     person_box: list[float] | None  # x0, y0, x1, y1 in pixels; None without a detector's box and visible keypoints
     crop_box: Box | None  # None without visible keypoints
@@ -57,13 +64,16 @@ class Crop:
     """Keypoints, person count and crop of each image."""
 
     name = "crop"
-    version = 2
+    version = 3
     needs = ("image",)
     adds = pa.schema(
         [
             ("persons", pa.int32()),  # candidates that count
+            ("heads", pa.int32()),  # in the image, see mals.stages.heads.count_heads
             ("person_score", pa.float32()),  # see mals.stages.pose.Person
             ("keypoints", pa.list_(pa.list_(pa.float32(), 3), 17)),  # COCO's; x, y in pixels of the generated image, and score
+            *((f"visible_{name}", pa.int32()) for name in GROUPS),  # keypoints of the person
+            ("cut_keypoints", pa.int32()),  # visible ones at the border of the image, or beyond it
             ("person_box", pa.list_(pa.float32(), 4)),  # x0, y0, x1, y1: the detector's, or around the visible keypoints
             ("crop_box", pa.list_(pa.int32(), 4)),  # x0, y0, x1, y1, the ends exclusive
             ("crop", pa.binary()),
@@ -126,9 +136,11 @@ class Crop:
         box = judgement.crop_box if self.cuts else (0, 0, width, height)
         row: dict[str, Any] = {"reject": judgement.reject if self.cuts else []}
         if self.finds_people:
-            row |= {"persons": judgement.persons, "person_box": judgement.person_box}
+            row |= {"persons": judgement.persons, "heads": judgement.heads, "person_box": judgement.person_box}
         if judgement.person:
+            seen = visible(judgement.person.keypoints, self.config.score)
             row |= {"person_score": judgement.person.score, "keypoints": judgement.person.keypoints.tolist()}
+            row |= {f"visible_{name}": int(seen[group].sum()) for name, group in GROUPS.items()} | {"cut_keypoints": judgement.cut}
         if box:
             row |= {"crop_box": box, "crop_width": box[2] - box[0], "crop_height": box[3] - box[1]}
             if not row["reject"]:
@@ -171,6 +183,8 @@ def stage(config: Config) -> Crop:
         raise UserError(
             f"crop.detector = {section.detector} has no effect: crop.backend = openpose finds people by itself; set crop.detector = none"
         )
+    if section.backend != "none" and section.around == "detector" and section.detector == "none":
+        raise UserError("crop.around = detector cuts out the box of a detector; set crop.detector, with crop.backend = vitpose")
     if section.min_aspect > section.max_aspect:
         raise UserError(f"crop.min_aspect = {section.min_aspect:g} is over crop.max_aspect = {section.max_aspect:g}: no crop could pass")
     return Crop(section, config.privacy)
@@ -179,21 +193,34 @@ def stage(config: Config) -> Crop:
 def judge(people: list[Person], width: int, height: int, config: settings.Crop) -> Judgement:
     """The persons in an image of width x height, its crop, and every rule that refuses it."""
     if not people:
-        return Judgement(0, None, None, None, ["no_person"])
+        return Judgement(0, 0, 0, None, None, None, ["no_person"])
     counted = [person for person in people if 2 * visible(person.keypoints, config.score).sum() >= config.min_keypoints]
     person = max(counted or people, key=lambda candidate: float(candidate.keypoints[:, 2].sum()))
     seen = visible(person.keypoints, config.score)
-    box = crop_box(person.keypoints, seen, config.margin, width, height) if seen.any() else None
-    reject = refusals(seen, box, len(counted), config) if counted and box else ["no_person"]
-    return Judgement(len(counted), person, person_box(person, seen, width, height), box, reject)
+    if not seen.any():
+        box = None
+    elif config.around == "detector" and person.box is not None:
+        box = widened(person.box, config.margin, width, height)
+    else:
+        box = crop_box(person.keypoints, seen, config.margin, width, height)
+    heads = count_heads(people, width, height, config.score)
+    cut = int((seen & at_border(person.keypoints, seen, config.edge, width, height)).sum())
+    judgement = Judgement(len(counted), heads, cut, person, person_box(person, seen, width, height), box, ["no_person"])
+    return replace(judgement, reject=refusals(judgement, seen, config)) if counted and box else judgement
 
 
-def refusals(seen: np.ndarray, box: Box, persons: int, config: settings.Crop) -> list[str]:
-    """Every rule that refuses a crop `box` with the visible keypoints `seen` [17], in the order of the module's docstring."""
-    width, height = box[2] - box[0], box[3] - box[1]
+def refusals(judgement: Judgement, seen: np.ndarray, config: settings.Crop) -> list[str]:
+    """Every rule that refuses the crop of a person with the visible keypoints `seen` [17], in the order of the module's docstring."""
+    assert judgement.person is not None and judgement.crop_box is not None
+    x0, y0, x1, y1 = judgement.crop_box
+    width, height = x1 - x0, y1 - y0
     rules = {
-        "several_persons": persons > config.persons,
+        "several_persons": judgement.persons > config.persons,
+        "several_heads": config.max_heads is not None and judgement.heads > config.max_heads,
+        "low_confidence": config.min_person_score is not None and np.float32(judgement.person.score) < config.min_person_score,
         "few_keypoints": seen.sum() < config.min_keypoints or seen[HEAD].sum() < config.min_head or seen[HIPS].sum() < config.min_hip,
+        "occluded": seen[ARMS].sum() < config.min_arms or seen[LEGS].sum() < config.min_legs,
+        "cut": config.max_cut is not None and judgement.cut > config.max_cut,
         "small_crop": min(width, height) < config.min_side,
         "bad_aspect": not config.min_aspect <= height / width <= config.max_aspect,
     }
@@ -208,6 +235,20 @@ def person_box(person: Person, seen: np.ndarray, width: int, height: int) -> lis
         return None
     points = np.clip(person.keypoints[seen, :2], 0, (width - 1, height - 1))
     return [float(value) for value in (*points.min(0), *points.max(0))]
+
+
+def at_border(keypoints: np.ndarray, seen: np.ndarray, edge: float, width: int, height: int) -> np.ndarray:
+    """[17] bool: which points [17, 3] lie beyond the image or within `edge` times the height of the visible ones of its border."""
+    points = keypoints[:, :2].astype(np.float64)
+    near = edge * np.ptp(points[seen, 1]) if seen.any() else 0.0
+    return ((points <= near) | (points >= np.array([width - 1, height - 1]) - near)).any(1)
+
+
+def widened(box: np.ndarray, margin: float, width: int, height: int) -> Box:
+    """The whole pixels of a detector's box [4] and `margin` times its height on every side, clipped to the image (ends exclusive)."""
+    x0, y0, x1, y1 = box.tolist()
+    pad = margin * (y1 - y0)
+    return max(0, floor(x0 - pad)), max(0, floor(y0 - pad)), min(width, ceil(x1 + pad)), min(height, ceil(y1 + pad))
 
 
 def crop_box(keypoints: np.ndarray, seen: np.ndarray, margin: float, width: int, height: int) -> Box:

@@ -1,15 +1,16 @@
 """Stage `filter`: the measures of every image (mals/stages/measures.py), and the rules that refuse by them.
 
-Rules compare the measures as they are stored, in 32 bits. An image that lost pixels (mals/images.py) is refused as `damaged_image`; it has
-no measures.
+Rules compare the measures as they are stored, in 32 bits; width and height are stored by the first stage. An image that lost pixels
+(mals/images.py) is refused as `damaged_image`; it has no measures.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from mals.config import Config
 from mals.config import Filter as Settings
+from mals.errors import UserError
 from mals.grid.stage import Resources, Stage, output_batch
 from mals.images import Decoder
 from mals.stages.measures import measure
@@ -22,18 +23,43 @@ ADDS = pa.schema(
         ("channel_variance", pa.float32()),
         ("sharpness", pa.float32()),
         ("phash", pa.uint64()),
+        ("luminance", pa.float32()),
+        ("overexposure", pa.float32()),
     ]
 )
-RULES = {  # reason -> the measure, and the setting that is its least value; in the order of the reasons
-    "small_file": ("ref_bytes", "min_bytes"),
-    "low_bits": ("bits_per_pixel", "min_bits_per_pixel"),
-    "grey": ("channel_variance", "min_channel_variance"),
-    "blurred": ("sharpness", "min_sharpness"),
+
+
+class Rule(NamedTuple):
+    """A measure, and the settings that are its least and its greatest value; None where there is no such setting."""
+
+    measure: str
+    least: str | None = None
+    greatest: str | None = None
+
+    def limits(self, settings: Settings) -> tuple[float | None, float | None]:
+        """The least and the greatest value that the settings allow; None where they set none."""
+        return self.least and getattr(settings, self.least), self.greatest and getattr(settings, self.greatest)
+
+
+RULES = {  # reason -> rule, in the order of the reasons
+    "small_file": Rule("ref_bytes", "min_bytes"),
+    "low_bits": Rule("bits_per_pixel", "min_bits_per_pixel"),
+    "grey": Rule("channel_variance", "min_channel_variance"),
+    "blurred": Rule("sharpness", "min_sharpness"),
+    "dark": Rule("luminance", "min_luminance"),
+    "overexposed": Rule("overexposure", greatest="max_overexposure"),
+    "odd_width": Rule("width", "min_width", "max_width"),
+    "odd_height": Rule("height", "min_height", "max_height"),
+    "odd_aspect": Rule("aspect", "min_aspect", "max_aspect"),
 }
 
 
 def stage(config: Config) -> Stage:
     """The stage with the settings of `config`; loads nothing."""
+    for rule in RULES.values():
+        least, greatest = rule.limits(config.filter)
+        if least is not None and greatest is not None and least > greatest:
+            raise UserError(f"filter.{rule.least} = {least:g} is over filter.{rule.greatest} = {greatest:g}: no image could pass")
     return Filter(config.filter)
 
 
@@ -41,7 +67,7 @@ class Filter:
     """Measures images and refuses by RULES."""
 
     name = "filter"
-    version = 2
+    version = 3
     needs: tuple[str, ...] = ("image",)
     adds = ADDS
     resources = Resources(cpus=1)
@@ -73,8 +99,9 @@ class Filter:
 def refusals(measures: dict[str, Any], settings: Settings) -> list[str]:
     """Every rule that refuses an image with these measures, in the order of RULES."""
     reasons = []
-    for reason, (measure_name, setting) in RULES.items():
-        least = getattr(settings, setting)
-        if least is not None and measures[measure_name] < least:
+    for reason, rule in RULES.items():
+        least, greatest = rule.limits(settings)
+        value = measures[rule.measure]
+        if (least is not None and value < least) or (greatest is not None and value > greatest):
             reasons.append(reason)
     return reasons

@@ -20,7 +20,7 @@ from mals.config import Filter as Settings
 from mals.errors import UserError
 from mals.grid.run import Run
 from mals.images import BadImage, Pixels, decode_image
-from mals.stages.filter import RULES, refusals
+from mals.stages.filter import RULES, Rule, refusals
 from mals.stages.measures import measure
 from mals.stages.row_images import DAMAGED, bad_row
 
@@ -37,6 +37,11 @@ TITLES = {
     "bits_per_pixel": "bits per pixel at the reference quality",
     "channel_variance": "variance of the channels' differences",
     "sharpness": "variance of the Laplacian",
+    "luminance": "mean luma",
+    "overexposure": "share of overexposed pixels",
+    "width": "width in pixels",
+    "height": "height in pixels",
+    "aspect": "height / width",
 }
 HEAD = """<!doctype html><html lang=en><meta charset=utf-8><title>Filter preview</title><style>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1240px; margin: 2em auto; padding: 0 1em; color: #222 }
@@ -138,9 +143,9 @@ def preview(chunks: Chunks, settings: Settings, to: Path, sheets: bool = True) -
 
 
 def _write(samples: list[Sample], kept: list[Sample], settings: Settings, to: Path) -> None:
-    for reason, (name, setting) in RULES.items():
-        least = getattr(settings, setting)
-        _histogram([sample.measures[name] for sample in samples], name, least, to / f"histogram-{name}.png")
+    for reason, rule in RULES.items():
+        name = rule.measure
+        _histogram([sample.measures[name] for sample in samples], name, rule.limits(settings), to / f"histogram-{name}.png")
         if refused := [sample for sample in samples if reason in sample.refused and sample.thumbnail is not None]:
             _sheet(sorted(refused, key=lambda sample: (sample.measures[name], sample.id)), name, to / f"sheet-{reason}.jpg")
     if kept and kept[0].thumbnail is not None:
@@ -155,8 +160,8 @@ def _thumbnail(pixels: Pixels) -> Pixels:
     return np.array(image)
 
 
-def _histogram(values: list[float], name: str, least: float | None, to: Path) -> None:
-    """A histogram of all values, with the threshold if there is one; values that it refuses are red."""
+def _histogram(values: list[float], name: str, limits: tuple[float | None, float | None], to: Path) -> None:
+    """A histogram of all values, with the thresholds if there are any; values that they refuse are red."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -164,11 +169,13 @@ def _histogram(values: list[float], name: str, least: float | None, to: Path) ->
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _, edges, bars = axes.hist(values, bins=60, color="#5b7fa6")
-    if least is not None:
+    for limit, word, sign in zip(limits, ("least", "greatest"), (1, -1), strict=True):
+        if limit is None:
+            continue
         for bar, left in zip(cast(Any, bars), edges, strict=False):
-            if left + bar.get_width() / 2 < least:
+            if sign * (left + bar.get_width() / 2) < sign * limit:
                 bar.set_facecolor("#c0504d")
-        axes.axvline(least, color="#c0504d", linewidth=1.5, label=f"least: {least:g}")
+        axes.axvline(limit, color="#c0504d", linewidth=1.5, label=f"{word}: {limit:g}")
         axes.legend(frameon=False)
     axes.set_xlabel(TITLES[name])
     axes.set_ylabel("images")
@@ -217,14 +224,12 @@ def _page(samples: list[Sample], counts: dict[str, int], bad: dict[str, list[str
         _overlap(samples, counts),
         "" if sheets else "<p>No image is shown, because <code>privacy.blur_faces</code> is on and faces are blurred after the filter.</p>",
     ]
-    for reason, (name, setting) in RULES.items():
-        least = getattr(settings, setting)
-        rule = "off" if least is None else f"{name} &lt; {least:g} refuses {counts[reason]:,} ({counts[reason] / total:.1%})"
-        parts.append(f"<h2>{reason}</h2><p><code>filter.{setting}</code>: {rule}</p>")
+    for reason, rule in RULES.items():
+        parts.append(f"<h2>{reason}</h2><p>{_rule(rule, settings)}; {counts[reason]:,} refused ({counts[reason] / total:.1%})</p>")
         if samples:
-            parts.append(f'<img src="histogram-{name}.png" alt="histogram of {name}">')
+            parts.append(f'<img src="histogram-{rule.measure}.png" alt="histogram of {rule.measure}">')
         if counts[reason] and sheets:
-            parts.append(f'<img src="sheet-{reason}.jpg" alt="images that {reason} would refuse, by {name}">')
+            parts.append(f'<img src="sheet-{reason}.jpg" alt="images that {reason} would refuse, by {rule.measure}">')
     if counts["kept"] and sheets:
         parts.append('<h2>kept</h2><img src="sheet-kept.jpg" alt="images that would be kept, by ref_bytes">')
     for reason, sentence in {DAMAGED: "are refused, because pixels are missing", "unreadable": "could not be read"}.items():
@@ -232,6 +237,16 @@ def _page(samples: list[Sample], counts: dict[str, int], bad: dict[str, list[str
             lines = "".join(f"<li>{escape(line)}" for line in bad[reason][:SHEET])
             parts.append(f"<h2>{reason}</h2><p>{len(bad[reason]):,} images {sentence}.</p><ul>{lines}</ul>")
     return "\n".join(parts) + "\n"
+
+
+def _rule(rule: Rule, settings: Settings) -> str:
+    """The settings of a rule with their values: `<code>filter.min_width</code>: width &lt; 90 is refused`."""
+    signs = zip((rule.least, rule.greatest), rule.limits(settings), ("&lt;", "&gt;"), strict=True)
+    return ", ".join(
+        f"<code>filter.{setting}</code>: " + ("off" if limit is None else f"{rule.measure} {sign} {limit:g} is refused")
+        for setting, limit, sign in signs
+        if setting
+    )
 
 
 def _overlap(samples: list[Sample], counts: dict[str, int]) -> str:

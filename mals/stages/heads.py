@@ -59,6 +59,20 @@ def head_box(person: Person, width: int, height: int, score: float, margin: floa
     return _clipped(x - half, y - half, x + half, y + half, width, height)
 
 
+def count_heads(people: list[Person], width: int, height: int, score: float) -> int:
+    """Heads of which a point is visible; candidates whose heads have the same middle, within a head's box, are the same person."""
+    boxes: list[Box] = []
+    for person in sorted(people, key=lambda candidate: -float(candidate.keypoints[HEAD, 2].sum())):
+        seen = visible(person.keypoints, score)
+        box = head_box(person, width, height, score, margin=0.0) if seen[HEAD].any() else None
+        if box is None:
+            continue
+        x, y = person.keypoints[HEAD, :2][seen[HEAD]].mean(0)
+        if not any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in boxes):
+            boxes.append(box)
+    return len(boxes)
+
+
 def blur(image: np.ndarray, boxes: list[Box], levels: int) -> np.ndarray:
     """A copy of the image [H, W, 3] uint8 in which each box has `levels` mean colours across its shorter side, joined smoothly."""
     import cv2

@@ -1,4 +1,4 @@
-"""The measures of an image by which the filter stage refuses: size as a JPEG, colour, sharpness, and a perceptual hash.
+"""The measures of an image by which the filter stage refuses: size as a JPEG, colour, sharpness, light, size in pixels; a perceptual hash.
 
     ref_bytes          size in bytes of the image as a JPEG of the reference quality, 4:2:0, standard Huffman tables. A file's own size
                        depends on its encoder (the same image: 54 kB at quality 75, 116 kB at 95), so a rule in bytes needs one encoding
@@ -7,6 +7,10 @@
                        0 for grey images and for images of one colour
     sharpness          variance of the Laplacian of the luma, after the longer side is reduced to a fixed number of pixels (never enlarged)
     phash              imagehash's 64-bit perceptual hash of that luma, reduced by area averaging
+    luminance          mean of the luma over the pixels, in [0, 255]
+    overexposure       share of the pixels whose luma is at least 250, in [0, 1]: there, bright parts have lost their detail
+    width, height      pixels of the upright image
+    aspect             height / width
 
 Sums are sums of integers, so no measure depends on the order of addition. Floats are rounded to 32 bits, as they are stored.
 """
@@ -17,20 +21,29 @@ from typing import Any
 from mals.config import Filter as Settings
 from mals.images import Pixels
 
+CLIPPED = 250  # luma; a JPEG scatters white pixels down to about it
+
 
 def measure(pixels: Pixels, settings: Settings) -> dict[str, Any]:
     """The measures of the pixels [H, W, 3] of an image."""
     import cv2
 
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    height, width = bgr.shape[:2]
     size = reference_bytes(bgr, settings.reference_quality)
-    small = reduced(luma(cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)), settings.sharpness_side)
+    grey = luma(cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA))
+    small = reduced(grey, settings.sharpness_side)
     return {
         "ref_bytes": size,
-        "bits_per_pixel": c_float(8 * size / (bgr.shape[0] * bgr.shape[1])).value,
+        "bits_per_pixel": c_float(8 * size / (height * width)).value,
         "channel_variance": c_float(channel_variance(bgr)).value,
         "sharpness": c_float(sharpness(small)).value,
         "phash": perceptual_hash(small),
+        "luminance": c_float(cv2.sumElems(grey)[0] / grey.size).value,
+        "overexposure": c_float(cv2.countNonZero(cv2.inRange(grey, CLIPPED, 255)) / grey.size).value,
+        "width": width,
+        "height": height,
+        "aspect": height / width,
     }
 
 

@@ -28,7 +28,9 @@ KEYPOINTS = (
     "right_ankle",
 )
 HEAD = slice(0, 5)
+ARMS = slice(5, 11)  # shoulders, elbows, wrists
 HIPS = slice(11, 13)
+LEGS = slice(13, 17)  # knees and ankles
 ANKLES = slice(15, 17)
 
 

@@ -5,8 +5,6 @@ its concept's threshold, so `safety.threshold` 0 is the checker's own decision a
 transformers is the probability, in [0, 1], of the label `safety.label`.
 """
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,12 @@ from PIL import Image
 from mals import config as settings
 from mals import models
 from mals.config import Config
-from mals.device import device
 from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
+from mals.stages.image_scores import Score, architectures, is_classifier, load_scorer, load_weights, score_rows
 from mals.stages.row_images import read_images
 
 SPECIAL_CARE = 0.01  # the checker adds this to every concept if the image is near one of its special-care concepts
-
-Score = Callable[[list[Image.Image]], np.ndarray]  # B images -> [B] float32
 
 
 class Safety:
@@ -52,16 +48,10 @@ class Safety:
         self._score = load(model, self.config.label) if model else None
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        rows = len(batch)
         if self._score is None:
-            return output_batch(self.adds, {"nsfw_score": [None] * rows})
+            return output_batch(self.adds, {"nsfw_score": [None] * len(batch)})
         read = read_images(batch["image"].to_pylist())
-        images = [None if pixels is None else Image.fromarray(pixels) for pixels in read.pixels]
-        stand_in = next((image for image in images if image), None)
-        if stand_in is None:
-            return output_batch(self.adds, {"nsfw_score": [None] * rows}, read.reject, read.errors)
-        scores = self._score([image or stand_in for image in images])  # a constant batch size
-        column = [float(score) if image else None for image, score in zip(images, scores, strict=True)]
+        column = score_rows(self._score, read)
         unsafe = [score is not None and score > self.config.threshold for score in column]
         reject = [["unsafe"] if refused else damage for refused, damage in zip(unsafe, read.reject, strict=True)]
         return output_batch(self.adds, {"nsfw_score": column}, reject, read.errors)
@@ -77,11 +67,10 @@ def stage(config: Config) -> Safety:
 
 def load(model: models.ResolvedModel, label: str) -> Score:
     """The scorer of a model folder, by the architecture in its config.json."""
-    config = json.loads((Path(model.path) / "config.json").read_text(encoding="utf-8"))
-    if "StableDiffusionSafetyChecker" in (config.get("architectures") or []):
+    if "StableDiffusionSafetyChecker" in architectures(model):
         return checker(model)
-    if any(name.endswith("ForImageClassification") for name in config.get("architectures") or []):
-        return classifier(model, label)
+    if is_classifier(model):
+        return load_scorer(model, "safety", label)
     raise UserError(f"safety.model = {model.name} is neither a StableDiffusionSafetyChecker nor an image classifier")
 
 
@@ -92,7 +81,7 @@ def checker(resolved: models.ResolvedModel) -> Score:
     from torch.nn.functional import normalize
     from transformers import CLIPImageProcessor
 
-    model: Any = _load_model(StableDiffusionSafetyChecker, resolved)
+    model: Any = load_weights(StableDiffusionSafetyChecker, resolved)
     if (Path(resolved.path) / "preprocessor_config.json").is_file():
         processor: Any = CLIPImageProcessor.from_pretrained(resolved.path, local_files_only=True)
     else:  # in a pipeline's folder the processor is elsewhere; it is CLIP's, at the checker's size
@@ -113,35 +102,3 @@ def checker(resolved: models.ResolvedModel) -> Score:
         return (concepts + care[:, None]).round(3).max(1)  # the checker rounds to three places before it compares
 
     return score
-
-
-def classifier(resolved: models.ResolvedModel, label: str) -> Score:
-    """Scores by an image classifier: the probability of `label`, upper or lower case."""
-    import torch
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
-
-    model: Any = _load_model(AutoModelForImageClassification, resolved)
-    processor: Any = AutoImageProcessor.from_pretrained(resolved.path, local_files_only=True)
-    labels = {str(name).lower(): int(index) for index, name in model.config.id2label.items()}
-    if label.lower() not in labels:
-        raise UserError(f"safety.label = {label!r}: {resolved.name} has the labels {', '.join(model.config.id2label.values())}")
-    multi_label = model.config.problem_type == "multi_label_classification"
-
-    @torch.inference_mode()
-    def score(images: list[Image.Image]) -> np.ndarray:
-        inputs = processor(images=images, return_tensors="pt").to(model.device)
-        logits = model(**inputs).logits.float()
-        probabilities = logits.sigmoid() if multi_label else logits.softmax(1)
-        return probabilities[:, labels[label.lower()]].cpu().numpy()
-
-    return score
-
-
-def _load_model(kind: Any, resolved: models.ResolvedModel) -> Any:
-    """The weights in fp32, on the GPU if there is one."""
-    import torch
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    model = kind.from_pretrained(resolved.path, local_files_only=True, dtype=torch.float32)
-    return model.eval().to(device())

@@ -129,6 +129,7 @@ def test_help_names_every_command_and_loads_no_heavy_library(mals):
         "safety",
         "filter",
         "crop",
+        "quality",
         "caption",
         "label",
         "run",

@@ -1,5 +1,6 @@
 """Small random models in the hub's layout: Stable Diffusion, SDXL, a LoRA, and two kinds of safety checker."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,8 @@ def build_safety_checker(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def build_classifier(folder: Path, seed: int = 0) -> Path:
-    """An image classifier of two labels, normal and nsfw."""
+def build_classifier(folder: Path, seed: int = 0, labels: Sequence[str] = ("normal", "nsfw")) -> Path:
+    """An image classifier of these labels; with one it is a regressor."""
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
     torch.manual_seed(seed)
@@ -101,8 +102,8 @@ def build_classifier(folder: Path, seed: int = 0) -> Path:
             intermediate_size=64,
             image_size=32,
             patch_size=8,
-            id2label={0: "normal", 1: "nsfw"},
-            label2id={"normal": 0, "nsfw": 1},
+            id2label=dict(enumerate(labels)),
+            label2id={label: number for number, label in enumerate(labels)},
         )
     )
     model.classifier.weight.data.mul_(50)  # so that scores differ between images

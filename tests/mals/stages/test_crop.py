@@ -64,18 +64,76 @@ def test_one_whole_person_passes_every_rule():
         ([without(person(), 11, 12)], {}, ["few_keypoints"]),
         ([without(person(), 11)], {"min_hip": 2}, ["few_keypoints"]),
         ([without(person(), 11, 12)], {"min_hip": 0}, []),
+        ([without(person(), *range(5, 11))], {"min_arms": 1}, ["occluded"]),
+        ([without(person(), *range(6, 11))], {"min_arms": 1}, []),
+        ([without(person(), *range(13, 17))], {"min_legs": 1}, ["occluded"]),
+        ([without(person(), *range(14, 17))], {"min_legs": 1}, []),
+        ([without(person(), *range(5, 11), *range(13, 17))], {"min_keypoints": 1}, []),
+        ([person(at=(0, 60))], {"max_cut": 1}, ["cut"]),
+        ([person(at=(0, 60))], {"max_cut": 2}, []),
+        ([person(at=(0, 60))], {}, []),
+        ([person(), without(person(at=(150, 0)), *range(3, 17))], {"max_heads": 1}, ["several_heads"]),
+        ([person(), without(person(at=(150, 0)), *range(3, 17))], {"max_heads": 2}, []),
+        ([person()], {"min_person_score": 0.91}, ["low_confidence"]),
+        ([person()], {"min_person_score": 0.9}, []),
         ([person()], {"min_side": 300}, ["small_crop"]),
         ([person()], {"max_aspect": 1.5}, ["bad_aspect"]),
         ([person()], {"min_aspect": 3}, ["bad_aspect"]),
         (
-            [without(person(), 11, 12)] * 2,
-            {"min_side": 300, "max_aspect": 1.5},
-            ["several_persons", "few_keypoints", "small_crop", "bad_aspect"],
+            [without(person(at=(0, 60)), 11, 12, 13, 14, 15)] * 2,
+            {"min_side": 300, "max_aspect": 1.5, "min_legs": 2, "max_cut": 0, "min_person_score": 1.0},
+            ["several_persons", "low_confidence", "few_keypoints", "occluded", "cut", "small_crop", "bad_aspect"],
         ),
     ],
 )
 def test_each_rule_refuses_alone_and_all_reasons_are_listed_in_order(people, rules, reject):
     assert judged(people, **rules).reject == reject
+
+
+def test_a_keypoint_is_cut_at_the_border_or_beyond_it_and_hidden_ones_are_not():
+    extent = np.ptp(person().keypoints[:, 1])
+    lowest = person().keypoints[:, 1].max()
+    near = SIZE[0] - 1 - lowest - 0.02 * extent  # pixels that the person can go down
+    assert judged([person(at=(0, near - 1))]).cut == 0
+    assert judged([person(at=(0, near + 1))]).cut == 2  # the ankles
+    assert judged([person(at=(0, near + 1))], edge=0).cut == 0
+    assert judged([without(person(at=(0, near + 1)), 15)]).cut == 1
+    assert judged([person(at=(0, 500))]).cut > 10
+    assert judged([person(at=(-130, 0))]).cut > judged([person()]).cut == 0
+
+
+def test_rules_that_papers_state_are_settings():
+    syntbpr = {"min_keypoints": 3, "min_hip": 0, "min_arms": 1, "min_legs": 1}  # a point of each of its three groups
+    assert judged([without(person(), 1, 2, 3, 4, *range(6, 15), 16)], **syntbpr).reject == []
+    assert judged([without(person(), *range(13, 17))], **syntbpr).reject == ["occluded"]
+    webperson = {"around": "detector", "margin": 0.0, "min_head": 2, "min_side": 90, "min_aspect": 2.0, "max_aspect": 4.0}
+    webperson |= {"min_person_score": 0.85}
+
+    def box(*corners):
+        return [person(0.85, box=np.array(corners, np.float32))]
+
+    assert judged(box(10, 20, 110, 220), **webperson).reject == []
+    assert judged(box(10, 20, 99, 220), **webperson).reject == ["small_crop"]
+    assert judged(box(10, 20, 111, 220), **webperson).reject == ["bad_aspect"]
+    assert judged(box(10, 20, 110, 421), **webperson).reject == ["bad_aspect"]
+    assert judged([Person(without(person(), 0, 1, 2, 3).keypoints, box(10, 20, 110, 220)[0].box, 0.84)], **webperson).reject == [
+        "low_confidence",
+        "few_keypoints",
+    ]
+
+
+def test_the_detectors_box_can_be_cut_out_with_a_margin_within_the_image():
+    boxed = person(box=np.array([10.5, 20.2, 110.1, 220.2], np.float32))
+    assert judged([boxed], around="detector", margin=0.0).crop_box == (10, 20, 111, 221)
+    assert judged([boxed], around="detector", margin=0.1).crop_box == (0, 0, 131, 241)
+    assert judged([boxed]).crop_box == judged([person()]).crop_box
+
+
+def test_the_detectors_box_needs_a_detector():
+    with pytest.raises(
+        UserError, match=r"crop.around = detector cuts out the box of a detector; set crop.detector"
+    ):
+        stage(settings.check({"crop": {"around": "detector", "detector": "none"}}))
 
 
 def test_a_candidate_with_half_the_least_keypoints_counts_as_a_person_and_with_fewer_does_not():
@@ -256,6 +314,8 @@ def test_the_columns_are_those_declared_and_refused_rows_keep_their_numbers_with
     pq.write_table(pa.Table.from_batches([batch]), tmp_path / "cell.parquet")
     refused, failed = pq.read_table(tmp_path / "cell.parquet").to_pylist()
     assert (refused["reject"], refused["error"], refused["crop"]) == (["small_crop"], None, None)
+    assert sum(refused[f"visible_{group}"] for group in ("head", "arms", "hips", "legs")) == sum(p[2] >= 0.3 for p in refused["keypoints"])
+    assert refused["cut_keypoints"] <= 17 and refused["heads"] == 1
     assert refused["persons"] == 1 and len(refused["keypoints"]) == 17 and len(refused["crop_box"]) == len(refused["person_box"]) == 4
     assert refused["crop_width"] == refused["crop_box"][2] - refused["crop_box"][0]
     assert failed["error"] == "BadImage: cannot read the image: the file is no image of a kind that is read"

@@ -8,6 +8,7 @@ from PIL import Image
 from benchmarks.images import encoded, photograph
 from mals import settings
 from mals.config import Filter as Settings
+from mals.errors import UserError
 from mals.stages.filter import Filter, refusals, stage
 
 OFF = Settings(min_bytes=None, min_channel_variance=None)
@@ -31,12 +32,21 @@ RULES = [
     ("low_bits", {"min_bits_per_pixel": 0.732}, {"bits_per_pixel": 0.731}, {"bits_per_pixel": 0.733}),
     ("grey", {"min_channel_variance": 5.0}, {"channel_variance": 4.9}, {"channel_variance": 5.0}),
     ("blurred", {"min_sharpness": 50.0}, {"sharpness": 49.0}, {"sharpness": 51.0}),
+    ("dark", {"min_luminance": 40.0}, {"luminance": 39.9}, {"luminance": 40.0}),
+    ("overexposed", {"max_overexposure": 0.25}, {"overexposure": 0.26}, {"overexposure": 0.25}),
+    ("odd_width", {"min_width": 90}, {"width": 89}, {"width": 90}),
+    ("odd_width", {"max_width": 900}, {"width": 901}, {"width": 900}),
+    ("odd_height", {"min_height": 90}, {"height": 89}, {"height": 90}),
+    ("odd_height", {"max_height": 900}, {"height": 901}, {"height": 900}),
+    ("odd_aspect", {"min_aspect": 2.0}, {"aspect": 1.99}, {"aspect": 2.0}),
+    ("odd_aspect", {"max_aspect": 4.0}, {"aspect": 4.01}, {"aspect": 4.0}),
 ]
 FINE = {"ref_bytes": 10**6, "bits_per_pixel": 9.0, "channel_variance": 999.0, "sharpness": 999.0, "phash": 0}
+FINE |= {"luminance": 128.0, "overexposure": 0.0, "width": 300, "height": 800, "aspect": 8 / 3}
 
 
 @pytest.mark.parametrize(("reason", "rule", "bad", "good"), RULES)
-def test_each_rule_refuses_below_its_threshold_and_not_at_it(reason, rule, bad, good):
+def test_each_rule_refuses_beyond_its_threshold_and_not_at_it(reason, rule, bad, good):
     chosen = OFF.model_copy(update=rule)
     assert refusals(FINE | bad, chosen) == [reason]
     assert refusals(FINE | good, chosen) == []
@@ -45,7 +55,21 @@ def test_each_rule_refuses_below_its_threshold_and_not_at_it(reason, rule, bad, 
 
 def test_every_rule_that_fires_is_listed_in_order():
     chosen = OFF.model_copy(update={key: value for _, rule, _, _ in RULES for key, value in rule.items()})
-    assert refusals(dict.fromkeys(FINE, 0), chosen) == ["small_file", "low_bits", "grey", "blurred"]
+    worst = dict.fromkeys(FINE, 0) | {"overexposure": 1.0}
+    every = ["small_file", "low_bits", "grey", "blurred", "dark", "overexposed", "odd_width", "odd_height", "odd_aspect"]
+    assert refusals(worst, chosen) == every
+
+
+def test_the_rules_for_light_and_size_are_off_unless_they_are_set():
+    dark, white = encoded(np.zeros((64, 64, 3), np.uint8)), encoded(np.full((64, 2000, 3), 255, np.uint8))
+    assert [row["reject"] for row in filtered([dark, white])] == [[], []]
+    chosen = OFF.model_copy(update={"min_luminance": 20.0, "max_overexposure": 0.5, "max_width": 1999, "min_aspect": 0.1})
+    assert [row["reject"] for row in filtered([dark, white], chosen)] == [["dark"], ["overexposed", "odd_width", "odd_aspect"]]
+
+
+def test_limits_that_no_image_can_meet_are_refused_with_both_settings():
+    with pytest.raises(UserError, match=r"filter.min_width = 90 is over filter.max_width = 80: no image could pass"):
+        stage(settings.check({"filter": {"min_width": 90, "max_width": 80}}))
 
 
 def test_the_papers_rule_in_bytes_is_its_rule_in_bits_at_512_squared():

@@ -11,6 +11,7 @@ from mals.errors import UserError
 from mals.grid.run import Run, run_stages
 from mals.stages.filter_preview import _shares, preview, preview_run, sample_images
 
+MEASURES = ("ref_bytes", "bits_per_pixel", "channel_variance", "sharpness", "luminance", "overexposure", "width", "height", "aspect")
 RULES = Settings(min_bytes=1000, min_channel_variance=50.0, min_sharpness=5.0)
 
 
@@ -27,7 +28,22 @@ def chunks():
 
 def test_the_counts_are_those_of_the_rules(chunks, tmp_path):
     counts = preview(chunks, RULES, tmp_path)
-    assert counts == {"images": 7, "kept": 3, "damaged_image": 1, "small_file": 1, "low_bits": 0, "grey": 2, "blurred": 1, "unreadable": 1}
+    refused = {"small_file": 1, "low_bits": 0, "grey": 2, "blurred": 1, "dark": 0, "overexposed": 0}
+    refused |= {"odd_width": 0, "odd_height": 0, "odd_aspect": 0}
+    assert counts == {"images": 7, "kept": 3, "damaged_image": 1, **refused, "unreadable": 1}
+
+
+def test_a_rule_with_two_limits_shows_both_and_the_images_beyond_either(tmp_path):
+    dark, wide, good = (np.full((96, 64, 3), 3, np.uint8), np.full((64, 96, 3), 128, np.uint8), photograph(1, 96, 64))
+    rules = Settings(min_bytes=None, min_channel_variance=None, min_luminance=10.0, min_aspect=1.0, max_aspect=2.0)
+    counts = preview([(["dark", "wide", "good"], [encoded(pixels) for pixels in (dark, wide, good)])], rules, tmp_path)
+    assert {reason: counts[reason] for reason in ("kept", "dark", "odd_aspect")} == {"kept": 1, "dark": 1, "odd_aspect": 1}
+    page = (tmp_path / "index.html").read_text()
+    assert "filter.min_aspect</code>: aspect &lt; 1 is refused, <code>filter.max_aspect</code>: aspect &gt; 2 is refused" in page
+    assert "filter.max_overexposure</code>: off" in page and (tmp_path / "sheet-odd_aspect.jpg").exists()
+    histogram = np.asarray(Image.open(tmp_path / "histogram-aspect.png").convert("RGB")).astype(int)
+    red = ((histogram[..., 0] - histogram[..., 2]) > 90).any(0)
+    assert (np.diff(np.flatnonzero(red)) > 50).any(), "two lines, far from each other"
 
 
 def test_the_page_shows_what_was_written_and_nothing_else(chunks, tmp_path):
@@ -36,7 +52,7 @@ def test_the_page_shows_what_was_written_and_nothing_else(chunks, tmp_path):
     images = {path.name for path in tmp_path.iterdir()} - {"index.html"}
     assert images == {part.split('"')[0] for part in page.split('src="')[1:]}
     assert images == {
-        *(f"histogram-{name}.png" for name in ("ref_bytes", "bits_per_pixel", "channel_variance", "sharpness")),
+        *(f"histogram-{name}.png" for name in MEASURES),
         *(f"sheet-{name}.jpg" for name in ("small_file", "grey", "blurred", "kept")),
     }
     for name in images:
@@ -59,7 +75,7 @@ def test_the_overlap_of_rules_is_in_the_page(chunks, tmp_path):
     preview(chunks, RULES, tmp_path)
     rows = (tmp_path / "index.html").read_text().split("<tr>")[1:]
     grey = next(row for row in rows if row.startswith("<th>grey"))
-    assert grey.split("</table>")[0] == "<th>grey<td>1<td>0<td>2<td>1<td>1"
+    assert grey.split("</table>")[0] == "<th>grey<td>1<td>0<td>2<td>1<td>0<td>0<td>0<td>0<td>0<td>1"
 
 
 def test_the_same_images_give_the_same_files(chunks, tmp_path):

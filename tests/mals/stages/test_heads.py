@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from mals.stages.heads import blur, head_box, overlaps
+from mals.stages.heads import blur, count_heads, head_box, overlaps
 from mals.stages.pose import KEYPOINTS, Person
 
 # A standing person of 200 pixels in an image of 200 x 240, by the proportions of Drillis & Contini: crown at 20, chin at 46, head 26 high.
@@ -90,6 +90,16 @@ def test_a_point_that_is_hardly_seen_does_not_count_as_the_head() -> None:
 def test_a_box_lies_in_the_image_whatever_the_model_says(keypoints: list[tuple[float, float, float]], margin: float) -> None:
     box = head_box(Person(np.array(keypoints, np.float32), None, 0.5), 64, 128, 0.3, margin)
     assert box is None or (0 <= box[0] < box[2] <= 64 and 0 <= box[1] < box[3] <= 128)
+
+
+def test_heads_are_counted_once_a_person_and_also_where_little_else_is_visible() -> None:
+    whole, beside = person(*FACE, *SHOULDERS, *HIPS), person(*FACE)
+    beside.keypoints[:, 0] += 60
+    repeated = person("nose", *SHOULDERS)  # the same person, detected a second time
+    headless = person(*SHOULDERS, *HIPS, *LEGS)
+    assert count_heads([whole], 200, 240, 0.3) == count_heads([repeated, whole, headless], 200, 240, 0.3) == 1
+    assert count_heads([whole, beside], 200, 240, 0.3) == count_heads([beside, whole, repeated], 200, 240, 0.3) == 2
+    assert count_heads([headless], 200, 240, 0.3) == count_heads([], 200, 240, 0.3) == 0
 
 
 def noise(seed: int) -> np.ndarray:

@@ -133,16 +133,44 @@ def test_sharpness_is_measured_at_one_scale_and_small_images_are_not_enlarged():
     assert measure(large, OFF)["sharpness"] == measure(photograph(7, 256, 256), OFF)["sharpness"]
 
 
-def test_the_results_of_version_2():
+@hypothesis.settings(deadline=None, max_examples=40)
+@hypothesis.given(st.sampled_from(KINDS), st.integers(2, 200), st.integers(2, 200), st.integers(0, 999))
+def test_light_and_size_are_their_definitions(kind, height, width, seed):
+    pixels = pattern(kind, height, width, seed)
+    grey = np.asarray(Image.fromarray(pixels).convert("L")).astype(np.float64)
+    measures = measure(pixels, OFF)
+    assert measures["luminance"] == np.float32(grey.sum() / grey.size)
+    assert measures["overexposure"] == np.float32((grey >= 250).sum() / grey.size)
+    assert (measures["width"], measures["height"], measures["aspect"]) == (width, height, height / width)
+
+
+def test_light_hardly_depends_on_the_encoding_of_the_file():
+    pixels = photograph(3, 128, 128)
+    pixels[:64] = 255
+    as_png, as_jpeg = (measure(decode_image(encoded(pixels, kind)), OFF) for kind in ("PNG", "JPEG"))
+    assert as_jpeg["luminance"] == pytest.approx(as_png["luminance"], abs=0.5)
+    assert as_jpeg["overexposure"] == pytest.approx(as_png["overexposure"], abs=0.02) and as_png["overexposure"] >= 0.5
+
+
+def test_the_results_of_version_3():
     """Raise Filter.version when this must change."""
-    assert Filter.version == 2
+    assert Filter.version == 3
     ramp = (np.add.outer(np.arange(64) * 2, np.arange(48) * 3)[..., None] * np.array([1, 0.5, 0.8])).astype(np.uint8)
     measures = measure(ramp, OFF)
     assert measures["ref_bytes"] == pytest.approx(GOLDEN["ref_bytes"], abs=8)
     assert measures["channel_variance"] == pytest.approx(GOLDEN["channel_variance"], rel=1e-6)
     assert measures["sharpness"] == pytest.approx(GOLDEN["sharpness"], rel=1e-6)
     assert measures["phash"] == GOLDEN["phash"]
-    assert list(measures) == ADDS.names
+    assert measures["luminance"] == pytest.approx(GOLDEN["luminance"], rel=1e-6)
+    assert measures["overexposure"] == GOLDEN["overexposure"]
+    assert list(measures) == [*ADDS.names, "width", "height", "aspect"]
 
 
-GOLDEN = {"ref_bytes": 847, "channel_variance": 539.4386545110633, "sharpness": 78.5424495273166, "phash": 9307345220220442559}
+GOLDEN = {
+    "ref_bytes": 847,
+    "channel_variance": 539.4386545110633,
+    "sharpness": 78.5424495273166,
+    "phash": 9307345220220442559,
+    "luminance": 90.69010162353516,
+    "overexposure": 0,
+}
