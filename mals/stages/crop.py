@@ -240,8 +240,9 @@ def person_box(person: Person, seen: np.ndarray, width: int, height: int) -> lis
 def at_border(keypoints: np.ndarray, seen: np.ndarray, edge: float, width: int, height: int) -> np.ndarray:
     """[17] bool: which points [17, 3] lie beyond the image or within `edge` times the height of the visible ones of its border."""
     points = keypoints[:, :2].astype(np.float64)
+    far = np.array([width - 1, height - 1])
     near = edge * np.ptp(points[seen, 1]) if seen.any() else 0.0
-    return ((points <= near) | (points >= np.array([width - 1, height - 1]) - near)).any(1)
+    return np.any((points <= near) | (points >= far - near), axis=1)
 
 
 def widened(box: np.ndarray, margin: float, width: int, height: int) -> Box:

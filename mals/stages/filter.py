@@ -38,7 +38,8 @@ class Rule(NamedTuple):
 
     def limits(self, settings: Settings) -> tuple[float | None, float | None]:
         """The least and the greatest value that the settings allow; None where they set none."""
-        return self.least and getattr(settings, self.least), self.greatest and getattr(settings, self.greatest)
+        least, greatest = (None if name is None else getattr(settings, name) for name in (self.least, self.greatest))
+        return least, greatest
 
 
 RULES = {  # reason -> rule, in the order of the reasons

@@ -135,6 +135,14 @@ def crop(config: Config) -> Small:
     return Small("crop", ("id", "image"), adds, answer_row)
 
 
+def quality(config: Config) -> Small:
+    def answer_row(row: dict[str, Any]) -> dict[str, Any]:
+        marked = number(row["id"]) % 10 == 5
+        return {"watermark_score": 0.75 if marked else 0.25, "reject": ["watermark"] if marked else None}
+
+    return Small("quality", ("id", "crop"), pa.schema([("watermark_score", pa.float32())]), answer_row)
+
+
 def caption(config: Config) -> Small:
     def answer_row(row: dict[str, Any]) -> dict[str, Any]:
         at = number(row["id"])

@@ -17,6 +17,8 @@ from mals.dataset.receipts import FileReceipt
 from mals.dataset.source import attribute_values, packed_columns, planned_columns
 from mals.dataset.statistics import gather
 from mals.grid.run import Run
+from mals.grid.status import lines as status_lines
+from mals.grid.status import status
 from tests.small import cells
 
 ROWS = 100
@@ -162,6 +164,20 @@ def test_the_licence_chain_names_models_by_their_cards_and_never_by_their_folder
     assert [(model.model, model.licence) for model in chain] == [("my-generator", "openrail"), ("pose", "unknown")]
     assert chain[0].revision == models.resolve(str(model)).revision
     assert str(tmp_path) not in repr(chain) and "/nowhere" not in repr(chain)
+
+
+def test_scores_of_a_named_model_are_in_the_card_the_status_and_the_rows_and_others_are_not_spoken_of(packed: Run, tmp_path: Path) -> None:
+    quality = {"watermark": {"model": "/models/marks", "label": "text", "threshold": 0.5}}
+    stages = {name: f"tests.small.cells:{name}" for name in (*cells.STAGES, "quality")}
+    run = cells.small_run(tmp_path / "run", 20, stages=stages, sections={"quality": quality})
+    pack(run)
+    text = card(run)
+    assert "- `watermark_score` is the probability of the label `text` of `marks` for `image`; images over 0.5 are in `rejected`." in text
+    assert "`sharpness`, `watermark_score`, `nsfw_score`" in text and "aesthetic_score" not in text
+    assert ["quality: watermark", "2", "2"] in [[row[0], *row[2:]] for row in lines(text, "From plan to pack")]
+    assert "        2 refused: watermark" in "\n".join(status_lines(status(run)))
+    assert {row["watermark_score"] for row in kept(run)} == {0.25}
+    assert "watermark" not in card(packed).split("## Settings of the run")[0]
 
 
 def test_settings_in_the_card_are_those_of_the_run_without_folders(packed: Run) -> None:

@@ -130,9 +130,7 @@ def test_the_detectors_box_can_be_cut_out_with_a_margin_within_the_image():
 
 
 def test_the_detectors_box_needs_a_detector():
-    with pytest.raises(
-        UserError, match=r"crop.around = detector cuts out the box of a detector; set crop.detector"
-    ):
+    with pytest.raises(UserError, match=r"crop.around = detector cuts out the box of a detector; set crop.detector"):
         stage(settings.check({"crop": {"around": "detector", "detector": "none"}}))
 
 
