@@ -12,6 +12,7 @@ import typer
 from cli.output import print_json, show
 
 if TYPE_CHECKING:
+    from mals.grid.plan import PlanReceipt
     from mals.grid.run import Run, RunOutcome
 
 log = logging.getLogger("mals.cli")
@@ -162,7 +163,7 @@ def plan(
     if as_json:
         print_json(receipt.to_json())
         return
-    print(f"{receipt.rows:,} rows in {receipt.shards:,} shards are planned in {run}")
+    print(f"{receipt.rows:,} rows{_persons(receipt)} in {receipt.shards:,} shards are planned in {run}")
     if receipt.left_out:
         log.warning("left out: %s", ", ".join(f"{files:,} {reason}" for reason, files in receipt.left_out.items()))
     if ingest:
@@ -172,6 +173,14 @@ def plan(
         log.warning("%s; tokens beyond have no effect", cut)
     elif receipt.prompts_cut is None:
         log.warning("prompt lengths were not checked: the tokenizer of the generator is not on this machine")
+
+
+def _persons(receipt: "PlanReceipt") -> str:
+    """The persons of a plan and the images of each, where the settings give them several."""
+    if receipt.persons is None:
+        return ""
+    views = receipt.request.settings["plan"]["views"]
+    return f" ({receipt.persons:,} persons, {'' if receipt.persons * views == receipt.rows else 'up to '}{views} images each)"
 
 
 def init(

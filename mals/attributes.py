@@ -88,6 +88,11 @@ class Space:
         """Attribute name -> the names of its two values, in the order of the space."""
         return dict(zip(self.names, self.values, strict=True))
 
+    @property
+    def body_attributes(self) -> tuple[int, ...]:
+        """The attributes that stay when a person changes clothes: those with words for the person or the hair."""
+        return tuple(sorted({entry.attribute for entry in self.lexicon if entry.role in ("person", "pronoun", "hair")}))
+
     def value_if_not_mentioned(self, attribute: int) -> int:
         """The value of the attribute with this index where a caption does not mention it; -1 if it is unknown then."""
         name = self.names[attribute]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Dtype = Literal["fp32", "fp16", "bf16"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Circumstance = Literal["view", "pose", "light", "place", "camera"]
 
 
 class Section(BaseModel):
@@ -42,12 +43,27 @@ class Grammar(Section):
 
 
 class Plan(Section):
-    """What is put around the captions to make prompts."""
+    """What is put around the captions to make prompts, and how many images a person gets."""
 
     prefix: str = ""  # before every prompt
     suffix: str = ""  # after every prompt
     negative_prompt: str = ""  # where the captions file gives none
     attributes: Grammar | None = None
+    views: Count = 1  # images a person; over 1, each caption, or each draw of plan.attributes, is a person with as many rows
+    vary: list[Circumstance] = ["view", "pose", "light", "place", "camera"]  # what the prompts of a person's images differ in
+    view_seed: Literal["own", "person"] = "own"  # seeds of a person's images: each its own, or all that of the first
+    change_clothes: bool = False  # draw what a person wears and carries anew for each image; only gender, age and hair stay
+
+    @model_validator(mode="after")
+    def clothes_change_between_drawn_images(self) -> "Plan":
+        if self.change_clothes and (self.views == 1 or self.attributes is None):
+            raise ValueError("plan.change_clothes draws clothes for each image of a person; set plan.views over 1, and plan.attributes")
+        if self.change_clothes and self.attributes and self.attributes.joint:
+            raise ValueError(
+                "plan.change_clothes draws clothes apart from the person, and the table plan.attributes.joint draws them together; "
+                "set plan.attributes.shares instead"
+            )
+        return self
 
 
 class Lora(Section):
@@ -70,6 +86,9 @@ class Generate(Section):
     steps: Count = 30  # denoising steps
     guidance: Annotated[float, Field(ge=0)] = 7.5  # classifier-free guidance scale; 0 or 1: none
     strength: Annotated[float, Field(gt=0, le=1)] = 0.6  # of an image-to-image run; 1 ignores the image
+    view_strength: Annotated[float, Field(gt=0, le=1)] | None = (
+        None  # with plan.views: a person's further images are made from its first one, image to image with this strength; none: from noise
+    )
     height: Annotated[int, Field(ge=8, multiple_of=8)] = 512  # pixels
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 512  # pixels of the generated image
     batch: Count = 8  # no results (rounding)
@@ -263,6 +282,12 @@ class Config(Section):
     keep: Keep | None = None  # the best share of all rows; none: all of them
     pack: Pack = Pack()
     run: Execution = Execution()
+
+    @model_validator(mode="after")
+    def persons_have_several_images(self) -> "Config":
+        if self.generate.view_strength is not None and self.plan.views == 1:
+            raise ValueError("generate.view_strength makes a person's further images from its first one; set plan.views over 1")
+        return self
 
     @model_validator(mode="after")
     def faces_are_found_by_a_model(self) -> "Config":

@@ -191,6 +191,7 @@ def _standard_columns(attributes: Mapping[str, Sequence[str]]) -> list[Column]:
         Column(SOURCE_CAPTION, SOURCE_CAPTION, value("string")),
         Column("seed", "seed", value("int64")),
         Column("init_image", "init_image", value("string")),
+        Column("first_view", "first_view", value("string")),  # the id of the first image of the person; null in its own row
         Column("prompt_tokens", "prompt_tokens", value("int32")),
         Column("prompt_cut", "prompt_cut", value("bool")),
         Column("source_name", "source_name", value("string")),

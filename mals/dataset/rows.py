@@ -130,6 +130,10 @@ def _init_image(table: pa.Table, feature: Feature) -> pa.Array:
     return pa.array([None if path is None else file_name(path) for path in table["init_image"].to_pylist()], pa.string())
 
 
+def _first_view(table: pa.Table, feature: Feature) -> pa.Array:
+    return pa.array([None if first is None else first["id"] for first in table["first_view"].to_pylist()], pa.string())
+
+
 def without_folders(text: str) -> str:
     """A message with its absolute paths cut to the file name: the folders of a machine are private."""
     return ABSOLUTE_FOLDERS.sub("", text)
@@ -147,6 +151,7 @@ CONVERTERS: dict[str, Callable[[pa.Table, Feature], pa.Array]] = {
     "captions": _captions,
     "generator": _generator,
     "init_image": _init_image,
+    "first_view": _first_view,
     "origin": lambda table, feature: pa.array(_values(table, ORIGIN), pa.string()),
     "synthetic": lambda table, feature: pa.array(list(map(is_synthetic, _values(table, ORIGIN))), pa.bool_()),
     "reject_reason": _first_reason,

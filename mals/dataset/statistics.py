@@ -113,6 +113,7 @@ class DatasetCounts:
     captions: CaptionCounts
     same_phash: int  # kept rows that share their perceptual hash with another row
     identities: int
+    identity_images: Spread | None  # kept images of an identity; None where no row has one
     width: Spread | None  # pixels; None if no stage adds it
     height: Spread | None
     agreement: dict[str, float]  # column -> mean
@@ -162,7 +163,7 @@ class ImageStatistics:
 
     generators: Counter[tuple[Any, ...]] = field(default_factory=Counter)  # settings of the generator, (name, value) pairs -> rows
     phashes: list[NDArray[np.uint64]] = field(default_factory=list)  # for each shard: [kept rows]
-    identities: set[int] = field(default_factory=set)  # hashes
+    identities: Counter[int] = field(default_factory=Counter)  # hash -> rows
     widths: Counter[int] = field(default_factory=Counter)  # pixels -> rows
     heights: Counter[int] = field(default_factory=Counter)
     unchecked: int = 0  # without a safety score
@@ -326,6 +327,7 @@ class RunStatistics:
             captions=captions.counts(),
             same_phash=images.same_phash(),
             identities=len(images.identities),
+            identity_images=_spread(Counter(images.identities.values())),
             width=_spread(images.widths),
             height=_spread(images.heights),
             agreement={name: total / rows for name, (total, rows) in sorted(captions.agreement.items()) if rows},

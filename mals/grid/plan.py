@@ -71,6 +71,7 @@ class PlanReceipt:
     request: PlanRequest
     prompts_cut: int | None  # prompts longer than the text encoder takes; None where its tokenizer was missing
     token_limit: int | None  # tokens that the text encoder takes, special ones included; None where its tokenizer was missing
+    persons: int | None = None  # that have several images each by plan.views; None where it is 1
     left_out: dict[str, int] = field(default_factory=dict)  # what was no image of a collection -> how many
     format_version: int = 1
 

@@ -80,11 +80,11 @@ def draw(grammar: Grammar, space: Space, count: int, seed: int) -> tuple[np.ndar
         requested[:, factor.attributes] = factor.label_vectors[drawn]
         if shares[:-1].any():
             requested_factors.add(name)
-    _refuse_contradictions(space, requested)
+    refuse_contradictions(space, requested)
     return requested, requested_factors
 
 
-def _refuse_contradictions(space: Space, requested: np.ndarray) -> None:
+def refuse_contradictions(space: Space, requested: np.ndarray) -> None:
     """Raise UserError where values are requested together that contradict each other by the implicit rules of the space."""
     for rule in space.implicit_rules:
         matches = np.logical_and.reduce([requested[:, at] == value for at, value in rule.when])

@@ -13,7 +13,7 @@ from mals.grid.store import Store
 from mals.planning.caption_files import AS_IT_IS, CaptionsForm
 from mals.planning.image_source import is_url
 from mals.planning.ingest import INGEST_PLAN, plan_images
-from mals.planning.table import PLAN, CaptionsSource, write_plan
+from mals.planning.table import CaptionsSource, plan_schema, write_plan
 
 STARTER = Path(__file__).parent / "starter"
 
@@ -63,7 +63,7 @@ def create(
         tree["source"] = "ingest"
     config = settings.check(tree)
     if config.stages:
-        check_needs(build_stages(config), (INGEST_PLAN if request else PLAN).names)
+        check_needs(build_stages(config), (INGEST_PLAN if request else plan_schema(config.plan)).names)
     with coordinator(store):
         store.sweep()
         if request:

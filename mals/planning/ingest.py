@@ -97,6 +97,8 @@ def listed(left_out: Counter[str] | dict[str, int]) -> str:
 def _check(config: Config, request: IngestRequest) -> None:
     if config.plan.attributes is not None:
         raise UserError("plan.attributes phrases prompts, and --ingest generates nothing; take plan.attributes out of the settings")
+    if config.plan.views > 1:
+        raise UserError("plan.views makes several images of each prompt, and --ingest generates nothing; take it out of the settings")
     if request.limit is not None and request.limit < 1:
         raise UserError(f"--limit {request.limit} is less than one row")
     if request.origin is not None and request.origin not in ORIGINS:

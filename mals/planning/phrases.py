@@ -6,9 +6,10 @@ mention what a person does not have. Attributes without a field of their own are
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from string import Formatter
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -67,6 +68,13 @@ SCENES = [
     *("on a city street", "on a sidewalk", "in a park", "at a bus stop", "in a shopping mall", "in a parking lot", "at a train station"),
     *("on a bridge", "in a hallway", "in front of a shop", "next to a building", "on a stone path"),
 ]
+POSES = [*ACTIONS, "running", "waiting", "turning around", "looking back", "stretching out one arm", "taking a large step"]
+VIEWS = ["seen from the front", "seen from behind", "seen from the left", "seen from the right"]
+LIGHTS = ["on a sunny day", "on an overcast day", "at dusk", "at night", "in dim light", "in harsh light"]
+CAMERAS = [
+    *("filmed by a surveillance camera", "photographed at eye level", "filmed from high above", "photographed with a phone"),
+    *("photographed from far away", "photographed with a wide-angle lens"),
+]
 TEMPLATES = [
     "{person} [with {hair}] wearing [{hat},] {clothes} [, carrying {carried}] [, {rest}]",
     "a photo of {person} {action} {scene}, wearing [{hat},] {clothes} [, with {hair}] [, carrying {carried}] [, {rest}]",
@@ -98,10 +106,19 @@ FIELDS = {  # field -> the attributes that it can express; upper_color and lower
     "rest": (),
     "action": (),
     "scene": (),
+    "view": (),
+    "light": (),
+    "camera": (),
 }
 HALVES = ("upper_color", "lower_color")
 CHOICES = 24  # random numbers a caption
-Pick = Callable[[Sequence[str]], str]
+T = TypeVar("T")
+
+
+class Pick(Protocol):
+    """Takes one of some options by the next random number."""
+
+    def __call__(self, options: Sequence[T]) -> T: ...
 
 
 class Template:
@@ -160,29 +177,45 @@ class Phrases:
                 field = next((field for field, names in FIELDS.items() if name in names), "rest")
                 raise UserError(f"the template {template.text!r} cannot express {name}: it has no {{{field}}}")
 
-    def captions(self, requested: np.ndarray, random_numbers: np.ndarray) -> list[str]:
-        """Captions of requested values [N, attributes] in {-1, 0, 1}, whose wording `random_numbers` [N, CHOICES] select."""
-        return [self._caption(row, row_numbers) for row, row_numbers in zip(requested.tolist(), random_numbers.tolist(), strict=True)]
+    def captions(
+        self,
+        requested: np.ndarray,
+        random_numbers: np.ndarray,
+        clothes_numbers: np.ndarray | None = None,
+        circumstances: Sequence[Mapping[str, str]] | None = None,
+    ) -> list[str]:
+        """Captions of requested values [N, attributes] in {-1, 0, 1}, whose wording `random_numbers` [N, CHOICES] select.
 
-    def _caption(self, row: list[int], random_numbers: list[int]) -> str:
-        remaining = cycle(random_numbers)
+        `clothes_numbers` of the same shape select the words for what is worn and carried, where these are to be others. `circumstances`
+        are the words of some of the fields action, scene, view, light and camera of each caption; those that its template has no field for
+        come last.
+        """
+        clothes = [None] * len(requested) if clothes_numbers is None else clothes_numbers.tolist()
+        rows = zip(requested.tolist(), random_numbers.tolist(), clothes, circumstances or [{}] * len(requested), strict=True)
+        return [self._caption(*row) for row in rows]
 
-        def pick(options: Sequence[str]) -> str:
-            return options[next(remaining) % len(options)]
-
+    def _caption(
+        self, row: list[int], random_numbers: list[int], clothes_numbers: list[int] | None, circumstances: Mapping[str, str]
+    ) -> str:
+        pick = _picker(random_numbers)
+        pick_clothes = pick if clothes_numbers is None else _picker(clothes_numbers)
         requested = {name: self.classes[name][row[self.at[name]]] if row[self.at[name]] >= 0 else "" for name in self.phrased}
-        template = self.templates[next(remaining) % len(self.templates)]
-        carried = {name: an(pick(words)) if requested.get(name) == "yes" else "" for name, words in CARRIED.items()}
+        template = pick(self.templates)
+        carried = {name: an(pick_clothes(words)) if requested.get(name) == "yes" else "" for name, words in CARRIED.items()}
         words = {
             "person": an(pick(PEOPLE[requested.get("gender", ""), requested.get("age", "")])),
             "hair": pick(HAIR[hair]) if (hair := requested.get("hair_length", "")) else "",
             "hat": carried.pop("hat"),
             "carried": listed([item for item in carried.values() if item]),
-            "action": pick(ACTIONS),
-            "scene": pick(SCENES),
+            "action": circumstances.get("action") or pick(ACTIONS),
+            "scene": circumstances.get("scene") or pick(SCENES),
             "rest": self._rest(row),
         }
-        return template.fill(words | self._clothes(row, requested, pick, "clothes" in template.fields))
+        words |= self._clothes(row, requested, pick_clothes, "clothes" in template.fields)
+        for name, options in (("view", VIEWS), ("light", LIGHTS), ("camera", CAMERAS)):
+            if name in template.fields:
+                words[name] = circumstances.get(name) or pick(options)
+        return with_circumstances(template.fill(words), [text for name, text in circumstances.items() if name not in template.fields])
 
     def _clothes(self, row: list[int], requested: Mapping[str, str], pick: Pick, dress: bool) -> dict[str, str]:
         """The fields upper, lower and clothes; a dress takes both halves where their colors agree."""
@@ -222,6 +255,20 @@ class Phrases:
             if value >= 0 and self.not_mentioned.get(name) != self.classes[name][value]:
                 facts.append(re.sub(r"^(the|a) person (?=\w+ )", "", prompts[value]))
         return ", ".join(facts)
+
+
+def _picker(random_numbers: Sequence[int]) -> Pick:
+    remaining = cycle(random_numbers)
+
+    def pick(options: Sequence[T]) -> T:
+        return options[next(remaining) % len(options)]
+
+    return pick
+
+
+def with_circumstances(caption: str, circumstances: Sequence[str]) -> str:
+    """The caption with more parts behind it: "a man, at night, seen from behind"."""
+    return ", ".join([caption.rstrip(" .,;!"), *circumstances]) if circumstances else caption
 
 
 def an(words: str) -> str:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mals.config import Config
+from mals.config import Config, Plan
 from mals.errors import UserError, quoted
 from mals.grid.ids import IdHashes
 from mals.grid.plan import FOLDER, RECEIPT, CaptionsFile, PlanFile, PlanReceipt, PlanRequest, plan_file, plan_settings, read_plan
@@ -28,6 +28,7 @@ from mals.grid.store import Store
 from mals.planning import caption_files
 from mals.planning.caption_files import AS_IT_IS, CaptionsForm
 from mals.planning.prompt_length import PromptLengths, lengths_for
+from mals.planning.views import FIRST_VIEW, captioned_views, phrased_views
 
 SHARDS_PER_FILE = 64
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")  # no dots: WebDataset cuts a key at the first one
@@ -48,6 +49,11 @@ PLAN = pa.schema(
         ("prompt_cut", pa.bool_()),  # longer than the text encoder takes
     ]
 )
+
+
+def plan_schema(plan: Plan) -> pa.Schema:
+    """The columns of a plan with these settings."""
+    return PLAN if plan.views == 1 else PLAN.append(FIRST_VIEW)
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ def commit_plan(
         fingerprint=sha256(canonical([config.shard_rows, *[file.sha256 for file in files]])).hexdigest(),
         files=files,
         request=request,
+        persons=counts.first_views or None,
         prompts_cut=counts.prompts_cut if token_limit else None,
         token_limit=token_limit,
         left_out=left_out,
@@ -188,12 +195,13 @@ def _difference(old: PlanRequest, new: PlanRequest) -> str:
 
 
 class PlanCounts:
-    """Counts over all rows of a plan: prompts that are too long, relative initial images, persons, captions, and a hash of every id."""
+    """Counts over all rows of a plan: prompts that are too long, relative initial images, rows with a person, a caption, first images of
+    persons, and a hash of every id."""
 
     def __init__(self) -> None:
         self.prompts_cut = 0
         self.has_relative_images = False
-        self.persons = self.captions = 0
+        self.persons = self.captions = self.first_views = 0
         self.ids = IdHashes()
 
     def add(self, table: pa.Table) -> None:
@@ -201,6 +209,8 @@ class PlanCounts:
             self.prompts_cut += pc.sum(table["prompt_cut"], min_count=0).as_py()
         self.persons += len(table) - table["person"].null_count
         self.captions += len(table) - table["caption"].null_count
+        if "first_view" in table.column_names:
+            self.first_views += table["first_view"].null_count
         self.ids.add(table["id"].to_pylist())
 
 
@@ -219,31 +229,37 @@ def _refuse_repeated_ids(store: Store, files: list[PlanFile]) -> None:
 def _rows(config: Config, source: CaptionsSource, lengths: PromptLengths, counts: PlanCounts) -> Iterator[pa.Table]:
     """The rows of the plan in blocks."""
     for repeat, block in _prompts(config, source):
+        first_row = len(counts.ids)
+        if config.plan.views > 1 and "view" not in block.column_names:
+            block = captioned_views(block, config.plan, first_row // config.plan.views, config.seed)
+        if source.count is not None:  # the last person may have fewer images
+            block = block.slice(0, source.count - first_row)
         counts.has_relative_images |= any(_is_relative(path) for path in _column(block, "init_image"))
-        table = _plan_rows(block, repeat, config, source.folder, lengths, len(counts.ids))
+        table = _plan_rows(block, repeat, config, source.folder, lengths, first_row)
         counts.add(table)
         yield table
 
 
 def _prompts(config: Config, source: CaptionsSource) -> Iterator[tuple[int, pa.Table]]:
     """(repeat, block of captions): of the captions file, of the grammar, or of the file once and then of the grammar; see `_captions`."""
+    views = config.plan.views
     if source.file is None:
         yield from _phrased(config, source.count or 0)
     elif config.plan.attributes is None:
-        yield from _captions(source)
+        yield from _captions(source, None if source.count is None else -(-source.count // views))
     else:
         left = source.count or 0
         for block in caption_files.read(source.file, source.images is not None, source.form):
-            yield 0, block.slice(0, left)
-            left -= min(left, len(block))
+            yield 0, block.slice(0, -(-left // views))
+            left -= min(left, len(block) * views)
         if left:
             yield from _phrased(config, left)
 
 
-def _captions(source: CaptionsSource) -> Iterator[tuple[int, pa.Table]]:
-    """(repeat, block): the captions file once, or repeated until there are `count` rows; repeat is 0 for the first pass over the file."""
+def _captions(source: CaptionsSource, count: int | None) -> Iterator[tuple[int, pa.Table]]:
+    """(repeat, block): the captions file once, or repeated until there are `count` captions; repeat is 0 for the first pass."""
     assert source.file is not None
-    left = source.count
+    left = count
     for repeat in counting():
         for block in caption_files.read(source.file, source.images is not None, source.form):
             if left is not None and len(block) > left:
@@ -262,26 +278,27 @@ def _phrased(config: Config, count: int) -> Iterator[tuple[int, pa.Table]]:
     from mals.planning.balance import caption_blocks
 
     assert config.plan.attributes is not None
-    for block in caption_blocks(config.plan.attributes, count, config.seed):
+    several = config.plan.views > 1
+    blocks = phrased_views(config.plan, count, config.seed) if several else caption_blocks(config.plan.attributes, count, config.seed)
+    for block in blocks:
         yield 0, block
 
 
 def _plan_rows(block: pa.Table, repeat: int, config: Config, folder: Path | None, lengths: PromptLengths, first_row: int) -> pa.Table:
     """A block of captions as rows of the plan, of which the first is number `first_row`."""
     plan = config.plan
-    ids = [_row_id(file_id, repeat, row) for row, file_id in enumerate(_column(block, "id"), first_row)]
+    views = _column(block, "view")
+    file_ids = zip(_column(block, "id"), views, strict=True)
+    ids = [_row_id(file_id, repeat, view, row) for row, (file_id, view) in enumerate(file_ids, first_row)]
+    firsts = [at - (view or 0) for at, view in enumerate(views)]  # position in the block of the first image of each row's person
     prompts = [f"{plan.prefix}{caption}{plan.suffix}" for caption in block["caption"].to_pylist()]
     tokens = lengths.count(prompts)
     limit = lengths.limit
-    negative = [text or plan.negative_prompt for text in _column(block, "negative_prompt")]
     columns = {
         "id": ids,
         "prompt": prompts,
-        "negative_prompt": negative,
-        "seed": [
-            _row_seed(file_seed, repeat, row_id, config.seed, row)
-            for row, (file_seed, row_id) in enumerate(zip(_column(block, "seed"), ids, strict=True), first_row)
-        ],
+        "negative_prompt": [text or plan.negative_prompt for text in _column(block, "negative_prompt")],
+        "seed": _seeds(block, repeat, config, ids, firsts, first_row),
         "caption": block["caption"],
         "person": _column(block, "person"),
         "camera": _column(block, "camera"),
@@ -290,27 +307,45 @@ def _plan_rows(block: pa.Table, repeat: int, config: Config, folder: Path | None
         "prompt_tokens": tokens,
         "prompt_cut": None if limit is None else [n > limit for n in tokens or []],
     }
-    arrays = [pa.nulls(len(block), f.type) if columns[f.name] is None else columns[f.name] for f in PLAN]
-    return pa.table([a if isinstance(a, pa.ChunkedArray) else pa.array(a, f.type) for a, f in zip(arrays, PLAN, strict=True)], PLAN)
+    if plan.views > 1:
+        columns["person"] = [person or ids[first] for person, first in zip(columns["person"], firsts, strict=True)]
+        rows = pa.table({name: columns[name] for name in FIRST_VIEW.type.names}).to_pylist()
+        columns["first_view"] = [rows[first] if view else None for first, view in zip(firsts, views, strict=True)]
+    schema = plan_schema(plan)
+    arrays = [pa.nulls(len(block), f.type) if columns[f.name] is None else columns[f.name] for f in schema]
+    return pa.table([a if isinstance(a, pa.ChunkedArray) else pa.array(a, f.type) for a, f in zip(arrays, schema, strict=True)], schema)
+
+
+def _seeds(block: pa.Table, repeat: int, config: Config, ids: list[str], firsts: list[int], first_row: int) -> list[int]:
+    """The seed of each row of a block; a seed of the captions file is that of the first image of a person."""
+    own_seeds = [
+        _row_seed(file_seed, repeat > 0 or first != at, ids[at], config.seed, first_row + at)
+        for at, (file_seed, first) in enumerate(zip(_column(block, "seed"), firsts, strict=True))
+    ]
+    return [own_seeds[first] for first in firsts] if config.plan.view_seed == "person" else own_seeds
 
 
 def _column(block: pa.Table, name: str) -> list[Any]:
     return block[name].to_pylist() if name in block.column_names else [None] * len(block)
 
 
-def _row_id(file_id: str | None, repeat: int, row: int) -> str:
-    """The id of a row: `file_id` from the captions file, with "-1", "-2", ... where the file repeats, or else the number of the row."""
+def _row_id(file_id: str | None, repeat: int, view: int | None, row: int) -> str:
+    """The id of a row: `file_id` from the captions file, or else the number of the row.
+
+    Behind an id of the file come "-1", "-2", ... where the file repeats, and the number of the image of its person, "_v0", "_v1", ...
+    """
     if file_id is None:
         return f"{row:08d}"
     row_id = f"{file_id}-{repeat}" if repeat else file_id
+    row_id = row_id if view is None else f"{row_id}_v{view}"
     if not ID.fullmatch(row_id):
         raise UserError(f"the id {quoted(file_id)} of row {row + 1} cannot be a file name: use up to 128 letters, digits, - and _")
     return row_id
 
 
-def _row_seed(file_seed: str | None, repeat: int, row_id: str, seed: int, row: int) -> int:
-    """The seed of a row in [0, 2^63): `file_seed` of the captions file in its first pass, else one derived from `seed` and the id."""
-    if file_seed is None or repeat:
+def _row_seed(file_seed: str | None, is_repeat: bool, row_id: str, seed: int, row: int) -> int:
+    """The seed of a row in [0, 2^63): `file_seed` of the captions file where it is used first, else one derived from `seed` and the id."""
+    if file_seed is None or is_repeat:
         return row_seed(seed, row_id, "plan")
     try:
         number = int(file_seed)

@@ -2,6 +2,9 @@
 
 A row's noise comes from its own random generator, seeded by the plan, and its position in the batch never changes, so the other rows of the
 batch have no influence. Prompts that the text encoder truncates are flagged in the plan; they are used here as they are.
+
+With `generate.view_strength`, the further images of a person start from its first one. That is made again from its own prompt and seed,
+alone in a batch, wherever it is needed, so that no row depends on its neighbours; it equals the image of its own row up to rounding.
 """
 
 import difflib
@@ -9,6 +12,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,8 @@ from mals.grid.stage import Resources, output_batch
 from mals.images import BadImage, decode_image
 
 QUALITY = 95  # of the JPEG, without colour subsampling
+NOT_FINITE = "nan_latents"  # the reason of a row whose image has a NaN or an infinity
+FIRST_VIEWS = 64  # first images of persons that a worker keeps
 LEVELS = 1  # an image whose channels each vary by at most this many of 255 levels is constant
 
 
@@ -43,7 +49,7 @@ class Generate:
 
     name = "generate"
     version = 2
-    needs = ("prompt", "negative_prompt", "seed", "init_image")
+    needs: tuple[str, ...] = ("prompt", "negative_prompt", "seed", "init_image")
     adds = pa.schema(
         [
             ("image", pa.binary()),
@@ -55,11 +61,11 @@ class Generate:
             ("scheduler", pa.string()),
             ("steps", pa.int32()),
             ("guidance", pa.float32()),
-            ("strength", pa.float32()),  # null without an initial image
+            ("strength", pa.float32()),  # null for an image that was made from noise
             ("dtype", pa.string()),
             ("batch", pa.int32()),  # rows in the pipeline's call, padding included
             ("lora", pa.string()),
-            ("origin", pa.string()),  # generated, or image_to_image where there was an initial image
+            ("origin", pa.string()),  # generated, or image_to_image where the plan gave an initial image
         ]
     )
     resources = Resources(gpus=1)
@@ -67,6 +73,9 @@ class Generate:
     def __init__(self, config: settings.Generate):
         self.config = config
         self.batch = config.batch
+        if config.view_strength is not None:
+            self.needs = (*self.needs, "first_view")
+        self._first_view = lru_cache(FIRST_VIEWS)(self._generate_first_view)
         self._text: Any = None
         self._image: Any = None  # shares every weight with _text
 
@@ -101,16 +110,24 @@ class Generate:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = batch.to_pylist()
-        initial_images, errors = self._initial_images(rows)
-        groups: dict[tuple[bool, bool], list[int]] = {}
-        for index, row in enumerate(rows):
-            if errors[index] is None:  # to some pipelines an empty negative prompt is not the same as none, so these rows go apart
-                groups.setdefault((index in initial_images, bool(row["negative_prompt"])), []).append(index)
+        starts, errors = self._initial_images(rows)
         outputs: list[dict[str, Any]] = [{} for _ in rows]
-        for (from_image, negative), members in groups.items():
-            images = self._generate(rows, members, initial_images if from_image else None, negative)
+        groups: dict[tuple[float | None, bool], list[int]] = {}
+        for index, row in enumerate(rows):
+            strength = self.config.strength if index in starts else None
+            if self.config.view_strength is not None and row["first_view"] and not row["init_image"]:
+                strength = self.config.view_strength
+                first = self._first_view(*(row["first_view"][name] for name in ("prompt", "negative_prompt", "seed")))
+                if first is None:
+                    outputs[index] = {**self._columns, "reject": [NOT_FINITE]}
+                    continue
+                starts[index] = first
+            if errors[index] is None:  # to some pipelines an empty negative prompt is not the same as none, so these rows go apart
+                groups.setdefault((strength, bool(row["negative_prompt"])), []).append(index)
+        for (strength, negative), members in groups.items():
+            images = self._generate(rows, members, negative, strength, starts)
             for index in members:
-                outputs[index] = self._row(images, index, len(rows), from_image)
+                outputs[index] = self._row(images, index, len(rows), strength, bool(rows[index]["init_image"]))
         columns: dict[str, Sequence[Any]] = {field.name: [row.get(field.name) for row in outputs] for field in self.adds}
         return output_batch(self.adds, columns, [row.get("reject") for row in outputs], errors)
 
@@ -134,14 +151,23 @@ class Generate:
                     errors[index] = f"ValueError: cannot read init image {row['init_image']} ({reason})"
         return images, errors
 
+    def _generate_first_view(self, prompt: str, negative_prompt: str | None, seed: int) -> Image.Image | None:
+        """The first image of a person, in a batch of its own; None where it has a NaN or an infinity."""
+        row = {"prompt": prompt, "negative_prompt": negative_prompt, "seed": seed}
+        images = self._generate([row], [0], bool(negative_prompt), None, {})
+        return Image.fromarray(images.pixels[0]) if images.finite[0] else None
+
     def _generate(
-        self, rows: list[dict[str, Any]], members: list[int], initial_images: dict[int, Image.Image] | None, negative: bool
+        self, rows: list[dict[str, Any]], members: list[int], negative: bool, strength: float | None, starts: dict[int, Image.Image]
     ) -> Images:
-        """One call of a pipeline with the full batch: `members` at their own positions, the first member at all others."""
+        """One call of a pipeline with the full batch: `members` at their own positions, the first member at all others.
+
+        With a `strength`, each member starts from its image in `starts`; without, from noise.
+        """
         import torch
 
         filled = [index if index in set(members) else members[0] for index in range(len(rows))]
-        pipeline = self._text if initial_images is None else self._image_to_image()
+        pipeline = self._text if strength is None else self._image_to_image(strength)
         finite = torch.ones(len(filled), dtype=torch.bool)
 
         def check_finite(_pipeline: Any, _step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -151,8 +177,8 @@ class Generate:
         arguments = {
             "prompt": [rows[index]["prompt"] for index in filled],
             "negative_prompt": [rows[index]["negative_prompt"] for index in filled] if negative else None,
-            "image": [initial_images[index] for index in filled] if initial_images is not None else None,
-            "strength": self.config.strength if initial_images is not None else None,
+            "image": [starts[index] for index in filled] if strength is not None else None,
+            "strength": strength,
             "height": self.config.height,
             "width": self.config.width,
             "num_inference_steps": self.config.steps,
@@ -182,12 +208,13 @@ class Generate:
         levels = images.float().nan_to_num(0).mul(255).round().clamp(0, 255).byte()
         return Images(levels.permute(0, 2, 3, 1).cpu().numpy(), valid, pipeline)
 
-    def _image_to_image(self) -> Any:
+    def _image_to_image(self, strength: float) -> Any:
         """The image-to-image pipeline, built when the first row needs it."""
-        if int(self.config.steps * self.config.strength) < 1:
+        if int(self.config.steps * strength) < 1:
+            of_view = strength == self.config.view_strength
             raise UserError(
-                f"generate.steps = {self.config.steps} times generate.strength = {self.config.strength:g} is less than one step; "
-                "raise either, because the plan has initial images"
+                f"generate.steps = {self.config.steps} times generate.{'view_' if of_view else ''}strength = {strength:g} is less than one "
+                f"step; raise either, because {'images of a person start from its first' if of_view else 'the plan has initial images'}"
             )
         if self._image is None:
             from diffusers import AutoPipelineForImage2Image
@@ -197,16 +224,17 @@ class Generate:
             try:
                 self._image = _quiet(AutoPipelineForImage2Image.from_pipe(self._text))
             except ValueError:
-                raise UserError(f"diffusers has no image-to-image pipeline for {name}, but the plan has initial images") from None
+                reason = "the plan has initial images" if strength == self.config.strength else "generate.view_strength is set"
+                raise UserError(f"diffusers has no image-to-image pipeline for {name}, but {reason}") from None
             except Exception as error:  # what a pipeline does with the settings of a foreign model is not known
                 raise UserError(f"no image-to-image pipeline can be made of {self._columns['model']} ({name}): {_reason(error)}") from error
         return self._image
 
-    def _row(self, images: Images, index: int, batch: int, from_image: bool) -> dict[str, Any]:
-        row = {**self._columns, "pipeline": images.pipeline, "batch": batch, "strength": self.config.strength if from_image else None}
+    def _row(self, images: Images, index: int, batch: int, strength: float | None, from_image: bool) -> dict[str, Any]:
+        row = {**self._columns, "pipeline": images.pipeline, "batch": batch, "strength": strength}
         row["origin"] = "image_to_image" if from_image else "generated"
         if not images.finite[index]:
-            return row | {"reject": ["nan_latents"]}
+            return row | {"reject": [NOT_FINITE]}
         pixels = images.pixels[index]
         flat = int(np.ptp(pixels, axis=(0, 1)).max()) <= LEVELS
         return row | {

@@ -15,6 +15,7 @@ from mals import settings
 from mals.config import Config
 from mals.errors import UserError
 from mals.grid.stage import ERROR, REJECT
+from mals.planning.views import FIRST_VIEW
 from mals.stages.generate import Generate, read, stage
 from tests.images_of_every_kind import write_images
 from tests.small import diffusion
@@ -41,7 +42,7 @@ def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def configured(model: Path | str, **changes: Any) -> Config:
     tree = {"model": str(model), "height": HEIGHT, "width": WIDTH, "steps": 2, "guidance": 2.0, "dtype": "fp32", "batch": 4, **changes}
-    return settings.check({"generate": tree})
+    return settings.check({"generate": tree, "plan": {"views": 4 if "view_strength" in changes else 1}})
 
 
 def ready(model: Path | str, **changes: Any) -> Generate:
@@ -59,7 +60,7 @@ def batch(prompts: list[str], **columns: list[Any]) -> pa.RecordBatch:
         "init_image": none,
         **columns,
     }
-    kinds = {"seed": pa.int64()}
+    kinds: dict[str, pa.DataType] = {"seed": pa.int64(), "first_view": FIRST_VIEW.type}
     return pa.record_batch({name: pa.array(values, kinds.get(name, pa.string())) for name, values in values_by_name.items()})
 
 
@@ -193,6 +194,51 @@ def test_rows_with_an_initial_image_go_through_image_to_image(model: str, name: 
 def test_strength_changes_the_result_of_image_to_image(sd: Path, street: Path) -> None:
     weak, strong = (run(ready(sd, steps=4, strength=strength), MEN[:1], init_image=[str(street)])[0] for strength in (0.25, 1.0))
     assert weak["image"] != strong["image"]
+
+
+def views(prompts: list[str], **columns: list[Any]) -> dict[str, list[Any]]:
+    """The columns of rows of one person, whose first image has the first prompt and the seed 100."""
+    first = {"id": "first", "prompt": prompts[0], "negative_prompt": None, "seed": 100}
+    return {"first_view": [None] + [first] * (len(prompts) - 1), **columns}
+
+
+def test_further_images_of_a_person_are_made_from_its_first_one(sd: Path) -> None:
+    prompts = ["a man in a red coat"] + [f"a man in a red coat {where}" for where in ("at night", "on a bridge", "in a park")]
+    columns = views(prompts)
+    near, far = (run(ready(sd, steps=10, view_strength=strength), prompts, **columns) for strength in (0.2, 1.0))
+    plain = run(ready(sd, steps=10), prompts)
+    assert near[0]["image"] == far[0]["image"] == plain[0]["image"]
+    assert [row["strength"] for row in near] == [None, *[pytest.approx(0.2)] * 3]
+    assert {row["origin"] for row in near} == {"generated"}
+    distances = [[np.abs(pixels(row) - pixels(rows[0])).mean() for row in rows[1:]] for rows in (near, far)]
+    assert all(one < other for one, other in zip(*distances, strict=True))
+    other_first = {**columns["first_view"][1], "seed": 7}
+    changed = run(ready(sd, steps=10, view_strength=0.2), prompts, first_view=[None, other_first, *columns["first_view"][2:]])
+    assert [row["image"] == now["image"] for row, now in zip(near, changed, strict=True)] == [True, False, True, True]
+
+
+def test_a_further_image_of_a_person_does_not_depend_on_its_neighbours(sd: Path) -> None:
+    prompts = [f"a man in a red coat {where}" for where in ("here", "at night", "on a bridge", "in a park")]
+    columns = views(prompts)
+    whole = run(ready(sd, view_strength=0.6), prompts, **columns)
+    generate = ready(sd, view_strength=0.6)
+    run(generate, ["another"] * 4, first_view=[{**columns["first_view"][1], "seed": seed} for seed in range(4)])  # fills what it keeps
+    alone = ["a woman", prompts[1], "a child", "a dog"]  # the row keeps its place and nothing else
+    rows = run(generate, alone, first_view=[None, columns["first_view"][1], None, None])
+    assert rows[1]["image"] == whole[1]["image"]
+
+
+def test_a_first_image_that_is_not_finite_costs_the_images_made_from_it(changed: Any) -> None:
+    def poison(weights: dict[str, torch.Tensor]) -> None:
+        weights["conv_out.bias"].fill_(float("nan"))
+
+    rows = run(ready(changed("unet", poison), view_strength=0.9), MEN, **views(MEN))
+    assert [row["reject"] for row in rows] == [["nan_latents"]] * 4
+
+
+def test_fewer_than_one_step_from_a_first_image_is_refused_in_one_sentence(sd: Path) -> None:
+    with pytest.raises(UserError, match=r"generate\.view_strength = 0\.4 is less than one step"):
+        run(ready(sd, view_strength=0.4), MEN, **views(MEN))
 
 
 def test_an_initial_image_that_cannot_be_read_fails_its_row_alone(sd: Path, street: Path, tmp_path: Path) -> None:
