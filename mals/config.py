@@ -12,6 +12,7 @@ Dtype = Literal["fp32", "fp16", "bf16"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Circumstance = Literal["view", "pose", "light", "place", "camera"]
+LOADER = "pretrain.scorer:load_scorer"  # of scorers: of the methods that this project trains, and of the CLIPs that open_clip saved
 
 
 class Section(BaseModel):
@@ -222,10 +223,35 @@ class Label(Section):
     batch: Count = 256  # no results
 
 
+class Agree(Section):
+    """How well each image agrees with its caption: a score, its rank among captions of other rows, and rules that refuse by them."""
+
+    scorer: str | None = None  # a training or release of `mals pretrain`, or a CLIP of open_clip: folder or hub id; none: min_wanted alone
+    revision: str | None = None  # of the scorer: a branch, a tag or, best, a commit
+    loader: str = LOADER  # what loads it; one of your own is named by "my_package.my_module:my_function"
+    references: Count = 10_000  # captions of other rows that each image is scored with too, for the rank of its own
+    min_score: Annotated[float, Field(ge=-1, le=1)] | None = None  # a score under it is refused; cosines of two models do not compare
+    best_rank: Count | None = None  # a rank behind it is refused; 49 with 10,000 references: Filtering-WoRA (WWW 2025)
+    min_wanted: Share | None = None  # share of the requested attributes that the labels confirm, at least
+    batch: Count = 32  # no results (rounding)
+
+    @model_validator(mode="after")
+    def has_what_its_rules_need(self) -> "Agree":
+        if self.scorer is None and (self.min_wanted is None or self.min_score is not None or self.best_rank is not None):
+            raise ValueError(
+                "the stage agree needs a scorer: set agree.scorer to a training or release of `mals pretrain`, or to a CLIP of open_clip"
+            )
+        if self.best_rank is not None and self.best_rank > self.references:
+            raise ValueError(
+                f"agree.best_rank = {self.best_rank} is over agree.references = {self.references}: no row would be refused by it"
+            )
+        return self
+
+
 class Keep(Section):
     """The best share of the rows that are still in, by a number of an earlier stage."""
 
-    by: str  # the number: sharpness, person_score, agreement_wanted ...; a row without it is refused
+    by: str = "agree_score"  # the number: that of the stage agree, sharpness, person_score ...; a row without it is refused
     share: Annotated[float, Field(gt=0, le=1)] = 0.5  # of the rows that have the number, rounded up; ties are decided by the plan's order
     lowest: bool = False  # the lowest numbers are the best ones, as of nsfw_score
 
@@ -279,6 +305,7 @@ class Config(Section):
     quality: Quality = Quality()
     caption: Caption | None  # none: nothing is captioned, and the plan's own captions are labelled
     label: Label = Label()
+    agree: Agree | None = None  # none: images and captions are not compared
     keep: Keep | None = None  # the best share of all rows; none: all of them
     pack: Pack = Pack()
     run: Execution = Execution()
@@ -295,20 +322,28 @@ class Config(Section):
             raise ValueError("privacy.blur_faces finds heads by a pose model; set crop.model")
         return self
 
-    @field_validator("caption", "keep", mode="before")
+    @model_validator(mode="after")
+    def attributes_are_requested(self) -> "Config":
+        if self.agree and self.agree.min_wanted is not None and self.plan.attributes is None:
+            raise ValueError(
+                "agree.min_wanted compares labels with requested attributes, and only a plan with plan.attributes requests some"
+            )
+        return self
+
+    @field_validator("caption", "agree", "keep", mode="before")
     @classmethod
     def none_is_a_word(cls, section: Any) -> Any:
         """`caption: none` is a text in YAML."""
         return None if section == "none" else section
 
 
-STAGE_ORDER = ("generate", "ingest", "safety", "filter", "crop", "quality", "caption", "label", "keep")
+STAGE_ORDER = ("generate", "ingest", "safety", "filter", "crop", "quality", "caption", "label", "agree", "keep")
 STAGES = {name: f"mals.stages.{name}:stage" for name in STAGE_ORDER}
 
 
 def stage_names(config: Config) -> list[str]:
     """The stages of a run, in order: `config.source` is the first; some are there only where their sections are set."""
-    is_set = {"quality": bool(config.quality.scorers()), "caption": config.caption is not None, "keep": config.keep is not None}
+    is_set = {"quality": bool(config.quality.scorers())} | {name: getattr(config, name) is not None for name in ("caption", "agree", "keep")}
     return [name for name in STAGE_ORDER if is_set.get(name, name not in ("generate", "ingest") or name == config.source)]
 
 

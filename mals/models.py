@@ -1,7 +1,7 @@
 """Where models are: in a local folder, embedded in this package, or in the hub's cache. `resolve` never uses the network, `download` does.
 
 The role of a model selects the embedded model, and the setting that messages name: generator, lora, safety, pose, detector, watermark,
-aesthetic, captioner, and swin for pretraining.
+aesthetic, captioner, and swin for pretraining. A scorer is what `mals.scorer` loads: a trained method, weights of one, or a CLIP of open_clip.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-from mals.config import Config
+from mals.config import LOADER, Config
 from mals.errors import ModelMissing, UserError
 
 WEIGHTS = Path(__file__).parent / "world" / "weights"
@@ -30,14 +30,19 @@ SETTING = {
     "aesthetic": "quality.aesthetic.model",
     "captioner": "caption.captioners.0.model",
     "swin": "vision.start",
+    "scorer": "agree.scorer",
 }
+METHOD_FILES = ("config.yaml", "model.safetensors", "tokenizer.json")  # what decides the results of a finished training or a release
+OPEN_CLIP = re.compile(r"open_clip_(pytorch_)?model\.(safetensors|bin)")  # weights as open_clip saves them
+WEIGHTS_ENDINGS = (".safetensors", ".bin", ".pt", ".pth")
+HUB = "hf://"  # before the hub id of a trained method
 OPENPOSE = "body_pose_model.pth"  # controlnet_aux's body estimator: one file, no config.json
 WHOLE = 8 << 20  # bytes up to which a file is hashed whole
 BLOCK = 64 << 10  # bytes; of a larger file the head, the tail and 62 blocks between them
 BLOCKS = 64
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
-_revisions: dict[str, tuple[Any, str]] = {}  # folder -> (sizes and times when it was hashed, revision)
+_revisions: dict[str, tuple[Any, str]] = {}  # folder or file -> (sizes and times when it was hashed, revision)
 
 
 @dataclass(frozen=True)
@@ -62,14 +67,19 @@ class RequiredModel:
 
 
 def resolve(model: str, revision: str | None = None, role: str = "") -> ResolvedModel:
-    """The model on this machine; ModelMissing where there is none, UserError for a folder that is not a model."""
+    """The model on this machine; ModelMissing where there is none, UserError for a folder that is not a model.
+
+    A scorer may be a file of weights, and its hub id may begin with hf://.
+    """
     if model == "embedded":
         return _embedded(role)
+    model = model.removeprefix(HUB) if role == "scorer" else model
     folder = Path(model).expanduser()
-    if folder.is_dir():
-        if lacks := _lacks(folder):
+    if folder.is_dir() or (folder.is_file() and role == "scorer"):
+        if folder.is_dir() and (lacks := _lacks(folder, role)):
             raise UserError(f"the folder {model} is not a model: it has no {lacks}")
-        return ResolvedModel(folder.resolve().name, str(folder.resolve()), _content(folder.resolve()))
+        place = folder.resolve() if folder.is_dir() else folder.absolute()  # a link in the hub's cache has the ending, its file has none
+        return ResolvedModel(place.name, str(place), _content(place, role))
     if folder.is_file():
         raise UserError(f"{model} is a file; a model is a folder as save_pretrained writes it, or a hub id")
     if not HUB_ID.fullmatch(model):
@@ -95,6 +105,8 @@ def required_models(config: Config) -> list[RequiredModel]:
         needs.append(RequiredModel(f"quality.{name}.model", scorer.model, scorer.revision, name))
     for number, captioner in enumerate(config.caption.captioners if config.caption else []):
         needs.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
+    if config.agree and config.agree.scorer and config.agree.loader == LOADER:
+        needs.append(RequiredModel("agree.scorer", config.agree.scorer, config.agree.revision, "scorer"))
     return [need for need in needs if need.key.split(".")[0] not in config.stages]
 
 
@@ -147,6 +159,10 @@ def download(config: Config) -> list[ModelState]:
 def needed_files(files: Iterable[str], need: RequiredModel) -> list[str]:
     """The files of a repository that loading needs: one copy of the weights, as safetensors where there are any."""
     names = sorted(files)
+    if need.role == "scorer":
+        weights = _formats([name for name in names if OPEN_CLIP.fullmatch(name)]) or [name for name in names if name in METHOD_FILES]
+        small = (".json", ".txt", ".model", ".yaml", ".md")
+        return sorted({*weights, *(name for name in names if "/" not in name and name.endswith(small))})
     if OPENPOSE in names and need.role == "pose":
         return [name for name in names if name in (OPENPOSE, "README.md")]
     small = [
@@ -200,7 +216,7 @@ def _cached(model: str, revision: str | None, role: str) -> ResolvedModel:
             f"the model {model} (revision {revision or 'main'}) is not here: there is no folder of that name, "
             f"and it is not in the cache {hub_cache()}{have} either; {_ways(role)}"
         ) from None
-    if lacks := _lacks(path):
+    if lacks := _lacks(path, role):
         raise ModelMissing(f"the model {model} is in the cache {hub_cache()} only in part: it has no {lacks}; {_ways(role)}")
     return ResolvedModel(model, str(path), path.name)
 
@@ -212,15 +228,17 @@ def _snapshots(model: str) -> list[str]:
 
 
 def _ways(role: str) -> str:
-    return (
-        "run `mals models RUN --download` on a machine with a network, "
-        f"give a local folder with --set {SETTING.get(role, 'generate.model')}=DIR, or use the embedded models with --preset tiny"
-    )
+    download, folder = "run `mals models RUN --download` on a machine with a network", f"--set {SETTING.get(role, 'generate.model')}=DIR"
+    if role == "scorer":
+        return f"{download}, or give a folder or file of weights with {folder}"
+    return f"{download}, give a local folder with {folder}, or use the embedded models with --preset tiny"
 
 
-def _lacks(folder: Path) -> str:
+def _lacks(folder: Path, role: str = "") -> str:
     """The first file that a model folder lacks; empty where it is complete."""
     top = {path.name for path in folder.iterdir()}
+    if role == "scorer":  # of a training that goes on, the weights are in its checkpoints
+        return "" if "checkpoints" in top or any(name.endswith(WEIGHTS_ENDINGS) for name in top) else "weights"
     if OPENPOSE in top:
         return ""
     if "model_index.json" in top:
@@ -248,17 +266,25 @@ def _part_lacks(folder: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file that is not hidden, by its name within the folder, sorted."""
+    """Every file that is not hidden, by its name within the folder, sorted; of a file itself, its own name."""
+    if folder.is_file():
+        yield folder.name, folder.stat()
     for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
         name = path.relative_to(folder)
         if not any(piece.startswith(".") for piece in name.parts) and path.is_file():
             yield name.as_posix(), path.stat()
 
 
-def _content(folder: Path) -> str:
-    """ "sha256:" and 16 hex digits over names, sizes and content; of a file above 8 MB 64 blocks stand for the content."""
-    stats = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in _files(folder)]
-    cached = _revisions.get(str(folder))
+def _content(model: Path, role: str = "") -> str:
+    """ "sha256:" and 16 hex digits over names, sizes and content; of a file above 8 MB 64 blocks stand for the content.
+
+    Of a trained method METHOD_FILES alone count: what is measured later lies beside them.
+    """
+    folder, files = (model.parent if model.is_file() else model), list(_files(model))
+    if role == "scorer" and {name for name, _ in files}.issuperset(METHOD_FILES):
+        files = [file for file in files if file[0] in METHOD_FILES]
+    stats = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
+    cached = _revisions.get(str(model))
     if cached and cached[0] == stats:
         return cached[1]
     digest = hashlib.sha256()
@@ -272,7 +298,7 @@ def _content(folder: Path) -> str:
                 file.seek((size - BLOCK) * block // (BLOCKS - 1))
                 digest.update(file.read(BLOCK))
     revision = f"sha256:{digest.hexdigest()[:16]}"
-    _revisions[str(folder)] = (stats, revision)
+    _revisions[str(model)] = (stats, revision)
     return revision
 
 

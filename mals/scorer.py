@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mals.config import LOADER
 from mals.errors import UserError
 from mals.plugins import load_object
 
 RgbImage = Image.Image | NDArray[np.uint8]  # a PIL image of any mode, or RGB pixels [H, W, 3]
-LOADER = "pretrain.scorer:load_scorer"  # of the methods that this project trains
 
 
 @runtime_checkable

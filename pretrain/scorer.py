@@ -1,16 +1,18 @@
-"""Trained methods of `pretrain` as scorers of mals, see `mals.scorer`: stages and pages of mals load them by the name of `load_scorer`.
+"""Trained methods of `pretrain`, and CLIPs that open_clip saved, as scorers of mals (`mals.scorer`), which loads them by `load_scorer`.
 
 Shapes: T texts, N images, D width of the embeddings.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mals.errors import UserError
-from mals.scorer import RgbImage
+from mals.scorer import RgbImage, Scorer
+from pretrain import open_clip_scorer
 from pretrain.api import LoadedMethod, load
 
 
@@ -35,13 +37,17 @@ class MethodScorer:
         return self.embed_texts(texts) @ self.embed_images(images).T
 
 
-def load_scorer(target: str, device: str = "auto", batch: int = 64) -> MethodScorer:
-    """The scorer of a release, a training or hf://OWNER/NAME; `device` "auto" is a GPU if there is one.
+def load_scorer(target: str, device: str = "auto", batch: int = 64) -> Scorer:
+    """The scorer of a release, a training, hf://OWNER/NAME, weights alone, or a folder that open_clip saved.
 
-    Raises UserError if there is no method at that place, or if it computes no embeddings.
+    `device` "auto" is a GPU if there is one; `batch` images are computed together. Raises UserError if there is no method at that place, or
+    if it computes no embeddings.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    folder = Path(target).expanduser()
+    if (folder / open_clip_scorer.CONFIG).is_file():
+        return open_clip_scorer.load(folder, device, batch)
     method = load(target, device, batch)
     if "embed" not in method.trained.method.abilities:
         raise UserError(f"the method {target} computes no embeddings, so it cannot score images by texts")

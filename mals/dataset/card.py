@@ -13,6 +13,7 @@ from mals.config import Config
 from mals.dataset.features import RULE_COLUMNS, Columns
 from mals.dataset.receipts import REJECTED, FileReceipt
 from mals.dataset.rows import file_name
+from mals.dataset.scores import rules
 from mals.dataset.source import result_settings
 from mals.dataset.statistics import DatasetCounts
 from mals.errors import UserError
@@ -30,6 +31,7 @@ MODEL_OUTPUTS = {  # part of the settings that names a model -> what the model a
     "watermark": "scores of watermarks and text",
     "aesthetic": "aesthetic scores",
     "captioner": "captions",
+    "scorer": "scores of images and captions",
 }
 
 
@@ -84,6 +86,7 @@ class DatasetCardFacts:
     attribute_values: dict[str, list[str]]  # attribute -> the names of its two values
     licences: list[ModelLicence]
     versions: list[str]  # of libraries and devices
+    agree: Mapping[str, Any] | None = None  # the params of the cells of the stage `agree`; None if the run has none
 
 
 def render(facts: DatasetCardFacts) -> str:
@@ -115,6 +118,8 @@ def render(facts: DatasetCardFacts) -> str:
         attributes=attribute_shares(counts, facts.attribute_values),
         has_requested=any(sum(attribute.requested) for attribute in counts.attributes),
         versions=facts.versions,
+        agree=facts.agree,
+        agree_rules=rules(facts.agree or {}),
         settings=yaml.safe_dump(without_paths(result_settings(config)), sort_keys=False, allow_unicode=True).strip(),
         checker=config.stages.get("safety") or (file_name(config.safety.model) if config.safety.model else None),
     )
@@ -232,6 +237,12 @@ def versions(survey: Survey) -> list[str]:
     """Names and versions of libraries and devices, from the receipts of all cells."""
     environments = [receipt.env for receipts in survey.receipts.values() for receipt in receipts.values()]
     return sorted({f"{name} {version}" for environment in environments for name, version in environment.items()})
+
+
+def agree_params(survey: Survey) -> Mapping[str, Any] | None:
+    """What the results of the stage `agree` depend on, from its receipts; None if the run has no such stage."""
+    receipts = survey.receipts.get("agree")
+    return receipts[0].params if receipts else None
 
 
 def without_paths(tree: Any) -> Any:

@@ -188,6 +188,7 @@ def _write_texts(
         attribute_values=attribute_values(run),
         licences=card.licence_chain(run.config),
         versions=card.versions(survey),
+        agree=card.agree_params(survey),
     )
     texts = {f"{FOLDER}/README.md": card.render(facts), f"{FOLDER}/croissant.json": croissant.render(facts)}
     return [_commit(run, path, text.encode()) for path, text in texts.items()]

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mals.dataset.receipts import FOLDER, PackReceipt
+from mals.dataset.scores import COLUMNS as COLUMNS_OF_SCORES
+from mals.dataset.scores import ScoreStatistics, rules
 from mals.dataset.sheet import contact_sheet
 from mals.dataset.source import attribute_values
 from mals.errors import UserError
@@ -33,12 +35,14 @@ class Report:
     planned: int
     kept: int
     funnel: list[str]
+    agreement: str  # scores of images and captions in a sentence; empty if the run has none
     captions: list[LabelledCaption]
     sheet: str
 
     def text(self) -> str:
         """The report for a terminal; attributes whose value is "no" are left out."""
         output = [f"{self.dataset}: {self.kept:,} of {self.planned:,} pairs kept", *self.funnel]
+        output += [self.agreement] if self.agreement else []
         for row in self.captions:
             present = {name.replace("_", " "): value for name, value in row.attributes.items() if value != "no"}
             labels = [name if value == "yes" else f"{name} {value}" for name, value in present.items()]
@@ -59,7 +63,33 @@ def report(run: Run) -> Report:
         known = {name: values[name][value] for name, value in row["attributes"].items() if value is not None}
         captions.append(LabelledCaption(row.get("caption"), known))
     url = run.store.url
-    return Report(f"{url}/{FOLDER}", receipt.planned, receipt.kept, status_lines(status(run)), captions, f"{url}/{SHEET}")
+    return Report(
+        dataset=f"{url}/{FOLDER}",
+        planned=receipt.planned,
+        kept=receipt.kept,
+        funnel=status_lines(status(run)),
+        agreement=_agreement(run, receipt),
+        captions=captions,
+        sheet=f"{url}/{SHEET}",
+    )
+
+
+def _agreement(run: Run, receipt: PackReceipt) -> str:
+    """The scores of images and captions of the packed rows in a sentence; empty if the run has none."""
+    statistics = ScoreStatistics()
+    for file in (file for files in receipt.split_files().values() for file in files):
+        parquet = run.store.parquet(file.path)
+        if set(COLUMNS_OF_SCORES) <= set(parquet.schema_arrow.names):
+            statistics.add(parquet.read(columns=list(COLUMNS_OF_SCORES)))
+    scored, cell = statistics.counts(), run.grid.receipt("agree", 0)
+    if scored is None or cell is None:
+        return ""
+    least, _, median, _, greatest = scored.scores
+    required = f"; required: {rules(cell.params).replace('`', '')}" if rules(cell.params) else ""
+    return (
+        f"image and caption: cosine {median:.3f} at the median ({least:.3f} to {greatest:.3f}), rank {scored.median_rank:,} at the median "
+        f"among {scored.references:,} captions of other rows, by {cell.params['scorer']} ({cell.params['revision']}){required}"
+    )
 
 
 def _first_rows(run: Run, receipt: PackReceipt, count: int) -> list[dict[str, Any]]:

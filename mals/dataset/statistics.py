@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from mals.dataset.features import GENERATOR_FEATURES, GENERATOR_ONLY
 from mals.dataset.origins import OriginCounts
+from mals.dataset.scores import COLUMNS as SCORE_COLUMNS
+from mals.dataset.scores import ScoreCounts, ScoreStatistics
 from mals.dataset.splits import hash64, hashes64
 from mals.grid.cells import Damaged, Grid
 from mals.grid.ids import IdHashes
@@ -20,6 +22,7 @@ from mals.origin import check_origins
 COLUMNS = (
     "person", "prompt_cut", "attributes", "attribute_source", "wanted", "phash", "crop_width", "crop_height", "caption", "captions",
     "agreement_captions", "agreement_wanted", "nsfw_score", "prompt", "origin", "heads_blurred", "reencoded",
+    *SCORE_COLUMNS,
 )  # fmt: skip
 
 
@@ -117,6 +120,8 @@ class DatasetCounts:
     width: Spread | None  # pixels; None if no stage adds it
     height: Spread | None
     agreement: dict[str, float]  # column -> mean
+    scored: ScoreCounts | None  # rows that the stage `agree` scored; None if it scored none
+    scored_kept: ScoreCounts | None  # those of them that were kept
     unchecked: int  # kept rows without a safety score
 
 
@@ -263,6 +268,7 @@ class RunStatistics:
         self.attributes = AttributeStatistics(attributes)
         self.images = ImageStatistics()
         self.captions = CaptionStatistics()
+        self.scored, self.scored_kept = ScoreStatistics(), ScoreStatistics()
 
     def add(self, table: pa.Table, by_person: bool) -> None:
         """Count the next shard."""
@@ -279,6 +285,8 @@ class RunStatistics:
         self.attributes.add(table, kept, is_kept)
         self.images.add(kept)
         self.captions.add(kept)
+        self.scored.add(table)
+        self.scored_kept.add(kept)
 
     def _add_stages(self, table: pa.Table) -> NDArray[np.bool_]:
         """Count refusals and failures of each stage; [N] whether a row is kept."""
@@ -331,6 +339,8 @@ class RunStatistics:
             width=_spread(images.widths),
             height=_spread(images.heights),
             agreement={name: total / rows for name, (total, rows) in sorted(captions.agreement.items()) if rows},
+            scored=self.scored.counts(),
+            scored_kept=self.scored_kept.counts(),
             unchecked=images.unchecked,
         )
 

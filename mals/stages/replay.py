@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from PIL import Image
 
 from mals.errors import UserError
 from mals.grid.local import limit_threads
+from mals.grid.row import locate
 from mals.grid.run import Run, differences
 from mals.grid.stage import GlobalStage
 from mals.grid.versions import environment
@@ -70,15 +70,6 @@ def replay(run: Run, row_id: str, to: Path | None = None) -> Replay:
         batch=size,
         environment={name: [then.get(name), now.get(name)] for name in sorted({*then, *now}) if then.get(name) != now.get(name)},
     )
-
-
-def locate(run: Run, row_id: str) -> tuple[int, int]:
-    """The shard of a row and its position in the shard."""
-    for shard in range(run.grid.shards):
-        position = pc.index(run.grid.plan_rows(shard, ["id"])["id"], row_id).as_py()
-        if position >= 0:
-            return shard, position
-    raise UserError(f"the plan of {run.store.url} has no row {row_id!r}")
 
 
 def _stored(run: Run, row_id: str, shard: int, position: int) -> tuple[dict[str, Any], dict[str, str]]:

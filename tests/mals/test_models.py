@@ -366,3 +366,39 @@ def test_without_cropping_a_pose_model_is_needed_only_to_blur_faces() -> None:
     assert not [key for key in keys() if key.startswith("crop.")]
     assert [key for key in keys("privacy.blur_faces=true") if key.startswith("crop.")] == ["crop.model", "crop.detector"]
     assert [key for key in keys("privacy.blur_faces=true", "crop.detector=none") if key.startswith("crop.")] == ["crop.model"]
+
+
+METHOD = {"config.yaml": "method: irra", "model.safetensors": "weights", "tokenizer.json": "{}", "README.md": CARD, "result.json": "{}"}
+
+
+def test_a_scorer_is_known_by_what_decides_its_results_and_not_by_what_was_measured_later(tmp_path: Path) -> None:
+    path = folder(tmp_path / "my-method", METHOD)
+    model = models.resolve(str(path), role="scorer")
+    assert (model.name, model.path) == ("my-method", str(path)) and models.licence(model) == "openrail++"
+    folder(path, {"result.json": '{"R@1": 60}'})
+    assert models.resolve(str(path), role="scorer") == model
+    folder(path, {"config.yaml": "method: rde"})
+    assert models.resolve(str(path), role="scorer").revision != model.revision
+
+
+def test_a_scorer_is_a_file_of_weights_or_a_hub_id_with_and_without_its_prefix(tmp_path: Path, cache: Path) -> None:
+    file = folder(tmp_path / "weights", {"best.pth": "1"}) / "best.pth"
+    assert models.resolve(str(file), role="scorer").name == "best.pth"
+    snapshot = cached(cache, "someone/method", METHOD)
+    for name in ("someone/method", "hf://someone/method"):
+        assert models.resolve(name, role="scorer") == models.ResolvedModel("someone/method", str(snapshot), COMMIT)
+
+
+def test_what_is_no_scorer_is_refused_and_a_missing_one_names_its_setting(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(UserError, match="it has no weights"):
+        models.resolve(str(folder(tmp_path / "texts", {"README.md": CARD})), role="scorer")
+    with pytest.raises(ModelMissing, match=r"mals models RUN --download.*--set agree\.scorer=DIR") as caught:
+        models.resolve("hf://someone/method", role="scorer")
+    assert "--preset tiny" not in str(caught.value)
+
+
+def test_of_a_scorer_one_copy_of_the_weights_is_fetched_with_what_reading_needs() -> None:
+    need = models.RequiredModel("agree.scorer", "someone/method", None, "scorer")
+    assert models.needed_files([*METHOD, "image.onnx", "model.bin"], need) == sorted(METHOD)
+    clip = ["open_clip_config.json", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "vocab.json"]
+    assert models.needed_files(clip, need) == ["open_clip_config.json", "open_clip_model.safetensors", "vocab.json"]
