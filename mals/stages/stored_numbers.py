@@ -21,6 +21,8 @@ def check_number(config: Config, stage: str, setting: str, name: str) -> None:
     if name not in numbers:
         close = get_close_matches(name, numbers, 1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(numbers)}"
+        if name in ("agree_score", "agree_rank"):
+            hint = "the stage agree stores it where agree.scorer is set"
         raise UserError(f"{setting} = {quoted(name)} is no number of a stage before; {hint}")
 
 

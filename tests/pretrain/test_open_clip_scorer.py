@@ -51,7 +51,7 @@ def test_a_file_of_torch_is_read_as_safetensors_are(folder: Path, tmp_path: Path
 def test_without_weights_and_with_a_config_of_another_library_it_is_refused(tmp_path: Path) -> None:
     folder = open_clip_folder(tmp_path / "clip")
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"embed_dim": 16}}))
-    with pytest.raises(UserError, match="open_clip does not read the model in .*clip"):
+    with pytest.raises(UserError, match=r"open_clip does not read the model in .*clip"):
         load_scorer(folder, device="cpu")
     (folder / "open_clip_model.safetensors").unlink()
     with pytest.raises(UserError, match=r"no weights beside it: open_clip_model\.safetensors or open_clip_pytorch_model\.bin"):

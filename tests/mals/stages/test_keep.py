@@ -63,6 +63,8 @@ def test_what_is_no_number_of_a_stage_before_is_refused_when_the_run_is_planned(
         build_stages(run_settings.check({"keep": {"by": "sharpnes"}}))
     with pytest.raises(UserError, match=r"keep\.by = 'caption' is no number .* there are seed, "):
         build_stages(run_settings.check({"keep": {"by": "caption"}}))
+    with pytest.raises(UserError, match=r"keep\.by = 'agree_score' is no number of a stage before; .* where agree\.scorer is set"):
+        build_stages(run_settings.check({"keep": {"share": 0.5}}))
     for by in ("sharpness", "agreement_wanted", "person_score"):
         check_needs(build_stages(run_settings.check({"keep": {"by": by}})), PLAN.names)
 

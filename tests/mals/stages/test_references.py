@@ -1,7 +1,7 @@
 """The drawn reference captions and the ranks among them, against brute force."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mals.stages.references import References, cosines, draw_texts
@@ -9,6 +9,7 @@ from mals.stages.references import References, cosines, draw_texts
 TEXTS = st.sampled_from([f"caption {letter}" for letter in "abcdefghij"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(TEXTS, st.integers(0, 30)), max_size=60), st.integers(1, 8), st.randoms())
 def test_the_texts_with_the_smallest_seeds_are_drawn_each_once_whatever_the_order(rows, count, random) -> None:
     smallest = {text: min(seed for other, seed in rows if other == text) for text, _ in rows}
@@ -24,6 +25,7 @@ def brute_force(texts, embeddings, count, image, caption, score):
     return 1 + sum(np.float32(embeddings[place].astype(float) @ image.astype(float)) >= score for place in others), len(others)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1), st.data())
 def test_the_rank_equals_a_brute_force_with_ties(size, count, seed, data) -> None:
     """Few small whole numbers as coordinates, so that many scores are the same."""
