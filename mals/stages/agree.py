@@ -132,11 +132,11 @@ class Agree:
     def _refusals(self, row: Mapping[str, Any]) -> list[str]:
         """The rules that refuse a row, which has the columns of `needs` and `adds`."""
         config = self.config
-        score, rank, wanted = row.get("agree_score"), row.get("agree_rank"), row.get("agreement_wanted")
+        score, rank, confirmed = row.get("agree_score"), row.get("agree_rank"), row.get("agreement_wanted")
         rules = {
             "low_agreement": config.min_score is not None and (score is None or score < config.min_score),
             "low_rank": config.best_rank is not None and (rank is None or rank > config.best_rank),
-            "other_attributes": config.min_wanted is not None and wanted is not None and wanted < config.min_wanted,
+            "other_attributes": config.min_wanted is not None and confirmed is not None and confirmed < config.min_wanted,
         }
         return [rule for rule, refuses in rules.items() if refuses]
 
