@@ -161,8 +161,8 @@ def needed_files(files: Iterable[str], need: RequiredModel) -> list[str]:
     names = sorted(files)
     if need.role == "scorer":
         weights = _formats([name for name in names if OPEN_CLIP.fullmatch(name)]) or [name for name in names if name in METHOD_FILES]
-        small = (".json", ".txt", ".model", ".yaml", ".md")
-        return sorted({*weights, *(name for name in names if "/" not in name and name.endswith(small))})
+        endings = (".json", ".txt", ".model", ".yaml", ".md")
+        return sorted({*weights, *(name for name in names if "/" not in name and name.endswith(endings))})
     if OPENPOSE in names and need.role == "pose":
         return [name for name in names if name in (OPENPOSE, "README.md")]
     small = [
