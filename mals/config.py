@@ -343,7 +343,8 @@ STAGES = {name: f"mals.stages.{name}:stage" for name in STAGE_ORDER}
 
 def stage_names(config: Config) -> list[str]:
     """The stages of a run, in order: `config.source` is the first; some are there only where their sections are set."""
-    is_set = {"quality": bool(config.quality.scorers())} | {name: getattr(config, name) is not None for name in ("caption", "agree", "keep")}
+    is_set = {name: section is not None for name, section in (("caption", config.caption), ("agree", config.agree), ("keep", config.keep))}
+    is_set["quality"] = bool(config.quality.scorers())
     return [name for name in STAGE_ORDER if is_set.get(name, name not in ("generate", "ingest") or name == config.source)]
 
 

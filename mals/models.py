@@ -1,7 +1,8 @@
 """Where models are: in a local folder, embedded in this package, or in the hub's cache. `resolve` never uses the network, `download` does.
 
 The role of a model selects the embedded model, and the setting that messages name: generator, lora, safety, pose, detector, watermark,
-aesthetic, captioner, and swin for pretraining. A scorer is what `mals.scorer` loads: a trained method, weights of one, or a CLIP of open_clip.
+aesthetic, captioner, and swin for pretraining. A scorer is what `mals.scorer` loads: a trained method, weights of one, or a CLIP of
+open_clip.
 """
 
 import hashlib
