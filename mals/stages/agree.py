@@ -87,7 +87,7 @@ class Agree:
         """Each caption with the seed of its row."""
         for batch in batches:
             for row_id, caption in zip(batch["id"].to_pylist(), batch["caption"].to_pylist(), strict=True):
-                if _has_words(caption):
+                if caption and caption.strip():
                     yield caption, row_seed(self.seed, row_id, self.name)
 
     def setup(self, summary: pa.Table) -> None:
@@ -113,7 +113,7 @@ class Agree:
         """The columns of each row; all None where it has no caption or its image is bad."""
         assert self._references is not None
         texts = [_texts(row) for row in rows]
-        unique = list(dict.fromkeys(text for row in texts for text in row if _has_words(text)))
+        unique = list(dict.fromkeys(text for row in texts for text in row if text))
         stand_in = next((image for image in images if image is not None), None)
         if stand_in is None or not unique:
             return [ABSENT] * len(rows)
@@ -122,7 +122,7 @@ class Agree:
         places = {text: place for place, text in enumerate(unique)}
         scored = [row for row, image in enumerate(images) if image is not None and texts[row][0] in places]
         own = [float(scores[row, places[texts[row][0]]]) for row in scored]
-        ranks, compared = self._references.rank(embedded[scored], [texts[row][0] or "" for row in scored], own)
+        ranks, compared = self._references.rank(embedded[scored], [texts[row][0] for row in scored], own)
         results = [ABSENT] * len(rows)
         for row, score, rank, count in zip(scored, own, ranks, compared, strict=True):
             others = [float(scores[row, places[text]]) if text in places else None for text in texts[row][1:]]
@@ -175,10 +175,7 @@ def scorer_model(config: settings.Agree) -> models.ResolvedModel:
     return models.ResolvedModel(config.scorer.rstrip("/").rsplit("/", 1)[-1], config.scorer, config.revision or "not stated")
 
 
-def _texts(row: Mapping[str, Any]) -> list[str | None]:
-    """The caption that is trained on, and all captions of the row."""
-    return [row["caption"], *(entry["text"] for entry in row.get("captions") or ())]
-
-
-def _has_words(text: str | None) -> bool:
-    return bool(text and text.strip())
+def _texts(row: Mapping[str, Any]) -> list[str]:
+    """The caption that is trained on, and all captions of the row; empty where they have no word."""
+    texts = [row["caption"], *(entry["text"] for entry in row.get("captions") or ())]
+    return [text if text and text.strip() else "" for text in texts]
