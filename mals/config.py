@@ -76,6 +76,26 @@ class Lora(Section):
     scale: float = 1.0  # how much of the adapter is added
 
 
+class Control(Section):
+    """The pose of each image, by a ControlNet or a T2I-Adapter for OpenPose's skeletons."""
+
+    model: str  # hub id or folder of the adapter
+    revision: str | None = None  # a branch, a tag or, best, a commit
+    kind: Literal["controlnet", "t2i_adapter"] = "controlnet"  # what the adapter is
+    poses: str  # a .jsonl or .parquet file with keypoints (17 of x, y, score, as COCO orders them), or a packed set such as the world
+    scale: Annotated[float, Field(ge=0)] = 1.0  # how much of the adapter is added
+
+
+class IpAdapter(Section):
+    """An IP-Adapter that shows the first image of a person to the further ones; needs plan.views."""
+
+    model: str  # hub id or folder
+    revision: str | None = None  # a branch, a tag or, best, a commit
+    subfolder: str = ""  # of the weights and of image_encoder: "models" at h94/IP-Adapter
+    weight_name: str = "ip-adapter_sd15.safetensors"  # the file with the weights
+    scale: Annotated[float, Field(ge=0)] = 0.6  # how much of the adapter is added
+
+
 class Generate(Section):
     """Images from prompts, by a diffusers pipeline."""
 
@@ -94,6 +114,8 @@ class Generate(Section):
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 512  # pixels of the generated image
     batch: Count = 8  # no results (rounding)
     lora: Lora | None = None
+    control: Control | None = None
+    ip_adapter: IpAdapter | None = None
 
 
 class Safety(Section):
@@ -223,6 +245,17 @@ class Label(Section):
     batch: Count = 256  # no results
 
 
+class Identity(Section):
+    """Whether the images of a person show one person; what falls out is refused."""
+
+    min_agreement: Share | None = 0.8  # of the labels of an image with those that most images of its person have, of those known in both
+    scorer: str | None = None  # a trained method (folder or hub id) that compares images with the person's first one; none: labels alone
+    revision: str | None = None  # of the scorer, at the hub
+    loader: str = LOADER  # what loads it; one of your own is named by "my_package.my_module:my_function"
+    min_similarity: Annotated[float, Field(ge=-1, le=1)] | None = 0.5  # cosine of the image to the person's first one, by the scorer
+    batch: Count = 32  # no results (rounding)
+
+
 class Agree(Section):
     """How well each image agrees with its caption: a score, its rank among captions of other rows, and rules that refuse by them."""
 
@@ -305,6 +338,7 @@ class Config(Section):
     quality: Quality = Quality()
     caption: Caption | None  # none: nothing is captioned, and the plan's own captions are labelled
     label: Label = Label()
+    identity: Identity | None = None  # a check that keeps the images of a person together; none: no check
     agree: Agree | None = None  # none: images and captions are not compared
     keep: Keep | None = None  # the best share of all rows; none: all of them
     pack: Pack = Pack()
@@ -312,8 +346,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def persons_have_several_images(self) -> "Config":
-        if self.generate.view_strength is not None and self.plan.views == 1:
-            raise ValueError("generate.view_strength makes a person's further images from its first one; set plan.views over 1")
+        for name in ("view_strength", "ip_adapter"):
+            if getattr(self.generate, name) is not None and self.plan.views == 1:
+                raise ValueError(f"generate.{name} makes a person's further images from its first one; set plan.views over 1")
         return self
 
     @model_validator(mode="after")
@@ -330,20 +365,20 @@ class Config(Section):
             )
         return self
 
-    @field_validator("caption", "agree", "keep", mode="before")
+    @field_validator("caption", "identity", "agree", "keep", mode="before")
     @classmethod
     def none_is_a_word(cls, section: Any) -> Any:
         """`caption: none` is a text in YAML."""
         return None if section == "none" else section
 
 
-STAGE_ORDER = ("generate", "ingest", "safety", "filter", "crop", "quality", "caption", "label", "agree", "keep")
+STAGE_ORDER = ("generate", "ingest", "safety", "filter", "crop", "quality", "caption", "label", "identity", "agree", "keep")
 STAGES = {name: f"mals.stages.{name}:stage" for name in STAGE_ORDER}
 
 
 def stage_names(config: Config) -> list[str]:
     """The stages of a run, in order: `config.source` is the first; some are there only where their sections are set."""
-    is_set = {name: section is not None for name, section in (("caption", config.caption), ("agree", config.agree), ("keep", config.keep))}
+    is_set = {name: getattr(config, name) is not None for name in ("caption", "identity", "agree", "keep")}
     is_set["quality"] = bool(config.quality.scorers())
     return [name for name in STAGE_ORDER if is_set.get(name, name not in ("generate", "ingest") or name == config.source)]
 

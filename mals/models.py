@@ -24,6 +24,8 @@ EMBEDDED = ("generator", "pose", "detector", "captioner", "swin")
 SETTING = {
     "generator": "generate.model",
     "lora": "generate.lora.model",
+    "control": "generate.control.model",
+    "ip_adapter": "generate.ip_adapter.model",
     "safety": "safety.model",
     "pose": "crop.model",
     "detector": "crop.detector",
@@ -96,6 +98,11 @@ def required_models(config: Config) -> list[RequiredModel]:
         needs.append(RequiredModel("generate.model", generate.model, generate.revision, "generator", generate.variant))
         if lora := generate.lora:
             needs.append(RequiredModel("generate.lora.model", lora.model, lora.revision, "lora", weight_name=lora.weight_name))
+        if control := generate.control:
+            needs.append(RequiredModel("generate.control.model", control.model, control.revision, "control"))
+        if adapter := generate.ip_adapter:
+            name = f"{adapter.subfolder}/{adapter.weight_name}".lstrip("/")
+            needs.append(RequiredModel("generate.ip_adapter.model", adapter.model, adapter.revision, "ip_adapter", weight_name=name))
     if safety.model:
         needs.append(RequiredModel("safety.model", safety.model, safety.revision, "safety"))
     if crop.model is not None and (crop.backend != "none" or config.privacy.blur_faces):
@@ -106,8 +113,9 @@ def required_models(config: Config) -> list[RequiredModel]:
         needs.append(RequiredModel(f"quality.{name}.model", scorer.model, scorer.revision, name))
     for number, captioner in enumerate(config.caption.captioners if config.caption else []):
         needs.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
-    if config.agree and config.agree.scorer and config.agree.loader == LOADER:
-        needs.append(RequiredModel("agree.scorer", config.agree.scorer, config.agree.revision, "scorer"))
+    for name, section in (("identity", config.identity), ("agree", config.agree)):
+        if section and section.scorer and section.loader == LOADER:
+            needs.append(RequiredModel(f"{name}.scorer", section.scorer, section.revision, "scorer"))
     return [need for need in needs if need.key.split(".")[0] not in config.stages]
 
 
@@ -172,6 +180,11 @@ def needed_files(files: Iterable[str], need: RequiredModel) -> list[str]:
     if need.role == "lora":
         weights = [name for name in names if name == (need.weight_name or name) and name.endswith((".safetensors", ".bin"))]
         return sorted({*small, *(_formats(weights) if need.weight_name is None else weights)})
+    if need.role == "ip_adapter" and need.weight_name:
+        encoder = [name for name in names if PurePosixPath(name).parent == PurePosixPath(need.weight_name).parent / "image_encoder"]
+        weights = _formats([name for name in encoder if name.endswith((".safetensors", ".bin"))])
+        others = {need.weight_name, "README.md", *(name for name in encoder if name.endswith(".json"))}
+        return sorted({*weights, *others.intersection(names)})
     pipeline = "model_index.json" in names
     folders: dict[str, list[str]] = {}
     for name in names:
@@ -240,6 +253,8 @@ def _lacks(folder: Path, role: str = "") -> str:
     top = {path.name for path in folder.iterdir()}
     if role == "scorer":  # of a training that goes on, the weights are in its checkpoints
         return "" if "checkpoints" in top or any(name.endswith(WEIGHTS_ENDINGS) for name in top) else "weights"
+    if role == "ip_adapter":  # the setting names a file, perhaps of a folder in it
+        return "" if any(path.suffix in (".safetensors", ".bin") for path in folder.rglob("*")) else "weights"
     if OPENPOSE in top:
         return ""
     if "model_index.json" in top:

@@ -25,6 +25,8 @@ CONFIGS = (("default", "data"), (REJECTED, "rejected"))  # name of a config of `
 MODEL_OUTPUTS = {  # part of the settings that names a model -> what the model adds to the data set
     "generator": "images",
     "lora": "images (LoRA)",
+    "control": "poses of the images",
+    "ip_adapter": "likeness of a person's images",
     "safety": "safety scores",
     "pose": "keypoints",
     "detector": "person boxes",

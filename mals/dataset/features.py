@@ -175,6 +175,8 @@ def _standard_columns(attributes: Mapping[str, Sequence[str]]) -> list[Column]:
         Column("attribute_source", "attribute_source", {name: value("string") for name in classes}),
         Column("agreement_captions", "agreement_captions", value("float32")),
         Column("agreement_wanted", "agreement_wanted", value("float32")),
+        Column("identity_agreement", "identity_agreement", value("float32")),
+        Column("identity_similarity", "identity_similarity", value("float32")),
         Column("agree_score", "agree_score", value("float32")),
         Column("agree_rank", "agree_rank", value("int32")),
         Column("agree_references", "agree_references", value("int32")),

@@ -5,12 +5,13 @@ batch have no influence. Prompts that the text encoder truncates are flagged in 
 
 With `generate.view_strength`, the further images of a person start from its first one. That is made again from its own prompt and seed,
 alone in a batch, wherever it is needed, so that no row depends on its neighbours; it equals the image of its own row up to rounding.
+So it is for `generate.ip_adapter`, which shows the first image to the further ones; `generate.control` gives each row a pose.
 """
 
 import difflib
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -28,6 +29,7 @@ from mals.device import device, dtype, hush
 from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
 from mals.images import BadImage, decode_image
+from mals.stages.adapters import PoseControl, first_line, ip_adapter_model, ip_adapter_params, load_ip_adapter, show, try_adapters
 
 QUALITY = 95  # of the JPEG, without colour subsampling
 NOT_FINITE = "nan_latents"  # the reason of a row whose image has a NaN or an infinity
@@ -70,22 +72,28 @@ class Generate:
     )
     resources = Resources(gpus=1)
 
-    def __init__(self, config: settings.Generate):
+    def __init__(self, config: settings.Generate, seed: int = 0):
         self.config = config
         self.batch = config.batch
-        if config.view_strength is not None:
+        self.control = PoseControl(config.control, config.width, config.height, seed) if config.control else None
+        self._uses_first_view = config.view_strength is not None or config.ip_adapter is not None
+        if self._uses_first_view:
             self.needs = (*self.needs, "first_view")
+        if self.control:
+            self.needs = (*self.needs, "id")
         self._first_view = lru_cache(FIRST_VIEWS)(self._generate_first_view)
         self._text: Any = None
         self._image: Any = None  # shares every weight with _text
 
     def params(self) -> dict[str, Any]:
-        params = self.config.model_dump(mode="json", exclude={"batch", "model", "revision", "lora"})
+        params = self.config.model_dump(mode="json", exclude={"batch", "model", "revision", "lora", "control", "ip_adapter"})
         model = self._model()
         lora, adapter = self.config.lora, self._adapter()
         params["lora"] = None
         if lora and adapter:
             params["lora"] = {"model": adapter.name, "revision": adapter.revision, "weight_name": lora.weight_name, "scale": lora.scale}
+        params["control"] = self.control.params() if self.control else None
+        params["ip_adapter"] = ip_adapter_params(self.config.ip_adapter) if self.config.ip_adapter else None
         return params | {"model": model.name, "revision": model.revision, "jpeg_quality": QUALITY}
 
     def setup(self) -> None:
@@ -106,28 +114,41 @@ class Generate:
             fuse(pipeline, adapter, lora)
             self._columns["lora"] = f"{adapter.name}@{adapter.revision} x {lora.scale:g}"
         self._columns["scheduler"] = type(pipeline.scheduler).__name__
+        if self.control:
+            pipeline = self.control.load(pipeline, self.config.dtype)
+        if self.config.ip_adapter:
+            load_ip_adapter(pipeline, self.config.ip_adapter)
         self._text = _quiet(pipeline)
+        self._try_adapters()
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = batch.to_pylist()
         starts, errors = self._initial_images(rows)
         outputs: list[dict[str, Any]] = [{} for _ in rows]
-        groups: dict[tuple[float | None, bool], list[int]] = {}
+        groups: dict[tuple[float | None, bool, int | None], list[int]] = {}
+        references: dict[int, Image.Image] = {}  # the images that the IP-Adapter sees, by row
         for index, row in enumerate(rows):
             strength = self.config.strength if index in starts else None
-            if self.config.view_strength is not None and row["first_view"] and not row["init_image"]:
-                strength = self.config.view_strength
-                first = self._first_view(*(row["first_view"][name] for name in ("prompt", "negative_prompt", "seed")))
+            if self._uses_first_view and row["first_view"] and not row["init_image"]:
+                first = self._first_view(**row["first_view"])
                 if first is None:
                     outputs[index] = {**self._columns, "reject": [NOT_FINITE]}
                     continue
-                starts[index] = first
+                if self.config.view_strength is not None:
+                    strength, starts[index] = self.config.view_strength, first
+                if self.config.ip_adapter:
+                    references[index] = first
             if errors[index] is None:  # to some pipelines an empty negative prompt is not the same as none, so these rows go apart
-                groups.setdefault((strength, bool(row["negative_prompt"])), []).append(index)
-        for (strength, negative), members in groups.items():
-            images = self._generate(rows, members, negative, strength, starts)
+                alone = index if index in references else None  # a pipeline shows one image to all rows of a call
+                groups.setdefault((strength, bool(row["negative_prompt"]), alone), []).append(index)
+        for (strength, negative, alone), members in groups.items():
+            if alone is None:
+                images = self._generate(rows, members, negative, strength, starts)
+            else:
+                images = self._generate([rows[alone]], [0], negative, strength, {0: starts.get(alone)}, references[alone])
             for index in members:
-                outputs[index] = self._row(images, index, len(rows), strength, bool(rows[index]["init_image"]))
+                position = index if alone is None else 0
+                outputs[index] = self._row(images, position, len(rows), strength, bool(rows[index]["init_image"]))
         columns: dict[str, Sequence[Any]] = {field.name: [row.get(field.name) for row in outputs] for field in self.adds}
         return output_batch(self.adds, columns, [row.get("reject") for row in outputs], errors)
 
@@ -151,18 +172,23 @@ class Generate:
                     errors[index] = f"ValueError: cannot read init image {row['init_image']} ({reason})"
         return images, errors
 
-    def _generate_first_view(self, prompt: str, negative_prompt: str | None, seed: int) -> Image.Image | None:
+    def _generate_first_view(self, **first_view: Any) -> Image.Image | None:
         """The first image of a person, in a batch of its own; None where it has a NaN or an infinity."""
-        row = {"prompt": prompt, "negative_prompt": negative_prompt, "seed": seed}
-        images = self._generate([row], [0], bool(negative_prompt), None, {})
+        images = self._generate([first_view], [0], bool(first_view["negative_prompt"]), None, {})
         return Image.fromarray(images.pixels[0]) if images.finite[0] else None
 
     def _generate(
-        self, rows: list[dict[str, Any]], members: list[int], negative: bool, strength: float | None, starts: dict[int, Image.Image]
+        self,
+        rows: list[dict[str, Any]],
+        members: list[int],
+        negative: bool,
+        strength: float | None,
+        starts: Mapping[int, Image.Image | None],
+        reference: Image.Image | None = None,
     ) -> Images:
         """One call of a pipeline with the full batch: `members` at their own positions, the first member at all others.
 
-        With a `strength`, each member starts from its image in `starts`; without, from noise.
+        With a `strength`, each member starts from its image in `starts`; without, from noise. `reference` is what the IP-Adapter sees.
         """
         import torch
 
@@ -187,6 +213,10 @@ class Generate:
             "callback_on_step_end": check_finite,
             "output_type": "pt",
         }
+        if self.control:
+            arguments |= self.control.arguments([rows[index]["id"] for index in filled], from_noise=strength is None)
+        if self.config.ip_adapter:
+            arguments |= show(pipeline, reference, self.config.ip_adapter)
         accepted = inspect.signature(pipeline.__call__).parameters
         if negative and "negative_prompt" not in accepted:
             raise UserError(
@@ -194,7 +224,23 @@ class Generate:
             )
         with torch.inference_mode():
             images = pipeline(**{name: value for name, value in arguments.items() if name in accepted and value is not None}).images
+        if isinstance(images, np.ndarray):  # of the pipeline with a T2I-Adapter, which knows no tensors as output
+            images = torch.from_numpy(images).permute(0, 3, 1, 2)
         return self._pixels(images, finite, type(pipeline).__name__)
+
+    def _try_adapters(self) -> None:
+        """Make one image with the adapters, in two steps and not decoded; UserError where they are for another model."""
+        arguments: dict[str, Any] = {"prompt": [""], "num_inference_steps": 2, "guidance_scale": self.config.guidance}
+        arguments |= {"height": self.config.height, "width": self.config.width, "output_type": "latent"}
+        names = []
+        if self.control:
+            names.append(f"generate.control.model = {self.control.model().name}")
+            arguments |= self.control.arguments([""], from_noise=True)
+        if self.config.ip_adapter:
+            names.append(f"generate.ip_adapter.model = {ip_adapter_model(self.config.ip_adapter).name}")
+            arguments |= show(self._text, None, self.config.ip_adapter)
+        if names:
+            try_adapters(self._text, arguments, f"{' or '.join(names)} does not fit {self._columns['model']}")
 
     def _pixels(self, images: Any, finite: Any, pipeline: str) -> Images:
         """From a pipeline's [B, 3, H, W] in [0, 1] to pixels; UserError if their size is not that of the settings."""
@@ -227,7 +273,9 @@ class Generate:
                 reason = "the plan has initial images" if strength == self.config.strength else "generate.view_strength is set"
                 raise UserError(f"diffusers has no image-to-image pipeline for {name}, but {reason}") from None
             except Exception as error:  # what a pipeline does with the settings of a foreign model is not known
-                raise UserError(f"no image-to-image pipeline can be made of {self._columns['model']} ({name}): {_reason(error)}") from error
+                raise UserError(
+                    f"no image-to-image pipeline can be made of {self._columns['model']} ({name}): {first_line(error)}"
+                ) from error
         return self._image
 
     def _row(self, images: Images, index: int, batch: int, strength: float | None, from_image: bool) -> dict[str, Any]:
@@ -247,7 +295,7 @@ class Generate:
 
 def stage(config: Config) -> Generate:
     """The stage with the settings of `config`; loads nothing."""
-    return Generate(config.generate)
+    return Generate(config.generate, config.seed)
 
 
 def jpeg(pixels: np.ndarray) -> bytes:
@@ -282,7 +330,7 @@ def load(model: models.ResolvedModel, precision: settings.Dtype, variant: str | 
             model.path, dtype=weights_dtype, variant=variant, local_files_only=True, **without
         )
     except Exception as error:  # of any library that loads a part
-        raise UserError(f"cannot load {model.name} ({index.get('_class_name')}): {_reason(error)}") from error
+        raise UserError(f"cannot load {model.name} ({index.get('_class_name')}): {first_line(error)}") from error
     if getattr(pipeline, "vae", None) is not None and hasattr(pipeline.vae, "enable_slicing"):
         pipeline.vae.enable_slicing()  # decodes one image at a time: the decoder needs many times the denoiser's memory
     return pipeline.to(device())
@@ -314,7 +362,7 @@ def fuse(pipeline: Any, adapter: models.ResolvedModel, lora: settings.Lora) -> N
     try:
         pipeline.load_lora_weights(adapter.path, local_files_only=True, **name)
     except Exception as error:  # of any library that reads an adapter
-        raise UserError(f"cannot load generate.lora.model = {adapter.name}: {_reason(error)}") from error
+        raise UserError(f"cannot load generate.lora.model = {adapter.name}: {first_line(error)}") from error
     if not any(pipeline.get_list_adapters().values()):
         raise UserError(f"generate.lora.model = {adapter.name} has no weights for a {type(pipeline).__name__}")
     pipeline.fuse_lora(lora_scale=lora.scale)
@@ -330,11 +378,6 @@ def _give_one_sample_size(pipeline: Any) -> None:
     size = getattr(unet, "config", {}).get("sample_size")
     if isinstance(size, list | tuple):
         unet.register_to_config(sample_size=max(size))
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error, or its type where it has no text."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _quiet(pipeline: Any) -> Any:

@@ -261,6 +261,24 @@ def test_of_the_annotators_only_the_body_model_is_fetched_and_of_a_lora_its_own_
     ]
 
 
+def test_of_an_ip_adapter_its_own_file_and_the_image_encoder_beside_it_are_fetched() -> None:
+    ours = ["README.md", "models/image_encoder/config.json", "models/image_encoder/model.safetensors", "models/ip-adapter_sd15.safetensors"]
+    others = ["models/image_encoder/pytorch_model.bin", "models/ip-adapter_sd15.bin", "sdxl_models/image_encoder/model.safetensors"]
+    adapter = {"model": "h94/IP-Adapter", "subfolder": "models"}
+    control = {"model": "a/control", "poses": "world"}
+    config = settings.check({"generate": {"model": "embedded", "control": control, "ip_adapter": adapter}, "plan": {"views": 2}})
+    needs = {need.key: need for need in models.required_models(config)}
+    assert needs["generate.control.model"].model == "a/control"
+    assert models.needed_files([*others, *ours], needs["generate.ip_adapter.model"]) == ours
+
+
+def test_an_ip_adapter_is_a_model_without_a_config(tmp_path: Path) -> None:
+    place = folder(tmp_path / "ip", {"models/ip-adapter.bin": "weights"})
+    assert models.resolve(str(place), None, "ip_adapter").name == "ip"
+    with pytest.raises(UserError, match="has no weights"):
+        models.resolve(str(folder(tmp_path / "empty", {"README.md": CARD})), None, "ip_adapter")
+
+
 class Hub(BaseHTTPRequestHandler):
     """As much of the hub as a download needs: revisions, trees, files."""
 

@@ -173,3 +173,53 @@ def _checker_config() -> Any:
         },
         projection_dim=16,
     )
+
+
+def build_controlnet(folder: Path, model: Path, seed: int = 0) -> Path:
+    """A ControlNet for the Stable Diffusion or SDXL of `model`, whose outputs are not zero as they are before a training."""
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    torch.manual_seed(seed)
+    unet: Any = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
+    controlnet: Any = ControlNetModel.from_unet(unet)
+    for module in (controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block, controlnet.controlnet_cond_embedding.conv_out):
+        for parameter in module.parameters():
+            parameter.data.normal_(std=0.3)
+    controlnet.save_pretrained(folder)
+    return folder
+
+
+def build_t2i_adapter(folder: Path, model: Path, seed: int = 0) -> Path:
+    """A T2I-Adapter for the Stable Diffusion of `model`."""
+    from diffusers import T2IAdapter, UNet2DConditionModel
+
+    torch.manual_seed(seed)
+    unet: Any = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
+    channels = list(unet.config.block_out_channels)
+    adapter: Any = T2IAdapter(in_channels=3, channels=channels, num_res_blocks=1, downscale_factor=8, adapter_type="full_adapter")
+    adapter.save_pretrained(folder)
+    return folder
+
+
+def build_ip_adapter(folder: Path, model: Path, seed: int = 0) -> Path:
+    """An IP-Adapter for the Stable Diffusion of `model` in the layout of the hub: its weights, and a folder with the image encoder."""
+    from diffusers import UNet2DConditionModel
+    from safetensors.torch import save_file
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(seed)
+    unet: Any = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
+    width, tokens = unet.config.cross_attention_dim, 4
+    weights = {"image_proj.proj.weight": torch.randn(tokens * width, 16), "image_proj.proj.bias": torch.randn(tokens * width)}
+    weights |= {"image_proj.norm.weight": torch.ones(width), "image_proj.norm.bias": torch.zeros(width)}
+    modules = dict(unet.named_modules())
+    for number, name in enumerate(name for name in unet.attn_processors if "attn2" in name):
+        size = modules[name.removesuffix(".processor")].to_k.weight.shape
+        for part in ("to_k_ip", "to_v_ip"):
+            weights[f"ip_adapter.{2 * number + 1}.{part}.weight"] = torch.randn(size)
+    folder.mkdir(parents=True)
+    save_file(weights, folder / "ip-adapter.safetensors")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "projection_dim": 16}
+    encoder: Any = CLIPVisionModelWithProjection(CLIPVisionConfig(image_size=32, patch_size=8, **sizes))
+    encoder.save_pretrained(folder / "image_encoder")
+    return folder
