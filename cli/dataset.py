@@ -16,12 +16,17 @@ def register(app: typer.Typer) -> None:
 
 
 def status(run: RunArgument, as_json: Json = False) -> None:
-    """How far each stage is, how many rows it refused by which rule, and the commonest errors."""
+    """How far each stage is, how many rows it refused by which rule, the commonest errors, and how much captions differ."""
+    from dataclasses import asdict
+
+    from mals.dataset.diversity import run_diversity
     from mals.grid import status as run_status
     from mals.grid.run import Run
 
-    status = run_status.status(Run.open(run))
-    show(status.to_json(), "\n".join(run_status.lines(status)), as_json)
+    opened = Run.open(run)
+    status, diversity = run_status.status(opened), run_diversity(opened)
+    lines = [*run_status.lines(status), *([f"diversity of {diversity.sentence()}"] if diversity else [])]
+    show(status.to_json() | {"diversity": asdict(diversity) if diversity else None}, "\n".join(lines), as_json)
 
 
 def report(run: RunArgument, as_json: Json = False) -> None:

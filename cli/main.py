@@ -40,11 +40,12 @@ def print_version(requested: bool) -> None:
 
 def register() -> None:
     """Put the commands of each module under `mals`."""
-    from cli import compare, dataset, datasets, demo, explain, finetune, pretrain, release, retrieval, search, stages, world
+    from cli import compare, dataset, datasets, demo, explain, finetune, pretrain, release, retrieval, search, stages, templates, world
 
     stages.register(app)
     dataset.register(app)
     explain.register(app)
+    templates.register(app)
     world.register(app)
     datasets.register(app)
     pretrain.register(app)

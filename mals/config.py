@@ -214,14 +214,49 @@ class Quality(Section):
         return {name: scorer for name, scorer in (("watermark", self.watermark), ("aesthetic", self.aesthetic)) if scorer}
 
 
-class Captioner(Section):
-    """One captioning model."""
+class Instruction(Section):
+    """What a captioner is asked about each image, and how often; `template` alone is short for an instruction of that kind."""
 
-    backend: Literal["blip", "vlm"] = "blip"  # blip, or vlm: a vision-language model with a chat template
-    model: str  # hub id, folder, or "embedded"
+    kind: Literal["static", "template", "style", "questions"] = (
+        "static"  # one wording; the shape of a template or the style of a caption, drawn for each image; answers to questions, summarised
+    )
+    text: str = (
+        ""  # of the request, with {template}, {example} or {answers} where its kind has one; blip: what captions begin with; empty: ours
+    )
+    templates: str = "generated"  # of the kind template: a file with a template in each line; generated: those of `mals templates`
+    examples: str | None = None  # of the kind style: a file of real captions of any kind that `mals plan` reads
+    questions: list[str] = []  # of the kind questions, each asked beside the image; none: ours
+    count: Count = 1  # captions of each image by this instruction
+
+    @model_validator(mode="before")
+    @classmethod
+    def kind_alone(cls, instruction: Any) -> Any:
+        """`template` is short for `kind: template`."""
+        return {"kind": instruction} if isinstance(instruction, str) else instruction
+
+    @model_validator(mode="after")
+    def has_its_parts(self) -> "Instruction":
+        if self.kind == "style" and not self.examples:
+            raise ValueError("an instruction of the kind style needs examples, a file of captions")
+        place = {"template": "{template}", "style": "{example}", "questions": "{answers}"}.get(self.kind, "")
+        if self.text and place not in self.text:
+            raise ValueError(f"the text of an instruction of the kind {self.kind} has no {place}, where that is put")
+        return self
+
+
+class Captioner(Section):
+    """One captioning model, and what it is asked: the captions of an image are as many as the instructions of all captioners."""
+
+    backend: Literal["blip", "vlm", "rewrite", "template"] = (
+        "blip"  # blip; vlm: a vision-language model with a chat template; rewrite: a language model that rewrites captions;
+        # template: no model but a stand-in that puts the phrases of a caption into templates, for tests and small presets
+    )
+    model: str = ""  # hub id, folder, or "embedded"; needed by all backends but template
     revision: str | None = None  # a branch, a tag or, best, a commit
     dtype: Dtype = "fp32"  # of the weights and products
-    prompt: str = ""  # blip: what the caption begins with; vlm: the question
+    prompt: str = ""  # short for one static instruction; blip: what the caption begins with; vlm: the question
+    instructions: list[Instruction] = []  # what is asked; none: `prompt`
+    source: Annotated[int, Field(ge=0)] = 0  # rewrite and template: the number of the earlier captioner whose caption they start from
     beams: Count = 3  # of the beam search; 1: greedy
     sample: bool = False  # sample words instead of taking the most likely
     temperature: Annotated[float, Field(gt=0)] = 1.0  # of drawn words
@@ -230,12 +265,34 @@ class Captioner(Section):
     max_tokens: Count = 60  # of a caption, at most
     batch: Count = 16  # no results (rounding)
 
+    @model_validator(mode="after")
+    def has_a_model(self) -> "Captioner":
+        if not self.model and self.backend != "template":
+            raise ValueError(f"a captioner of the backend {self.backend} needs a model; set its model")
+        return self
+
+
+class CaptionRules(Section):
+    """Rules that the text of every caption must pass, and what becomes of one that fails."""
+
+    min_words: Annotated[int, Field(ge=0)] = 0  # at least; HAM (2025) 8
+    max_words: Count | None = None  # at most; HAM 130
+    markup: bool = True  # refuse <, >, new lines, Markdown and the characters /n
+    slots: bool = True  # refuse brackets, braces and the words that stand for a slot of a template
+    hedging: bool = False  # refuse "appears to", "possibly", "might" and their like
+    absent: bool = False  # refuse what is not there: "no visible", "not wearing", "cannot be seen" and their like
+    retries: Annotated[int, Field(ge=0)] = 3  # with another template, example or sampled words; without any of these there is no other try
+    on_bad: Literal["error", "static"] = (
+        "error"  # of a caption that still fails: it is left out, with its reason; static: the same image's static caption takes its place
+    )
+
 
 class Caption(Section):
     """Captions of the crops."""
 
     captioners: Annotated[list[Captioner], Field(min_length=1)]
     collapse: bool = True  # write a repetition such as "with his hands on his hips and his hands on his hips" once; the raw text is kept
+    rules: CaptionRules = CaptionRules()
 
 
 class Label(Section):

@@ -112,7 +112,8 @@ def required_models(config: Config) -> list[RequiredModel]:
     for name, scorer in config.quality.scorers().items():
         needs.append(RequiredModel(f"quality.{name}.model", scorer.model, scorer.revision, name))
     for number, captioner in enumerate(config.caption.captioners if config.caption else []):
-        needs.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
+        if captioner.backend != "template":
+            needs.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
     for name, section in (("identity", config.identity), ("agree", config.agree)):
         if section and section.scorer and section.loader == LOADER:
             needs.append(RequiredModel(f"{name}.scorer", section.scorer, section.revision, "scorer"))

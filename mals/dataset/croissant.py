@@ -129,7 +129,7 @@ def _responsible_ai(facts: DatasetCardFacts) -> dict[str, Any]:
             f"Captions come from captioning models{' or from the collection' if counts.origins.may_show_people else ''}; attributes "
             f"({config.label.space}) are matched in their words, by explicit matching and implicit extension."
         ],
-        "annotations_per_item": "as many captions as captioners, and one set of attributes",
+        "annotations_per_item": "as many captions as instructions of all captioners, and one set of attributes",
         "machine_annotation_tools": tools or ["the stages that the card names"],
         "data_release_maintenance_plan": f"A new version is a new pack with new hashes.{contact}",
     }

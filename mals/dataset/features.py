@@ -76,6 +76,12 @@ CAPTION_FEATURES = {
     "raw": value("string"),  # the text before repetitions were removed
     "repetition": value("float32"),  # share of the words of `raw` that were repetitions
 }
+RUN_CAPTION_FEATURES = CAPTION_FEATURES | {
+    "kind": value("string"),  # of the instruction: static, template, style or questions
+    "template": value("string"),  # the template or style example that was drawn
+    "tries": value("int32"),
+    "refused": value("string"),  # the rule that the last try failed, where the image's static caption takes its place
+}
 
 
 @dataclass(frozen=True)
@@ -170,7 +176,7 @@ def _standard_columns(attributes: Mapping[str, Sequence[str]]) -> list[Column]:
         Column("id", "id", value("string")),
         Column("image", "crop", {"_type": "Image"}),
         Column("caption", "caption", value("string")),
-        Column("captions", "captions", list_of(CAPTION_FEATURES)),
+        Column("captions", "captions", list_of(RUN_CAPTION_FEATURES)),
         Column("attributes", "attributes", classes),
         Column("attribute_source", "attribute_source", {name: value("string") for name in classes}),
         Column("agreement_captions", "agreement_captions", value("float32")),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from mals.dataset.diversity import Diversity, run_diversity
 from mals.dataset.receipts import FOLDER, PackReceipt
 from mals.dataset.scores import COLUMNS as COLUMNS_OF_SCORES
 from mals.dataset.scores import ScoreStatistics, rules
@@ -35,6 +36,7 @@ class Report:
     planned: int
     kept: int
     funnel: list[str]
+    diversity: Diversity | None  # of the captions; None where no stage writes any
     agreement: str  # scores of images and captions in a sentence; empty if the run has none
     captions: list[LabelledCaption]
     sheet: str
@@ -42,6 +44,7 @@ class Report:
     def text(self) -> str:
         """The report for a terminal; attributes whose value is "no" are left out."""
         output = [f"{self.dataset}: {self.kept:,} of {self.planned:,} pairs kept", *self.funnel]
+        output += [f"diversity of {self.diversity.sentence()}"] if self.diversity else []
         output += [self.agreement] if self.agreement else []
         for row in self.captions:
             present = {name.replace("_", " "): value for name, value in row.attributes.items() if value != "no"}
@@ -68,6 +71,7 @@ def report(run: Run) -> Report:
         planned=receipt.planned,
         kept=receipt.kept,
         funnel=status_lines(status(run)),
+        diversity=run_diversity(run),
         agreement=_agreement(run, receipt),
         captions=captions,
         sheet=f"{url}/{SHEET}",

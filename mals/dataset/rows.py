@@ -91,7 +91,7 @@ def _values(table: pa.Table, name: str) -> list[Any]:
 
 
 def _captions(table: pa.Table, feature: Feature) -> pa.Array:
-    """The captions of every captioner, and last the prompt of an image that was made from one, or the caption that an image came with."""
+    """The good captions of every captioner; last the prompt of an image that was made from one, or the caption that an image came with."""
     rows = []
     last = zip(_values(table, ORIGIN), _values(table, "prompt"), _values(table, SOURCE_CAPTION), strict=True)
     for captions, (origin, prompt, own) in zip(table["captions"].to_pylist(), last, strict=True):
@@ -101,10 +101,15 @@ def _captions(table: pa.Table, feature: Feature) -> pa.Array:
                 "source": caption.get("model"),
                 "revision": caption.get("revision"),
                 "instruction": caption.get("prompt"),
+                "kind": caption.get("instruction"),
+                "template": caption.get("template"),
+                "tries": caption.get("tries"),
+                "refused": caption.get("refused"),
                 "raw": caption.get("raw"),
                 "repetition": caption.get("repetition"),
             }
             for caption in captions or ()
+            if caption["text"]
         ]
         if prompt is not None and origin != ORIGINAL:
             row.append({"text": prompt, "source": "prompt", "raw": prompt})

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mals.dataset.diversity import Diversity, DiversitySample
 from mals.dataset.features import GENERATOR_FEATURES, GENERATOR_ONLY
 from mals.dataset.origins import OriginCounts
 from mals.dataset.scores import COLUMNS as SCORE_COLUMNS
@@ -114,6 +115,7 @@ class DatasetCounts:
     generators: list[GeneratorCounts]
     captioners: list[CaptionerCounts]
     captions: CaptionCounts
+    diversity: Diversity | None  # None if no row has a caption
     same_phash: int  # kept rows that share their perceptual hash with another row
     identities: int
     identity_images: Spread | None  # kept images of an identity; None where no row has one
@@ -229,6 +231,7 @@ class CaptionStatistics:
     repeating: int = 0  # rows with a caption from which a repetition was removed
     missing: int = 0  # rows without a caption
     agreement: dict[str, tuple[float, int]] = field(default_factory=dict)  # column -> (sum, rows)
+    sample: DiversitySample = field(default_factory=DiversitySample)
 
     def add(self, kept: pa.Table) -> None:
         """Count the kept rows of a shard."""
@@ -237,9 +240,11 @@ class CaptionStatistics:
             self.missing += sum(not caption for caption in captions)
             self.words += sum(len((caption or "").split()) for caption in captions)
             self.hashes.append(hashes64(caption for caption in captions if caption))
+        if "caption" in kept.column_names or "captions" in kept.column_names:
+            self.sample.add(kept)
         if "captions" in kept.column_names:
             for row in kept["captions"].drop_null().to_pylist():
-                self.captioners.update((caption["model"], caption["revision"]) for caption in row)
+                self.captioners.update((caption["model"], caption["revision"]) for caption in row if caption["text"])
                 self.repeating += any((caption["repetition"] or 0) > 0 for caption in row)
         for name in ("agreement_captions", "agreement_wanted"):
             if name in kept.column_names:
@@ -333,6 +338,7 @@ class RunStatistics:
             generators=images.generator_counts(),
             captioners=captions.captioner_counts(),
             captions=captions.counts(),
+            diversity=captions.sample.measure(),
             same_phash=images.same_phash(),
             identities=len(images.identities),
             identity_images=_spread(Counter(images.identities.values())),

@@ -6,7 +6,7 @@ mention what a person does not have. Attributes without a field of their own are
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import cycle
 from string import Formatter
 from typing import Protocol, TypeVar
@@ -122,14 +122,14 @@ class Pick(Protocol):
 
 
 class Template:
-    """One sentence with fields; raises UserError for brackets that do not match and for unknown fields."""
+    """One sentence with fields; raises UserError for brackets that do not match and for fields that are not in `known`."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, known: Collection[str] = FIELDS):
         self.text = text
         marks = "".join(mark for mark in text if mark in "[]")
         if marks != "[]" * (len(marks) // 2):
             raise UserError(f"the template {text!r} has brackets that do not match; close each, and do not nest them")
-        self.parts = [(part, "[" in mark, _fields(text, part)) for mark, part in re.findall(r"(\[?)([^\[\]]+)", text)]
+        self.parts = [(part, "[" in mark, _fields(text, part, known)) for mark, part in re.findall(r"(\[?)([^\[\]]+)", text)]
         self.fields = {field for _, _, fields in self.parts for field in fields}
 
     def fill(self, words: Mapping[str, str]) -> str:
@@ -138,13 +138,13 @@ class Template:
         return re.sub(r"\s+([,.])", r"\1", " ".join(" ".join(parts).split())).strip(" ,")
 
 
-def _fields(text: str, part: str) -> list[str]:
+def _fields(text: str, part: str, known: Collection[str]) -> list[str]:
     try:
         fields = [field for _, field, _, _ in Formatter().parse(part) if field is not None]
     except ValueError as error:
         raise UserError(f"{text!r} is not a template: {error}") from None
-    if unknown := [field for field in fields if field not in FIELDS]:
-        raise UserError(f"the template {text!r} has a field {{{unknown[0]}}}; there are {', '.join(FIELDS)}")
+    if unknown := [field for field in fields if field not in known]:
+        raise UserError(f"the template {text!r} has a field {{{unknown[0]}}}; there are {', '.join(known)}")
     return fields
 
 

@@ -1,4 +1,4 @@
-"""Captions by BLIP (Li et al., ICML 2022); the `prompt` of its settings is what each caption begins with."""
+"""Captions by BLIP (Li et al., ICML 2022); the prompt of a request is what its caption begins with."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,8 @@ from mals.config import Captioner as Settings
 from mals.device import device, dtype
 from mals.errors import UserError
 from mals.models import ResolvedModel
+from mals.stages.captioning.instructions import instructions
+from mals.stages.captioning.model import Request
 from mals.stages.decoding import LOCAL, generation
 
 
@@ -20,22 +22,28 @@ class Blip:
         self.processor = AutoProcessor.from_pretrained(model.path, **LOCAL)
         loaded: Any = BlipForConditionalGeneration.from_pretrained(model.path, dtype=dtype(settings.dtype), **LOCAL)
         self.model = loaded.to(device()).eval()
-        self.prompt_tokens = (
-            len(self.processor.tokenizer(settings.prompt).input_ids) - 1
-        )  # the first token and the prompt, without the last
         limit = loaded.config.text_config.max_position_embeddings
-        if (total := self.prompt_tokens + settings.max_tokens) > limit:
-            raise UserError(f"the captioner {model.name} takes {limit} tokens; its prompt and max_tokens make {total}; lower max_tokens")
+        for instruction in instructions(settings):
+            if (total := self._prompt_tokens(instruction.text) + settings.max_tokens) > limit:
+                raise UserError(
+                    f"the captioner {model.name} takes {limit} tokens; its prompt and max_tokens make {total}; lower max_tokens"
+                )
 
-    def caption(self, images: Sequence[Any], seeds: Sequence[int]) -> list[str]:
-        """See mals.stages.caption.CaptionModel."""
+    def caption(self, requests: Sequence[Request]) -> list[str]:
+        """See mals.stages.captioning.model.CaptionModel; all requests have one prompt."""
         import torch
 
-        prompt = [self.settings.prompt] * len(images) if self.settings.prompt else None
-        inputs = self.processor(images=list(images), text=prompt, return_tensors="pt").to(self.model.device)
+        prompt = requests[0].prompt
+        texts_before = [prompt] * len(requests) if prompt else None
+        inputs = self.processor(images=[request.image for request in requests], text=texts_before, return_tensors="pt")
+        inputs = inputs.to(self.model.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
         with torch.inference_mode():
-            tokens = self.model.generate(**inputs, **generation(self.settings, seeds))
+            tokens = self.model.generate(**inputs, **generation(self.settings, [request.seed for request in requests]))
         texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
-        added = self.processor.batch_decode(tokens[:, self.prompt_tokens :], skip_special_tokens=True)
+        added = self.processor.batch_decode(tokens[:, self._prompt_tokens(prompt) :], skip_special_tokens=True)
         return [text.strip() if new.strip() else "" for text, new in zip(texts, added, strict=True)]
+
+    def _prompt_tokens(self, prompt: str) -> int:
+        """The first token and those of the prompt, without the last."""
+        return len(self.processor.tokenizer(prompt).input_ids) - 1

@@ -1,13 +1,15 @@
-"""Stage `caption`: what each captioner of the settings writes about the crop.
+"""Stage `caption`: what each captioner of the settings writes about the crop, once for each of its instructions.
 
-`caption`, the text to train on, is the first captioner's. Repetitions are scored, and collapsed unless the settings turn that off; the raw
-text is kept. A captioner's backend is mals/stages/blip.py or mals/stages/vlm.py.
+Each text passes the rules of the settings or is written again with another template, example or sampled words; one that still fails is left
+out, with the rule that it fails. `caption`, the text to train on, is the first good one. Repetitions are scored, and collapsed unless the
+settings turn that off; the raw text is kept. Images are read once, whatever the number of captions.
 """
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,29 +18,31 @@ from mals.config import Captioner, Config
 from mals.device import hush
 from mals.errors import UserError
 from mals.grid.stage import Resources, Stage, output_batch, row_seed
+from mals.images import Pixels
 from mals.models import ResolvedModel, resolve
+from mals.stages.captioning import rules
+from mals.stages.captioning.instructions import SIGHTLESS, Wording, check_captioners, instructions
+from mals.stages.captioning.model import CaptionModel, Request
+from mals.stages.captioning.stand_in import StandIn
 from mals.stages.repetition import collapse, repetition
 from mals.stages.row_images import read_images
 
 CAPTION = pa.struct(
     [
-        ("text", pa.string()),
+        ("text", pa.string()),  # null where it fails a rule
         ("raw", pa.string()),
         ("model", pa.string()),
         ("revision", pa.string()),
         ("prompt", pa.string()),
         ("repetition", pa.float32()),  # share of the raw text's words
+        ("instruction", pa.string()),  # static, template, style or questions
+        ("template", pa.string()),  # the template or style example that was drawn
+        ("tries", pa.int32()),
+        ("refused", pa.string()),  # the rule that the last try failed; with a text, that is the image's static caption in its place
     ]
 )
 ADDS = pa.schema([("caption", pa.string()), ("captions", pa.list_(CAPTION))])
-
-
-class CaptionModel(Protocol):
-    """A loaded captioner."""
-
-    def caption(self, images: Sequence[Any], seeds: Sequence[int]) -> list[str]:
-        """One raw text per image [H, W, 3] uint8, "" if the model wrote nothing; a row's sampled words depend on its own seed alone."""
-        ...
+Entry = dict[str, Any]  # one caption, with the fields of CAPTION
 
 
 def stage(config: Config) -> Stage:
@@ -51,24 +55,29 @@ class Caption:
     """Captions of the crops, by every captioner of the settings."""
 
     name = "caption"
-    version = 2
+    version = 3
     needs: tuple[str, ...] = ("id", "crop")
     adds = ADDS
     resources = Resources(gpus=1)
 
     def __init__(self, settings: Settings, seed: int):
-        for captioner in settings.captioners:
-            if captioner.sample and captioner.beams > 1:
-                raise UserError(f"the captioner {captioner.model} is set to sample and to use {captioner.beams} beams; choose one")
+        check_captioners(settings.captioners)
         self.settings, self.seed = settings, seed
+        self.wordings = [[Wording(instruction, captioner) for instruction in instructions(captioner)] for captioner in settings.captioners]
+        kinds = {wording.kind for wordings in self.wordings for wording in wordings}
+        if settings.rules.on_bad == "static" and "static" not in kinds:
+            raise UserError("caption.rules.on_bad = static needs a captioner with a static instruction; add one, or set it to error")
         self.batch = max(captioner.batch for captioner in settings.captioners)
         self.resolved: list[ResolvedModel] = []
         self.models: list[CaptionModel] = []
 
     def params(self) -> dict[str, Any]:
-        captioners = [_params(captioner, model) for captioner, model in zip(self.settings.captioners, self._resolve(), strict=True)]
-        sampled = any(captioner.sample for captioner in self.settings.captioners)
-        return {"captioners": captioners, "collapse": self.settings.collapse, "seed": self.seed if sampled else None}
+        parts = zip(self.settings.captioners, self._resolve(), self.wordings, strict=True)
+        captioners = [_params(captioner, model, wordings) for captioner, model, wordings in parts]
+        drawn = any(captioner.sample or captioner.backend == "rewrite" for captioner in self.settings.captioners)
+        drawn = drawn or any(wording.choices for wordings in self.wordings for wording in wordings)
+        own_rules = self.settings.rules.model_dump(mode="json")
+        return {"captioners": captioners, "collapse": self.settings.collapse, "rules": own_rules, "seed": self.seed if drawn else None}
 
     def setup(self) -> None:
         hush("transformers")
@@ -78,47 +87,101 @@ class Caption:
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         ids = batch["id"].to_pylist()
         images = read_images(batch["crop"].to_pylist())
-        readable = [row for row, pixels in enumerate(images.pixels) if pixels is not None]
-        captions: list[list[dict[str, Any]]] = [[] for _ in ids]
-        if readable:
-            # A readable row takes the place of each row that cannot be read, so that shapes stay constant.
-            rows = [row if pixels is not None else readable[0] for row, pixels in enumerate(images.pixels)]
-            for number, captioner in enumerate(self.settings.captioners):
-                texts = self._texts(number, captioner, [images.pixels[row] for row in rows], [ids[row] for row in rows])
-                for row in readable:
-                    captions[row].append(self._entry(number, captioner, texts[row]))
-        first = [entries[0]["text"] if entries else None for entries in captions]
-        reject = [["empty_caption"] if text == "" else damage for text, damage in zip(first, images.reject, strict=True)]
-        return output_batch(ADDS, {"caption": first, "captions": [entries or None for entries in captions]}, reject, images.errors)
+        pixels = {row: image for row, image in enumerate(images.pixels) if image is not None}
+        captions: dict[int, list[list[Entry]]] = {row: [] for row in pixels}  # row -> captioner -> its captions
+        for number, captioner in enumerate(self.settings.captioners):
+            starts_from = captioner.source if captioner.backend in SIGHTLESS else None
+            sources = {row: "" if starts_from is None else _first_text(entries[starts_from]) for row, entries in captions.items()}
+            for entries in captions.values():
+                entries.append([])
+            for order in range(len(self.wordings[number])):
+                written = self._write(number, order, {row: (ids[row], pixels[row], sources[row]) for row in pixels}, len(ids))
+                for row, entry in written.items():
+                    captions[row][number].append(entry)
+        if self.settings.rules.on_bad == "static":
+            for entries in captions.values():
+                put_static(entries)
+        listed = [[entry for of_one in captions.get(row, []) for entry in of_one] for row in range(len(ids))]
+        texts = [_first_text(entries) or None for entries in listed]
+        refused = [list(dict.fromkeys(entry["refused"] for entry in entries)) for entries in listed]
+        reject = [damage or (None if text else failed or None) for text, failed, damage in zip(texts, refused, images.reject, strict=True)]
+        return output_batch(ADDS, {"caption": texts, "captions": [entries or None for entries in listed]}, reject, images.errors)
 
     def _resolve(self) -> list[ResolvedModel]:
         """The captioners on this disk; raises ModelMissing, or UserError if a model's files name another class than its backend takes."""
-        models = [resolve(captioner.model, captioner.revision, "captioner") for captioner in self.settings.captioners]
-        for captioner, model in zip(self.settings.captioners, models, strict=True):
-            refuse_other_class(captioner, model)
-        return models
+        return [_resolved(captioner) for captioner in self.settings.captioners]
 
-    def _texts(self, number: int, captioner: Captioner, images: list[Any], ids: list[str]) -> list[str]:
-        """One captioner's raw texts, in batches of its own size; if the stage's batch was halved, so are these."""
-        size = max(1, captioner.batch * len(ids) // self.batch)
+    def _write(self, number: int, order: int, rows: dict[int, tuple[str, Pixels, str]], batch: int) -> dict[int, Entry]:
+        """The caption of each row by one instruction of one captioner; `rows`: position -> id, image, the caption to start from."""
+        captioner, wording = self.settings.captioners[number], self.wordings[number][order]
+        entries: dict[int, Entry] = {}
+        drawn: dict[int, list[int]] = {row: [] for row in rows}  # templates or examples of earlier tries
+        pending = list(rows)
+        for attempt in range(1 + self.settings.rules.retries):
+            requests = []
+            for row in pending:
+                row_id, image, source = rows[row]
+                seed = row_seed(self.seed, row_id, f"caption/{number}/{order}/{attempt}")
+                at = wording.draw(row_seed(seed, "", "choice"), drawn[row])
+                drawn[row] += [at] if at >= 0 else []
+                choice = wording.choices[at] if at >= 0 else ""
+                requests.append(Request(image, wording.prompt(choice), seed, source, choice))
+            requests, texts = wording.answer(partial(self._texts, number, batch), requests)
+            for row, request, raw in zip(pending, requests, texts, strict=True):
+                entries[row] = self._entry(number, wording, request, raw, attempt)
+            more = captioner.sample or captioner.backend == "rewrite"
+            pending = [row for row in pending if entries[row]["refused"] and (more or len(drawn[row]) < len(wording.choices))]
+            if not pending:
+                break
+        return entries
+
+    def _texts(self, number: int, batch: int, requests: Sequence[Request]) -> list[str]:
+        """One captioner's raw texts, in batches of its own size; if the stage's batch, of `batch` rows, was halved, so are these.
+
+        The last batch is padded, so that shapes stay constant.
+        """
+        size = max(1, self.settings.captioners[number].batch * batch // self.batch)
         texts: list[str] = []
-        for start in range(0, len(ids), size):
-            rows = list(range(start, min(start + size, len(ids))))
-            padded = rows + [start] * (size - len(rows))
-            seeds = [row_seed(self.seed, ids[row], f"caption/{number}") for row in padded]
-            texts += self.models[number].caption([images[row] for row in padded], seeds)[: len(rows)]
+        for start in range(0, len(requests), size):
+            part = list(requests[start : start + size])
+            texts += self.models[number].caption(part + [part[0]] * (size - len(part)))[: len(part)]
         return texts
 
-    def _entry(self, number: int, captioner: Captioner, raw: str) -> dict[str, Any]:
+    def _entry(self, number: int, wording: Wording, request: Request, raw: str, attempt: int) -> Entry:
         model = self.resolved[number]
+        text = collapse(raw) if self.settings.collapse else " ".join(raw.split())
+        has_input = bool(request.source) or self.settings.captioners[number].backend not in SIGHTLESS
+        refused = rules.refusal(raw, text, self.settings.rules) if has_input else rules.NO_SOURCE
         return {
-            "text": collapse(raw) if self.settings.collapse else " ".join(raw.split()),
+            "text": None if refused else text,
             "raw": raw,
             "model": model.name,
             "revision": model.revision,
-            "prompt": captioner.prompt,
+            "prompt": request.prompt,
             "repetition": repetition(raw),
+            "instruction": wording.kind,
+            "template": request.choice or None,
+            "tries": attempt + 1,
+            "refused": refused,
         }
+
+
+def put_static(captions: Sequence[list[Entry]]) -> None:
+    """Give refused captions of one image the text of its good static caption: the same captioner's, or else the first captioner's with one.
+
+    `captions`: those of each captioner. The repair of LUPerson-MLLM (CVPR 2024).
+    """
+    static = [_first_text([entry for entry in entries if entry["instruction"] == "static"]) for entries in captions]
+    for entries, own in zip(captions, static, strict=True):
+        text = own or next(filter(None, static), "")
+        for entry in entries:
+            if entry["refused"] and text:
+                entry["text"] = text
+
+
+def _first_text(entries: Sequence[Entry]) -> str:
+    """The first good text; "" where there is none."""
+    return next((entry["text"] for entry in entries if entry["text"]), "")
 
 
 def refuse_other_class(captioner: Captioner, model: ResolvedModel) -> None:
@@ -131,9 +194,9 @@ def refuse_other_class(captioner: Captioner, model: ResolvedModel) -> None:
             f"the captioner {model.name} is a {kind}, and the backend blip takes a BlipForConditionalGeneration; "
             "for a chat model set its backend to vlm"
         )
-    if captioner.backend == "vlm" and not _has_chat_template(folder):
+    if captioner.backend in ("vlm", "rewrite") and not _has_chat_template(folder):
         raise UserError(
-            f"the captioner {model.name} is a {kind} and has no chat template, which the backend vlm needs; "
+            f"the captioner {model.name} is a {kind} and has no chat template, which the backend {captioner.backend} needs; "
             "for a BLIP set its backend to blip"
         )
 
@@ -148,14 +211,25 @@ def _json(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def _params(captioner: Captioner, model: ResolvedModel) -> dict[str, Any]:
+def _resolved(captioner: Captioner) -> ResolvedModel:
+    if captioner.backend == "template":
+        return StandIn.resolved
+    model = resolve(captioner.model, captioner.revision, "captioner")
+    refuse_other_class(captioner, model)
+    return model
+
+
+def _params(captioner: Captioner, model: ResolvedModel, wordings: Sequence[Wording]) -> dict[str, Any]:
     """The settings that one captioner's texts depend on; those of sampling only if it samples."""
-    unused = {"batch", "model", "revision"} | (set() if captioner.sample else {"temperature", "top_p"})
-    return captioner.model_dump(mode="json", exclude=unused) | {"model": model.name, "revision": model.revision}
+    unused = {"batch", "model", "revision", "prompt", "instructions"} | (set() if captioner.sample else {"temperature", "top_p"})
+    settings = captioner.model_dump(mode="json", exclude=unused)
+    return settings | {"model": model.name, "revision": model.revision, "instructions": [wording.params() for wording in wordings]}
 
 
 def _load(captioner: Captioner, model: ResolvedModel) -> CaptionModel:
     from mals.stages.blip import Blip
+    from mals.stages.captioning.rewriter import Rewriter
     from mals.stages.vlm import Vlm
 
-    return Blip(captioner, model) if captioner.backend == "blip" else Vlm(captioner, model)
+    backends: dict[str, Any] = {"blip": Blip, "vlm": Vlm, "rewrite": Rewriter}
+    return StandIn() if captioner.backend == "template" else backends[captioner.backend](captioner, model)

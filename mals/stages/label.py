@@ -16,7 +16,7 @@ class LabelStage:
     """Attribute labels by the rules of mals/labeller."""
 
     name: str = "label"
-    version: int = 2
+    version: int = 3
     adds = pa.schema(
         [
             ("attributes", pa.list_(pa.int8())),  # in the order of the attribute space; -1: unknown
@@ -42,7 +42,7 @@ class LabelStage:
             self.setup()
         assert self.labeller is not None
         texts = [
-            [entry["text"] or "" for entry in captions or ()] or [caption or ""]
+            [entry["text"] for entry in captions or () if entry["text"]] or [caption or ""]
             for caption, captions in zip(batch["caption"].to_pylist(), _column(batch, "captions"), strict=True)
         ]
         labels = self.labeller.label([text for row in texts for text in row])

@@ -1,4 +1,4 @@
-"""Captions by a vision-language model with a chat template; the `prompt` of its settings is the question."""
+"""Captions by a vision-language model with a chat template; the prompt of a request is the question."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,7 @@ from mals.config import Captioner as Settings
 from mals.device import device, dtype
 from mals.errors import UserError
 from mals.models import ResolvedModel
+from mals.stages.captioning.model import Request
 from mals.stages.decoding import LOCAL, generation
 
 
@@ -16,8 +17,6 @@ class Vlm:
     def __init__(self, settings: Settings, model: ResolvedModel):
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        if not settings.prompt:
-            raise UserError(f"the captioner {model.name} has the backend vlm and no prompt; set its prompt to a question")
         self.settings = settings
         self.processor = AutoProcessor.from_pretrained(model.path, **LOCAL)
         if not getattr(self.processor, "chat_template", None):
@@ -34,11 +33,11 @@ class Vlm:
             self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token
         self.limit: int | None = getattr(loaded.config.get_text_config(decoder=True), "max_position_embeddings", None)
 
-    def caption(self, images: Sequence[Any], seeds: Sequence[int]) -> list[str]:
-        """See mals.stages.caption.CaptionModel."""
+    def caption(self, requests: Sequence[Request]) -> list[str]:
+        """See mals.stages.captioning.model.CaptionModel."""
         import torch
 
-        chats = [self._chat(image) for image in images]
+        chats = [_chat(request) for request in requests]
         inputs = self.processor.apply_chat_template(
             chats, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt", processor_kwargs={"padding": True}
         ).to(self.model.device, dtype=self.model.dtype)
@@ -47,9 +46,10 @@ class Vlm:
             raise ValueError(f"the image, the question and max_tokens make {length + self.settings.max_tokens} tokens of {self.limit}")
         pad = self.processor.tokenizer.pad_token_id
         with torch.inference_mode():
-            tokens = self.model.generate(**inputs, pad_token_id=pad, **generation(self.settings, seeds))
+            tokens = self.model.generate(**inputs, pad_token_id=pad, **generation(self.settings, [request.seed for request in requests]))
         replies = tokens if self.model.config.is_encoder_decoder else tokens[:, length:]
         return [text.strip() for text in self.processor.batch_decode(replies, skip_special_tokens=True)]
 
-    def _chat(self, image: Any) -> list[dict[str, Any]]:
-        return [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": self.settings.prompt}]}]
+
+def _chat(request: Request) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [{"type": "image", "image": request.image}, {"type": "text", "text": request.prompt}]}]

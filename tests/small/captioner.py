@@ -80,3 +80,26 @@ def build_blip(folder: Path, silent: bool = False) -> None:
         model.text_decoder.cls.predictions.bias[3] = 1e4 if silent else 0.0
     model.save_pretrained(folder)
     BlipProcessor(BlipImageProcessor(size={"height": 32, "width": 32}), tokens).save_pretrained(folder)
+
+
+def build_language_model(folder: Path, chat: bool = True) -> None:
+    """Write a Llama without images and its tokenizer into `folder`, with a chat template unless `chat` is false."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = ["<pad>", "<unk>", "<s>", "</s>", "USER", "ASSISTANT", ":", *dict.fromkeys(WORDS)]
+    inner = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, **special)
+    if chat:
+        turns = "{% for message in messages %}USER: {{ message['content'] }} {% endfor %}"
+        tokenizer.chat_template = turns + "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+    tokenizer.save_pretrained(folder)
+    width = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    ends = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(LlamaConfig(**width, **ends, vocab_size=len(words), max_position_embeddings=512, initializer_range=0.5))
+    model.save_pretrained(folder)

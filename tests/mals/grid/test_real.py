@@ -14,6 +14,8 @@ import pytest
 from tests.conftest import ROOT, environment
 
 SETS = ["--set", "shard_rows=8", "--set", "pack.rows_per_file=16", "--set", "pack.split={train: 0.75, test: 0.25}"]
+CAPTIONERS = "[{model: embedded, beams: 1, max_tokens: 56}, {backend: template, instructions: [{kind: template, count: 2}]}]"
+SETS += ["--set", f"caption.captioners={CAPTIONERS}"]
 
 
 def dataset(folder):
@@ -57,6 +59,7 @@ def test_every_command_works_on_a_real_run(mals, planned_real, tmp_path):
     report = json.loads(mals("status", "run", "--json").stdout)
     assert all(stage["done"] == 3 for stage in report["stages"])
     assert report["packed"] is True
+    assert report["diversity"]["captions"] == 3 * report["diversity"]["rows"] and report["diversity"]["templates"] > 2
     again = mals("replay", "run", "00000003", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["identical"] is True

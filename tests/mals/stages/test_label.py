@@ -52,6 +52,13 @@ def test_captions_of_one_image_are_merged(stage: LabelStage) -> None:
     assert 0 < row["agreement_captions"] < 1
 
 
+def test_a_caption_that_its_rules_refused_decides_no_label(stage: LabelStage) -> None:
+    entries = [{"text": "a man in a red coat with a hat"}, {"text": None, "refused": "slot_caption"}]
+    columns = {"caption": [entries[0]["text"]], "wanted": pa.nulls(1, pa.list_(pa.int8()))}
+    alone, both = (stage(pa.record_batch({**columns, "captions": [texts]})).to_pylist() for texts in (entries[:1], entries))
+    assert alone == both
+
+
 def test_without_captioners_the_caption_of_the_plan_is_labelled_and_a_row_without_one_is_unknown() -> None:
     import mals.stages.label
     from mals import settings
@@ -83,4 +90,4 @@ def test_the_golden_labels_of_this_version() -> None:
     captions = [json.loads(line)["caption"] for line in lines]
     labels = LABELLER.label(captions)
     digest = sha256(labels.values.tobytes() + labels.source_codes.tobytes()).hexdigest()[:16]
-    assert (LabelStage.version, digest) == (2, "613930ceadeaa605")
+    assert (LabelStage.version, digest) == (3, "613930ceadeaa605")
