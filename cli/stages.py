@@ -97,9 +97,9 @@ class Work:
         """Run the stages up to `upto` and print what was made."""
         outcome = self.run_stages(self.open(run), upto)
         if self.as_json:
-            print_json({"new_cells": outcome.new_cells})
-        elif not outcome.new_cells:
-            print(f"{run}: nothing to do up to {upto}")
+            print_json({"new_cells": outcome.new_cells} | ({"waiting": outcome.waiting} if outcome.waiting else {}))
+        elif outcome.waiting or not outcome.new_cells:
+            print(f"{run}: {outcome.waiting or f'nothing to do up to {upto}'}")
 
 
 def with_work_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -338,6 +338,19 @@ class Agree(Section):
         return self
 
 
+class Dedup(Section):
+    """Near-duplicates among all rows, of which one is kept, and rows that stand in sets that you name, of which none is."""
+
+    distance: Annotated[int, Field(ge=0, le=12)] = 8  # bits of 64 in which the hashes of two crops may differ, so that they are compared
+    similarity: Annotated[float, Field(gt=0, le=1)] = 0.95  # cosine of their embeddings from which on they are duplicates
+    scorer: str | None = None  # a trained method whose embeddings confirm: folder or hub id; none: thumbnails (mals/stages/embed.py)
+    revision: str | None = None  # of the scorer: a branch, a tag or, best, a commit
+    loader: str = LOADER  # what loads it; one of your own is named by "my_package.my_module:my_function"
+    best: str = "sharpness"  # the number of which the most is kept in a cluster: person_score, bits_per_pixel, agreement_wanted ...
+    against: list[str] = []  # packed sets as FOLDER/SPLIT, such as cuhk/test: rows with an image or a caption of theirs are refused
+    batch: Count = 32  # no results (rounding)
+
+
 class Keep(Section):
     """The best share of the rows that are still in, by a number of an earlier stage."""
 
@@ -397,6 +410,7 @@ class Config(Section):
     label: Label = Label()
     identity: Identity | None = None  # a check that keeps the images of a person together; none: no check
     agree: Agree | None = None  # none: images and captions are not compared
+    dedup: Dedup | None = None  # none: near-duplicates are not looked for
     keep: Keep | None = None  # the best share of all rows; none: all of them
     pack: Pack = Pack()
     run: Execution = Execution()
@@ -422,21 +436,35 @@ class Config(Section):
             )
         return self
 
-    @field_validator("caption", "identity", "agree", "keep", mode="before")
+    @field_validator("caption", "identity", "agree", "dedup", "keep", mode="before")
     @classmethod
     def none_is_a_word(cls, section: Any) -> Any:
         """`caption: none` is a text in YAML."""
         return None if section == "none" else section
 
 
-STAGE_ORDER = ("generate", "ingest", "safety", "filter", "crop", "quality", "caption", "label", "identity", "agree", "keep")
+STAGE_ORDER = (
+    "generate",
+    "ingest",
+    "safety",
+    "filter",
+    "crop",
+    "quality",
+    "caption",
+    "label",
+    "identity",
+    "agree",
+    "embed",
+    "dedup",
+    "keep",
+)
 STAGES = {name: f"mals.stages.{name}:stage" for name in STAGE_ORDER}
 
 
 def stage_names(config: Config) -> list[str]:
     """The stages of a run, in order: `config.source` is the first; some are there only where their sections are set."""
-    is_set = {name: getattr(config, name) is not None for name in ("caption", "identity", "agree", "keep")}
-    is_set["quality"] = bool(config.quality.scorers())
+    is_set = {name: getattr(config, name) is not None for name in ("caption", "identity", "agree", "dedup", "keep")}
+    is_set |= {"quality": bool(config.quality.scorers()), "embed": is_set["dedup"]}
     return [name for name in STAGE_ORDER if is_set.get(name, name not in ("generate", "ingest") or name == config.source)]
 
 

@@ -114,7 +114,7 @@ def required_models(config: Config) -> list[RequiredModel]:
     for number, captioner in enumerate(config.caption.captioners if config.caption else []):
         if captioner.backend != "template":
             needs.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
-    for name, section in (("identity", config.identity), ("agree", config.agree)):
+    for name, section in (("identity", config.identity), ("agree", config.agree), ("dedup", config.dedup)):
         if section and section.scorer and section.loader == LOADER:
             needs.append(RequiredModel(f"{name}.scorer", section.scorer, section.revision, "scorer"))
     return [need for need in needs if need.key.split(".")[0] not in config.stages]

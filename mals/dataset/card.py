@@ -89,6 +89,7 @@ class DatasetCardFacts:
     licences: list[ModelLicence]
     versions: list[str]  # of libraries and devices
     agree: Mapping[str, Any] | None = None  # the params of the cells of the stage `agree`; None if the run has none
+    benchmarks: Sequence[Mapping[str, Any]] = ()  # the sets that the rows were compared with: set, images, sha256
 
 
 def render(facts: DatasetCardFacts) -> str:
@@ -123,6 +124,8 @@ def render(facts: DatasetCardFacts) -> str:
         agree=facts.agree,
         agree_rules=rules(facts.agree or {}),
         settings=yaml.safe_dump(without_paths(result_settings(config)), sort_keys=False, allow_unicode=True).strip(),
+        benchmarks=facts.benchmarks,
+        embedder=file_name(config.dedup.scorer) if config.dedup and config.dedup.scorer else None,
         checker=config.stages.get("safety") or (file_name(config.safety.model) if config.safety.model else None),
     )
 
@@ -245,6 +248,12 @@ def agree_params(survey: Survey) -> Mapping[str, Any] | None:
     """What the results of the stage `agree` depend on, from its receipts; None if the run has no such stage."""
     receipts = survey.receipts.get("agree")
     return receipts[0].params if receipts else None
+
+
+def benchmarks(survey: Survey) -> list[Mapping[str, Any]]:
+    """The sets that the stage `dedup` compared the rows with, from the receipts of its cells."""
+    receipts = survey.receipts.get("dedup", {})
+    return next((receipt.params.get("against", []) for receipt in receipts.values()), [])
 
 
 def without_paths(tree: Any) -> Any:

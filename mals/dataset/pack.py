@@ -189,6 +189,7 @@ def _write_texts(
         licences=card.licence_chain(run.config),
         versions=card.versions(survey),
         agree=card.agree_params(survey),
+        benchmarks=card.benchmarks(survey),
     )
     texts = {f"{FOLDER}/README.md": card.render(facts), f"{FOLDER}/croissant.json": croissant.render(facts)}
     return [_commit(run, path, text.encode()) for path, text in texts.items()]

@@ -167,7 +167,7 @@ def stage(config: Config) -> Agree:
     return Agree(config.agree, seed=config.seed, several=config.caption is not None, threads=config.run.threads)
 
 
-def scorer_model(config: settings.Agree | settings.Identity) -> models.ResolvedModel:
+def scorer_model(config: settings.Agree | settings.Identity | settings.Dedup) -> models.ResolvedModel:
     """The scorer on this machine; what a loader of one's own reads is known by its name and the revision of the settings."""
     assert config.scorer is not None
     if config.loader == LOADER:
