@@ -69,7 +69,7 @@ class DiversitySample:
         ranks = [-hash64(row) for row in ids]
         limit = self.heap[0][:2] if len(self.heap) >= self.size else None
         places = [at for at, rank in enumerate(ranks) if limit is None or (rank, ids[at]) > limit]
-        captions = _entries(table.select([name for name in COLUMNS if name in table.column_names]).take(places))
+        captions = _entries(table.select([name for name in COLUMNS if name in table.column_names]).take(pa.array(places, pa.int64())))
         for at, entries in zip(places, captions, strict=True):
             item = (ranks[at], ids[at], entries)
             if len(self.heap) < self.size:

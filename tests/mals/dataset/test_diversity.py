@@ -76,6 +76,7 @@ def test_the_sample_is_the_same_in_any_order_and_in_any_shards() -> None:
     whole.add(rows)
     for start in reversed(range(0, 300, 70)):
         parts.add(rows.slice(start, 70))
+    parts.add(rows.slice(0, 0))  # a shard of which no row is kept
     assert whole.measure() == parts.measure()
     measured = whole.measure()
     assert measured is not None and (measured.rows, measured.captions) == (50, 100)
