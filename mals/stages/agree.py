@@ -3,7 +3,7 @@
     agree_score       the cosine of the embeddings of the image and of the caption that is trained on, in [-1, 1]
     agree_rank        the place of this score among those of the image with reference captions of other rows; 1 is best
     agree_references  how many they are
-    agree_scores      the cosine of each of the row's `captions`, in their order
+    agree_scores      the cosine of each of the row's `captions` with a text, in their order
 
 A row without a caption has none of them. These rules refuse a row:
 
@@ -176,6 +176,6 @@ def scorer_model(config: settings.Agree | settings.Identity | settings.Dedup) ->
 
 
 def _texts(row: Mapping[str, Any]) -> list[str]:
-    """The caption that is trained on, and all captions of the row; empty where they have no word."""
-    texts = [row["caption"], *(entry["text"] for entry in row.get("captions") or ())]
+    """The caption that is trained on, and all captions of the row but those that their rules refused; empty where they have no word."""
+    texts = [row["caption"], *(entry["text"] for entry in row.get("captions") or () if entry["text"])]
     return [text if text and text.strip() else "" for text in texts]

@@ -169,6 +169,12 @@ def test_a_row_without_a_caption_has_no_score_and_is_refused_by_rules_about_scor
         assert [(row["agree_score"], row["agree_rank"], row["reject"]) for row in without] == [(None, None, expected)] * 2
 
 
+def test_captions_that_their_rules_refused_have_no_score_so_that_scores_stand_beside_the_packed_captions() -> None:
+    several = [{"text": "a red coat"}, {"text": None}, {"text": "a blue coat"}]
+    data = [*PEOPLE[1:], painted(RED, "a red coat", captions=several)]
+    assert results(ready(by_colors(references=3), data), data)[3]["agree_scores"] == [1, 0]
+
+
 def test_a_damaged_image_costs_its_row_alone() -> None:
     data = [*PEOPLE, PEOPLE[0] | {"crop": PEOPLE[0]["crop"][:300]}]
     scored = results(ready(by_colors(references=3), data), data)
