@@ -37,6 +37,10 @@ CAPTIONS = pa.list_(
             ("revision", pa.string()),
             ("prompt", pa.string()),
             ("repetition", pa.float32()),
+            ("instruction", pa.string()),
+            ("template", pa.string()),
+            ("tries", pa.int32()),
+            ("refused", pa.string()),
         ]
     )
 )

@@ -82,6 +82,19 @@ def test_the_sample_is_the_same_in_any_order_and_in_any_shards() -> None:
     assert measured is not None and (measured.rows, measured.captions) == (50, 100)
 
 
+def test_rows_of_which_none_is_for_the_sample_and_no_rows_leave_it_as_it_is() -> None:
+    rows = table([[" ".join(words) for words in of_one] for of_one in drawn(300)])
+    sample = DiversitySample(5)
+    sample.add(rows)
+    measured = sample.measure()
+    inside = {row_id for _, row_id, _ in sample.heap}
+    for at in range(0, 300, 10):
+        if f"row-{at}" not in inside:
+            sample.add(rows.slice(at, 1))
+    sample.add(rows.slice(0, 0))
+    assert measured is not None and sample.measure() == measured
+
+
 def test_templates_and_refused_captions_are_counted() -> None:
     sample = DiversitySample()
     entries = [
