@@ -40,10 +40,11 @@ def print_version(requested: bool) -> None:
 
 def register() -> None:
     """Put the commands of each module under `mals`."""
-    from cli import compare, dataset, datasets, demo, explain, finetune, pretrain, release, retrieval, search, stages, templates, world
+    from cli import compare, dataset, datasets, demo, explain, finetune, pretrain, recipes, release, retrieval, search, stages, templates, world
 
     stages.register(app)
     dataset.register(app)
+    recipes.register(app)
     explain.register(app)
     templates.register(app)
     world.register(app)

@@ -147,7 +147,7 @@ def plan(
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="With --ingest: this many images at most.")] = None,
     shuffle: Annotated[int | None, typer.Option("--shuffle", metavar="SEED", help="With --ingest: in an order drawn by SEED.")] = None,
-    preset: Annotated[str | None, typer.Option("--preset", "-p", help="tiny, mals or modern.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", "-p", help="One of `mals recipes`.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")] = None,
     sets: Sets = None,
     as_json: Json = False,
@@ -185,7 +185,7 @@ def _persons(receipt: "PlanReceipt") -> str:
 
 def init(
     run: RunArgument,
-    preset: Annotated[str, typer.Option("--preset", "-p", help="tiny, mals or modern.")] = "tiny",
+    preset: Annotated[str, typer.Option("--preset", "-p", help="One of `mals recipes`.")] = "tiny",
     count: Annotated[int, typer.Option("--count", "-n", help="Rows in all.")] = 1200,
     as_json: Json = False,
 ) -> None:

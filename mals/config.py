@@ -394,7 +394,7 @@ class Execution(Section):
 class Config(Section):
     """The settings of a run."""
 
-    preset: str = "tiny"  # the settings that these differ from: tiny, mals or modern
+    preset: str = "tiny"  # the settings that these differ from, one of `mals recipes`
     source: Literal["generate", "ingest"] = "generate"  # the first stage: images from prompts, or images that exist (`mals plan --ingest`)
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of every random number of the run
     shard_rows: Count = 512  # rows a shard: the work that a kill can cost

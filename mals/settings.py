@@ -3,8 +3,9 @@
 import copy
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, get_args
 
@@ -44,10 +45,52 @@ def presets(kind: Kind = RUN) -> list[str]:
 
 
 def preset(name: str, kind: Kind = RUN) -> dict[str, Any]:
-    """The settings of one preset."""
+    """The settings of one preset, on top of those of the preset that its file names as `base`."""
+    tree = _preset_file(name, kind)
+    base = tree.pop("base", None)
+    return tree if base is None else merge(preset(base, kind), tree)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A preset as its file describes it."""
+
+    name: str
+    summary: str  # the first sentence of the file's comment
+    base: str | None  # the preset that it changes; None: it stands alone
+    changes: dict[str, Any]  # setting, such as "crop.min_side" -> value, where the file gives one
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def recipe(name: str) -> Recipe:
+    """What a preset of a run differs in from its base."""
+    tree = _preset_file(name, RUN)
+    comment = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), recipe_text(name).splitlines()))
+    return Recipe(name, comment.split(". ")[0].rstrip("."), tree.pop("base", None), dict(_leaves(tree)))
+
+
+def recipe_text(name: str) -> str:
+    """The file of a preset of a run, with its comments."""
+    _preset_file(name, RUN)
+    return (RUN.folder / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings of a tree with their values; lists are values."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def _preset_file(name: str, kind: Kind) -> Tree:
+    """A copy of the settings in a preset's file."""
     if name not in presets(kind):
         raise UserError(f"there is no preset {name!r}; there are {', '.join(presets(kind))}")
-    return copy.deepcopy(_read_preset(kind.folder / f"{name}.yaml"))
+    return unshared(_read_preset(kind.folder / f"{name}.yaml"))
 
 
 @cache
@@ -113,7 +156,14 @@ def merge(base: Any, over: Any) -> Any:
     """`over` on top of `base`: mappings merge key by key, everything else is replaced."""
     if isinstance(base, dict) and isinstance(over, dict):
         return {**base, **{key: merge(base.get(key), value) for key, value in over.items()}}
-    return copy.deepcopy(over)
+    return unshared(over)
+
+
+def unshared(value: Any) -> Any:
+    """A copy in which nothing stands in two places, as YAML's references have it: a change of one would change the other."""
+    if isinstance(value, dict):
+        return {key: unshared(part) for key, part in value.items()}
+    return [unshared(part) for part in value] if isinstance(value, list) else copy.deepcopy(value)
 
 
 def assign(tree: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict[str, Any]:

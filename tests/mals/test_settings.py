@@ -25,7 +25,7 @@ def test_a_typo_inside_a_list_names_the_nearest_key():
 
 
 def test_an_unknown_preset_names_those_there_are():
-    with pytest.raises(UserError, match="no preset 'big'; there are mals, modern, tiny"):
+    with pytest.raises(UserError, match="no preset 'big'; there are ham, luperson-mllm, mals, modern, "):
         settings.check({"preset": "big"})
 
 
@@ -45,6 +45,19 @@ def test_one_member_of_a_presets_list_can_be_set():
     assert [type(c) for c in captioners] == [Captioner, Captioner]
     assert captioners[1].beams == 5
     assert captioners[0] == settings.check({"preset": "modern"}).caption.captioners[0]
+
+
+def test_a_preset_with_a_base_is_its_changes_on_top_of_it():
+    webperson, modern = settings.check({"preset": "webperson"}), settings.check({"preset": "modern"})
+    assert webperson.crop.around == "detector" and webperson.crop.min_aspect == 2
+    assert (webperson.crop.model, webperson.generate, webperson.safety) == (modern.crop.model, modern.generate, modern.safety)
+    assert "base" not in settings.preset("webperson") and webperson.preset == "webperson"
+
+
+def test_one_of_two_places_that_a_file_fills_by_a_reference_can_be_set_alone():
+    first = settings.preset("webperson")["caption"]["captioners"][0]["instructions"][0]["text"]
+    tree = settings.assign({"preset": "webperson"}, ["caption.captioners.0.instructions.0.text=Like {template}"])
+    assert [captioner["instructions"][0]["text"] for captioner in tree["caption"]["captioners"]] == ["Like {template}", first]
 
 
 def test_a_number_in_exponent_form_is_a_number():
