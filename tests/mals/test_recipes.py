@@ -16,6 +16,7 @@ from mals.planning.create import STARTER, create
 from mals.settings import RUN, presets
 from mals.world.scene import draw_image
 from tests.conftest import Mals
+from tests.small.open_clip_folder import open_clip_folder
 
 ROWS = 4
 EMBEDDED = [
@@ -60,6 +61,8 @@ def test_each_preset_runs_to_a_packed_set_on_the_embedded_models(name: str, tmp_
     monkeypatch.chdir(tmp_path)
     config = recipe(name, tmp_path)
     sets = [*EMBEDDED, *SMALL, small_captioners(config)]
+    if config.agree:
+        sets.insert(0, f"agree.scorer={open_clip_folder(tmp_path / 'clip')}")
     if "generate.model" in settings.recipe(name).changes:
         create(str(tmp_path / "run"), captions=STARTER / "starter.txt", count=ROWS, preset=name, assignments=sets)
     else:
