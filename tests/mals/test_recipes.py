@@ -42,10 +42,10 @@ def small_captioners(config: Config) -> str:
     captioners: list[dict[str, Any]] = []
     assert config.caption is not None
     for captioner in config.caption.captioners:
-        asked = [instruction.model_dump(mode="json") for instruction in captioner.instructions if instruction.kind != "static"]
-        if not captioners or len(asked) < len(captioner.instructions):
+        shaped = [instruction.model_dump(mode="json") for instruction in captioner.instructions if instruction.kind != "static"]
+        if not captioners or len(shaped) < len(captioner.instructions):
             captioners.append({"model": "embedded", "beams": 1, "max_tokens": 40, "batch": 4})
-        captioners += [{"backend": "template", "instructions": [instruction], "batch": 4} for instruction in asked]
+        captioners += [{"backend": "template", "instructions": [instruction], "batch": 4} for instruction in shaped]
     return f"caption.captioners={json.dumps(captioners)}"
 
 
