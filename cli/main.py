@@ -40,7 +40,22 @@ def print_version(requested: bool) -> None:
 
 def register() -> None:
     """Put the commands of each module under `mals`."""
-    from cli import compare, dataset, datasets, demo, explain, finetune, pretrain, recipes, release, retrieval, search, stages, templates, world
+    from cli import (
+        compare,
+        dataset,
+        datasets,
+        demo,
+        explain,
+        finetune,
+        pretrain,
+        recipes,
+        release,
+        retrieval,
+        search,
+        stages,
+        templates,
+        world,
+    )
 
     stages.register(app)
     dataset.register(app)
