@@ -27,6 +27,7 @@ from mals.grid.store import Store
 from mals.planning.table import PLAN
 
 STAGES = ("generate", "safety", "filter", "crop", "caption", "label")
+COUNTS = ("heads", "visible_head", "visible_arms", "visible_hips", "visible_legs", "cut_keypoints")
 KEYPOINTS = pa.list_(pa.list_(pa.float32(), 3), 17)
 CAPTIONS = pa.list_(
     pa.struct(
@@ -101,7 +102,7 @@ def safety(config: Config) -> Small:
 
 
 def filter(config: Config) -> Small:
-    floats = [(name, pa.float32()) for name in ("bits_per_pixel", "channel_variance", "sharpness")]
+    floats = [(name, pa.float32()) for name in ("bits_per_pixel", "channel_variance", "sharpness", "luminance", "overexposure")]
 
     def answer_row(row: dict[str, Any]) -> dict[str, Any]:
         at = number(row["id"])
@@ -117,6 +118,7 @@ def crop(config: Config) -> Small:
         [
             ("persons", pa.int32()),
             ("person_score", pa.float32()),
+            *((name, pa.int32()) for name in COUNTS),
             ("keypoints", KEYPOINTS),
             ("person_box", pa.list_(pa.float32(), 4)),
             ("crop_box", pa.list_(pa.int32(), 4)),

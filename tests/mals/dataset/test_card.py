@@ -173,7 +173,7 @@ def test_scores_of_a_named_model_are_in_the_card_the_status_and_the_rows_and_oth
     pack(run)
     text = card(run)
     assert "- `watermark_score` is the probability of the label `text` of `marks` for `image`; images over 0.5 are in `rejected`." in text
-    assert "`sharpness`, `watermark_score`, `nsfw_score`" in text and "aesthetic_score" not in text
+    assert "`watermark_score`, `nsfw_score`" in text and "aesthetic_score" not in text
     assert ["quality: watermark", "2", "2"] in [[row[0], *row[2:]] for row in lines(text, "From plan to pack")]
     assert "        2 refused: watermark" in "\n".join(status_lines(status(run)))
     assert {row["watermark_score"] for row in kept(run)} == {0.25}
