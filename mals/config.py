@@ -4,7 +4,7 @@ A run keeps a preset's name and what differs from it in mals.yaml; this tree is 
 marked "no results" never change a row, or change it by rounding only, and stay out of the fingerprints.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -19,6 +19,27 @@ class Section(BaseModel):
     """Settings under one name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def none_is_a_word(cls, tree: Any) -> Any:
+        """`caption: none`, in place of a section that may be missing, is a text in YAML."""
+        if not isinstance(tree, dict):
+            return tree
+        optional = (name for name, field in cls.model_fields.items() if tree.get(name) == "none" and may_be_missing(field.annotation))
+        return {**tree, **dict.fromkeys(optional)}
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """The first section in a type such as `list[Captioner]` or `Lora | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((section for part in get_args(annotation) if (section := section_of(part))), None)
+
+
+def may_be_missing(annotation: Any) -> bool:
+    """Whether a type is that of a section, or of none."""
+    return type(None) in get_args(annotation) and section_of(annotation) is not None
 
 
 class Grammar(Section):
@@ -435,12 +456,6 @@ class Config(Section):
                 "agree.min_wanted compares labels with requested attributes, and only a plan with plan.attributes requests some"
             )
         return self
-
-    @field_validator("caption", "identity", "agree", "dedup", "keep", mode="before")
-    @classmethod
-    def none_is_a_word(cls, section: Any) -> Any:
-        """`caption: none` is a text in YAML."""
-        return None if section == "none" else section
 
 
 STAGE_ORDER = (

@@ -7,16 +7,17 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mals.config import Config
+from mals.config import Config, may_be_missing, section_of
 from mals.errors import UserError, quoted
 
 Tree = dict[str, Any]
 MOST_VALUES = 10_000  # in a settings file
+NONE = {"crop": {"backend": "none"}}  # section of a run -> the setting that `none` in its place is short for
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def assign(tree: dict[str, Any], settings: list[str], kind: Kind = RUN) -> dict[
 
 def spelled_out(tree: Tree, kind: Kind) -> Tree:
     """`crop: none` of a run as the setting that it is short for, so that the other settings of the section stay those of the preset."""
-    return tree | {"crop": {"backend": "none"}} if kind is RUN and tree.get("crop") == "none" else tree
+    return tree | {name: dict(short) for name, short in NONE.items() if tree.get(name) == "none"} if kind is RUN else tree
 
 
 def refuse_partial(value: Tree, source: str, kind: Kind, at: Sequence[str] = (), tree: Tree | None = None) -> None:
@@ -220,7 +221,7 @@ def refuse_partial(value: Tree, source: str, kind: Kind, at: Sequence[str] = (),
 def _complete_sections(types: type[BaseModel], path: Sequence[str] = ()) -> Iterator[tuple[list[str], type[BaseModel]]]:
     """The sections that must be complete, with their paths."""
     for name, field in types.model_fields.items():
-        section = _model(field.annotation)
+        section = section_of(field.annotation)
         if section is not None:
             if hasattr(section, "complete"):
                 yield [*path, name], section
@@ -296,9 +297,21 @@ def _sentence(error: ValidationError, types: type[BaseModel]) -> str:
         return f"there is no setting {where}; {hint}"
     if first["type"] == "missing":
         return f"the setting {where} is needed"
+    if first["type"] == "model_type" and path:
+        return f"{where} = {first['input']!r}: {_section_hint(path, first['input'], types)}"
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[0].lower() + reason[1:]
     return f"{where} = {first['input']!r}: {reason}" if where and first["type"] != "value_error" else reason
+
+
+def _section_hint(path: list[str], value: Any, types: type[BaseModel]) -> str:
+    """The way on where `value` stands in place of the section at `path`; some sections may have the word `none` there."""
+    field = _fields(path[:-1], types).get(path[-1])
+    may_be_none = (types is Config and ".".join(path) in NONE) or (field is not None and may_be_missing(field.annotation))
+    if may_be_none and (value is None or value is False or difflib.get_close_matches(str(value).lower(), ["none", "off"], 1, 0.5)):
+        return "did you mean none?"
+    example = ".".join([*path, next(iter(_fields(path, types)))])
+    return f"this is a section; give {'none, or ' if may_be_none else ''}its settings, such as {example}"
 
 
 def _fields(path: list[str], part: type[BaseModel]) -> dict[str, Any]:
@@ -306,13 +319,6 @@ def _fields(path: list[str], part: type[BaseModel]) -> dict[str, Any]:
     for key in path:
         if key.isdigit() or key not in part.model_fields:
             continue
-        inner = _model(part.model_fields[key].annotation)
+        inner = section_of(part.model_fields[key].annotation)
         part = inner or part
     return part.model_fields
-
-
-def _model(annotation: Any) -> type[BaseModel] | None:
-    """The first model in a type such as `list[Captioner]` or `Lora | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((model for part in get_args(annotation) if (model := _model(part))), None)

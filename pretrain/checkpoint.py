@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from mals.errors import UserError
 from mals.files import replacing_folder, write_file
+from mals.finite import require_finite
 from pretrain.average import MEAN
 from pretrain.method import Method
-from pretrain.weights import read_tensors, require_finite
+from pretrain.weights import read_tensors
 
 FOLDER, BEST, MODEL, OPTIMIZER = "checkpoints", "best", "model.safetensors", "optimizer.safetensors"
 KEPT = 2  # the last ones: one may be damaged by the disk that ended the training

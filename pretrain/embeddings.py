@@ -6,7 +6,8 @@ METHOD is a hash of the weights and settings of a method. A chunk holds CHUNK ro
 METHOD and of all that its rows depend on (`ImageTextPairs.stamp`): a changed image and other weights or settings make it anew, and images
 that come or go make the chunks behind them anew. An image that cannot be read is not in its chunk, and is tried again each time. Chunks are
 written whole, so that a kill loses one at most, and commands at the same time write the same ones. Where the set's folder may not be
-written, or is in the cache of the hub, chunks are in the user's cache.
+written, or is in the cache of the hub, chunks are in the user's cache. Those of the METHODS methods that were used last are kept, and the
+others removed.
 
 Shapes: G images, n rows of a chunk, D width of the embeddings.
 """
@@ -15,7 +16,10 @@ import hashlib
 import json
 import logging
 import os
+import re
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,8 +42,10 @@ from pretrain.trained_method import Trained
 log = logging.getLogger(__name__)
 
 CHUNK = 1024  # rows
+METHODS = 8  # whose embeddings are kept in one folder
 FOLDER = Path(".mals") / "embeddings"
 KEY = b"mals.embeddings"  # of the metadata
+OF_METHOD = re.compile(r"[0-9a-f]{12}-")  # the names of folders
 NOTHING = torch.empty(0, dtype=torch.int64)
 What = Literal["images", "captions"]
 
@@ -151,6 +157,8 @@ class EmbeddingStore:
                 if os.access(folder / name, os.W_OK):
                     if folder is own:
                         log.info("the embeddings of %s are kept in %s: its own folder is for reading", home, folder)
+                    os.utime(folder / name)  # the last use
+                    _remove_older(folder, self.method[:12])
                     return folder / name
             except OSError:
                 continue
@@ -253,6 +261,19 @@ def embedding_table(ids: list[str], rows: Tensor, **columns: list[str]) -> pa.Ta
     values = pa.array(rows.contiguous().view(-1).numpy())
     vectors = pa.FixedSizeListArray.from_arrays(values, rows.shape[1]) if len(rows) else pa.nulls(0, pa.list_(pa.float32(), 1))
     return pa.table({"id": pa.array(ids, pa.string()), **columns, "embedding": vectors})
+
+
+def _remove_older(folder: Path, method: str) -> None:
+    """Remove what is kept of all methods but those that were used last; `method` is used now."""
+    last_use: dict[str, float] = {}
+    with suppress(FileNotFoundError):  # another command removes them
+        for path in folder.iterdir():
+            if OF_METHOD.match(path.name):
+                last_use[path.name[:12]] = max(path.stat().st_mtime, last_use.get(path.name[:12], 0))
+        latest = sorted(last_use, key=lambda name: (name == method, last_use[name]), reverse=True)[:METHODS]
+        for path in folder.iterdir():
+            if OF_METHOD.match(path.name) and path.name[:12] not in latest:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove_beyond(folder: Path, what: What, count: int) -> None:

@@ -14,6 +14,7 @@ import yaml
 from torch import Tensor
 
 from mals.errors import UserError
+from mals.finite import require_finite
 from pretrain import weights
 
 TOWERS = re.compile(r"^(base_model|encode_text)\.")  # before the names of CLIP's towers: IRRA's, and the text tower of TBPS-CLIP
@@ -75,7 +76,7 @@ def read(source: str) -> Checkpoint:
     if project is not None and project.preset is None:
         raise UserError(f"{source} is a checkpoint of {project.name}, which mals does not read: {project.reason}")
     tensors = weights.state_dict_in(content, source)
-    weights.require_finite(tensors, weights.locate_file(source))
+    require_finite(tensors, weights.locate_file(source))
     own = content.get("config") if isinstance(content, dict) else None
     config = own if isinstance(own, dict) else {}
     if project is not None and project.clip and (file := weights.locate_file(source).parent / CONFIG).is_file():

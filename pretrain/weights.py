@@ -12,11 +12,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from mals.errors import ModelMissing, UserError
+from mals.finite import require_finite
 from pretrain import safe_pickle, torchscript
 
 log = logging.getLogger(__name__)
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # in a folder that transformers wrote
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar", ".npz", ".onnx", ".h5")
 KEYS = ("model", "state_dict")  # under which checkpoints have their tensors, where they have more than those
 NETWORKS = ("network", "W", "WG", "WL", "WN")  # keys of LGUR's and SSAN's checkpoints: the network, and classifiers of persons
 WRAPPERS = {  # before every name of a module that was saved inside another one -> what puts it there
@@ -25,7 +27,6 @@ WRAPPERS = {  # before every name of a module that was saved inside another one 
 }
 INNER = re.compile(r"(?<=\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.|^_(fsdp|checkpoint)_wrapped_module\.")
 COUNTER = "n_averaged"  # which torch.optim.swa_utils.AveragedModel has beside its module
-MASK = re.compile(r"(^|[._])mask$")  # the last of a name: of what attention leaves out
 MIN_MATCHED = 0.95  # share of the parameters that a checkpoint with other names must have
 
 
@@ -107,11 +108,18 @@ def read_initial(
     try:
         return read_tensors(source, keys, files)
     except ModelMissing:
+        fetch = "" if names_a_file(source) else f"`hf download {source}` fetches those of a hub id, "
         raise ModelMissing(
-            f"there are no weights of {what} at {setting} = {source}: `hf download {source}` fetches those of a hub id, "
+            f"there are no weights of {what} at {setting} = {source}: {fetch}"
             f"{setting}=FILE reads {f'{example} or another' if example else 'a'} file or folder, "
             f"and {setting}=null starts from random weights"
         ) from None
+
+
+def names_a_file(source: str, suffixes: Iterable[str] = WEIGHT_SUFFIXES) -> bool:
+    """Whether a source that is not there is the name of a file with one of `suffixes`, or in a folder that is here, and no hub id."""
+    path = Path(source).expanduser()
+    return source.lower().endswith(tuple(suffixes)) or (path.parent != Path() and path.parent.is_dir())
 
 
 def read_content(source: str, files: Sequence[str] = FILES) -> Any:
@@ -167,25 +175,6 @@ def partly_wrapped(names: Iterable[str]) -> str:
     return ""
 
 
-def require_finite(state: Mapping[str, Tensor], file: str | Path) -> None:
-    """UserError, which names the first tensor, where a file's tensors hold NaN or an infinite number; masks of 0 and -inf may be there.
-
-    A mask is what is named so, since a bias of 0 and -inf has the same numbers.
-    """
-    for name, tensor in state.items():
-        if not tensor.is_floating_point() or not tensor.numel():
-            continue
-        tensor = tensor.float() if tensor.element_size() == 1 else tensor  # numbers of 8 bits cannot be compared
-        low, high = tensor.aminmax()  # NaN where there is one
-        if bool(low.isfinite() & high.isfinite()) or (MASK.search(name) and bool(((tensor == 0) | tensor.isneginf()).all())):
-            continue
-        count = int((~tensor.isfinite()).sum())
-        raise UserError(
-            f"{file}: {count:,} of the {tensor.numel():,} numbers of {name} are not finite (NaN or infinite), so that nothing that the "
-            "weights compute would be right; use an earlier checkpoint, or fetch the file again"
-        )
-
-
 def locate_file(source: str, files: Sequence[str] = FILES) -> Path:
     """The file of weights: the path itself, or the file in a folder, in a hub-cache folder (at main), or of a hub id in the cache."""
     path = Path(source).expanduser()
@@ -200,7 +189,8 @@ def locate_file(source: str, files: Sequence[str] = FILES) -> Path:
         raise UserError(f"the folder {source} has neither {' nor '.join(files)}")
     if (file := find_in_cache(source, files)) is not None:
         return file
-    raise ModelMissing(f"there is no file or folder {source}, and no weights of that name in the Hugging Face cache")
+    cache = "" if names_a_file(source) else ", and no weights of that name in the Hugging Face cache"
+    raise ModelMissing(f"there is no file or folder {source}{cache}")
 
 
 def find_in_cache(source: str, names: Sequence[str], what: str = "") -> Path | None:

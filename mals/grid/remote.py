@@ -37,7 +37,7 @@ class Remote:
         try:
             self.fs, self.root = self._call(fsspec.url_to_fs, url, **options)  # some kinds connect here
         except ImportError as error:
-            raise UserError(f"{url} needs a package that is not installed here: {first_sentence(error)}") from None
+            raise missing_package(url, error) from None
         self._folders: set[str] = set()  # that are there
 
     def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
@@ -134,6 +134,14 @@ class Remote:
         bucket = self.root.strip("/").split("/")[0]
         what = f"there is no bucket {bucket}" if self.is_object_store else f"there is no folder to write to ({first_sentence(error)})"
         return StoreFailed(f"{self.url}: {what}; make it first, or correct the URL")
+
+
+def missing_package(url: str, error: ImportError) -> UserError:
+    """The error of a URL for whose kind fsspec needs a package that is not installed; fsspec's own error names it."""
+    cause = error.__cause__
+    name = cause.name.partition(".")[0] if isinstance(cause, ImportError) and cause.name else ""
+    way_on = f"`pip install {name}`" if name in str(error).split() or f'"{name}"' in str(error) else "install it"
+    return UserError(f"{url} needs a package that is not installed here ({first_sentence(error)}); {way_on}, and repeat the command")
 
 
 def first_sentence(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from mals.labeller import clauses, clothing, descriptions, objects, people, tags
 from mals.labeller.lexicon import adjectives
-from mals.labeller.lexicon.nouns import BARE_NOUNS
+from mals.labeller.lexicon.nouns import BARE_NOUNS, HALVES, LETTERS_OF_PERSONS
 from mals.labeller.noun_phrases import QUALITY, NounPhrase, PhraseAnalyser
 from mals.labeller.reading import Reading
 from mals.labeller.slips import ARTICLE_BETWEEN_COLORS, Slips
@@ -34,6 +34,7 @@ from mals.labeller.tags import (
     HOLDING,
     MODIFIER,
     OTHER_NOUN,
+    PERSON,
     RELATIVE,
     STOP,
     VERB,
@@ -109,10 +110,16 @@ BARE_GARMENT = tags.compile_pattern(  # a black short; a blue denim short; weari
     " <modifier_or_clothing> (?! <comma and>{0,2} <qualifier modifier adverb color color_noun modifier_or_clothing>{0,6} <hair>)"
     " (?=<stop and comma with in path verb ing_form holding having being colon wearing beside adverb of>|$)"
 )
+FIELD_NAME = tags.compile_pattern(  # upper black, lower dark blue
+    "(?<=<stop comma and>) <modifier_or_clothing> (?=<qualifier>{0,2} <color> (?: <and> <color>)?"
+    " (?: <stop comma> | <and> (?!<qualifier modifier color>{0,4} <clothing hair>) | $))"
+)
 BEFORE_VERB = people.PERSON_TAGS + CLOTHING + tags.HAIR + tags.GARMENT_PART + tags.COMMA + tags.AND + STOP
 BEFORE_VERB += tags.ADVERB + RELATIVE + OTHER_NOUN + tags.THAT
 CONTRACTION = tags.compile_pattern("<possessive> (?=<wearing holding having determiner in with being not>)")
 DRESSED = frozenset(["dressed", "dressed in", "clad", "clad in", "dressed all in", "all in"])
+SPELLED_OUT = BARE_NOUNS | LETTERS_OF_PERSONS
+SPELLED_OUT_TAGS = CLOTHING + PERSON
 COMPOUND_ENDINGS = frozenset(adjectives.COMPOUND_ENDINGS.split())
 COMPOUND_BEGINNINGS = OTHER_NOUN + tags.NOUN_OR_VERB + tags.UNKNOWN_WORD + tags.PERSON + tags.NON_PERSON
 CLAUSE_VERBS = VERB + WEARING + HOLDING + HAVING + BEING
@@ -135,6 +142,10 @@ class Grammar:
             word_tags = _join_compounds(words, word_tags)
         if not AMBIGUOUS_TAGS.isdisjoint(word_tags):
             if tags.MODIFIER_OR_CLOTHING in word_tags:
+                if not HALVES.isdisjoint(words):
+                    word_tags = FIELD_NAME.sub(
+                        lambda match: CLOTHING if words[match.start() - 1] in HALVES else match[0], STOP + word_tags
+                    )[1:]
                 word_tags = BARE_GARMENT.sub(CLOTHING, STOP + word_tags)[1:]
             return AMBIGUOUS.sub(resolve_ambiguity, STOP + word_tags)[1:]
         return word_tags
@@ -146,8 +157,8 @@ class Grammar:
             words, word_tags = _split_contractions(words, word_tags)
         if not self.slips.words.isdisjoint(words) or ARTICLE_BETWEEN_COLORS in word_tags:
             words, word_tags = self.slips.mend(words, word_tags)
-        if not BARE_NOUNS.keys().isdisjoint(words):
-            words = [BARE_NOUNS.get(word, word) if tag == CLOTHING else word for word, tag in zip(words, word_tags, strict=True)]
+        if not SPELLED_OUT.keys().isdisjoint(words):
+            words = [SPELLED_OUT.get(word, word) if tag in SPELLED_OUT_TAGS else word for word, tag in zip(words, word_tags, strict=True)]
         state = CaptionState(self.analyser, words, word_tags)
         for match in PHRASE.finditer(state.tags):
             read_next(state, match)

@@ -184,6 +184,7 @@ class Vocabulary:
         self._tag_nouns(tags.HAIR, split_list(nouns.HAIR))
         self._tag_nouns(tags.NON_PERSON, [*split_list(nouns.ANIMALS), *split_list(nouns.FIGURES)])
         self._tag_nouns(tags.PERSON, [*split_list(nouns.PERSONS), *self._words("person")])
+        self._tag(tags.PERSON, nouns.LETTERS_OF_PERSONS)
         for coverage, garments in GARMENTS.items():
             self._tag_garments(coverage, split_list(garments))
         for role, coverage in COVERAGE.items():

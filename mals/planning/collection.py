@@ -14,8 +14,8 @@ from braceexpand import braceexpand
 
 from mals.errors import UserError
 from mals.grid.stage import error_message
-from mals.planning.image_files import SETTINGS, Folder, add_beside, is_image, walk, walk_pattern, walk_url
-from mals.planning.image_source import file_address, is_url, open_file
+from mals.planning.image_files import SETTINGS, Folder, add_beside, is_image, is_image_file, walk, walk_pattern, walk_url
+from mals.planning.image_source import file_address, is_url, open_file, require_package
 from mals.planning.image_tables import find_images
 
 Kind = Literal["images", "tars", "tables"]
@@ -92,9 +92,10 @@ def _local(source: str, image_column: str | None) -> Collection:
 def _remote(source: str, image_column: str | None) -> Collection:
     import fsspec
 
+    require_package(source)
     try:
         fs, path = fsspec.url_to_fs(source)
-    except (ImportError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"{source} cannot be opened: {str(error).strip().splitlines()[0]}") from None
     if has_magic(path) or "{" in path:
         root, rest = split_pattern(source)
@@ -135,7 +136,7 @@ def _file(root: str, name: str) -> Collection:
         return Collection(root, SHARDS[suffix], ((f"{root}/{name}", name),))
     if suffix in COMPRESSED:
         raise UserError(f"{root}/{name} is compressed, so that single images cannot be read; unpack it and give the folder, or the .tar")
-    if not is_image(name):
+    if not (is_image(name) if is_url(root) else is_image_file(f"{root}/{name}")):
         raise UserError(f"{root}/{name} is no image, .tar or .parquet; give a folder, a pattern such as 'photos/*.jpg', or one of these")
     return Collection(root, "images", patterns=(name,))
 

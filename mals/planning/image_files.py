@@ -1,7 +1,7 @@
 """Images in a folder and its sub-folders, locally or behind a URL, with what lies beside them: captions in .txt, facts in .json.
 
-What is no image is left out and counted. Links are followed: those to files always, those to folders where the folder is not in the
-collection already, so that no image comes twice and a loop ends.
+A file without a suffix is an image where its first bytes are those of one. What is no image is left out and counted. Links are followed:
+those to files always, those to folders where the folder is not in the collection already, so that no image comes twice and a loop ends.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mals.errors import UserError
+from mals.images import BEGINNINGS, HEIC
 from mals.planning.image_source import file_address, open_file, printable
 
 # Of images; those of them that cannot be decoded are refused one by one, so that they are seen.
@@ -20,6 +21,7 @@ COMMON = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".
 SUFFIXES = COMMON | {".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif", ".jxl", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico"}
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 MOST = 1 << 20  # bytes that are read of a caption or of facts
+BEGINNING = 32  # bytes that are read of a file without a suffix
 CAPTION, FACTS = ".txt", ".json"
 KEYS = ("caption", "text")  # of the facts, where there is no text
 SETTINGS, PLAN = "mals.yaml", "plan"  # of a run, whose contact sheets are no images of the collection
@@ -52,7 +54,7 @@ def image_files(folders: Iterator[Folder], left_out: Counter[str], read_facts: b
     for folder in folders:
         used = set()
         for image in folder.images:
-            stem = image.rpartition(".")[0]
+            stem = stem_of(image)
             caption, facts = None, dict[str, Any]()
             if (name := stem + CAPTION) in folder.others:
                 used.add(name)
@@ -67,6 +69,11 @@ def image_files(folders: Iterator[Folder], left_out: Counter[str], read_facts: b
             address = file_address(f"{folder.path}/{image}")
             yield ImageFile(f"{folder.name}/{image}" if folder.name else image, address, folder.name, caption, facts)
         left_out.update(kind_of(name) for name in folder.others - used)
+
+
+def stem_of(name: str) -> str:
+    """The name of an image's file without its suffix, where it has one: the captions and facts beside it have the same."""
+    return name.rpartition(".")[0] or name
 
 
 def walk(root: str, left_out: Counter[str]) -> Iterator[Folder]:
@@ -116,7 +123,7 @@ def _scan(folder: Folder, real_root: str, left_out: Counter[str]) -> tuple[list[
                 else:
                     linked.append(child)
             elif entry.is_file():
-                _add(folder, entry.name)
+                _add(folder, entry.name, is_image_file(entry.path))
             else:
                 left_out["broken link" if entry.is_symlink() else "no file"] += 1
         except OSError:  # a link in a circle
@@ -136,16 +143,20 @@ def walk_url(url: str, patterns: Sequence[str], left_out: Counter[str]) -> Itera
     folders: dict[str, Folder] = {}
     files = set(fs.find(root))
     matches = files if not patterns else {path for pattern in patterns for path in fs.glob(f"{root}/{pattern}")} & files
+    bare = [path for path in sorted(matches) if not suffix_of(path.rpartition("/")[2])]
+    beginnings = fs.cat_ranges(bare, [0] * len(bare), [BEGINNING] * len(bare), on_error="return") if bare else []
+    images = {path for path, data in zip(bare, beginnings, strict=True) if isinstance(data, bytes) and is_beginning(data)}
     for path in sorted(matches):
         parts = path.removeprefix(root).lstrip("/").split("/")
         if reason := next((reason for part in parts if (reason := ignored(part))), None):
             left_out[reason] += 1
         else:
             name = "/".join(parts[:-1])
-            _add(folders.setdefault(name, Folder(name, f"{url.rstrip('/')}/{name}".rstrip("/"))), parts[-1])
+            folder = folders.setdefault(name, Folder(name, f"{url.rstrip('/')}/{name}".rstrip("/")))
+            _add(folder, parts[-1], is_image(parts[-1]) or path in images)
     for folder in folders.values():
         if patterns:
-            names = {image.rpartition(".")[0] + suffix for image in folder.images for suffix in (CAPTION, FACTS)}
+            names = {stem_of(image) + suffix for image in folder.images for suffix in (CAPTION, FACTS)}
             folder.others |= {name for name in names if f"{root}/{folder.name}/{name}".replace("//", "/") in files}
         yield folder
 
@@ -166,7 +177,7 @@ def walk_pattern(root: str, pattern: str, left_out: Counter[str]) -> Iterator[Fo
             left_out[AGAIN] += 1
         else:
             seen.add(real)
-            _add(folders.setdefault(parent, Folder(parent, f"{root}/{parent}".rstrip("/"))), file)
+            _add(folders.setdefault(parent, Folder(parent, f"{root}/{parent}".rstrip("/"))), file, is_image_file(path))
     for folder in folders.values():
         add_beside(folder)
         yield folder
@@ -185,7 +196,7 @@ def _matches(root: str, pattern: str) -> list[str]:
 
 def add_beside(folder: Folder) -> None:
     """Take up the captions and facts beside the images of a folder that was not listed."""
-    names = {image.rpartition(".")[0] + suffix for image in folder.images for suffix in (CAPTION, FACTS)}
+    names = {stem_of(image) + suffix for image in folder.images for suffix in (CAPTION, FACTS)}
     folder.others |= {name for name in names if Path(f"{folder.path}/{name}").is_file()}
 
 
@@ -196,8 +207,8 @@ def ignored(name: str) -> str | None:
     return "hidden" if name.startswith(".") else None
 
 
-def _add(folder: Folder, name: str) -> None:
-    if is_image(name):
+def _add(folder: Folder, name: str, image: bool) -> None:
+    if image:
         folder.images.append(name)
     else:
         folder.others.add(name)
@@ -205,13 +216,35 @@ def _add(folder: Folder, name: str) -> None:
 
 def is_image(name: str) -> bool:
     """Whether a file's name ends as that of an image."""
-    return "." + name.rpartition(".")[2].lower() in SUFFIXES and "." in name[1:]
+    return suffix_of(name) in SUFFIXES
+
+
+def suffix_of(name: str) -> str:
+    """The end of a file's name from its last dot, in lower case; empty where it has none, or begins with it."""
+    stem, dot, suffix = name.rpartition(".")
+    return f".{suffix.lower()}" if stem and dot else ""
+
+
+def is_image_file(path: str) -> bool:
+    """Whether a local file is an image by its name or, where that has no suffix, by its first bytes; False where it may not be read."""
+    name = path.rpartition("/")[2]
+    if suffix_of(name):
+        return is_image(name)
+    try:
+        with Path(path).open("rb") as file:
+            return is_beginning(file.read(BEGINNING))
+    except OSError:
+        return False
+
+
+def is_beginning(data: bytes) -> bool:
+    """Whether the first bytes of a file are those of an image that can be decoded, or of HEIC, which is refused where it is seen."""
+    return BEGINNINGS.match(data) is not None or HEIC.match(data) is not None
 
 
 def kind_of(name: str) -> str:
     """The suffix of a file that is no image, for the count of what was left out."""
-    stem, dot, suffix = name.rpartition(".")
-    return printable(f".{suffix.lower()}") if stem and dot else "without suffix"
+    return printable(suffix_of(name)) or "without suffix"
 
 
 def _read(path: str) -> bytes:

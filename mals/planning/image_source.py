@@ -9,6 +9,7 @@ parquet:ROW:COLUMN:/data/a.parquet  a value of a column; its name is quoted as i
 import os
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, unquote, unquote_to_bytes
@@ -16,6 +17,8 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from mals.grid.remote import missing_package
 
 URL = re.compile(r"[A-Za-z][\w+.-]*(::[\w+.-]+)*://")
 OPEN = 8  # containers that a reader keeps open
@@ -59,14 +62,39 @@ def is_url(path: str) -> bool:
 
 
 def open_file(address: str) -> IO[bytes]:
-    """The file at an address without tar or Parquet, opened for reading; raises what the file system raises."""
+    """The file at an address without tar or Parquet, opened for reading.
+
+    Raises what the file system raises, and UserError where a package is missing for its kind of URL.
+    """
     if address.startswith("file://"):
         return Path(os.fsdecode(unquote_to_bytes(address.removeprefix("file://")))).open("rb")
     if is_url(address):
         import fsspec
 
+        require_package(address)
         return fsspec.open(address, "rb").open()
     return Path(address).open("rb")
+
+
+def require_package(url: str) -> None:
+    """Raise UserError, which names the package, where fsspec needs one for this kind of URL that is not installed."""
+    if (error := _import_error(url.partition("://")[0])) is not None:
+        raise missing_package(url, error)
+
+
+@cache
+def _import_error(protocols: str) -> ImportError | None:
+    """What fsspec raises for "https", or for one of "zip::https"; None where it has what it needs."""
+    from fsspec import get_filesystem_class
+
+    for protocol in protocols.split("::"):
+        try:
+            get_filesystem_class(protocol)
+        except ImportError as error:
+            return error
+        except ValueError:  # of an unknown kind, which opening the address tells
+            continue
+    return None
 
 
 class ImageReader:

@@ -1,6 +1,7 @@
 """The plan of a run of images that exist: `mals plan RUN --ingest DIR|PATTERN|PARQUET|WEBDATASET|PACKED`.
 
-Rows have neither a prompt nor, mostly, a caption. Nothing is decoded here, and no image is opened: a million files are planned in seconds.
+Rows have neither a prompt nor, mostly, a caption. Nothing is decoded here, and no image is opened that has a suffix: a million files are
+planned in seconds.
 """
 
 import os

@@ -6,6 +6,7 @@ from typing import Any
 from mals.config import Captioner as Settings
 from mals.device import device, dtype
 from mals.errors import UserError
+from mals.finite import require_finite
 from mals.models import ResolvedModel
 from mals.stages.captioning.instructions import instructions
 from mals.stages.captioning.model import Request
@@ -22,6 +23,7 @@ class Blip:
         self.processor = AutoProcessor.from_pretrained(model.path, **LOCAL)
         loaded: Any = BlipForConditionalGeneration.from_pretrained(model.path, dtype=dtype(settings.dtype), **LOCAL)
         self.model = loaded.to(device()).eval()
+        require_finite(self.model.state_dict(), model.path)
         limit = loaded.config.text_config.max_position_embeddings
         for instruction in instructions(settings):
             if (total := self._prompt_tokens(instruction.text) + settings.max_tokens) > limit:

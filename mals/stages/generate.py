@@ -29,6 +29,7 @@ from mals.device import device, dtype, hush
 from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
 from mals.images import BadImage, decode_image
+from mals.planning.image_source import is_url, require_package
 from mals.stages.adapters import PoseControl, first_line, ip_adapter_model, ip_adapter_params, load_ip_adapter, show, try_adapters
 
 QUALITY = 95  # of the JPEG, without colour subsampling
@@ -167,6 +168,8 @@ class Generate:
             if row["init_image"]:
                 try:
                     images[index] = read(row["init_image"], self.config.width, self.config.height)
+                except UserError:  # of a package that is missing, for all rows
+                    raise
                 except Exception as error:  # any error of a file system or a broken file belongs to this row alone
                     reason = str(error) if isinstance(error, BadImage) else type(error).__name__
                     errors[index] = f"ValueError: cannot read init image {row['init_image']} ({reason})"
@@ -309,6 +312,8 @@ def read(url: str, width: int, height: int) -> Image.Image:
     """An image from a path or URL, upright, scaled to cover width x height and cropped around its centre; may raise BadImage."""
     import fsspec
 
+    if is_url(url):
+        require_package(url)
     with fsspec.open(url, "rb") as file:
         pixels = decode_image(file.read())
     return ImageOps.fit(Image.fromarray(pixels), (width, height), Image.Resampling.LANCZOS)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mals.device import device
 from mals.errors import UserError
+from mals.finite import require_finite
 from mals.models import ResolvedModel
 from mals.stages.row_images import RowImages
 
@@ -75,7 +76,9 @@ def load_weights(kind: Any, model: ResolvedModel) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    return kind.from_pretrained(model.path, local_files_only=True, dtype=torch.float32).eval().to(device())
+    loaded = kind.from_pretrained(model.path, local_files_only=True, dtype=torch.float32).eval().to(device())
+    require_finite(loaded.state_dict(), model.path)
+    return loaded
 
 
 def score_rows(score: Score, images: RowImages) -> list[float | None]:

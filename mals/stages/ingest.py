@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from mals.config import Config
+from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
 from mals.images import BadImage, decode_image, is_srgb, open_image
 from mals.jpeg_header import START, read_header
@@ -61,6 +62,8 @@ class Ingest:
         row = {"source_name": name}
         try:
             data = self._reader.read(planned["source"])
+        except UserError:  # of a package that is missing, for all rows
+            raise
         except Exception as error:  # of any file system; the row alone is lost
             return row | {"error": f"{type(error).__name__}: {name} cannot be read where it was when the run was planned"}
         row |= {"source_sha256": hashlib.sha256(data).hexdigest(), "origin": stated_origin(metadata(data)) or planned["origin"]}

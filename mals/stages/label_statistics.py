@@ -1,5 +1,7 @@
 """Counts of a run's attribute labels, which `mals label RUN --stats` prints."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,15 +10,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mals.attributes import load_space
-from mals.grid.run import Run
+from mals.errors import UserError
+from mals.grid.run import Run, refuse_stale
 from mals.labeller.decision import SOURCES
+
+log = logging.getLogger(__name__)
 
 
 def stats_of(run: Run) -> dict[str, Any]:
-    """See label_stats; over the shards of a run that are labelled."""
+    """See label_stats; over the shards of a run that are labelled: the others are counted in the log.
+
+    Raises UserError where labels were made with other settings, or where no shard is labelled.
+    """
     survey = run.grid.survey()
+    states = [survey.state("label", shard) for shard in range(run.grid.shards)]
+    if "stale" in states:
+        refuse_stale(run, survey, None)
+    done = [shard for shard, state in enumerate(states) if state == "done"]
+    counts = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in Counter(states).items() if state != "done")
+    if not done:
+        raise UserError(f"no shard of {run.store.url} has labels to count ({counts}); `mals label {run.store.url}` makes them")
+    if counts:
+        log.warning("of %s shards %s are counted (%s); `mals label %s` labels the others", len(states), len(done), counts, run.store.url)
     requests = [name for name in run.grid.stages["label"].needs if name == "wanted"]
-    done = [shard for shard in range(run.grid.shards) if survey.state("label", shard) == "done"]
 
     def cells() -> Iterator[pa.Table]:
         for shard in done:

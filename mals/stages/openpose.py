@@ -13,6 +13,7 @@ import numpy as np
 from mals.config import Crop as Settings
 from mals.device import device, dtype
 from mals.errors import UserError
+from mals.finite import require_finite
 from mals.models import OPENPOSE, ResolvedModel
 from mals.stages.pose import KEYPOINTS, Person
 
@@ -68,5 +69,6 @@ def load(folder: Path, name: str) -> Any:
         body.model.load_state_dict(util.transfer(body.model, weights))
     except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
         raise UserError(f"crop.model = {name}: {OPENPOSE} does not hold the weights of OpenPose's body estimator") from error
+    require_finite(weights, folder / OPENPOSE)
     body.model.eval()
     return body

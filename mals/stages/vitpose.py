@@ -11,6 +11,7 @@ import numpy as np
 from mals.config import Crop as Settings
 from mals.device import device, dtype, hush
 from mals.errors import UserError
+from mals.finite import require_finite
 from mals.models import ResolvedModel
 from mals.stages.pose import KEYPOINTS, Person
 
@@ -128,9 +129,12 @@ def _whole(image: np.ndarray) -> np.ndarray:
 
 def _load(kind: Any, model: ResolvedModel, setting: str, **options: Any) -> Any:
     try:
-        return kind.from_pretrained(model.path, local_files_only=True, **options)
+        loaded = kind.from_pretrained(model.path, local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"cannot load {setting} = {model.name}: {str(error).strip().splitlines()[0]}") from error
+    if hasattr(loaded, "state_dict"):  # a model, not its processor
+        require_finite(loaded.state_dict(), model.path)
+    return loaded
 
 
 def _check_kind(model: ResolvedModel) -> None:

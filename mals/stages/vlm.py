@@ -6,6 +6,7 @@ from typing import Any
 from mals.config import Captioner as Settings
 from mals.device import device, dtype
 from mals.errors import UserError
+from mals.finite import require_finite
 from mals.models import ResolvedModel
 from mals.stages.captioning.model import Request
 from mals.stages.decoding import LOCAL, generation
@@ -28,6 +29,7 @@ class Vlm:
         except ValueError as error:
             raise UserError(f"the captioner {model.name} is no image-text-to-text model: {str(error).splitlines()[0]}") from None
         self.model = loaded.to(device()).eval()
+        require_finite(self.model.state_dict(), model.path)
         self.processor.tokenizer.padding_side = "left"  # so that every reply begins at the same position
         if self.processor.tokenizer.pad_token_id is None:
             self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from mals.errors import UserError
+from mals.errors import CollectiveError, UserError
 
 FOLDER = Path("/dev/shm")
 LOCKS = 1 << 16  # bytes of the queues and locks of a worker, a page each
@@ -74,7 +74,10 @@ def received(loader: "DataLoader[Any]", batch_bytes: int, data: Iterable[Tensor]
 
 
 def require_room(workers: int, ahead: int, batch_bytes: int, data_bytes: int) -> None:
-    """UserError, with the number of workers that fit, if the batches of all workers of this machine do not."""
+    """UserError, with the number of workers that fit, if the batches of all workers of this machine do not.
+
+    Each process of a machine finds the same, and its first one reports it.
+    """
     processes, free = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), free_bytes()
 
     def needed(count: int) -> int:
@@ -82,7 +85,8 @@ def require_room(workers: int, ahead: int, batch_bytes: int, data_bytes: int) ->
 
     if needed(workers) > free:
         fits = next((count for count in range(workers - 1, 0, -1) if needed(count) <= free), 0)
-        raise UserError(no_room(needed(workers), f"{workers * processes} processes that read images need", f" to {fits}"))
+        kind = UserError if os.environ.get("LOCAL_RANK", "0") == "0" else CollectiveError
+        raise kind(no_room(needed(workers), f"{workers * processes} processes that read images need", f" to {fits}"))
 
 
 def no_room(needed: int, what: str, fits: str = "") -> str:

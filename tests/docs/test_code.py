@@ -33,7 +33,7 @@ def test_the_python_of_a_page_runs_in_its_order_and_prints_what_the_page_shows(p
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile("\n" * (line - 1) + text, str(ROOT / page), "exec"), namespace)
-        assert output is None or printed.getvalue() == output, f"{page}:{line}"
+        assert output is None or output.is_that_of(printed.getvalue()), f"{page}:{line} prints\n{printed.getvalue()}"
 
 
 def test_the_method_of_its_page_trains_and_embeds(prepared, tmp_path, monkeypatch):

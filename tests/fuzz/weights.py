@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mals.errors import UserError
+from mals.finite import require_finite
 from pretrain import published, weights
 from tests.fuzz.images import changed, changes
 
@@ -136,7 +137,7 @@ def check(example: tuple[str, bytes]) -> None:
                 assert str(file) in str(error) and "\n" not in str(error) and " at 0x" not in str(error), error
                 continue
             assert all(isinstance(value, Tensor) for value in state.values())
-            weights.require_finite(state, file)
+            require_finite(state, file)
             for value in state.values():
                 value.clone()  # every number is there
     finally:

@@ -143,3 +143,30 @@ def test_an_assignment_of_another_form_is_refused_in_one_line(setting: str, word
     with pytest.raises(UserError, match=words) as error:
         settings.check(settings.assign({"caption": {"captioners": [{"model": "x"}]}}, [setting]))
     assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("crop=nonee", "crop = 'nonee': did you mean none?"),
+        ("crop=off", "crop = False: did you mean none?"),
+        ("caption=nonne", "caption = 'nonne': did you mean none?"),
+        ("generate.lora=non", "generate.lora = 'non': did you mean none?"),
+        ("caption=blip", "caption = 'blip': this is a section; give none, or its settings, such as caption.captioners"),
+        ("crop=vitpose", "crop = 'vitpose': this is a section; give none, or its settings, such as crop.backend"),
+        ("filter=none", "filter = 'none': this is a section; give its settings, such as filter.reference_quality"),
+        (
+            "caption.captioners=[blip]",
+            "caption.captioners.0 = 'blip': this is a section; give its settings, such as caption.captioners.0.backend",
+        ),
+    ],
+)
+def test_a_word_in_place_of_a_section_is_told_which_word_or_settings_can_stand_there(setting: str, sentence: str) -> None:
+    with pytest.raises(UserError) as error:
+        settings.check(settings.assign({}, [setting]))
+    assert str(error.value) == f"the settings: {sentence}"
+
+
+def test_none_is_a_word_for_every_section_that_may_be_missing() -> None:
+    config = settings.check(settings.assign({"preset": "modern"}, ["caption=none", "generate.lora=none", "plan.attributes=none"]))
+    assert (config.caption, config.generate.lora, config.plan.attributes) == (None, None, None)

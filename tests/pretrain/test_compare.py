@@ -16,6 +16,7 @@ import pytest
 import torch
 import typer
 import yaml
+from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
@@ -36,10 +37,11 @@ from tests.pretrain.methods.small import OWN, SMALLER, Small, drawn
 from tests.pretrain.trainings import same_weights
 
 AROUND = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests/pretrain/own_package'}"}
-RAISES, DIES = "fails:Raises", "fails:Dies"
+RAISES, DIES, SPOILS = "fails:Raises", "fails:Dies", "fails:Spoils"
 SOURCE = """
 import os
 import signal
+import torch
 from two_towers import TwoTowers
 
 HEALTHY = False
@@ -57,6 +59,12 @@ class Dies(TwoTowers):
         if step == 2 and not HEALTHY:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().forward(batch, step)
+
+
+class Spoils(TwoTowers):
+    def __init__(self, *settings):
+        super().__init__(*settings)
+        self.register_buffer("running_mean", torch.tensor([0.0, float("nan")]))
 """
 
 
@@ -179,6 +187,20 @@ def test_methods_that_fail_are_reported_and_lose_nothing(world: Path, files: Pat
     assert [row["failed"] for row in table(out)["rows"]] == [[], [], []]
     refused = run([*command, "--set", "seed=3"], files, code=2)
     assert "was made with other settings: common (" in refused.stderr and len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_weights_that_are_not_finite_are_the_reason_in_the_row_of_their_method(world: Path, files: Path, tmp_path: Path) -> None:
+    save_file({"see.0.weight": torch.full((8, 3, 8, 8), torch.nan)}, tmp_path / "bad.safetensors")
+    (tmp_path / "variants.yaml").write_text(
+        yaml.safe_dump({"from bad": {"method": OWN, "sets": [f"start={tmp_path / 'bad.safetensors'}"]}})
+    )
+    sets = ["data.height=64", "data.width=32", "data.tokenizer=null", "batch=8", "dtype=fp32", "data.workers=0"]
+    more = ["--variants", str(tmp_path / "variants.yaml"), *[word for one in sets for word in ("--set", one)]]
+    run(words(world, files, tmp_path / "out", *more, methods=(SPOILS,)), files, code=1)
+    spoilt, started = (row["failed"][0]["reason"] for row in table(tmp_path / "out")["rows"])
+    assert "1 of the 2 numbers of running_mean are not finite" in spoilt
+    assert "bad.safetensors: 1,536 of the 1,536 numbers of see.0.weight are not finite" in started
 
 
 @pytest.mark.slow

@@ -12,26 +12,10 @@ import torch
 from mals.errors import UserError
 from pretrain import embeddings, load
 from pretrain.embed import check_target, embed, open_embedded
-from pretrain.trained_method import Trained, read
+from pretrain.trained_method import Trained
 from tests.conftest import Mals
-from tests.pretrain.packs import mals_list, packed
-from tests.pretrain.releases import released
+from tests.pretrain.packs import mals_list
 from tests.small.cells import small_jpeg
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return packed(tmp_path_factory.mktemp("embed") / "run", 20)
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    return released(tmp_path_factory.mktemp("released") / "out", data)
-
-
-@pytest.fixture(scope="module")
-def trained(out: Path) -> Trained:
-    return read(str(out))
 
 
 @pytest.fixture(autouse=True)

@@ -15,29 +15,13 @@ import pytest
 import torch
 
 from pretrain import embeddings
-from pretrain.embeddings import EmbeddingStore, image_embeddings
+from pretrain.embeddings import EmbeddingStore, image_embeddings, method_key
 from pretrain.search import open_searched
 from pretrain.trained_method import Trained, read
 from tests.conftest import environment
 from tests.images_of_every_kind import images
-from tests.pretrain.packs import mals_list, packed
-from tests.pretrain.releases import released
+from tests.pretrain.packs import mals_list
 from tests.small.cells import small_jpeg
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return packed(tmp_path_factory.mktemp("embeddings") / "run", 20)
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    return released(tmp_path_factory.mktemp("released") / "out", data)
-
-
-@pytest.fixture(scope="module")
-def trained(out: Path) -> Trained:
-    return read(str(out))
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +136,19 @@ def test_other_weights_and_other_settings_have_embeddings_of_their_own(out: Path
     with torch.no_grad():
         next(iter(one.method.parameters())).view(-1)[0] += 1
     assert counted(one, place, monkeypatch)[1] == 10 and len({file.parent for file in files(place)}) == 3
+
+
+def test_the_embeddings_of_the_methods_that_were_used_last_are_kept(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embeddings, "METHODS", 2)
+    place, methods = folder_of(tmp_path / "photos"), [read(str(out), [f"seed={seed}"]) for seed in range(3)]
+    for trained in (methods[0], methods[1], methods[0]):
+        counted(trained, place, monkeypatch)
+    own = place / embeddings.FOLDER / "notes"
+    own.mkdir()
+    counted(methods[2], place, monkeypatch)
+    names = {method_key(methods[at])[:12] for at in (0, 2)}
+    assert {file.parent.name[:12] for file in files(place)} == names and own.is_dir()
+    assert [counted(methods[at], place, monkeypatch)[1] for at in (0, 2, 1)] == [0, 0, 10]
 
 
 def test_images_that_cannot_be_read_are_left_out_and_tried_again(

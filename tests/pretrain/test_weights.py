@@ -9,26 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mals.errors import UserError
+from mals.errors import ModelMissing, UserError
 from pretrain import weights
 from pretrain.checkpoint import load_weights
+from pretrain.data.tokenizers.files import locate
 from pretrain.release import release
 from pretrain.trained_method import read
 from tests.conftest import Mals
-from tests.pretrain.packs import packed
-from tests.pretrain.releases import released
 
 TENSOR = "vision_proj.weight"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return packed(tmp_path_factory.mktemp("weights") / "run", 20)
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    return released(tmp_path_factory.mktemp("released") / "out", data)
 
 
 def spoiled(out: Path, folder: Path, number: float = float("nan")) -> Path:
@@ -84,21 +73,6 @@ def test_every_reader_refuses_numbers_that_are_not_finite(out: Path, tmp_path: P
         release(str(bad), str(tmp_path / "released"))
 
 
-def test_masks_integers_and_empty_tensors_are_no_reason_to_refuse() -> None:
-    state = {
-        "attn_mask": torch.full((4, 4), -torch.inf).triu(1),
-        "position_ids": torch.arange(4),
-        "nothing": torch.empty(0),
-        "eight": torch.ones(3).to(torch.float8_e4m3fn),
-        "half": torch.ones(3).half(),
-    }
-    weights.require_finite(state, "file")
-    no_masks = [[0, -torch.inf, 1], [torch.inf, 0], [0, -torch.inf], [-torch.inf]]  # a bias may be all 0 but for the wrong number
-    for bad in (*map(torch.tensor, no_masks), torch.tensor([0, torch.nan]).bfloat16()):
-        with pytest.raises(UserError, match=r"file: 1 of the \d numbers of bad"):
-            weights.require_finite(state | {"bad": bad}, "file")
-
-
 @pytest.mark.parametrize(
     "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "_fsdp_wrapped_module.", "module._fsdp_wrapped_module."]
 )
@@ -131,3 +105,25 @@ def test_a_prefix_that_only_some_names_have_is_named(mals: Mals, out: Path, data
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     count = f"{len(state) // 2:,} of its {len(state):,} names begin with module., which DataParallel"
     assert "does not fit the model" in result.stderr and count in result.stderr
+
+
+@pytest.mark.parametrize("name", ["swin_base_patch4_window7_224_22k.pth", "weights/none", "PLIP_MRN50.pth.tar"])
+def test_the_name_of_a_file_that_is_missing_is_not_looked_for_at_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "weights").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelMissing) as refused:
+        weights.read_initial(name, "irra.start", "CLIP")
+    message = str(refused.value)
+    assert message.startswith(
+        f"there are no weights of CLIP at irra.start = {name}: irra.start=FILE reads a file or folder, and irra.start=null"
+    )
+    assert "hub" not in message
+
+
+@pytest.mark.parametrize("source", ["vocab.txt", "words/tokenizer.json"])
+def test_the_name_of_a_tokenizers_file_that_is_missing_is_not_looked_for_at_the_hub(source: str) -> None:
+    with pytest.raises(ModelMissing) as refused:
+        locate(source, ("tokenizer.json", "vocab.txt"))
+    assert "hf download" not in str(refused.value) and "data.tokenizer=train" in str(refused.value)

@@ -17,6 +17,7 @@ softshell, kaftan top, singlet top
 BARE_NOUNS = {  # adjectives that some write for a garment: "a black short", "his upper is black"
     "short": "shorts", "tight": "tights", "bottom": "bottoms", "upper": "upper body", "lower": "lower body",
 }  # fmt: skip
+HALVES = frozenset(["upper", "lower"])  # of them, the field names of a form: "upper black, lower blue"
 LOWER_GARMENTS = """
 skirt, bottoms, lower clothes, lower garment, knickers, underpants, suit pants, suit trousers, dress pants, dress trousers, lower body,
 bottom wear, underpant, lower body clothing, long johns, loincloth, boxer briefs, briefs, bikini bottoms, bloomers, pantaloons, plus fours,
@@ -101,6 +102,12 @@ hair, perm, hairstyle, hair style, haircut, hairdo, locks, tress, mane, curl, ba
 """
 
 # Persons without a gender or an age; a collective noun gives way to the single person that a caption mentions after it.
+LETTERS_OF_PERSONS = {  # of a form: "Sex: M"; with both letters it is not filled in
+    f"{field}{mark}{letter}": noun
+    for field in ("sex", "gender")
+    for mark in (" ", " : ", " = ")
+    for letter, noun in (("m", "male"), ("f", "female"), ("m / f", "person"), ("f / m", "person"))
+}
 PERSONS = """
 person, someone, somebody, individual, human, human being, figure, people, pedestrian, crowd, group, couple, stranger, passer by,
 passerby, passersby, bystander, onlooker, spectator, audience, friend, companion, partner, parent, family, sibling, colleague, coworker,

@@ -9,7 +9,7 @@ from typing import Any
 import tokenizers
 
 from mals.errors import ModelMissing, UserError
-from pretrain.weights import find_in_cache
+from pretrain.weights import find_in_cache, names_a_file
 
 SUFFIXES = (".json", ".txt")
 
@@ -28,9 +28,12 @@ def locate(source: str, names: Sequence[str], suffixes: Sequence[str] = SUFFIXES
         raise UserError(f"the folder {source} has neither {' nor '.join(names)}")
     if (cached := find_in_cache(source, names, "the tokenizer ")) is not None:
         return cached
+    own = "data.tokenizer=train makes one of the captions"
+    if names_a_file(source, suffixes):
+        raise ModelMissing(f"there is no tokenizer {source}: no file or folder of that name; {own}")
     raise ModelMissing(
         f"there is no tokenizer {source}: no file or folder of that name, and none in the Hugging Face cache; "
-        f"`hf download {source} {names[0]}` fetches it, and data.tokenizer=train makes one of the captions"
+        f"`hf download {source} {names[0]}` fetches it, and {own}"
     )
 
 

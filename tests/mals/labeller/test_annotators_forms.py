@@ -20,6 +20,16 @@ Summary = Callable[[str], str]
         ("The girl's lower is a light blue.", "gender=woman age=child upper:? lower:blue"),
         ("standing on the lower step in a red coat", "sleeve_length=long upper:red lower:?"),
         ("Blouse: yellow. Sex: F (female)", "gender=woman upper:yellow lower:?"),
+        ("Sex: M. Hair: short. Upper: black", "gender=man hair_length=short upper:black lower:?"),
+        ("hair: long; upper: red; gender = f", "gender=woman hair_length=long upper:red lower:?"),
+        ("Gender: M/F, top: white", "upper:white lower:?"),  # that is not filled in
+        ("the man wears a T-shirt size M", "gender=man age=adult sleeve_length=short upper:? lower:?"),
+        ("upper black, lower dark blue", "upper:black lower:blue"),
+        ("gender f, lower black and white, upper red", "gender=woman upper:red lower:black+white"),
+        ("a man with short hair, upper black and lower blue", "gender=man age=adult hair_length=short upper:black lower:blue"),
+        ("upper black and white shirt", "upper:black+white lower:?"),
+        ("He stands on the upper, black step", "gender=man upper:? lower:?"),
+        ("a man, tight black, curly hair", "gender=man age=adult upper:? lower:?"),
     ],
 )
 def test_the_field_names_of_a_form_are_the_garments_they_name(summary: Summary, caption: str, values: str) -> None:

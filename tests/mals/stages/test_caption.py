@@ -1,4 +1,5 @@
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from mals.stages.caption import Caption, stage
 from mals.stages.captioning.slots import phrases
 from mals.stages.captioning.templates import fill, generated, shape
 from tests.small.captioner import build_blip, build_vlm
+from tests.small.spoiled import spoiled
 
 BLIP = Captioner(model="embedded", beams=1, max_tokens=12, batch=4)
 
@@ -425,3 +427,11 @@ def test_a_changed_file_of_templates_changes_the_fingerprint(tmp_path, vlm):
         params.append(Caption(Settings(captioners=[captioner]), 0).params())
     assert params[0] != params[1]
     assert params[0]["seed"] == 0
+
+
+@pytest.mark.parametrize("kind", ["blip", "vlm"])
+def test_weights_that_are_not_finite_are_refused_with_the_tensor(kind, crops, tmp_path, request):
+    settings = request.getfixturevalue(kind)
+    name = spoiled(Path(settings.model), tmp_path / "bad")
+    with pytest.raises(UserError, match=rf"bad: 1 of the [\d,]+ numbers of \S*{name.rpartition('.')[2]} are not finite"):
+        captioned([settings.model_copy(update={"model": str(tmp_path / "bad")})], crops[:1])

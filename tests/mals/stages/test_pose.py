@@ -13,6 +13,7 @@ from mals.stages.openpose import TO_COCO, OpenPose
 from mals.stages.pose import KEYPOINTS
 from mals.stages.vitpose import VitPose
 from tests.small.pose import build_body_pose, build_rt_detr, build_vitpose, standing_person
+from tests.small.spoiled import spoiled
 
 # OpenPose's limbs (pairs of its eighteen points) and the two channels of the part-affinity field that each has, in the order of its network
 LIMBS = ((1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 2), (2, 3), (3, 4), (2, 16), (1, 5), (5, 6), (6, 7), (5, 17))
@@ -159,6 +160,22 @@ def test_a_weights_file_that_is_none_is_refused_and_runs_no_code(tmp_path, conte
     with pytest.raises(UserError, match="does not hold the weights of OpenPose"):
         estimator(lambda _: file.parent, "any", backend="openpose")
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("name", ["openpose", "vitpose", "detector"])
+def test_weights_that_are_not_finite_are_refused_with_the_tensor(folders, tmp_path, name):
+    bad = tmp_path / "bad"
+    if name == "openpose":
+        weights = torch.load(folders(name) / "body_pose_model.pth", weights_only=True)
+        weights["conv4_2.bias"] = torch.full_like(weights["conv4_2.bias"], torch.inf)
+        bad.mkdir()
+        torch.save(weights, bad / "body_pose_model.pth")
+        tensor = "conv4_2.bias"
+    else:
+        tensor = spoiled(folders(name), bad)
+    chosen = {"model": "vitpose", "detector": "bad"} if name == "detector" else {"model": "bad", "backend": name}
+    with pytest.raises(UserError, match=rf"bad.* numbers of {tensor} are not finite"):
+        estimator(lambda model: bad if model == "bad" else folders(model), **chosen)
 
 
 def bumps(points, box, size, heat):

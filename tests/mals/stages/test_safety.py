@@ -14,6 +14,7 @@ from mals.config import Config
 from mals.errors import UserError
 from mals.stages.safety import Safety, stage
 from tests.small import diffusion
+from tests.small.spoiled import spoiled
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -133,6 +134,13 @@ def test_a_model_of_another_kind_is_refused(tmp_path: Path, classifier: Path) ->
     (tmp_path / "bert" / "config.json").write_text(json.dumps(config | {"architectures": ["BertForMaskedLM"]}))
     with pytest.raises(UserError, match="bert is neither a StableDiffusionSafetyChecker nor an image classifier"):
         ready(tmp_path / "bert")
+
+
+@pytest.mark.parametrize("kind", ["checker", "classifier"])
+def test_weights_that_are_not_finite_are_refused_with_the_tensor(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    name = spoiled(request.getfixturevalue(kind), tmp_path / "bad")
+    with pytest.raises(UserError, match=rf"bad: 1 of the [\d,]+ numbers of {name} are not finite"):
+        ready(tmp_path / "bad")
 
 
 @pytest.mark.parametrize("kind", ["checker", "classifier"])

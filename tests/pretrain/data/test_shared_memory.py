@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mals.errors import UserError
+from mals.errors import CollectiveError, UserError
 from pretrain.data import shared_memory
 from pretrain.data.shared_memory import explain_no_room, require_room
 from tests.conftest import environment
@@ -82,6 +82,9 @@ def test_the_number_of_workers_that_fit_is_named(monkeypatch: pytest.MonkeyPatch
         require_room(1, 2, 88_000_000, 0)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     with pytest.raises(UserError, match=r"and 16 processes that read images need .* to 0, or .*--shm-size=512m$"):
+        require_room(4, 2, 6_000_000, 2_000_000)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(CollectiveError):  # which the first process of the machine reports
         require_room(4, 2, 6_000_000, 2_000_000)
 
 
