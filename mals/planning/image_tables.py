@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from mals.errors import UserError
 from mals.origin import recorded_origin
 from mals.planning.image_files import first_caption
-from mals.planning.image_source import file_address, is_url, open_file, printable, require_package, table_address
+from mals.planning.image_source import file_address, is_url, open_file, printable, table_address
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "photo", "image_bytes", "bytes")  # the first that is there is taken
 PATH_COLUMNS = ("image", "file_name", "filename", "file_path", "filepath", "img_path", "image_path", "path", "file", "img", "url", "uri")
@@ -167,12 +167,8 @@ class _Rows:
         return batch.column(self.column.path_of).to_pylist()
 
     def _beside(self, path: str) -> str:
-        """The address of an image that is named by its path from the folder of the table; Windows' separators are read too.
-
-        Raises UserError for a URL of a kind that needs a package that is not installed.
-        """
+        """The address of an image that is named by its path from the folder of the table; Windows' separators are read too."""
         if is_url(path):
-            require_package(path)
             return path
         folder = self.address.rpartition("/")[0]
         if "\\" in path and (is_url(folder) or not Path(folder, path).exists()):

@@ -27,7 +27,6 @@ from mals.grid.stage import row_seed
 from mals.grid.store import Store
 from mals.planning import caption_files
 from mals.planning.caption_files import AS_IT_IS, CaptionsForm
-from mals.planning.image_source import is_url, require_package
 from mals.planning.prompt_length import PromptLengths, lengths_for
 from mals.planning.views import FIRST_VIEW, captioned_views, phrased_views
 
@@ -362,12 +361,7 @@ def _is_relative(path: str | None) -> bool:
 
 
 def _init_image(path: str | None, folder: Path | None) -> str | None:
-    """The place of an initial image: a URL, or an absolute path, so that the run works from any folder.
-
-    Raises UserError for a URL of a kind that needs a package that is not installed.
-    """
-    if path is not None and is_url(path):
-        require_package(path)
+    """The place of an initial image: a URL, or an absolute path, so that the run works from any folder."""
     return str(folder / path) if path is not None and folder is not None and _is_relative(path) else path
 
 

@@ -1,6 +1,7 @@
 """Images behind URLs for whose kind a package is missing: it is named, once and not row by row."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,9 +9,15 @@ import pytest
 from fsspec.registry import known_implementations
 
 from mals.errors import UserError
+from mals.grid.run import Run
+from mals.grid.shard import AdaptiveBatch, run_shard
 from mals.planning.create import create
-from mals.stages.generate import read
 from mals.stages.ingest import Ingest
+
+
+def _run(folder: Path, **source: Any) -> Run:
+    create(folder, assignments=["caption=none", "crop=none"], **source)
+    return Run.open(folder)
 
 
 @pytest.fixture
@@ -21,21 +28,28 @@ def missing_package(monkeypatch: pytest.MonkeyPatch) -> str:
     return r"nothere://bucket/\S+ needs a package that is not installed here \(Install no_such_package to .*; `pip install no_such_package`"
 
 
-def test_a_package_that_urls_need_is_named_before_anything_is_planned(tmp_path: Path, missing_package: str) -> None:
-    pq.write_table(pa.table({"url": ["memory://bucket/a.jpg", "nothere://bucket/a.jpg"]}), tmp_path / "t.parquet")
-    (tmp_path / "images.csv").write_text("caption,init_image\na man,nothere://bucket/a.jpg\n")
-    for options in ({"ingest": "nothere://bucket/photos"}, {"ingest": tmp_path / "t.parquet"}, {"captions": tmp_path / "images.csv"}):
-        with pytest.raises(UserError, match=missing_package):
-            create(tmp_path / "run", **options)
+def test_a_package_that_the_url_of_a_run_or_of_its_images_needs_is_named(tmp_path: Path, missing_package: str) -> None:
+    (tmp_path / "captions.txt").write_text("a man\n")
     with pytest.raises(UserError, match=missing_package):
-        create("nothere://bucket/run", captions=tmp_path / "images.csv")
+        create(tmp_path / "run", ingest="nothere://bucket/photos")
+    with pytest.raises(UserError, match=missing_package):
+        create("nothere://bucket/run", captions=tmp_path / "captions.txt")
 
 
-def test_a_package_that_is_missing_where_the_run_goes_on_is_named_too(missing_package: str) -> None:
-    row = {"source": ["nothere://bucket/a.jpg"], "source_name": ["a.jpg"], "origin": pa.array([None], pa.string())}
+@pytest.mark.parametrize("stage", ["ingest", "generate"])
+def test_a_package_that_the_urls_in_a_table_need_is_one_sentence_and_no_error_of_rows(
+    tmp_path: Path, missing_package: str, stage: str
+) -> None:
+    urls = [f"nothere://bucket/{number}.jpg" for number in range(3)]
+    pq.write_table(pa.table({"url": urls}), tmp_path / "table.parquet")
+    (tmp_path / "images.csv").write_text("caption,init_image\n" + "".join(f"a man,{url}\n" for url in urls))
+    sources = {"ingest": {"ingest": tmp_path / "table.parquet"}, "generate": {"captions": tmp_path / "images.csv"}}
+    run = _run(tmp_path / "run", **sources[stage])
+    with pytest.raises(UserError, match=missing_package):
+        run_shard(run.grid, run.grid.stages[stage], 0, AdaptiveBatch(4, 4), 1.0)
+
+
+def test_a_package_that_the_url_of_a_tar_needs_is_named_too(missing_package: str) -> None:
+    row = {"source": ["tar:0:9:nothere://bucket/a.tar"], "source_name": ["a.jpg"], "origin": pa.array([None], pa.string())}
     with pytest.raises(UserError, match=missing_package):
         Ingest()(pa.record_batch(row))
-    with pytest.raises(UserError, match=missing_package):
-        Ingest()(pa.record_batch(row | {"source": ["tar:0:9:nothere://bucket/a.tar"]}))
-    with pytest.raises(UserError, match=missing_package):
-        read("nothere://bucket/a.jpg", 8, 8)
