@@ -55,7 +55,7 @@ def uninterrupted(tmp_path_factory):
     root = tmp_path_factory.mktemp("kill")
     captions = root / "captions.txt"
     captions.write_text("".join(f"a person number {i} in a coat\n" for i in range(40)))
-    create(str(root / "planned"), captions=captions, assignments=[*FAST, "run.workers=2", "keep.by=sharpness"])
+    create(str(root / "planned"), captions=captions, assignments=[*FAST, "run.workers=2", "keep.by=sharpness", "keep.share=0.9"])
     shutil.copytree(root / "planned", root / "calm")
     count = root / "count"
     assert run(root / "calm", injected(count, 10**9)) == 0
