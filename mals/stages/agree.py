@@ -21,14 +21,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mals import config as settings
-from mals import models
 from mals.config import LOADER, Config
-from mals.errors import UserError
-from mals.grid.local import limit_threads
 from mals.grid.stage import Resources, output_batch, row_seed
-from mals.scorer import RgbImage, Scorer, load_scorer
 from mals.stages.references import References, cosines, draw_texts
 from mals.stages.row_images import read_images
+from mals.stages.stage_scorer import StageScorer
 
 log = logging.getLogger(__name__)
 
@@ -46,21 +43,21 @@ class Agree:
 
     def __init__(self, config: settings.Agree, *, seed: int = 0, several: bool = False, threads: int = 1):
         """`seed` and `threads` are the run's; `several`: rows have a column `captions`."""
-        self.config, self.seed, self.threads, self.batch = config, seed, threads, config.batch
+        self.config, self.seed, self.batch = config, seed, config.batch
         scored = config.scorer is not None
         self.summary_needs = ("caption",) if scored else ()
         captions = ("crop", "caption", *(["captions"] if several else [])) if scored else ()
         self.needs = (*captions, *(["agreement_wanted"] if config.min_wanted is not None else []))
         self.adds = pa.schema([]) if not scored else SCORES.append(SCORES_OF_CAPTIONS) if several else SCORES
         self.resources = Resources(gpus=1 if scored else 0)
-        self._scorer: Scorer | None = None
+        self._scorer = StageScorer(config, self.name, threads)
         self._references: References | None = None
 
     def params(self) -> dict[str, Any]:
         rules = {"min_score": self.config.min_score, "best_rank": self.config.best_rank, "min_wanted": self.config.min_wanted}
         if self.config.scorer is None:
             return rules
-        model = scorer_model(self.config)
+        model = self._scorer.model()
         loader = {} if self.config.loader == LOADER else {"loader": self.config.loader}
         scorer = {"scorer": model.name, "revision": model.revision, **loader, "references": self.config.references, "seed": self.seed}
         return scorer | rules
@@ -79,7 +76,7 @@ class Agree:
                 f"{self.config.references:,}",
             )
         chunks = [texts[start : start + TEXTS] for start in range(0, len(texts), TEXTS)]
-        embeddings = np.concatenate([self._embed_texts(chunk) for chunk in chunks]).astype(np.float32)
+        embeddings = np.concatenate([self._scorer.embed_texts(chunk) for chunk in chunks]).astype(np.float32)
         lists = pa.FixedSizeListArray.from_arrays(embeddings.ravel(), embeddings.shape[1])
         return pa.table({"text": texts, "embedding": lists})
 
@@ -96,7 +93,7 @@ class Agree:
         width = summary.schema.field("embedding").type.list_size
         embeddings = summary["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, width)
         self._references = References(summary["text"].to_pylist(), embeddings, self.config.references)
-        self._load()
+        self._scorer.load()
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = batch.to_pylist()
@@ -117,8 +114,8 @@ class Agree:
         stand_in = next((image for image in images if image is not None), None)
         if stand_in is None or not unique:
             return [ABSENT] * len(rows)
-        embedded = self._embed_images([stand_in if image is None else image for image in images])  # always as many as rows
-        scores = cosines(embedded, self._embed_texts(unique))  # [N, texts]
+        embedded = self._scorer.embed_images([stand_in if image is None else image for image in images])  # always as many as rows
+        scores = cosines(embedded, self._scorer.embed_texts(unique))  # [N, texts]
         places = {text: place for place, text in enumerate(unique)}
         scored = [row for row, image in enumerate(images) if image is not None and texts[row][0] in places]
         own = [float(scores[row, places[texts[row][0]]]) for row in scored]
@@ -140,39 +137,11 @@ class Agree:
         }
         return [rule for rule, refuses in rules.items() if refuses]
 
-    def _load(self) -> Scorer:
-        if self._scorer is None:
-            self._scorer = load_scorer(scorer_model(self.config).path, self.config.loader, setting="agree.loader")
-            limit_threads(self.threads)  # of libraries that were imported just now: the summary is made before any other is
-        return self._scorer
-
-    def _embed_images(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
-        return self._checked(self._load().embed_images(images), len(images), "embed_images")
-
-    def _embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._checked(self._load().embed_texts(texts), len(texts), "embed_texts")
-
-    def _checked(self, embeddings: NDArray[np.float32], count: int, name: str) -> NDArray[np.float32]:
-        """The embeddings; UserError where they are not what `mals.scorer.Scorer` says."""
-        if embeddings.ndim != 2 or len(embeddings) != count:
-            raise UserError(f"the scorer {self.config.scorer}: {name} returned the shape {embeddings.shape} for {count}, not [{count}, D]")
-        if not np.isfinite(embeddings).all():
-            raise UserError(f"the scorer {self.config.scorer}: {name} returned numbers that are not finite")
-        return embeddings
-
 
 def stage(config: Config) -> Agree:
     """The stage with the settings of `config`; loads nothing."""
     assert config.agree is not None
     return Agree(config.agree, seed=config.seed, several=config.caption is not None, threads=config.run.threads)
-
-
-def scorer_model(config: settings.Agree | settings.Identity | settings.Dedup) -> models.ResolvedModel:
-    """The scorer on this machine; what a loader of one's own reads is known by its name and the revision of the settings."""
-    assert config.scorer is not None
-    if config.loader == LOADER:
-        return models.resolve(config.scorer, config.revision, "scorer")
-    return models.ResolvedModel(config.scorer.rstrip("/").rsplit("/", 1)[-1], config.scorer, config.revision or "not stated")
 
 
 def _texts(row: Mapping[str, Any]) -> list[str]:

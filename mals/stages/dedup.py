@@ -49,9 +49,9 @@ class Dedup:
     batch = 1024
     resources = Resources()
 
-    def __init__(self, settings: Settings, texts: tuple[str, ...] = (), around: tuple[str, str] = ("", "")):
+    def __init__(self, settings: Settings, texts: tuple[str, ...], around: tuple[str, str], threads: int):
         """`texts`: the columns with captions and prompts; `around`: what the plan put before and behind a caption to make its prompt."""
-        self.settings, self.texts, self.around = settings, texts if settings.against else (), around
+        self.settings, self.texts, self.around, self.threads = settings, texts if settings.against else (), around, threads
         self.needs = (PLAN_ROW,)
         self.summary_needs = (PLAN_ROW, "crop_phash", "image_embedding", settings.best, *self.texts)
         self.rows: dict[int, dict[str, Any]] = {}
@@ -110,7 +110,7 @@ class Dedup:
         sets = self._against()
         if not sets:
             return names
-        embedder = Embedder(self.settings)
+        embedder = Embedder(self.settings, self.threads)
         embedder.setup()
         for split in sets:
             waiting: list[Pixels] = []
@@ -134,7 +134,7 @@ def stage(config: Config) -> Dedup:
     check_number(config, "dedup", "dedup.best", config.dedup.best)
     captions = ("captions",) if config.caption else ()
     prompt = ("prompt",) if config.source == "generate" else ()
-    return Dedup(config.dedup, ("caption", *captions, *prompt), (config.plan.prefix, config.plan.suffix))
+    return Dedup(config.dedup, ("caption", *captions, *prompt), (config.plan.prefix, config.plan.suffix), config.run.threads)
 
 
 def _reasons(row: dict[str, Any]) -> list[str]:

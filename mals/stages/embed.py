@@ -15,16 +15,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mals import models
 from mals.config import Config
 from mals.config import Dedup as Settings
-from mals.errors import ModelMissing
 from mals.grid.stage import Resources, output_batch
 from mals.images import Pixels
-from mals.scorer import Scorer, load_scorer
-from mals.stages.agree import scorer_model
 from mals.stages.measures import luma, perceptual_hash
 from mals.stages.row_images import read_images
+from mals.stages.stage_scorer import StageScorer
 
 THUMBNAIL = (8, 16)  # pixels, width and height
 ADDS = pa.schema([("crop_phash", pa.uint64()), ("image_embedding", pa.binary())])
@@ -33,29 +30,23 @@ ADDS = pa.schema([("crop_phash", pa.uint64()), ("image_embedding", pa.binary())]
 class Embedder:
     """Hashes and embeddings of images by the settings of `dedup`; also of the images of benchmarks."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, threads: int):
         self.settings = settings
-        self.scorer: Scorer | None = None
+        self.scorer = StageScorer(settings, "dedup", threads) if settings.scorer is not None else None
 
     def params(self) -> dict[str, Any]:
         """What results depend on; raises ModelMissing."""
-        if self.settings.scorer is None:
+        if self.scorer is None:
             return {"thumbnail": list(THUMBNAIL)}
-        model = self._model()
+        model = self.scorer.model()
         return {"model": model.name, "revision": model.revision, "loader": self.settings.loader}
 
     def setup(self) -> None:
         """Load the scorer, or what thumbnails need."""
         import cv2  # noqa: F401 - loaded here, so that the threads of all libraries are set before work begins
 
-        if self.settings.scorer is not None:
-            self.scorer = load_scorer(self._model().path, self.settings.loader, setting="dedup.loader")
-
-    def _model(self) -> models.ResolvedModel:
-        try:
-            return scorer_model(self.settings)
-        except ModelMissing as error:
-            raise ModelMissing(str(error).replace(models.SETTING["scorer"], "dedup.scorer")) from None
+        if self.scorer is not None:
+            self.scorer.load()
 
     def embed(self, images: Sequence[Pixels]) -> NDArray[np.float16]:
         """Images [H, W, 3] -> embeddings [N, D] of length 1, or 0."""
@@ -72,8 +63,8 @@ class Embed:
     needs = ("crop",)
     adds = ADDS
 
-    def __init__(self, settings: Settings):
-        self.embedder = Embedder(settings)
+    def __init__(self, settings: Settings, threads: int):
+        self.embedder = Embedder(settings, threads)
         self.batch = settings.batch
         self.resources = Resources(gpus=1 if settings.scorer is not None else 0)
 
@@ -95,7 +86,7 @@ class Embed:
 def stage(config: Config) -> Embed:
     """The stage with the settings of `config`; loads nothing."""
     assert config.dedup is not None
-    return Embed(config.dedup)
+    return Embed(config.dedup, config.run.threads)
 
 
 def image_hash(pixels: Pixels) -> int:

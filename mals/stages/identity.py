@@ -13,18 +13,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mals import models
 from mals.attributes import load_space
 from mals.config import Config
 from mals.config import Identity as Settings
-from mals.errors import ModelMissing, UserError
-from mals.grid.local import limit_threads
+from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
 from mals.images import Pixels
-from mals.scorer import Scorer, load_scorer
-from mals.stages.agree import scorer_model
 from mals.stages.persons import Labels, Persons, agreements, first_images
 from mals.stages.row_images import read_images
+from mals.stages.stage_scorer import StageScorer
 
 OTHER_PERSON = "other_person"
 Embeddings = NDArray[np.float32]
@@ -38,7 +35,7 @@ class Identity:
     adds = pa.schema([("identity_agreement", pa.float32()), ("identity_similarity", pa.float32())])
 
     def __init__(self, settings: Settings, space: str, *, body_only: bool, threads: int):
-        self.settings, self.space, self.body_only, self.threads = settings, space, body_only, threads
+        self.settings, self.space, self.body_only = settings, space, body_only
         self.batch = settings.batch
         self.resources = Resources(gpus=1 if settings.scorer else 0)
         self.needs: tuple[str, ...] = ("person", "attributes", *(["crop"] if settings.scorer else []))
@@ -46,18 +43,17 @@ class Identity:
         self.numbers: dict[str, int] = {}  # person -> line of the summary
         self.consensus: Labels = np.zeros((0, 0), np.int8)  # [lines, attributes that are compared]
         self.embeddings: Embeddings = np.zeros((0, 0), np.float32)  # [lines, D] of the first images; zeros where there is no image
-        self._scorer: Scorer | None = None
+        self._scorer = StageScorer(settings, self.name, threads) if settings.scorer else None
 
     def params(self) -> dict[str, Any]:
         params = self.settings.model_dump(mode="json", exclude={"batch", "scorer"})
-        scorer = self._model()
+        scorer = self._scorer.model() if self._scorer else None
         params["scorer"] = {"model": scorer.name, "revision": scorer.revision} if scorer else None
         space = load_space(self.space)
         return params | {"compared": [space.names[number] for number in self._compared()]}
 
     def summarise(self, batches: Iterator[pa.RecordBatch]) -> pa.Table:
         """A line for each person: `person`, the `consensus` of its labels, and with a scorer the `embedding` of its first image."""
-        self._load()
         persons = Persons(len(self._compared()))
         vectors: dict[int, Embeddings | None] = {}
         if self._scorer:
@@ -79,10 +75,10 @@ class Identity:
         return pa.table(columns)
 
     def setup(self, summary: pa.Table) -> None:
-        self._load()
         self.numbers = {person: number for number, person in enumerate(summary["person"].to_pylist())}
         self.consensus = _matrix(summary["consensus"])
         if self._scorer:
+            self._scorer.load()
             self.embeddings = _matrix(summary["embedding"]).astype(np.float32)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -125,27 +121,12 @@ class Identity:
             return [None] * len(images)
         assert self._scorer is not None
         vectors = self._scorer.embed_images([stand_in if image is None else image for image in images])
-        if vectors.ndim != 2 or len(vectors) != len(images) or not np.isfinite(vectors).all():
-            raise UserError(f"the scorer {self.settings.scorer} returned no finite embeddings [{len(images)}, D] of {len(images)} images")
         return [None if image is None else vector for image, vector in zip(images, vectors, strict=True)]
 
     def _compared(self) -> Sequence[int]:
         """The numbers of the attributes that are compared."""
         space = load_space(self.space)
         return space.body_attributes if self.body_only else range(len(space.names))
-
-    def _model(self) -> models.ResolvedModel | None:
-        if self.settings.scorer is None:
-            return None
-        try:
-            return scorer_model(self.settings)
-        except ModelMissing as error:
-            raise ModelMissing(str(error).replace(models.SETTING["scorer"], "identity.scorer")) from None
-
-    def _load(self) -> None:
-        if self._scorer is None and (model := self._model()):
-            self._scorer = load_scorer(model.path, self.settings.loader, setting="identity.loader")
-            limit_threads(self.threads)  # of libraries that were imported just now
 
 
 def stage(config: Config) -> Identity:
