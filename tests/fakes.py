@@ -25,6 +25,13 @@ def jpeg(pixels: np.ndarray) -> bytes:
     return sink.getvalue()
 
 
+def png(image: Image.Image) -> bytes:
+    """The image as a PNG."""
+    sink = BytesIO()
+    image.save(sink, "PNG")
+    return sink.getvalue()
+
+
 def block_image(seed: int, height: int = 64, width: int = 32) -> np.ndarray:
     """An image [H, W, 3] of colored blocks, a function of the seed."""
     blocks = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), np.uint8)

@@ -23,17 +23,11 @@ from pretrain.trained_method import read
 from tests.conftest import Mals
 from tests.images_of_every_kind import write_images
 from tests.pretrain.packs import packed
-from tests.pretrain.releases import released
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return packed(tmp_path_factory.mktemp("search") / "run", 40)
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    return released(tmp_path_factory.mktemp("released") / "out", data)
 
 
 def test_the_cross_encoder_orders_the_best_by_cosine(out: Path, data: Path) -> None:

@@ -1,4 +1,3 @@
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from mals.dataset.card import licence_chain
 from mals.errors import ModelMissing, UserError
 from mals.models import required_models
 from mals.stages.quality import Quality, stage
+from tests.fakes import png
 from tests.small.diffusion import build_classifier
 
 
@@ -36,12 +36,7 @@ def images() -> list[Image.Image]:
 
 
 def rows_of(images: list[Image.Image]) -> pa.RecordBatch:
-    files = []
-    for image in images:
-        sink = BytesIO()
-        image.save(sink, "PNG")
-        files.append(sink.getvalue())
-    return pa.record_batch({"crop": pa.array(files, pa.binary())})
+    return pa.record_batch({"crop": pa.array([png(image) for image in images], pa.binary())})
 
 
 def configured(**scorers: Any) -> Config:

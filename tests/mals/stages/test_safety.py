@@ -1,5 +1,4 @@
 import json
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from mals import settings
 from mals.config import Config
 from mals.errors import UserError
 from mals.stages.safety import Safety, stage
+from tests.fakes import png
 from tests.small import diffusion
 from tests.small.spoiled import spoiled
 
@@ -44,12 +44,7 @@ def images() -> list[Image.Image]:
 
 
 def encoded(images: list[Image.Image]) -> pa.RecordBatch:
-    files = []
-    for image in images:
-        sink = BytesIO()
-        image.save(sink, "PNG")
-        files.append(sink.getvalue())
-    return pa.record_batch({"image": pa.array(files, pa.binary())})
+    return pa.record_batch({"image": pa.array([png(image) for image in images], pa.binary())})
 
 
 def configured(model: Path | None, **changes: Any) -> Config:
