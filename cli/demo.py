@@ -9,7 +9,7 @@ import typer
 from cli.targets import check_folder
 
 START = """The demo makes a small data set, trains a tiny method on it, evaluates it and searches three sentences.
-It takes about 15 minutes on two free CPU cores, and needs no GPU and no network. It can be stopped: the same command resumes it."""
+It takes 15 to 30 minutes on two free CPU cores, and needs no GPU and no network. It can be stopped: the same command resumes it."""
 NEXT = """
 Next:
   your own captions    mals plan my-set --captions captions.txt, then mals run my-set
