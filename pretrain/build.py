@@ -71,10 +71,15 @@ def prepare(config: Training, data: Sequence[str], out: Path, begun: bool = Fals
 def open_pairs(config: Training, data: Sequence[str]) -> ImageTextPairs:
     """The rows that are trained on; UserError where they are not what the method needs."""
     kind = find(config.method)
-    needs = kind.data_needs(config)
+    needs, confidence = kind.data_needs(config), config.data.confidence
+    if confidence and not (kind.weighs_rows and needs.captions):
+        raise UserError(
+            f"data.confidence = {confidence} weighs pairs of an image and a caption, and this training of {config.method} has no losses "
+            "of pairs that it could weigh; set it to null"
+        )
     classes = load_space(needs.space).classes if needs.attributes and needs.space else None
     with explain_missing_data(config):
-        pairs = ImageTextPairs.open(data, "train", classes, config.data.every, needs.captions)
+        pairs = ImageTextPairs.open(data, "train", classes, config.data.every, needs.captions, confidence)
     if config.selection.held_out:
         pairs = split_identities(pairs, config.selection.held_out, config.seed)[0]
     everyone, pairs = pairs, pairs.with_images_per_person(needs.least_images)
@@ -83,6 +88,7 @@ def open_pairs(config: Training, data: Sequence[str]) -> ImageTextPairs:
     pairs = kind.training_rows(config, pairs)
     if needs.renumber_persons:
         pairs.renumber_persons()
+    pairs.weigh(config.data.confidence_low)
     return pairs
 
 

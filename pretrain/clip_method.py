@@ -79,6 +79,7 @@ class ClipMethod(Method):
     Settings: ClassVar[type[AnySection]] = ClipSettings
     max_tokens = 77
     default_tokenizer = "open_clip"
+    weighs_rows = True
     training_only: ClassVar[str | None] = r"classifier\."
     per_person: ClassVar[str] = r"classifier\."
     rules: tuple[ParameterRule, ...] = IRRA_RULES

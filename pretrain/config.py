@@ -42,6 +42,10 @@ class Data(Section):
     shrink: Share = 0.0  # each side of an image by up to this share: for people who will be smaller in their images than these are
     every: bool = False  # a row for each caption of an image, as fine-tuning has it; false: for its first one
     synonyms: str = "auto"  # of EDA: wordnet, own (our table), a folder of WordNet or a file like our table; auto: wordnet if it is here
+    confidence: str | None = (
+        None  # column of numbers of the packed sets, such as agree_score: rows with higher ones count more (docs/noise.md)
+    )
+    confidence_low: Share = 0.5  # weight of the lowest rank among them, as a share of that of the highest; 1: all rows count the same
     workers: Annotated[int, Field(ge=0)] = 4  # processes that read images, for each rank; no results
 
 

@@ -2,6 +2,9 @@
 
 Shapes: B own rows, N rows of all ranks, D width, A attributes, P prompts, R pairs, M masked places, V vocabulary.
 Prompt 2a + v states that attribute a has the value v. No loss copies a value from the device to the host.
+
+`weights` [B] are the confidence in the rows (`Batch.weights`), None where all count the same: the loss of a row is multiplied by its
+weight, and divided by the same numbers as without.
 """
 
 import functools
@@ -34,37 +37,60 @@ def _in_float32(loss: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor
 
 
 @_in_float32
-def itc(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor, temperature: Tensor | float) -> Tensor:
+def itc(
+    image: Tensor,
+    text: Tensor,
+    images: Tensor,
+    texts: Tensor,
+    same: Tensor,
+    temperature: Tensor | float,
+    weights: Tensor | None = None,
+) -> Tensor:
     """Image-text contrast of own images and texts [B, D] with those of all ranks [N, D]; `same` [B, N] marks pairs of one identity.
 
     Features have length 1. The target of a row is uniform over its pairs of one identity, which include its own pair.
     The mean of this loss over ranks, with `images` and `texts` from `ranks.gather`, equals the loss of one process over all rows.
     """
     target = same / same.sum(1, keepdim=True)
-    to_text = F.cross_entropy(image @ texts.T / temperature, target)
-    to_image = F.cross_entropy(text @ images.T / temperature, target)
+    to_text = _choice(image @ texts.T / temperature, target, weights)
+    to_image = _choice(text @ images.T / temperature, target, weights)
     return (to_text + to_image) / 2
 
 
 @_in_float32
-def sdm(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor, temperature: float, sums: Tensor | None = None) -> Tensor:
+def sdm(
+    image: Tensor,
+    text: Tensor,
+    images: Tensor,
+    texts: Tensor,
+    same: Tensor,
+    temperature: float,
+    sums: Tensor | None = None,
+    weights: Tensor | None = None,
+) -> Tensor:
     """Similarity distribution matching of own images and texts [B, D] with those of all ranks [N, D]: the mean of `sdm_rows`.
 
     Features have length 1. The mean of this loss over ranks, with `images` and `texts` from `ranks.gather`, equals the loss of one
     process over all rows.
     """
-    return sdm_rows(text @ images.T, image @ texts.T, same, temperature, sums).mean()
+    return _mean(sdm_rows(text @ images.T, image @ texts.T, same, temperature, sums), weights)
 
 
 @_in_float32
-def identity(image: Tensor, text: Tensor, persons: Tensor, total: bool = False) -> Tensor:
+def identity(image: Tensor, text: Tensor, persons: Tensor, total: bool = False, weights: Tensor | None = None) -> Tensor:
     """Classification of persons [B] from logits [B, persons] of images and of captions: the mean of both, with `total` the sum."""
-    both = F.cross_entropy(image, persons) + F.cross_entropy(text, persons)
+    both = _choice(image, persons, weights) + _choice(text, persons, weights)
     return both if total else both / 2
 
 
 @_in_float32
-def cmt(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor, margin: float) -> Tensor:
+def classified_persons(logits: Tensor, persons: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Classification of persons [B] from logits [B, persons] of one view of the rows."""
+    return _choice(logits, persons, weights)
+
+
+@_in_float32
+def cmt(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor, margin: float, weights: Tensor | None = None) -> Tensor:
     """Cross-modal triplets (CMT, docs/papers/uit.md) of own images and texts [B, D] with those of all ranks [N, D].
 
     An anchor's positive is its own pair, its negative the most similar one of another person (`same` [B, N] is False); the loss is
@@ -73,36 +99,38 @@ def cmt(image: Tensor, text: Tensor, images: Tensor, texts: Tensor, same: Tensor
     """
     own = (image * text).sum(1)
     hardest = [(anchors @ others.T).masked_fill(same, float("-inf")).amax(1) for anchors, others in ((text, images), (image, texts))]
-    return sum(((margin + negative - own).clamp(min=0).mean() for negative in hardest), own.new_zeros(()))
+    return sum((_mean((margin + negative - own).clamp(min=0), weights) for negative in hardest), own.new_zeros(()))
 
 
 @_in_float32
-def masked_mse(predicted: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+def masked_mse(predicted: Tensor, target: Tensor, counted: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean squared error of patches, [B, N, P] both, over the numbers of those that are `counted` [B, N]; 0 without any.
 
     Every row has to have as many, then the mean over ranks equals the loss of one process.
     """
     each = (predicted - target).square().mean(2)
+    each = each if weights is None else each * weights[:, None]
     return _per(each.masked_fill(~counted, 0).sum(), counted.sum())
 
 
 @_in_float32
-def matching(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> Tensor:
+def matching(logits: Tensor, labels: Tensor, count: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
     """Image-text matching: logits [R, 2], labels [R], 1 for pairs that match, 0 for others, -100 for pairs that are left out.
 
-    The mean over the pairs; `count` is their mean number over ranks, as in `masked_words`.
+    The mean over the pairs; `count` is their mean number over ranks, as in `masked_words`, and `weights` [R] are of the pairs.
     """
-    total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    total = _choices(logits, labels, weights)
     return _per(total, (labels != IGNORED).sum() if count is None else count)
 
 
 @_in_float32
-def masked_words(logits: Tensor, targets: Tensor, count: Tensor | None = None) -> Tensor:
+def masked_words(logits: Tensor, targets: Tensor, count: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
     """Prediction of masked tokens: logits [..., V], targets [...], -100 for tokens that are not masked; 0 without targets.
 
     The mean over the targets. With `count`, their mean number over ranks, the mean over ranks equals the loss of one process.
+    `weights` [...] are of the targets.
     """
-    total = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+    total = _choices(logits.flatten(0, -2), targets.flatten(), None if weights is None else weights.flatten())
     return _per(total, (targets != IGNORED).sum() if count is None else count)
 
 
@@ -187,6 +215,23 @@ def _over_known(logits: Tensor, labels: Tensor, smoothing: float, counts: Tensor
     return _per(each.sum(0), known).mean()
 
 
+def _mean(rows: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean over rows [B], each times its weight."""
+    return rows.mean() if weights is None else (rows * weights).mean()
+
+
+def _choice(logits: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean cross entropy of rows [B], each times its weight."""
+    return F.cross_entropy(logits, target) if weights is None else _mean(F.cross_entropy(logits, target, reduction="none"), weights)
+
+
+def _choices(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """The summed cross entropy of rows, each times its weight, without those whose target is IGNORED."""
+    if weights is None:
+        return F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+    return (F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none") * weights).sum()
+
+
 def _per(total: Tensor, count: Tensor) -> Tensor:
     """total / count, 0 where the count is 0."""
     return total / torch.where(count > 0, count, 1)
@@ -200,6 +245,7 @@ def rank_semihard(
     random: Tensor,
     min_margin: float | None = None,
     as_coded: bool = False,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Ranking loss with random semi-hard negatives, in both directions: `similarity` [N, N] of all ranks, matching pairs on the diagonal.
 
@@ -210,19 +256,20 @@ def rank_semihard(
     anchor is compared with its first negative. With `min_margin` anchors with a smaller margin are left out; 0 where all are.
 
     `as_coded` draws for the second direction among the columns, but evaluates the drawn indices on rows, as the published code of LGUR
-    does (docs/papers/lgur.md, section Losses). Every rank computes the loss of all rows; with rows from `ranks.gather` the gradient equals
-    that of one process.
+    does (docs/papers/lgur.md, section Losses). `weights` [N] are of the anchors.
+    Every rank computes the loss of all rows; with rows from `ranks.gather` the gradient equals that of one process.
     """
     margins = torch.as_tensor(margin, dtype=similarity.dtype, device=similarity.device).expand(len(persons))
     kept = torch.ones_like(persons, dtype=torch.bool) if min_margin is None else margins >= min_margin
     others = (persons[:, None] != persons) & kept[:, None]
-    rows = _semihard_direction(similarity, similarity, others, margins, random[0])
     evaluated = similarity if as_coded else similarity.T
-    return rows + _semihard_direction(similarity.T, evaluated, others, margins, random[1])
+    rows = _semihard_direction(similarity, similarity, others, margins, random[0])
+    columns = _semihard_direction(similarity.T, evaluated, others, margins, random[1])
+    return sum((each.sum() if weights is None else (each * weights).sum() for each in (rows, columns)), rows.new_zeros(()))
 
 
 def _semihard_direction(mined: Tensor, evaluated: Tensor, others: Tensor, margins: Tensor, random: Tensor) -> Tensor:
-    """The sum over anchors, the rows: negatives drawn in `mined`, the loss from `evaluated`, both [N, N]; `others` [N, N] are negatives.
+    """The loss of each anchor [N], the rows: negatives drawn in `mined`, its value from `evaluated`, [N, N]; `others` [N, N] are negatives.
 
     The negative of the last anchor, where no anchor has a candidate, is the first one of the last anchor that has any, as published.
     """
@@ -237,7 +284,7 @@ def _semihard_direction(mined: Tensor, evaluated: Tensor, others: Tensor, margin
     fallback = (position == len(others) - 1) & ~candidates.any() & usable.any()
     chosen = torch.where(count > 0, drawn, negatives.int().argmax())
     each = (margins - evaluated.diagonal() + evaluated.gather(1, chosen[:, None])[:, 0]).clamp(min=0)
-    return each.masked_fill((count == 0) & ~fallback, 0).sum()
+    return each.masked_fill((count == 0) & ~fallback, 0)
 
 
 @_in_float32

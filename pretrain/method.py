@@ -83,6 +83,8 @@ class Method(nn.Module):
     training_only: ClassVar[str | None] = None  # a regular expression: parameters that checkpoints keep and releases leave out
     per_person: ClassVar[str | None] = None  # those of them that have a class for each person; None: all of them
 
+    weighs_rows: ClassVar[bool] = False  # whether `forward` multiplies the losses of rows by `Batch.weights`, where there are any
+
     needs: DataNeeds = DataNeeds()
     rules: tuple[ParameterRule, ...] = (NO_DECAY,)
     abilities: frozenset[Ability] = frozenset({"embed"})

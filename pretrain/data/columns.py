@@ -27,6 +27,7 @@ class Request:
     classes: Classes | None
     every: bool
     captions: bool
+    confidence: str | None = None  # the column of numbers that weigh the rows
 
 
 class Strings:
@@ -57,11 +58,12 @@ class Columns:
     images: Tensor  # [n] int64, from 0 on: the row's image in its source
     cameras: Tensor | None = None  # [n] int64, -1 unknown
     splits: Tensor | None = None  # [n] int64: positions in the splits that were opened; None where it was one
+    scores: Tensor | None = None  # [n] float64: the numbers that weigh the rows, NaN unknown
 
     def take(self, rows: Tensor, captions: Strings) -> "Columns":
         """These rows [m], with the captions [m]."""
-        others = [None if column is None else column[rows] for column in (self.labels, self.cameras, self.splits)]
-        return Columns(captions, self.persons[rows], others[0], self.images[rows], others[1], others[2])
+        others = [None if column is None else column[rows] for column in (self.labels, self.cameras, self.splits, self.scores)]
+        return Columns(captions, self.persons[rows], others[0], self.images[rows], *others[1:])
 
 
 class Source(Protocol):

@@ -200,6 +200,8 @@ class _Parts:
         part |= {"images": torch.from_numpy(images), "changes": changes}
         flips = (changes.flipped & self.exchange).tolist()
         part |= self._texts(rows, flips, epoch, streams) if self.needs.captions else {"text": _no_text(len(rows))}
+        if self.pairs.weights is not None:
+            part["weights"] = self.pairs.weights[numbers]
         if self.needs.attributes:
             assert self.pairs.labels is not None
             part["labels"] = self.pairs.labels[numbers].long()

@@ -18,10 +18,12 @@ from mals.errors import UserError
 from mals.planning.column_texts import is_list_of_texts
 from pretrain.data.byte_ranges import byte_ranges
 from pretrain.data.columns import Columns, Request, Strings, checked_captions, file_stamp, id_numbers, person_numbers
+from pretrain.data.confidence import check_column, scores_of
 from pretrain.data.errors import NoSplit
 from pretrain.data.labels import check_classes, column_labels, known_labels
 
 STRING = pa.large_string()
+SCORE = "confidence"  # our name of the column that data.confidence names
 OPEN = 128  # files that a process holds open
 CAPTIONS = ["captions.list.element.text", "captions.list.element.source"]  # of the column captions
 
@@ -125,7 +127,7 @@ def open_packed(path: Path, splits: Sequence[str], request: Request) -> tuple[Pa
             table = _table(opened, file, request)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise UserError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
-        tables.append(table.select(["caption", "person", "camera"]))
+        tables.append(table.select(["caption", "person", "camera", *([SCORE] if request.confidence else [])]))
         if classes is not None and len(table):
             labels.append(np.stack([column_labels(pc.struct_field(table["attributes"], [name]), name, file) for name in classes], 1))
         for group in range(opened.num_row_groups):
@@ -138,8 +140,8 @@ def open_packed(path: Path, splits: Sequence[str], request: Request) -> tuple[Pa
     cameras = id_numbers(table["camera"])
     sizes = torch.tensor([sum(len(table) for table, file in zip(tables, files, strict=True) if file in part) for part in by_split])
     split_numbers = torch.arange(len(splits)).repeat_interleave(sizes) if len(splits) > 1 else None
-    images = torch.arange(rows)
-    columns = Columns(Strings(table["caption"]), person_numbers(table["person"]), known, images, cameras, split_numbers)
+    images, scores = torch.arange(rows), scores_of(table[SCORE]) if request.confidence else None
+    columns = Columns(Strings(table["caption"]), person_numbers(table["person"]), known, images, cameras, split_numbers, scores)
     return Packed(files, np.array(groups, np.int64)), _row_per_caption(columns, files) if request.every else columns
 
 
@@ -171,13 +173,15 @@ def _texts(captions: Sequence[dict[str, str] | str | None] | None) -> list[str]:
 
 
 def _table(opened: pq.ParquetFile, file: Path, request: Request) -> pa.Table:
-    """The columns caption, person, camera and, where labels are requested, attributes of a file; UserError where one is malformed."""
+    """The columns caption, person, camera and, where requested, attributes and SCORE of a file; UserError where one is malformed."""
     schema = opened.schema_arrow
     if "image" not in schema.names:
         raise UserError(f"{file} has no images: there is no column image, only {', '.join(schema.names)}")
     _check_kinds(file, schema)
     if request.classes is not None:
         check_classes(file, schema, request.classes)
+    if request.confidence:
+        check_column(file, schema, request.confidence)
     texts = ("caption", "person", "camera")
     names = [name for name in (*texts, *(["attributes"] if request.classes is not None else [])) if name in schema.names]
     table, rows = opened.read(columns=names), opened.metadata.num_rows
@@ -188,6 +192,8 @@ def _table(opened: pq.ParquetFile, file: Path, request: Request) -> pa.Table:
         )
     for name in texts:
         columns[name] = columns[name].cast(STRING) if name in names else pa.chunked_array([pa.nulls(rows, STRING)])
+    if request.confidence:
+        columns[SCORE] = opened.read(columns=[request.confidence])[request.confidence].cast(pa.float64())
     return pa.table(columns | {"caption": checked_captions(columns["caption"], file, request)})
 
 

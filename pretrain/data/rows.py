@@ -21,6 +21,7 @@ from mals.errors import UserError
 from mals.planning.json_lists import is_list
 from pretrain import ranks
 from pretrain.data.columns import Columns, Request, Source, Strings, number_through
+from pretrain.data.confidence import row_weights
 from pretrain.data.labels import Classes
 from pretrain.data.listed import open_listed
 from pretrain.data.packed import open_packed
@@ -42,7 +43,9 @@ class ImageTextPairs:
         self.labels = _joined([part.labels for part in columns])  # [N, A] int8, -1 unknown
         self.cameras = _joined([part.cameras for part in columns])  # [N] int64, -1 unknown
         self.splits = _joined([part.splits for part in columns])  # [N] int64: positions in the splits that were opened, if several were
-        self.columns = [replace(part, labels=None, cameras=None, splits=None) for part in columns]
+        self.scores = _joined([part.scores for part in columns])  # [N] float64, NaN unknown: what the rows are weighed by
+        self.weights: Tensor | None = None  # [N] float32: how much each row counts in the losses; None: all the same
+        self.columns = [replace(part, labels=None, cameras=None, splits=None, scores=None) for part in columns]
 
     @classmethod
     def open(
@@ -52,18 +55,20 @@ class ImageTextPairs:
         classes: Classes | None = None,
         every: bool = False,
         captions: bool = True,
+        confidence: str | None = None,
     ) -> "ImageTextPairs":
         """The rows of a split of every data set, of JSON lists all rows, with labels where `classes` are given.
 
         Of several splits the persons are numbered jointly, and `splits` says which row is of which. A packed image is one row, with `every`
         one for each of its captions; a list has a row for each caption anyway. Raises UserError where there is no row, NoCaptions where not
-        every row has a caption, NoLabels where the labels are missing. Without `captions` rows need none: a missing one is "". What is
-        irregular in the data is logged, and is an error where images of a list are missing.
+        every row has a caption, NoLabels where the labels are missing. Without `captions` rows need none: a missing one is "". `confidence`
+        names the column of the `scores`, UserError where a set has none of numbers. What is irregular in the data
+        is logged, and is an error where images of a list are missing.
         """
         if not places:
             raise UserError("there is no data set to train on")
         splits = (split,) if isinstance(split, str) else tuple(split)
-        pairs = cls([_open(place, splits, Request(classes, every, captions)) for place in places])
+        pairs = cls([_open(place, splits, Request(classes, every, captions, confidence)) for place in places])
         for note in [note for source in pairs.sources for note in source.notes] if ranks.is_main() else ():
             log.warning("%s", note)
         return pairs
@@ -108,17 +113,17 @@ class ImageTextPairs:
 
     def tensors(self) -> list[Tensor]:
         """All columns in memory, which worker processes share."""
-        columns = [self.persons, self.images, self.labels, self.cameras, self.splits]
+        columns = [self.persons, self.images, self.labels, self.cameras, self.splits, self.scores, self.weights]
         for part in self.columns:
             columns += [part.captions.ends, part.captions.data, part.persons, part.images]
         return [column for column in columns if column is not None]
 
     def digest(self, number: int) -> str:
-        """A hash of the rows of one data set: captions, persons, labels and the numbers of their images, not what these show."""
+        """A hash of the rows of one data set: captions, persons, labels, scores and the numbers of their images, not what these show."""
         columns, first = self.columns[number], int(self.starts[number])
-        labels = [] if self.labels is None else [self.labels[first : first + len(columns.captions)]]
+        more = [column[first : first + len(columns.captions)] for column in (self.labels, self.scores) if column is not None]
         digest = hashlib.sha256()
-        for tensor in (columns.captions.data, columns.captions.ends, columns.persons, columns.images, *labels):
+        for tensor in (columns.captions.data, columns.captions.ends, columns.persons, columns.images, *more):
             digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 
@@ -128,9 +133,9 @@ class ImageTextPairs:
         for source, columns, first in zip(self.sources, self.columns, self.starts.tolist(), strict=False):
             (own,) = chosen[first : first + len(columns.captions)].nonzero(as_tuple=True)
             texts = pa.array([columns.captions[at] for at in own.tolist()], pa.large_string())
-            kept = [None if column is None else column[first + own] for column in (self.labels, self.cameras, self.splits)]
+            kept = [None if column is None else column[first + own] for column in (self.labels, self.cameras, self.splits, self.scores)]
             rows = columns.take(own, Strings(pa.chunked_array([texts])))
-            parts.append((source, replace(rows, labels=kept[0], cameras=kept[1], splits=kept[2])))
+            parts.append((source, replace(rows, labels=kept[0], cameras=kept[1], splits=kept[2], scores=kept[3])))
         smaller = ImageTextPairs(parts)
         smaller.images = smaller.images.unique(return_inverse=True)[1]
         return smaller
@@ -159,6 +164,11 @@ class ImageTextPairs:
         """How many identities there are, or would be if their numbers had no gap: the highest number + 1."""
         return int(self.persons.max()) + 1
 
+    def weigh(self, lowest: float) -> None:
+        """Set the `weights` by the `scores`, see `pretrain.data.confidence.row_weights`."""
+        if self.scores is not None:
+            self.weights = row_weights(self.scores, self.starts.tolist(), lowest)
+
     def renumber_persons(self) -> None:
         """Give the persons the numbers 0 ... P-1, in their present order."""
         self.persons = self.persons.unique(return_inverse=True)[1]
@@ -177,6 +187,8 @@ def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 def _open(place: DatasetAddress, splits: Sequence[str], request: Request) -> tuple[Source, Columns]:
     path, images = local_path(place)
+    if request.confidence and (is_list(path) or is_plain_folder(path)):
+        raise UserError(f"{path} has no column {request.confidence}, which data.confidence names: packed data sets alone have columns")
     if is_list(path):
         return open_listed(path, images or path.parent, request)
     if is_plain_folder(path):

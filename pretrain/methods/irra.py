@@ -132,10 +132,10 @@ class Irra(ClipMethod):
         if weights.sdm:
             terms["sdm"] = self.match_pairs(image.pooled, text, batch)
         if weights.id:
-            terms["id"] = losses.identity(self.classifier(image.pooled), self.classifier(text), batch.persons)
+            terms["id"] = losses.identity(self.classifier(image.pooled), self.classifier(text), batch.persons, weights=batch.weights)
         if weights.mlm:
             assert masked is not None and batch.targets is not None
-            terms["mlm"] = self.predict_words(masked, image.tokens, batch.targets)
+            terms["mlm"] = self.predict_words(masked, image.tokens, batch.targets, batch.weights)
         return {name: getattr(weights, name) * loss for name, loss in terms.items()}
 
     def read_captions(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -153,7 +153,7 @@ class Irra(ClipMethod):
         """SDM of features [B, D] among those of all ranks."""
         image, text = normalize(image.float(), dim=-1), normalize(text.float(), dim=-1)
         same, sums = self.matches(batch)
-        return losses.sdm(image, text, ranks.gather(image), ranks.gather(text), same, self.own.temperature, sums)
+        return losses.sdm(image, text, ranks.gather(image), ranks.gather(text), same, self.own.temperature, sums, batch.weights)
 
     def matches(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Which images and texts of all ranks match, or how much, [B, N], and what these weights are divided by if not by their sums."""
@@ -174,10 +174,11 @@ class Irra(ClipMethod):
         x, _ = attention(self.cross_attn, self.ln_pre_t(text), self.ln_pre_i(image))
         return cast(Tensor, self.ln_post(self.cross_modal_transformer(x)[0]))
 
-    def predict_words(self, text: Tensor, image: Tensor, targets: Tensor) -> Tensor:
+    def predict_words(self, text: Tensor, image: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """IRR: the loss of the masked words, `targets` [B, L], -100 elsewhere, from tokens [B, L, D] and [B, T, D]."""
         states = self.cross_encode(text, image).flatten(0, 1)
         places = (targets.flatten() != IGNORED).nonzero().squeeze(1)
         count = ranks.mean_over_ranks(torch.tensor(float(len(places)), device=places.device))
         logits = self.mlm_head(states.index_select(0, places))
-        return losses.masked_words(logits, targets.flatten().index_select(0, places), count)
+        of_places = None if weights is None else weights.index_select(0, places // targets.shape[1])
+        return losses.masked_words(logits, targets.flatten().index_select(0, places), count, of_places)

@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from mals.config import Count
 from mals.errors import UserError
@@ -192,6 +192,7 @@ class Lgur(Method):
     section = "lgur"
     Settings = LgurSettings
     max_tokens = 100
+    weighs_rows = True
     training_only = r"identities\."
 
     def __init__(self, config: Training, vocabulary: int, persons: int | None) -> None:
@@ -282,9 +283,9 @@ class Lgur(Method):
             end = "" if reader == "parts" or not self.own.pgu else "_pooled"
             parts = self._read_parts(reader, streams)
             for name in (name for name in pairs if name in IDENTIFIED):
-                first, second = (self._identify(reader, parts[stream], batch.persons) for stream in pairs[name])
+                first, second = (self._identify(reader, parts[stream], batch) for stream in pairs[name])
                 terms[f"id_{name}{end}"] = first + second
-            terms |= {f"rank_{name}{end}": loss for name, loss in self._rank(pairs, parts, batch.persons, step, reader).items()}
+            terms |= {f"rank_{name}{end}": loss for name, loss in self._rank(pairs, parts, batch, step, reader).items()}
         return terms
 
     def embed_image(self, images: Tensor) -> Tensor:
@@ -335,25 +336,34 @@ class Lgur(Method):
             parts |= zip(names, self.readers[reader](together).chunk(len(names), 1), strict=True)
         return parts
 
-    def _identify(self, reader: str, parts: Tensor, persons: Tensor) -> Tensor:
+    def _identify(self, reader: str, parts: Tensor, batch: Batch) -> Tensor:
         """The mean over the parts [K, B, F] of the cross entropy of identities, each part with its own classifier."""
         assert self.identities is not None
         classifiers = self.identities[reader]
         assert isinstance(classifiers, nn.ModuleList)
-        each = [cross_entropy(classifier(part).float(), persons) for classifier, part in zip(classifiers, parts, strict=True)]
+        each = [
+            losses.classified_persons(classifier(part), batch.persons, batch.weights)
+            for classifier, part in zip(classifiers, parts, strict=True)
+        ]
         return torch.stack(each).mean()
 
     def _rank(
-        self, pairs: Mapping[str, tuple[str, str]], parts: Mapping[str, Tensor], persons: Tensor, step: int, reader: str
+        self, pairs: Mapping[str, tuple[str, str]], parts: Mapping[str, Tensor], batch: Batch, step: int, reader: str
     ) -> dict[str, Tensor]:
         """The ranking losses of pairs of streams over the rows of all ranks."""
         vectors = {name: normalize(part.float().transpose(0, 1).flatten(1), dim=1) for name, part in parts.items()}
         everyone = dict(zip(vectors, ranks.gather(torch.stack(list(vectors.values()), 1)).unbind(1), strict=True))
-        everybody = ranks.gather_detached(persons)
+        everybody = ranks.gather_detached(batch.persons)
+        weights = None if batch.weights is None else ranks.gather_detached(batch.weights)
         random = self._random(len(pairs), everybody, step, reader)
         return {
             name: losses.rank_semihard(
-                cosines(everyone[first], everyone[second]), everybody, self.own.margin, own, as_coded=self.own.ranking == "as_coded"
+                cosines(everyone[first], everyone[second]),
+                everybody,
+                self.own.margin,
+                own,
+                as_coded=self.own.ranking == "as_coded",
+                weights=weights,
             )
             for (name, (first, second)), own in zip(pairs.items(), random, strict=True)
         }

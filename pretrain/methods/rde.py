@@ -175,11 +175,12 @@ class Rde(ClipMethod):
 
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """The losses `bge` and `tse`; see pretrain.method.Method."""
-        weights = self.confident[batch.rows].float()
+        confident = self.confident[batch.rows].float()
+        weights = confident if batch.weights is None else confident * batch.weights
         sums = {name: (weights * rows).sum() for name, rows in self.row_losses(batch).items()}
         if self.own.loss in ("tal", "trl"):
             return {name: total * ranks.world_size() for name, total in sums.items()}
-        count = ranks.mean_over_ranks(weights.sum())
+        count = ranks.mean_over_ranks(confident.sum())
         return {name: total / torch.where(count > 0, count, 1) for name, total in sums.items()}
 
     def row_losses(self, batch: Batch) -> dict[str, Tensor]:

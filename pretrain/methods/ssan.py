@@ -137,6 +137,7 @@ class Ssan(Method):
     Settings: ClassVar[type[Section]] = SsanSettings
     max_tokens = 100
     default_tokenizer = "train"
+    weighs_rows = True
     training_only = r"identities\."
 
     @classmethod
@@ -220,17 +221,18 @@ class Ssan(Method):
         terms: dict[str, Tensor] = {}
         for number, level in enumerate(self.own.levels):
             weight = 1.0 if level == "global" else self.own.local_weight
-            terms[f"id_{level}"] = weight * self.identity(level, image, text, batch.persons)
+            terms[f"id_{level}"] = weight * self.identity(level, image, text, batch)
             strong, weak = self.ranking((image[level], text[level], second[level]), batch, step, number)
             terms[f"rank_{level}"] = weight * (strong + self.own.weak_weight * weak)
         return terms
 
-    def identity(self, level: str, image: Levels, text: Levels, persons: Tensor) -> Tensor:
-        """Cross entropy of the persons [B]: the mean over the parts of a level, the sum of image and text."""
+    def identity(self, level: str, image: Levels, text: Levels, batch: Batch) -> Tensor:
+        """Cross entropy of the persons: the mean over the parts of a level, the sum of image and text."""
         assert self.identities is not None
         heads: Any = self.identities[level]
         pairs = zip(heads, image[level].unbind(1), text[level].unbind(1), strict=True)
-        return torch.stack([losses.identity(head(seen), head(read), persons, total=True) for head, seen, read in pairs]).mean()
+        each = [losses.identity(head(seen), head(read), batch.persons, total=True, weights=batch.weights) for head, seen, read in pairs]
+        return torch.stack(each).mean()
 
     def ranking(self, features: tuple[Tensor, Tensor, Tensor], batch: Batch, step: int, level: int) -> tuple[Tensor, Tensor]:
         """The compound ranking of a level: its strong part, of captions, and its weak part, of second captions.
@@ -244,9 +246,10 @@ class Ssan(Method):
         adaptive = batch.epoch >= own.adaptive_from
         margin = adapted_margin(strong.diagonal(), weak.diagonal(), own.margin) if adaptive else torch.full_like(strong[0], own.margin / 2)
         least = own.least_margin if adaptive else None
+        weights = None if batch.weights is None else ranks.gather_detached(batch.weights)
         return (
-            losses.rank_semihard(strong, persons, own.margin, random[:2]),
-            losses.rank_semihard(weak, persons, margin, random[2:], min_margin=least),
+            losses.rank_semihard(strong, persons, own.margin, random[:2], weights=weights),
+            losses.rank_semihard(weak, persons, margin, random[2:], min_margin=least, weights=weights),
         )
 
     def random(self, step: int, rows: int, device: torch.device) -> Tensor:

@@ -45,18 +45,20 @@ class CaptionLosses(Towers):
             texts["masked"] = Texts(batch.masked.ids, batch.masked.mask, batch.targets != losses.IGNORED)
         return texts
 
-    def contrast_captions(self, features: Mapping[str, Tensor], image: Tensor, persons: Tensor) -> dict[str, Tensor]:
+    def contrast_captions(self, features: Mapping[str, Tensor], image: Tensor, batch: Batch) -> dict[str, Tensor]:
         """ITC of the captions and of those that EDA changed, features [B, D] each."""
         weighed = {f"itc{SUFFIXES[name]}": text for name, text in features.items() if self.weighs(f"itc{SUFFIXES[name]}")}
-        return {loss: self.contrast_pairs(image, text, persons) for loss, text in weighed.items()}
+        return {loss: self.contrast_pairs(image, text, batch.persons, batch.weights) for loss, text in weighed.items()}
 
-    def contrast_pairs(self, image: Tensor, text: Tensor, persons: Tensor) -> Tensor:
+    def contrast_pairs(self, image: Tensor, text: Tensor, persons: Tensor, weights: Tensor | None = None) -> Tensor:
         """ITC of images and texts [B, D]."""
         everyone = ranks.gather_detached(persons)
         if self.own.itc_gather == "reference":  # every rank has the loss of all rows, and passes on the gradient of its own
             image, text, persons = own_slice(image), own_slice(text), everyone
-            return losses.itc(image, text, image, text, persons[:, None] == everyone, self.temp)
-        return losses.itc(image, text, ranks.gather(image), ranks.gather(text), persons[:, None] == everyone, self.temp)
+            everybody = None if weights is None else ranks.gather_detached(weights)
+            return losses.itc(image, text, image, text, persons[:, None] == everyone, self.temp, everybody)
+        same = persons[:, None] == everyone
+        return losses.itc(image, text, ranks.gather(image), ranks.gather(text), same, self.temp, weights)
 
     @torch.no_grad()
     def hard_negatives(self, features: Mapping[str, Tensor], image: Tensor, persons: Tensor, step: int) -> dict[str, HardNegatives]:
@@ -101,12 +103,15 @@ class CaptionLosses(Towers):
             masks = torch.cat([mask, mask, masks[hard.texts]])
             pairs = Texts(torch.cat([states, states, others[hard.texts]]), masks, first_tokens(masks), torch.cat([own, images, own]))
             wrong = torch.where(hard.none, losses.IGNORED, 0)
-            questions[f"itm{SUFFIXES[name]}"] = Question(pairs, self._matching(torch.cat([torch.ones_like(wrong), wrong, wrong])))
+            questions[f"itm{SUFFIXES[name]}"] = Question(
+                pairs, self._matching(torch.cat([torch.ones_like(wrong), wrong, wrong]), batch.weights)
+            )
         if "masked" in read:
-            questions["mlm"] = self.ask_tokens(read["masked"], batch.targets)
+            questions["mlm"] = self.ask_tokens(read["masked"], batch.targets, batch.weights)
         return questions
 
-    def _matching(self, true: Tensor) -> Callable[[Tensor], Tensor]:
-        """The loss of pairs [R] that are true (1), false (0) or not to be counted (-100)."""
+    def _matching(self, true: Tensor, weights: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """The loss of pairs [R] that are true (1), false (0) or not to be counted (-100); rows [B] weigh the pairs drawn for them."""
+        of_pairs = None if weights is None else weights.repeat(len(true) // len(weights))
         count = ranks.mean_over_ranks((true != losses.IGNORED).sum().float()) if self.across_ranks else None
-        return lambda fused: losses.matching(self.itm_head(fused), true, count)
+        return lambda fused: losses.matching(self.itm_head(fused), true, count, of_pairs)

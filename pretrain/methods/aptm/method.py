@@ -62,6 +62,7 @@ class Aptm(CaptionLosses, PromptLosses, Method):
     Settings = AptmSettings
     space_setting = "space"
     max_tokens = CAPTION_TOKENS
+    weighs_rows = True
 
     @classmethod
     def data_needs(cls, config: Training) -> DataNeeds:
@@ -174,7 +175,7 @@ class Aptm(CaptionLosses, PromptLosses, Method):
         questions: dict[str, Question] = {}
         if self.needs.captions:
             features = {name: self.text_features(read[name].values) for name in SUFFIXES if name in read}
-            terms |= self.contrast_captions(features, image, batch.persons)
+            terms |= self.contrast_captions(features, image, batch)
             negatives = self.hard_negatives(features, image, batch.persons, step)
             questions |= self.ask_captions(read, negatives, batch)
             tokens = self.with_negatives(tokens, negatives)

@@ -93,12 +93,13 @@ class Towers(Method):
         """Embeddings [B, D] of length 1 from the states of texts."""
         return normalize(self.text_proj(states[:, 0]).float(), dim=-1)
 
-    def ask_tokens(self, texts: Texts, targets: Tensor | None) -> Question:
-        """The tokens behind the masks of texts, targets [R, L]."""
+    def ask_tokens(self, texts: Texts, targets: Tensor | None, weights: Tensor | None = None) -> Question:
+        """The tokens behind the masks of texts, targets [R, L]; `weights` [R] are of the texts."""
         assert targets is not None
         hidden = targets != losses.IGNORED
         count = ranks.mean_over_ranks(hidden.sum().float())
-        return Question(texts, lambda scores: losses.masked_words(scores, targets[hidden], count))
+        of_tokens = None if weights is None else weights[:, None].expand_as(targets)[hidden]
+        return Question(texts, lambda scores: losses.masked_words(scores, targets[hidden], count, of_tokens))
 
     def answer(self, questions: Mapping[str, Question], tokens: Tensor) -> dict[str, Tensor]:
         """The losses of all questions, in one pass of the cross encoder and one over the vocabulary."""

@@ -143,34 +143,35 @@ class Uit(ClipMethod):
         assert image.pooled is not None and text.pooled is not None
         terms: dict[str, Tensor] = {}
         if weights.sdm or weights.cmt:
-            terms |= self.match_pairs(image.pooled, text.pooled, batch.persons)
+            terms |= self.match_pairs(image.pooled, text.pooled, batch)
         if weights.id:
-            terms["id"] = losses.identity(self.classifier(image.pooled), self.classifier(text.pooled), batch.persons)
+            predicted = self.classifier(image.pooled), self.classifier(text.pooled)
+            terms["id"] = losses.identity(*predicted, batch.persons, weights=batch.weights)
         if weights.tir:
-            terms["tir"] = self.restore(batch.images, text.tokens, caption, step)
+            terms["tir"] = self.restore(batch, text.tokens, caption, step)
         return {name: weight * terms[name] for name, weight in weights if name in terms}
 
-    def match_pairs(self, image: Tensor, text: Tensor, persons: Tensor) -> dict[str, Tensor]:
+    def match_pairs(self, image: Tensor, text: Tensor, batch: Batch) -> dict[str, Tensor]:
         """SDM and CMT of features [B, D] among those of all ranks, as far as they weigh."""
         weights = self.own.loss_weights
         image, text = normalize(image.float(), dim=-1), normalize(text.float(), dim=-1)
         images, texts = ranks.gather(image), ranks.gather(text)
-        same = persons[:, None] == ranks.gather_detached(persons)
+        same = batch.persons[:, None] == ranks.gather_detached(batch.persons)
         terms: dict[str, Tensor] = {}
         if weights.sdm:
-            terms["sdm"] = losses.sdm(image, text, images, texts, same, self.own.temperature)
+            terms["sdm"] = losses.sdm(image, text, images, texts, same, self.own.temperature, weights=batch.weights)
         if weights.cmt:
-            terms["cmt"] = losses.cmt(image, text, images, texts, same, self.own.margin)
+            terms["cmt"] = losses.cmt(image, text, images, texts, same, self.own.margin, batch.weights)
         return terms
 
-    def restore(self, images: Tensor, text: Tensor, caption: Text, step: int) -> Tensor:
-        """TIR: the loss of the dropped patches of images [B, 3, H, W], restored with the tokens [B, L, D] of their captions."""
-        order = self.patch_order(images, step)
+    def restore(self, batch: Batch, text: Tensor, caption: Text, step: int) -> Tensor:
+        """TIR: the loss of the dropped patches of the images, restored with the tokens [B, L, D] of their captions."""
+        images, order = batch.images, self.patch_order(batch.images, step)
         count = kept_count(order.shape[1], self.own.drop)
         kept = self.base_model.encode_image(gray(images), order[:, :count])
         restored = self.restoration(kept.tokens, order, text, None if self.own.attend_padding else caption.mask)
         counted = order.argsort(1) >= count + int(self.own.published_mask)
-        return losses.masked_mse(restored, patches(images, self.restoration.patch), counted)
+        return losses.masked_mse(restored, patches(images, self.restoration.patch), counted, batch.weights)
 
     def patch_order(self, images: Tensor, step: int) -> Tensor:
         """The numbers of each image's patches in random order [B, N]: the first ones are kept."""

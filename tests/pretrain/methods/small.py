@@ -68,6 +68,10 @@ SMALLER: dict[str, list[str]] = {  # beside the tiny preset and SETS
     ],
     OWN: [f"method={OWN}", "data.height=64", "data.width=32", "data.tokenizer=null"],
 }
+VARIANTS: dict[str, list[str]] = {  # behind "+" in a name: settings beside those of the method
+    "": [],
+    "confidence": ["data.confidence=agree_score", "data.confidence_low=0.2"],
+}
 STEPS = (0, 50)  # of the first epoch and of one after the first five
 NAMES = [*METHODS, OWN]
 
@@ -77,18 +81,24 @@ if str(ROOT / "tests/pretrain/own_package") not in sys.path:
 
 @dataclass(frozen=True)
 class Small:
-    """One method's training."""
+    """One method's training, "irra", or a variant of it, "irra+confidence"."""
 
     name: str
 
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.name.partition("+")[0]
+
     def preset(self) -> str:
         """The method's own tiny preset; that of a method outside the project is `own`."""
-        if self.name not in METHODS:
+        if self.method not in METHODS:
             return "own"
-        return next(preset for preset in (f"tiny-{self.name}", "tiny") if preset in presets(TRAINING))
+        return next(preset for preset in (f"tiny-{self.method}", "tiny") if preset in presets(TRAINING))
 
     def config(self, *sets: str) -> Training:
-        return settings.check(settings.assign({"preset": self.preset()}, [*SETS, *SMALLER.get(self.name, ()), *sets]))
+        variant = VARIANTS[self.name.partition("+")[2]]
+        return settings.check(settings.assign({"preset": self.preset()}, [*SETS, *SMALLER.get(self.method, ()), *variant, *sets]))
 
     def train(self, data: Path, out: Path, *sets: str, watcher: training.Watcher | None = None) -> dict[str, Any]:
         """The last line of metrics of a training in this process."""

@@ -273,7 +273,7 @@ def test_where_padding_is_not_looked_at_its_length_does_not_matter(tensors: dict
         values = []
         for text in (cut, longer):
             with torch.no_grad():
-                values.append(method.restore(batch.images, method.base_model.encode_text(text).tokens, Text(text, text > 0), 0))
+                values.append(method.restore(batch, method.base_model.encode_text(text).tokens, Text(text, text > 0), 0))
         assert torch.allclose(*values, rtol=0, atol=1e-6) == equal
 
 
