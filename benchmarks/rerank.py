@@ -28,11 +28,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.step import DTYPES, spent
 from benchmarks.step_aptm import WIDTH, batch_of, settings, vocabulary
-from pretrain.evaluate import MATCH_CHUNK, match_logits, text_states
 from pretrain.gallery import Gallery, batch_slices
-from pretrain.method import Encoded, Text
+from pretrain.method import MATCH_CHUNK, Encoded, Text
 from pretrain.methods.aptm.method import Aptm
 from pretrain.precision import autocast
+from pretrain.text_scores import match_logits, text_states
 
 CHUNK = 64  # images whose keys and values are in memory together, as in `mals evaluate`
 

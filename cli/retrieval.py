@@ -37,7 +37,7 @@ Batch = Annotated[int, typer.Option("--batch", min=1, help="Images in a batch.")
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read images.")]
 
 LABELS: dict[bool | None, Literal["required", "optional", "none"]] = {True: "required", None: "optional", False: "none"}
-TASKS = ("retrieval", "attributes", "reid")
+TASKS = ("retrieval", "attributes", "reid", "search")
 RANKING = ("R1", "R5", "R10", "mAP", "mINP")
 MODES = ("itm", "published", "none")
 ADVICE = "lower --batch, or --workers"  # if memory runs out
@@ -53,7 +53,8 @@ def evaluate(
     data: Data,
     split: Split = None,
     task: Annotated[
-        str | None, typer.Option("--task", help="retrieval (by text), attributes, or reid (by image); default: all that is possible.")
+        str | None,
+        typer.Option("--task", help="retrieval (by text), attributes, reid (by image), search; default: all that is possible."),
     ] = None,
     query: Annotated[
         str | None,
@@ -73,7 +74,7 @@ def evaluate(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Measure retrieval by text or by image and attribute recognition of a trained method, with the protocol in words."""
+    """Measure retrieval by text or by image, search for colours, and attribute recognition of a method, with the protocol in words."""
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained_method
     from pretrain.data.splits import choose_split
@@ -184,6 +185,9 @@ def score_lines(scores: "Evaluation") -> list[str]:
         lines += ["  ".join(f"{name} {100 * getattr(identification, name):.2f}" for name in RANKING)]
         counts = f"{identification.queries:,} queries, {identification.images:,} images, {identification.identities:,} identities"
         lines += [f"    {counts}; {identification.protocol}"]
+    if search := scores.search:
+        lines += [f"attribute precision of search: {search.sentence()}"]
+        lines += [f"    {search.images:,} images; {search.protocol}"]
     for protocol, row in scores.more.items():
         lines += [f"{protocol}: {', '.join(f'{name} {value}' for name, value in row.items())}"]
     return [*lines, *scores.left_out]

@@ -12,8 +12,9 @@ from torch import Tensor
 from mals.attributes import Space, load_space
 from mals.errors import UserError
 from pretrain import ranks
-from pretrain.evaluate import finite, of_readable
+from pretrain.evaluate import of_readable
 from pretrain.gallery import Gallery, tokenize
+from pretrain.text_scores import finite
 from pretrain.trained_method import Trained
 
 DEFAULT_SPACE = "market1501"  # of methods that were trained without attributes

@@ -8,8 +8,9 @@ from typing import Any
 from mals.dataset.card import table_cell
 from pretrain.comparison import Comparison, Variant
 
-SCORES = ("R1", "R5", "R10", "mAP", "mINP")
+SCORES = ("R1", "R5", "R10", "mAP", "mINP", "one_color", "two_colors")
 SHOWN = {"R@1": "R1", "R@10": "R10", "mAP": "mAP"}  # heading -> score
+SEARCHED = {"one colour": "one_color", "two colours": "two_colors"}  # of the attribute precision of search, where it was measured
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Row:
     def scores(self, which: str) -> dict[str, list[float]]:
         """Scores of "best" or "last" by their names, one value a seed; empty where there are none."""
         parts = [part for outcome in self.outcomes if (part := getattr(outcome, which)) is not None]
-        return {name: [float(part[name]) for part in parts] for name in SCORES if parts and all(name in part for part in parts)}
+        measured = [name for name in SCORES if parts and all(part.get(name) is not None for part in parts)]
+        return {name: [float(part[name]) for part in parts] for name in measured}
 
 
 def spread(values: Sequence[float]) -> float | None:
@@ -105,12 +107,13 @@ COLUMNS: dict[str, Callable[[Row], str | None]] = {
 
 def markdown(comparison: Comparison, rows: Sequence[Row]) -> str:
     """The table, and below it how it was made."""
-    chosen = [f"{name}, chosen" for name in SHOWN] if comparison.selects else []
-    head = ["method", *chosen, *[f"{name}, last" for name in SHOWN], *COLUMNS]
+    shown = SHOWN | (SEARCHED if any(row.scores("last").keys() & set(SEARCHED.values()) for row in rows) else {})
+    chosen = [f"{name}, chosen" for name in shown] if comparison.selects else []
+    head = ["method", *chosen, *[f"{name}, last" for name in shown], *COLUMNS]
     lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
     for row in rows:
         kinds = ["best", "last"] if comparison.selects else ["last"]
-        scores = [_percent(row.scores(kind).get(name)) for kind in kinds for name in SHOWN.values()]
+        scores = [_percent(row.scores(kind).get(name)) for kind in kinds for name in shown.values()]
         cells = [row.variant.name, *scores, *[column(row) for column in COLUMNS.values()]]
         lines.append(f"| {' | '.join(map(table_cell, cells))} |")
     return "\n".join([*lines, "", *[f"- {note}" for note in notes(comparison, rows)]]) + "\n"
@@ -132,6 +135,8 @@ def notes(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
             protocols.setdefault(row.outcomes[0].last["protocol"], []).append(row.variant.name)
             used.setdefault(row.outcomes[0].rows, []).append(row.variant.name)
     yield from (f"{', '.join(names)}: {protocol}." for protocol, names in protocols.items())
+    searches = dict.fromkeys(row.outcomes[0].last.get("search_protocol") for row in rows if row.outcomes)
+    yield from (f"Attribute precision of search: {protocol}." for protocol in searches if protocol)
     if len(used) > 1:
         counts = "; ".join(f"{', '.join(names)} {count:,}" for count, names in used.items())
         yield f"Rows of the data that a training used: {counts}."

@@ -35,8 +35,8 @@ from mals.files import replacing
 from mals.grid.progress import log_every_ten_seconds
 from mals.models import hub_cache
 from pretrain import ranks
-from pretrain.evaluate import embed_images, finite
 from pretrain.gallery import Gallery
+from pretrain.text_scores import embed_images, finite
 from pretrain.trained_method import Trained
 
 log = logging.getLogger(__name__)

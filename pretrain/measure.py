@@ -24,6 +24,8 @@ from pretrain import checkpoint
 from pretrain.data.rows import ImageTextPairs
 from pretrain.evaluate import evaluate, open_gallery, resolve_rerank
 from pretrain.gallery import tokenize
+from pretrain.search import open_searched
+from pretrain.search_precision import evaluate_search, has_colors
 from pretrain.trained_method import Trained, read
 
 PARTS = ("retrieval", "identification")  # of an evaluation; the first one that was measured counts
@@ -81,7 +83,10 @@ def middle_caption(captions: Sequence[str]) -> str | None:
 
 
 def scores(trained: Trained, data: Sequence[str], split: str) -> dict[str, Any]:
-    """The scores of retrieval, or of identification, with the order that the training's settings say."""
+    """The scores of retrieval, or of identification, with the order that the training's settings say.
+
+    With labels of colours the attribute precision of search is "one_color" and "two_colors" beside them.
+    """
     selection = trained.config.selection
     gallery = open_gallery(trained, data, split, "none", plain=selection.plain)
     rerank = resolve_rerank(trained.method, None) if selection.rerank != "none" else "none"
@@ -89,6 +94,9 @@ def scores(trained: Trained, data: Sequence[str], split: str) -> dict[str, Any]:
     part: dict[str, Any] = next((tree[name] for name in PARTS if name in tree), {})
     if not part:
         raise UserError(f"the split {split} of {data[0]} has no captions, or no images by other cameras, to ask this method with")
+    if "embed" in trained.method.abilities and has_colors(labelled := open_searched(trained, data, split)):
+        search = evaluate_search(trained, labelled, rerank, selection.k)
+        part = part | {"one_color": search.one, "two_colors": search.two, "search_protocol": search.protocol}
     return part
 
 

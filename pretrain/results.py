@@ -58,6 +58,29 @@ class AttributeScores:
 
 
 @dataclass(frozen=True)
+class SearchScores:
+    """The attribute precision of search, see `pretrain.search_precision`; None where the gallery has no image that a sentence names."""
+
+    one: float | None  # of the best images for sentences with one colour, the share that has it
+    two: float | None  # the same for sentences with two colours
+    chance_one: float | None  # of a random order
+    chance_two: float | None
+    images: int
+    space: str  # the attribute space
+    protocol: str
+
+    def sentence(self) -> str:
+        """The shares for a reader, in percent."""
+        parts = {"one colour": (self.one, self.chance_one), "two colours": (self.two, self.chance_two)}
+        shown = [
+            f"{name} {100 * share:.2f} (chance: {100 * chance:.1f})"
+            for name, (share, chance) in parts.items()
+            if share is not None and chance is not None
+        ]
+        return ", ".join(shown) or "the gallery has no image that a sentence names"
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """All scores of a method on one split."""
 
@@ -66,17 +89,23 @@ class Evaluation:
     more: MoreScores = field(default_factory=dict)
     unreadable: int = 0  # images that could not be read and were left out
     identification: IdentificationScores | None = None
+    search: SearchScores | None = None
 
     @property
     def images(self) -> int | None:
-        """Images of the gallery; None where neither retrieval, attributes nor identification were measured."""
-        part = self.retrieval or self.attributes or self.identification
+        """Images of the gallery; None where nothing was measured in one."""
+        part = self.retrieval or self.attributes or self.identification or self.search
         return None if part is None else part.images
 
     @property
     def protocols(self) -> dict[str, str]:
         """What was measured, as a reader knows it -> how."""
-        parts = {"Retrieval": self.retrieval, "Recognition": self.attributes, "Identification": self.identification}
+        parts: dict[str, RetrievalScores | AttributeScores | IdentificationScores | SearchScores | None] = {
+            "Retrieval": self.retrieval,
+            "Recognition": self.attributes,
+            "Identification": self.identification,
+            "Attribute precision of search": self.search,
+        }
         return {name: part.protocol for name, part in parts.items() if part is not None}
 
     @property
@@ -95,6 +124,7 @@ class Evaluation:
                 "retrieval": self.retrieval and asdict(self.retrieval),
                 "attributes": self.attributes and asdict(self.attributes),
                 "identification": self.identification and asdict(self.identification),
+                "search": self.search and asdict(self.search),
                 "more": {name: dict(scores) for name, scores in self.more.items()} or None,
                 "unreadable": self.unreadable,
             }
@@ -103,13 +133,15 @@ class Evaluation:
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> Self:
         """Raises KeyError or TypeError if the tree is not an evaluation."""
-        retrieval, attributes, identification = (tree.get(name) for name in ("retrieval", "attributes", "identification"))
-        if retrieval is None and attributes is None and identification is None:
+        names = ("retrieval", "attributes", "identification", "search")
+        retrieval, attributes, identification, search = (tree.get(name) for name in names)
+        if all(tree.get(name) is None for name in names):
             raise KeyError("retrieval")
         return cls(
             retrieval=None if retrieval is None else RetrievalScores(**retrieval),
             attributes=None if attributes is None else AttributeScores(**attributes),
             identification=None if identification is None else IdentificationScores(**identification),
+            search=None if search is None else SearchScores(**search),
             more=tree.get("more", {}),
             unreadable=tree.get("unreadable", 0),
         )

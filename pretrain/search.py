@@ -26,10 +26,10 @@ from pretrain.data.errors import NoLabels, first_line
 from pretrain.data.sources import DatasetAddress
 from pretrain.data.splits import choose_split
 from pretrain.embeddings import image_embeddings
-from pretrain.evaluate import Embeddings, Rerank, match_logits
-from pretrain.gallery import SPACES, TEXTS_PER_BATCH, Gallery, batch_slices, open_rows, tokenize
+from pretrain.gallery import SPACES, TEXTS_PER_BATCH, Gallery, batch_slices, open_rows
 from pretrain.method import Ability
 from pretrain.precision import cosines
+from pretrain.text_scores import Rerank, sentence_scores
 from pretrain.trained_method import Trained
 
 CELL = (128, 256)  # width and height in pixels of an image on the contact sheet
@@ -149,7 +149,7 @@ def search_sentences(
     elif attributes is not None:
         texts = [f"{text}, {attributes.sentence()}" for text in texts]
     for part in batch_slices(len(texts), TEXTS_PER_BATCH):
-        scores = _sentence_scores(trained, gallery, images, texts[part], max(k, count), rerank)
+        scores = sentence_scores(trained, gallery, images, texts[part], max(k, count), rerank)
         for sentence, row in zip(sentences[part], scores, strict=True):
             row = row if probabilities is None else fuse(row, probabilities)
             best = ranking.best(row[None], count)[0]
@@ -182,28 +182,6 @@ def fuse(one: Tensor, other: Tensor) -> Tensor:
         order = ranking.best(scores[None], len(scores))[0]
         fused[order] += 1 / (FUSION + torch.arange(1, len(scores) + 1, dtype=torch.float64))
     return fused.float()
-
-
-def _sentence_scores(
-    trained: Trained, gallery: Gallery, images: Tensor, sentences: Sequence[str], k: int, rerank: Rerank
-) -> Iterator[Tensor]:
-    """Scores [G] of each sentence, on the CPU."""
-    method = trained.method
-    with trained.precision():
-        text = tokenize(trained.tokenizer, sentences, gallery.device)
-        vectors = method.embed_text(text).float()
-        whole = Embeddings(vectors, images, torch.empty(len(vectors), 0, dtype=torch.int64))
-        if rerank != "none":
-            whole.candidates = whole.nearest(k)
-            near = whole.candidates.unique()  # the images that the cross encoder reads, each once for all sentences
-            places = torch.searchsorted(near, whole.candidates)
-            whole.logits = match_logits(method, gallery.subset(near.cpu()), places, method.states(text), text.mask)
-    for at in range(len(vectors)):
-        row = slice(at, at + 1)
-        alone = Embeddings(vectors[row], images, whole.candidates[row], None if whole.logits is None else whole.logits[row])
-        alone.cosine_weight = method.published_cosine_weight
-        (scores,) = torch.cat(list(alone.scores(rerank))).cpu()
-        yield scores
 
 
 @torch.inference_mode()

@@ -5,24 +5,32 @@ from collections.abc import Sequence
 from mals.dataset.card import table_cell
 from pretrain.results import DatasetScores, IdentificationScores, RetrievalScores
 
+SEARCH = {"one colour": "one", "two colours": "two"}  # heading -> field of SearchScores
 COLUMNS = {"R@1": "R1", "R@5": "R5", "R@10": "R10", "mAP": "mAP", "mINP": "mINP"}  # heading -> field of RetrievalScores
 
 
 def table(rows: Sequence[DatasetScores]) -> list[str]:
     """The lines of a table with one row for each data set."""
-    head = ["data set", "split", "captions", "images", *COLUMNS, "mA"]
+    searched = SEARCH if any(row.evaluation.search for row in rows) else {}
+    head = ["data set", "split", "captions", "images", *COLUMNS, "mA", *searched]
     lines = [f"| {' | '.join(head)} |", f"|---|---|{'---:|' * (len(head) - 2)}"]
     for row in rows:
         evaluation, name = row.evaluation, row.name + (" (trained on)" if row.trained_on else "")
         retrieval, attributes, identification = evaluation.retrieval, evaluation.attributes, evaluation.identification
         if identification is None or retrieval or attributes:
             counts = [retrieval and f"{retrieval.captions:,}", None if evaluation.images is None else f"{evaluation.images:,}"]
-            cells = [name, row.split, *counts, *_ranking(retrieval), attributes and f"{100 * attributes.mA:.2f}"]
+            cells = [name, row.split, *counts, *_ranking(retrieval), _percent(attributes and attributes.mA)]
+            cells += [_percent(getattr(evaluation.search, field, None)) for field in searched.values()]
             lines.append(f"| {' | '.join(map(table_cell, cells))} |")
         if identification is not None:
-            cells = [f"{name}, by image", row.split, None, f"{identification.images:,}", *_ranking(identification), None]
+            counts = [None, f"{identification.images:,}"]
+            cells = [f"{name}, by image", row.split, *counts, *_ranking(identification), *[None for _ in ("mA", *searched)]]
             lines.append(f"| {' | '.join(map(table_cell, cells))} |")
     return lines
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.2f}"
 
 
 def _ranking(scores: RetrievalScores | IdentificationScores | None) -> list[str | None]:

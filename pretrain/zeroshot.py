@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 from pretrain import provenance
 from pretrain.data.splits import choose_split
-from pretrain.evaluate import Rerank, evaluate, open_gallery
+from pretrain.evaluate import evaluate, open_gallery
 from pretrain.results import DatasetScores, ZeroShotResult
 from pretrain.tables import notes, table
+from pretrain.text_scores import Rerank
 from pretrain.trained_method import Trained
 
 PLAIN = ("icfg-pedes", "rstpreid")  # published code reduces their captions to a-z and 0-9, at test time only (docs/papers)

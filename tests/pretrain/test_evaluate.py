@@ -15,20 +15,11 @@ from cli.retrieval import score_lines
 from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import metrics
-from pretrain.evaluate import (
-    Embeddings,
-    Rerank,
-    embed_gallery,
-    evaluate,
-    open_gallery,
-    predict_by_prompts,
-    score_attributes,
-    score_ranking,
-    score_retrieval,
-)
+from pretrain.evaluate import evaluate, open_gallery, predict_by_prompts, score_attributes, score_ranking, score_retrieval
 from pretrain.gallery import Gallery, tokenize
 from pretrain.method import Text
 from pretrain.results import Evaluation
+from pretrain.text_scores import Embeddings, Rerank, embed_gallery
 from pretrain.trained_method import Trained, read
 from tests.conftest import environment
 from tests.pretrain.packs import packed, pictures, rewritten, written
@@ -90,7 +81,7 @@ def test_the_best_are_ordered_by_the_cross_encoder_and_the_tail_by_the_cosine_be
 
 @pytest.mark.parametrize("cells", [1 << 24, 7000, 100])
 def test_of_equal_cosines_the_first_images_are_reranked(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretrain.evaluate.CELLS", cells)
+    monkeypatch.setattr("pretrain.text_scores.CELLS", cells)
     draw = torch.Generator().manual_seed(1)
     texts, images = torch.randn(12, 4, generator=draw).sign(), torch.randn(3000, 4, generator=draw).sign()
     embeddings = Embeddings(texts, images, torch.empty(12, 0))
@@ -101,7 +92,7 @@ def test_of_equal_cosines_the_first_images_are_reranked(cells: int, monkeypatch:
 
 
 def test_each_query_is_ranked_by_one_of_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretrain.evaluate.CELLS", 100)
+    monkeypatch.setattr("pretrain.text_scores.CELLS", 100)
     ranked: list[list[int]] = []
 
     class Counted(metrics.Matches):

@@ -16,9 +16,10 @@ from mals.errors import UserError
 from mals.images import decode_image
 from pretrain.api import LoadedMethod
 from pretrain.attribute_search import requested_attributes
-from pretrain.evaluate import Embeddings, Rerank, embed_gallery, embed_images, open_gallery
+from pretrain.evaluate import open_gallery
 from pretrain.gallery import tokenize
 from pretrain.search import open_searched, search, search_attributes, search_sentences
+from pretrain.text_scores import Embeddings, Rerank, embed_gallery, embed_images
 from pretrain.trained_method import read
 from tests.conftest import Mals
 from tests.images_of_every_kind import write_images
