@@ -19,7 +19,7 @@ def table(rows: Sequence[DatasetScores]) -> list[str]:
         retrieval, attributes, identification = evaluation.retrieval, evaluation.attributes, evaluation.identification
         if identification is None or retrieval or attributes:
             counts = [retrieval and f"{retrieval.captions:,}", None if evaluation.images is None else f"{evaluation.images:,}"]
-            cells = [name, row.split, *counts, *_ranking(retrieval), _percent(attributes and attributes.mA)]
+            cells = [name, row.split, *counts, *_ranking(retrieval), _percent(None if attributes is None else attributes.mA)]
             cells += [_percent(getattr(evaluation.search, field, None)) for field in searched.values()]
             lines.append(f"| {' | '.join(map(table_cell, cells))} |")
         if identification is not None:
