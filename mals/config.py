@@ -287,9 +287,11 @@ class Captioner(Section):
     batch: Count = 16  # no results (rounding)
 
     @model_validator(mode="after")
-    def has_a_model(self) -> "Captioner":
+    def can_write(self) -> "Captioner":
         if not self.model and self.backend != "template":
             raise ValueError(f"a captioner of the backend {self.backend} needs a model; set its model")
+        if self.min_tokens > self.max_tokens:
+            raise ValueError(f"min_tokens = {self.min_tokens} of a captioner is over its max_tokens = {self.max_tokens}")
         return self
 
 
@@ -306,6 +308,14 @@ class CaptionRules(Section):
     on_bad: Literal["error", "static"] = (
         "error"  # of a caption that still fails: it is left out, with its reason; static: the same image's static caption takes its place
     )
+
+    @model_validator(mode="after")
+    def a_caption_can_pass(self) -> "CaptionRules":
+        if self.max_words is not None and self.min_words > self.max_words:
+            raise ValueError(
+                f"caption.rules.min_words = {self.min_words} is over caption.rules.max_words = {self.max_words}: no caption could pass"
+            )
+        return self
 
 
 class Caption(Section):
@@ -441,6 +451,12 @@ class Config(Section):
         for name in ("view_strength", "ip_adapter"):
             if getattr(self.generate, name) is not None and self.plan.views == 1:
                 raise ValueError(f"generate.{name} makes a person's further images from its first one; set plan.views over 1")
+        plan, generate = self.plan, self.generate
+        same_prompts = plan.views > 1 and not plan.vary and not plan.change_clothes
+        if same_prompts and plan.view_seed == "person" and not (generate.view_strength or generate.ip_adapter or generate.control):
+            raise ValueError(
+                "the images of a person would all be the same: plan.vary is empty and plan.view_seed = person; change one of them"
+            )
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ class CollectiveError(UserError):
 
 
 class ModelMissing(UserError):
-    """A model that is neither in the cache nor reachable."""
+    """A model, or a file that settings name, that is neither on this machine nor reachable; a run can be looked at without it."""
 
 
 def _one_line(message: str) -> str:

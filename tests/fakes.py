@@ -25,10 +25,10 @@ def jpeg(pixels: np.ndarray) -> bytes:
     return sink.getvalue()
 
 
-def png(image: Image.Image) -> bytes:
-    """The image as a PNG."""
+def png(pixels: np.ndarray) -> bytes:
+    """[H, W, 3] uint8 as a PNG."""
     sink = BytesIO()
-    image.save(sink, "PNG")
+    Image.fromarray(pixels).save(sink, "PNG")
     return sink.getvalue()
 
 

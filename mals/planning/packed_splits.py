@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
-from mals.errors import ModelMissing, quoted
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mals.errors import ModelMissing, UserError, quoted
+from mals.grid.ranged import RangedParquet
 from mals.grid.receipt import canonical
 from mals.grid.store import Store
+from mals.row_captions import good_captions
 
 SUMS = "SHA256SUMS"
 FILE = re.compile(r"data/(\w+)-\d+-of-\d+\.parquet")
@@ -39,11 +44,11 @@ class PackedSplit:
     def rows(self) -> Iterator[SplitRow]:
         """Every row, in order."""
         for file in self.checksums:
-            parquet = self.store.parquet(file)
+            parquet = _parquet(self.store, file)
             columns = [name for name in ("id", "image", "caption", "captions") if name in parquet.schema_arrow.names]
             for batch in parquet.iter_batches(ROWS, columns=columns):
                 for row in batch.to_pylist():
-                    texts = [row.get("caption"), *(entry["text"] for entry in row.get("captions") or ())]
+                    texts = [row.get("caption"), *good_captions(row.get("captions"))]
                     image = row["image"]["bytes"] if row.get("image") else None
                     yield SplitRow(row["id"], image, list(dict.fromkeys(text for text in texts if text)))
 
@@ -51,7 +56,8 @@ class PackedSplit:
 def open_split(address: str, setting: str) -> PackedSplit:
     """The split at `address`, the folder of a packed set, or of a run, with /SPLIT behind it.
 
-    Raises ModelMissing, which names `setting`, where there is none: as with a model, the run can be looked at without it.
+    Raises ModelMissing, which names `setting`, where there is none or a file is damaged: as with a model, the run can be looked at without
+    it.
     """
     folder, _, split = address.rstrip("/").rpartition("/")
     if not folder:
@@ -72,8 +78,19 @@ def open_split(address: str, setting: str) -> PackedSplit:
     files = {name: checksum for name, checksum in sorted(checksums.items()) if name.startswith(f"data/{split}-")}
     if missing := [name for name in files if store.size(name) is None]:
         raise ModelMissing(f"{setting}: {folder} lacks the file {missing[0]} of its {SUMS}; copy the whole folder")
-    images = sum(store.parquet(name).metadata.num_rows for name in files)
+    try:
+        images = sum(_parquet(store, name).metadata.num_rows for name in files)
+    except UserError as error:
+        raise ModelMissing(f"{setting}: {error}") from None
     return PackedSplit("/".join(address.rstrip("/").split("/")[-2:]), store, files, images)
+
+
+def _parquet(store: Store, name: str) -> pq.ParquetFile | RangedParquet:
+    """A file of the set; UserError where it is no whole Parquet file."""
+    try:
+        return store.parquet(name)
+    except pa.ArrowInvalid:
+        raise UserError(f"{store.path(name)} is no whole Parquet file; copy the set again") from None
 
 
 def _checksums(store: Store) -> dict[str, str]:

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from mals import config as settings
 from mals.config import LOADER, Config
 from mals.grid.stage import Resources, output_batch, row_seed
+from mals.row_captions import good_captions
 from mals.stages.references import References, cosines, draw_texts
-from mals.stages.row_images import read_images
+from mals.stages.row_images import RowImages, read_images
 from mals.stages.stage_scorer import StageScorer
 
 log = logging.getLogger(__name__)
@@ -100,29 +100,29 @@ class Agree:
         if self.config.scorer is None:
             return output_batch(self.adds, {}, [self._refusals(row) for row in rows])
         read = read_images(batch["crop"].to_pylist())
-        scores = self._scores(rows, read.pixels)
+        scores = self._scores(rows, read)
         columns = {field.name: [values[field.name] for values in scores] for field in self.adds}
         refusals = [self._refusals(row | values) for row, values in zip(rows, scores, strict=True)]
         reject = [damage or refusal for damage, refusal in zip(read.reject, refusals, strict=True)]
         return output_batch(self.adds, columns, reject, read.errors)
 
-    def _scores(self, rows: Sequence[Mapping[str, Any]], images: Sequence[NDArray[np.uint8] | None]) -> list[dict[str, Any]]:
+    def _scores(self, rows: Sequence[Mapping[str, Any]], images: RowImages) -> list[dict[str, Any]]:
         """The columns of each row; all None where it has no caption or its image is bad."""
         assert self._references is not None
-        texts = [_texts(row) for row in rows]
+        texts = [[text if text.strip() else "" for text in (row["caption"] or "", *good_captions(row.get("captions")))] for row in rows]
         unique = list(dict.fromkeys(text for row in texts for text in row if text))
-        stand_in = next((image for image in images if image is not None), None)
-        if stand_in is None or not unique:
-            return [ABSENT] * len(rows)
-        embedded = self._scorer.embed_images([stand_in if image is None else image for image in images])  # always as many as rows
-        scores = cosines(embedded, self._scorer.embed_texts(unique))  # [N, texts]
-        places = {text: place for place, text in enumerate(unique)}
-        scored = [row for row, image in enumerate(images) if image is not None and texts[row][0] in places]
-        own = [float(scores[row, places[texts[row][0]]]) for row in scored]
-        ranks, compared = self._references.rank(embedded[scored], [texts[row][0] for row in scored], own)
+        vectors = images.apply(self._scorer.embed_images) if unique else []
+        embedded = {row: vector for row, vector in enumerate(vectors) if vector is not None and texts[row][0]}
         results = [ABSENT] * len(rows)
-        for row, score, rank, count in zip(scored, own, ranks, compared, strict=True):
-            others = [float(scores[row, places[text]]) if text in places else None for text in texts[row][1:]]
+        if not embedded:
+            return results
+        matrix, captions = np.stack(list(embedded.values())), [texts[row][0] for row in embedded]
+        columns = {text: place for place, text in enumerate(unique)}
+        scores = cosines(matrix, self._scorer.embed_texts(unique))  # [rows with a score, texts]
+        own = [float(line[columns[caption]]) for line, caption in zip(scores, captions, strict=True)]
+        ranks, compared = self._references.rank(matrix, captions, own)
+        for row, line, score, rank, count in zip(embedded, scores, own, ranks, compared, strict=True):
+            others = [float(line[columns[text]]) if text else None for text in texts[row][1:]]
             results[row] = {"agree_score": score, "agree_rank": rank, "agree_references": count, "agree_scores": others}
         return results
 
@@ -142,9 +142,3 @@ def stage(config: Config) -> Agree:
     """The stage with the settings of `config`; loads nothing."""
     assert config.agree is not None
     return Agree(config.agree, seed=config.seed, several=config.caption is not None, threads=config.run.threads)
-
-
-def _texts(row: Mapping[str, Any]) -> list[str]:
-    """The caption that is trained on, and all captions of the row but those that their rules refused; empty where they have no word."""
-    texts = [row["caption"], *(entry["text"] for entry in row.get("captions") or () if entry["text"])]
-    return [text if text and text.strip() else "" for text in texts]

@@ -7,7 +7,7 @@ settings turn that off; the raw text is kept. Images are read once, whatever the
 
 import json
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +63,21 @@ class Caption:
     def __init__(self, settings: Settings, seed: int):
         check_captioners(settings.captioners)
         self.settings, self.seed = settings, seed
-        self.wordings = [[Wording(instruction, captioner) for instruction in instructions(captioner)] for captioner in settings.captioners]
-        kinds = {wording.kind for wordings in self.wordings for wording in wordings}
+        kinds = {instruction.kind for captioner in settings.captioners for instruction in instructions(captioner)}
         if settings.rules.on_bad == "static" and "static" not in kinds:
             raise UserError("caption.rules.on_bad = static needs a captioner with a static instruction; add one, or set it to error")
         self.batch = max(captioner.batch for captioner in settings.captioners)
         self.resolved: list[ResolvedModel] = []
         self.models: list[CaptionModel] = []
 
+    @cached_property
+    def wordings(self) -> list[list[Wording]]:
+        """Of each captioner, a wording for each caption; raises ModelMissing, and UserError for a bad file of templates or examples."""
+        return [[Wording(instruction, captioner) for instruction in instructions(captioner)] for captioner in self.settings.captioners]
+
     def params(self) -> dict[str, Any]:
-        parts = zip(self.settings.captioners, self._resolve(), self.wordings, strict=True)
-        captioners = [_params(captioner, model, wordings) for captioner, model, wordings in parts]
+        parts = zip(self.settings.captioners, self.wordings, self._resolve(), strict=True)
+        captioners = [_params(captioner, model, wordings) for captioner, wordings, model in parts]
         drawn = any(captioner.sample or captioner.backend == "rewrite" for captioner in self.settings.captioners)
         drawn = drawn or any(wording.choices for wordings in self.wordings for wording in wordings)
         own_rules = self.settings.rules.model_dump(mode="json")

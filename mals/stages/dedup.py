@@ -9,6 +9,7 @@ its prompt, is a caption there: the same words in the same order, whatever their
 to the set is refused so, not the whole cluster; of the rest of the cluster one is kept as of any other.
 """
 
+import logging
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -22,10 +23,13 @@ from mals.config import Dedup as Settings
 from mals.grid.stage import PLAN_ROW, Resources, output_batch
 from mals.images import Pixels
 from mals.planning.packed_splits import PackedSplit, open_split
+from mals.row_captions import good_captions
 from mals.stages.duplicates import Images, find_duplicates
 from mals.stages.embed import Embedder, image_hash
 from mals.stages.row_images import read_images
 from mals.stages.stored_numbers import check_number
+
+log = logging.getLogger(__name__)
 
 NEAR_DUPLICATE, IN_BENCHMARK = "near_duplicate", "in_benchmark"
 SUMMARY = pa.schema(
@@ -94,11 +98,7 @@ class Dedup:
         before, behind = self.around
         for row in batch.select([PLAN_ROW, *self.texts]).to_pylist() if self.texts else ():
             prompt = row.get("prompt") or ""
-            texts = [
-                row["caption"],
-                *(entry["text"] for entry in row.get("captions") or ()),
-                prompt.removeprefix(before).removesuffix(behind),
-            ]
+            texts = [row["caption"], *good_captions(row.get("captions")), prompt.removeprefix(before).removesuffix(behind)]
             yield row[PLAN_ROW], [text for text in texts if text]
 
     def _against(self) -> list[PackedSplit]:
@@ -114,6 +114,7 @@ class Dedup:
         embedder.setup()
         for split in sets:
             waiting: list[Pixels] = []
+            first = len(names)
             for row in split.rows():
                 captions |= {key: f"{split.name}: caption" for text in row.captions if (key := _normalized(text))}
                 (pixels,) = read_images([row.image]).pixels
@@ -125,6 +126,13 @@ class Dedup:
                     waiting = []
             if waiting:
                 _embed(waiting, embedder, images)
+            if unread := split.images - (len(names) - first):
+                log.warning(
+                    "dedup.against: %s of the %s images of %s cannot be read: no row is compared with them",
+                    unread,
+                    split.images,
+                    split.name,
+                )
         return names
 
 

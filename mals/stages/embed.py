@@ -76,10 +76,8 @@ class Embed:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         images = read_images(batch["crop"].to_pylist())
-        blank = np.zeros((16, 8, 3), np.uint8)  # takes the place of an unreadable image, so that the batch keeps its size
-        embeddings = self.embedder.embed([blank if pixels is None else pixels for pixels in images.pixels])
         hashes = [None if pixels is None else image_hash(pixels) for pixels in images.pixels]
-        values = [None if pixels is None else row.tobytes() for pixels, row in zip(images.pixels, embeddings, strict=True)]
+        values = images.apply(lambda pixels: [embedding.tobytes() for embedding in self.embedder.embed(pixels)])
         return output_batch(ADDS, {"crop_phash": hashes, "image_embedding": values}, images.reject, images.errors)
 
 

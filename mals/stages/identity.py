@@ -18,7 +18,6 @@ from mals.config import Config
 from mals.config import Identity as Settings
 from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
-from mals.images import Pixels
 from mals.stages.persons import Labels, Persons, agreements, first_images
 from mals.stages.row_images import read_images
 from mals.stages.stage_scorer import StageScorer
@@ -60,7 +59,7 @@ class Identity:
             firsts = first_images(map(self._block, batches), persons, self.settings.min_agreement)
             while chunk := list(islice(firsts, self.batch)):
                 numbers, images = zip(*chunk, strict=True)
-                vectors |= zip(numbers, self._embed(read_images(images).pixels), strict=True)
+                vectors |= zip(numbers, read_images(images).apply(self._scorer.embed_images), strict=True)
         else:
             for batch in batches:
                 persons.add(batch["person"].to_pylist(), self._labels(batch))
@@ -89,11 +88,11 @@ class Identity:
         for row, share in zip(rows, agreements(self._labels(batch)[rows], self.consensus[lines]), strict=True):
             outputs[row]["identity_agreement"] = share
         if self._scorer:
-            images = read_images(batch["crop"][row].as_py() for row in rows)
-            pixels = dict(zip(rows, images.pixels, strict=True))
-            vectors = self._embed([pixels.get(row) for row in range(len(names))])
-            for row, line, reject, error in zip(rows, lines, images.reject, images.errors, strict=True):
-                outputs[row] |= {"reject": reject, "error": error}
+            crops = zip(batch["crop"].to_pylist(), names, strict=True)
+            images = read_images(None if name is None else crop for crop, name in crops)
+            vectors = images.apply(self._scorer.embed_images)
+            for row, line in zip(rows, lines, strict=True):
+                outputs[row] |= {"reject": images.reject[row], "error": images.errors[row]}
                 if (vector := vectors[row]) is not None and self.embeddings[line].any():
                     outputs[row]["identity_similarity"] = float(np.float32((vector * self.embeddings[line]).sum()))
         for output in outputs:
@@ -113,15 +112,6 @@ class Identity:
     def _labels(self, batch: pa.RecordBatch) -> Labels:
         """[rows, attributes that are compared]"""
         return np.array(batch["attributes"].to_pylist(), np.int8).reshape(len(batch), -1)[:, self._compared()]
-
-    def _embed(self, images: Sequence[Pixels | None]) -> list[Embeddings | None]:
-        """The embedding [D] of each image, or None; as many images as there are rows are embedded, so that all calls have one shape."""
-        stand_in = next((image for image in images if image is not None), None)
-        if stand_in is None:
-            return [None] * len(images)
-        assert self._scorer is not None
-        vectors = self._scorer.embed_images([stand_in if image is None else image for image in images])
-        return [None if image is None else vector for image, vector in zip(images, vectors, strict=True)]
 
     def _compared(self) -> Sequence[int]:
         """The numbers of the attributes that are compared."""

@@ -4,20 +4,19 @@ An image classifier scores by the probability of one of its labels, a regressor 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from mals.device import device
 from mals.errors import UserError
 from mals.finite import require_finite
+from mals.images import Pixels
 from mals.models import ResolvedModel
-from mals.stages.row_images import RowImages
 
-Score = Callable[[list[Image.Image]], np.ndarray]  # B images -> [B] float32
+Score = Callable[[list[Pixels]], Sequence[float]]  # B images [H, W, 3] -> their scores
 
 
 def architectures(model: ResolvedModel) -> list[str]:
@@ -46,11 +45,11 @@ def load_scorer(model: ResolvedModel, section: str, label: str | None) -> Score:
     multi_label = network.config.problem_type == "multi_label_classification"
 
     @torch.inference_mode()
-    def score(images: list[Image.Image]) -> np.ndarray:
-        inputs = processor(images=images, return_tensors="pt").to(network.device)
+    def score(images: list[Pixels]) -> list[float]:
+        inputs = processor(images=list(map(Image.fromarray, images)), return_tensors="pt").to(network.device)
         logits = network(**inputs).logits.float()
         scores = logits if label is None else logits.sigmoid() if multi_label else logits.softmax(1)
-        return scores[:, output].cpu().numpy()
+        return scores[:, output].tolist()
 
     return score
 
@@ -79,13 +78,3 @@ def load_weights(kind: Any, model: ResolvedModel) -> Any:
     loaded = kind.from_pretrained(model.path, local_files_only=True, dtype=torch.float32).eval().to(device())
     require_finite(loaded.state_dict(), model.path)
     return loaded
-
-
-def score_rows(score: Score, images: RowImages) -> list[float | None]:
-    """The score of each row, None for one without pixels; the model gets a batch of the same size whatever can be read."""
-    pixels = [None if row is None else Image.fromarray(row) for row in images.pixels]
-    stand_in = next((image for image in pixels if image), None)
-    if stand_in is None:
-        return [None] * len(pixels)
-    scores = score([image or stand_in for image in pixels])
-    return [float(value) if image else None for image, value in zip(pixels, scores, strict=True)]

@@ -10,6 +10,7 @@ from mals.grid.stage import Resources, Stage, output_batch
 from mals.labeller.decision import SOURCES
 from mals.labeller.labeller import Labeller
 from mals.labeller.merge import agreement, agreement_with, merge
+from mals.row_captions import good_captions
 
 
 class LabelStage:
@@ -42,7 +43,7 @@ class LabelStage:
             self.setup()
         assert self.labeller is not None
         texts = [
-            [entry["text"] for entry in captions or () if entry["text"]] or [caption or ""]
+            good_captions(captions) or [caption or ""]
             for caption, captions in zip(batch["caption"].to_pylist(), _column(batch, "captions"), strict=True)
         ]
         labels = self.labeller.label([text for row in texts for text in row])

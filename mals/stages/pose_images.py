@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from mals.errors import UserError
+from mals.errors import ModelMissing, UserError
 from mals.stages.pose import KEYPOINTS
 
 VISIBLE = 0.3  # score from which a keypoint is drawn
@@ -29,13 +29,13 @@ SHOULDERS = [5, 6]
 
 
 def pose_files(place: str) -> list[Path]:
-    """The file, or the Parquet files of a packed set or a run; UserError where there are none."""
+    """The file, or the Parquet files of a packed set or a run; ModelMissing where there are none."""
     path = Path(place).expanduser()
     if path.is_file():
         return [path]
     files = [file for pattern in ("data/*.parquet", "dataset/data/*.parquet", "*.parquet") for file in sorted(path.glob(pattern))]
     if not files:
-        raise UserError(f"generate.control.poses = {place} is neither a .jsonl or .parquet file nor a folder with a packed set")
+        raise ModelMissing(f"generate.control.poses = {place} is neither a .jsonl or .parquet file nor a folder with a packed set")
     return files
 
 

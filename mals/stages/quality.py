@@ -14,7 +14,7 @@ from mals import models
 from mals.config import Config
 from mals.config import Quality as Settings
 from mals.grid.stage import Resources, output_batch
-from mals.stages.image_scores import Score, load_scorer, score_rows
+from mals.stages.image_scores import Score, load_scorer
 from mals.stages.row_images import read_images
 
 REASONS = {"watermark": "watermark", "aesthetic": "unaesthetic"}  # setting -> why a crop is refused
@@ -48,7 +48,7 @@ class Quality:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         images = read_images(batch["crop"].to_pylist())
-        scores = {name: score_rows(score, images) for name, score in self._scores.items()}
+        scores = {name: images.apply(score) for name, score in self._scores.items()}
         rows = [dict(zip(scores, values, strict=True)) for values in zip(*scores.values(), strict=True)]
         reject = [damage or self._refusals(row) for row, damage in zip(rows, images.reject, strict=True)]
         return output_batch(self.adds, {f"{name}_score": column for name, column in scores.items()}, reject, images.errors)

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from mals.grid.stage import error_message
 from mals.images import BadImage, Pixels, decode_image
 
+T = TypeVar("T")
 DAMAGED = "damaged_image"  # the reason of a row whose image lost pixels
 
 
@@ -16,6 +18,17 @@ class RowImages:
     pixels: list[Pixels | None] = field(default_factory=list)
     reject: list[list[str] | None] = field(default_factory=list)
     errors: list[str | None] = field(default_factory=list)
+
+    def apply(self, model: Callable[[list[Pixels]], Iterable[T]]) -> list[T | None]:
+        """What a model makes of the image of each row, None for a row without pixels.
+
+        The model gets as many images as there are rows, so that all calls have one shape: the first one stands where there are no pixels.
+        """
+        stand_in = next((pixels for pixels in self.pixels if pixels is not None), None)
+        if stand_in is None:
+            return [None] * len(self.pixels)
+        values = model([stand_in if pixels is None else pixels for pixels in self.pixels])
+        return [None if pixels is None else value for pixels, value in zip(self.pixels, values, strict=True)]
 
 
 def read_images(files: Iterable[bytes | None], decode: Callable[[bytes], Pixels] = decode_image) -> RowImages:

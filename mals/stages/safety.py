@@ -17,7 +17,8 @@ from mals import models
 from mals.config import Config
 from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
-from mals.stages.image_scores import Score, architectures, is_classifier, load_scorer, load_weights, score_rows
+from mals.images import Pixels
+from mals.stages.image_scores import Score, architectures, is_classifier, load_scorer, load_weights
 from mals.stages.row_images import read_images
 
 SPECIAL_CARE = 0.01  # the checker adds this to every concept if the image is near one of its special-care concepts
@@ -51,7 +52,7 @@ class Safety:
         if self._score is None:
             return output_batch(self.adds, {"nsfw_score": [None] * len(batch)})
         read = read_images(batch["image"].to_pylist())
-        column = score_rows(self._score, read)
+        column = read.apply(self._score)
         unsafe = [score is not None and score > self.config.threshold for score in column]
         reject = [["unsafe"] if refused else damage for refused, damage in zip(unsafe, read.reject, strict=True)]
         return output_batch(self.adds, {"nsfw_score": column}, reject, read.errors)
@@ -93,12 +94,12 @@ def checker(resolved: models.ResolvedModel) -> Score:
         return over.float().cpu().numpy()
 
     @torch.inference_mode()
-    def score(images: list[Image.Image]) -> np.ndarray:
-        pixels = processor(images=images, return_tensors="pt")["pixel_values"].to(model.device)
+    def score(images: list[Pixels]) -> list[float]:
+        pixels = processor(images=list(map(Image.fromarray, images)), return_tensors="pt")["pixel_values"].to(model.device)
         embeddings = model.visual_projection(model.vision_model(pixels)[1])
         special = excess(embeddings, model.special_care_embeds, model.special_care_embeds_weights)
         concepts = excess(embeddings, model.concept_embeds, model.concept_embeds_weights)
         care = np.where((special.round(3) > 0).any(1), np.float32(SPECIAL_CARE), np.float32(0))
-        return (concepts + care[:, None]).round(3).max(1)  # the checker rounds to three places before it compares
+        return (concepts + care[:, None]).round(3).max(1).tolist()  # the checker rounds to three places before it compares
 
     return score

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mals.config import Captioner, Instruction
-from mals.errors import UserError
+from mals.errors import ModelMissing, UserError
 from mals.grid.stage import row_seed
 from mals.planning import caption_files
 from mals.stages.captioning.model import Request
@@ -48,7 +48,10 @@ Ask = Callable[[Sequence[Request]], list[str]]  # the raw texts of a captioner
 
 
 class Wording:
-    """The requests of one instruction to one captioner; reads the file of its templates or examples. Raises UserError for a bad file."""
+    """The requests of one instruction to one captioner; reads the file of its templates or examples.
+
+    Raises ModelMissing where there is no such file, and UserError for a bad one.
+    """
 
     def __init__(self, instruction: Instruction, captioner: Captioner):
         self.kind = instruction.kind
@@ -128,6 +131,9 @@ def check_captioners(captioners: Sequence[Captioner]) -> None:
 
 
 def _examples(name: str) -> list[str]:
-    """The captions of a file, each once, on one line."""
-    captions = (caption for table in caption_files.read(Path(name), images=False) for caption in table["caption"].to_pylist())
+    """The captions of a file, each once, on one line; ModelMissing where there is no such file."""
+    file = Path(name)
+    if not file.exists():
+        raise ModelMissing(f"there is no file of style examples {name} here, in {Path.cwd()}; set the examples of the instruction to one")
+    captions = (caption for table in caption_files.read(file, images=False) for caption in table["caption"].to_pylist())
     return list(dict.fromkeys(" ".join(caption.split()) for caption in islice(captions, EXAMPLES)))

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import permutations
 from pathlib import Path
 
-from mals.errors import UserError
+from mals.errors import ModelMissing, UserError
 from mals.planning.phrases import Template
 from mals.planning.text_files import open_text
 
@@ -69,12 +69,17 @@ def generated() -> tuple[str, ...]:
 
 
 def load_templates(name: str) -> list[str]:
-    """The templates of the generator for "generated", or else those of a file, one a line; UserError where one of them is wrong."""
+    """The templates of the generator for "generated", or else those of a file, one a line.
+
+    Raises ModelMissing where there is no such file, and UserError where one of its templates is wrong.
+    """
     if name == "generated":
         return list(generated())
     file = Path(name)
+    if file.is_dir():
+        raise UserError(f"the templates {name} are a folder, not a file with a template in each line")
     if not file.is_file():
-        raise UserError(f"there is no file of templates {name}; `mals templates --to {name}` writes one")
+        raise ModelMissing(f"there is no file of templates {name} here, in {Path.cwd()}; `mals templates --to {name}` writes one")
     with open_text(file) as stream:
         lines = [line.strip() for line in stream]
     texts = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))

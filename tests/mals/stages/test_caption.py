@@ -1,10 +1,8 @@
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
 
 from benchmarks.images import encoded, photograph
 from mals import settings
@@ -16,6 +14,7 @@ from mals.models import ResolvedModel, resolve
 from mals.stages.caption import Caption, stage
 from mals.stages.captioning.slots import phrases
 from mals.stages.captioning.templates import fill, generated, shape
+from tests.fakes import png
 from tests.small.captioner import build_blip, build_vlm
 from tests.small.spoiled import spoiled
 
@@ -125,9 +124,7 @@ def test_version_3_gives_these_captions(blip):
 def ramp(*channels):
     """An image [64, 32, 3] that rises to the right, downwards, and falls, in the given order of channels; as PNG."""
     down, right = np.mgrid[0:64, 0:32]
-    sink = BytesIO()
-    Image.fromarray(np.stack([8 * right, 4 * down, 255 - 4 * down], -1)[:, :, list(channels)].astype(np.uint8)).save(sink, "PNG")
-    return sink.getvalue()
+    return png(np.stack([8 * right, 4 * down, 255 - 4 * down], -1)[:, :, list(channels)].astype(np.uint8))
 
 
 def test_beams_are_used(crops):

@@ -20,7 +20,7 @@ from mals.stages.crop import Crop, crop_box, stage
 from mals.stages.generate import jpeg
 from mals.stages.heads import blur, head_box
 from mals.stages.pose import Person
-from tests.fakes import block_image
+from tests.fakes import block_image, png
 from tests.small.pose import build_body_pose, build_rt_detr
 from tests.small.untrained import pose as untrained
 
@@ -129,12 +129,6 @@ def crop_stage(model, **chosen):
     ready = stage(config.model_copy(update={"crop": Settings(**loose)}))
     ready.setup()
     return ready
-
-
-def png(pixels):
-    sink = BytesIO()
-    Image.fromarray(pixels).save(sink, "PNG")
-    return sink.getvalue()
 
 
 def images(*content):

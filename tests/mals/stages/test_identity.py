@@ -1,19 +1,18 @@
 """Stage `identity`: which images of a person fall out, by labels and by a scorer."""
 
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
 
 from mals import settings
 from mals.attributes import load_space
 from mals.errors import ModelMissing, UserError
 from mals.stages.identity import Identity, stage
 from mals.stages.persons import Persons, agreements
+from tests.fakes import jpeg
 
 SPACE = load_space("market1501")
 WIDTH = len(SPACE.names)
@@ -46,9 +45,7 @@ def configured(plan: dict[str, Any] | None = None, **changes: Any) -> Identity:
 
 
 def gray(level: int) -> bytes:
-    sink = BytesIO()
-    Image.fromarray(np.full((16, 8, 3), level, np.uint8)).save(sink, "JPEG", quality=95)
-    return sink.getvalue()
+    return jpeg(np.full((16, 8, 3), level, np.uint8))
 
 
 def rows(persons: list[str | None], labels: list[list[int]], levels: list[int] | None = None) -> pa.RecordBatch:

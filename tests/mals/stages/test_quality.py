@@ -36,7 +36,7 @@ def images() -> list[Image.Image]:
 
 
 def rows_of(images: list[Image.Image]) -> pa.RecordBatch:
-    return pa.record_batch({"crop": pa.array([png(image) for image in images], pa.binary())})
+    return pa.record_batch({"crop": pa.array([png(np.asarray(image)) for image in images], pa.binary())})
 
 
 def configured(**scorers: Any) -> Config:

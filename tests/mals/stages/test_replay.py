@@ -15,6 +15,7 @@ from mals.errors import UserError
 from mals.grid.run import Run, run_stages
 from mals.stages.replay import replay
 from tests.conftest import Mals
+from tests.fakes import png
 
 Planned = Callable[..., Path]
 SETS = [  # the real generator, and after it stages that need no model
@@ -72,16 +73,15 @@ def test_another_picture_is_told_with_its_distance_and_both_are_written(generate
     stored = pq.read_table(generated / "generate/00000.parquet")["image"].to_pylist()[2]
     levels = np.asarray(Image.open(BytesIO(stored))).copy()
     levels[:64] = 255 - levels[:64]
-    sink = BytesIO()
-    Image.fromarray(levels).save(sink, "PNG")
-    rewrite(generated, 0, 2, image=sink.getvalue())
+    inverted = png(levels)
+    rewrite(generated, 0, 2, image=inverted)
     again = replay(Run.open(str(generated)), row, tmp_path / "both")
     expected = np.abs(levels.astype(int) - np.asarray(Image.open(BytesIO(stored))).astype(int))
     assert not again.identical and again.largest == expected.max() and again.mean == pytest.approx(expected.mean())
     assert again.phash > 0
     assert f"largest difference {again.largest} of 255" in again.sentence()
     assert (tmp_path / "both" / f"{row}.again.jpg").read_bytes() == stored
-    assert (tmp_path / "both" / f"{row}.stored.jpg").read_bytes() == sink.getvalue()
+    assert (tmp_path / "both" / f"{row}.stored.jpg").read_bytes() == inverted
 
 
 def test_libraries_that_changed_since_are_named_with_the_difference(generated: Path) -> None:

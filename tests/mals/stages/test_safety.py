@@ -44,7 +44,7 @@ def images() -> list[Image.Image]:
 
 
 def encoded(images: list[Image.Image]) -> pa.RecordBatch:
-    return pa.record_batch({"image": pa.array([png(image) for image in images], pa.binary())})
+    return pa.record_batch({"image": pa.array([png(np.asarray(image)) for image in images], pa.binary())})
 
 
 def configured(model: Path | None, **changes: Any) -> Config:
