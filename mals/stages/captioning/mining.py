@@ -50,6 +50,8 @@ def write_templates(
     """
     if not target.parent.is_dir():
         raise UserError(f"there is no folder {target.parent} for {target.name}")
+    if target.is_dir():
+        raise UserError(f"{target} is a folder; name the file that is to be written")
     if source is None:
         chosen, mined = list(generated()), MinedTemplates(0, 0, len(generated()), 0, len(generated()))
     else:

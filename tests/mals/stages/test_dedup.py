@@ -1,21 +1,26 @@
 """The stage `dedup` in runs: planted copies, a planted test image of an imported benchmark, and what is refused clearly."""
 
+import logging
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from mals import settings
 from mals.config import Config
 from mals.dataset.pack import pack
 from mals.errors import UserError
+from mals.grid.cells import build_stage
 from mals.grid.run import Run, run_stages
-from mals.grid.stage import Stage
+from mals.grid.stage import GlobalStage, Stage
 from mals.grid.status import status
 from mals.planning.create import create
 from pretrain.datasets.importing import import_benchmark
@@ -138,6 +143,46 @@ def test_a_set_that_is_not_there_is_one_sentence_before_any_work(address: str, w
     with pytest.raises(UserError, match=r"^dedup\.against") as refusal:
         run_stages(Run.open(folder), quiet=True)
     assert words in str(refusal.value) and not (folder / "generate").exists()
+
+
+def packed_set(folder: Path, images: list[bytes]) -> Path:
+    """A packed set with these images in its test split."""
+    (folder / "data").mkdir(parents=True)
+    rows = [{"id": f"test-{number}", "image": {"bytes": image}, "caption": f"number {number}"} for number, image in enumerate(images)]
+    file = folder / "data/test-00000-of-00001.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    (folder / "SHA256SUMS").write_text(f"{sha256(file.read_bytes()).hexdigest()}  data/{file.name}\n")
+    return folder
+
+
+def test_images_of_a_set_that_cannot_be_read_are_told_and_the_others_are_compared(
+    planned: Planned, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = packed_set(tmp_path / "set", [jpeg(block_image(4)), b"no image", jpeg(block_image(99))])
+    folder = planned("run", *REPEATED, f"dedup.against=[{images}/test]")
+    with caplog.at_level(logging.WARNING):
+        run_stages(Run.open(folder), quiet=True)
+    assert "dedup.against: 1 of the 3 images of set/test cannot be read: no row is compared with them" in caplog.text
+    cells = [pq.read_table(path).to_pylist() for path in sorted((folder / "dedup").glob("0*.parquet"))]
+    assert {row["benchmark_match"] for rows in cells for row in rows} == {None, "set/test: test-0"}
+
+
+def test_a_damaged_file_of_a_set_is_one_sentence_before_any_work(planned: Planned, tmp_path: Path) -> None:
+    (file,) = (packed_set(tmp_path / "set", [jpeg(block_image(4))]) / "data").iterdir()
+    file.write_bytes(file.read_bytes()[:-9])
+    folder = planned("run", *REPEATED, f"dedup.against=[{tmp_path}/set/test]")
+    with pytest.raises(UserError, match=r"^dedup\.against: .*00001\.parquet is no whole Parquet file; copy the set again$"):
+        run_stages(Run.open(folder), quiet=True)
+    assert not (folder / "generate").exists()
+
+
+def test_a_scorer_of_numbers_that_are_not_finite_is_refused_for_the_images_of_a_set(tmp_path: Path) -> None:
+    images = packed_set(tmp_path / "set", [jpeg(block_image(4))])
+    scorer = {"scorer": "not-finite", "loader": "tests.mals.stages.test_agree:colors", "against": [f"{images}/test"]}
+    stage = build_stage("dedup", settings.check({"dedup": scorer}))
+    assert isinstance(stage, GlobalStage)
+    with pytest.raises(UserError, match=r"the scorer not-finite: embed_images returned numbers that are not finite"):
+        stage.summarise(iter([]))
 
 
 def test_the_order_of_the_stages_is_embed_dedup_keep(planned: Planned) -> None:

@@ -12,7 +12,8 @@ from mals.grid.cells import build_stage
 from mals.images import decode_image
 from mals.scorer import load_scorer
 from mals.stages.embed import Embed, image_hash, thumbnail
-from tests.fakes import block_image, jpeg
+from mals.stages.row_images import read_images
+from tests.fakes import block_image, jpeg, png
 from tests.pretrain.packs import packed
 from tests.pretrain.releases import released
 
@@ -57,6 +58,26 @@ def test_a_trained_method_embeds_where_the_settings_name_one(tmp_path: Path) -> 
     expected = load_scorer(method, device="cpu").embed_images([decode_image(jpeg(image)) for image in images])
     for row, vector in zip(rows, expected, strict=True):
         assert np.frombuffer(row["image_embedding"], "<f2") == pytest.approx(vector, abs=1e-3)
+
+
+def test_a_scorer_of_numbers_that_are_not_finite_is_refused() -> None:
+    stage = embed_stage(scorer="not-finite", loader="tests.mals.stages.test_agree:colors")
+    stage.setup()
+    with pytest.raises(UserError, match=r"the scorer not-finite: embed_images returned numbers that are not finite"):
+        stage(pa.record_batch({"crop": [jpeg(block_image(1))]}))
+
+
+def test_the_place_of_an_unreadable_image_is_filled_and_no_row_depends_on_it() -> None:
+    sizes = []
+
+    def brightness(images: list[np.ndarray]) -> list[float]:
+        sizes.append(len(images))
+        return [float(pixels.mean()) for pixels in images]
+
+    dark, bright = (png(np.full((4, 4, 3), level, np.uint8)) for level in (10, 200))
+    assert read_images([b"no image", dark, None, bright]).apply(brightness) == [None, 10.0, None, 200.0]
+    assert read_images([b"no image", None]).apply(brightness) == [None, None]
+    assert sizes == [4], "a model sees no batch of which nothing can be read"
 
 
 def test_a_scorer_that_is_not_there_is_one_sentence() -> None:
