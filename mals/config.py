@@ -312,9 +312,7 @@ class CaptionRules(Section):
     @model_validator(mode="after")
     def a_caption_can_pass(self) -> "CaptionRules":
         if self.max_words is not None and self.min_words > self.max_words:
-            raise ValueError(
-                f"caption.rules.min_words = {self.min_words} is over caption.rules.max_words = {self.max_words}: no caption could pass"
-            )
+            raise ValueError(f"caption.rules.min_words = {self.min_words} is over caption.rules.max_words = {self.max_words}")
         return self
 
 
@@ -451,9 +449,8 @@ class Config(Section):
         for name in ("view_strength", "ip_adapter"):
             if getattr(self.generate, name) is not None and self.plan.views == 1:
                 raise ValueError(f"generate.{name} makes a person's further images from its first one; set plan.views over 1")
-        plan, generate = self.plan, self.generate
-        same_prompts = plan.views > 1 and not plan.vary and not plan.change_clothes
-        if same_prompts and plan.view_seed == "person" and not (generate.view_strength or generate.ip_adapter or generate.control):
+        plan, ties = self.plan, (self.generate.view_strength, self.generate.ip_adapter, self.generate.control)
+        if plan.views > 1 and plan.view_seed == "person" and not (plan.vary or plan.change_clothes or any(ties)):
             raise ValueError(
                 "the images of a person would all be the same: plan.vary is empty and plan.view_seed = person; change one of them"
             )

@@ -23,6 +23,7 @@ from mals import config as settings
 from mals.config import LOADER, Config
 from mals.grid.stage import Resources, output_batch, row_seed
 from mals.row_captions import good_captions
+from mals.stages.matrices import to_lists, to_matrix
 from mals.stages.references import References, cosines, draw_texts
 from mals.stages.row_images import RowImages, read_images
 from mals.stages.stage_scorer import StageScorer
@@ -77,8 +78,7 @@ class Agree:
             )
         chunks = [texts[start : start + TEXTS] for start in range(0, len(texts), TEXTS)]
         embeddings = np.concatenate([self._scorer.embed_texts(chunk) for chunk in chunks]).astype(np.float32)
-        lists = pa.FixedSizeListArray.from_arrays(embeddings.ravel(), embeddings.shape[1])
-        return pa.table({"text": texts, "embedding": lists})
+        return pa.table({"text": texts, "embedding": to_lists(embeddings)})
 
     def _captions(self, batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, int]]:
         """Each caption with the seed of its row."""
@@ -90,9 +90,7 @@ class Agree:
     def setup(self, summary: pa.Table) -> None:
         if self.config.scorer is None:
             return
-        width = summary.schema.field("embedding").type.list_size
-        embeddings = summary["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, width)
-        self._references = References(summary["text"].to_pylist(), embeddings, self.config.references)
+        self._references = References(summary["text"].to_pylist(), to_matrix(summary["embedding"]), self.config.references)
         self._scorer.load()
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -18,6 +18,7 @@ from mals.config import Config
 from mals.config import Identity as Settings
 from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
+from mals.stages.matrices import to_lists, to_matrix
 from mals.stages.persons import Labels, Persons, agreements, first_images
 from mals.stages.row_images import read_images
 from mals.stages.stage_scorer import StageScorer
@@ -68,17 +69,17 @@ class Identity:
                 "the stage identity compares the images of a person, and no row has one; set plan.views, give the captions file a column "
                 "person, or take the section identity out of the settings"
             )
-        columns = {"person": pa.array(list(persons.numbers), pa.string()), "consensus": _lists(persons.consensus())}
+        columns = {"person": pa.array(list(persons.numbers), pa.string()), "consensus": to_lists(persons.consensus())}
         if self._scorer:
-            columns["embedding"] = _lists(_filled([vectors[number] for number in range(len(vectors))]).astype(np.float16))
+            columns["embedding"] = to_lists(_filled([vectors[number] for number in range(len(vectors))]).astype(np.float16))
         return pa.table(columns)
 
     def setup(self, summary: pa.Table) -> None:
         self.numbers = {person: number for number, person in enumerate(summary["person"].to_pylist())}
-        self.consensus = _matrix(summary["consensus"])
+        self.consensus = to_matrix(summary["consensus"])
         if self._scorer:
             self._scorer.load()
-            self.embeddings = _matrix(summary["embedding"]).astype(np.float32)
+            self.embeddings = to_matrix(summary["embedding"]).astype(np.float32)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         names = batch["person"].to_pylist()
@@ -111,7 +112,9 @@ class Identity:
 
     def _labels(self, batch: pa.RecordBatch) -> Labels:
         """[rows, attributes that are compared]"""
-        return np.array(batch["attributes"].to_pylist(), np.int8).reshape(len(batch), -1)[:, self._compared()]
+        return np.array(batch["attributes"].to_pylist(), np.int8).reshape(len(batch), len(load_space(self.space).names))[
+            :, self._compared()
+        ]
 
     def _compared(self) -> Sequence[int]:
         """The numbers of the attributes that are compared."""
@@ -129,13 +132,3 @@ def _filled(vectors: Sequence[Embeddings | None]) -> Embeddings:
     """[N, D], with zeros in the lines of None."""
     width = next((len(vector) for vector in vectors if vector is not None), 1)
     return np.array([np.zeros(width, np.float32) if vector is None else vector for vector in vectors], np.float32).reshape(-1, width)
-
-
-def _lists(matrix: NDArray[Any]) -> pa.Array:
-    """[N, D] as N lists of D values."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
-
-
-def _matrix(column: pa.ChunkedArray) -> NDArray[Any]:
-    """N lists of D values as [N, D]."""
-    return column.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)

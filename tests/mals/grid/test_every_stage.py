@@ -93,7 +93,7 @@ def captioners(folder: Path) -> str:
 
 
 def assignments(folder: Path) -> list[str]:
-    generator = {"model": str(folder / "sd"), "dtype": "fp32", "variant": None, "scheduler": None, "lora": None}
+    generator: dict[str, Any] = {"model": str(folder / "sd"), "dtype": "fp32", "variant": None, "scheduler": None, "lora": None}
     generator |= {"height": 64, "width": 32, "steps": 3, "guidance": 2.0, "batch": 4, "view_strength": 0.7}
     generator |= {"control": {"model": str(folder / "controlnet"), "poses": str(folder / "poses.jsonl")}}
     generator |= {"ip_adapter": {"model": str(folder / "ip_adapter"), "weight_name": "ip-adapter.safetensors"}}

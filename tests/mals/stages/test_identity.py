@@ -149,6 +149,10 @@ def test_the_summary_is_the_same_in_any_shards():
     assert summary(30).equals(summary(7)) and summary(30).equals(summary(1))
 
 
+def test_without_any_row_there_is_nothing_to_compare():
+    assert run(configured(scorer="x"), rows([], [], [])) == []
+
+
 def test_without_any_person_the_stage_is_refused_in_one_sentence():
     with pytest.raises(UserError, match=r"no row has one; set plan\.views"):
         configured().summarise(iter([rows([None, None], [MAN, MAN])]))
