@@ -451,9 +451,7 @@ class Config(Section):
                 raise ValueError(f"generate.{name} makes a person's further images from its first one; set plan.views over 1")
         plan, ties = self.plan, (self.generate.view_strength, self.generate.ip_adapter, self.generate.control)
         if plan.views > 1 and plan.view_seed == "person" and not (plan.vary or plan.change_clothes or any(ties)):
-            raise ValueError(
-                "the images of a person would all be the same: plan.vary is empty and plan.view_seed = person; change one of them"
-            )
+            raise ValueError("the images of a person would all be the same; set plan.vary, or plan.view_seed = own")
         return self
 
     @model_validator(mode="after")
