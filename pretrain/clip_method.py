@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Self, cast
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -20,18 +21,22 @@ from mals.errors import UserError
 from pretrain import published, weights
 from pretrain.config import Section, Training
 from pretrain.data import tokenizers
+from pretrain.data.batch import Batch
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers import ClipBpe, Tokenizer, WordPiece
 from pretrain.data.tokenizers.vocabulary import train_vocabulary
-from pretrain.method import Method, ParameterRule, Text
+from pretrain.method import Encoded, Method, ParameterRule, Text
+from pretrain.noise_masking import NoiseMasking, TokenScores, nam_scores
 from pretrain.towers.clip import Clip, ClipVision
 from pretrain.towers.clip_weights import POSITIONS, openai_names, start_clip, with_positions
+from pretrain.towers.gradient_attention import gradient_attention_scores
 
 BPE = "bpe_simple_vocab_16e6.txt.gz"  # CLIP's vocabulary, in the package open_clip
 TOWERS = "base_model."  # the names of the towers' parameters begin so
 BARE = re.compile(  # the names in CLIP begin so
     r"(visual|transformer|vision_model|text_model|visual_projection)\.|token_|positional_|ln_final|text_projection|logit_scale"
 )
+SCORES = r"token_scores\."  # of the rows of one training
 NEW_RATE, BIAS_RATE = 5.0, 2.0  # of IRRA's rules, times optimizer.lr
 IRRA_RULES = (
     ParameterRule("cross", rate=NEW_RATE),
@@ -66,6 +71,7 @@ class ClipSettings(Section):
     vision: ClipVisionSettings = ClipVisionSettings()  # the image tower
     text: ClipTextSettings = ClipTextSettings()  # the text tower
     embed: Count = 512  # numbers of an embedding
+    noise_masking: NoiseMasking = NoiseMasking()  # masking of captions by the scores of their tokens
     start: str | None = None  # OpenAI's CLIP: a hub id, a folder or a file such as ViT-B-16.pt; null: random weights
 
 
@@ -80,8 +86,8 @@ class ClipMethod(Method):
     max_tokens = 77
     default_tokenizer = "open_clip"
     weighs_rows = True
-    training_only: ClassVar[str | None] = r"classifier\."
-    per_person: ClassVar[str] = r"classifier\."
+    training_only: ClassVar[str | None] = rf"classifier\.|{SCORES}"
+    per_person: ClassVar[str] = rf"classifier\.|{SCORES}"
     rules: tuple[ParameterRule, ...] = IRRA_RULES
     abilities = frozenset({"embed"})
 
@@ -97,6 +103,14 @@ class ClipMethod(Method):
             return ClipBpe.load(Path(spec.origin).parent / BPE, longest)
         file = Path(name).expanduser()
         return tokenizers.load(file, longest) if file.is_file() and file.suffix == ".json" else ClipBpe.load(name, longest)
+
+    @classmethod
+    def build(cls, config: Training, tokenizer: Tokenizer, data: ImageTextPairs | None = None) -> Self:
+        method, own = super().build(config, tokenizer, data), cls.settings(config)
+        if data is not None and own.noise_masking.rule != "none":
+            check_blocks(own, cls.section)
+            method.token_scores = TokenScores(own.noise_masking, len(data), tokenizer)
+        return method
 
     @classmethod
     def inherited_settings(cls, config: Training) -> dict[str, Any]:
@@ -115,6 +129,7 @@ class ClipMethod(Method):
         self.own: Any = self.settings(config)
         self.base_model = make_clip(self.own, config, tokenizer)
         self.positions = self.own.text.context
+        self.token_scores: TokenScores | None = None
         self.needs = self.data_needs(config)
 
     def load_initial_weights(self, config: Training, pairs: ImageTextPairs) -> None:
@@ -125,6 +140,33 @@ class ClipMethod(Method):
             return
         state = with_positions(self.starting_weights(config), TOWERS + POSITIONS, self.base_model.visual.grid, config.start)
         weights.load_state(self, state, config.start, self.training_only)
+
+    @property
+    def inner(self) -> int | None:
+        """After how many blocks the image tower's tokens are needed for the scores of a caption's tokens; None: they are not."""
+        own = self.own.noise_masking
+        return self.own.vision.layers - own.skipped if self.token_scores is not None and own.rule == "nam" else None
+
+    def mask_by_scores(self, batch: Batch, predicts: bool = False) -> Batch:
+        """The batch with its captions masked as `noise_masking` says, see `TokenScores.mask`; without the setting the batch itself."""
+        return batch if self.token_scores is None else self.token_scores.mask(batch, predicts)
+
+    def score_tokens(self, batch: Batch, image: Encoded) -> None:
+        """Score the tokens of the captions, which are not masked in `batch`, by their images, for the next time that their rows come.
+
+        `image` is encoded with `inner`. In evaluation nothing is scored.
+        """
+        if self.token_scores is None or not self.training:
+            return
+        ids, own = batch.text.ids, self.own.noise_masking
+        if own.rule == "nam":
+            with torch.no_grad():
+                text = self.base_model.encode_text(ids, layers=self.own.text.layers - own.skipped).tokens
+                scores = nam_scores(text, cast(Tensor, image.inner))
+        else:
+            ends, pooled = self.base_model.ends(ids), cast(Tensor, image.pooled).detach()
+            scores = gradient_attention_scores(self.base_model, ids, ends, pooled, own.plain, own.divide_by_importance)
+        self.token_scores.keep(batch, scores)
 
     def parts(self) -> dict[str, Sequence[nn.Module]]:
         clip = self.base_model
@@ -142,6 +184,22 @@ class ClipMethod(Method):
     def embed_text(self, text: Text) -> Tensor:
         """[B, L] -> [B, D] of length 1."""
         return normalize(cast(Tensor, self.base_model.encode_text(text.ids).pooled).float(), dim=-1)
+
+
+def check_blocks(own: ClipSettings, section: str) -> None:
+    """UserError where a tower has no block left whose tokens could be scored."""
+    masking, layers = own.noise_masking, {"vision": own.vision.layers, "text": own.text.layers}
+    for name, count in layers.items() if masking.rule == "nam" else ():
+        if count <= masking.skipped:
+            raise UserError(
+                f"{section}.noise_masking.skipped = {masking.skipped} leaves out all {count} blocks of {section}.{name}: "
+                "give a smaller number"
+            )
+    if masking.rule == "gadms" and own.text.layers <= masking.plain:
+        raise UserError(
+            f"{section}.noise_masking.plain = {masking.plain} leaves out all {own.text.layers} blocks of {section}.text: "
+            "give a smaller number"
+        )
 
 
 def make_clip(own: ClipSettings, config: Training, tokenizer: Tokenizer) -> Clip:

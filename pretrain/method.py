@@ -36,6 +36,7 @@ class Encoded:
     pooled: Tensor | None = None  # [B, C]
     mask: Tensor | None = None  # [B, L] bool, True for real tokens; None where all are real
     grid: tuple[int, int] | None = None  # rows and columns of an image's tokens, without the global one
+    inner: Tensor | None = None  # [B, N, C]: the tokens after some of the blocks, without gradient; None unless they were requested
     attention: Tensor | None = None  # [B, N, N] of the last block, the mean over its heads; None unless it was requested
 
 
@@ -173,7 +174,7 @@ class Method(nn.Module):
         assert config.start is not None
         state, own = self.read_weights(config.start), self.state_dict()
         pattern = self.per_person or self.training_only
-        heads = own.keys() - weights.without(own, pattern).keys()
+        heads = own.keys() - weights.without(own, pattern).keys() - dict(self.named_buffers()).keys()
         for name in sorted(heads) if config.start_heads else ():
             if name not in state or state[name].shape != own[name].shape:
                 before = f"{len(state[name]):,} classes" if name in state else "none"

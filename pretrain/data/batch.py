@@ -29,6 +29,7 @@ class Batch:
     targets: Tensor | None = None  # [B, L] int64: the ids of the masked tokens, -100 elsewhere
     second_text: Text | None = None  # a second caption of the row
     labels: Tensor | None = None  # [B, A] int64: attribute labels 0 or 1, -1 if unknown
+    token_draws: Tensor | None = None  # [B, K, T] float64 in [0, 1): random numbers of T tokens, the longest caption that is allowed
     weights: Tensor | None = None  # [B] float32: how much the row counts in the losses; their mean over all rows is 1
     epoch: int = 0  # counted from 0
 

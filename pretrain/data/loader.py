@@ -180,6 +180,7 @@ class _Parts:
         """About as many bytes as a part has at most."""
         image = 3 * self.transform.height * self.transform.width
         texts = 4 * self.tokenizer.max_tokens * 9 if self.needs.captions else 0  # ids and masks of the texts that `Batch` may hold
+        texts += 8 * self.tokenizer.max_tokens * self.needs.token_draws
         return (self.sampler.batch // self.world) * (image + texts + OTHER_BYTES)
 
     def __getitem__(self, step: int) -> dict[str, Any]:
@@ -231,6 +232,10 @@ class _Parts:
             random = uniform((self.seed, epoch, MASKING), streams, rule.count(self.tokenizer.max_tokens))
             masked, fields["targets"] = rule.mask(text, random, self.tokenizer)
             fields["masked"] = vars(masked)
+        if self.needs.token_draws:
+            count = self.needs.token_draws * self.tokenizer.max_tokens
+            random = uniform((self.seed, epoch, MASKING), streams, count)
+            fields["token_draws"] = torch.from_numpy(random).unflatten(1, (self.needs.token_draws, -1))
         if self.needs.second_caption != "none":
             draws = [self._generator(epoch, stream, SECOND_CAPTION) for stream in streams]
             if self.needs.second_caption == "eda":

@@ -25,6 +25,7 @@ class DataNeeds:
     caption_words: int | None = None  # a caption is cut after this many words; None: never
     reword: Reword | None = None  # changes each caption of the training
     masking: MaskingRule | None = None  # adds masked captions and their targets
+    token_draws: int = 0  # random numbers of each token for the method's own use, see `Batch.token_draws`
     full_width: bool = False  # captions are padded to the longest length that is allowed, not to the longest of the batch
     second_caption: SecondCaption = "none"
     attributes: bool = False  # attribute labels

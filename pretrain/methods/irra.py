@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 
 from mals.config import Count, Share
 from pretrain import losses, ranks
-from pretrain.clip_method import ClipMethod, ClipSettings
+from pretrain.clip_method import SCORES, ClipMethod, ClipSettings
 from pretrain.config import NotNegative, Positive, Section, Training
 from pretrain.data.batch import Batch
 from pretrain.data.errors import MissingData
@@ -29,10 +29,13 @@ from pretrain.data.needs import DataNeeds
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.masking import IGNORED, TokenMasking
+from pretrain.noise_masking import DRAWS
 from pretrain.towers.clip import HEAD, Transformer, attention, initialise_attention
 from pretrain.towers.persons import person_classifier
 
-HEADS = r"classifier\.|cross_attn\.|cross_modal_transformer\.|ln_pre_t\.|ln_pre_i\.|ln_post\.|mlm_head\."  # what IRRA adds to CLIP
+HEADS = (
+    r"classifier\.|cross_attn\.|cross_modal_transformer\.|ln_pre_t\.|ln_pre_i\.|ln_post\.|mlm_head\.|" + SCORES
+)  # what IRRA adds to CLIP
 
 
 class LossWeights(Section):
@@ -62,12 +65,15 @@ class IrraSettings(ClipSettings):
     def something_to_train(self) -> "IrraSettings":
         if not any((self.loss_weights.sdm, self.loss_weights.id, self.loss_weights.mlm)):
             raise ValueError("irra.loss_weights are all 0: there is nothing to train")
+        if self.noise_masking.rule == "nam" and self.clean_captions and not self.loss_weights.mlm:
+            raise ValueError("irra.clean_captions = true without the loss mlm: no loss would see the masks of irra.noise_masking")
         return self
 
     @property
     def masks(self) -> bool:
         """Whether captions are masked."""
-        return self.loss_weights.mlm > 0 or self.mask_without_mlm
+        rule = self.noise_masking.rule
+        return self.loss_weights.mlm > 0 or rule == "nam" or (rule == "none" and self.mask_without_mlm)
 
 
 class Irra(ClipMethod):
@@ -83,7 +89,8 @@ class Irra(ClipMethod):
         """Captions have the full width where masked words are predicted: the cross encoder reads padding too, as published."""
         own: IrraSettings = cls.settings(config)
         return DataNeeds(
-            masking=TokenMasking(own.mask_share) if own.masks else None,
+            masking=TokenMasking(own.mask_share) if own.masks and own.noise_masking.rule == "none" else None,
+            token_draws=DRAWS[own.noise_masking.rule],
             full_width=own.loss_weights.mlm > 0,
             renumber_persons=True,
         )
@@ -125,7 +132,8 @@ class Irra(ClipMethod):
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """See pretrain.method.Method; which losses there are follows from the weights."""
         weights = self.own.loss_weights
-        image = self.base_model.encode_image(batch.images)
+        image = self.base_model.encode_image(batch.images, inner=self.inner)
+        unmasked, batch = batch, self.mask_by_scores(batch, self.own.masks)
         text, masked = self.read_captions(batch)
         assert image.pooled is not None
         terms: dict[str, Tensor] = {}
@@ -136,6 +144,7 @@ class Irra(ClipMethod):
         if weights.mlm:
             assert masked is not None and batch.targets is not None
             terms["mlm"] = self.predict_words(masked, image.tokens, batch.targets, batch.weights)
+        self.score_tokens(unmasked, image)
         return {name: getattr(weights, name) * loss for name, loss in terms.items()}
 
     def read_captions(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -143,7 +152,7 @@ class Irra(ClipMethod):
         if not self.own.masks:
             return cast(Tensor, self.base_model.encode_text(batch.text.ids).pooled), None
         assert batch.masked is not None
-        if not self.own.clean_captions:
+        if not self.own.clean_captions and self.own.noise_masking.rule != "gadms":
             read = self.base_model.encode_text(batch.masked.ids)
             return cast(Tensor, read.pooled), read.tokens
         read = self.base_model.encode_text(torch.cat([batch.text.ids, batch.masked.ids]))

@@ -25,7 +25,7 @@ from torch.nn.functional import normalize
 
 from mals.config import Count, Share
 from pretrain import losses, mixture, ranks
-from pretrain.clip_method import ClipMethod, ClipSettings
+from pretrain.clip_method import SCORES, ClipMethod, ClipSettings
 from pretrain.config import NotNegative, Positive, Section, Training
 from pretrain.data import noise
 from pretrain.data.needs import DataNeeds
@@ -33,7 +33,8 @@ from pretrain.data.random_numbers import uniform
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers import Tokenizer
 from pretrain.data.tokenizers.masking import RemovalMasking
-from pretrain.method import Batch, ParameterRule, Text
+from pretrain.method import Batch, Encoded, ParameterRule, Text
+from pretrain.noise_masking import DRAWS
 from pretrain.precision import cosines
 from pretrain.towers.token_selection import TokenSelection, select
 
@@ -99,14 +100,16 @@ class Rde(ClipMethod):
     title = "RDE (Qin et al., CVPR 2024)"
     section = "rde"
     Settings: ClassVar[type[Section]] = RdeSettings
-    training_only = r"confident$"
-    per_person = r"confident$"  # of the rows of one training
+    training_only = rf"confident$|{SCORES}"
+    per_person = rf"confident$|{SCORES}"  # of the rows of one training
     confident: Tensor  # [R] bool: the rows that the losses of this epoch count
 
     @classmethod
     def data_needs(cls, config: Training) -> DataNeeds:
         own: RdeSettings = cls.settings(config)
-        return DataNeeds(masking=RemovalMasking(own.masking) if own.masking else None, full_width=own.count_padding)
+        rule = own.noise_masking.rule
+        masking = RemovalMasking(own.masking) if own.masking and rule == "none" else None
+        return DataNeeds(masking=masking, full_width=own.count_padding, token_draws=DRAWS[rule])
 
     @classmethod
     def training_rows(cls, config: Training, pairs: ImageTextPairs) -> ImageTextPairs:
@@ -185,8 +188,10 @@ class Rde(ClipMethod):
 
     def row_losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of each row [B] among those of all ranks, of both embeddings."""
-        text = batch.text if batch.masked is None else batch.masked
-        images, texts = self.image_embeddings(batch.images), self.text_embeddings(text)
+        unmasked, batch = batch, self.mask_by_scores(batch)
+        encoded = self.base_model.encode_image(batch.images, last_attention=True, inner=self.inner)
+        images, texts = self.pool_images(encoded), self.text_embeddings(batch.text if batch.masked is None else batch.masked)
+        self.score_tokens(unmasked, encoded)
         same = batch.persons[:, None] == ranks.gather_detached(batch.persons)
         pairs = torch.arange(len(same), device=same.device) + ranks.rank() * len(same)
         rows = {}
@@ -207,7 +212,10 @@ class Rde(ClipMethod):
 
     def image_embeddings(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """BGE and TSE of images, [B, D] each, of length 1."""
-        encoded = self.base_model.encode_image(images, last_attention=True)
+        return self.pool_images(self.base_model.encode_image(images, last_attention=True))
+
+    def pool_images(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """BGE and TSE of images that the tower has encoded, with the attention of its last block."""
         attention = cast(Tensor, encoded.attention)[:, 0]
         is_global = (torch.arange(attention.shape[1], device=attention.device) == 0).expand_as(attention)
         selected = self.image_tse(encoded.tokens, select(attention, is_global, self.image_count))

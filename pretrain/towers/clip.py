@@ -84,10 +84,15 @@ class Transformer(nn.Module):
         number = heads_of(width, heads)
         self.resblocks = nn.ModuleList(Block(width, number, act_layer=QuickGELU) for _ in range(layers))
 
-    def forward(self, x: Tensor, bias: Tensor | None = None, last_attention: bool = False) -> tuple[Tensor, Tensor | None]:
-        """[B, L, C] and a bias of the scores [L, L] -> [B, L, C], and with `last_attention` the last block's attention [B, L, L]."""
+    def forward(
+        self, x: Tensor, bias: Tensor | None = None, last_attention: bool = False, blocks: slice = slice(None)
+    ) -> tuple[Tensor, Tensor | None]:
+        """[B, L, C] and a bias of the scores [L, L] -> [B, L, C], and with `last_attention` the last block's attention [B, L, L].
+
+        `blocks` are those that compute, all by default.
+        """
         scores = None
-        for block in self.resblocks:
+        for block in list(self.resblocks)[blocks]:
             last = last_attention and block is self.resblocks[-1]
             if self.checkpointing and self.training and torch.is_grad_enabled():
                 x, scores = checkpoint(block, x, bias, last, use_reentrant=False)
@@ -136,19 +141,25 @@ class ClipVision(nn.Module):
         self.transformer = Transformer(channels, layers, heads, checkpointing)
         self.proj = nn.Parameter(scale * torch.randn(channels, embed))
 
-    def forward(self, images: Tensor, keep: Tensor | None = None, last_attention: bool = False) -> Encoded:
+    def forward(self, images: Tensor, keep: Tensor | None = None, last_attention: bool = False, inner: int | None = None) -> Encoded:
         """[B, 3, height, width] -> tokens [B, 1 + N, D], the first of which is global and also `pooled`.
 
         `keep` [B, K] are the numbers 0 ... N-1 of the patches that stay, in the order of the tokens [B, 1 + K, D]; their positions are
-        those in the image. With `last_attention` the attention [B, 1 + N, 1 + N] of the last block, see `Encoded`.
+        those in the image. With `last_attention` the attention [B, 1 + N, 1 + N] of the last block, with `inner` the tokens after so many
+        blocks, normed and projected as the last ones are, see `Encoded`.
         """
         patches = self.conv1(images).flatten(2).transpose(1, 2) + self.positional_embedding[1:]
         if keep is not None:
             patches = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[2]))
         first = (self.class_embedding + self.positional_embedding[0]).to(patches.dtype).expand(patches.shape[0], 1, -1)
-        x, scores = self.transformer(self.ln_pre(torch.cat([first, patches], 1)), last_attention=last_attention)
+        x, early = self.ln_pre(torch.cat([first, patches], 1)), None
+        if inner is not None:
+            x, _ = self.transformer(x, blocks=slice(inner))
+            with torch.no_grad():
+                early = self.ln_post(x) @ self.proj
+        x, scores = self.transformer(x, last_attention=last_attention, blocks=slice(inner, None))
         tokens = self.ln_post(x) @ self.proj
-        return Encoded(tokens, pooled=tokens[:, 0], grid=self.grid if keep is None else None, attention=scores)
+        return Encoded(tokens, pooled=tokens[:, 0], grid=self.grid if keep is None else None, inner=early, attention=scores)
 
 
 class ClipText(nn.Module):
@@ -182,20 +193,25 @@ class ClipText(nn.Module):
         nn.init.normal_(self.text_projection, std=channels**-0.5)
         self.transformer.initialise()
 
-    def forward(self, ids: Tensor, last_attention: bool = False) -> Encoded:
+    def forward(self, ids: Tensor, last_attention: bool = False, layers: int | None = None) -> Encoded:
         """[B, L] -> tokens [B, L, D]; `pooled` is that of the first end token, or the first token of a text that has none.
 
-        With `last_attention` the attention [B, L, L] of the last block. UserError if a text is longer than `context`.
+        With `last_attention` the attention [B, L, L] of the last block; with `layers` the first so many blocks
+        alone. UserError if a text is longer than `context`.
         """
         length = ids.shape[1]
         if length > self.context:
             raise UserError(f"a text of {length} tokens is longer than the {self.context} positions of the text encoder")
         x = self.token_embedding(ids) + self.positional_embedding[:length]
-        x, scores = self.transformer(x, self.causal[:length, :length], last_attention)
+        x, scores = self.transformer(x, self.causal[:length, :length], last_attention, slice(layers))
         tokens = self.ln_final(x) @ self.text_projection
-        end = (ids if self.end is None else (ids == self.end).long()).argmax(1)
+        end = self.ends(ids)
         pooled = tokens.gather(1, end[:, None, None].expand(-1, 1, tokens.shape[2])).squeeze(1)
         return Encoded(tokens, pooled=pooled, attention=scores)
+
+    def ends(self, ids: Tensor) -> Tensor:
+        """The places [B] of the first end tokens of texts [B, L], 0 for a text that has none."""
+        return (ids if self.end is None else (ids == self.end).long()).argmax(1)
 
 
 class Clip(ClipText):
@@ -206,10 +222,10 @@ class Clip(ClipText):
         super().__init__(embed=embed, **text)  # type: ignore[arg-type]
         self.visual = visual
 
-    def encode_image(self, images: Tensor, keep: Tensor | None = None, last_attention: bool = False) -> Encoded:
+    def encode_image(self, images: Tensor, keep: Tensor | None = None, last_attention: bool = False, inner: int | None = None) -> Encoded:
         """See `ClipVision`."""
-        return cast(Encoded, self.visual(images, keep, last_attention))
+        return cast(Encoded, self.visual(images, keep, last_attention, inner))
 
-    def encode_text(self, ids: Tensor, last_attention: bool = False) -> Encoded:
+    def encode_text(self, ids: Tensor, last_attention: bool = False, layers: int | None = None) -> Encoded:
         """See `ClipText`."""
-        return cast(Encoded, self(ids, last_attention))
+        return cast(Encoded, self(ids, last_attention, layers))

@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 from mals.config import Count, Share
 from mals.errors import UserError
 from pretrain import losses, random_rows, ranks
-from pretrain.clip_method import ClipMethod, ClipSettings
+from pretrain.clip_method import SCORES, ClipMethod, ClipSettings
 from pretrain.config import BelowOne, NotNegative, Positive, Section, Training
 from pretrain.data.batch import Batch, Text
 from pretrain.data.errors import MissingData
@@ -31,6 +31,7 @@ from pretrain.data.tags import find_tagger
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.methods.uit.restoration import THEIR_NAMES, UNUSED, Restoration, gray, kept_count, patches
 from pretrain.methods.uit.words import CaptionTags, WordFilter, masking_by_tags, piece_texts
+from pretrain.noise_masking import DRAWS
 from pretrain.towers.persons import person_classifier
 
 DROPPED = 0xD209  # sets the random numbers of dropped patches apart from others
@@ -82,7 +83,7 @@ class Uit(ClipMethod):
     title = "UIT / SEN (Liu et al., Neural Networks 2025)"
     section = "uit"
     Settings = UitSettings
-    training_only: ClassVar[str | None] = r"classifier\.|restoration\."
+    training_only: ClassVar[str | None] = rf"classifier\.|restoration\.|{SCORES}"
 
     @classmethod
     def data_needs(cls, config: Training) -> DataNeeds:
@@ -91,7 +92,12 @@ class Uit(ClipMethod):
         fewest, most = own.group
         if fewest > most:
             raise UserError(f"uit.group is [{fewest}, {most}]: the fewest captions of a person in a row, then the most")
-        return DataNeeds(full_width=own.attend_padding and own.loss_weights.tir > 0, renumber_persons=True, group=own.group)
+        return DataNeeds(
+            full_width=own.attend_padding and own.loss_weights.tir > 0,
+            renumber_persons=True,
+            group=own.group,
+            token_draws=DRAWS[own.noise_masking.rule],
+        )
 
     @classmethod
     def explain(cls, config: Training, error: MissingData) -> str:
@@ -129,7 +135,7 @@ class Uit(ClipMethod):
     def use_caption_facts(self, facts: Mapping[str, Any]) -> None:
         """The filter and the masking that the tags allow."""
         own, tags = self.own, CaptionTags.read(facts)
-        masks = own.mask_naming or own.mask_others
+        masks = own.noise_masking.rule == "none" and (own.mask_naming or own.mask_others)
         self.needs = replace(
             self.needs,
             reword=WordFilter(tags, own.filter) if own.filter else None,
@@ -138,8 +144,9 @@ class Uit(ClipMethod):
 
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """See pretrain.method.Method; which losses there are follows from the weights. All of them see the masked caption."""
-        weights, caption = self.own.loss_weights, batch.text if batch.masked is None else batch.masked
-        image, text = self.base_model.encode_image(batch.images), self.base_model.encode_text(caption.ids)
+        weights, unmasked, batch = self.own.loss_weights, batch, self.mask_by_scores(batch)
+        caption = batch.text if batch.masked is None else batch.masked
+        image, text = self.base_model.encode_image(batch.images, inner=self.inner), self.base_model.encode_text(caption.ids)
         assert image.pooled is not None and text.pooled is not None
         terms: dict[str, Tensor] = {}
         if weights.sdm or weights.cmt:
@@ -149,6 +156,7 @@ class Uit(ClipMethod):
             terms["id"] = losses.identity(*predicted, batch.persons, weights=batch.weights)
         if weights.tir:
             terms["tir"] = self.restore(batch, text.tokens, caption, step)
+        self.score_tokens(unmasked, image)
         return {name: weight * terms[name] for name, weight in weights if name in terms}
 
     def match_pairs(self, image: Tensor, text: Tensor, batch: Batch) -> dict[str, Tensor]:

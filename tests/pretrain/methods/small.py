@@ -68,8 +68,11 @@ SMALLER: dict[str, list[str]] = {  # beside the tiny preset and SETS
     ],
     OWN: [f"method={OWN}", "data.height=64", "data.width=32", "data.tokenizer=null"],
 }
+TWO_BLOCKS = ["batch=32", "{method}.vision.layers=2", "{method}.text.layers=2"]  # and two steps an epoch
 VARIANTS: dict[str, list[str]] = {  # behind "+" in a name: settings beside those of the method
     "": [],
+    "nam": [*TWO_BLOCKS, "{method}.noise_masking.rule=nam", "{method}.noise_masking.skipped=1"],
+    "gadms": [*TWO_BLOCKS, "{method}.noise_masking.rule=gadms", "{method}.noise_masking.plain=1"],
     "confidence": ["data.confidence=agree_score", "data.confidence_low=0.2"],
 }
 STEPS = (0, 50)  # of the first epoch and of one after the first five
@@ -97,7 +100,7 @@ class Small:
         return next(preset for preset in (f"tiny-{self.method}", "tiny") if preset in presets(TRAINING))
 
     def config(self, *sets: str) -> Training:
-        variant = VARIANTS[self.name.partition("+")[2]]
+        variant = [setting.format(method=self.method) for setting in VARIANTS[self.name.partition("+")[2]]]
         return settings.check(settings.assign({"preset": self.preset()}, [*SETS, *SMALLER.get(self.method, ()), *variant, *sets]))
 
     def train(self, data: Path, out: Path, *sets: str, watcher: training.Watcher | None = None) -> dict[str, Any]:

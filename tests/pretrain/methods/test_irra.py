@@ -335,6 +335,15 @@ def test_a_pretraining_has_one_rate_for_all_and_no_heads():
     assert method.needs.masking is not None and not method.needs.full_width
 
 
+@pytest.mark.parametrize(("preset", "draws", "predicts"), [("irra-nam", 2, False), ("irra-gadms", 4, True)])
+def test_pretrainings_with_noise_mask_by_scores_alone(preset, draws, predicts):
+    config = settings.check({"preset": preset})
+    with torch.device("meta"):
+        method = Irra(config, Irra.tokenizer(config, ()), 1000)
+    assert method.needs.masking is None and (method.needs.token_draws, method.needs.full_width) == (draws, predicts)
+    assert hasattr(method, "mlm_head") == predicts and not hasattr(method, "classifier") and method.own.masks
+
+
 @pytest.mark.golden
 def test_the_tokenizer_is_clips_and_gives_the_authors_ids():
     config = settings.check({"preset": "irra-cuhk"})
