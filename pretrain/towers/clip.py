@@ -155,10 +155,12 @@ class ClipVision(nn.Module):
         x, early = self.ln_pre(torch.cat([first, patches], 1)), None
         if inner is not None:
             x, _ = self.transformer(x, blocks=slice(inner))
-            with torch.no_grad():
-                early = self.ln_post(x) @ self.proj
+            early = x
         x, scores = self.transformer(x, last_attention=last_attention, blocks=slice(inner, None))
         tokens = self.ln_post(x) @ self.proj
+        if early is not None:
+            with torch.no_grad():  # after the line above: autocast keeps the first cast of a weight, which must have a gradient
+                early = self.ln_post(early) @ self.proj
         return Encoded(tokens, pooled=tokens[:, 0], grid=self.grid if keep is None else None, inner=early, attention=scores)
 
 

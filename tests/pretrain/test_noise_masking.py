@@ -165,6 +165,16 @@ def test_a_step_scores_the_captions_without_masks_by_the_first_blocks(world: Pat
 
 
 @pytest.mark.parametrize("name", VARIANTS)
+def test_every_trainable_parameter_has_a_gradient_in_bfloat16(name: str, world: Path, tmp_path: Path) -> None:
+    method, batch = step_of(name, world, tmp_path)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = method(batch, 0)
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(parameter.grad is not None for parameter in method.parameters() if parameter.requires_grad)
+    assert method.token_scores is not None and method.token_scores.scores[batch.rows].any(1).all()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
 def test_scores_belong_to_the_training_and_not_to_its_release(name: str, world: Path, tmp_path: Path) -> None:
     Small(name).train(world, tmp_path / "out", "steps=2")
     names = {key for key in load_file(tmp_path / "out/checkpoints/00000002" / checkpoint.MODEL) if key.startswith("token_scores.")}
