@@ -3,7 +3,8 @@
 A training scores the tokens of each batch, and keeps the scores by the row's number, equal on all ranks; they decide about the masks when
 the row comes again. They are part of checkpoints, so that a resumed training masks the same tokens.
 
-Shapes: B rows of a batch, R rows of the training, L tokens of a caption, T of the longest that is allowed, V entries of the vocabulary.
+Shapes: B rows of a batch, R rows of the training, S captions of a row, L tokens of a caption, T of the longest that is allowed, V entries
+of the vocabulary.
 """
 
 from dataclasses import replace
@@ -15,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from mals.config import Share
+from mals.config import Count, Share
 from pretrain import ranks
 from pretrain.config import Positive, Section
 from pretrain.data.batch import Batch, Text
@@ -40,6 +41,7 @@ class NoiseMasking(Section):
 
     rule: Literal["none", "nam", "gadms"] = "none"  # nam: by doubt in a token; gadms: two maskings; in place of the method's own masking
     share: Share = 0.15  # of nam: mean probability of a caption's tokens, as long as none would be below 0 or above 1
+    captions: Count = 1  # of a row whose scores are kept: as many as a row has where they are drawn by epoch
     skipped: Annotated[int, Field(ge=0)] = 2  # of nam: last blocks of both towers that the scores leave out
     noise: Gate = Gate(highest=0.2, middle=0.9)  # of gadms, for x = 1 - score: tokens that the matching losses do not see
     informative: Gate = Gate()  # of gadms, for x = score: tokens that the masked-word loss predicts
@@ -51,8 +53,8 @@ class NoiseMasking(Section):
 class TokenScores(nn.Module):
     """The scores of the captions of a training by the numbers of their rows, and the masks that follow from them."""
 
-    scores: Tensor  # [R, T] float16, in [0, 1] or a cosine
-    keys: Tensor  # [R] int64: the captions that were scored; 0: none yet
+    scores: Tensor  # [R, S, T] float16, in [0, 1] or a cosine
+    keys: Tensor  # [R, S] int64: the captions that were scored; 0: none yet
     special: Tensor  # [V] bool: start, end, padding and mask token
     ordinary: Tensor  # the other ids
     canonical: Tensor  # [V] int64: the id itself, for "right" that of "left": captions of mirrored images exchange these
@@ -61,8 +63,8 @@ class TokenScores(nn.Module):
     def __init__(self, own: NoiseMasking, rows: int, tokenizer: Tokenizer) -> None:
         super().__init__()
         self.own, self.mask_id, longest = own, tokenizer.mask_id, tokenizer.max_tokens
-        self.register_buffer("scores", torch.zeros(rows, longest, dtype=torch.float16))
-        self.register_buffer("keys", torch.zeros(rows, dtype=torch.int64))
+        self.register_buffer("scores", torch.zeros(rows, own.captions, longest, dtype=torch.float16))
+        self.register_buffer("keys", torch.zeros(rows, own.captions, dtype=torch.int64))
         special, canonical = torch.zeros(tokenizer.size, dtype=torch.bool), torch.arange(tokenizer.size)
         special[tokenizer.special] = True
         left, right = tokenizer.pieces(["left", "right"])
@@ -83,22 +85,26 @@ class TokenScores(nn.Module):
         return ((self.canonical[text.ids] + 1) * text.mask * self.factors[: text.ids.shape[1]]).sum(1)
 
     def read(self, batch: Batch) -> Tensor:
-        """The scores [B, L] float64 of the captions, START where the row was last scored with another caption, or never."""
-        is_known = self.keys[batch.rows] == self.key(batch.text)
-        return torch.where(is_known[:, None], self.scores[batch.rows, : batch.text.ids.shape[1]].double(), START)
+        """The scores [B, L] float64 of the captions, START where those of the row's caption are not kept."""
+        is_same = self.keys[batch.rows] == self.key(batch.text)[:, None]
+        scores = self.scores[batch.rows, is_same.int().argmax(1), : batch.text.ids.shape[1]].double()
+        return torch.where(is_same.any(1, keepdim=True), scores, START)
 
     @torch.no_grad()
     def keep(self, batch: Batch, scores: Tensor) -> None:
         """Keep the scores [B, L] of all ranks; those of gadms are scaled to 0 ... 1 over the batch of all ranks."""
-        wide = scores.new_zeros(len(scores), self.scores.shape[1], dtype=torch.float32)
+        wide = scores.new_zeros(len(scores), self.scores.shape[2], dtype=torch.float32)
         wide[:, : scores.shape[1]] = scores.where(batch.text.mask, 0)  # how much padding there is depends on the rank
         rows, keys, everyone = (ranks.gather_detached(each) for each in (batch.rows, self.key(batch.text), wide))
         if self.own.rule == "gadms":
             lowest, highest = everyone.aminmax()
             everyone = (everyone - lowest) / (highest - lowest).clamp(min=torch.finfo(torch.float32).tiny)
         first = (rows[:, None] == rows).int().argmax(1)  # of a row that is in the batch twice
-        self.scores[rows] = everyone[first].to(self.scores.dtype)
-        self.keys[rows] = keys[first]
+        is_same, is_empty = self.keys[rows] == keys[:, None], self.keys[rows] == 0
+        new = torch.where(is_empty.any(1), is_empty.int().argmax(1), keys % self.own.captions)
+        place = torch.where(is_same.any(1), is_same.int().argmax(1), new)[first]
+        self.scores[rows, place] = everyone[first].to(self.scores.dtype)
+        self.keys[rows, place] = keys[first]
 
     def mask(self, batch: Batch, predicts: bool) -> Batch:
         """The batch as the losses see it: `masked` and `targets` of nam; of gadms `text` without noise, and, for losses that have words

@@ -120,6 +120,17 @@ def test_scores_are_kept_by_row_and_caption(tokenizer: WordPiece) -> None:
     assert table.key(wider.text)[0] == table.key(again.text)[0]
 
 
+def test_scores_of_several_captions_of_a_row_are_kept(tokenizer: WordPiece) -> None:
+    table = TokenScores(NoiseMasking(rule="nam", captions=2), 3, tokenizer)
+    batches = [batch_of(tokenizer, [1, 2], [caption, caption]) for caption in CAPTIONS[:3]]
+    for number, batch in enumerate(batches):
+        table.keep(batch, torch.full(batch.text.ids.shape, 0.25 * (number + 1)))
+    known = [float(table.read(batch)[0, 1]) for batch in batches]
+    assert known[2] == 0.75 and sorted(known[:2]) in ([0.25, START], [0.5, START])  # the third one took the place of one before
+    table.keep(batches[2], torch.full(batches[2].text.ids.shape, 0.125))
+    assert [float(table.read(batch)[1, 1]) for batch in batches] == [*known[:2], 0.125]
+
+
 def test_a_token_s_score_is_its_highest_cosine_with_a_patch() -> None:
     torch.manual_seed(2)
     text, image = torch.randn(2, 4, 6), torch.randn(2, 9, 6)
