@@ -17,11 +17,13 @@ from pretrain.checkpoint import BEST, FOLDER
 from pretrain.config import Training
 from pretrain.data import synonyms, tokenizers
 from pretrain.data.augment import ImageTransform
-from pretrain.data.errors import MissingData
+from pretrain.data.errors import MissingData, NoLabels
 from pretrain.data.holdout import split_identities
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers import Tokenizer
-from pretrain.method import Method
+from pretrain.data.wordings.composed import LabelSentences
+from pretrain.data.wordings.wordings import DEFAULT_SPACE, Wordings
+from pretrain.method import DataNeeds, Method
 from pretrain.methods import find
 from pretrain.weights import locate_file
 
@@ -77,9 +79,11 @@ def open_pairs(config: Training, data: Sequence[str]) -> ImageTextPairs:
             f"data.confidence = {confidence} weighs pairs of an image and a caption, and this training of {config.method} has no losses "
             "of pairs that it could weigh; set it to null"
         )
-    classes = load_space(needs.space).classes if needs.attributes and needs.space else None
+    refuse_wordings(config, needs)
+    has_labels = (needs.attributes and needs.space) or config.data.wordings.composed
+    classes = load_space(needs.space or DEFAULT_SPACE).classes if has_labels else None
     with explain_missing_data(config):
-        pairs = ImageTextPairs.open(data, "train", classes, config.data.every, needs.captions, confidence)
+        pairs = ImageTextPairs.open(data, "train", classes, config.data.every, needs.captions, confidence, config.data.drawn)
     if config.selection.held_out:
         pairs = split_identities(pairs, config.selection.held_out, config.seed)[0]
     everyone, pairs = pairs, pairs.with_images_per_person(needs.least_images)
@@ -90,6 +94,28 @@ def open_pairs(config: Training, data: Sequence[str]) -> ImageTextPairs:
         pairs.renumber_persons()
     pairs.weigh(config.data.confidence_low)
     return pairs
+
+
+def refuse_wordings(config: Training, needs: DataNeeds) -> None:
+    """UserError where a method has no use for the other wordings of the settings."""
+    shares = config.data.wordings
+    if shares.exchanged and needs.negatives == "none":
+        raise UserError(
+            f"data.wordings.exchanged = {shares.exchanged:g} brings wrong captions for itc, itm and sdm of aptm and irra, "
+            f"and this training of {config.method} takes none; set it to 0"
+        )
+    if (shares.composed or shares.recast) and not needs.captions:
+        raise UserError(f"data.wordings changes captions, and this training of {config.method} reads none; set its shares to 0")
+    if shares.composed:
+        LabelSentences(load_space(needs.space or DEFAULT_SPACE))  # raises where it has no words for the space
+
+
+def wordings_of(config: Training) -> Wordings | None:
+    """The other wordings of a training; None where the settings have none."""
+    shares = config.data.wordings
+    if not (shares.composed or shares.recast or shares.exchanged):
+        return None
+    return Wordings(shares, find(config.method).data_needs(config).space or DEFAULT_SPACE)
 
 
 def _left_out(before: ImageTextPairs, after: ImageTextPairs, least: int) -> str:
@@ -108,6 +134,8 @@ def explain_missing_data(config: Training) -> Iterator[None]:
     try:
         yield
     except MissingData as error:
+        if isinstance(error, NoLabels) and not find(config.method).data_needs(config).attributes:
+            raise NoLabels(f"{error}, of which data.wordings.composed makes sentences (set it to 0, or take data with labels)") from None
         raise type(error)(f"{error}, {find(config.method).explain(config, error)}") from None
 
 
@@ -172,7 +200,8 @@ def make_tokenizer(config: Training, pairs: ImageTextPairs) -> Tokenizer:
         raise UserError(
             f"data.tokenizer=train would assign new token ids, incompatible with the weights of {config.start}; set data.tokenizer"
         )
-    return kind.tokenizer(config, chain(pairs.captions(), kind.vocabulary_texts(config)))
+    wordings = wordings_of(config)
+    return kind.tokenizer(config, chain(pairs.captions(), kind.vocabulary_texts(config), wordings.texts() if wordings else ()))
 
 
 def tokenizer_beside(weights: Path) -> Path | None:

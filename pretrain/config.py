@@ -6,7 +6,7 @@ the number of ranks. Unknown keys are refused.
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from mals.config import Count, Share
 from mals.config import Section as AnySection
@@ -21,6 +21,20 @@ class Section(AnySection):
     """Settings under one name; numbers are finite."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+
+
+class WordingShares(Section):
+    """Other wordings of the captions; what a row gets follows from the seed, the epoch and the row (docs/wordings.md)."""
+
+    composed: Share = 0.0  # of the rows have a sentence made from some of their attribute labels instead of the caption
+    recast: Share = 0.0  # of the rows have their caption with phrases left out and in another order, which claims nothing else
+    exchanged: Share = 0.0  # of the rows bring a wrong caption, one attribute word of theirs exchanged, as a negative of itc, sdm and itm
+
+    @model_validator(mode="after")
+    def shares_fit(self) -> "WordingShares":
+        if self.composed + self.recast > 1:
+            raise ValueError(f"data.wordings.composed + recast = {self.composed + self.recast:g}: a row has one of them, so at most 1")
+        return self
 
 
 class Data(Section):
@@ -41,12 +55,20 @@ class Data(Section):
     pad: Annotated[int, Field(ge=0)] = 0  # pixels of black around an image, from which a crop of the old size is taken at random
     shrink: Share = 0.0  # each side of an image by up to this share: for people who will be smaller in their images than these are
     every: bool = False  # a row for each caption of an image, as fine-tuning has it; false: for its first one
+    drawn: bool = False  # of an image with several captions each epoch takes another one; false: the first one, or with `every` all
+    wordings: WordingShares = WordingShares()  # other wordings of the captions
     synonyms: str = "auto"  # of EDA: wordnet, own (our table), a folder of WordNet or a file like our table; auto: wordnet if it is here
     confidence: str | None = (
         None  # column of numbers of the packed sets, such as agree_score: rows with higher ones count more (docs/noise.md)
     )
     confidence_low: Share = 0.5  # weight of the lowest rank among them, as a share of that of the highest; 1: all rows count the same
     workers: Annotated[int, Field(ge=0)] = 4  # processes that read images, for each rank; no results
+
+    @model_validator(mode="after")
+    def one_way_of_captions(self) -> "Data":
+        if self.every and self.drawn:
+            raise ValueError("data.every makes a row of each caption, and data.drawn one row of all; leave one of them false")
+        return self
 
 
 class Optimizer(Section):

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 IGNORED = -100  # a target that is left out, as in torch
+ABSENT = -1e4  # a cosine so low that nothing chooses it, at any temperature from 0 to 1
 SDM_EPSILON = 1e-8  # added to the true probabilities of a match (Jiang and Ye)
 
 Arguments = ParamSpec("Arguments")
@@ -45,14 +46,17 @@ def itc(
     same: Tensor,
     temperature: Tensor | float,
     weights: Tensor | None = None,
+    wrong: Tensor | None = None,
 ) -> Tensor:
     """Image-text contrast of own images and texts [B, D] with those of all ranks [N, D]; `same` [B, N] marks pairs of one identity.
 
-    Features have length 1. The target of a row is uniform over its pairs of one identity, which include its own pair.
+    Features have length 1. The target of a row is uniform over its pairs of one identity, which include its own pair. `wrong` [B] are the
+    cosines of each image and a wrong caption of its own, see `wrong_cosines`: one more text to choose from, which is never right.
     The mean of this loss over ranks, with `images` and `texts` from `ranks.gather`, equals the loss of one process over all rows.
     """
     target = same / same.sum(1, keepdim=True)
-    to_text = _choice(image @ texts.T / temperature, target, weights)
+    to_texts, target_texts = _beside(image @ texts.T, target, wrong)
+    to_text = _choice(to_texts / temperature, target_texts, weights)
     to_image = _choice(text @ images.T / temperature, target, weights)
     return (to_text + to_image) / 2
 
@@ -67,13 +71,14 @@ def sdm(
     temperature: float,
     sums: Tensor | None = None,
     weights: Tensor | None = None,
+    wrong: Tensor | None = None,
 ) -> Tensor:
     """Similarity distribution matching of own images and texts [B, D] with those of all ranks [N, D]: the mean of `sdm_rows`.
 
     Features have length 1. The mean of this loss over ranks, with `images` and `texts` from `ranks.gather`, equals the loss of one
     process over all rows.
     """
-    return _mean(sdm_rows(text @ images.T, image @ texts.T, same, temperature, sums), weights)
+    return _mean(sdm_rows(text @ images.T, image @ texts.T, same, temperature, sums, wrong), weights)
 
 
 @_in_float32
@@ -312,16 +317,30 @@ def info_nce(to_images: Tensor, to_texts: Tensor, pairs: Tensor, temperature: fl
 
 
 @_in_float32
-def sdm_rows(to_images: Tensor, to_texts: Tensor, same: Tensor, temperature: float, sums: Tensor | None = None) -> Tensor:
+def sdm_rows(
+    to_images: Tensor, to_texts: Tensor, same: Tensor, temperature: float, sums: Tensor | None = None, wrong: Tensor | None = None
+) -> Tensor:
     """Similarity distribution matching of each row [B], both directions added (Jiang and Ye, CVPR 2023, equations 3 to 6).
 
     Cosines and `same` [B, N] as in `tal`; `same` may be weights of matches too. It is the divergence of the softmax of the cosines from
-    the true shares of a row, `same` divided by `sums`, by default those of its rows.
+    the true shares of a row, `same` divided by `sums`, by default those of its rows. `wrong` [B] is one more text, as in `itc`.
     """
     target = same / (same.sum(1, keepdim=True) if sums is None else sums)
-    logs = [(cosines / temperature).log_softmax(1) for cosines in (to_images, to_texts)]
-    divergences = [(log.exp() * (log - torch.log(target + SDM_EPSILON))).sum(1) for log in logs]
+    directions = ((to_images, target), _beside(to_texts, target, wrong))
+    logs = [((cosines / temperature).log_softmax(1), shares) for cosines, shares in directions]
+    divergences = [(log.exp() * (log - torch.log(shares + SDM_EPSILON))).sum(1) for log, shares in logs]
     return divergences[0] + divergences[1]
+
+
+@_in_float32
+def wrong_cosines(image: Tensor, wrong: Tensor, negated: Tensor) -> Tensor:
+    """Cosines [B] of images and wrong captions of their own, [B, D] each of length 1; ABSENT for a row without one (`negated` [B])."""
+    return (image * wrong).sum(1).masked_fill(~negated, ABSENT)
+
+
+def _beside(cosines: Tensor, target: Tensor, wrong: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Cosines and target shares [B, N], with those of the wrong captions [B] as another column, whose share is 0."""
+    return (cosines, target) if wrong is None else (torch.cat([cosines, wrong[:, None]], 1), F.pad(target, (0, 1)))
 
 
 def _hinge(cosines: Tensor, same: Tensor, temperature: float, margin: float, negative: Callable[[Tensor, float], Tensor]) -> Tensor:

@@ -25,7 +25,7 @@ from torch import nn
 from mals.errors import CollectiveError, UserError
 from mals.files import write_file
 from pretrain import average, checkpoint, ranks, settings
-from pretrain.build import Prepared, prepare, synonyms_of
+from pretrain.build import Prepared, prepare, synonyms_of, wordings_of
 from pretrain.config import Training
 from pretrain.data.loader import Loader
 from pretrain.data.tokenizers import Tokenizer
@@ -161,6 +161,7 @@ def _loader(config: Training, prepared: Prepared, out: Path, here: torch.device,
             synonyms=synonyms,
             device=here,
             whole_epoch=whole_epoch,
+            wordings=wordings_of(config),
         )
 
 

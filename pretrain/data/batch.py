@@ -31,6 +31,8 @@ class Batch:
     labels: Tensor | None = None  # [B, A] int64: attribute labels 0 or 1, -1 if unknown
     token_draws: Tensor | None = None  # [B, K, T] float64 in [0, 1): random numbers of T tokens, the longest caption that is allowed
     weights: Tensor | None = None  # [B] float32: how much the row counts in the losses; their mean over all rows is 1
+    negative: Text | None = None  # a wrong caption of the row, its own where `negated` is False; as wide as the caption
+    negated: Tensor | None = None  # [B] bool: the row has a wrong caption
     epoch: int = 0  # counted from 0
 
     def to(self, device: Any) -> "Batch":

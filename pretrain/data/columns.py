@@ -28,6 +28,7 @@ class Request:
     every: bool
     captions: bool
     confidence: str | None = None  # the column of numbers that weigh the rows
+    drawn: bool = False  # a row has all captions of its image
 
 
 class Strings:
@@ -48,6 +49,26 @@ class Strings:
         return self.data[first:end].numpy().tobytes().decode()
 
 
+class SeveralTexts:
+    """One or more texts of each row, in memory that processes share."""
+
+    def __init__(self, texts: Sequence[Sequence[str]]) -> None:
+        self.texts = Strings(pa.chunked_array([pa.array([text for own in texts for text in own], pa.large_string())]))
+        self.ends = torch.tensor([0, *(len(own) for own in texts)]).cumsum(0)  # [n+1] int64
+
+    def __getitem__(self, at: int) -> list[str]:
+        first, end = self.ends[at : at + 2].tolist()
+        return [self.texts[number] for number in range(first, end)]
+
+    def take(self, rows: Tensor) -> "SeveralTexts":
+        """Those of these rows [m]."""
+        return SeveralTexts([self[at] for at in rows.tolist()])
+
+    def tensors(self) -> list[Tensor]:
+        """What is in memory."""
+        return [self.ends, self.texts.ends, self.texts.data]
+
+
 @dataclass(frozen=True)
 class Columns:
     """The columns of one data set."""
@@ -59,11 +80,14 @@ class Columns:
     cameras: Tensor | None = None  # [n] int64, -1 unknown
     splits: Tensor | None = None  # [n] int64: positions in the splits that were opened; None where it was one
     scores: Tensor | None = None  # [n] float64: the numbers that weigh the rows, NaN unknown
+    several: SeveralTexts | None = None  # all captions of each row's image, where epochs draw one
 
     def take(self, rows: Tensor, captions: Strings) -> "Columns":
         """These rows [m], with the captions [m]."""
         others = [None if column is None else column[rows] for column in (self.labels, self.cameras, self.splits, self.scores)]
-        return Columns(captions, self.persons[rows], others[0], self.images[rows], *others[1:])
+        labels, cameras, splits, scores = others
+        several = None if self.several is None else self.several.take(rows)
+        return Columns(captions, self.persons[rows], labels, self.images[rows], cameras, splits, scores, several)
 
 
 class Source(Protocol):

@@ -38,12 +38,13 @@ from pretrain.data.rows import ImageTextPairs
 from pretrain.data.sampler import Sampler
 from pretrain.data.shared_memory import Sent, received
 from pretrain.data.tokenizers.base import Tokenizer
+from pretrain.data.wordings.wordings import Wordings
 from pretrain.memory import ran_out
 
 log = logging.getLogger(__name__)
 
 # what a row's random numbers are for: the numbers of one use do not depend on the others
-IMAGE, MASKING, REPLACEMENT, SECOND_CAPTION, CROP, REWORD = range(6)
+IMAGE, MASKING, REPLACEMENT, SECOND_CAPTION, CROP, REWORD, CAPTION, WORDING, EXCHANGE = range(9)
 TRIES = 20  # rows that may take an unreadable one's place
 NAMED = 20  # unreadable rows that are named
 OTHER_BYTES = 256  # of a row in a batch: numbers and labels
@@ -71,11 +72,12 @@ class Loader:
         synonyms: Synonyms | None = None,
         device: torch.device | str = "cpu",
         whole_epoch: int | None = None,
+        wordings: Wordings | None = None,
     ) -> None:
         """`batch` is the global one; `exchange` swaps left and right in captions of flipped images; `stop` is the step after the last.
 
         `synonyms` are for EDA; the batches come to be on `device`. With `whole_epoch` the batches are those of this epoch, with all rows:
-        of a `complete` `Sampler`, without groups of persons.
+        of a `complete` `Sampler`, without groups of persons. `wordings` are other wordings of the captions.
         """
         if needs.attributes and pairs.labels is None:
             raise UserError("the data have no attribute labels, which the method needs")
@@ -89,7 +91,7 @@ class Loader:
         self.unreadable: dict[int, str] = {}  # row -> why; rows of this rank so far
         self._transform, self._device = transform, device
         self._steps = _Steps(step, stop)
-        self._parts = _Parts(pairs, tokenizer, needs, sampler, seed, rank, world, transform, exchange, synonyms or {})
+        self._parts = _Parts(pairs, tokenizer, needs, sampler, seed, rank, world, transform, exchange, synonyms or {}, wordings)
         self._loader: DataLoader[Any] = DataLoader(
             Sent(self._parts),
             batch_size=None,
@@ -166,6 +168,7 @@ class _Parts:
     transform: ImageTransform
     exchange: bool
     synonyms: Synonyms
+    wordings: Wordings | None = None
 
     def __post_init__(self) -> None:
         size = self.sampler.batch // self.world
@@ -179,7 +182,7 @@ class _Parts:
     def batch_bytes(self) -> int:
         """About as many bytes as a part has at most."""
         image = 3 * self.transform.height * self.transform.width
-        texts = 4 * self.tokenizer.max_tokens * 9 if self.needs.captions else 0  # ids and masks of the texts that `Batch` may hold
+        texts = 5 * self.tokenizer.max_tokens * 9 if self.needs.captions else 0  # ids and masks of the texts that `Batch` may hold
         texts += 8 * self.tokenizer.max_tokens * self.needs.token_draws
         return (self.sampler.batch // self.world) * (image + texts + OTHER_BYTES)
 
@@ -225,13 +228,18 @@ class _Parts:
 
     def _texts(self, rows: list[int], flips: list[bool], epoch: int, streams: list[int]) -> dict[str, Any]:
         """The texts of rows, as the batch holds them; random numbers follow from the rows that the sampler drew."""
-        captions = self._reworded(_mirrored([self.pairs.caption(row) for row in rows], flips), epoch, streams)
-        text = self._encode(captions)
+        captions = self._reworded(_mirrored(self._captions(rows, epoch, streams), flips), epoch, streams)
+        wrong = self._wrong_captions(captions, epoch, streams)
+        text, negative = self._encode_with(captions, wrong)
         fields: dict[str, Any] = {"text": vars(text)}
         if (rule := self.needs.masking) is not None:
             random = uniform((self.seed, epoch, MASKING), streams, rule.count(self.tokenizer.max_tokens))
             masked, fields["targets"] = rule.mask(text, random, self.tokenizer)
             fields["masked"] = vars(masked)
+            if negative is not None and self.needs.negatives == "masked":
+                negative = rule.mask(negative, random, self.tokenizer)[0]
+        if negative is not None:
+            fields |= {"negative": vars(negative), "negated": torch.tensor([text is not None for text in wrong])}
         if self.needs.token_draws:
             count = self.needs.token_draws * self.tokenizer.max_tokens
             random = uniform((self.seed, epoch, MASKING), streams, count)
@@ -244,6 +252,36 @@ class _Parts:
                 second = _mirrored([self._second_caption(row, draw) for row, draw in zip(rows, draws, strict=True)], flips)
             fields["second_text"] = vars(self._encode(second))
         return fields
+
+    def _captions(self, rows: list[int], epoch: int, streams: list[int]) -> list[str]:
+        """The captions of rows in an epoch: of several each once in as many epochs; some in another wording."""
+        captions = []
+        for row, stream in zip(rows, streams, strict=True):
+            several = self.pairs.all_captions(row)
+            turn, at = divmod(epoch, len(several))
+            if len(several) > 1:
+                at = int(uniform((self.seed, turn, CAPTION), [stream], len(several))[0].argsort()[at])
+            captions.append(several[at])
+        if self.wordings is None:
+            return captions
+        labels = [None if self.pairs.labels is None else self.pairs.labels[row].tolist() for row in rows]
+        draws = [self._generator(epoch, stream, WORDING) for stream in streams]
+        return [self.wordings.reword(*row) for row in zip(captions, labels, draws, strict=True)]
+
+    def _wrong_captions(self, captions: list[str], epoch: int, streams: list[int]) -> list[str | None]:
+        """For each caption one that claims something else, or None; [] where the method takes none."""
+        if self.wordings is None or self.needs.negatives == "none":
+            return []
+        draws = [self._generator(epoch, stream, EXCHANGE) for stream in streams]
+        return [self.wordings.exchange(caption, draw) for caption, draw in zip(captions, draws, strict=True)]
+
+    def _encode_with(self, captions: list[str], wrong: list[str | None]) -> tuple[Text, Text | None]:
+        """Captions and wrong captions in one width, the caption itself in place of None."""
+        if not wrong:
+            return self._encode(captions), None
+        both = self._encode([*captions, *(text or caption for text, caption in zip(wrong, captions, strict=True))])
+        (ids, others), (mask, other_mask) = both.ids.chunk(2), both.mask.chunk(2)
+        return Text(ids.clone(), mask.clone()), Text(others.clone(), other_mask.clone())
 
     def _generator(self, epoch: int, row: int, use: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, epoch, row, use))
@@ -286,7 +324,8 @@ class _Parts:
         if not len(others):
             others = rows[rows != row]
         if len(others):
-            return self.pairs.caption(int(others[draw.integers(len(others))]))
+            texts = self.pairs.all_captions(int(others[draw.integers(len(others))]))
+            return texts[draw.integers(len(texts))] if len(texts) > 1 else texts[0]
         captions = self.pairs.other_captions(row)
         return captions[draw.integers(len(captions))] if captions else self.pairs.caption(row)
 

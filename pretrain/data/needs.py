@@ -9,6 +9,7 @@ from numpy.random import Generator
 from pretrain.data.tokenizers.masking import MaskingRule
 
 SecondCaption = Literal["none", "same_person", "other_image", "eda"]
+Negatives = Literal["none", "clean", "masked"]
 Reword = Callable[[str, Generator], str]  # a caption and random numbers -> the caption to train on; it must be picklable
 
 
@@ -28,6 +29,7 @@ class DataNeeds:
     token_draws: int = 0  # random numbers of each token for the method's own use, see `Batch.token_draws`
     full_width: bool = False  # captions are padded to the longest length that is allowed, not to the longest of the batch
     second_caption: SecondCaption = "none"
+    negatives: Negatives = "none"  # wrong captions of a share of the rows, as they are or masked as the captions are
     attributes: bool = False  # attribute labels
     space: str | None = None  # the attribute space of these labels, or of the prompts that the method knows
     images_per_person: int = 1  # persons with fewer images are left out

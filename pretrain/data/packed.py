@@ -4,6 +4,7 @@ Shapes: n rows, A attributes, G row groups.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from mals.errors import UserError
 from mals.planning.column_texts import is_list_of_texts
 from pretrain.data.byte_ranges import byte_ranges
-from pretrain.data.columns import Columns, Request, Strings, checked_captions, file_stamp, id_numbers, person_numbers
+from pretrain.data.columns import Columns, Request, SeveralTexts, Strings, checked_captions, file_stamp, id_numbers, person_numbers
 from pretrain.data.confidence import check_column, scores_of
 from pretrain.data.errors import NoSplit
 from pretrain.data.labels import check_classes, column_labels, known_labels
@@ -142,20 +143,28 @@ def open_packed(path: Path, splits: Sequence[str], request: Request) -> tuple[Pa
     split_numbers = torch.arange(len(splits)).repeat_interleave(sizes) if len(splits) > 1 else None
     images, scores = torch.arange(rows), scores_of(table[SCORE]) if request.confidence else None
     columns = Columns(Strings(table["caption"]), person_numbers(table["person"]), known, images, cameras, split_numbers, scores)
+    if request.drawn:
+        columns = replace(columns, several=SeveralTexts(_all_captions(columns, files)))
     return Packed(files, np.array(groups, np.int64)), _row_per_caption(columns, files) if request.every else columns
 
 
 def _row_per_caption(columns: Columns, files: Sequence[Path]) -> Columns:
     """A row for each different caption of an image, the first one first."""
+    captions = _all_captions(columns, files)
+    images = columns.images.repeat_interleave(torch.tensor([len(texts) for texts in captions]))
+    texts = pa.chunked_array([pa.array([text for texts in captions for text in texts], pa.large_string())])
+    return columns.take(images, Strings(texts))
+
+
+def _all_captions(columns: Columns, files: Sequence[Path]) -> list[list[str]]:
+    """The different captions of each image, the first one first."""
     captions: list[list[str]] = []
     for file in files:
         opened = pq.ParquetFile(file, memory_map=True)
         several = _several_captions(opened.schema_arrow)
         more = opened.read(columns=several[0])[several[1]].to_pylist() if several else [None] * opened.metadata.num_rows
         captions += [list(dict.fromkeys([columns.captions[len(captions) + at], *_texts(value)])) for at, value in enumerate(more)]
-    images = columns.images.repeat_interleave(torch.tensor([len(texts) for texts in captions]))
-    texts = pa.chunked_array([pa.array([text for texts in captions for text in texts], pa.large_string())])
-    return columns.take(images, Strings(texts))
+    return captions
 
 
 def _several_captions(schema: pa.Schema) -> tuple[list[str], str] | None:

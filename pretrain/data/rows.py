@@ -20,7 +20,7 @@ from torch import Tensor
 from mals.errors import UserError
 from mals.planning.json_lists import is_list
 from pretrain import ranks
-from pretrain.data.columns import Columns, Request, Source, Strings, number_through
+from pretrain.data.columns import Columns, Request, SeveralTexts, Source, Strings, number_through
 from pretrain.data.confidence import row_weights
 from pretrain.data.labels import Classes
 from pretrain.data.listed import open_listed
@@ -56,19 +56,20 @@ class ImageTextPairs:
         every: bool = False,
         captions: bool = True,
         confidence: str | None = None,
+        drawn: bool = False,
     ) -> "ImageTextPairs":
         """The rows of a split of every data set, of JSON lists all rows, with labels where `classes` are given.
 
         Of several splits the persons are numbered jointly, and `splits` says which row is of which. A packed image is one row, with `every`
-        one for each of its captions; a list has a row for each caption anyway. Raises UserError where there is no row, NoCaptions where not
-        every row has a caption, NoLabels where the labels are missing. Without `captions` rows need none: a missing one is "". `confidence`
-        names the column of the `scores`, UserError where a set has none of numbers. What is irregular in the data
-        is logged, and is an error where images of a list are missing.
+        one for each of its captions, and with `drawn` one that has them all; a list has a row for each caption anyway. Raises UserError
+        where there is no row, NoCaptions where not every row has a caption, NoLabels where the labels are missing. Without `captions` rows
+        need none: a missing one is "". `confidence` names the column of the `scores`, UserError where a set has none of numbers. What is
+        irregular in the data is logged, and is an error where images of a list are missing.
         """
         if not places:
             raise UserError("there is no data set to train on")
         splits = (split,) if isinstance(split, str) else tuple(split)
-        pairs = cls([_open(place, splits, Request(classes, every, captions, confidence)) for place in places])
+        pairs = cls([_open(place, splits, Request(classes, every, captions, confidence, drawn)) for place in places])
         for note in [note for source in pairs.sources for note in source.notes] if ranks.is_main() else ():
             log.warning("%s", note)
         return pairs
@@ -84,6 +85,12 @@ class ImageTextPairs:
     def caption(self, row: int) -> str:
         number, at = self._place(row)
         return self.columns[number].captions[at]
+
+    def all_captions(self, row: int) -> list[str]:
+        """The row's caption, or all of its image if the rows were opened with `drawn`, the row's own first."""
+        number, at = self._place(row)
+        several = self.columns[number].several
+        return [self.columns[number].captions[at]] if several is None else several[at]
 
     def other_captions(self, row: int) -> list[str]:
         """Further captions of the same image, by other captioners."""
@@ -109,19 +116,22 @@ class ImageTextPairs:
     def captions(self) -> Iterator[str]:
         """All captions in the order of the rows."""
         for columns in self.columns:
-            yield from (columns.captions[at] for at in range(len(columns.captions)))
+            texts = columns.captions if columns.several is None else columns.several.texts
+            yield from (texts[at] for at in range(len(texts)))
 
     def tensors(self) -> list[Tensor]:
         """All columns in memory, which worker processes share."""
         columns = [self.persons, self.images, self.labels, self.cameras, self.splits, self.scores, self.weights]
         for part in self.columns:
             columns += [part.captions.ends, part.captions.data, part.persons, part.images]
+            columns += part.several.tensors() if part.several is not None else []
         return [column for column in columns if column is not None]
 
     def digest(self, number: int) -> str:
         """A hash of the rows of one data set: captions, persons, labels, scores and the numbers of their images, not what these show."""
         columns, first = self.columns[number], int(self.starts[number])
         more = [column[first : first + len(columns.captions)] for column in (self.labels, self.scores) if column is not None]
+        more += columns.several.tensors() if columns.several is not None else []
         digest = hashlib.sha256()
         for tensor in (columns.captions.data, columns.captions.ends, columns.persons, columns.images, *more):
             digest.update(tensor.contiguous().numpy().data)
@@ -145,8 +155,10 @@ class ImageTextPairs:
         changed = copy(self)
         changed.columns = []
         for columns, first in zip(self.columns, self.starts.tolist(), strict=False):
-            texts = pa.array([self.caption(at) for at in rows[first : first + len(columns.captions)].tolist()], pa.large_string())
-            changed.columns.append(replace(columns, captions=Strings(pa.chunked_array([texts]))))
+            own = rows[first : first + len(columns.captions)].tolist()
+            texts = pa.array([self.caption(at) for at in own], pa.large_string())
+            several = None if columns.several is None else SeveralTexts([self.all_captions(at) for at in own])
+            changed.columns.append(replace(columns, captions=Strings(pa.chunked_array([texts])), several=several))
         return changed
 
     def with_images_per_person(self, least: int) -> "ImageTextPairs":

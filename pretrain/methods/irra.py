@@ -25,7 +25,7 @@ from pretrain.clip_method import SCORES, ClipMethod, ClipSettings
 from pretrain.config import NotNegative, Positive, Section, Training
 from pretrain.data.batch import Batch
 from pretrain.data.errors import MissingData
-from pretrain.data.needs import DataNeeds
+from pretrain.data.needs import DataNeeds, Negatives
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.masking import IGNORED, TokenMasking
@@ -88,7 +88,10 @@ class Irra(ClipMethod):
     def data_needs(cls, config: Training) -> DataNeeds:
         """Captions have the full width where masked words are predicted: the cross encoder reads padding too, as published."""
         own: IrraSettings = cls.settings(config)
+        takes_negatives = own.loss_weights.sdm and own.noise_masking.rule == "none"  # whose masks would not be those of the wrong captions
+        as_sdm_reads: Negatives = "masked" if own.masks and not own.clean_captions else "clean"
         return DataNeeds(
+            negatives=as_sdm_reads if config.data.wordings.exchanged and takes_negatives else "none",
             masking=TokenMasking(own.mask_share) if own.masks and own.noise_masking.rule == "none" else None,
             token_draws=DRAWS[own.noise_masking.rule],
             full_width=own.loss_weights.mlm > 0,
@@ -162,7 +165,12 @@ class Irra(ClipMethod):
         """SDM of features [B, D] among those of all ranks."""
         image, text = normalize(image.float(), dim=-1), normalize(text.float(), dim=-1)
         same, sums = self.matches(batch)
-        return losses.sdm(image, text, ranks.gather(image), ranks.gather(text), same, self.own.temperature, sums, batch.weights)
+        wrong = None
+        if batch.negative is not None and batch.negated is not None:
+            negative = cast(Tensor, self.base_model.encode_text(batch.negative.ids).pooled)
+            wrong = losses.wrong_cosines(image, normalize(negative.float(), dim=-1), batch.negated)
+        everyone = ranks.gather(image), ranks.gather(text)
+        return losses.sdm(image, text, *everyone, same, self.own.temperature, sums, batch.weights, wrong)
 
     def matches(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Which images and texts of all ranks match, or how much, [B, N], and what these weights are divided by if not by their sums."""

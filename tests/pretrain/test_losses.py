@@ -7,7 +7,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretrain.losses import attribute_contrast, attribute_matching, itc, masked_words, matching, prompt_labels, rank_semihard
+from pretrain.losses import (
+    attribute_contrast,
+    attribute_matching,
+    itc,
+    masked_words,
+    matching,
+    prompt_labels,
+    rank_semihard,
+    sdm,
+    wrong_cosines,
+)
 
 GOLDEN = Path(os.environ.get("MALS_GOLDEN") or Path(__file__).parents[1] / "golden") / "aptm"
 CLOSE = {"abs": 1e-4, "rel": 1e-4}  # tolerance of the golden vectors
@@ -184,3 +194,30 @@ def test_ranking_without_a_semi_hard_negative_compares_the_last_anchor():
     everyone = torch.zeros(3, dtype=torch.long)
     assert rank_semihard(similarity, everyone, 0.04, random).item() == 0.0  # no negative at all
     assert rank_semihard(similarity, persons, torch.full((3,), 0.04), random, min_margin=0.05).item() == 0.0  # no anchor is kept
+
+
+@pytest.mark.parametrize("temperature", [0.02, 1.0])
+def test_a_wrong_text_is_one_more_to_choose_from_and_without_one_nothing_changes(temperature):
+    torch.manual_seed(4)
+    image, text, wrong = unit(5, 8), unit(5, 8), unit(5, 8)
+    same = torch.eye(5, dtype=torch.bool)
+    none, every = (torch.full((5,), value) for value in (False, True))
+    for loss in (itc, sdm):
+        plain = loss(image, text, image, text, same, temperature)
+        absent = loss(image, text, image, text, same, temperature, wrong=wrong_cosines(image, wrong, none))
+        torch.testing.assert_close(absent, plain)
+        beside = loss(image, text, image, text, same, temperature, wrong=wrong_cosines(image, wrong, every))
+        assert beside > plain
+    scores = torch.cat([image @ text.T, (image * wrong).sum(1, keepdim=True)], 1) / temperature
+    to_text = torch.nn.functional.cross_entropy(scores, torch.arange(5))
+    to_image = torch.nn.functional.cross_entropy(text @ image.T / temperature, torch.arange(5))
+    beside = itc(image, text, image, text, same, temperature, wrong=wrong_cosines(image, wrong, every))
+    torch.testing.assert_close(beside, (to_text + to_image) / 2)
+
+
+def test_rows_without_a_wrong_text_have_no_gradient_from_it():
+    torch.manual_seed(5)
+    image, text, wrong = unit(4, 8), unit(4, 8), unit(4, 8).requires_grad_()
+    negated = torch.tensor([True, False, True, False])
+    itc(image, text, image, text, torch.eye(4, dtype=torch.bool), 0.05, wrong=wrong_cosines(image, wrong, negated)).backward()
+    assert wrong.grad is not None and wrong.grad.isfinite().all() and (wrong.grad[negated] != 0).any() and not wrong.grad[~negated].any()

@@ -18,6 +18,7 @@ from pretrain.precision import cosines
 from pretrain.random_rows import generator, own_rows
 from pretrain.towers.bert import Texts
 
+WRONG = "wrong"  # the wrong captions among the texts
 SUFFIXES = {"caption": "", "eda": "_eda"}  # a text of a row -> the ending of the names of its losses
 NEGATIVES = 0x41BA15  # sets the random numbers of hard negatives apart from others
 
@@ -43,22 +44,32 @@ class CaptionLosses(Towers):
             texts["eda"] = Texts(batch.second_text.ids, batch.second_text.mask, batch.second_text.mask)
         if self.needs.masking is not None and batch.masked is not None and batch.targets is not None:
             texts["masked"] = Texts(batch.masked.ids, batch.masked.mask, batch.targets != losses.IGNORED)
+        if batch.negative is not None:
+            texts[WRONG] = Texts(batch.negative.ids, batch.negative.mask, batch.negative.mask)
         return texts
 
-    def contrast_captions(self, features: Mapping[str, Tensor], image: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """ITC of the captions and of those that EDA changed, features [B, D] each."""
+    def contrast_captions(
+        self, features: Mapping[str, Tensor], image: Tensor, batch: Batch, wrong: Texts | None = None
+    ) -> dict[str, Tensor]:
+        """ITC of the captions, beside wrong ones that are read, and of those that EDA changed, features [B, D] each."""
         weighed = {f"itc{SUFFIXES[name]}": text for name, text in features.items() if self.weighs(f"itc{SUFFIXES[name]}")}
-        return {loss: self.contrast_pairs(image, text, batch.persons, batch.weights) for loss, text in weighed.items()}
+        beside = {}
+        if wrong is not None and batch.negated is not None and "itc" in weighed:
+            beside["itc"] = losses.wrong_cosines(image, self.text_features(wrong.values), batch.negated)
+        return {loss: self.contrast_pairs(image, text, batch.persons, batch.weights, beside.get(loss)) for loss, text in weighed.items()}
 
-    def contrast_pairs(self, image: Tensor, text: Tensor, persons: Tensor, weights: Tensor | None = None) -> Tensor:
-        """ITC of images and texts [B, D]."""
+    def contrast_pairs(
+        self, image: Tensor, text: Tensor, persons: Tensor, weights: Tensor | None = None, wrong: Tensor | None = None
+    ) -> Tensor:
+        """ITC of images and texts [B, D]; `wrong` [B] are cosines with wrong captions."""
         everyone = ranks.gather_detached(persons)
         if self.own.itc_gather == "reference":  # every rank has the loss of all rows, and passes on the gradient of its own
             image, text, persons = own_slice(image), own_slice(text), everyone
             everybody = None if weights is None else ranks.gather_detached(weights)
-            return losses.itc(image, text, image, text, persons[:, None] == everyone, self.temp, everybody)
+            beside = None if wrong is None else own_slice(wrong)
+            return losses.itc(image, text, image, text, persons[:, None] == everyone, self.temp, everybody, beside)
         same = persons[:, None] == everyone
-        return losses.itc(image, text, ranks.gather(image), ranks.gather(text), same, self.temp, weights)
+        return losses.itc(image, text, ranks.gather(image), ranks.gather(text), same, self.temp, weights, wrong)
 
     @torch.no_grad()
     def hard_negatives(self, features: Mapping[str, Tensor], image: Tensor, persons: Tensor, step: int) -> dict[str, HardNegatives]:
@@ -89,7 +100,7 @@ class CaptionLosses(Towers):
         return torch.cat([tokens, *(everyone.index_select(0, each.images) for each in negatives.values())])
 
     def ask_captions(self, read: Mapping[str, Texts], negatives: Mapping[str, HardNegatives], batch: Batch) -> dict[str, Question]:
-        """ITM of true pairs, hard images of texts and hard texts of images; MLM."""
+        """ITM of true pairs, hard images of texts, hard texts of images and wrong captions; MLM."""
         rows = len(batch.persons)
         own = torch.arange(rows, device=batch.persons.device)
         questions: dict[str, Question] = {}
@@ -100,12 +111,16 @@ class CaptionLosses(Towers):
                 wide = (0, self.max_caption - mask.shape[1])  # the same on every rank
                 states, mask = pad(states, (0, 0, *wide)), pad(mask, wide)
                 others, masks, images = ranks.gather(states), ranks.gather_detached(mask), own + number * rows
-            masks = torch.cat([mask, mask, masks[hard.texts]])
-            pairs = Texts(torch.cat([states, states, others[hard.texts]]), masks, first_tokens(masks), torch.cat([own, images, own]))
-            wrong = torch.where(hard.none, losses.IGNORED, 0)
-            questions[f"itm{SUFFIXES[name]}"] = Question(
-                pairs, self._matching(torch.cat([torch.ones_like(wrong), wrong, wrong]), batch.weights)
-            )
+            false = torch.where(hard.none, losses.IGNORED, 0)
+            pairs = [(states, mask, own, torch.ones_like(false)), (states, mask, images, false)]
+            pairs.append((others[hard.texts], masks[hard.texts], own, false))
+            if name == "caption" and WRONG in read and batch.negated is not None:
+                more = (0, mask.shape[1] - read[WRONG].mask.shape[1])
+                wrong, wrong_mask = pad(read[WRONG].values, (0, 0, *more)), pad(read[WRONG].mask, more)
+                pairs.append((wrong, wrong_mask, own, torch.where(batch.negated, 0, losses.IGNORED)))
+            values, masks, images, true = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+            texts = Texts(values, masks, first_tokens(masks), images)
+            questions[f"itm{SUFFIXES[name]}"] = Question(texts, self._matching(true, batch.weights))
         if "masked" in read:
             questions["mlm"] = self.ask_tokens(read["masked"], batch.targets, batch.weights)
         return questions

@@ -31,7 +31,7 @@ from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.masking import Masked, WholeWordMasking
 from pretrain.method import Ability, Batch, DataNeeds, Method, ParameterRule, Text
 from pretrain.methods.aptm import published_weights
-from pretrain.methods.aptm.captions import SUFFIXES, CaptionLosses
+from pretrain.methods.aptm.captions import SUFFIXES, WRONG, CaptionLosses
 from pretrain.methods.aptm.classifier import classifier
 from pretrain.methods.aptm.config import AptmSettings, Vision
 from pretrain.methods.aptm.initial_weights import CLASSIFIER, EMBEDDED, late, start_vision
@@ -73,6 +73,7 @@ class Aptm(CaptionLosses, PromptLosses, Method):
             caption_words=CAPTION_WORDS,
             masking=WholeWordMasking(count_padding=own.count_padding) if own.uses_captions and weights.mlm > 0 else None,
             second_caption="eda" if own.uses_captions and (weights.itc_eda or weights.itm_eda) else "none",
+            negatives="clean" if own.uses_captions and (weights.itc or weights.itm) and config.data.wordings.exchanged else "none",
             attributes=own.uses_labels,
             space=own.space,
             full_width=own.count_padding,
@@ -175,7 +176,7 @@ class Aptm(CaptionLosses, PromptLosses, Method):
         questions: dict[str, Question] = {}
         if self.needs.captions:
             features = {name: self.text_features(read[name].values) for name in SUFFIXES if name in read}
-            terms |= self.contrast_captions(features, image, batch)
+            terms |= self.contrast_captions(features, image, batch, read.get(WRONG))
             negatives = self.hard_negatives(features, image, batch.persons, step)
             questions |= self.ask_captions(read, negatives, batch)
             tokens = self.with_negatives(tokens, negatives)

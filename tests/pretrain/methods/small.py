@@ -74,6 +74,8 @@ VARIANTS: dict[str, list[str]] = {  # behind "+" in a name: settings beside thos
     "nam": [*TWO_BLOCKS, "{method}.noise_masking.rule=nam", "{method}.noise_masking.skipped=1"],
     "gadms": [*TWO_BLOCKS, "{method}.noise_masking.rule=gadms", "{method}.noise_masking.plain=1"],
     "confidence": ["data.confidence=agree_score", "data.confidence_low=0.2"],
+    "wordings": ["data.every=false", "data.drawn=true", "data.wordings.composed=0.3", "data.wordings.recast=0.4"],
+    "exchanged": ["data.wordings.recast=0.5", "data.wordings.exchanged=0.8"],
 }
 STEPS = (0, 50)  # of the first epoch and of one after the first five
 NAMES = [*METHODS, OWN]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -49,10 +50,10 @@ def finished(name: str, world: Path, trainings: Path) -> Path:
     return out
 
 
-def on_ranks(processes: int, world: Path, out: Path) -> Path:
-    """All methods measured under torchrun."""
+def on_ranks(processes: int, world: Path, out: Path, names: Sequence[str] = NAMES) -> Path:
+    """Methods measured under torchrun."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    words = [sys.executable, *torchrun, str(PROGRAMS / "every_method.py"), str(world), str(out), *NAMES]
+    words = [sys.executable, *torchrun, str(PROGRAMS / "every_method.py"), str(world), str(out), *names]
     done = subprocess.run(words, cwd=ROOT, env=environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return out
@@ -76,11 +77,14 @@ def four(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return end_early(world, tmp_path_factory.mktemp("killed"))
+
+
+def end_early(world: Path, out: Path, names: Sequence[str] = NAMES) -> Path:
     """A training of each method that SIGKILL ended after its third step."""
-    out = tmp_path_factory.mktemp("killed")
-    words = [sys.executable, str(PROGRAMS / "killed.py"), str(world), str(out), *NAMES]
+    words = [sys.executable, str(PROGRAMS / "killed.py"), str(world), str(out), *names]
     done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600)
-    assert done.stdout.splitlines() == [f"{name} killed" for name in NAMES], done.stderr[-3000:]
+    assert done.stdout.splitlines() == [f"{name} killed" for name in names], done.stderr[-3000:]
     return out
 
 
@@ -96,10 +100,14 @@ def test_losses_gradients_and_statistics_are_those_of_one_process(
 ) -> None:
     if name not in alone:
         alone[name] = measure(name, world, tmp_path / "alone")
-    folder = request.getfixturevalue(processes)
+    compare(name, request.getfixturevalue(processes), alone[name])
+
+
+def compare(name: str, folder: Path, one: dict[str, torch.Tensor]) -> None:
+    """Compare what several processes measured of a method with what one has measured."""
     error = folder / f"{name}.error"
     assert not error.is_file(), error.read_text()
-    many, one = load_file(folder / f"{name}.safetensors"), alone[name]
+    many = load_file(folder / f"{name}.safetensors")
     assert many.keys() == one.keys()
     for step in STEPS:
         for loss, value in part(one, step, "losses").items():
@@ -133,7 +141,11 @@ def test_every_trainable_parameter_has_a_gradient_and_frozen_ones_stay(name: str
 
 @each
 def test_a_killed_training_ends_with_the_same_bits(name: str, world: Path, trainings: Path, killed: Path) -> None:
-    calm, out = finished(name, world, trainings), killed / name
+    resume(name, world, finished(name, world, trainings), killed / name)
+
+
+def resume(name: str, world: Path, calm: Path, out: Path) -> None:
+    """End a killed training, and compare it with one that was not killed."""
     assert not (out / checkpoint.MODEL).exists() and (out / "checkpoints/00000002").is_dir()
     Small(name).train(world, out)
     assert same_weights(calm / checkpoint.MODEL, out / checkpoint.MODEL)
