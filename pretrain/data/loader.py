@@ -182,7 +182,8 @@ class _Parts:
     def batch_bytes(self) -> int:
         """About as many bytes as a part has at most."""
         image = 3 * self.transform.height * self.transform.width
-        texts = 5 * self.tokenizer.max_tokens * 9 if self.needs.captions else 0  # ids and masks of the texts that `Batch` may hold
+        count = 4 if self.needs.negatives == "none" else 5  # texts that `Batch` may hold, ids and masks of each
+        texts = count * self.tokenizer.max_tokens * 9 if self.needs.captions else 0
         texts += 8 * self.tokenizer.max_tokens * self.needs.token_draws
         return (self.sampler.batch // self.world) * (image + texts + OTHER_BYTES)
 
