@@ -25,7 +25,9 @@ from mals.grid.run import Run, run_stages
 from mals.grid.verify import verify
 from mals.planning.create import create
 from tests.conftest import environment
+from tests.fakes import block_image, jpeg
 from tests.small import captioner, diffusion
+from tests.small.packed_set import packed_set
 
 ROWS, PERSONS = 24, 8  # in three shards, of which the borders are between images of one person
 HERE = "tests.mals.grid.test_every_stage"
@@ -63,6 +65,7 @@ def models(folder: Path) -> None:
     captioner.build_blip(folder / "blip")
     captioner.build_vlm(folder / "vlm")
     captioner.build_language_model(folder / "language")
+    packed_set(folder / "benchmark", [jpeg(block_image(seed)) for seed in range(3)])
     points = np.random.default_rng(0).uniform(0, 60, (4, 17, 2))
     poses = [{"keypoints": [[float(x), float(y), 0.9] for x, y in pose]} for pose in points]
     (folder / "poses.jsonl").write_text("".join(json.dumps(pose) + "\n" for pose in poses))
@@ -104,7 +107,7 @@ def assignments(folder: Path) -> list[str]:
         "quality": {"watermark": watermark, "batch": 4},
         "identity": {**scorer, "min_agreement": 0.1, "min_similarity": 0.0},
         "agree": {**scorer, "references": 10, "best_rank": 9},
-        "dedup": {"distance": 12, "similarity": 0.6},
+        "dedup": {**scorer, "distance": 12, "similarity": 0.6, "against": [f"{folder}/benchmark/test"]},
         "keep": {"share": 0.7},
         "caption.rules": {"min_words": 6, "retries": 2, "on_bad": "static"},
     }

@@ -406,7 +406,7 @@ def test_a_template_with_an_unknown_slot_is_refused_before_any_model_is_loaded(t
     (tmp_path / "t.txt").write_text("{person} in {clothes}\n{person} with {umbrella}\n")
     instruction = {"kind": "template", "templates": str(tmp_path / "t.txt")}
     with pytest.raises(UserError, match=r"t.txt: the template .* has a field \{umbrella\}; there are person, clothes"):
-        stage(settings.check({"caption": {"captioners": [{"backend": "vlm", "model": "any", "instructions": [instruction]}]}}))
+        stage(settings.check({"caption": {"captioners": [{"backend": "vlm", "model": "any", "instructions": [instruction]}]}})).params()
 
 
 def test_on_bad_static_without_a_static_instruction_is_refused():

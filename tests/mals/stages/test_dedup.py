@@ -3,13 +3,11 @@
 import logging
 import shutil
 from collections.abc import Callable
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -26,6 +24,7 @@ from mals.planning.create import create
 from pretrain.datasets.importing import import_benchmark
 from tests.fakes import Painter, block_image, jpeg, ours
 from tests.pretrain.datasets import layouts
+from tests.small.packed_set import packed_set
 
 Planned = Callable[..., Path]
 
@@ -143,16 +142,6 @@ def test_a_set_that_is_not_there_is_one_sentence_before_any_work(address: str, w
     with pytest.raises(UserError, match=r"^dedup\.against") as refusal:
         run_stages(Run.open(folder), quiet=True)
     assert words in str(refusal.value) and not (folder / "generate").exists()
-
-
-def packed_set(folder: Path, images: list[bytes]) -> Path:
-    """A packed set with these images in its test split."""
-    (folder / "data").mkdir(parents=True)
-    rows = [{"id": f"test-{number}", "image": {"bytes": image}, "caption": f"number {number}"} for number, image in enumerate(images)]
-    file = folder / "data/test-00000-of-00001.parquet"
-    pq.write_table(pa.Table.from_pylist(rows), file)
-    (folder / "SHA256SUMS").write_text(f"{sha256(file.read_bytes()).hexdigest()}  data/{file.name}\n")
-    return folder
 
 
 def test_images_of_a_set_that_cannot_be_read_are_told_and_the_others_are_compared(
