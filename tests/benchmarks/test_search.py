@@ -16,7 +16,8 @@ def test_both_orders_are_printed_as_the_library_measures_them(monkeypatch, capsy
     method = released(tmp_path / "out", data)
     monkeypatch.setattr(sys, "argv", ["search", str(method), "--data", str(data), "--split", "train", "--each"])
     search.main()
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    *lines, cosine = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert cosine["captions"] > 5 and -1 <= cosine["cosine_of_exchanged"] < 1
     trained = read(str(method))
     for rerank in ("none", "itm"):
         *each, whole = [line for line in lines if line["rerank"] == rerank]

@@ -2,8 +2,9 @@
 
 A caption is cut where a person's clothes and hair stand in lists behind one word: "a woman [with long hair] [wearing a green coat and a
 black skirt] [standing next to a car]. [She has a bag.]" Lists lose and exchange entries; lists, what the person does, and further
-sentences about the same person are left out or change places. What a list is followed by decides whether it can be moved, so a part that
-the cuts do not understand stays where it is. The labeller has the last word: every claim of the new wording is one of the old one.
+sentences about the same person are left out or change places; and so do the parts of a caption of key words. What a list is followed by
+decides whether it can be moved, so a part that the cuts do not understand stays where it is. The labeller has the last word: every claim
+of the new wording is one of the old one.
 """
 
 import re
@@ -21,7 +22,10 @@ WORN = tags.CLOTHING + tags.HAIR
 GOVERNORS = tags.WEARING + tags.WITH + tags.IN + tags.HOLDING
 PARTICIPLE = re.compile(r"(wearing|carrying|holding|dressed|clad|with|in)\b", re.IGNORECASE)  # how a list begins that a sentence can lose
 SEPARATORS = tags.AND + tags.COMMA
+ACTIONS = tags.ING_FORM + tags.HOLDING + tags.LOOKING  # what a person does, if it is a participle: "holding a ball"
+AFTER_LIST = tags.STOP + tags.BEING + tags.VERB + ACTIONS  # what does not belong to the last entry of a list
 BEFORE_LIST = WORN + tags.PERSON  # what a list that can be left out follows
+IN_SENTENCES = tags.WEARING + tags.BEING + tags.HAVING + tags.VERB + tags.IN + tags.PRONOUN  # what a caption of key words does not have
 PRONOUN = re.compile(r"(he|she|they|his|her|their)\b", re.IGNORECASE)  # how a sentence begins that can be left out
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
 TRIES = 4  # wordings that may claim something else before the caption stays as it is
@@ -69,6 +73,10 @@ def _recast_sentence(sentence: str, random: Generator, keep: float, labeller: La
     units = _units(sentence, labeller)
     if any(unit.kind == tags.NOT for unit in units):
         return sentence
+    first, *others = sentence.split(", ")
+    if len(others) > 1 and not any(unit.kind in IN_SENTENCES for unit in units):  # "girl, brown ponytail, polo shirt, yellow skirt"
+        kept = [others[number] for number in random.permutation(len(others)).tolist() if random.random() < keep]
+        return ", ".join([first, *kept])
     pieces, at = [], 0
     lists = _lists(units, sentence)
     while lists:
@@ -149,10 +157,10 @@ def _next_entry(units: Sequence[Unit], at: int) -> int | None:
 
 
 def _is_whole(units: Sequence[Unit], at: int) -> bool:
-    """Whether a list ends before the unit `at`: the sentence does, or another list or what the person does begins."""
+    """Whether a list ends before the unit `at`: the sentence does, or another list, a verb or what the person does begins."""
     while at < len(units) and units[at].kind == tags.COMMA:
         at += 1
-    if at >= len(units) or units[at].kind in (tags.STOP, tags.ING_FORM):
+    if at >= len(units) or units[at].kind in AFTER_LIST:
         return True
     return units[at].kind in GOVERNORS and at + 1 < len(units) and units[at + 1].kind in WORN
 
@@ -164,7 +172,7 @@ def _only_separators(units: Sequence[Unit]) -> bool:
 def _action(units: Sequence[Unit], sentence: str, at: int) -> tuple[int, int] | None:
     """Where what the person does stands behind the last list, up to the end of the sentence: "standing next to a car"."""
     behind = [unit for unit in units if unit.start >= at and unit.kind != tags.COMMA]
-    if not behind or behind[0].kind != tags.ING_FORM:
+    if not behind or behind[0].kind not in ACTIONS or not sentence[: behind[0].end].endswith("ing"):
         return None
     stop = next((unit.start for unit in behind if unit.kind == tags.STOP), len(sentence))
     return behind[0].start, stop
