@@ -2,9 +2,10 @@
 
     python -m benchmarks.dedup                          # 2,000 images, their copies, and 1,500,000 hashes
     python -m benchmarks.dedup --images 300 --seed 0    # as thresholds were chosen
+    python -m benchmarks.dedup --hashes 0 --scorer embedded --similarity 0.98
 
 Images are persons of the drawn world, each from one view; of each there is one copy of every kind. `recall` is the share of copies that are
-near-duplicates of their image; `precision` is the share of pairs of an image and its copy among all pairs that are taken for
+near-duplicates of their image, `proposed` the share whose hashes are near enough, so that embeddings decide; `precision` is the share of pairs of an image and its copy among all pairs that are taken for
 near-duplicates, of the images and their copies of the first three kinds. Hashes are random, with a copy at a random distance of every
 hundredth.
 """
@@ -20,7 +21,7 @@ import typer
 
 from mals.config import Dedup
 from mals.stages.duplicates import cosines
-from mals.stages.embed import image_hash, thumbnail
+from mals.stages.embed import Embedder, image_hash
 from mals.stages.near_hashes import near_pairs
 from mals.world.camera import jpeg_pixels
 from mals.world.scene import draw_image
@@ -53,23 +54,25 @@ def copy(pixels: Pixels, kind: str, draw: np.random.Generator) -> Pixels:
     return np.ascontiguousarray(pixels[:, ::-1])
 
 
-def planted(images: int, seed: int, distance: int, similarity: float) -> None:
+def planted(images: int, seed: int, settings: Dedup) -> None:
     """Print recall of every kind, and precision."""
-    draw = np.random.default_rng(seed)
+    draw, embedder = np.random.default_rng(seed), Embedder(settings, threads=1)
+    distance, similarity = settings.distance, settings.similarity
     hashes, vectors = [], []
     for number in range(images):
         pixels = draw_image(seed, number, 0, HEIGHT).pixels
-        for version in (pixels, *(copy(pixels, kind, draw) for kind in KINDS)):
-            hashes.append(image_hash(version))
-            vectors.append(thumbnail(version))
+        versions = [pixels, *(copy(pixels, kind, draw) for kind in KINDS)]
+        hashes += [image_hash(version) for version in versions]
+        vectors.append(embedder.embed(versions))
     words, each = np.array(hashes, np.uint64), len(KINDS) + 1
-    embeddings = np.stack(vectors).astype(np.float16)
+    embeddings = np.concatenate(vectors)
     originals = np.arange(images) * each
     for kind, name in enumerate(KINDS, 1):
         bits = np.bitwise_count(words[originals] ^ words[originals + kind])
         cosine = cosines(embeddings, originals, originals + kind)
         near = (bits <= distance) & (cosine >= similarity)
-        line = {"copies": name, "images": images, "seed": seed, "recall": round(float(near.mean()), 4)}
+        shares = {"recall": round(float(near.mean()), 4), "proposed": round(float((bits <= distance).mean()), 4)}
+        line = {"copies": name, "images": images, "seed": seed, **shares}
         spread = {"bits_99": float(np.quantile(bits, 0.99)), "cosine_01": round(float(np.quantile(cosine, 0.01)), 4)}
         print(json.dumps(line | spread), flush=True)
     right = wrong = compared = 0
@@ -115,9 +118,10 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the drawn images; thresholds were chosen with 0.")] = 1,
     distance: Annotated[int, typer.Option(help="As dedup.distance.")] = Dedup().distance,
     similarity: Annotated[float, typer.Option(help="As dedup.similarity.")] = Dedup().similarity,
+    scorer: Annotated[str | None, typer.Option(help="As dedup.scorer.")] = None,
 ) -> None:
     if images:
-        planted(images, seed, distance, similarity)
+        planted(images, seed, Dedup(distance=distance, similarity=similarity, scorer=scorer))
     if hashes:
         timed(hashes, distance)
 

@@ -2,7 +2,7 @@
 
     --drawn N       drawn images for each part (default 400)
     --generated N   images generated from prompts of the attribute grammar (default 400; 0 leaves that part out)
-    --part NAME     only filter, pose, captions or generated
+    --part NAME     only filter, pose, captions, scorer or generated
     --record        write the scores into mals/world/weights/scores.json, which the tests compare with
 
 Prints tables, and one JSON line for each part. All parts run the stages of the preset tiny, as `mals run` does.
@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.scorer import drawn_scores
 from mals import settings
 from mals.attributes import load_space
 from mals.grid.stage import Stage
+from mals.images import decode_image
 from mals.labeller.labeller import Labeller
 from mals.models import WEIGHTS
 from mals.stages import crop
@@ -28,7 +30,7 @@ from mals.stages import filter as filters
 from mals.stages.caption import stage as caption_stage
 from mals.stages.generate import jpeg
 from mals.stages.pose import visible
-from mals.world.person import COLORS
+from mals.world.person import COLORS, create_person
 from mals.world.scene import DrawnImage, draw_image
 
 SEED = 77  # of a world that no training has seen
@@ -130,6 +132,14 @@ def captions_part(count: int) -> dict[str, Any]:
     return scores | agreement(labels, np.array([truths[number].attributes for number in kept]))
 
 
+def scorer_part(count: int) -> dict[str, Any]:
+    """How well the embedded scorer tells a crop's own captions from those of other persons, and from those with an attribute exchanged."""
+    truths = draw_images(count)
+    crops = [row["crop"] for row in run_stage(ready(crop.stage(CONFIG)), image_column(truths))]
+    kept = [number for number, data in enumerate(crops) if data is not None]
+    return drawn_scores([decode_image(crops[number]) for number in kept], [create_person(SEED, number) for number in kept], SEED)
+
+
 def agreement(labels: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     """Shares of correct labels where the truth is known: all, by attribute, of attributes that are present, of whole colour groups."""
     known = truth >= 0
@@ -173,8 +183,6 @@ def generated_part(count: int) -> dict[str, Any]:
 
 def color_in_pixels(rows: list[dict[str, Any]], requested: np.ndarray, half: str, keypoints: tuple[int, ...]) -> float | None:
     """Share of images whose pixels between the keypoints of a garment are nearest to a requested colour of that half of the body."""
-    from mals.images import decode_image
-
     group = SPACE.color_groups[f"{half}_color"]
     columns = {color: SPACE.names.index(name) for color, name in group.colors.items()}
     correct = total = 0
@@ -211,7 +219,13 @@ def table(part: str, scores: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-PARTS = {"filter": filter_part, "pose": pose_part, "captions": captions_part, "generated": generated_part}
+PARTS = {
+    "filter": filter_part,
+    "pose": pose_part,
+    "captions": captions_part,
+    "scorer": scorer_part,
+    "generated": generated_part,
+}
 
 
 def main() -> None:

@@ -335,7 +335,7 @@ class Identity(Section):
     """Whether the images of a person show one person; what falls out is refused."""
 
     min_agreement: Share | None = 0.8  # of the labels of an image with those that most images of its person have, of those known in both
-    scorer: str | None = None  # a trained method (folder or hub id) that compares images with the person's first one; none: labels alone
+    scorer: str | None = None  # a trained method that compares images with the first one: folder, hub id, "embedded"; none: labels alone
     revision: str | None = None  # of the scorer, at the hub
     loader: str = LOADER  # what loads it; one of your own is named by "my_package.my_module:my_function"
     min_similarity: Annotated[float, Field(ge=-1, le=1)] | None = 0.5  # cosine of the image to the person's first one, by the scorer
@@ -345,7 +345,7 @@ class Identity(Section):
 class Agree(Section):
     """How well each image agrees with its caption: a score, its rank among captions of other rows, and rules that refuse by them."""
 
-    scorer: str | None = None  # a training or release of `mals pretrain`, or a CLIP of open_clip: folder or hub id; none: min_wanted alone
+    scorer: str | None = None  # a method of `mals pretrain` or a CLIP of open_clip: folder, hub id, "embedded"; none: min_wanted alone
     revision: str | None = None  # of the scorer: a branch, a tag or, best, a commit
     loader: str = LOADER  # what loads it; one of your own is named by "my_package.my_module:my_function"
     references: Count = 10_000  # captions of other rows that each image is scored with too, for the rank of its own
@@ -372,7 +372,7 @@ class Dedup(Section):
 
     distance: Annotated[int, Field(ge=0, le=12)] = 8  # bits of 64 in which the hashes of two crops may differ, so that they are compared
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.95  # cosine of their embeddings from which on they are duplicates
-    scorer: str | None = None  # a trained method whose embeddings confirm: folder or hub id; none: thumbnails (mals/stages/embed.py)
+    scorer: str | None = None  # what embeds in place of thumbnails (mals/stages/embed.py): a trained method as folder, hub id, "embedded"
     revision: str | None = None  # of the scorer: a branch, a tag or, best, a commit
     loader: str = LOADER  # what loads it; one of your own is named by "my_package.my_module:my_function"
     best: str = "sharpness"  # the number of which the most is kept in a cluster: person_score, bits_per_pixel, agreement_wanted ...

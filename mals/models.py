@@ -1,7 +1,7 @@
 """Where models are: in a local folder, embedded in this package, or in the hub's cache. `resolve` never uses the network, `download` does.
 
 The role of a model selects the embedded model, and the setting that messages name: generator, lora, safety, pose, detector, watermark,
-aesthetic, captioner, and swin for pretraining. A scorer is what `mals.scorer` loads: a trained method, weights of one, or a CLIP of
+aesthetic, captioner, scorer, and swin for pretraining. A scorer is what `mals.scorer` loads: a trained method, weights of one, or a CLIP of
 open_clip.
 """
 
@@ -20,7 +20,7 @@ from mals.config import LOADER, Config
 from mals.errors import ModelMissing, UserError
 
 WEIGHTS = Path(__file__).parent / "world" / "weights"
-EMBEDDED = ("generator", "pose", "detector", "captioner", "swin")
+EMBEDDED = ("generator", "pose", "detector", "captioner", "scorer", "swin")
 SETTING = {
     "generator": "generate.model",
     "lora": "generate.lora.model",
@@ -245,7 +245,7 @@ def _snapshots(model: str) -> list[str]:
 def _ways(role: str) -> str:
     download, folder = "run `mals models RUN --download` on a machine with a network", f"--set {SETTING.get(role, 'generate.model')}=DIR"
     if role == "scorer":
-        return f"{download}, or give a folder or file of weights with {folder}"
+        return f"{download}, give a folder or file of weights with {folder}, or use the small one for drawn people: embedded"
     return f"{download}, give a local folder with {folder}, or use the embedded models with --preset tiny"
 
 
@@ -324,7 +324,7 @@ def _embedded(role: str) -> ResolvedModel:
     if role not in EMBEDDED:
         known = ", ".join(SETTING[name] for name in EMBEDDED)
         raise UserError(f"there is no embedded model for {SETTING.get(role, role)}; there is one for {known}")
-    return ResolvedModel("embedded", str(WEIGHTS / role), _content(WEIGHTS / role))
+    return ResolvedModel("embedded", str(WEIGHTS / role), _content(WEIGHTS / role, role))
 
 
 def _state(need: RequiredModel) -> ModelState:

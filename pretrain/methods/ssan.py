@@ -9,7 +9,7 @@ non_local  each part with what the others that are like it add (the multi-view n
 
 Each level has a loss of identities, whose classifiers only the training needs, and the compound ranking loss: a caption of the image ranks
 before captions of other persons, and so, by a margin that adapts, does a caption of another image of the same person. The embedding is the
-levels one after the other, each of length 1: the dot product of two is the sum of the three cosines.
+levels one after the other, each as long as the others: the dot product of two is the mean of the three cosines (published: the sum).
 
 Ranking losses are sums over the batch of all ranks, so they grow with it. No loss depends on the number of ranks. Sizes of a batch: one row
 a rank is enough; the relations are normalised over the batch, so that all ranks together need two.
@@ -291,11 +291,11 @@ class Ssan(Method):
         return levels if self.relations is None else {**levels, "non_local": self.relations(local)}
 
     def embed_image(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, D of all levels], each level of length 1."""
+        """[B, 3, H, W] -> [B, D of all levels] of length 1, each level as long as the others."""
         return joined(self.image_levels(self.image(images)))
 
     def embed_text(self, text: Text) -> Tensor:
-        """[B, L] -> [B, D of all levels], each level of length 1."""
+        """[B, L] -> [B, D of all levels] of length 1, each level as long as the others."""
         return joined(self.text_levels(text))
 
 
@@ -313,8 +313,8 @@ def unit(features: Tensor) -> Tensor:
 
 
 def joined(levels: Levels) -> Tensor:
-    """The levels [B, K, D] one after the other, each of length 1: the dot product of two results is the sum of the levels' cosines."""
-    return torch.cat([unit(features.flatten(1)) for features in levels.values()], 1)
+    """The levels [B, K, D] one after the other, in all of length 1: the dot product of two results is the mean of the levels' cosines."""
+    return torch.cat([unit(features.flatten(1)) for features in levels.values()], 1) * len(levels) ** -0.5
 
 
 def adapted_margin(strong: Tensor, weak: Tensor, margin: float) -> Tensor:

@@ -16,7 +16,6 @@ from mals.planning.create import STARTER, create
 from mals.settings import RUN, presets
 from mals.world.scene import draw_image
 from tests.conftest import Mals
-from tests.small.open_clip_folder import open_clip_folder
 
 ROWS = 4
 EMBEDDED = [
@@ -62,7 +61,7 @@ def test_each_preset_runs_to_a_packed_set_on_the_embedded_models(name: str, tmp_
     config = recipe(name, tmp_path)
     sets = [*EMBEDDED, *SMALL, small_captioners(config)]
     if config.agree:
-        sets.insert(0, f"agree.scorer={open_clip_folder(tmp_path / 'clip')}")
+        sets.insert(0, "agree.scorer=embedded")
     if "generate.model" in settings.recipe(name).changes:
         create(str(tmp_path / "run"), captions=STARTER / "starter.txt", count=ROWS, preset=name, assignments=sets)
     else:

@@ -25,6 +25,7 @@ MINUTES = {  # training -> its length
     "pose": 29.0,
     "detector": 14.0,
     "captioner": 30.0,
+    "scorer": 25.0,
     "swin": 30.0,
 }
 SHIPPED = {  # model -> the trainings that make it, in their order; the last one saves the model
@@ -32,6 +33,7 @@ SHIPPED = {  # model -> the trainings that make it, in their order; the last one
     "pose": ("pose",),
     "detector": ("detector",),
     "captioner": ("captioner",),
+    "scorer": ("scorer",),
     "swin": ("swin",),
 }
 CARD = """---

@@ -11,11 +11,11 @@ from mals.models import EMBEDDED, WEIGHTS, licence, resolve
 SCORES: dict[str, dict[str, Any]] = json.loads((WEIGHTS / "scores.json").read_text(encoding="utf-8"))
 
 
-def test_the_data_models_are_under_30_megabytes_the_swin_under_5_and_all_weights_are_safetensors() -> None:
+def test_all_weights_are_under_40_megabytes_the_swin_under_5_the_scorer_under_1_2_and_all_are_safetensors() -> None:
     files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
-    swin = sum(path.stat().st_size for path in files if path.parent.name == "swin")
-    assert sum(path.stat().st_size for path in files) - swin < 30e6 and swin < 5e6
-    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt"}
+    swin, scorer = (sum(path.stat().st_size for path in files if path.parent.name == name) for name in ("swin", "scorer"))
+    assert sum(path.stat().st_size for path in files) < 40e6 and swin < 5e6 and scorer < 1.15e6
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt", ".yaml"}
 
 
 def test_no_file_of_the_embedded_models_is_over_10_megabytes_and_every_shard_is_there() -> None:
@@ -55,6 +55,15 @@ def test_captions_give_as_many_correct_labels_as_recorded() -> None:
     assert scores["values"] == pytest.approx(SCORES["captions"]["values"], abs=0.04)
     for group in ("upper_color", "lower_color"):
         assert scores[group] == pytest.approx(SCORES["captions"][group], abs=0.15)
+
+
+@pytest.mark.slow
+def test_the_scorer_tells_right_captions_from_wrong_ones_as_well_as_recorded() -> None:
+    scores, recorded = world.scorer_part(200), SCORES["scorer"]
+    for name in ("complete", "short", "annotator", "long", "terse"):
+        assert scores[name]["best"] == pytest.approx(recorded[name]["best"], abs=0.12)
+        assert scores[name]["auc"] == pytest.approx(recorded[name]["auc"], abs=0.03)
+    assert scores["exchanged"]["right"] == pytest.approx(recorded["exchanged"]["right"], abs=0.08)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mals import models, settings
+from mals.scorer import load_scorer
 from mals.stages.caption import stage as caption
 from mals.stages.crop import stage as crop
 from mals.stages.generate import stage as generate
@@ -32,3 +33,4 @@ def test_every_model_is_trained_for_a_moment_and_loads_as_embedded(tmp_path: Pat
     for stage in (generate(config), crop(config), caption(config)):
         stage.setup()
     start_vision(swin.build()[0], EMBEDDED)
+    assert load_scorer(models.resolve("embedded", role="scorer").path).embed_texts(["a woman", "a man"]).shape[0] == 2
