@@ -5,9 +5,9 @@
     python -m benchmarks.dedup --hashes 0 --scorer embedded --similarity 0.98
 
 Images are persons of the drawn world, each from one view; of each there is one copy of every kind. `recall` is the share of copies that are
-near-duplicates of their image, `proposed` the share whose hashes are near enough, so that embeddings decide; `precision` is the share of pairs of an image and its copy among all pairs that are taken for
-near-duplicates, of the images and their copies of the first three kinds. Hashes are random, with a copy at a random distance of every
-hundredth.
+near-duplicates of their image, `proposed` the share whose hashes are near enough, so that embeddings decide; `precision` is the share of
+pairs of an image and its copy among all pairs that are taken for near-duplicates, of the images and their copies of the first three kinds.
+Hashes are random, with a copy at a random distance of every hundredth.
 """
 
 import json

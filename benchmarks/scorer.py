@@ -29,11 +29,15 @@ from mals.world.person import Person, create_person
 REFERENCES = 1000  # captions of others with which each image is scored too
 BEST = 0.005
 FIRST_REFERENCE = 500_000  # number of the person that the first of them is about
+SIMILARITY = 0.75  # as identity.min_similarity
 BATCH = 64  # images embedded at once
 
 
-def drawn_scores(crops: Sequence[Pixels], people: Sequence[Person], seed: int) -> dict[str, Any]:
-    """The embedded scorer on crops of drawn persons of the world `seed`: complete captions, those of each style, exchanged attributes."""
+def drawn_scores(crops: Sequence[Pixels], views: Sequence[Pixels], people: Sequence[Person], seed: int) -> dict[str, Any]:
+    """The embedded scorer on crops of drawn persons of the world `seed`, and on crops of another view of each.
+
+    By complete captions, by captions of each style, by captions with an attribute exchanged, and by images alone.
+    """
     scorer = load_scorer(models.resolve("embedded", role="scorer").path, device="cpu")
     images, rng = embed(scorer, crops), np.random.default_rng(seed)
     others = [write_caption(create_person(seed, FIRST_REFERENCE + number), rng).text for number in range(REFERENCES)]
@@ -44,14 +48,22 @@ def drawn_scores(crops: Sequence[Pixels], people: Sequence[Person], seed: int) -
         scores[name] = own_scores(images, scorer.embed_texts(captions), references)
     right, wrong = zip(*(exchanged_captions(person, (seed, person.number)) for person in people), strict=True)
     own, other = ((images * scorer.embed_texts(captions)).sum(1) for captions in (right, wrong))
-    return scores | {"exchanged": {"auc": area(own, other), "right": round(float((own > other).mean()), 4)}}
+    scores["exchanged"] = {"auc": area(own, other), "right": round(float((own > other).mean()), 4)}
+    return scores | {"persons": person_scores(images, embed(scorer, views))}
+
+
+def person_scores(images: np.ndarray, views: np.ndarray) -> dict[str, float]:
+    """Shares of other views of the person that are kept, and of views of others that are refused, with the threshold SIMILARITY."""
+    near = views @ images.T >= SIMILARITY
+    kept, refused = near.diagonal().mean(), 1 - near[~np.eye(len(near), dtype=bool)].mean()
+    return {"similarity": SIMILARITY, "kept": round(float(kept), 4), "refused": round(float(refused), 4)}
 
 
 def packed_scores(data: Path, scorer: Scorer, most: int) -> dict[str, dict[str, Any]]:
     """Scores of the first `most` images by the source of their captions."""
     files = sorted((data / "data").glob("*.parquet"))
     rows = [row for file in files for row in pq.read_table(file, columns=["image", "captions"]).to_pylist()][:most]
-    images = embed(scorer, [decode_image(row["image"]) for row in rows])
+    images = embed(scorer, [decode_image(row["image"]["bytes"]) for row in rows])
     scores = {}
     for source in sorted({caption["source"] for row in rows for caption in row["captions"]}):
         captions = [next((caption["text"] for caption in row["captions"] if caption["source"] == source), None) for row in rows]

@@ -133,11 +133,13 @@ def captions_part(count: int) -> dict[str, Any]:
 
 
 def scorer_part(count: int) -> dict[str, Any]:
-    """How well the embedded scorer tells a crop's own captions from those of other persons, and from those with an attribute exchanged."""
-    truths = draw_images(count)
-    crops = [row["crop"] for row in run_stage(ready(crop.stage(CONFIG)), image_column(truths))]
-    kept = [number for number, data in enumerate(crops) if data is not None]
-    return drawn_scores([decode_image(crops[number]) for number in kept], [create_person(SEED, number) for number in kept], SEED)
+    """How well the embedded scorer tells a crop's own captions from wrong ones, and the next view of its person from those of others."""
+    stage = ready(crop.stage(CONFIG))
+    next_views = [draw_image(SEED, number, number % 7 + 1, 128) for number in range(count)]
+    crops, views = ([row["crop"] for row in run_stage(stage, image_column(truths))] for truths in (draw_images(count), next_views))
+    kept = [number for number in range(count) if crops[number] is not None and views[number] is not None]
+    images, others = ([decode_image(data[number]) for number in kept] for data in (crops, views))
+    return drawn_scores(images, others, [create_person(SEED, number) for number in kept], SEED)
 
 
 def agreement(labels: np.ndarray, truth: np.ndarray) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from mals.attributes import load_space
 from mals.errors import ModelMissing, UserError
 from mals.stages.identity import Identity, stage
 from mals.stages.persons import Persons, agreements
+from mals.world.scene import draw_image
 from tests.fakes import jpeg
 
 SPACE = load_space("market1501")
@@ -19,6 +20,7 @@ WIDTH = len(SPACE.names)
 MAN = [1] * WIDTH
 WOMAN = [0] * 3 + [1] * (WIDTH - 3)  # differs in the body alone
 UNKNOWN = [-1] * WIDTH
+EMBEDDED_SIMILARITY = 0.75  # of the embedded scorer: docs/identities.md
 
 
 class Brightness:
@@ -46,6 +48,16 @@ def configured(plan: dict[str, Any] | None = None, **changes: Any) -> Identity:
 
 def gray(level: int) -> bytes:
     return jpeg(np.full((16, 8, 3), level, np.uint8))
+
+
+def drawn_crop(number: int, view: int) -> bytes:
+    """A person of the drawn world, with a margin around the box as the stage crop has it."""
+    image = draw_image(9, number, view, 128)
+    assert image.box is not None
+    left, top, right, bottom = image.box
+    margin = 0.1 * (bottom - top)
+    crop = image.pixels[max(0, int(top - margin)) : int(bottom + margin), max(0, int(left - margin)) : int(right + margin)]
+    return jpeg(np.ascontiguousarray(crop))
 
 
 def rows(persons: list[str | None], labels: list[list[int]], levels: list[int] | None = None) -> pa.RecordBatch:
@@ -133,6 +145,24 @@ def test_a_bad_image_is_an_error_of_its_row_and_no_first_image():
     output = run(configured(scorer="x"), rows(["a", "a", "b"], [MAN] * 3, [10, -1, -1]))
     assert [bool(row["error"]) for row in output] == [False, True, True]
     assert output[0]["identity_similarity"] == pytest.approx(1, abs=1e-3)
+
+
+def test_with_the_embedded_scorer_a_drawn_person_keeps_its_images_and_that_of_another_falls_out():
+    persons, views = 6, 4
+    numbers = [number for number in range(persons) for _ in range(views)]
+    others = [number * views + 2 for number in range(persons)]  # these rows show another person
+    for row in others:
+        numbers[row] += persons
+    crops = [drawn_crop(number, row % views) for row, number in enumerate(numbers)]
+    batch = pa.record_batch(
+        {
+            "person": pa.array([f"p{row // views}" for row in range(len(crops))]),
+            "attributes": pa.array([MAN] * len(crops), pa.list_(pa.int8())),  # as if labels saw no difference
+            "crop": pa.array(crops, pa.binary()),
+        }
+    )
+    settings_of_stage = {"scorer": "embedded", "min_agreement": None, "min_similarity": EMBEDDED_SIMILARITY}
+    assert refused(run(stage(settings.check({"identity": settings_of_stage})), batch)) == others
 
 
 def test_the_summary_is_the_same_in_any_shards():

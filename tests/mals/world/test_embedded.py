@@ -63,6 +63,8 @@ def test_the_scorer_tells_right_captions_from_wrong_ones_as_well_as_recorded() -
     for name in ("complete", "short", "annotator", "long", "terse"):
         assert scores[name]["best"] == pytest.approx(recorded[name]["best"], abs=0.12)
         assert scores[name]["auc"] == pytest.approx(recorded[name]["auc"], abs=0.03)
+    for name in ("kept", "refused"):
+        assert scores["persons"][name] == pytest.approx(recorded["persons"][name], abs=0.05)
     assert scores["exchanged"]["right"] == pytest.approx(recorded["exchanged"]["right"], abs=0.08)
 
 
