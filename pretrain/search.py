@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mals.attributes import load_space
-from mals.dataset.sheet import contact_sheet
+from mals.dataset.sheet import contact_sheet, sheet_size
 from mals.errors import UserError
 from mals.images import decode_image
 from mals.labeller.labeller import Labeller
@@ -34,7 +34,6 @@ from pretrain.trained_method import Trained
 
 CELL = (128, 256)  # width and height in pixels of an image on the contact sheet
 COLUMNS = 8  # images in a line of the contact sheet
-SHEET_LINES = 200  # a JPEG has at most 65,535 pixels in height
 FUSION = 60  # added to a rank, as published
 
 
@@ -243,9 +242,11 @@ def count_attribute_hits(
 
 
 def contact_sheet_of(gallery: Gallery, *results: SearchResult) -> bytes:
-    """A JPEG of the hits, the best first; of several results each is a line."""
+    """A JPEG of the hits, the best first; of several results each is a line. UserError for more than a JPEG holds."""
+    columns = COLUMNS if len(results) == 1 else max(len(result.hits) for result in results)
+    sheet_size(sum(len(result.hits) for result in results), columns, CELL)  # before the images are read
     images = [gallery.dataset.image_bytes(hit.row) for result in results for hit in result.hits]
-    return contact_sheet(images, COLUMNS if len(results) == 1 else max(len(result.hits) for result in results), CELL)
+    return contact_sheet(images, columns, CELL)
 
 
 def csv_of(results: Sequence[SearchResult]) -> str:
