@@ -164,7 +164,7 @@ def test_two_processes_give_the_numbers_of_one(out: Path, world: Path, tmp_path:
 def test_a_task_that_the_method_cannot_do_is_refused(out: Path, world: Path) -> None:
     for task, message in {
         "retrieval": "this method cannot do retrieval: it is able to identify",
-        "counting": "--task takes retrieval, attributes or reid, not counting",
+        "counting": "--task takes retrieval, attributes, reid or search, not counting",
     }.items():
         with pytest.raises(UserError, match=message):
             retrieval.evaluate(str(out), [str(world)], task=task, workers=0)
