@@ -1,7 +1,5 @@
 """Masks by the scores of tokens: the papers' probabilities, kept by the row's number, the same on any number of ranks and after a kill."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,11 +21,10 @@ from pretrain.data.tokenizers.masking import TokenMasking
 from pretrain.data.tokenizers.vocabulary import train_vocabulary
 from pretrain.noise_masking import START, Gate, NoiseMasking, TokenScores, gate, nam_scores, nam_shares
 from pretrain.release import release
-from tests.conftest import ROOT, environment
+from tests.pretrain.methods.processes import compare_losses, end_early, measured, on_ranks
 from tests.pretrain.methods.small import CPU, STEPS, Small, drawn, measure, part
 from tests.pretrain.trainings import lines, same_weights
 
-PROGRAMS = ROOT / "tests/ranks"
 CAPTIONS = ["a man in a red coat with a black bag", "a woman", "a boy with a bag in his left hand", "a boy with a bag in his right hand"]
 VARIANTS = ["irra+nam", "irra+gadms", "uit+nam", "rde+gadms"]
 
@@ -208,17 +205,11 @@ def test_masks_follow_the_scores_from_the_second_epoch_on(world: Path, tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 4])
 def test_losses_and_scores_are_those_of_one_process(processes: int, world: Path, tmp_path: Path) -> None:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    words = [sys.executable, *torchrun, str(PROGRAMS / "every_method.py"), str(world), str(tmp_path / "many"), *VARIANTS]
-    done = subprocess.run(words, cwd=ROOT, env=environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
+    on_ranks(processes, world, tmp_path / "many", VARIANTS)
     for name in VARIANTS:
-        error = tmp_path / f"many/{name}.error"
-        assert not error.is_file(), error.read_text()
-        many, one = load_file(tmp_path / f"many/{name}.safetensors"), measure(name, world, tmp_path / "alone" / name)
+        many, one = measured(tmp_path / "many", name), measure(name, world, tmp_path / "alone" / name)
         for step in STEPS:
-            for loss, value in part(one, step, "losses").items():
-                torch.testing.assert_close(many[f"{step}/losses/{loss}"], value, rtol=1e-4, atol=1e-5, msg=f"{name} {step} {loss}")
+            compare_losses(many, one, step)
             scores = part(one, step, "buffers")["token_scores.scores"]
             assert scores.any()
             torch.testing.assert_close(many[f"{step}/buffers/token_scores.scores"], scores, rtol=2e-3, atol=2e-3)
@@ -226,9 +217,7 @@ def test_losses_and_scores_are_those_of_one_process(processes: int, world: Path,
 
 @pytest.mark.slow
 def test_a_training_that_is_killed_in_the_second_epoch_ends_with_the_same_bits(world: Path, tmp_path: Path) -> None:
-    words = [sys.executable, str(PROGRAMS / "killed.py"), str(world), str(tmp_path / "killed"), *VARIANTS]
-    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600)
-    assert done.stdout.splitlines() == [f"{name} killed" for name in VARIANTS], done.stderr[-3000:]
+    end_early(world, tmp_path / "killed", VARIANTS)
     for name in VARIANTS:
         Small(name).train(world, tmp_path / "calm" / name)
         Small(name).train(world, tmp_path / "killed" / name)

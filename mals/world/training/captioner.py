@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mals.world.captions import write_caption
-from mals.world.training.drawn_dataset import HEIGHT, WIDTH, DrawnDataset
+from mals.world.training.drawn_dataset import DrawnDataset
 from mals.world.training.optimization import WeightAverage, bfloat16, optimize, seed_random_numbers
-from mals.world.training.pose import cut_windows
+from mals.world.training.pose import cut_windows, jittered_windows
 from mals.world.training.vocabulary import bert_tokenizer, build_vocabulary
 
 BATCH = 48
@@ -60,13 +60,9 @@ def draw_crops(dataset: DrawnDataset, rows: np.ndarray, rng: np.random.Generator
     """[B, 3, SIDE, SIDE]: crops around jittered boxes, sometimes mirrored, normalised as the processor does it."""
     import torch
 
-    boxes = dataset.boxes[rows, 0].astype(np.float32)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    boxes += rng.normal(0, 0.04, boxes.shape).astype(np.float32) * np.tile(sides, 2)
-    boxes += np.abs(rng.normal(0, 0.06, boxes.shape).astype(np.float32)) * np.tile(sides, 2) * np.array([-1, -1, 1, 1], np.float32)
-    low, high = np.maximum(boxes[:, :2], 0), np.minimum(boxes[:, 2:], [WIDTH, HEIGHT])
+    center, size = jittered_windows(dataset, rows, rng, margin=0.06)
     images = torch.from_numpy(np.ascontiguousarray(dataset.pixels[rows])).permute(0, 3, 1, 2).float() / 255
-    crops = cut_windows(images, ((low + high) / 2).astype(np.float32) - 0.5, (high - low).astype(np.float32), SIDE, SIDE)
+    crops = cut_windows(images, center, size, SIDE, SIDE)
     if rng.random() < 0.5:
         crops = crops.flip(3)
     crops = crops * torch.from_numpy(rng.uniform(0.92, 1.08, (len(rows), 3, 1, 1)).astype(np.float32))

@@ -78,6 +78,19 @@ def cut_windows(images: Any, center: np.ndarray, size: np.ndarray, height: int, 
     return torch.nn.functional.grid_sample(images, grid, align_corners=True)
 
 
+def jittered_windows(dataset: DrawnDataset, rows: np.ndarray, rng: np.random.Generator, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Center and size [B, 2] of windows for `cut_windows`: the boxes of rows [B], moved a little and enlarged, within the image.
+
+    `margin` is the spread of what is added at each border, as a share of the side.
+    """
+    boxes = dataset.boxes[rows, 0].astype(np.float32)
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    boxes += rng.normal(0, 0.04, boxes.shape).astype(np.float32) * sides
+    boxes += np.abs(rng.normal(0, margin, boxes.shape).astype(np.float32)) * sides * np.array([-1, -1, 1, 1], np.float32)
+    low, high = np.maximum(boxes[:, :2], 0), np.minimum(boxes[:, 2:], [WIDTH, HEIGHT])
+    return ((low + high) / 2).astype(np.float32) - 0.5, (high - low).astype(np.float32)
+
+
 def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, resume: bool) -> dict[str, Any]:
     """Train for so many minutes and save model and processor into `work`/pose."""
     import torch

@@ -23,9 +23,9 @@ from mals.planning.phrases import Phrases
 from mals.world.captions import write_caption
 from mals.world.exchange import exchange_attribute
 from mals.world.person import Person, create_person
-from mals.world.training.drawn_dataset import HEIGHT, WIDTH, DrawnDataset
+from mals.world.training.drawn_dataset import DrawnDataset
 from mals.world.training.optimization import WeightAverage, bfloat16, optimize, seed_random_numbers
-from mals.world.training.pose import cut_windows
+from mals.world.training.pose import cut_windows, jittered_windows
 from mals.world.training.vocabulary import hide_some
 
 BATCH, WRONG = 64, 32  # images, and captions with an attribute exchanged, of the first images
@@ -90,12 +90,7 @@ def known_words(seed: int) -> list[str]:
 
 def draw_crops(dataset: DrawnDataset, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
     """[B, 3, IMAGE_HEIGHT, IMAGE_WIDTH] in [0, 1]: crops around jittered boxes, some mirrored, some less sharp, of slightly other light."""
-    boxes = dataset.boxes[rows, 0].astype(np.float32)
-    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    boxes += rng.normal(0, 0.04, boxes.shape).astype(np.float32) * sides
-    boxes += np.abs(rng.normal(0, 0.08, boxes.shape).astype(np.float32)) * sides * np.array([-1, -1, 1, 1], np.float32)
-    low, high = np.maximum(boxes[:, :2], 0), np.minimum(boxes[:, 2:], [WIDTH, HEIGHT])
-    center, size = ((low + high) / 2).astype(np.float32) - 0.5, (high - low).astype(np.float32)
+    center, size = jittered_windows(dataset, rows, rng, margin=0.08)
     scale = rng.choice([1.0, float(rng.uniform(SMALLEST, 1))])  # of this batch
     height, width = round(IMAGE_HEIGHT * scale), round(IMAGE_WIDTH * scale)
     images = torch.from_numpy(np.ascontiguousarray(dataset.pixels[rows])).permute(0, 3, 1, 2).float() / 255

@@ -1,8 +1,5 @@
 """Every method of METHODS, and one of a stranger, in a training of a moment: what each must be able to do, whatever it is."""
 
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,13 +16,12 @@ from pretrain.measure import cost
 from pretrain.release import release
 from pretrain.schedule import make_optimizer
 from pretrain.search import search
-from tests.conftest import ROOT, environment
+from tests.pretrain.methods.processes import compare_gradients, compare_losses, end_early, measured, on_ranks
 from tests.pretrain.methods.small import NAMES, OWN, STEPS, Small, drawn, measure, part
 from tests.pretrain.packs import pictures
 from tests.pretrain.trainings import lines, same_weights
 
 pytestmark = pytest.mark.slow
-PROGRAMS = ROOT / "tests/ranks"
 each = pytest.mark.parametrize("name", NAMES)
 TIMES = ("images_per_s", "waited", "peak_mb")  # of a line of metrics
 SENTENCES = ["a man in a red coat with a black bag", "a woman"]
@@ -50,15 +46,6 @@ def finished(name: str, world: Path, trainings: Path) -> Path:
     return out
 
 
-def on_ranks(processes: int, world: Path, out: Path, names: Sequence[str] = NAMES) -> Path:
-    """Methods measured under torchrun."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    words = [sys.executable, *torchrun, str(PROGRAMS / "every_method.py"), str(world), str(out), *names]
-    done = subprocess.run(words, cwd=ROOT, env=environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return out
-
-
 @pytest.fixture(scope="module")
 def alone(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
     """What one process measures, by the names of the methods; filled by the tests."""
@@ -67,25 +54,17 @@ def alone(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, di
 
 @pytest.fixture(scope="module")
 def two(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return on_ranks(2, world, tmp_path_factory.mktemp("two"))
+    return on_ranks(2, world, tmp_path_factory.mktemp("two"), NAMES)
 
 
 @pytest.fixture(scope="module")
 def four(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return on_ranks(4, world, tmp_path_factory.mktemp("four"))
+    return on_ranks(4, world, tmp_path_factory.mktemp("four"), NAMES)
 
 
 @pytest.fixture(scope="module")
 def killed(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return end_early(world, tmp_path_factory.mktemp("killed"))
-
-
-def end_early(world: Path, out: Path, names: Sequence[str] = NAMES) -> Path:
-    """A training of each method that SIGKILL ended after its third step."""
-    words = [sys.executable, str(PROGRAMS / "killed.py"), str(world), str(out), *names]
-    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600)
-    assert done.stdout.splitlines() == [f"{name} killed" for name in names], done.stderr[-3000:]
-    return out
+    return end_early(world, tmp_path_factory.mktemp("killed"), NAMES)
 
 
 @each
@@ -105,21 +84,11 @@ def test_losses_gradients_and_statistics_are_those_of_one_process(
 
 def compare(name: str, folder: Path, one: dict[str, torch.Tensor]) -> None:
     """Compare what several processes measured of a method with what one has measured."""
-    error = folder / f"{name}.error"
-    assert not error.is_file(), error.read_text()
-    many = load_file(folder / f"{name}.safetensors")
+    many = measured(folder, name)
     assert many.keys() == one.keys()
     for step in STEPS:
-        for loss, value in part(one, step, "losses").items():
-            torch.testing.assert_close(
-                many[f"{step}/losses/{loss}"], value, rtol=1e-4, atol=1e-5, msg=lambda text, at=loss: f"{at}: {text}"
-            )
-        expected = part(one, step, "gradients")
-        largest = max(float(gradient.norm()) for gradient in expected.values())
-        for parameter, gradient in expected.items():
-            difference = float((many[f"{step}/gradients/{parameter}"] - gradient).norm())
-            allowed = 2e-3 * max(float(gradient.norm()), 1e-3 * largest)
-            assert difference <= allowed, f"step {step}, {parameter}: {difference:.3g} of {float(gradient.norm()):.3g}"
+        compare_losses(many, one, step)
+        compare_gradients(many, one, step)
         for buffer, value in part(one, step, "buffers").items():
             actual = many[f"{step}/buffers/{buffer}"]
             torch.testing.assert_close(actual, value, rtol=1e-3, atol=1e-5, msg=lambda text, at=buffer: f"{at}: {text}")

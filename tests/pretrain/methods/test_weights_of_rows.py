@@ -1,7 +1,5 @@
 """The confidence in a row multiplies its losses, of every method that has losses of pairs."""
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,14 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from pretrain import checkpoint, methods
 from pretrain import train as training
 from pretrain.build import prepare
 from pretrain.method import Batch, Method
-from tests.conftest import ROOT, environment
-from tests.pretrain.methods.small import CPU, STEPS, Small, drawn, measure, part, without_dropout
+from tests.pretrain.methods.processes import compare_gradients, compare_losses, measured, on_ranks
+from tests.pretrain.methods.small import CPU, STEPS, Small, drawn, measure, without_dropout
 from tests.pretrain.packs import rewritten
 from tests.pretrain.trainings import lines, same_weights
 
@@ -68,22 +65,13 @@ def test_the_weight_of_a_row_multiplies_its_losses(name: str, world: Path, tmp_p
 
 @pytest.mark.slow
 def test_weighed_losses_and_gradients_of_two_processes_are_those_of_one(world: Path, tmp_path: Path) -> None:
-    names, torchrun = [f"{name}+confidence" for name in WEIGHING], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words = [sys.executable, *torchrun, str(ROOT / "tests/ranks/every_method.py"), str(world), str(tmp_path / "two"), *names]
-    done = subprocess.run(words, cwd=ROOT, env=environment(GLOO_SOCKET_IFNAME="lo"), capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
+    names = [f"{name}+confidence" for name in WEIGHING]
+    on_ranks(2, world, tmp_path / "two", names)
     for name in names:
-        error = tmp_path / f"two/{name}.error"
-        assert not error.is_file(), error.read_text()
-        two, one = load_file(tmp_path / f"two/{name}.safetensors"), measure(name, world, tmp_path / "one" / name)
+        two, one = measured(tmp_path / "two", name), measure(name, world, tmp_path / "one" / name)
         for step in STEPS:
-            for loss, value in part(one, step, "losses").items():
-                torch.testing.assert_close(two[f"{step}/losses/{loss}"], value, rtol=1e-4, atol=1e-5, msg=f"{name} {step} {loss}")
-            expected = part(one, step, "gradients")
-            largest = max(float(gradient.norm()) for gradient in expected.values())
-            for parameter, gradient in expected.items():
-                difference = float((two[f"{step}/gradients/{parameter}"] - gradient).norm())
-                assert difference <= 2e-3 * max(float(gradient.norm()), 1e-3 * largest), f"{name}, step {step}, {parameter}"
+            compare_losses(two, one, step)
+            compare_gradients(two, one, step)
 
 
 def test_equal_weights_end_with_the_same_bits_as_none(world: Path, tmp_path: Path) -> None:
