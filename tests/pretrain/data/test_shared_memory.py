@@ -18,10 +18,12 @@ from tests.pretrain.packs import mals_list
 SMALL = """
 import json, shutil, sys
 from pathlib import Path
+import torch
 from mals.errors import UserError
 from pretrain.data.augment import ImageTransform
 from pretrain.data.loader import Loader
 from pretrain.data.rows import ImageTextPairs
+from pretrain.data.shared_memory import Sent, received
 from pretrain.data.tokenizers import WordPiece
 from pretrain.gallery import Gallery
 from pretrain.method import DataNeeds
@@ -33,12 +35,20 @@ words = WordPiece.of(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
 def loader(batch, workers):
     return Loader(pairs, words, DataNeeds(), batch=batch, seed=1, workers=workers, transform=LOOK)
 
-def outcome(batches, fill=False):
+class Filling:
+    # batches of 1.2 MB, each made while something else takes the shared memory, all but 0.6 MB of it
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, at):
+        Path(f"/dev/shm/{at}").write_bytes(bytes(max(0, shutil.disk_usage("/dev/shm").free - 600_000)))
+        return {"images": torch.zeros(1_200_000, dtype=torch.uint8)}
+
+def outcome(batches):
     try:
         for step in range(20):
             next(batches)
-            if fill:
-                Path(f"/dev/shm/{step}").write_bytes(bytes(max(0, shutil.disk_usage("/dev/shm").free - 600_000)))
         return "served"
     except StopIteration:
         return "served"
@@ -50,7 +60,8 @@ def gallery(workers):
 
 if __name__ == "__main__":
     results = {"too many": outcome(iter(loader(16, 4))), "none": outcome(iter(loader(16, 0))), "gallery": outcome(gallery(2))}
-    results |= {"gallery of none": outcome(gallery(0)), "filled": outcome(iter(loader(8, 1)), fill=True)}
+    filled = received(torch.utils.data.DataLoader(Sent(Filling()), batch_size=None, num_workers=1), 1_200_000)
+    results |= {"gallery of none": outcome(gallery(0)), "filled": outcome(filled)}
     print(json.dumps(results))
 """
 
