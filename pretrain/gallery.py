@@ -43,9 +43,9 @@ SPACES = sorted(file.stem for file in FOLDER.glob("*.yaml"))  # attribute spaces
 class Gallery:
     """The images and captions of one split.
 
-    `dataset` has a row for each caption, or for each image if no image has a caption. Its labels, if any, belong to the attribute space
-    `space`. With `plain`, captions are reduced to a-z and 0-9, as published for ICFG-PEDES and RSTPReid. `splits` are the names of the
-    splits that were opened; of several, the first one holds the queries of an identification.
+    `dataset` has a row for each caption, and one for each image without a caption, which is searched and is no query. Its labels, if any,
+    belong to the attribute space `space`. With `plain`, captions are reduced to a-z and 0-9, as published for ICFG-PEDES and RSTPReid.
+    `splits` are the names of the splits that were opened; of several, the first one holds the queries of an identification.
     """
 
     def __init__(
@@ -64,11 +64,12 @@ class Gallery:
         self.splits = tuple(splits)
         self.dataset, self.tokenizer, self.preprocessing, self.device = dataset, tokenizer, preprocessing, device
         self.batch, self.workers, self.plain, self.space = batch, workers, plain, space
-        self.has_captions = any(dataset.captions())
+        described = torch.tensor([bool(caption) for caption in dataset.captions()])
+        self.has_captions = bool(described.any())
         first = torch.full((int(dataset.images.max()) + 1,), len(dataset))
         self.rows = first.scatter_reduce(0, dataset.images, torch.arange(len(dataset)), "amin")  # [G] int64: the first row of each image
         self.all_rows = self.rows  # with the images that turned out unreadable
-        self.queries = torch.arange(len(dataset) if self.has_captions else 0)  # [Q] int64: rows
+        self.queries = described.nonzero().squeeze(1)  # [Q] int64: rows
         self.unreadable: dict[int, str] = {}  # row -> reason, among the images of this rank
         self.only_readable = False  # whether unreadable images have been dropped
 
@@ -174,26 +175,33 @@ def open_rows(
 ) -> tuple[ImageTextPairs, str | None]:
     """The rows of a split, with labels of the first of `spaces` that the data have, and the name of that space; None: without labels.
 
-    A row is a caption, or an image if no image has a caption. Without `captions` it is an image, of a JSON list a caption, which may be
-    empty. Raises UserError if only some images have captions, NoLabels if no space fits.
+    A row is a caption, or an image without one, whose caption is "". Without `captions` it is an image, of a JSON list a caption, which may
+    be empty. Raises NoCaptions if a data set has no caption and another one has some, NoLabels if no space fits.
     """
     first_error: NoLabels | None = None
     for space in [None] if spaces is None else dict.fromkeys(spaces):
         classes = None if space is None else load_space(space).classes
         try:
-            if not captions:
-                return ImageTextPairs.open(data, split, classes, captions=False), space
-            try:
-                return ImageTextPairs.open(data, split, classes, every=True), space
-            except NoCaptions:
-                dataset = ImageTextPairs.open(data, split, classes, captions=False)
-                if any(dataset.captions()):
-                    raise
-                return dataset, space
+            dataset = ImageTextPairs.open(data, split, classes, every=captions, captions=False)
+            if captions:
+                _require_captions_of_all(dataset, data)
+            return dataset, space
         except NoLabels as error:
             first_error = first_error or error
     assert first_error is not None
     raise first_error
+
+
+def _require_captions_of_all(dataset: ImageTextPairs, data: Sequence[DatasetAddress]) -> None:
+    """Log how many images have no caption beside others that have one; NoCaptions if these are whole data sets."""
+    without = [sum(not columns.captions[row] for row in range(len(columns.captions))) for columns in dataset.columns]
+    if not 0 < sum(without) < len(dataset):
+        return
+    for place, count, columns in zip(data, without, dataset.columns, strict=True):
+        if count == len(columns.captions):
+            raise NoCaptions(f"{local_path(place)[0]} has no captions")
+    if ranks.is_main():
+        log.warning("%s images have no caption: they are searched, and are no query", f"{sum(without):,}")
 
 
 def open_persons(data: Sequence[DatasetAddress], split: str = "test", query: str | None = None) -> tuple[ImageTextPairs, tuple[str, ...]]:

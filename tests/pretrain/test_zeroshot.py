@@ -77,6 +77,25 @@ def test_some_captions_are_not_taken_for_none(trained: Trained, sets: dict[str, 
         open_gallery(trained, [sets["cuhk-pedes"], sets["market1501"]], "test", "none")
 
 
+def test_images_without_a_caption_are_searched_and_are_no_query(trained: Trained, sets: dict[str, str], tmp_path: Path) -> None:
+    """Also where no row of a file of the set has one, as where distractors come last."""
+
+    def silent(table: pa.Table) -> pa.Table:
+        rows = table.to_pylist()
+        for row in rows:
+            if row["id"].startswith("0001"):
+                row |= {"caption": None, "captions": []}
+        return pa.Table.from_pylist(rows, schema=table.schema)
+
+    import_benchmark("rstpreid", layouts.rstp(tmp_path / "raw"), str(tmp_path / "own"), rows_per_file=2)
+    whole = open_gallery(trained, [sets["rstpreid"]], "train")
+    gallery = open_gallery(trained, [rewritten(tmp_path / "own", silent)], "train")
+    assert (len(whole), len(whole.queries), len(gallery), len(gallery.queries)) == (4, 8, 4, 4)
+    assert gallery.has_captions and [gallery.dataset.caption(row) for row in gallery.queries[:2].tolist()] == ["One of 0.", "Two of 0."]
+    scores = evaluate(trained, gallery, "none").retrieval
+    assert scores is not None and (scores.captions, scores.images, scores.identities, scores.unmatched) == (4, 4, 2, 0)
+
+
 def test_the_table_has_a_row_a_data_set_and_says_how_it_was_measured(trained: Trained, sets: dict[str, str]) -> None:
     result = zeroshot(trained, list(sets.values()), k=3, rerank="published")
     sets_json = result.to_json()["sets"]
