@@ -2,20 +2,32 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from cli.output import print_json
 from cli.stages import Json
 
 
+class ImportCommand(TyperCommand):
+    """A command whose argument NAME says which benchmarks there are; their readers are loaded when it is used, not with the program."""
+
+    def get_params(self, ctx: typer.Context) -> list[Any]:
+        from pretrain.datasets import READERS
+
+        params: list[Any] = super().get_params(ctx)
+        params[0].help = f"{', '.join(READERS)}."
+        return params
+
+
 def register(app: typer.Typer) -> None:
-    app.command("import")(import_)
+    app.command("import", cls=ImportCommand)(import_)
 
 
 def import_(
-    name: Annotated[str, typer.Argument(help="cuhk-pedes, icfg-pedes, rstpreid, pa100k, market1501 or mals-json.")],
+    name: Annotated[str, typer.Argument()],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder in which the benchmark was unpacked.")],
     to: Annotated[str, typer.Option("--to", help="The folder (or URL) to write: new, empty, or one of an interrupted import.")],
     as_json: Json = False,

@@ -38,9 +38,11 @@ def section(name: str, command: Any) -> Iterator[str]:
         for inner, subcommand in command.commands.items():
             yield from section(f"{name} {inner}", subcommand)
         return
-    arguments = [parameter.metavar or parameter.name.upper() for parameter in command.params if parameter.param_type_name == "argument"]
+    context = command.make_context(name, [], resilient_parsing=True)
+    params = [parameter for parameter in command.get_params(context) if parameter.name != "help"]
+    arguments = [parameter.metavar or parameter.name.upper() for parameter in params if parameter.param_type_name == "argument"]
     yield f"```text\n{' '.join([name, *arguments, '[OPTIONS]'])}\n```\n\n| argument or option | default | meaning |\n|---|---|---|\n"
-    for parameter in command.params:
+    for parameter in params:
         if not getattr(parameter, "hidden", False):
             meaning = (getattr(parameter, "help", None) or "").replace("|", "\\|")
             yield f"| {spelled(parameter)} | {shown(parameter)} | {meaning} |\n"

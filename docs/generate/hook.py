@@ -9,13 +9,14 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from docs.generate import api, commands, modules, settings  # noqa: E402
+from docs.generate import api, commands, modules, sets, settings  # noqa: E402
 
 PAGES = {
     "reference/settings.md": settings.page,
     "reference/commands.md": commands.page,
     "reference/api.md": api.page,
     "reference/modules.md": modules.page,
+    "sets/index.md": sets.page,
 }
 IMAGES = ("drawn.jpg", "generated.jpg")
 

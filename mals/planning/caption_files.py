@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from mals.errors import UserError, quoted
 from mals.planning import delimited, json_lists
 from mals.planning.column_texts import is_blank, is_list_of_texts, is_text_type, readable_type, text_column
+from mals.planning.json_stream import RepeatedKey, without_repeated_keys
 from mals.planning.text_files import COMPRESSIONS, SAMPLE, open_text, text_suffix
 
 COLUMNS = ("caption", "id", "person", "camera", "init_image", "negative_prompt", "seed")
@@ -162,9 +163,7 @@ def _csv(file: Path, form: CaptionsForm) -> Iterator[pa.Table]:
 
 
 def _jsonl(file: Path, form: CaptionsForm) -> Iterator[pa.Table]:
-    parse = json.JSONDecoder(
-        object_pairs_hook=json_lists.without_repeated_keys, parse_int=str
-    ).decode  # a number of any length is read as its digits
+    parse = json.JSONDecoder(object_pairs_hook=without_repeated_keys, parse_int=str).decode  # a number of any length is read as its digits
     with open_text(file, form.encoding) as stream:
         lines = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
         objects = ((number, _object(file, number, line, parse)) for number, line in lines)
@@ -176,7 +175,7 @@ def _object(file: Path, number: int, line: str, parse: Callable[[str], Any]) -> 
         row = parse(line)
     except json.JSONDecodeError as error:
         raise UserError(f"{file}, line {number} is not JSON: {error.msg} at column {error.colno}") from None
-    except json_lists.RepeatedKey as error:
+    except RepeatedKey as error:
         raise UserError(f"{file}, line {number} has the key {quoted(error.args[0])} twice") from None
     except RecursionError:
         raise UserError(f"{file}, line {number} is nested too deeply") from None

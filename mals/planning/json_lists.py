@@ -6,7 +6,6 @@ A list is a JSON array of objects, perhaps compressed. An object is an image wit
     APTM's own lists         image, caption, image_id           MALS       the same and label
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,15 +14,15 @@ from typing import Any, NamedTuple
 
 from mals.errors import UserError, quoted
 from mals.planning.column_texts import is_blank
-from mals.planning.text_files import first_bytes, open_text, text_suffix
+from mals.planning.json_stream import JsonStream, open_json
+from mals.planning.text_files import text_suffix
 
 IMAGE_KEYS = ("file_path", "img_path", "image")
-SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a pair, or one that stands alone
 NAMED = 8  # keys of an object that a sentence names
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # ends a line, or does other things to a terminal
 LONGEST_KEY = 40  # characters of a key that a sentence names
 LONGEST_ID = 200  # characters
-PARTIAL = "perhaps it was downloaded in part"
+NOT_A_LIST = "not a list of objects as CUHK-PEDES, ICFG-PEDES, RSTPReid and MALS do"
 
 
 class ListRow(NamedTuple):
@@ -42,35 +41,45 @@ def is_list(path: Path) -> bool:
 
 
 def read_objects(file: Path, encoding: str | None = None) -> list[dict[str, Any]]:
-    """The objects of a list; UserError if the file holds something else, no object, or a text that is no Unicode.
+    """The objects of a list, see `stream_objects`."""
+    return list(stream_objects(file, encoding))
 
-    `encoding` is that of a text without a byte order mark that is not UTF-8, see `mals.planning.text_files`.
+
+def stream_objects(file: Path, encoding: str | None = None) -> Iterator[dict[str, Any]]:
+    """The objects of a list, one in memory at a time; `encoding` as for `open_json`.
+
+    Raises UserError, where it is read so far, if the file holds something else, no object, or a text that is no Unicode.
     """
-    if not file.exists():
-        raise UserError(f"there is no JSON list {file}")
-    with open_text(file, encoding or json.detect_encoding(first_bytes(file)[:4])) as stream:  # JSON needs no mark for UTF-16
-        text = stream.read()
-    if not text.strip():
-        raise UserError(f"{file} is empty")
-    try:
-        objects = json.loads(text, object_pairs_hook=without_repeated_keys)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise UserError(f"{file} is not JSON: {error.msg} at {place}; {PARTIAL}") from None
-    except RepeatedKey as error:
-        raise UserError(f"{file} has an object with the key {quoted(error.args[0])} twice") from None
-    except ValueError:  # Python converts no text of more than 4,300 digits
-        raise UserError(f"{file} holds a number of more than 4,300 digits, which is nothing that a list says") from None
-    except RecursionError:
-        raise UserError(f"{file} is nested too deeply") from None
-    if not isinstance(objects, list) or not all(isinstance(entry, dict) for entry in objects):
-        raise UserError(f"{file} holds {_kind(objects)}, not a list of objects as CUHK-PEDES, ICFG-PEDES, RSTPReid and MALS do")
-    if not objects:
+    number = 0
+    with open_json(file, encoding) as stream:
+        if stream.peek() != "[":
+            raise UserError(f"{file} holds {_other_kind(stream)}, {NOT_A_LIST}")
+        for number, entry in enumerate(stream.members(), 1):
+            if not isinstance(entry, dict):
+                raise UserError(f"{file} holds a list that is not of objects, {NOT_A_LIST}")
+            if stream.has_surrogates:
+                _refuse_surrogates(f"{file}: object {number}", entry)
+            yield entry
+    if not number:
         raise UserError(f"{file} is an empty list: it holds no caption and no image")
-    if SURROGATE.search(text):
-        for number, entry in enumerate(objects, 1):
-            _refuse_surrogates(f"{file}: object {number}", entry)
-    return objects
+
+
+def stream_entries(file: Path) -> Iterator[tuple[str, Any]]:
+    """Names and values of a file that is one object, one in memory at a time; a name may come again.
+
+    Raises UserError, where it is read so far, if the file holds something else, an empty object, or a text that is no Unicode.
+    """
+    number = 0
+    with open_json(file) as stream:
+        if stream.peek() != "{":
+            kind = "a list" if stream.peek() == "[" else _other_kind(stream)
+            raise UserError(f"{file} holds {kind}, not one object of names and captions")
+        for number, (name, value) in enumerate(stream.pairs(), 1):
+            if stream.has_surrogates:
+                _refuse_surrogates(f"{file}: entry {number}", [name, value])
+            yield name, value
+    if not number:
+        raise UserError(f"{file} is an empty object: it holds no caption and no image")
 
 
 def list_rows(file: Path, objects: Iterable[Mapping[str, Any]], require_captions: bool = True) -> Iterator[ListRow]:
@@ -135,19 +144,6 @@ def identifier(where: str, key: str, value: Any) -> str | None:
     return text
 
 
-class RepeatedKey(Exception):
-    """A JSON object has the same key twice; the argument is the key."""
-
-
-def without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of a JSON parser's pairs (`object_pairs_hook`). Raises RepeatedKey, since all values but the last would be lost."""
-    entry = dict(pairs)
-    if len(entry) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise RepeatedKey(next(name for name in names if names.count(name) > 1))
-    return entry
-
-
 def _refuse_surrogates(where: str, value: Any) -> None:
     """UserError where a text holds half of a surrogate pair, which no file can hold."""
     if isinstance(value, str):
@@ -173,6 +169,14 @@ def key_names(entry: Mapping[str, Any]) -> str:
     """The keys of an object, for a sentence; "no key" where it has none."""
     names = [name if name.isprintable() and len(name) <= LONGEST_KEY else quoted(name, LONGEST_KEY) for name in list(entry)[:NAMED]]
     return ", ".join(names) + (f" and {len(entry) - NAMED:,} more" if len(entry) > NAMED else "") or "no key"
+
+
+def _other_kind(stream: JsonStream) -> str:
+    """What a file holds whose first character begins no list, for a sentence."""
+    if stream.peek() != "{":
+        return _kind(stream.value())
+    name = stream.first_name()
+    return "an empty object" if name is None else f"an object that begins with the key {key_names({name: None})}"
 
 
 def _kind(value: Any) -> str:

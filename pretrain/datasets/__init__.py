@@ -1,19 +1,19 @@
 """The public benchmarks, each read from the layout in which its authors ship it."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from mals.errors import UserError
 from pretrain.datasets import lists, mals_json, market, pa100k
-from pretrain.datasets.layout import Benchmark, BenchmarkInfo, folder_contents
+from pretrain.datasets.layout import Benchmark, Reader, folder_contents
 
-READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {
-    **lists.READERS,
-    **pa100k.READERS,
-    **market.READERS,
-    **mals_json.READERS,
-}
+_ALL = (
+    *lists.READERS,
+    pa100k.READER,
+    market.READER,
+    mals_json.READER,
+)
+READERS: dict[str, Reader] = {reader.info.key: reader for reader in _ALL}  # by the name for `mals import`
 
 
 def open_benchmark(name: str, folder: str | Path) -> Benchmark:

@@ -197,11 +197,12 @@ def _tables(benchmark: Benchmark, rows: Iterator[BenchmarkRow], counts: FileCoun
 
 def _packed_row(info: BenchmarkInfo, row: BenchmarkRow, data: bytes, size: tuple[int, int], attributes: Sequence[str]) -> dict[str, Any]:
     """One row of the packed data set."""
+    sources = row.sources or (info.caption_source,) * len(row.captions)
     packed: dict[str, Any] = {
         "id": row.id,
         "image": {"bytes": data, "path": row.image},
         "caption": row.captions[0] if row.captions else None,
-        "captions": [{"text": caption, "source": info.caption_source} for caption in row.captions],
+        "captions": [{"text": text, "source": source} for text, source in zip(row.captions, sources, strict=True)],
         "width": size[0],
         "height": size[1],
         "person": row.identity,

@@ -1,10 +1,10 @@
 """What the reader of a benchmark returns, and how readers search a folder for files and check what they hold."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from mals.dataset.features import Feature
 from mals.errors import UserError, quoted
@@ -20,7 +20,7 @@ NAMED = 8  # entries of a wrong folder that an error sentence names
 class SplitSize:
     """Number of images, identities and captions of a split; None if the authors state none, or there are none."""
 
-    images: int
+    images: int | None = None
     identities: int | None = None
     captions: int | None = None
 
@@ -44,6 +44,7 @@ class BenchmarkInfo:
     has_cameras: bool = False
     synthetic: bool = False
     extra_columns: Mapping[str, Feature] = field(default_factory=dict)  # columns that only this benchmark has
+    column_notes: tuple[str, ...] = ()  # sentences of the card about columns that differ from other benchmarks
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,11 @@ class BenchmarkRow:
     id: str
     image: str  # path in the image folder
     captions: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()  # who wrote each caption; () if that is the benchmark's caption_source for all
     identity: int | None = None
     camera: int | None = None
     labels: tuple[int, ...] | None = None  # one value in {-1, 0, 1} for each attribute of the space; -1 if unknown
-    extras: tuple[int | None, ...] = ()  # values of the extra columns
+    extras: tuple[int | str | None, ...] = ()  # values of the extra columns
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,13 @@ class Benchmark:
     images: ImageFolder
     splits: Mapping[str, Iterable[BenchmarkRow]]  # each can be iterated several times
     notes: Sequence[str] = ()  # sentences about irregularities in the files
+
+
+class Reader(NamedTuple):
+    """A benchmark, and the function that reads it from a folder: what a module of this package has as its READER."""
+
+    info: BenchmarkInfo
+    read: Callable[[Path], Benchmark | None]  # None if the folder does not hold it; UserError if it is too incomplete to be read
 
 
 def annotation_folders(folder: Path, info: BenchmarkInfo) -> list[Path]:

@@ -7,7 +7,7 @@ has several objects; the reader joins their captions. The `image_id` there is th
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
     BenchmarkRow,
+    Reader,
     SplitSize,
     annotation_folders,
     find_image_folder,
@@ -109,9 +110,7 @@ def read(info: BenchmarkInfo, folder: Path) -> Benchmark | None:
     return Benchmark(info, find_image_folder(folder, info, annotation, images), _with_unique_ids(splits), [*notes, *_shared(splits)])
 
 
-READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {
-    info.key: (info, partial(read, info)) for info in (CUHK, ICFG, RSTP)
-}
+READERS = tuple(Reader(info, partial(read, info)) for info in (CUHK, ICFG, RSTP))
 
 
 def _read_released(info: BenchmarkInfo, objects: Iterable[Placed]) -> dict[str, list[BenchmarkRow]]:

@@ -5,17 +5,19 @@ MALS has 1.5 million rows: lists are read one after the other, each time that th
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from mals.planning.json_lists import read_objects
+from mals.planning.json_lists import stream_objects
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
     BenchmarkRow,
+    Reader,
     SplitSize,
     find_image_folder,
     label_values,
@@ -59,11 +61,11 @@ def read(folder: Path) -> Benchmark | None:
     if not splits:
         return None
     files = [file for rows in splits.values() for file in rows.files]
-    images = [relative_path(str(file), entry.get("image")) for file in files for entry in read_objects(file)[:SAMPLE]]
+    images = [relative_path(str(file), entry.get("image")) for file in files for entry in islice(stream_objects(file), SAMPLE)]
     return Benchmark(INFO, find_image_folder(folder, INFO, files[0], images, ("", "images", "MALS", "images/MALS")), splits)
 
 
-READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {INFO.key: (INFO, read)}
+READER = Reader(INFO, read)
 
 
 def _find_lists(folder: Path) -> dict[str, ListedRows]:
@@ -82,7 +84,7 @@ def _numeric_key(file: Path) -> list[tuple[int, str]]:
 
 def _read_rows(file: Path) -> Iterator[BenchmarkRow]:
     count = len(load_space("market1501").names)
-    for number, entry in enumerate(read_objects(file), 1):
+    for number, entry in enumerate(stream_objects(file), 1):
         where = f"{file}: object {number}"
         require_names(where, entry, ("image", "caption", "image_id", "label"))
         caption = entry["caption"]

@@ -10,7 +10,7 @@ protocol ignores as neither good nor bad (-1) are left out.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
     BenchmarkRow,
+    Reader,
     SplitSize,
     annotation_folders,
     first_file,
@@ -53,6 +54,9 @@ INFO = BenchmarkInfo(
     caption_source=None,
     has_cameras=True,
     extra_columns={"age": class_label(AGES)},
+    column_notes=(
+        '`age` has the four ages of the annotation; in `attributes.age`, "young" and "teenager" are a child, "adult" and "old" an adult.',
+    ),
 )
 ATTRIBUTE_FILE = "market_attribute.mat"
 FOLDERS = {"train": "bounding_box_train", "query": "query", "test": "bounding_box_test"}
@@ -113,7 +117,7 @@ def read(folder: Path) -> Benchmark | None:
     return Benchmark(INFO, ImageFolder(root), {split: rows for split, rows in splits.items() if rows}, sentences)
 
 
-READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {INFO.key: (INFO, read)}
+READER = Reader(INFO, read)
 
 
 def _find_attribute_file(folder: Path, root: Path) -> Path:

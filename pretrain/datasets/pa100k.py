@@ -4,7 +4,6 @@ The MAT file holds the names of the attributes, and for each split the names of 
 lists ({image, label}) hold the same 26 values in the same order. They are the attributes of the space pa100k.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
     BenchmarkRow,
+    Reader,
     SplitSize,
     annotation_folders,
     find_image_folder,
@@ -90,7 +90,7 @@ def read(folder: Path) -> Benchmark | None:
     return Benchmark(INFO, find_image_folder(folder, INFO, annotation, images, IMAGE_FOLDERS), splits, notes)
 
 
-READERS: dict[str, tuple[BenchmarkInfo, Callable[[Path], Benchmark | None]]] = {INFO.key: (INFO, read)}
+READER = Reader(INFO, read)
 
 
 def _read_released(file: Path) -> tuple[dict[str, list[BenchmarkRow]], list[str]]:

@@ -162,7 +162,7 @@ def test_the_lists_of_the_public_data_sets_are_known_by_their_keys(tmp_path, nam
         ("parquet.csv", b"PAR1\0\0PAR1", ["Parquet", "name it .parquet"]),
         ("null.jsonl", '{"caption": "a"}\n{"caption": null}\n', ["row 2", "no caption"]),
         ("unknown.json", '[{"foo": 1, "bar": 2}]', ["object 1", "foo, bar"]),
-        ("object.json", '{"images": [], "annotations": []}', ["images, annotations"]),
+        ("object.json", '{"images": [], "annotations": []}', ["begins with the key images"]),
         ("numbers.json", "[1, 2]", ["list"]),
         ("cut.json", '[{"image": "a", "caption": "b"},\n', ["line 2", "JSON"]),
         ("silent.json", '[{"image": "a", "caption": "b"}, {"image": "a", "caption": []}]', ["object 2", "no caption"]),

@@ -70,7 +70,7 @@ def test_other_encodings_and_compressed_files_are_read(tmp_path: Path) -> None:
         (b'[{"image": "a", "caption": "\\ud83d"}]', r"object 1 holds \\ud83d, half of a character"),
         (b'[{"image": "a"}, {"image": "b", "other": [{"\\udc00": 1}]}]', r"object 2 holds \\udc00, half of a character"),
         ([], "is an empty list"),
-        ({"images": []}, "holds an object with images, not a list of objects"),
+        ({"images": []}, "holds an object that begins with the key images, not a list of objects"),
         ([[{"image": "a"}]], "holds a list that is not of objects"),
         ([{"image": "a"}, None], "holds a list that is not of objects"),
         ("text", "holds a text, not a list"),

@@ -161,6 +161,7 @@ def test_the_card_names_source_terms_and_columns_and_the_sums_hold(name: str, pa
     card = packed_files["README.md"].decode()
     assert "license: other\nlicense_name: research-only\n" in card and info.terms in card and info.citation in card and info.url in card
     assert ("people in it are real" in card) is not info.synthetic
+    assert all(f"- {note}\n" in card for note in info.column_notes)
     assert ("There are no captions" in card) is (info.caption_source is None) and ("## Attributes" in card) is (info.space is not None)
     listed = dict(reversed(line.split("  ")) for line in packed_files["SHA256SUMS"].decode().splitlines())
     listed_files = {path: data for path, data in packed_files.items() if path != "SHA256SUMS" and not path.startswith(".receipts/")}
@@ -379,3 +380,8 @@ def test_the_command_prints_the_table_and_refuses_with_exit_code_two(mals: Mals,
         refused = mals("import", *words, "--to", "other")
         assert refused.returncode == 2 and refused.stdout == "" and len(refused.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "other").exists()
+
+
+def test_the_help_of_import_names_every_benchmark(mals: Mals) -> None:
+    text = mals("import", "--help").stdout
+    assert all(name in text for name in READERS)
