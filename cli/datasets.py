@@ -14,7 +14,7 @@ from cli.stages import Json
 class ImportCommand(TyperCommand):
     """A command whose argument NAME says which benchmarks there are; their readers are loaded when it is used, not with the program."""
 
-    def get_params(self, ctx: typer.Context) -> list[Any]:
+    def get_params(self, ctx: Any) -> list[Any]:
         from pretrain.datasets import READERS
 
         params: list[Any] = super().get_params(ctx)
