@@ -55,14 +55,21 @@ class _Listing:
 
 
 class ImageFolder:
-    """Finds files by the paths of a list, also where the list spells them in another case or Unicode normal form, or with "\\"."""
+    """Finds files by the paths of a list, also where the list spells them in another case or Unicode normal form, or with "\\".
 
-    def __init__(self, root: Path) -> None:
+    Names are kept in memory up to `kept`, if it is not None. Then those of the last folder are, and every file is looked at.
+    """
+
+    def __init__(self, root: Path, kept: int | None = None) -> None:
         self.root = root
+        self._kept, self._names = kept, 0
+        self._has_too_many = False
         self._listings: dict[str, _Listing | None] = {}
 
     def find(self, path: str) -> str | None:
         """The path of a file as the folder has it: this one, or else the only one that differs in its spelling alone; None without."""
+        if self._has_too_many and self._is_file(path):
+            return path
         folder, name = os.path.split(path)
         listing = self._listing(folder)
         if listing is not None and name in listing.files.names:
@@ -104,10 +111,26 @@ class ImageFolder:
                     for entry in entries:
                         kind = listing.files if entry.is_file() else listing.folders
                         kind.names.add(entry.name)
-                self._listings[folder] = listing
             except (OSError, ValueError):
                 self._listings[folder] = None
+                return None
+            self._keep(folder, listing)
         return self._listings[folder]
+
+    def _is_file(self, path: str) -> bool:
+        try:
+            return (self.root / path).is_file()
+        except (OSError, ValueError):  # a name that is too long, or holds a zero byte
+            return False
+
+    def _keep(self, folder: str, listing: _Listing) -> None:
+        """Keep what is in a folder, and drop other folders if it were too much."""
+        count = len(listing.files.names) + len(listing.folders.names)
+        if self._kept is not None and self._names + count > self._kept:
+            self._has_too_many, self._names = True, 0
+            self._listings.clear()
+        self._names += count
+        self._listings[folder] = listing
 
 
 def locate_images(list_file: Path, root: Path, paths: Iterable[str]) -> tuple[list[str], list[str]]:

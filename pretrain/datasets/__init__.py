@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from mals.errors import UserError
-from pretrain.datasets import lists, mals_json, market, pa100k
+from pretrain.datasets import ham_pedes, lists, luperson_mllm, mals_json, market, pa100k, synth_pedes, webperson
 from pretrain.datasets.layout import Benchmark, Reader, folder_contents
 
 _ALL = (
@@ -12,6 +12,10 @@ _ALL = (
     pa100k.READER,
     market.READER,
     mals_json.READER,
+    synth_pedes.READER,
+    luperson_mllm.READER,
+    ham_pedes.READER,
+    webperson.READER,
 )
 READERS: dict[str, Reader] = {reader.info.key: reader for reader in _ALL}  # by the name for `mals import`
 

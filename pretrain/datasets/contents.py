@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TypedDict
 
 from mals.attributes import load_space
@@ -13,6 +14,7 @@ from pretrain.datasets.layout import Benchmark, BenchmarkInfo, BenchmarkRow
 COUNTED = ("images", "identities", "captions")
 REASONS = ("missing", "unreadable", "without_caption")  # why an image is left out
 FOLDERS = 8  # missing folders that a sentence names
+COUNTED_FOLDERS = 10_000  # missing folders that are counted
 EXAMPLES = 20  # images that are named for each reason
 
 
@@ -75,10 +77,21 @@ class SplitSurvey:
 
     complete: bytearray = field(default_factory=bytearray)  # for each row, 1 if its image exists and it has what it needs
     rows: int = 0  # complete ones
-    missing_folders: Counter[str] = field(default_factory=Counter)  # that are not there -> images of the list in them
-    respelled: list[tuple[str, str]] = field(default_factory=list)  # images whose path is another in their folder, and that path
+    missing_folders: Counter[str] = field(default_factory=Counter)  # of up to COUNTED_FOLDERS that are not there -> images in them
+    respelled: int = 0  # images whose path is another in their folder
+    respelling: tuple[str, str] | None = None  # the first of them, and that path
     digests: list[str] = field(default_factory=list)  # for each file to write, a hash of its rows
     left_out: dict[str, LeftOut] = field(default_factory=lambda: nothing_left_out())
+
+    def add_missing_folder(self, folder: str) -> None:
+        """Count an image in a folder that is not there."""
+        if folder in self.missing_folders or len(self.missing_folders) < COUNTED_FOLDERS:
+            self.missing_folders[folder] += 1
+
+    def add_respelled(self, path: str, actual: str) -> None:
+        """Count an image whose path is another in its folder."""
+        self.respelled += 1
+        self.respelling = self.respelling or (path, actual)
 
 
 def nothing_left_out() -> dict[str, LeftOut]:
@@ -97,10 +110,11 @@ def empty_counts(info: BenchmarkInfo) -> FileCounts:
     return {"captions": 0, "words": 0, "identities": [], "values": values, "left_out": nothing_left_out()}
 
 
-def count_row(counts: FileCounts, row: BenchmarkRow, attributes: Sequence[str]) -> None:
+def count_row(counts: FileCounts, row: BenchmarkRow, info: BenchmarkInfo, attributes: Sequence[str]) -> None:
     """Add one row, except its identity."""
-    counts["captions"] += len(row.captions)
-    counts["words"] += sum(len(caption.split()) for caption in row.captions)
+    counted = [text for text, source in zip_longest(row.captions, row.sources) if source is None or source != info.uncounted_source]
+    counts["captions"] += len(counted)
+    counts["words"] += sum(len(text.split()) for text in counted)
     for name, value in zip(attributes, row.labels or (-1,) * len(attributes), strict=True):
         counts["values"][name][value] += 1  # -1, unknown, is the last one
 
@@ -121,6 +135,10 @@ def compare(benchmark: Benchmark, surveys: Mapping[str, SplitSurvey], receipts: 
             count = getattr(contents, name)
             if None not in (count.count, count.expected) and count.count != count.expected:
                 warnings.append(f"{split}: {count.count:,} {name}, where {count.expected:,} are expected")
+    if info.images_elsewhere:
+        listed = sum(len(survey.complete) for survey in surveys.values())
+        missing = sum(survey.left_out["missing"]["count"] for survey in surveys.values())
+        notes.append(f"captions of {listed:,} images, {listed - missing:,} of them here")
     notes += _survey_notes(surveys.values())
     for reason in REASONS:
         if total := sum(getattr(contents, reason) for contents in splits.values()):
@@ -131,14 +149,15 @@ def compare(benchmark: Benchmark, surveys: Mapping[str, SplitSurvey], receipts: 
 def _survey_notes(surveys: Collection[SplitSurvey]) -> list[str]:
     """Sentences about folders that are not there, and about images that are spelled otherwise in theirs."""
     folders: Counter[str] = sum((survey.missing_folders for survey in surveys), Counter())
-    respelled = [pair for survey in surveys for pair in survey.respelled]
+    respelled, respelling = sum(survey.respelled for survey in surveys), [survey.respelling for survey in surveys if survey.respelling]
     notes = []
     if folders:
         names = ", ".join(f"{folder}/ ({count:,} images)" for folder, count in folders.most_common(FOLDERS))
-        more = f" and {len(folders) - FOLDERS:,} more" if len(folders) > FOLDERS else ""
+        least = "at least " if any(len(survey.missing_folders) == COUNTED_FOLDERS for survey in surveys) else ""
+        more = f" and {least}{len(folders) - FOLDERS:,} more" if len(folders) > FOLDERS else ""
         notes.append(f"folders of images that are not there: {names}{more}; the same command packs their images once they are")
     if respelled:
-        notes.append(f"images that are spelled otherwise in the folder: {len(respelled):,}, such as {spelling(*respelled[0])}")
+        notes.append(f"images that are spelled otherwise in the folder: {respelled:,}, such as {spelling(*respelling[0])}")
     return notes
 
 

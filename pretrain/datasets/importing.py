@@ -116,13 +116,13 @@ def survey_split(benchmark: Benchmark, split: str, rows_per_file: int) -> SplitS
         reason = "missing" if actual is None else "without_caption" if benchmark.info.caption_source and not row.captions else ""
         survey.complete.append(not reason)
         if actual is None and (folder := benchmark.images.missing_folder(row.image)):
-            survey.missing_folders[folder] += 1
+            survey.add_missing_folder(folder)
         if reason or actual is None:
             leave_out(survey.left_out, reason, row.image)
             example = example or row.image
             continue
         if actual != row.image:
-            survey.respelled.append((row.image, actual))
+            survey.add_respelled(row.image, actual)
         digest.update(canonical([asdict(row), _bytes(benchmark.images.root / actual)]))
         survey.rows += 1
         if survey.rows % rows_per_file == 0:
@@ -188,7 +188,7 @@ def _tables(benchmark: Benchmark, rows: Iterator[BenchmarkRow], counts: FileCoun
                 leave_out(counts["left_out"], "unreadable", f"{row.image} ({first_line(error)})")
                 continue
             packed.append(_packed_row(benchmark.info, row, data, (width, height), attributes))
-            count_row(counts, row, attributes)
+            count_row(counts, row, benchmark.info, attributes)
             if row.identity is not None:
                 identities.add(row.identity)
         yield pa.Table.from_pylist(packed, schema=schema)

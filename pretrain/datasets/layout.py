@@ -11,6 +11,7 @@ from mals.errors import UserError, quoted
 from mals.planning.json_lists import CONTROL, key_names
 from pretrain.data.image_folder import ImageFolder
 
+NAMES_KEPT = 100_000  # names of image files that are kept in memory, some 120 bytes each
 SAMPLE = 50  # images that are looked for to recognise their folder
 WHOLE, LARGEST = re.compile(r"-?[0-9]{1,18}"), 10**18  # identities, which are packed in 64 bits
 NAMED = 8  # entries of a wrong folder that an error sentence names
@@ -40,6 +41,8 @@ class BenchmarkInfo:
     url: str
     space: str | None = None  # the attribute space; None if there are no attributes
     caption_source: str | None = "annotator"  # who wrote the captions; None if there are none
+    uncounted_source: str | None = None  # the source of captions that the authors' number of captions leaves out
+    images_elsewhere: bool = False  # whether the set is captions of images that another set has
     has_identities: bool = True
     has_cameras: bool = False
     synthetic: bool = False
@@ -118,7 +121,7 @@ def find_image_folder(
     """The folder that holds most of a sample of `images`, of the usual folders; UserError if none holds any."""
     roots = [annotation.parent, folder, folder / info.folder, folder / "images" / info.folder, folder / "images"]
     candidates = list(dict.fromkeys(root / subfolder for root in roots for subfolder in subfolders))
-    folders = [ImageFolder(candidate) for candidate in candidates if candidate.is_dir()]
+    folders = [ImageFolder(candidate, NAMES_KEPT) for candidate in candidates if candidate.is_dir()]
     sample = list(images[:: max(1, len(images) // SAMPLE)])
     for names in (sample, images):
         hits = [sum(candidate.find(name) is not None for name in names) for candidate in folders]

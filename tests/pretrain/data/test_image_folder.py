@@ -64,3 +64,14 @@ def test_a_folder_is_listed_once_and_no_file_is_looked_at(tmp_path: Path, monkey
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
     monkeypatch.setattr(os, "stat", lambda *_: pytest.fail("an image was looked at"))
     assert locate_images(LIST, tmp_path, names)[0] == names and len(listed) == 3
+
+
+def test_names_are_kept_up_to_a_bound_and_files_are_looked_at_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touched(tmp_path, *(f"{folder}/{at}.jpg" for folder in "abc" for at in range(50)))
+    folder, listed, scandir = ImageFolder(tmp_path, kept=120), [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
+    assert folder.find("a/1.jpg") and folder.find("b/1.jpg") and len(listed) == 2
+    assert folder.find("c/1.jpg") == "c/1.jpg" and len(listed) == 3  # those of the first two are dropped
+    assert folder.find("a/2.jpg") == "a/2.jpg" and folder.find("b/2.jpg") == "b/2.jpg" and len(listed) == 3
+    assert folder.find("a/2.JPG") == "a/2.jpg" and folder.find("a/50.jpg") is None and folder.find("x" * 5000) is None
+    assert folder.find("d/1.jpg") is None and folder.missing_folder("d/1.jpg") == "d"

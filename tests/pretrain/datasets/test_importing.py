@@ -19,13 +19,13 @@ from mals.dataset.export import export
 from mals.dataset.pack import pack
 from mals.errors import UserError
 from pretrain.data.rows import ImageTextPairs
-from pretrain.datasets import READERS
+from pretrain.datasets import READERS, contents
 from pretrain.datasets.contents import Count, SplitContents
 from pretrain.datasets.importing import import_benchmark
 from tests.conftest import Mals, environment
 from tests.images_of_every_kind import images
 from tests.interruption import Killed, killed_at
-from tests.pretrain.datasets import layouts
+from tests.pretrain.datasets import big_layouts, layouts
 from tests.small.cells import attribute_values, small_run
 
 MADE = {
@@ -35,6 +35,7 @@ MADE = {
     "pa100k": layouts.pa100k,
     "market1501": layouts.market,
     "mals-json": layouts.mals,
+    **big_layouts.MADE,
 }
 
 
@@ -235,6 +236,16 @@ def test_names_in_another_case_or_normal_form_are_the_images_and_are_told(tmp_pa
     assert rows(tmp_path / "out") == rows(tmp_path / "same")
 
 
+def test_missing_folders_are_counted_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents, "COUNTED_FOLDERS", 10)
+    survey = contents.SplitSurvey()
+    for at in [*range(20), 0]:
+        survey.add_missing_folder(f"{at:02d}")
+    assert survey.missing_folders["00"] == 2 and len(survey.missing_folders) == 10
+    (note,) = contents._survey_notes([survey])
+    assert note.startswith("folders of images that are not there: 00/ (2 images), 01/ (1 images)") and "and at least 2 more" in note
+
+
 def test_only_the_first_twenty_missing_images_are_named(tmp_path: Path) -> None:
     source = layouts.mals(tmp_path / "mals", 40)
     for at in range(30):
@@ -313,10 +324,11 @@ def test_an_import_that_stopped_while_it_wrote_any_file_completes_to_the_same_by
     assert again.packed == [8, 8, 8, 5, 5, 4, 4, 2, 2, 0, 0][moment]
 
 
-def test_a_killed_import_completes_to_the_same_bytes(tmp_path: Path) -> None:
-    source = layouts.mals(tmp_path / "mals", 400)
+@pytest.mark.parametrize("name", ["mals-json", "synth-pedes"])
+def test_a_killed_import_completes_to_the_same_bytes(name: str, tmp_path: Path) -> None:
+    source = MADE[name](tmp_path / "set", 400)
     script = "from pretrain.datasets.importing import import_benchmark\n"
-    script += f"import_benchmark('mals-json', {str(source)!r}, {str(tmp_path / 'killed')!r}, rows_per_file=40)\n"
+    script += f"import_benchmark({name!r}, {str(source)!r}, {str(tmp_path / 'killed')!r}, rows_per_file=40)\n"
     process = subprocess.Popen([sys.executable, "-c", script], env=environment(), start_new_session=True)
     while not list((tmp_path / "killed").glob(".receipts/*.json")):
         assert process.poll() is None
@@ -324,9 +336,9 @@ def test_a_killed_import_completes_to_the_same_bytes(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "SHA256SUMS").exists()
-    again = import_benchmark("mals-json", source, str(tmp_path / "killed"), rows_per_file=40)
-    import_benchmark("mals-json", source, str(tmp_path / "whole"), rows_per_file=40)
-    assert 0 < again.packed < 800 and files(tmp_path / "killed") == files(tmp_path / "whole")
+    again = import_benchmark(name, source, str(tmp_path / "killed"), rows_per_file=40)
+    import_benchmark(name, source, str(tmp_path / "whole"), rows_per_file=40)
+    assert 0 < again.packed < again.rows and files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
 def test_a_finished_import_is_left_as_it_is_and_a_spoilt_file_is_made_again(sources: dict[str, Path], tmp_path: Path) -> None:
