@@ -45,7 +45,7 @@ def import_(
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("a of b: b is the number that its authors state" if report.contents.warnings else "all numbers are those that its authors state")
+    print("a of b: b is the number that its authors state" if report.contents.warnings else "all numbers are as its authors state them")
     for note in report.contents.notes:
         print(note)
     print(f"{to}: {report.rows:,} images, {report.packed:,} of them packed now")

@@ -39,6 +39,7 @@ Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that r
 LABELS: dict[bool | None, Literal["required", "optional", "none"]] = {True: "required", None: "optional", False: "none"}
 TASKS = ("retrieval", "attributes", "reid", "search")
 RANKING = ("R1", "R5", "R10", "mAP", "mINP")
+SIMILARITY = ("mSD", "mSD_as_published")  # where they were measured
 MODES = ("itm", "published", "none")
 ADVICE = "lower --batch, or --workers"  # if memory runs out
 
@@ -65,7 +66,12 @@ def evaluate(
     attributes: Annotated[
         bool | None, typer.Option("--attributes/--no-attributes", help="Attribute recognition; default: if there are labels.")
     ] = None,
-    plain: Annotated[bool, typer.Option("--plain-captions", help="Captions as a-z and 0-9 only, as published for ICFG, RSTP.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain-captions", help="Captions reduced as the set's authors do it, of other sets to a-z and 0-9.")
+    ] = False,
+    msd: Annotated[
+        bool | None, typer.Option("--msd/--no-msd", help="Mean similarity distribution too; default: where the set's authors measure it.")
+    ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="A file for the result as JSON.")] = None,
     preset: Preset = None,
     batch: Batch = 64,
@@ -89,7 +95,7 @@ def evaluate(
             trained = trained_method.read(checkpoint, sets or [], preset, device)
             mode = evaluation.resolve_rerank(trained.method, requested)
             labels = LABELS[attributes]
-            options = {"batch": batch, "workers": workers, "plain": plain, "task": one_task, "query": query}
+            options = {"batch": batch, "workers": workers, "plain": plain, "similarity_distribution": msd, "task": one_task, "query": query}
             split = choose_split(data, split)
             gallery = evaluation.open_gallery(trained, data, split, labels, **options)
         scores = evaluation.evaluate(trained, gallery, mode, k, one_task)
@@ -108,7 +114,10 @@ def zeroshot(
     rerank: Rerank = None,
     k: Best = 128,
     plain: Annotated[
-        bool, typer.Option("--plain-captions", help="Reduce captions to a-z and 0-9; --rerank published does so for ICFG and RSTP.")
+        bool,
+        typer.Option(
+            "--plain-captions", help="Captions reduced as the set's authors do it (so does --rerank published), or to a-z and 0-9."
+        ),
     ] = False,
     to: Annotated[Path | None, typer.Option("--to", help="A file for the result as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="A file for the table, which is not printed then.")] = None,
@@ -173,7 +182,8 @@ def score_lines(scores: "Evaluation") -> list[str]:
     """The scores of a split for a reader, in percent."""
     lines = []
     if retrieval := scores.retrieval:
-        lines += ["  ".join(f"{name} {100 * getattr(retrieval, name):.2f}" for name in RANKING)]
+        measured = [*RANKING, *(name for name in SIMILARITY if getattr(retrieval, name) is not None)]
+        lines += ["  ".join(f"{name} {100 * getattr(retrieval, name):.2f}" for name in measured)]
         counts = f"{retrieval.captions:,} captions, {retrieval.images:,} images, {retrieval.identities:,} identities"
         lines += [f"    {counts}; {retrieval.protocol}"]
     if attributes := scores.attributes:

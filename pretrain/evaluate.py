@@ -16,20 +16,23 @@ from torch import Tensor
 from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import metrics, ranks
+from pretrain.data.captions import Reduction
 from pretrain.data.errors import NoCaptions, NoLabels
 from pretrain.data.sources import DatasetAddress
 from pretrain.data.splits import choose_split
 from pretrain.gallery import SPACES, Gallery, open_persons, open_rows, tokenize
 from pretrain.method import Ability, Method, Text
 from pretrain.results import AttributeScores, Evaluation, IdentificationScores, MoreScores, RetrievalScores, SearchScores
+from pretrain.retrieval_protocol import retrieval_protocol
 from pretrain.search_precision import evaluate_search, has_colors
+from pretrain.similarity_distribution import distributions
 from pretrain.text_scores import Embeddings, Rerank, embed_gallery, embed_images, finite, sum_rows
 from pretrain.trained_method import Trained
 
 Task = Literal["retrieval", "attributes", "reid", "search"]
 Labels = Literal["required", "optional", "none"]  # of a gallery: an error if missing, used if present, not used
 
-PROTOCOL = "text to image; every caption is a query, all images of the split are the gallery; matches are images of the same identity"
+PROTOCOL = "text to image; every caption is a query, {gallery} are the gallery; matches are images of the same identity"
 IDENTIFICATION = (
     "image to image, as on Market-1501; {queries} is a query, {searched} the gallery; images of the query's person by its own camera are "
     "left out; by the cosine of the embeddings"
@@ -39,7 +42,12 @@ ORDER = {
     "itm": "the best {k} of a caption by cosine are ordered by the matching logit, the others follow by cosine",
     "published": "the best {k} of a caption by cosine are ordered by logit + {weight:g} x cosine (scaled to 0..1), the others by cosine",
 }
-PLAIN = "; captions are reduced to letters a-z and digits"
+REDUCED: dict[Reduction, str] = {
+    "none": "",
+    "letters": "; captions are reduced to letters a-z and digits",
+    "punctuation": "; captions are in lower case, punctuation is blanks, and the first 77 words count, as published for TAG-PEDES",
+}
+SIMILARITY = "; mSD by the cosine of the embeddings, in the order of the ranking, and as its authors' function computes it"
 CLASSIFIER = "a plain classifier (space {space}) predicts yes if its logit is above 0"
 PROMPTS = "of an attribute's two prompts (space {space}) the one with the higher {score} is predicted"
 
@@ -51,6 +59,24 @@ def score_ranking(embeddings: Embeddings, matches: metrics.Matches, rerank: Rera
     for block, scores in zip(blocks, embeddings.scores(rerank, blocks), strict=True):
         table[block] = matches.score(scores, block.start)
     return metrics.retrieval_means(ranks.sum_over_ranks(table.to(embeddings.images.device)).cpu())
+
+
+def score_similarity_distribution(embeddings: Embeddings, gallery: Gallery) -> dict[str, float]:
+    """mSD and mSD_as_published, see `similarity_distribution`; each rank computes a part, and has the result.
+
+    They are of the cosines whatever the images are re-ranked by, since a logit is no similarity from -1 to 1. Queries without a match are
+    left out of the means.
+    """
+    queries, persons = (identities.to(embeddings.images.device) for identities in (gallery.query_identities, gallery.identities))
+    table = torch.zeros(len(queries), 3, dtype=torch.float64)
+    blocks = embeddings.own_blocks()
+    for block, cosines in zip(blocks, embeddings.cosines(blocks), strict=True):
+        matches = queries[block, None] == persons
+        table[block, :2] = distributions(cosines, matches)
+        table[block, 2] = matches.any(1).double().cpu()
+    table = ranks.sum_over_ranks(table.to(embeddings.images.device)).cpu()
+    means = table[:, :2].sum(0) / table[:, 2].sum().clamp(min=1)
+    return {"mSD": float(means[0]), "mSD_as_published": float(means[1])}
 
 
 def resolve_rerank(method: Method, requested: Rerank | None) -> Rerank:
@@ -95,14 +121,19 @@ def of_readable(predicted: Tensor, gallery: Gallery) -> Tensor:
 
 
 def score_retrieval(embeddings: Embeddings, gallery: Gallery, rerank: Rerank, k: int) -> RetrievalScores:
-    """R1, R5, R10, mAP and mINP, with the protocol in words."""
+    """R1, R5, R10, mAP and mINP, and mSD where the gallery's protocol has it, with the protocol in words."""
     scores = score_ranking(embeddings, metrics.Matches(gallery.query_identities, gallery.identities), rerank)
+    protocol = gallery.protocol
+    sentence = PROTOCOL.format(gallery=protocol.gallery or "all images of the split")
+    order = ORDER[rerank].format(k=k, weight=embeddings.cosine_weight)
+    if protocol.similarity_distribution:
+        scores |= score_similarity_distribution(embeddings, gallery)
     return RetrievalScores(
         **scores,  # type: ignore[arg-type]  # `unmatched` is an int among floats
         captions=len(gallery.queries),
         images=len(gallery),
         identities=len(gallery.identities.unique()),
-        protocol=f"{PROTOCOL}; {ORDER[rerank].format(k=k, weight=embeddings.cosine_weight)}{PLAIN if gallery.plain else ''}",
+        protocol=f"{sentence}; {order}{REDUCED[protocol.reduction]}{SIMILARITY if protocol.similarity_distribution else ''}",
     )
 
 
@@ -262,6 +293,7 @@ def open_gallery(
     batch: int = 64,
     workers: int = 0,
     plain: bool = False,
+    similarity_distribution: bool | None = None,
     task: Task | None = None,
     query: str | None = None,
 ) -> Gallery:
@@ -269,7 +301,7 @@ def open_gallery(
 
     Labels may belong to the space that the method was trained with, or to any that ships with mals, since prompts are plain text. For the
     task "reid", and for a method that does nothing else, it is the gallery of an identification with the split `query`, see
-    `gallery.open_persons`.
+    `gallery.open_persons`. `plain` and `similarity_distribution` are those of `retrieval_protocol`.
     """
     split = choose_split(data, split)
     if task == "reid" or (task is None and trained.method.abilities == {"identify"}):
@@ -278,6 +310,7 @@ def open_gallery(
     if query is not None:
         raise UserError("--query is for --task reid: elsewhere captions are the queries")
     spaces = [space for space in (trained.method.needs.space, *SPACES) if space]
+    protocol = retrieval_protocol(data, split, plain=plain, similarity_distribution=similarity_distribution)
     try:
         try:
             dataset, space = open_rows(data, split, None if labels == "none" else spaces)
@@ -288,5 +321,5 @@ def open_gallery(
     except NoCaptions as error:
         raise NoCaptions(f"{error}, which retrieval is measured with", error.all_rows) from None
     return Gallery(
-        dataset, trained.tokenizer, trained.preprocessing, trained.device, batch=batch, workers=workers, plain=plain, space=space
+        dataset, trained.tokenizer, trained.preprocessing, trained.device, batch=batch, workers=workers, protocol=protocol, space=space
     )

@@ -22,7 +22,7 @@ from mals.images import decode_image
 from pretrain import ranks
 from pretrain.data import augment
 from pretrain.data.augment import ImageTransform
-from pretrain.data.captions import clean_caption
+from pretrain.data.captions import Reduction, clean_caption
 from pretrain.data.errors import NoCaptions, NoLabels, first_line
 from pretrain.data.loader import NAMED, worker_settings
 from pretrain.data.packed import split_names
@@ -32,6 +32,7 @@ from pretrain.data.sources import DatasetAddress, local_path
 from pretrain.data.tokenizers import Tokenizer
 from pretrain.memory import ran_out
 from pretrain.method import Text
+from pretrain.retrieval_protocol import RetrievalProtocol
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,8 @@ class Gallery:
     """The images and captions of one split.
 
     `dataset` has a row for each caption, and one for each image without a caption, which is searched and is no query. Its labels, if any,
-    belong to the attribute space `space`. With `plain`, captions are reduced to a-z and 0-9, as published for ICFG-PEDES and RSTPReid.
-    `splits` are the names of the splits that were opened; of several, the first one holds the queries of an identification.
+    belong to the attribute space `space`. `protocol` says how retrieval is measured. `splits` are the names of the splits that were
+    opened; of several, the first one holds the queries of an identification.
     """
 
     def __init__(
@@ -57,19 +58,20 @@ class Gallery:
         *,
         batch: int = 64,
         workers: int = 0,
-        plain: bool = False,
+        protocol: RetrievalProtocol | None = None,
         space: str | None = None,
         splits: Sequence[str] = (),
     ) -> None:
         self.splits = tuple(splits)
         self.dataset, self.tokenizer, self.preprocessing, self.device = dataset, tokenizer, preprocessing, device
-        self.batch, self.workers, self.plain, self.space = batch, workers, plain, space
-        described = torch.tensor([bool(caption) for caption in dataset.captions()])
-        self.has_captions = bool(described.any())
+        self.batch, self.workers, self.space = batch, workers, space
+        self.protocol = protocol or RetrievalProtocol()
+        captioned = dataset.captioned_rows()
+        self.has_captions = len(captioned) > 0
         first = torch.full((int(dataset.images.max()) + 1,), len(dataset))
         self.rows = first.scatter_reduce(0, dataset.images, torch.arange(len(dataset)), "amin")  # [G] int64: the first row of each image
         self.all_rows = self.rows  # with the images that turned out unreadable
-        self.queries = described.nonzero().squeeze(1)  # [Q] int64: rows
+        self.queries = captioned  # [Q] int64: rows
         self.unreadable: dict[int, str] = {}  # row -> reason, among the images of this rank
         self.only_readable = False  # whether unreadable images have been dropped
 
@@ -138,7 +140,7 @@ class Gallery:
         """This rank's captions, or those of all ranks: their indices [B] among the queries and their tokens."""
         for batch in batch_slices(len(self.queries), TEXTS_PER_BATCH) if all_ranks else rank_batches(len(self.queries), TEXTS_PER_BATCH):
             captions = [self.dataset.caption(row) for row in self.queries[batch].tolist()]
-            yield torch.arange(batch.start, batch.stop), tokenize(self.tokenizer, captions, self.device, self.plain)
+            yield torch.arange(batch.start, batch.stop), tokenize(self.tokenizer, captions, self.device, self.protocol.reduction)
 
     def subset(self, indices: Tensor) -> "Gallery":
         """The gallery with these images alone; it shares the record of unreadable images with this one."""
@@ -261,7 +263,7 @@ def rank_batches(count: int, size: int) -> list[slice]:
     return batch_slices(count, size)[ranks.rank() :: ranks.world_size()]
 
 
-def tokenize(tokenizer: Tokenizer, captions: Sequence[str], device: Any = "cpu", plain: bool = False) -> Text:
-    """Captions as tokens on a device; with `plain`, reduced to a-z and 0-9."""
-    text = tokenizer.encode([clean_caption(caption, tokenizer.max_words, plain) for caption in captions])
+def tokenize(tokenizer: Tokenizer, captions: Sequence[str], device: Any = "cpu", reduction: Reduction = "none") -> Text:
+    """Captions as tokens on a device, after their reduction."""
+    text = tokenizer.encode([clean_caption(caption, tokenizer.max_words, reduction) for caption in captions])
     return Text(text.ids.to(device), text.mask.to(device))

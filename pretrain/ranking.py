@@ -35,11 +35,20 @@ def ranks_of(scores: Tensor, places: Tensor) -> Tensor:
     """The ranks, from 1, of the images at `places` [Q, M] among scores [Q, G]: int64 [Q, M]."""
     ordered = keys(scores)
     own = ordered.gather(1, places)
-    if ordered.is_cuda:
-        ordered = ordered.sort(dim=1).values
-    else:
-        ordered.numpy().sort(axis=1)  # in place
-    return torch.searchsorted(ordered, own) + 1
+    return torch.searchsorted(_ascending(ordered), own) + 1
+
+
+def order(scores: Tensor) -> Tensor:
+    """The places of all images of each query, the best first: int64 [Q, G]."""
+    return _ascending(keys(scores)) & PLACE
+
+
+def _ascending(unordered: Tensor) -> Tensor:
+    """Each row of keys [Q, G] sorted; on a CPU the tensor itself, sorted in place."""
+    if unordered.is_cuda:
+        return unordered.sort(dim=1).values
+    unordered.numpy().sort(axis=1)
+    return unordered
 
 
 def best(scores: Tensor, count: int) -> Tensor:

@@ -24,6 +24,8 @@ class RetrievalScores:
     images: int  # in the gallery
     identities: int  # in the gallery
     protocol: str
+    mSD: float | None = None  # see `pretrain.similarity_distribution`; None where it was not measured
+    mSD_as_published: float | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         return _present(
             {
-                "retrieval": self.retrieval and asdict(self.retrieval),
+                "retrieval": self.retrieval and _present(asdict(self.retrieval)),
                 "attributes": self.attributes and asdict(self.attributes),
                 "identification": self.identification and asdict(self.identification),
                 "search": self.search and asdict(self.search),

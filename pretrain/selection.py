@@ -37,10 +37,11 @@ from pretrain.evaluate import (
     evaluate_own_protocols,
     evaluate_retrieval,
 )
-from pretrain.gallery import Gallery, open_persons
+from pretrain.gallery import Gallery, open_persons, open_rows
 from pretrain.method import Method
 from pretrain.methods import find
 from pretrain.results import Evaluation, Measurement, SelectionResult
+from pretrain.retrieval_protocol import retrieval_protocol
 from pretrain.trained_method import Trained
 
 log = logging.getLogger(__name__)
@@ -176,7 +177,8 @@ class Selection:
             if self.task == "reid":
                 return open_persons(self.data, split)
             if self.task == "retrieval":
-                return ImageTextPairs.open(self.data, split, every=True), ()
+                dataset, _ = open_rows(self.data, split, None)
+                return (dataset if any(dataset.captions()) else ImageTextPairs.open(self.data, split, every=True)), ()
             assert self.needs.space is not None
             return ImageTextPairs.open(self.data, split, load_space(self.needs.space).classes, captions=False), ()
 
@@ -189,7 +191,7 @@ class Selection:
             trained.device,
             batch=BATCH,
             workers=self.config.data.workers,
-            plain=self.config.selection.plain,
+            protocol=retrieval_protocol(self.data, "test", plain=self.config.selection.plain),
             space=None if self.needs.captions else self.needs.space,
             splits=splits,
         )

@@ -6,11 +6,10 @@ from pretrain import provenance
 from pretrain.data.splits import choose_split
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.results import DatasetScores, ZeroShotResult
+from pretrain.retrieval_protocol import benchmark_of
 from pretrain.tables import notes, table
 from pretrain.text_scores import Rerank
 from pretrain.trained_method import Trained
-
-PLAIN = ("icfg-pedes", "rstpreid")  # published code reduces their captions to a-z and 0-9, at test time only (docs/papers)
 
 
 def zeroshot(
@@ -27,11 +26,12 @@ def zeroshot(
 ) -> ZeroShotResult:
     """Evaluate a split of each data set, by default `test` or its only one, and say whether the method was trained on that data set.
 
-    All data sets are opened before the first is measured. With `rerank` "published", captions of ICFG-PEDES and RSTPReid are reduced to
-    letters and digits. `progress` is called with the name of each data set.
+    All data sets are opened before the first is measured. With `plain`, and with `rerank` "published" where a set's authors do it,
+    captions are reduced, see `retrieval_protocol`. `progress` is called with the name of each data set.
     """
     facts = [provenance.about(place) for place in data]
-    reduced = [plain or (rerank == "published" and about["benchmark"] in PLAIN) for about in facts]
+    infos = [benchmark_of(place) for place in data]
+    reduced = [plain or (rerank == "published" and info is not None and info.published_captions != "none") for info in infos]
     splits = [choose_split([place], split) for place in data]
     galleries = [
         open_gallery(trained, [place], own, batch=batch, workers=workers, plain=is_plain)

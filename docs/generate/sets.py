@@ -32,12 +32,16 @@ def line(info: BenchmarkInfo) -> list[str]:
     persons = [size.identities for split, size in sizes.items() if split != "query"]  # whose persons are those of test
     return [
         f"[{info.name}]({target}) (`{info.key}`)",
-        number(size.images for size in sizes.values()),
-        number(size.captions for size in sizes.values()) if info.caption_source else "–",
+        number([info.total.images] if info.total.images else (size.images for size in sizes.values())),
+        number([info.total.captions] if info.total.captions else (size.captions for size in sizes.values()))
+        if info.caption_source
+        else "–",
         split_size(sizes.get("train")),
         split_size(next((sizes[split] for split in TESTED if split in sizes), None)),
         "; ".join(attributes) or "–",
-        number(count for count in persons if count is not None) if info.has_identities else "–",
+        number([info.total.identities] if info.total.identities else (count for count in persons if count is not None))
+        if info.has_identities
+        else "–",
     ]
 
 

@@ -119,6 +119,11 @@ class ImageTextPairs:
             texts = columns.captions if columns.several is None else columns.several.texts
             yield from (texts[at] for at in range(len(texts)))
 
+    def captioned_rows(self) -> Tensor:
+        """The rows whose caption is not empty: int64, ascending."""
+        lengths = [columns.captions.ends.diff() for columns in self.columns]
+        return torch.cat(lengths).nonzero()[:, 0]
+
     def tensors(self) -> list[Tensor]:
         """All columns in memory, which worker processes share."""
         columns = [self.persons, self.images, self.labels, self.cameras, self.splits, self.scores, self.weights]

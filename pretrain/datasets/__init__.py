@@ -4,11 +4,14 @@ import re
 from pathlib import Path
 
 from mals.errors import UserError
-from pretrain.datasets import ham_pedes, lists, luperson_mllm, mals_json, market, pa100k, synth_pedes, webperson
+from pretrain.datasets import aeri, ham_pedes, lists, luperson_mllm, mals_json, market, pa100k, synth_pedes, tag, ufine, webperson
 from pretrain.datasets.layout import Benchmark, Reader, folder_contents
 
 _ALL = (
     *lists.READERS,
+    *ufine.READERS,
+    tag.READER,
+    aeri.READER,
     pa100k.READER,
     market.READER,
     mals_json.READER,

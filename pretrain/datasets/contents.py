@@ -9,7 +9,7 @@ from typing import TypedDict
 from mals.attributes import load_space
 from mals.dataset.receipts import FileReceipt
 from pretrain.data.image_folder import spelling
-from pretrain.datasets.layout import Benchmark, BenchmarkInfo, BenchmarkRow
+from pretrain.datasets.layout import Benchmark, BenchmarkInfo, BenchmarkRow, SplitSize
 
 COUNTED = ("images", "identities", "captions")
 REASONS = ("missing", "unreadable", "without_caption")  # why an image is left out
@@ -66,6 +66,7 @@ class Contents:
     """The counts of a benchmark."""
 
     splits: dict[str, SplitContents]
+    total: SplitContents | None  # of all splits, where the authors state its size and not those of the splits
     examples: dict[str, list[str]]  # reason -> the first images that were left out for it
     warnings: list[str]  # sentences about counts that differ from the authors'
     notes: list[str]  # sentences about irregularities
@@ -128,13 +129,15 @@ def compare(benchmark: Benchmark, surveys: Mapping[str, SplitSurvey], receipts: 
     for split in (*info.sizes, *(split for split in surveys if split not in info.sizes)):
         files = [receipt for receipt in receipts if receipt.split == split]
         left_out = [file.counts["left_out"] for file in files] + ([surveys[split].left_out] if split in surveys else [])
-        contents = splits[split] = _split_contents(info, split, files, left_out)
+        contents = splits[split] = _split_contents(info, info.sizes.get(split, SplitSize()), files, left_out)
         for reason in REASONS:
             examples[reason] += [image for images in left_out for image in images[reason]["examples"]]
-        for name in COUNTED:
-            count = getattr(contents, name)
-            if None not in (count.count, count.expected) and count.count != count.expected:
-                warnings.append(f"{split}: {count.count:,} {name}, where {count.expected:,} are expected")
+        warnings += _differences(split, contents)
+    whole = None
+    if info.total != SplitSize():
+        all_left_out = [*(file.counts["left_out"] for file in receipts), *(survey.left_out for survey in surveys.values())]
+        whole = _split_contents(info, info.total, receipts, all_left_out)
+        warnings += _differences("all", whole)
     if info.images_elsewhere:
         listed = sum(len(survey.complete) for survey in surveys.values())
         missing = sum(survey.left_out["missing"]["count"] for survey in surveys.values())
@@ -143,7 +146,17 @@ def compare(benchmark: Benchmark, surveys: Mapping[str, SplitSurvey], receipts: 
     for reason in REASONS:
         if total := sum(getattr(contents, reason) for contents in splits.values()):
             notes.append(f"images left out as {reason.replace('_', ' ')}: {total:,}, such as {examples[reason][0]}")
-    return Contents(splits, {reason: images[:EXAMPLES] for reason, images in examples.items()}, warnings, notes)
+    return Contents(splits, whole, {reason: images[:EXAMPLES] for reason, images in examples.items()}, warnings, notes)
+
+
+def _differences(split: str, contents: SplitContents) -> list[str]:
+    """Sentences about counts that the authors state otherwise."""
+    counts = {name: getattr(contents, name) for name in COUNTED}
+    return [
+        f"{split}: {count.count:,} {name}, where {count.expected:,} are expected"
+        for name, count in counts.items()
+        if None not in (count.count, count.expected) and count.count != count.expected
+    ]
 
 
 def _survey_notes(surveys: Collection[SplitSurvey]) -> list[str]:
@@ -162,16 +175,15 @@ def _survey_notes(surveys: Collection[SplitSurvey]) -> list[str]:
 
 
 def _split_contents(
-    info: BenchmarkInfo, split: str, files: Sequence[FileReceipt], left_out: Sequence[Mapping[str, LeftOut]]
+    info: BenchmarkInfo, size: SplitSize, files: Sequence[FileReceipt], left_out: Sequence[Mapping[str, LeftOut]]
 ) -> SplitContents:
-    size = info.sizes.get(split)
     identities = len({identity for file in files for identity in file.counts["identities"]})
     captions = sum(file.counts["captions"] for file in files)
     missing, unreadable, without_caption = (sum(images[reason]["count"] for images in left_out) for reason in REASONS)
     return SplitContents(
-        images=Count(sum(file.rows for file in files), size.images if size else None),
-        identities=Count(identities if info.has_identities else None, size.identities if size else None),
-        captions=Count(captions if info.caption_source else None, size.captions if size else None),
+        images=Count(sum(file.rows for file in files), size.images),
+        identities=Count(identities if info.has_identities else None, size.identities),
+        captions=Count(captions if info.caption_source else None, size.captions),
         missing=missing,
         unreadable=unreadable,
         without_caption=without_caption,
@@ -179,10 +191,10 @@ def _split_contents(
 
 
 def table(contents: Contents) -> list[list[str]]:
-    """The counts as a table: a head, and a row for each split."""
+    """The counts as a table: a head, a row for each split, and one for all where the authors state their sum."""
     reasons = [reason for reason in REASONS if any(getattr(split, reason) for split in contents.splits.values())]
     rows = [["split", *COUNTED, *(reason.replace("_", " ") for reason in reasons)]]
-    for name, split in contents.splits.items():
+    for name, split in {**contents.splits, **({"all": contents.total} if contents.total else {})}.items():
         counts = [str(getattr(split, count)) for count in COUNTED]
         rows.append([name, *counts, *(f"{getattr(split, reason):,}" for reason in reasons)])
     return rows

@@ -58,7 +58,14 @@ class ImportReport:
     def to_json(self) -> dict[str, Any]:
         tree = asdict(self)
         contents = tree.pop("contents")
-        return tree | {"splits": contents["splits"], **contents["examples"], "warnings": contents["warnings"], "notes": contents["notes"]}
+        total = {"total": contents["total"]} if contents["total"] else {}
+        return tree | {
+            "splits": contents["splits"],
+            **total,
+            **contents["examples"],
+            "warnings": contents["warnings"],
+            "notes": contents["notes"],
+        }
 
 
 def import_benchmark(
@@ -111,9 +118,10 @@ def columns(info: BenchmarkInfo) -> Columns:
 def survey_split(benchmark: Benchmark, split: str, rows_per_file: int) -> SplitSurvey:
     """Look which images of a split's list exist, without reading them; UserError if none does."""
     survey, digest, example = SplitSurvey(), hashlib.sha256(), ""
+    needs_caption = benchmark.info.caption_source is not None and split not in benchmark.info.uncaptioned_splits
     for row in benchmark.splits[split]:
         actual = benchmark.images.find(row.image)
-        reason = "missing" if actual is None else "without_caption" if benchmark.info.caption_source and not row.captions else ""
+        reason = "missing" if actual is None else "without_caption" if needs_caption and not row.captions else ""
         survey.complete.append(not reason)
         if actual is None and (folder := benchmark.images.missing_folder(row.image)):
             survey.add_missing_folder(folder)

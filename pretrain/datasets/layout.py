@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mals.dataset.features import Feature
 from mals.errors import UserError, quoted
 from mals.planning.json_lists import CONTROL, key_names
+from pretrain.data.captions import Reduction
 from pretrain.data.image_folder import ImageFolder
 
 NAMES_KEPT = 100_000  # names of image files that are kept in memory, some 120 bytes each
@@ -34,6 +35,7 @@ class BenchmarkInfo:
     name: str
     folder: str  # the name of its folder after unpacking
     sizes: Mapping[str, SplitSize]  # split -> its size as the authors state it, in the order of packing
+    total: SplitSize = SplitSize()  # of all splits together, where the authors state it and not the sizes of the splits
     annotation_files: tuple[str, ...]  # alternatives: any of them shows that the benchmark is there
     description: str  # one sentence
     terms: str  # of use, in one sentence
@@ -43,9 +45,14 @@ class BenchmarkInfo:
     caption_source: str | None = "annotator"  # who wrote the captions; None if there are none
     uncounted_source: str | None = None  # the source of captions that the authors' number of captions leaves out
     images_elsewhere: bool = False  # whether the set is captions of images that another set has
+    uncaptioned_splits: frozenset[str] = frozenset()  # splits in which an image needs no caption
+    published_captions: Reduction = "none"  # what its authors' evaluation leaves of captions
+    similarity_distribution: bool = False  # its authors measure mSD
+    galleries: Mapping[str, str] = field(default_factory=dict)  # split -> which images are its gallery, in words, where not all are
     has_identities: bool = True
     has_cameras: bool = False
     synthetic: bool = False
+    camera_source: str = "the file's name"  # what the camera comes from
     extra_columns: Mapping[str, Feature] = field(default_factory=dict)  # columns that only this benchmark has
     column_notes: tuple[str, ...] = ()  # sentences of the card about columns that differ from other benchmarks
 

@@ -56,6 +56,7 @@ ICFG = BenchmarkInfo(
     "Re-identification. arXiv 2107.12666, 2021.",
     url="https://github.com/zifyloo/SSAN",
     has_cameras=True,
+    published_captions="letters",  # at test time only (docs/papers)
 )
 RSTP = BenchmarkInfo(
     key="rstpreid",
@@ -69,6 +70,7 @@ RSTP = BenchmarkInfo(
     "Text-based Person Retrieval. ACM MM 2021.",
     url="https://github.com/NjtechCVLab/RSTPReid-Dataset",
     has_cameras=True,
+    published_captions="letters",  # at test time only (docs/papers)
 )
 RELEASED_LISTS = {
     "cuhk-pedes": ("reid_raw.json",),
@@ -94,12 +96,8 @@ def read(info: BenchmarkInfo, folder: Path) -> Benchmark | None:
         objects, annotation = placed_objects(released), released
         if without_splits is not None:
             objects, notes = caption_all.join(objects, without_splits)
-        splits = _read_released(info, objects)
-        if empty := [split for split in info.sizes if not splits.get(split)]:
-            notes.append(
-                f"{released.name} lists no image of {' and '.join(empty)}, which the released file does; the same command packs them "
-                "once that is there"
-            )
+        splits = read_released(info, objects)
+        notes += unlisted_splits(info, released.name, splits)
     elif files:
         splits, annotation = {split: _read_split_list(info, file) for split, file in files.items()}, next(iter(files.values()))
     elif without_splits is not None:
@@ -107,13 +105,13 @@ def read(info: BenchmarkInfo, folder: Path) -> Benchmark | None:
     else:
         return None
     images = [row.image for rows in splits.values() for row in rows]
-    return Benchmark(info, find_image_folder(folder, info, annotation, images), _with_unique_ids(splits), [*notes, *_shared(splits)])
+    return Benchmark(info, find_image_folder(folder, info, annotation, images), with_unique_ids(splits), [*notes, *shared_images(splits)])
 
 
 READERS = tuple(Reader(info, partial(read, info)) for info in (CUHK, ICFG, RSTP))
 
 
-def _read_released(info: BenchmarkInfo, objects: Iterable[Placed]) -> dict[str, list[BenchmarkRow]]:
+def read_released(info: BenchmarkInfo, objects: Iterable[Placed]) -> dict[str, list[BenchmarkRow]]:
     """Split -> its rows, one for each object; splits without any are left out."""
     splits: dict[str, list[BenchmarkRow]] = {split: [] for split in SPLITS}
     for where, entry in objects:
@@ -121,22 +119,30 @@ def _read_released(info: BenchmarkInfo, objects: Iterable[Placed]) -> dict[str, 
         split = entry["split"]
         if split not in SPLITS:
             raise UserError(f"{where} is of the split {quoted(split)}, not {', '.join(SPLITS)}")
-        splits[split].append(_read_row(info, where, entry))
+        splits[split].append(read_row(info, where, entry))
     return {split: rows for split, rows in splits.items() if rows}
+
+
+def unlisted_splits(info: BenchmarkInfo, name: str, splits: Mapping[str, Collection[BenchmarkRow]]) -> list[str]:
+    """A sentence about the splits of which the annotation `name` lists no image, if there are any."""
+    empty = [split for split in info.sizes if not splits.get(split)]
+    if not empty:
+        return []
+    return [f"{name} lists no image of {' and '.join(empty)}, which the released file does; the same command packs them once that is there"]
 
 
 def _read_split_list(info: BenchmarkInfo, file: Path) -> list[BenchmarkRow]:
     """The images of a list of captions, in the order of their first captions."""
     rows: dict[tuple[str, int | None], BenchmarkRow] = {}
     for number, entry in enumerate(read_objects(file), 1):
-        row = _read_row(info, f"{file}: object {number}", entry)
+        row = read_row(info, f"{file}: object {number}", entry)
         earlier = rows.get((row.image, row.identity))
         captions = (*earlier.captions, *row.captions) if earlier else row.captions
         rows[row.image, row.identity] = replace(row, captions=captions)
     return list(rows.values())
 
 
-def _read_row(info: BenchmarkInfo, where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
+def read_row(info: BenchmarkInfo, where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
     """One object; blank captions are left out."""
     path = next((entry[name] for name in ("file_path", "img_path", "image") if name in entry), None)
     image = relative_path(where, path)
@@ -145,7 +151,8 @@ def _read_row(info: BenchmarkInfo, where: str, entry: Mapping[str, Any]) -> Benc
         raise UserError(f"{where} has no captions, only {key_names(entry)}")
     require_names(where, entry, ("id",) if "image_id" not in entry else ())
     identity = whole_number(where, entry.get("id", entry.get("image_id")), "identity")
-    camera = CAMERA_PATTERNS[info.key].match(Path(image).name) if info.has_cameras else None
+    pattern = CAMERA_PATTERNS.get(info.key)
+    camera = pattern.match(Path(image).name) if pattern else None
     return BenchmarkRow(
         id=image,
         image=image,
@@ -155,7 +162,7 @@ def _read_row(info: BenchmarkInfo, where: str, entry: Mapping[str, Any]) -> Benc
     )
 
 
-def _with_unique_ids(splits: Mapping[str, list[BenchmarkRow]]) -> dict[str, list[BenchmarkRow]]:
+def with_unique_ids(splits: Mapping[str, list[BenchmarkRow]]) -> dict[str, list[BenchmarkRow]]:
     """The same rows, each with its own id: an image that is listed again has a number appended."""
     counts: Counter[str] = Counter()
 
@@ -167,7 +174,7 @@ def _with_unique_ids(splits: Mapping[str, list[BenchmarkRow]]) -> dict[str, list
     return {split: list(renamed(rows)) for split, rows in splits.items()}
 
 
-def _shared(splits: Mapping[str, list[BenchmarkRow]]) -> list[str]:
+def shared_images(splits: Mapping[str, list[BenchmarkRow]]) -> list[str]:
     """Sentences about images of several persons, and of several splits, if there are any."""
     persons: dict[str, set[int | None]] = {}
     places: dict[str, set[str]] = {}

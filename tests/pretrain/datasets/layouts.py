@@ -197,3 +197,78 @@ def mals(folder: Path, count: int = 4) -> Path:
         written(folder / "gene_attrs" / f"g_{name}_attrs.json", entries)
         shown(folder / "images" / "MALS", [entry["image"] for entry in entries])
     return folder
+
+
+def ufine6926(folder: Path, name: str = "UFine6926_Annotations_1024.json") -> Path:
+    """Two captions each, one longer than a tokenizer reads; identities of train from 1 on; a path as Windows writes it."""
+    long = "A woman in a red coat, " + "with a black bag and white shoes, " * 12 + "who walks."
+    entries = [
+        {"split": split, "id": person, "file_path": f"images/{number}.jpg", "captions": [f"{long} {number}", f"Someone in coat {number}."]}
+        for number, (split, person) in enumerate((("train", 1), ("train", 1), ("train", 2), ("test", 4927), ("test", 4928)), 1)
+    ]
+    shown(folder, [entry["file_path"] for entry in entries])
+    entries[2]["file_path"] = "images\\3.jpg"
+    written(folder / name, entries)
+    return folder
+
+
+def ufine3c(folder: Path) -> Path:
+    """Other numbers of captions for each image, from three sources, without the split in one object; persons numbered over all sources."""
+    sources = (("CUHK-PEDES", 1), ("CUHK-PEDES", 1), ("ICFG-PEDES", 2), ("UFine6926", 3))
+    entries = [
+        {
+            "id": person,
+            "source": source,
+            "split": "test",
+            "file_path": f"images/{number}.jpg",
+            "captions": [f"Style {style} of image {number}." for style in range(2 + number)],
+        }
+        for number, (source, person) in enumerate(sources, 1)
+    ]
+    del entries[0]["split"]
+    written(folder / "UFine3C" / "UFine3C_Annotations.json", entries)
+    shown(folder / "UFine3C", [f"images/{number}.jpg" for number in range(1, 5)])
+    return folder
+
+
+def tag(folder: Path, lists: str = "anno_dir") -> Path:
+    """A list for each split, cam_id in some objects, no split in any, punctuation in captions; images under images/."""
+    people = {"train": (("a/1.jpg", 12, 0), ("a/2.jpg", 12, 1), ("b/1.jpg", 13, None)), "test": (("a/9.jpg", 40, 0), ("c/9.jpg", 40, None))}
+    for split, images in people.items():
+        entries = []
+        for image, person, view in images:
+            captions = [f'A man (about 30): a "red" coat; black shoes! Image {image}.', f"The person {person} wears a blue T-shirt."]
+            entries.append({"file_path": image, "id": person, **({} if view is None else {"cam_id": view}), "captions": captions})
+        written(folder / lists / f"{split}_reid.json", entries)
+        shown(folder / "images", [entry["file_path"] for entry in entries])
+    return folder
+
+
+def aeri(folder: Path) -> Path:
+    """Paths with the set's name before them in the training list alone, a pair listed twice, a ground image of several pairs, one path of
+    Windows; in the test fewer captions than images for one person, more for another, and a person without captions."""
+    pairs = [(1, "aer/1.jpg", "gnd/1.jpg"), (1, "aer/2.jpg", "gnd/1.jpg"), (2, "aer/3.jpg", "gnd/2.jpg"), (1, "aer/1.jpg", "gnd/1.jpg")]
+    train = [
+        {
+            "split": "train",
+            "pid": person,
+            "aerial_img": f"AERI-PEDES/{aerial}",
+            "ground_img": f"AERI-PEDES/{ground}",
+            "caption": f"A person from above, pair {number}.",
+        }
+        for number, (person, aerial, ground) in enumerate(pairs)
+    ]
+    train[2]["aerial_img"] = "AERI-PEDES\\aer\\3.jpg"
+    people = [
+        (9, ["A man in a red coat."], ["aer/7.jpg", "aer/8.jpg"], ["gnd/7.jpg"]),
+        (10, ["A woman.", "A woman in blue.", "She has a bag."], ["aer/9.jpg", "aer/10.jpg"], ["gnd/8.jpg"]),
+        (11, [], ["aer/11.jpg"], []),
+    ]
+    test = [
+        {"split": "test", "pid": person, "captions": captions, "file_paths": aerial, "ground_file_paths": ground}
+        for person, captions, aerial, ground in people
+    ]
+    written(folder / "train_caption.json", train)
+    written(folder / "test_caption.json", test)
+    shown(folder, [f"aer/{number}.jpg" for number in (1, 2, 3, 7, 8, 9, 10, 11)] + [f"gnd/{number}.jpg" for number in (1, 2, 7, 8)])
+    return folder

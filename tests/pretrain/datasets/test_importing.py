@@ -35,6 +35,10 @@ MADE = {
     "pa100k": layouts.pa100k,
     "market1501": layouts.market,
     "mals-json": layouts.mals,
+    "ufine6926": layouts.ufine6926,
+    "ufine3c": layouts.ufine3c,
+    "tag-pedes": layouts.tag,
+    "aeri-pedes": layouts.aeri,
     **big_layouts.MADE,
 }
 
@@ -112,6 +116,27 @@ def test_load_dataset_gives_images_and_classes(packed: dict[str, Path], tmp_path
     assert cuhk["test"][0]["captions"][1]["text"] == "Her bag is blue." and cuhk["test"].num_rows == 1
 
 
+def test_load_dataset_gives_sources_views_and_all_splits(packed: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    loaded = {
+        name: datasets.load_dataset(str(packed[name]), cache_dir=str(tmp_path))
+        for name in ("ufine6926", "ufine3c", "tag-pedes", "aeri-pedes")
+    }
+    assert {name: {split: len(part) for split, part in splits.items()} for name, splits in loaded.items()} == {
+        "ufine6926": {"train": 3, "test": 2},
+        "ufine3c": {"test": 4},
+        "tag-pedes": {"train": 3, "test": 2},
+        "aeri-pedes": {"train": 3, "train_ground": 2, "test": 4, "test_ground": 2},
+    }
+    assert loaded["ufine3c"]["test"]["source"] == ["CUHK-PEDES", "CUHK-PEDES", "ICFG-PEDES", "UFine6926"]
+    assert loaded["tag-pedes"]["train"]["camera"] == [0, 1, None]
+    aeri = loaded["aeri-pedes"]
+    assert aeri["train"]["view"] == ["aerial"] * 3 and aeri["test_ground"]["view"] == ["ground"] * 2
+    assert aeri["train"]["ground_image"] == ["gnd/1.jpg", "gnd/1.jpg", "gnd/2.jpg"] and aeri["test"][1]["caption"] is None
+
+
 def test_pairs_reads_captions_and_persons_of_what_was_packed(packed: dict[str, Path]) -> None:
     pairs = ImageTextPairs.open([packed["cuhk-pedes"]], every=True)
     assert len(pairs) == 6 and len(set(pairs.persons.tolist())) == 2
@@ -151,8 +176,12 @@ def test_the_expected_sizes_are_the_known_ones() -> None:
     assert sizes["icfg-pedes"] == {"train": (34_674, 3_102, 34_674), "test": (19_848, 1_000, 19_848)}
     assert sizes["rstpreid"] == {"train": (18_505, 3_701, 37_010), "val": (1_000, 200, 2_000), "test": (1_000, 200, 2_000)}
     assert {split: images for split, (images, *_) in sizes["pa100k"].items()} == {"train": 80_000, "val": 10_000, "test": 10_000}
-    assert sum(images for images, *_ in sizes["cuhk-pedes"].values()) == 40_206
+    assert sum(images or 0 for images, *_ in sizes["cuhk-pedes"].values()) == 40_206
     assert sum(captions or 0 for *_, captions in sizes["cuhk-pedes"].values()) == 80_440
+    totals = {name: (info.total.images, info.total.identities, info.total.captions) for name, (info, _) in READERS.items()}
+    assert sizes["ufine6926"] == {"train": (None,) * 3, "test": (None,) * 3} and totals["ufine6926"] == (26_206, 6_926, 52_412)
+    assert sizes["ufine3c"] == {"test": (7_446, 2_250, 37_939)}
+    assert sizes["tag-pedes"] == {"train": (19_954, 4_840, 39_908), "test": (8_252, 2_000, 16_504)}
     assert sizes["market1501"]["train"] == (12_936, 751, None) and sizes["mals-json"]["train"][0] == 1_510_330
 
 
