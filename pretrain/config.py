@@ -97,7 +97,7 @@ class Selection(Section):
     held_out: BelowOne = 0.0  # share of the persons of train that are kept out of the training and serve as val
     rerank: Literal["itm", "published", "none"] = "itm"  # none where the method has no cross encoder
     k: Count = 128  # images of a text that the cross encoder scores
-    plain: bool = False  # captions as letters and digits alone, as published for ICFG-PEDES and RSTPReid
+    plain: bool = False  # captions as the set's authors read them (ICFG-PEDES, RSTPReid, TAG-PEDES), of others as letters and digits alone
 
 
 class Training(Section):
