@@ -33,7 +33,7 @@ INFO = BenchmarkInfo(
     key="aeri-pedes",
     name="AERI-PEDES",
     folder="AERI-PEDES",
-    sizes={"train": SplitSize(), "train_ground": SplitSize(), "test": SplitSize(captions=6_141), "test_ground": SplitSize()},
+    sizes={"train": SplitSize(), "ground_train": SplitSize(), "test": SplitSize(captions=6_141), "ground_test": SplitSize()},
     annotation_files=("train_caption.json, test_caption.json", "complete_caption.json"),
     description="Aerial photographs of pedestrians from three re-identification data sets with captions, in training by a language model "
     "that sees images and in the test by annotators, and ground photographs of the same persons.",
@@ -42,7 +42,7 @@ INFO = BenchmarkInfo(
     "Large-scale Benchmark. CVPR 2026.",
     url="https://github.com/Yifei-AHU/AERI-PEDES",
     caption_source=f"{MODEL} in training, {ANNOTATOR} in the test",
-    uncaptioned_splits=frozenset({"train_ground", "test", "test_ground"}),
+    uncaptioned_splits=frozenset({"ground_train", "test", "ground_test"}),
     galleries={"test": "the aerial images of the test alone"},
     has_cameras=True,
     camera_source="the view (0 aerial, 1 ground), since no camera is named",
@@ -90,7 +90,7 @@ def read(folder: Path) -> Benchmark | None:
     }
     splits: dict[str, list[BenchmarkRow]] = {}
     for split, rows in listed.items():
-        splits |= {split: list(rows.aerial.values()), f"{split}_ground": list(rows.ground.values())}
+        splits |= {split: list(rows.aerial.values()), f"ground_{split}": list(rows.ground.values())}
     splits = {split: rows for split, rows in splits.items() if rows}
     images = [row.image for rows in splits.values() for row in rows]
     image_folder = find_image_folder(folder, INFO, files[0], images, ("", "images", "imgs"))

@@ -84,7 +84,7 @@ def test_images_without_a_caption_are_searched_and_ask_nothing(trained: Trained,
 
 
 def test_ground_images_can_ask_for_the_aerial_images_of_their_person(trained: Trained, sets: dict[str, str]) -> None:
-    gallery = open_gallery(trained, [sets["aeri-pedes"]], "test", task="reid", query="test_ground")
+    gallery = open_gallery(trained, [sets["aeri-pedes"]], "test", task="reid", query="ground_test")
     scores = evaluate(trained, gallery, task="reid").identification
     assert scores is not None and (scores.queries, scores.images, scores.unmatched) == (2, 4, 0)
 

@@ -24,11 +24,11 @@ def test_training_pairs_are_aerial_images_with_captions_and_ground_images_apart(
         ("aer/3.jpg", 2, 1),
     ]
     assert [row.extras for row in splits["train"]] == [("aerial", "gnd/1.jpg"), ("aerial", "gnd/1.jpg"), ("aerial", "gnd/2.jpg")]
-    assert [(row.image, row.identity, row.captions, row.extras) for row in splits["train_ground"]] == [
+    assert [(row.image, row.identity, row.captions, row.extras) for row in splits["ground_train"]] == [
         ("gnd/1.jpg", 1, (), ("ground", None)),
         ("gnd/2.jpg", 2, (), ("ground", None)),
     ]
-    assert {row.camera for row in splits["train"]} == {0} and {row.camera for row in splits["test_ground"]} == {1}
+    assert {row.camera for row in splits["train"]} == {0} and {row.camera for row in splits["ground_test"]} == {1}
 
 
 def test_all_captions_of_the_test_are_there_and_its_images_are_aerial(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_all_captions_of_the_test_are_there_and_its_images_are_aerial(tmp_path: 
         ("aer/9.jpg", 10, ("A woman.", "She has a bag.")),
         ("aer/10.jpg", 10, ("A woman in blue.",)),
     ]  # person 11 has no caption
-    assert [row.image for row in splits["test_ground"]] == ["gnd/7.jpg", "gnd/8.jpg"]
+    assert [row.image for row in splits["ground_test"]] == ["gnd/7.jpg", "gnd/8.jpg"]
 
 
 def test_images_without_a_caption_are_packed_where_a_split_needs_none(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_images_without_a_caption_are_packed_where_a_split_needs_none(tmp_path: 
     layouts.written(file, objects)
     contents = import_benchmark("aeri-pedes", source, str(tmp_path / "out")).contents
     counts = {split: (counted.images.count, counted.captions.count, counted.without_caption) for split, counted in contents.splits.items()}
-    assert counts == {"train": (2, 3, 1), "train_ground": (2, 0, 0), "test": (4, 4, 0), "test_ground": (2, 0, 0)}
+    assert counts == {"train": (2, 3, 1), "ground_train": (2, 0, 0), "test": (4, 4, 0), "ground_test": (2, 0, 0)}
     assert contents.warnings == ["test: 4 captions, where 6,141 are expected"]
 
 
@@ -62,7 +62,7 @@ def test_all_training_captions_are_read_where_the_sampled_ones_are_not_there(tmp
     assert benchmark.notes == ["the training captions are all those of complete_caption.json: there is no train_caption.json"]
     (tmp_path / "test_caption.json").unlink()
     benchmark = open_benchmark("aeri-pedes", tmp_path)
-    assert list(benchmark.splits) == ["train", "train_ground"] and benchmark.notes[1].startswith("there is no test_caption.json; the same")
+    assert list(benchmark.splits) == ["train", "ground_train"] and benchmark.notes[1].startswith("there is no test_caption.json; the same")
 
 
 @pytest.mark.parametrize(

@@ -128,12 +128,12 @@ def test_load_dataset_gives_sources_views_and_all_splits(packed: dict[str, Path]
         "ufine6926": {"train": 3, "test": 2},
         "ufine3c": {"test": 4},
         "tag-pedes": {"train": 3, "test": 2},
-        "aeri-pedes": {"train": 3, "train_ground": 2, "test": 4, "test_ground": 2},
+        "aeri-pedes": {"train": 3, "ground_train": 2, "test": 4, "ground_test": 2},
     }
     assert loaded["ufine3c"]["test"]["source"] == ["CUHK-PEDES", "CUHK-PEDES", "ICFG-PEDES", "UFine6926"]
     assert loaded["tag-pedes"]["train"]["camera"] == [0, 1, None]
     aeri = loaded["aeri-pedes"]
-    assert aeri["train"]["view"] == ["aerial"] * 3 and aeri["test_ground"]["view"] == ["ground"] * 2
+    assert aeri["train"]["view"] == ["aerial"] * 3 and aeri["ground_test"]["view"] == ["ground"] * 2
     assert aeri["train"]["ground_image"] == ["gnd/1.jpg", "gnd/1.jpg", "gnd/2.jpg"] and aeri["test"][1]["caption"] is None
 
 
