@@ -19,6 +19,7 @@ from pretrain.evaluate import evaluate, open_gallery, predict_by_prompts, score_
 from pretrain.gallery import Gallery, tokenize
 from pretrain.method import Text
 from pretrain.results import Evaluation
+from pretrain.retrieval_protocol import RetrievalProtocol
 from pretrain.text_scores import Embeddings, Rerank, embed_gallery
 from pretrain.trained_method import Trained, read
 from tests.conftest import environment
@@ -223,10 +224,10 @@ def test_a_query_of_a_person_whose_image_is_another_persons_is_left_out_and_prin
 
 def test_a_perfect_embedding_finds_everything() -> None:
     persons = torch.tensor([0, 1, 2, 3])
-    facts = {"queries": persons, "query_identities": persons, "identities": persons, "plain": False, "__len__": lambda self: 4}
-    gallery = type("Gallery", (), facts)()
+    facts = {"queries": persons, "query_identities": persons, "identities": persons, "__len__": lambda self: 4}
+    gallery = type("Gallery", (), facts | {"protocol": RetrievalProtocol(similarity_distribution=True)})()
     scores = score_retrieval(Embeddings(torch.eye(4), torch.eye(4), torch.empty(4, 0)), gallery, "none", 1)
-    assert (scores.R1, scores.mAP, scores.mINP) == (1, 1, 1)
+    assert (scores.R1, scores.mAP, scores.mINP) == (1, 1, 1) and scores.mSD == pytest.approx(1 - math.exp(-2))  # s of 1 and of 1/2
     labels = torch.tensor([[0, 1], [1, -1]])
     scored = score_attributes(labels.clamp(min=0), labels, space="own", names=["a", "b"], positive=[1, 1], protocol="by hand")
     assert scored.mA == 1
