@@ -335,6 +335,10 @@ def test_annotations_that_were_downloaded_in_part_are_refused(tmp_path: Path) ->
         ("rstpreid", layouts.rstp, "data_captions.json"),
         ("pa100k", layouts.pa100k, "annotation/annotation.mat"),
         ("market1501", layouts.market, "market_attribute.mat"),
+        ("ufine6926", layouts.ufine6926, "UFine6926_Annotations_1024.json"),
+        ("ufine3c", layouts.ufine3c, "UFine3C/UFine3C_Annotations.json"),
+        ("tag-pedes", layouts.tag, "anno_dir/test_reid.json"),
+        ("aeri-pedes", layouts.aeri, "test_caption.json"),
     ):
         path = make(tmp_path / name) / file
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
