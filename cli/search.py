@@ -22,7 +22,7 @@ Cache = Annotated[
 ]
 
 SHEETS = (".jpg", ".jpeg")
-RESULTS = (*SHEETS, ".json", ".csv")  # the formats of a search
+RESULTS = (*SHEETS, ".json", ".csv", ".txt")  # the formats of a search
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def search(
     data: Data,
     sentence: Annotated[str | None, typer.Argument(metavar="SENTENCE", help="A description of the person to search for.")] = None,
     queries: Annotated[
-        Path | None, typer.Option("--queries", help="Sentences from a file: one a line (.txt), or the column caption of a table.")
+        Path | None, typer.Option("--queries", help="Sentences: one a line (.txt), the column caption of a table, or PAB's challenge.")
     ] = None,
     attribute: Annotated[
         list[str] | None,
@@ -48,7 +48,7 @@ def search(
     k: Best = 128,
     to: Annotated[
         list[Path] | None,
-        typer.Option("--to", help="A file for the result: .jpg is a contact sheet, .json, .csv; repeat for several. Default: search.jpg."),
+        typer.Option("--to", help="A file for the result: .jpg (a contact sheet), .json, .csv, .txt; repeat it. Default: search.jpg."),
     ] = None,
     format: Annotated[Literal["text", "json", "csv"], typer.Option("--format", help="What is printed; --json is --format json.")] = "text",
     cache: Cache = True,
@@ -131,7 +131,10 @@ def _check_query(sentences: list[str], attribute: list[str] | None, image: Path 
 def _sentences(sentence: str | None, queries: Path | None) -> list[str]:
     """The sentence, and those of a file."""
     from mals.planning import caption_files
+    from pretrain.datasets.pab_challenge import challenge_queries
 
+    if queries is not None and queries.expanduser().is_dir():
+        return [*([] if sentence is None else [sentence]), *challenge_queries(queries.expanduser())]
     listed = (
         [] if queries is None else [text for block in caption_files.read(queries.expanduser()) for text in block["caption"].to_pylist()]
     )
@@ -172,6 +175,8 @@ def print_result(gallery: "Gallery", results: "Sequence[SearchResult]", files: l
         suffix = file.suffix.lower()
         if suffix in SHEETS:
             write_file(file, searching.contact_sheet_of(gallery, *results))
+        elif suffix == ".txt":
+            write_file(file, searching.names_of(results))
         else:
             write_file(file, searching.csv_of(results) if suffix == ".csv" else json_text(value, 2) + "\n")
     if format == "json":

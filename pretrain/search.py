@@ -8,7 +8,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from mals.dataset.sheet import contact_sheet, sheet_size
 from mals.errors import UserError
 from mals.images import decode_image
 from mals.labeller.labeller import Labeller
+from mals.planning.image_files import SUFFIXES
 from pretrain import ranking
 from pretrain.attribute_search import RequestedAttributes, attribute_probabilities, scores_attributes
 from pretrain.data.augment import test_image
@@ -257,3 +258,14 @@ def csv_of(results: Sequence[SearchResult]) -> str:
     for result in results:
         table.writerows((result.query, rank, hit.id, hit.score, hit.caption) for rank, hit in enumerate(result.hits, 1))
     return text.getvalue()
+
+
+def names_of(results: Sequence[SearchResult]) -> str:
+    """A line for each result: the names of its images without folder and suffix, a space between, as in the answer of PAB's challenge."""
+    return "".join(" ".join(_name(hit.id) for hit in result.hits) + "\n" for result in results)
+
+
+def _name(identifier: str) -> str:
+    """An image's name without its folder, and without its suffix if that is one of images."""
+    path = PurePosixPath(identifier)
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name

@@ -58,7 +58,7 @@ def stream_objects(file: Path, encoding: str | None = None) -> Iterator[dict[str
             if not isinstance(entry, dict):
                 raise UserError(f"{file} holds a list that is not of objects, {NOT_A_LIST}")
             if stream.has_surrogates:
-                _refuse_surrogates(f"{file}: object {number}", entry)
+                refuse_surrogates(f"{file}: object {number}", entry)
             yield entry
     if not number:
         raise UserError(f"{file} is an empty list: it holds no caption and no image")
@@ -76,7 +76,7 @@ def stream_entries(file: Path) -> Iterator[tuple[str, Any]]:
             raise UserError(f"{file} holds {kind}, not one object of names and captions")
         for number, (name, value) in enumerate(stream.pairs(), 1):
             if stream.has_surrogates:
-                _refuse_surrogates(f"{file}: entry {number}", [name, value])
+                refuse_surrogates(f"{file}: entry {number}", [name, value])
             yield name, value
     if not number:
         raise UserError(f"{file} is an empty object: it holds no caption and no image")
@@ -144,7 +144,7 @@ def identifier(where: str, key: str, value: Any) -> str | None:
     return text
 
 
-def _refuse_surrogates(where: str, value: Any) -> None:
+def refuse_surrogates(where: str, value: Any) -> None:
     """UserError where a text holds half of a surrogate pair, which no file can hold."""
     if isinstance(value, str):
         try:
@@ -153,11 +153,11 @@ def _refuse_surrogates(where: str, value: Any) -> None:
             raise UserError(f"{where} holds \\u{ord(value[error.start]):04x}, half of a character") from None
     elif isinstance(value, dict):
         for name, part in value.items():
-            _refuse_surrogates(where, name)
-            _refuse_surrogates(where, part)
+            refuse_surrogates(where, name)
+            refuse_surrogates(where, part)
     elif isinstance(value, list):
         for part in value:
-            _refuse_surrogates(where, part)
+            refuse_surrogates(where, part)
 
 
 def _is_missing(value: Any) -> bool:

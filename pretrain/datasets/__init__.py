@@ -4,7 +4,23 @@ import re
 from pathlib import Path
 
 from mals.errors import UserError
-from pretrain.datasets import aeri, ham_pedes, lists, luperson_mllm, mals_json, market, pa100k, synth_pedes, tag, ufine, webperson
+from pretrain.datasets import (
+    aeri,
+    ham_pedes,
+    itcpr,
+    lists,
+    luperson_mllm,
+    mals_json,
+    market,
+    pa100k,
+    pab,
+    syncpr,
+    syntbpr,
+    synth_pedes,
+    tag,
+    ufine,
+    webperson,
+)
 from pretrain.datasets.layout import Benchmark, Reader, folder_contents
 
 _ALL = (
@@ -19,6 +35,10 @@ _ALL = (
     luperson_mllm.READER,
     ham_pedes.READER,
     webperson.READER,
+    pab.READER,
+    syntbpr.READER,
+    syncpr.READER,
+    itcpr.READER,
 )
 READERS: dict[str, Reader] = {reader.info.key: reader for reader in _ALL}  # by the name for `mals import`
 

@@ -216,7 +216,7 @@ def _packed_row(info: BenchmarkInfo, row: BenchmarkRow, data: bytes, size: tuple
         "person": row.identity,
         "camera": row.camera,
         "image_sha256": hashlib.sha256(data).hexdigest(),
-        "synthetic": info.synthetic,
+        "synthetic": info.synthetic if row.synthetic is None else row.synthetic,
         **dict(zip(info.extra_columns, row.extras, strict=True)),
     }
     if row.labels is not None:

@@ -1,5 +1,6 @@
 """What the reader of a benchmark returns, and how readers search a folder for files and check what they hold."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mals.dataset.features import Feature
 from mals.errors import UserError, quoted
-from mals.planning.json_lists import CONTROL, key_names
+from mals.planning.json_lists import CONTROL, identifier, key_names
 from pretrain.data.captions import Reduction
 from pretrain.data.image_folder import ImageFolder
 
@@ -51,7 +52,7 @@ class BenchmarkInfo:
     galleries: Mapping[str, str] = field(default_factory=dict)  # split -> which images are its gallery, in words, where not all are
     has_identities: bool = True
     has_cameras: bool = False
-    synthetic: bool = False
+    synthetic: bool = False  # all images are; a row may state it for itself
     camera_source: str = "the file's name"  # what the camera comes from
     extra_columns: Mapping[str, Feature] = field(default_factory=dict)  # columns that only this benchmark has
     column_notes: tuple[str, ...] = ()  # sentences of the card about columns that differ from other benchmarks
@@ -69,6 +70,7 @@ class BenchmarkRow:
     camera: int | None = None
     labels: tuple[int, ...] | None = None  # one value in {-1, 0, 1} for each attribute of the space; -1 if unknown
     extras: tuple[int | str | None, ...] = ()  # values of the extra columns
+    synthetic: bool | None = None  # None: as the benchmark says
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,31 @@ def whole_number(where: str, value: Any, meaning: str) -> int:
     if number is None or abs(number) > LARGEST:
         raise UserError(f"{where} has {quoted(value)} as its {meaning}, not a whole number")
     return number
+
+
+def identity_number(where: str, value: Any) -> int:
+    """An identity: a whole number as it is, another text as a number of 18 digits that follows from it (a part of its SHA-256)."""
+    if type(value) is int or (isinstance(value, str) and WHOLE.fullmatch(value)):
+        return whole_number(where, value, "identity")
+    text = identifier(where, "identity", value)
+    if text is None:
+        raise UserError(f"{where} has no identity")
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % LARGEST
+
+
+def optional_text(where: str, entry: Mapping[str, Any], name: str) -> str | None:
+    """A text, or a number as text; None where there is none, UserError for other values."""
+    value = entry.get(name)
+    if value is None or isinstance(value, str):
+        return value or None
+    if type(value) is int:
+        return str(value)
+    raise UserError(f"{where} has {quoted(value)} as its {name}, not a text")
+
+
+def numeric_key(file: Path) -> list[tuple[int, str]]:
+    """A sort key of names that puts "_2_" before "_10_"."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
 
 def label_values(where: str, values: Any, count: int, allowed: Sequence[int] = (-1, 0, 1)) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from mals.errors import UserError, quoted
 from mals.planning.json_lists import key_names, listed_captions, read_objects
 from pretrain.datasets import caption_all
 from pretrain.datasets.caption_all import Placed, placed_objects
+from pretrain.datasets.caption_faults import caption_faults
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -104,6 +105,8 @@ def read(info: BenchmarkInfo, folder: Path) -> Benchmark | None:
         raise caption_all.refuse_alone(without_splits)
     else:
         return None
+    if info is RSTP:
+        notes += caption_faults(splits)
     images = [row.image for rows in splits.values() for row in rows]
     return Benchmark(info, find_image_folder(folder, info, annotation, images), with_unique_ids(splits), [*notes, *shared_images(splits)])
 

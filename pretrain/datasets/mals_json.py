@@ -4,7 +4,6 @@
 MALS has 1.5 million rows: lists are read one after the other, each time that the rows are iterated.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +20,7 @@ from pretrain.datasets.layout import (
     SplitSize,
     find_image_folder,
     label_values,
+    numeric_key,
     relative_path,
     require_names,
 )
@@ -71,15 +71,10 @@ READER = Reader(INFO, read)
 def _find_lists(folder: Path) -> dict[str, ListedRows]:
     """Split -> its lists, in the order of the numbers in their names."""
     for place in (folder / "gene_attrs", folder / "data" / "gene_attrs", folder, folder / "MALS", folder / "MALS" / "gene_attrs"):
-        if files := sorted(place.glob("g_*_attrs.json"), key=_numeric_key):
+        if files := sorted(place.glob("g_*_attrs.json"), key=numeric_key):
             return {"train": ListedRows(tuple(files))}
     exported = {split: folder / f"{split}.json" for split in ("train", "val", "test")}
     return {split: ListedRows((file,)) for split, file in exported.items() if file.is_file()}
-
-
-def _numeric_key(file: Path) -> list[tuple[int, str]]:
-    """A sort key that puts "_2_" before "_10_"."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
 
 def _read_rows(file: Path) -> Iterator[BenchmarkRow]:

@@ -198,7 +198,7 @@ def test_attributes_beside_a_sentence_are_fused_with_its_ranking_or_put_behind_i
         ({"sentence": "a man", "attribute": ["hat=maybe"]}, "--attribute hat=maybe: hat is yes or no, such as hat=yes"),
         ({"attribute": ["hut=yes"]}, "--attribute hut=yes: the attributes of market1501 are gender, age"),
         ({"attribute": ["hat=yes", "hat=no"]}, "hat was requested to be yes as well"),
-        ({"sentence": "a man", "to": [Path("result.xml")]}, "the name ends in .jpg, .jpeg, .json, .csv"),
+        ({"sentence": "a man", "to": [Path("result.xml")]}, "the name ends in .jpg, .jpeg, .json, .csv, .txt"),
         ({"queries": Path("none.txt")}, "none.txt"),
         ({"sentence": "a man", "to": [Path("nowhere/a.json")]}, "there is no folder nowhere"),
     ],

@@ -272,3 +272,110 @@ def aeri(folder: Path) -> Path:
     written(folder / "test_caption.json", test)
     shown(folder, [f"aer/{number}.jpg" for number in (1, 2, 3, 7, 8, 9, 10, 11)] + [f"gnd/{number}.jpg" for number in (1, 2, 7, 8)])
     return folder
+
+
+def written_lines(file: Path, entries: list[dict[str, Any]]) -> Path:
+    """A file with an object on each line, a blank line between."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n\n".join(map(json.dumps, entries)) + "\n")
+    return file
+
+
+def pab(folder: Path, pairs: int = 4) -> Path:
+    """Two of the 75 lists of lines; partners without `train/`, one of them not listed; captions as a list in test and ucc alone."""
+    for number in (2, 10):
+        entries = []
+        for at in range(pairs):
+            own, other = (f"train/imgs_{number}/{kind}/{at}.jpg" for kind in ("goal", "full"))
+            entries += [_pab(number, at, own, other, "normal", "walks"), _pab(number, at, other, own, "anomaly", "falls")]
+        shown(folder, [entry["image"] for entry in entries])
+        written_lines(folder / "annotation" / "train" / f"attr_{number}.json", entries)
+    for split, persons in {"test": ("7", "8"), "ucc": ("3", "3", "4")}.items():
+        tests = [
+            {"image": f"{split}/{at}.jpg", "image_id": who, "caption": [f"{split} {who}, image {at}"]} for at, who in enumerate(persons)
+        ]
+        shown(folder, [entry["image"] for entry in tests])
+        written_lines(folder / "annotation" / "test" / ("attr.json" if split == "test" else "ucc.json"), tests)
+    return folder
+
+
+def _pab(number: int, at: int, own: str, other: str, kind: str, action: str) -> dict[str, Any]:
+    """A line of the training split."""
+    other_action = "walks" if action == "falls" else "falls"
+    return {
+        "image": own,
+        "caption": f"The image shows a person who {action} at place {at}",
+        "image_id": f"{number}_{at if action == 'walks' else at + 100}",
+        "hard_i": other.removeprefix("train/"),
+        "hard_c": f"The image shows a person who {other_action} at place {at}",
+        "hard_i_id": f"{number}_{at if action == 'falls' else at + 100}",
+        "source_id": f"{at}_1",
+        "source_caption": "someone in a street",
+        kind: action,
+        "scene": "street",
+    }
+
+
+def pab_challenge(folder: Path) -> Path:
+    """The masked test set of 2026: the queries in lines, in another order than query_index.txt has."""
+    shown(folder / "gallery", [f"{name * 15}.jpg" for name in "abcdefghijkl"])
+    queries = {"x" * 15: "a person falls", "y" * 15: "a person walks", "z" * 15: "a person sits"}
+    written_lines(folder / "query_text.json", [{"query_index": name, "caption": text} for name, text in queries.items()])
+    (folder / "query_index.txt").write_text("\n".join(sorted(queries, reverse=True)) + "\n")
+    return folder
+
+
+def syntbpr(folder: Path) -> Path:
+    """Two persons; back translations of one image, one of them blank; an object of a captioner, without id and with an absolute path."""
+    entries = [
+        {"id": 7, "file_path": "images_7_123_base.jpg", "captions": ["A man in red."], "captions_bt": ["A red man."]},
+        {"id": 7, "file_path": "images_7_123_2.jpg", "captions": ["A man in red on a beach."], "captions_bt": [" "]},
+        {"id": 12, "file_path": "images_12_4_base.jpg", "captions": ["A woman in blue.", "She wears blue."]},
+        {"image_path": "/data/made/images_12_4_1.jpg", "captions": ["A woman in snow."], "split": "train", "InternVL_question": "?"},
+    ]
+    written(folder / "train_reid.json", entries)
+    shown(folder / "images", [Path(entry.get("file_path") or entry["image_path"]).name for entry in entries])
+    return folder
+
+
+def syncpr(folder: Path) -> Path:
+    """Three pairs in both directions, of two base texts; one object twice; a reference that is never a target."""
+    entries = []
+    for pair, (group, text) in enumerate([(0, "black"), (0, "black"), (2, "green")]):
+        sides = [
+            (f"test1/sub_img/img_{side}/{pair}-1_{side}.png", f"A person in {color}.") for side, color in (("left", text), ("right", "red"))
+        ]
+        for direction, (reference, target) in enumerate((sides, sides[::-1])):
+            entries.append(_syncpr(reference, target, group + direction))
+    entries += [entries[0], _syncpr(("test2/lonely.png", "Nobody."), (entries[0]["target_image_path"], "A person in red."), 0)]
+    written(folder / "SynCPR.json", entries)
+    shown(folder, sorted({entry["target_image_path"] for entry in entries}))
+    return folder
+
+
+def _syncpr(reference: tuple[str, str], target: tuple[str, str], group: int) -> dict[str, Any]:
+    names = ("reference_image_path", "reference_caption", "target_image_path", "target_caption")
+    return {**dict(zip(names, (*reference, *target), strict=True)), "edit_caption": f"Wearing {target[1][12:-1]}", "cpr_id": group}
+
+
+def itcpr(folder: Path) -> Path:
+    """Two queries of one person and one of another data set's person of the same id; an image twice, and distractors last."""
+    gallery = [
+        ("Celeb-reID/001/1_2_0.jpg", "Celeb-reID", 1, 1),
+        ("Celeb-reID/001/1_70_0.jpg", "Celeb-reID", 1, 2),
+        ("Celeb-reID/001/1_70_0.jpg", "Celeb-reID", 1, 2),
+        ("PRCC/train/1/a.jpg", "PRCC", 1, 900),
+        ("LAST/000000/1.jpg", "LAST", 0, -1),
+        ("LAST/000001/2.jpg", "LAST", 1, -1),
+    ]
+    names = ("file_path", "datasets", "person_id", "instance_id")
+    written(folder / "gallery.json", [dict(zip(names, entry, strict=True)) for entry in gallery])
+    queries = [
+        {"file_path": "Celeb-reID/001/1_1_0.jpg", "datasets": "Celeb-reID", "person_id": 1, "instance_id": 1, "caption": "Wearing a hat"},
+        {"file_path": "Celeb-reID/001/1_1_0.jpg", "datasets": "Celeb-reID", "person_id": 1, "instance_id": 2, "caption": "Wearing red"},
+        {"file_path": "PRCC/train/1/b.jpg", "datasets": "PRCC", "person_id": 1, "instance_id": 900, "caption": "Wearing blue jeans"},
+        {"file_path": "PRCC/train/1/b.jpg", "datasets": "PRCC", "person_id": 1, "instance_id": 901, "caption": "Wearing nothing of this"},
+    ]
+    written(folder / "query.json", queries)
+    shown(folder, sorted({entry[0] for entry in gallery}))
+    return folder

@@ -40,6 +40,10 @@ MADE = {
     "tag-pedes": layouts.tag,
     "aeri-pedes": layouts.aeri,
     **big_layouts.MADE,
+    "pab": layouts.pab,
+    "syntbpr": layouts.syntbpr,
+    "syncpr": layouts.syncpr,
+    "itcpr": layouts.itcpr,
 }
 
 

@@ -1,0 +1,132 @@
+"""PAB, the Pedestrian Anomaly Behaviour benchmark: images of pedestrians in usual and unusual actions, with captions, in JSON Lines.
+
+A line is an image ({image, caption, image_id}, of the training split also its action, its scene and its hard partner: another image of the
+same video sentence, in which another thing happens). There are 75 lists of the training split, each in lines, so that rows are read again
+in each iteration and never kept. UCC, images of UCF-Crime, is a split of its own.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mals.dataset.features import value
+from mals.errors import UserError
+from mals.planning.json_lines import read_lines
+from mals.planning.json_lists import captions_of
+from pretrain.datasets.layout import (
+    Benchmark,
+    BenchmarkInfo,
+    BenchmarkRow,
+    Reader,
+    SplitSize,
+    find_image_folder,
+    first_file,
+    identity_number,
+    numeric_key,
+    optional_text,
+    relative_path,
+    require_names,
+)
+
+TEXTS = ("image_id", "normal", "anomaly", "scene", "source_id", "source_caption")
+PARTNER, PARTNER_CAPTION, PARTNER_ID = "hard_image", "hard_caption", "hard_image_id"  # columns; see pretrain.data.partners
+LISTS = 75  # of the training split, attr_0.json to attr_74.json
+SAMPLE = 5  # lines of each list that are looked at to recognise the folder of the images
+INFO = BenchmarkInfo(
+    key="pab",
+    name="PAB",
+    folder="PAB",
+    sizes={
+        "train": SplitSize(1_013_605, None, 1_013_605),
+        "test": SplitSize(1_978, None, 1_978),
+        "ucc": SplitSize(5_320, None, 5_320),
+    },
+    annotation_files=("annotation/train/attr_*.json", "annotation/test/attr.json"),
+    description="Images of pedestrians in usual and unusual actions with a caption each: a training split by generative models, a test "
+    "split of real videos, and UCC, key frames of UCF-Crime, as a test split from elsewhere.",
+    terms="Research only; any commercial use is forbidden.",
+    citation="S. Yang, Y. Wang, L. Zhu, Z. Zheng: Beyond Walking: A Large-Scale Image-Text Benchmark for Text-based Person Anomaly "
+    "Search. ICCV 2025.",
+    url="https://github.com/Shuyu-XJTU/CMP",
+    caption_source="PAB",
+    extra_columns={name: value("string") for name in (*TEXTS, PARTNER, PARTNER_CAPTION, PARTNER_ID)},
+    column_notes=(
+        "`person` is a number of `image_id`, which is a text: images of one `image_id` match each other's captions.",
+        "`normal` or `anomaly` names the action, `scene` the place; `source_id` and `source_caption` are the video and its sentence.",
+        "`hard_image` is the `id` of the hard partner, `hard_caption` its caption and `hard_image_id` its `image_id`.",
+        "`synthetic` is true in the split train alone.",
+    ),
+)
+TRAIN = re.compile(r"(attr|imgs)_[0-9]+\.json")  # "imgs_0.json" in the files of the challenge of 2026, without partners
+
+
+@dataclass(frozen=True)
+class ListedRows:
+    """The rows of the lists of a split, read again in each iteration."""
+
+    split: str
+    files: tuple[Path, ...]
+
+    def __iter__(self) -> Iterator[BenchmarkRow]:
+        for file in self.files:
+            for where, entry in read_lines(file):
+                yield _row(self.split, where, entry)
+
+
+def read(folder: Path) -> Benchmark | None:
+    """The benchmark in `folder`; None if it is not there."""
+    splits = _find_lists(folder)
+    if not splits:
+        return None
+    files = [file for rows in splits.values() for file in rows.files]
+    images = [relative_path(where, entry.get("image")) for file in files for where, entry in islice(read_lines(file), SAMPLE)]
+    if not images:
+        raise UserError(f"{files[0]} is empty")
+    return Benchmark(INFO, find_image_folder(folder, INFO, files[0], images, ("",)), splits, _missing_lists(splits))
+
+
+READER = Reader(INFO, read)
+
+
+def _find_lists(folder: Path) -> dict[str, ListedRows]:
+    """Split -> its lists, those of the training split in the order of their numbers."""
+    places = (folder, folder / INFO.folder)
+    lists: dict[str, list[Path]] = {"train": []}
+    for place in places:
+        present = [file for file in (place / "annotation" / "train").glob("*.json") if TRAIN.fullmatch(file.name)]
+        lists["train"] = lists["train"] or sorted(present, key=numeric_key)
+    for split, name in {"test": "attr.json", "ucc": "ucc.json"}.items():
+        file = first_file(place / "annotation" / "test" / name for place in places)
+        lists[split] = [] if file is None else [file]
+    return {split: ListedRows(split, tuple(files)) for split, files in lists.items() if files}
+
+
+def _missing_lists(splits: Mapping[str, ListedRows]) -> list[str]:
+    """A sentence about lists of the training split that are not there, if it is there in part."""
+    if "train" not in splits:
+        return []
+    numbers = {int(re.sub(r"\D", "", file.name)) for file in splits["train"].files}
+    missing = [number for number in range(LISTS) if number not in numbers]
+    if not missing:
+        return []
+    names = ", ".join(f"attr_{number}.json" for number in missing[:3]) + (", ..." if len(missing) > 3 else "")
+    return [f"lists of train that are not there: {len(missing)} of {LISTS} ({names}); the same command packs their images once they are"]
+
+
+def _row(split: str, where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
+    """One line; the hard partner's path lacks the folder `train` that the image's path has."""
+    require_names(where, entry, ("image", "caption", "image_id"))
+    image = relative_path(where, entry["image"])
+    partner = None if entry.get("hard_i") is None else f"train/{relative_path(where, entry['hard_i'])}"
+    texts = [optional_text(where, entry, name) for name in TEXTS]
+    return BenchmarkRow(
+        id=image,
+        image=image,
+        captions=tuple(caption for caption in captions_of(where, entry) if caption is not None),
+        identity=identity_number(where, entry["image_id"]),
+        extras=(*texts, partner, optional_text(where, entry, "hard_c"), optional_text(where, entry, "hard_i_id")),
+        synthetic=split == "train",
+    )

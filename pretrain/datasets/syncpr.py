@@ -1,0 +1,122 @@
+"""SynCPR: pairs of generated images of a person in other clothes, each with its caption, and the change in words.
+
+An object is a pair in one direction: {reference_caption, target_caption, reference_image_path, target_image_path, edit_caption, cpr_id}.
+Every pair occurs twice, swapped, so that each image is the target of an object: it is packed once, with its own caption. `cpr_id` numbers
+the objects of one base text and one direction, so that the targets of one `cpr_id` were generated from the same caption: they are one
+identity here.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mals.dataset.features import value
+from mals.planning.json_lists import captions_of, stream_objects
+from pretrain.datasets.layout import (
+    Benchmark,
+    BenchmarkInfo,
+    BenchmarkRow,
+    Reader,
+    SplitSize,
+    annotation_folders,
+    find_image_folder,
+    first_file,
+    identity_number,
+    optional_text,
+    relative_path,
+    require_names,
+)
+
+NAME = "SynCPR.json"
+SAMPLE = 500  # objects that are looked at to recognise the folder of the images
+INFO = BenchmarkInfo(
+    key="syncpr",
+    name="SynCPR",
+    folder="SynCPR",
+    sizes={"train": SplitSize(1_153_220, 177_530, 1_153_220)},  # an image, the target, for each triplet
+    annotation_files=(NAME,),
+    description="Images of invented pedestrians by Flux.1 in pairs of one person in other clothes, with the captions that they were "
+    "generated from, by a language model, and the change in words.",
+    terms="Research purposes, as its authors' page says; it names no licence.",
+    citation="D. Liu, H. Li, Z. Hou, Z. Zhao, F. Su, Y. Dong: Automatic Synthetic Data and Fine-grained Adaptive Feature Alignment for "
+    "Composed Person Retrieval. NeurIPS 2025.",
+    url="https://github.com/Delong-liu-bupt/Composed_Person_Retrieval",
+    caption_source="Qwen2.5",
+    synthetic=True,
+    extra_columns={"cpr_id": value("string"), "reference_image": value("string"), "edit_caption": value("string")},
+    column_notes=(
+        "`person` is `cpr_id`: images that were generated from the same caption. The other image of a pair, in other clothes, has another.",
+        "`reference_image` is the `id` of the other image of the pair, and `edit_caption` what is different in this one.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ListedRows:
+    """A row for each image that is the target of an object, read again in each iteration."""
+
+    file: Path
+
+    def __iter__(self) -> Iterator[BenchmarkRow]:
+        packed: set[int] = set()  # hashes of paths: 1.2 million of them take 0.1 GB
+        for where, entry in _objects(self.file):
+            row = _row(where, entry)
+            if hash(row.image) not in packed:
+                packed.add(hash(row.image))
+                yield row
+
+
+def read(folder: Path) -> Benchmark | None:
+    """The data set in `folder`; None if it is not there."""
+    file = first_file(place / NAME for place in annotation_folders(folder, INFO))
+    if file is None:
+        return None
+    rows = ListedRows(file)
+    images = [row.image for row in islice(rows, SAMPLE)]
+    return Benchmark(INFO, find_image_folder(folder, INFO, file, images, ("", "images")), {"train": rows}, _notes(file))
+
+
+READER = Reader(INFO, read)
+
+
+def _objects(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, entry in enumerate(stream_objects(file), 1):
+        where = f"{file}: object {number}"
+        require_names(where, entry, ("reference_image_path", "target_image_path", "target_caption", "cpr_id"))
+        yield where, entry
+
+
+def _row(where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
+    image = relative_path(where, entry["target_image_path"])
+    reference = relative_path(where, entry["reference_image_path"])
+    captions = captions_of(where, {"caption": entry["target_caption"]})
+    return BenchmarkRow(
+        id=image,
+        image=image,
+        captions=tuple(caption for caption in captions if caption is not None),
+        identity=identity_number(where, entry["cpr_id"]),
+        extras=(str(entry["cpr_id"]), reference, optional_text(where, entry, "edit_caption")),
+    )
+
+
+def _notes(file: Path) -> list[str]:
+    """Sentences about images that are the target of several objects, and about references that are the target of none."""
+    targets: set[int] = set()
+    references: dict[int, str] = {}
+    objects = 0
+    for where, entry in _objects(file):
+        objects += 1
+        target, reference = (relative_path(where, entry[f"{side}_image_path"]) for side in ("target", "reference"))
+        targets.add(hash(target))
+        references.pop(hash(target), None)
+        if hash(reference) not in targets:
+            references[hash(reference)] = reference
+    notes = [f"objects: {objects:,}, each pair in both directions; images: {len(targets):,}, each packed once, where it is the target"]
+    if doubled := objects - len(targets):
+        notes.append(f"objects whose target is that of an earlier object, left out: {doubled:,}")
+    if references:
+        example = next(iter(references.values()))
+        notes.append(f"references that are the target of no object, left out: {len(references):,}, such as {example}")
+    return notes

@@ -1,0 +1,109 @@
+"""SynTBPR: generated persons with edited further images, and captions of large language models with their back translations.
+
+An object is an image: {id, file_path, captions, captions_bt}; `captions_bt`, the captions translated to another language and back, may be
+missing. Lists of its captioners have {image_path, captions, split} and no id: the identity is the first number of the image's name
+(`images_7_123_2.jpg` is an image of person 7), and the path, which is absolute, is its name alone.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mals.errors import UserError
+from mals.planning.json_lists import captions_of, image_path, stream_objects
+from pretrain.datasets.layout import (
+    Benchmark,
+    BenchmarkInfo,
+    BenchmarkRow,
+    Reader,
+    SplitSize,
+    annotation_folders,
+    find_image_folder,
+    first_file,
+    identity_number,
+    relative_path,
+    require_names,
+)
+
+SAMPLE = 500  # objects that are looked at to recognise the folder of the images
+LISTS = ("SynTBPR.json", "train_reid.json")
+BACK_TRANSLATION = "back translation"
+NAME = re.compile(r"images_([0-9]{1,18})_")
+INFO = BenchmarkInfo(
+    key="syntbpr",
+    name="SynTBPR",
+    folder="SynTBPR",
+    sizes={"train": SplitSize()},
+    annotation_files=LISTS,
+    description="Images of invented pedestrians by Stable Diffusion 1.5, several of a person by edits of background, weather, style and "
+    "posture, with captions by large language models that see images.",
+    terms="Not known to us: ask its authors.",
+    citation="M. Cao, Z. Zeng, Y. Lu, M. Ye, D. Yi, J. Wang: An Empirical Study of Validating Synthetic Data for Text-Based Person "
+    "Retrieval. arXiv 2503.22171, 2025.",
+    url="https://github.com/Flame-Chasers/SynTBPR",
+    caption_source="MLLM",
+    synthetic=True,
+    column_notes=(f"Captions that were translated to another language and back have the source `{BACK_TRANSLATION}`.",),
+)
+
+
+@dataclass(frozen=True)
+class ListedRows:
+    """The rows of the list, read again in each iteration."""
+
+    file: Path
+
+    def __iter__(self) -> Iterator[BenchmarkRow]:
+        for number, entry in enumerate(stream_objects(self.file), 1):
+            yield _row(f"{self.file}: object {number}", entry)
+
+
+def read(folder: Path) -> Benchmark | None:
+    """The data set in `folder`; None if it is not there."""
+    file = first_file(place / name for place in annotation_folders(folder, INFO) for name in LISTS)
+    if file is None:
+        return None
+    rows = ListedRows(file)
+    images = [row.image for row in islice(rows, SAMPLE)]
+    return Benchmark(INFO, find_image_folder(folder, INFO, file, images, ("images", "imgs", "")), {"train": rows}, _notes(rows))
+
+
+READER = Reader(INFO, read)
+
+
+def _row(where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
+    """One object; blank captions are left out."""
+    if "file_path" in entry:
+        image = relative_path(where, entry["file_path"])
+    else:
+        require_names(where, entry, ("image_path",))
+        image = PurePosixPath(image_path(where, entry["image_path"], "image_path")).name
+    captions = [caption for caption in captions_of(where, entry) if caption is not None]
+    back = [] if entry.get("captions_bt") is None else captions_of(where, {"captions": entry["captions_bt"]})
+    translated = [caption for caption in back if caption is not None]
+    return BenchmarkRow(
+        id=image,
+        image=image,
+        captions=(*captions, *translated),
+        identity=_identity(where, entry, image),
+        sources=(*[str(INFO.caption_source)] * len(captions), *[BACK_TRANSLATION] * len(translated)),
+    )
+
+
+def _identity(where: str, entry: Mapping[str, Any], image: str) -> int:
+    """The object's id, or that in the name of its image."""
+    if entry.get("id") is not None:
+        return identity_number(where, entry["id"])
+    named = NAME.match(PurePosixPath(image).name)
+    if named is None:
+        raise UserError(f"{where} has no id, and its image {image} is not named as images_7_123_2.jpg, of the person 7")
+    return int(named[1])
+
+
+def _notes(rows: ListedRows) -> list[str]:
+    """A sentence about identities that come from names."""
+    count = sum(1 for entry in stream_objects(rows.file) if entry.get("id") is None)
+    return [f"objects without an id, whose identity is that in the name of their image: {count:,}"] if count else []
