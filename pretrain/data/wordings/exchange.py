@@ -41,7 +41,7 @@ class Exchange(NamedTuple):
 
 def exchanged(caption: str, random: Generator, labeller: Labeller) -> str | None:
     """The caption with one attribute word exchanged, drawn among those that it has; None where none contradicts it."""
-    before, kinds = claims_of(labeller, caption), [kind for kind in _exchanges(caption, labeller) if kind]
+    before, kinds = claims_of(labeller, caption), [kind for kind in exchanges(caption, labeller) if kind]
     for _ in range(TRIES if kinds else 0):
         kind = kinds[int(random.integers(len(kinds)))]
         start, end, options = kind[int(random.integers(len(kind)))]
@@ -73,7 +73,7 @@ def exchange_sexes(caption: str) -> str:
     return OF_SEX.sub(other, caption)
 
 
-def _exchanges(caption: str, labeller: Labeller) -> Iterator[list[Exchange]]:
+def exchanges(caption: str, labeller: Labeller) -> Iterator[list[Exchange]]:
     """The exchanges of colours, of garments and of the sex."""
     vocabulary, grammar = labeller.vocabulary, labeller.grammar
     words, spans = vocabulary.split_with_spans(caption)
