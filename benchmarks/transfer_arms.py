@@ -10,6 +10,8 @@ LEVERS = ("captions", "identities", "agreement", "half", "confidence", "masking"
 TOGETHER = {"noise": ("confidence", "masking"), "all": ("captions", "identities", "agreement", "confidence", "masking")}
 REPEATED = ("mals", "all", "ceiling")  # at every image count, with several seeds
 ONCE = ("captions", "identities", "agreement", "half", "noise", "wordings", "noisy", "noisy+noise")  # at the smallest count, with one seed
+METHOD = ("irra.loss_weights.mlm=0", "irra.mask_without_mlm=true")  # of all arms; predicting words costs more than it brings from random
+# weights (docs/log.md), and NAM masks as many words as IRRA does without it
 WORDINGS = {"composed": 0.2, "recast": 0.5, "exchanged": 0.5}  # shares of the rows, as docs/wordings.md shows them
 
 
@@ -27,8 +29,8 @@ class Arm:
         return "generated" if self.source == "generated" else "drawn"
 
     def training(self) -> list[str]:
-        """The settings of `mals pretrain`, as --set takes them, that differ from those of the other arms."""
-        sets = [f"data.every={str('captions' in self.levers).lower()}"]
+        """The settings of `mals pretrain`, as --set takes them, over the preset tiny-irra."""
+        sets = [*METHOD, f"data.every={str('captions' in self.levers).lower()}"]
         if "confidence" in self.levers:
             sets.append("data.confidence=agree_score")
         if "masking" in self.levers:

@@ -25,8 +25,8 @@ from mals.files import replacing_folder
 from mals.labeller.labeller import Labeller
 from mals.models import WEIGHTS
 from mals.planning.create import STARTER
-from mals.row_captions import good_captions
 from pretrain.compare import Commands
+from pretrain.data.rows import ImageTextPairs
 from pretrain.data.wordings.exchange import Exchange, exchange_sexes, exchanges, replace_words
 from pretrain.demo import HEIGHT, TEST_SEED
 from pretrain.demo import VIEWS as TEST_VIEWS
@@ -66,9 +66,8 @@ class TrainingSet:
 
     def counts(self, every: bool) -> tuple[int, int]:
         """Images, and the captions of them that a training sees."""
-        tables = [pq.read_table(file, columns=["caption", *(["captions"] if every else [])]) for file in packed_files(self.place)]
-        images = sum(map(len, tables))
-        return images, sum(len(good_captions(row["captions"])) for table in tables for row in table.to_pylist()) if every else images
+        pairs = ImageTextPairs.open([self.place], every=every)
+        return len(pairs.images.unique()), len(pairs)
 
 
 def packed_files(place: Path) -> list[Path]:
