@@ -6,8 +6,9 @@ and named; once they are there, the same command writes the affected files again
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from itertools import compress, islice
 from pathlib import Path
@@ -120,7 +121,7 @@ def survey_split(benchmark: Benchmark, split: str, rows_per_file: int) -> SplitS
     survey, digest, example = SplitSurvey(), hashlib.sha256(), ""
     needs_caption = benchmark.info.caption_source is not None and split not in benchmark.info.uncaptioned_splits
     for row in benchmark.splits[split]:
-        actual = benchmark.images.find(row.image)
+        actual = benchmark.images.find(row.image) if row.data is None else row.image
         reason = "missing" if actual is None else "without_caption" if needs_caption and not row.captions else ""
         survey.complete.append(not reason)
         if actual is None and (folder := benchmark.images.missing_folder(row.image)):
@@ -131,7 +132,8 @@ def survey_split(benchmark: Benchmark, split: str, rows_per_file: int) -> SplitS
             continue
         if actual != row.image:
             survey.add_respelled(row.image, actual)
-        digest.update(canonical([asdict(row), _bytes(benchmark.images.root / actual)]))
+        size = _bytes(benchmark.images.root / actual) if row.data is None else len(row.data)
+        digest.update(canonical([asdict(replace(row, data=None)), size]))
         survey.rows += 1
         if survey.rows % rows_per_file == 0:
             survey.digests.append(digest.hexdigest())
@@ -167,7 +169,7 @@ def _pack(
             file_rows = islice(rows, file.last - file.first)
             receipt = finished_file(store, file, fingerprint)
             if receipt:
-                list(file_rows)  # the rows of the next file come after them
+                deque(file_rows, maxlen=0)  # the rows of the next file come after them
             else:
                 store.remove(CHECKSUMS)
                 counts = empty_counts(benchmark.info)
@@ -190,7 +192,7 @@ def _tables(benchmark: Benchmark, rows: Iterator[BenchmarkRow], counts: FileCoun
         packed = []
         for row in chunk:
             try:
-                data = benchmark.images.path(row.image).read_bytes()
+                data = benchmark.images.path(row.image).read_bytes() if row.data is None else row.data
                 height, width = decode_image(data).shape[:2]
             except (OSError, BadImage) as error:
                 leave_out(counts["left_out"], "unreadable", f"{row.image} ({first_line(error)})")

@@ -71,6 +71,7 @@ class BenchmarkRow:
     labels: tuple[int, ...] | None = None  # one value in {-1, 0, 1} for each attribute of the space; -1 if unknown
     extras: tuple[int | str | None, ...] = ()  # values of the extra columns
     synthetic: bool | None = None  # None: as the benchmark says
+    data: bytes | None = None  # the image's file, where the set has it in a table and not in the image folder
 
 
 @dataclass(frozen=True)

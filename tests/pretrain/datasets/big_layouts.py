@@ -1,7 +1,11 @@
 """Miniatures of the large captioned sets, in the layouts in which their authors ship them, with their awkward parts."""
 
+import shutil
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tests.pretrain.datasets.layouts import shown, written
 
@@ -74,6 +78,31 @@ def webperson(folder: Path) -> Path:
     written(folder / "100w.json", entries)
     written(folder / "10w.json", entries[:1])
     shown(folder / "images", ["000/1.jpg", "000/2.jpg", "001/3.jpg"])
+    return folder
+
+
+def webperson_tables(folder: Path) -> Path:
+    """The same images as the release on the hub has them: two Parquet files with their images, one image null, one no image."""
+    shown(folder / "images", ["000/1.jpg", "000/2.jpg", "001/3.jpg"])
+    rows = [
+        ("000/1.jpg", "A man./nHe wears a black/navy coat./n", "A man in black /n and blue."),
+        ("000/2.jpg", "A woman in green.", ""),
+        ("001\\3.jpg", "A child.", "A child in yellow."),
+        ("001/4.jpg", "A man.", "A man with a hat."),
+        ("001/5.jpg", "A boy.", None),
+    ]
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = pa.schema([("image", struct), ("image_path", pa.string()), ("caption1", pa.string()), ("caption2", pa.string())])
+    (folder / "data").mkdir()
+    for number, part in enumerate((rows[:2], rows[2:])):
+        table = []
+        for path, one, two in part:
+            file = folder / "images" / path.replace("\\", "/")
+            data = file.read_bytes() if file.is_file() else b"no image" if path.endswith("5.jpg") else None
+            image = None if data is None else {"bytes": data, "path": None}
+            table.append({"image": image, "image_path": path, "caption1": one, "caption2": two})
+        pq.write_table(pa.Table.from_pylist(table, schema=schema), folder / "data" / f"train-0000{number}-of-00002.parquet")
+    shutil.rmtree(folder / "images")
     return folder
 
 

@@ -1,8 +1,10 @@
 """The large captioned sets: what is read from their authors' layouts, what is said of their faults, and that what was packed trains."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,7 +15,7 @@ from pretrain.datasets import open_benchmark
 from pretrain.datasets.importing import import_benchmark
 from pretrain.datasets.layout import BenchmarkRow
 from pretrain.train import train
-from tests.pretrain.datasets.big_layouts import MADE, ham_pedes, luperson_mllm, synth_pedes, webperson
+from tests.pretrain.datasets.big_layouts import MADE, ham_pedes, luperson_mllm, synth_pedes, webperson, webperson_tables
 from tests.pretrain.datasets.layouts import shown, written
 from tests.pretrain.trainings import SIZES, lines
 
@@ -117,6 +119,34 @@ def test_webperson_takes_line_breaks_out_and_reads_the_longest_list(tmp_path: Pa
         "captions of 4 images, 3 of them here",
         "images left out as missing: 1, such as 001/4.jpg",
     ]
+
+
+def test_webperson_in_tables_is_the_same_set_with_its_images(tmp_path: Path) -> None:
+    listed, source = rows("webperson", webperson(tmp_path / "list")), webperson_tables(tmp_path / "set")
+    tables = rows("webperson", source)
+    assert [replace(row, data=None) for row in tables[:4]] == listed and tables[3].data is None
+    assert tables[0].data == (tmp_path / "list" / "images" / "000/1.jpg").read_bytes()
+    report = import_benchmark("webperson", source, str(tmp_path / "out"), rows_per_file=2)
+    import_benchmark("webperson", tmp_path / "list", str(tmp_path / "other"), rows_per_file=2)
+    assert packed_rows(tmp_path / "out") == packed_rows(tmp_path / "other")
+    assert report.contents.examples["missing"] == ["001/4.jpg"] and report.contents.examples["unreadable"][0].startswith("001/5.jpg (")
+    assert import_benchmark("webperson", source, str(tmp_path / "out"), rows_per_file=2).packed == 0
+
+
+def test_tables_that_are_not_those_of_webperson_are_refused(tmp_path: Path) -> None:
+    source = webperson_tables(tmp_path / "set")
+    second = source / "data" / "train-00001-of-00002.parquet"
+    whole = second.read_bytes()
+    second.write_bytes(whole[:-100])
+    with pytest.raises(UserError, match=r"train-00001-of-00002.parquet is no readable Parquet file .*; perhaps it was downloaded in part"):
+        open_benchmark("webperson", source)
+    pq.write_table(pq.read_table(source / "data" / "train-00000-of-00002.parquet").drop_columns(["caption2"]), second)
+    with pytest.raises(UserError, match="has no caption2, only image, image_path, caption1"):
+        open_benchmark("webperson", source)
+    (tmp_path / "packed" / "data").mkdir(parents=True)
+    pq.write_table(pa.table({"image": [b"x"], "caption": ["a"]}), tmp_path / "packed" / "data" / "train.parquet")
+    with pytest.raises(UserError, match=r"does not hold WebPerson: looked for 100w.json or the Parquet files of the hub, and saw data/$"):
+        open_benchmark("webperson", tmp_path / "packed")
 
 
 @pytest.mark.parametrize(
