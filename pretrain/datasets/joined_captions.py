@@ -17,7 +17,7 @@ from mals.planning.json_lists import captions_of, stream_entries
 from pretrain.datasets.layout import relative_path
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # suffixes
-CACHE = 64 << 10  # KiB of the database that are kept in memory
+CACHE = 16 << 10  # KiB of the database that are kept in memory
 TABLES = """
 CREATE TABLE local (name TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE images (number INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
