@@ -12,16 +12,17 @@ from typing import Any
 
 from mals.dataset.features import value
 from mals.errors import UserError, quoted
-from pretrain.datasets.caption_all import Placed, placed_objects
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
     BenchmarkRow,
+    Placed,
     Reader,
     SplitSize,
     annotation_folders,
     find_image_folder,
     first_file,
+    placed_objects,
     relative_path,
     require_names,
     whole_number,

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mals.errors import UserError
-from mals.planning.json_lists import read_objects
-from pretrain.datasets.layout import relative_path
+from pretrain.datasets.layout import Placed, placed_objects, relative_path
 
 NAME = "caption_all.json"
 IDENTITIES = {"train": range(1, 11_004), "val": range(11_004, 12_004), "test": range(12_004, 13_004)}
-
-Placed = tuple[str, dict[str, Any]]  # the place of an object, for errors, and the object
 
 
 def refuse_alone(file: Path) -> UserError:
@@ -46,11 +43,6 @@ def join(released: list[Placed], file: Path) -> tuple[list[Placed], list[str]]:
         (len(rest) - len(added), f"images that only {NAME} lists, left out, since no file says of which split they are"),
     ]
     return [*completed, *added], [f"{sentence}: {count:,}" for count, sentence in notes if count]
-
-
-def placed_objects(file: Path) -> list[Placed]:
-    """The objects of a list with their places."""
-    return [(f"{file}: object {number}", entry) for number, entry in enumerate(read_objects(file), 1)]
 
 
 def _path(placed: Placed) -> str:

@@ -2,20 +2,21 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from mals.dataset.features import Feature
 from mals.errors import UserError, quoted
-from mals.planning.json_lists import CONTROL, identifier, key_names
+from mals.planning.json_lists import CONTROL, identifier, key_names, stream_objects
 from pretrain.data.captions import Reduction
 from pretrain.data.image_folder import ImageFolder
 
 NAMES_KEPT = 100_000  # names of image files that are kept in memory, some 120 bytes each
 SAMPLE = 50  # images that are looked for to recognise their folder
 WHOLE, LARGEST = re.compile(r"-?[0-9]{1,18}"), 10**18  # identities, which are packed in 64 bits
+Placed = tuple[str, dict[str, Any]]  # the place of an object, for errors, and the object
 NAMED = 8  # entries of a wrong folder that an error sentence names
 
 
@@ -107,6 +108,16 @@ def folder_contents(folder: Path) -> str:
     names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in folder.iterdir())
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more if names else "nothing"
+
+
+def placed_objects(file: Path) -> list[Placed]:
+    """The objects of a JSON list with their places."""
+    return list(stream_placed(file))
+
+
+def stream_placed(file: Path) -> Iterator[Placed]:
+    """The objects of a JSON list of any size with their places, one after the other."""
+    return ((f"{file}: object {number}", entry) for number, entry in enumerate(stream_objects(file), 1))
 
 
 def require_names(where: object, values: Mapping[str, Any], names: Iterable[str]) -> None:

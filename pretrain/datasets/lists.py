@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from mals.errors import UserError, quoted
-from mals.planning.json_lists import key_names, listed_captions, read_objects
+from mals.planning.json_lists import key_names, listed_captions
 from pretrain.datasets import caption_all
-from pretrain.datasets.caption_all import Placed, placed_objects
 from pretrain.datasets.caption_faults import caption_faults
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
     BenchmarkRow,
+    Placed,
     Reader,
     SplitSize,
     annotation_folders,
     find_image_folder,
     first_file,
+    placed_objects,
     relative_path,
     require_names,
     whole_number,
@@ -137,8 +138,8 @@ def unlisted_splits(info: BenchmarkInfo, name: str, splits: Mapping[str, Collect
 def _read_split_list(info: BenchmarkInfo, file: Path) -> list[BenchmarkRow]:
     """The images of a list of captions, in the order of their first captions."""
     rows: dict[tuple[str, int | None], BenchmarkRow] = {}
-    for number, entry in enumerate(read_objects(file), 1):
-        row = read_row(info, f"{file}: object {number}", entry)
+    for where, entry in placed_objects(file):
+        row = read_row(info, where, entry)
         earlier = rows.get((row.image, row.identity))
         captions = (*earlier.captions, *row.captions) if earlier else row.captions
         rows[row.image, row.identity] = replace(row, captions=captions)

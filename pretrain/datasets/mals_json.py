@@ -23,6 +23,7 @@ from pretrain.datasets.layout import (
     numeric_key,
     relative_path,
     require_names,
+    stream_placed,
 )
 
 INFO = BenchmarkInfo(
@@ -79,8 +80,7 @@ def _find_lists(folder: Path) -> dict[str, ListedRows]:
 
 def _read_rows(file: Path) -> Iterator[BenchmarkRow]:
     count = len(load_space("market1501").names)
-    for number, entry in enumerate(stream_objects(file), 1):
-        where = f"{file}: object {number}"
+    for where, entry in stream_placed(file):
         require_names(where, entry, ("image", "caption", "image_id", "label"))
         caption = entry["caption"]
         if not isinstance(caption, str):

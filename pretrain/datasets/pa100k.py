@@ -11,7 +11,6 @@ import numpy as np
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from mals.planning.json_lists import read_objects
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -22,6 +21,7 @@ from pretrain.datasets.layout import (
     find_image_folder,
     first_file,
     label_values,
+    placed_objects,
     relative_path,
     require_names,
 )
@@ -134,8 +134,7 @@ def _read_split(file: Path, split: str, images: Any, values: Any, order: list[in
 
 def _read_split_list(file: Path) -> list[BenchmarkRow]:
     rows = []
-    for number, entry in enumerate(read_objects(file), 1):
-        where = f"{file}: object {number}"
+    for where, entry in placed_objects(file):
         require_names(where, entry, ("image", "label"))
         labels = label_values(where, entry["label"], len(ATTRIBUTES), (0, 1))
         rows.append(_row(relative_path(where, entry["image"]), labels))

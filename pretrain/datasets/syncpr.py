@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mals.dataset.features import value
-from mals.planning.json_lists import captions_of, stream_objects
+from mals.planning.json_lists import captions_of
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -27,6 +27,7 @@ from pretrain.datasets.layout import (
     optional_text,
     relative_path,
     require_names,
+    stream_placed,
 )
 
 NAME = "SynCPR.json"
@@ -82,8 +83,7 @@ READER = Reader(INFO, read)
 
 
 def _objects(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, entry in enumerate(stream_objects(file), 1):
-        where = f"{file}: object {number}"
+    for where, entry in stream_placed(file):
         require_names(where, entry, ("reference_image_path", "target_image_path", "target_caption", "cpr_id"))
         yield where, entry
 

@@ -26,6 +26,7 @@ from pretrain.datasets.layout import (
     identity_number,
     relative_path,
     require_names,
+    stream_placed,
 )
 
 SAMPLE = 500  # objects that are looked at to recognise the folder of the images
@@ -57,8 +58,8 @@ class ListedRows:
     file: Path
 
     def __iter__(self) -> Iterator[BenchmarkRow]:
-        for number, entry in enumerate(stream_objects(self.file), 1):
-            yield _row(f"{self.file}: object {number}", entry)
+        for where, entry in stream_placed(self.file):
+            yield _row(where, entry)
 
 
 def read(folder: Path) -> Benchmark | None:

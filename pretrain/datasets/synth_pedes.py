@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mals.dataset.features import value
-from mals.planning.json_lists import captions_of, stream_objects
+from mals.planning.json_lists import captions_of
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -22,6 +22,7 @@ from pretrain.datasets.layout import (
     first_file,
     relative_path,
     require_names,
+    stream_placed,
     whole_number,
 )
 from pretrain.datasets.long_lists import Irregularities, open_long_list
@@ -62,8 +63,7 @@ READER = Reader(INFO, read)
 
 
 def _read_rows(file: Path, odd: Irregularities) -> Iterator[BenchmarkRow]:
-    for number, entry in enumerate(stream_objects(file), 1):
-        where = f"{file}: object {number}"
+    for where, entry in stream_placed(file):
         require_names(where, entry, ("id", "file_path", "captions"))
         image = relative_path(where, entry["file_path"])
         texts = [(text, "SPAC") for text in captions_of(where, {"captions": entry["captions"]}) if text]

@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from mals.errors import UserError
-from pretrain.datasets.caption_all import Placed, placed_objects
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
     BenchmarkRow,
+    Placed,
     Reader,
     SplitSize,
     annotation_folders,
     find_image_folder,
     first_file,
+    placed_objects,
     whole_number,
 )
 from pretrain.datasets.lists import read_row, shared_images, with_unique_ids

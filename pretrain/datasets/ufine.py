@@ -9,16 +9,17 @@ from pathlib import Path
 
 from mals.dataset.features import value
 from mals.errors import UserError, quoted
-from pretrain.datasets.caption_all import Placed, placed_objects
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
     BenchmarkRow,
+    Placed,
     Reader,
     SplitSize,
     annotation_folders,
     find_image_folder,
     first_file,
+    placed_objects,
     require_names,
 )
 from pretrain.datasets.lists import read_released, read_row, shared_images, unlisted_splits, with_unique_ids

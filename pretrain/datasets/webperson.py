@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mals.errors import UserError
-from mals.planning.json_lists import captions_of, key_names, stream_objects
+from mals.planning.json_lists import captions_of, key_names
 from mals.planning.json_stream import PARTIAL
 from pretrain.data.errors import first_line
 from pretrain.data.image_folder import ImageFolder
@@ -30,6 +30,7 @@ from pretrain.datasets.layout import (
     find_image_folder,
     relative_path,
     require_names,
+    stream_placed,
 )
 from pretrain.datasets.long_lists import Irregularities, open_long_list
 
@@ -85,8 +86,7 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _read_list(file: Path, odd: Irregularities) -> Iterator[BenchmarkRow]:
-    for number, entry in enumerate(stream_objects(file), 1):
-        where = f"{file}: object {number}"
+    for where, entry in stream_placed(file):
         (path, captions) = next(iter(entry.items())) if len(entry) == 1 else (None, None)
         if not isinstance(captions, dict):
             raise UserError(f"{where} has {key_names(entry)}, where one path with its captions is expected")
