@@ -83,7 +83,9 @@ def open_pairs(config: Training, data: Sequence[str]) -> ImageTextPairs:
     has_labels = (needs.attributes and needs.space) or config.data.wordings.composed
     classes = load_space(needs.space or DEFAULT_SPACE).classes if has_labels else None
     with explain_missing_data(config):
-        pairs = ImageTextPairs.open(data, "train", classes, config.data.every, needs.captions, confidence, config.data.drawn)
+        pairs = ImageTextPairs.open(
+            data, "train", classes, config.data.every, needs.captions, confidence, config.data.drawn, needs.partners
+        )
     if config.selection.held_out:
         pairs = split_identities(pairs, config.selection.held_out, config.seed)[0]
     everyone, pairs = pairs, pairs.with_images_per_person(needs.least_images)

@@ -33,6 +33,9 @@ class Batch:
     weights: Tensor | None = None  # [B] float32: how much the row counts in the losses; their mean over all rows is 1
     negative: Text | None = None  # a wrong caption of the row, its own where `negated` is False; as wide as the caption
     negated: Tensor | None = None  # [B] bool: the row has a wrong caption
+    partner_images: Tensor | None = None  # [B, 3, H, W]: of the rows' hard partners, the own image where `partnered` is False
+    partner_text: Text | None = None  # their captions, the own where `partnered` is False
+    partnered: Tensor | None = None  # [B] bool: the row has a hard partner
     epoch: int = 0  # counted from 0
 
     def to(self, device: Any) -> "Batch":

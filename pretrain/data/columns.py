@@ -28,6 +28,7 @@ class Request:
     every: bool
     captions: bool
     confidence: str | None = None  # the column of numbers that weigh the rows
+    partners: bool = False  # the hard partners of the rows
     drawn: bool = False  # a row has all captions of its image
 
 
@@ -70,6 +71,23 @@ class SeveralTexts:
 
 
 @dataclass(frozen=True)
+class Partners:
+    """The hard partners of rows: images that are near and show something else, and their captions."""
+
+    images: Tensor  # [n] int64: numbers in the source; -1 where a row has none
+    captions: Strings
+
+    def take(self, rows: Tensor) -> "Partners":
+        """Those of these rows [m]."""
+        texts = pa.array([self.captions[at] for at in rows.tolist()], pa.large_string())
+        return Partners(self.images[rows], Strings(pa.chunked_array([texts])))
+
+    def tensors(self) -> list[Tensor]:
+        """What is in memory."""
+        return [self.images, self.captions.ends, self.captions.data]
+
+
+@dataclass(frozen=True)
 class Columns:
     """The columns of one data set."""
 
@@ -81,13 +99,15 @@ class Columns:
     splits: Tensor | None = None  # [n] int64: positions in the splits that were opened; None where it was one
     scores: Tensor | None = None  # [n] float64: the numbers that weigh the rows, NaN unknown
     several: SeveralTexts | None = None  # all captions of each row's image, where epochs draw one
+    partners: Partners | None = None  # the rows' hard partners, where they are needed
 
     def take(self, rows: Tensor, captions: Strings) -> "Columns":
         """These rows [m], with the captions [m]."""
         others = [None if column is None else column[rows] for column in (self.labels, self.cameras, self.splits, self.scores)]
         labels, cameras, splits, scores = others
         several = None if self.several is None else self.several.take(rows)
-        return Columns(captions, self.persons[rows], labels, self.images[rows], cameras, splits, scores, several)
+        partners = None if self.partners is None else self.partners.take(rows)
+        return Columns(captions, self.persons[rows], labels, self.images[rows], cameras, splits, scores, several, partners)
 
 
 class Source(Protocol):

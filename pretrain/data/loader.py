@@ -118,7 +118,10 @@ class Loader:
         """Batches from `step` on, up to `stop` or without end."""
         for batch, changes in self.unfinished():
             moved = batch.to(self._device)
-            yield replace(moved, images=augment.apply_changes(moved.images, changes, self._transform))
+            images = augment.apply_changes(moved.images, changes, self._transform)
+            partners = moved.partner_images
+            partners = None if partners is None else augment.apply_changes(partners, changes, self._transform)
+            yield replace(moved, images=images, partner_images=partners)
 
     def unfinished(self) -> Iterator[tuple[Batch, ImageChanges]]:
         """The input of the device's part of augmentation: batches whose images are bytes [B, H, W, 3], and the changes to apply to them.
@@ -182,7 +185,8 @@ class _Parts:
     def batch_bytes(self) -> int:
         """About as many bytes as a part has at most."""
         image = 3 * self.transform.height * self.transform.width
-        count = 4 if self.needs.negatives == "none" else 5  # texts that `Batch` may hold, ids and masks of each
+        image *= 2 if self.needs.partners else 1
+        count = 4 + (self.needs.negatives != "none") + self.needs.partners  # texts that `Batch` may hold, ids and masks of each
         texts = count * self.tokenizer.max_tokens * 9 if self.needs.captions else 0
         texts += 8 * self.tokenizer.max_tokens * self.needs.token_draws
         return (self.sampler.batch // self.world) * (image + texts + OTHER_BYTES)
@@ -205,6 +209,8 @@ class _Parts:
         part |= {"images": torch.from_numpy(images), "changes": changes}
         flips = (changes.flipped & self.exchange).tolist()
         part |= self._texts(rows, flips, epoch, streams) if self.needs.captions else {"text": _no_text(len(rows))}
+        if self.needs.partners:
+            part |= self._partners(rows, part["images"], changes, flips)
         if self.pairs.weights is not None:
             part["weights"] = self.pairs.weights[numbers]
         if self.needs.attributes:
@@ -268,6 +274,27 @@ class _Parts:
         labels = [None if self.pairs.labels is None else self.pairs.labels[row].tolist() for row in rows]
         draws = [self._generator(epoch, stream, WORDING) for stream in streams]
         return [self.wordings.reword(*row) for row in zip(captions, labels, draws, strict=True)]
+
+    def _partners(self, rows: list[int], own: torch.Tensor, changes: ImageChanges, flips: list[bool]) -> dict[str, Any]:
+        """The hard partners of rows, changed as the rows' own images are, so that only what they show differs.
+
+        A partner that cannot be read is none: it is a row of its own, and named where it is drawn.
+        """
+        images, captions, partnered = own.clone(), [], []
+        for row, image, change in zip(rows, images.numpy(), changes.for_each(), strict=True):
+            try:
+                partner = self.pairs.partner(row)
+                pixels = None if partner is None else self.decode(partner[0])
+            except Exception as error:  # each kind of image fails in its own way
+                if ran_out(error):
+                    raise
+                partner = pixels = None
+            if pixels is not None:
+                image[:] = augment.fit(pixels, self.transform, *change)
+            captions.append(self.pairs.caption(row) if partner is None else partner[1])
+            partnered.append(partner is not None)
+        text = self._encode(_mirrored(captions, flips))
+        return {"partner_images": images, "partner_text": vars(text), "partnered": torch.tensor(partnered)}
 
     def _wrong_captions(self, captions: list[str], epoch: int, streams: list[int]) -> list[str | None]:
         """For each caption one that claims something else, or None; [] where the method takes none."""

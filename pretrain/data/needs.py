@@ -32,6 +32,7 @@ class DataNeeds:
     negatives: Negatives = "none"  # wrong captions of a share of the rows, as they are or masked as the captions are
     attributes: bool = False  # attribute labels
     space: str | None = None  # the attribute space of these labels, or of the prompts that the method knows
+    partners: bool = False  # the hard partner of each row, where it has one: an image and its caption that are near and wrong
     images_per_person: int = 1  # persons with fewer images are left out
     renumber_persons: bool = False  # identities are 0 ... N-1, as classifiers of identities need them
     group: tuple[int, int] = (1, 1)  # fewest and most rows of one person that follow each other in a batch

@@ -57,6 +57,7 @@ class ImageTextPairs:
         captions: bool = True,
         confidence: str | None = None,
         drawn: bool = False,
+        partners: bool = False,
     ) -> "ImageTextPairs":
         """The rows of a split of every data set, of JSON lists all rows, with labels where `classes` are given.
 
@@ -69,7 +70,9 @@ class ImageTextPairs:
         if not places:
             raise UserError("there is no data set to train on")
         splits = (split,) if isinstance(split, str) else tuple(split)
-        pairs = cls([_open(place, splits, Request(classes, every, captions, confidence, drawn)) for place in places])
+        pairs = cls([_open(place, splits, Request(classes, every, captions, confidence, partners, drawn)) for place in places])
+        if partners and all(columns.partners is None for columns in pairs.columns):
+            raise UserError(f"{local_path(places[0])[0]} names no hard partner of an image: there is no column hard_image as PAB has it")
         for note in [note for source in pairs.sources for note in source.notes] if ranks.is_main() else ():
             log.warning("%s", note)
         return pairs
@@ -97,6 +100,13 @@ class ImageTextPairs:
         number, at = self._place(row)
         own = self.columns[number].captions[at]
         return [text for text in self.sources[number].other_captions(int(self.columns[number].images[at])) if text != own]
+
+    def partner(self, row: int) -> tuple[bytes, str] | None:
+        """The image file and the caption of the row's hard partner; None where it has none. Raises what reading the file raises."""
+        number, at = self._place(row)
+        partners = self.columns[number].partners
+        image = -1 if partners is None else int(partners.images[at])
+        return None if partners is None or image < 0 else (self.sources[number].image_bytes(image), partners.captions[at])
 
     def location(self, row: int) -> str:
         """The place of the row's image, for messages."""
@@ -130,6 +140,7 @@ class ImageTextPairs:
         for part in self.columns:
             columns += [part.captions.ends, part.captions.data, part.persons, part.images]
             columns += part.several.tensors() if part.several is not None else []
+            columns += part.partners.tensors() if part.partners is not None else []
         return [column for column in columns if column is not None]
 
     def digest(self, number: int) -> str:
@@ -137,6 +148,7 @@ class ImageTextPairs:
         columns, first = self.columns[number], int(self.starts[number])
         more = [column[first : first + len(columns.captions)] for column in (self.labels, self.scores) if column is not None]
         more += columns.several.tensors() if columns.several is not None else []
+        more += columns.partners.tensors() if columns.partners is not None else []
         digest = hashlib.sha256()
         for tensor in (columns.captions.data, columns.captions.ends, columns.persons, columns.images, *more):
             digest.update(tensor.contiguous().numpy().data)

@@ -19,6 +19,7 @@ from pretrain.random_rows import generator, own_rows
 from pretrain.towers.bert import Texts
 
 WRONG = "wrong"  # the wrong captions among the texts
+PARTNER = "partner"  # the captions of hard partners
 SUFFIXES = {"caption": "", "eda": "_eda"}  # a text of a row -> the ending of the names of its losses
 NEGATIVES = 0x41BA15  # sets the random numbers of hard negatives apart from others
 
@@ -46,6 +47,8 @@ class CaptionLosses(Towers):
             texts["masked"] = Texts(batch.masked.ids, batch.masked.mask, batch.targets != losses.IGNORED)
         if batch.negative is not None:
             texts[WRONG] = Texts(batch.negative.ids, batch.negative.mask, batch.negative.mask)
+        if batch.partner_text is not None:
+            texts[PARTNER] = Texts(batch.partner_text.ids, batch.partner_text.mask, batch.partner_text.mask)
         return texts
 
     def contrast_captions(
@@ -124,6 +127,24 @@ class CaptionLosses(Towers):
         if "masked" in read:
             questions["mlm"] = self.ask_tokens(read["masked"], batch.targets, batch.weights)
         return questions
+
+    def ask_partners(self, read: Mapping[str, Texts], partnered: Tensor, first: int, weights: Tensor | None) -> Question:
+        """ITM of images with the captions of their hard partners, and of captions with the partners' images, from token row `first` on.
+
+        Both are wrong pairs (Yang et al., CMP, ICCV 2025); rows without a partner are left out, and have the mined negatives of `itm`.
+        """
+        own = torch.arange(len(partnered), device=partnered.device)
+        width = max(read[name].mask.shape[1] for name in ("caption", PARTNER))
+        texts = []
+        for name in (PARTNER, "caption"):
+            more = (0, width - read[name].mask.shape[1])
+            texts.append((pad(read[name].values, (0, 0, *more)), pad(read[name].mask, more)))
+        values, masks = (torch.cat(parts) for parts in zip(*texts, strict=True))
+        false = torch.where(partnered, 0, losses.IGNORED).repeat(2)
+        asked = Texts(values, masks, first_tokens(masks), torch.cat([own, own + first]))
+        count = ranks.mean_over_ranks((false != losses.IGNORED).sum().float())
+        of_pairs = None if weights is None else weights.repeat(2)
+        return Question(asked, lambda fused: losses.matching(self.itm_head(fused), false, count, of_pairs))
 
     def _matching(self, true: Tensor, weights: Tensor | None) -> Callable[[Tensor], Tensor]:
         """The loss of pairs [R] that are true (1), false (0) or not to be counted (-100); rows [B] weigh the pairs drawn for them."""

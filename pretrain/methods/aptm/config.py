@@ -67,10 +67,17 @@ class LossWeights(Section):
     itc_eda: NotNegative = 0.0  # of fine-tuning: contrast with the caption that EDA has changed
     itm: NotNegative  # matching of image and caption, with hard negatives
     itm_eda: NotNegative = 0.0  # of fine-tuning: matching with the caption that EDA has changed
+    itm_partner: NotNegative = 0.0  # of PAB: matching with the hard partner's caption and image, both wrong, beside itm
     mlm: NotNegative  # masked tokens of captions
     iac: NotNegative  # contrast of image and attribute prompts
     iam: NotNegative  # matching of image and attribute prompts
     mam: NotNegative  # masked tokens of attribute prompts
+
+    @model_validator(mode="after")
+    def partners_are_beside_true_pairs(self) -> "LossWeights":
+        if self.itm_partner and not self.itm:
+            raise ValueError("aptm.loss_weights.itm_partner shows wrong pairs alone and needs itm beside it; give itm a weight")
+        return self
 
 
 class AptmSettings(Section):

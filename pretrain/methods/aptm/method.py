@@ -31,7 +31,7 @@ from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.masking import Masked, WholeWordMasking
 from pretrain.method import Ability, Batch, DataNeeds, Method, ParameterRule, Text
 from pretrain.methods.aptm import published_weights
-from pretrain.methods.aptm.captions import SUFFIXES, WRONG, CaptionLosses
+from pretrain.methods.aptm.captions import PARTNER, SUFFIXES, WRONG, CaptionLosses
 from pretrain.methods.aptm.classifier import classifier
 from pretrain.methods.aptm.config import AptmSettings, Vision
 from pretrain.methods.aptm.initial_weights import CLASSIFIER, EMBEDDED, late, start_vision
@@ -74,6 +74,7 @@ class Aptm(CaptionLosses, PromptLosses, Method):
             masking=WholeWordMasking(count_padding=own.count_padding) if own.uses_captions and weights.mlm > 0 else None,
             second_caption="eda" if own.uses_captions and (weights.itc_eda or weights.itm_eda) else "none",
             negatives="clean" if own.uses_captions and (weights.itc or weights.itm) and config.data.wordings.exchanged else "none",
+            partners=own.uses_captions and weights.itm_partner > 0,
             attributes=own.uses_labels,
             space=own.space,
             full_width=own.count_padding,
@@ -180,6 +181,9 @@ class Aptm(CaptionLosses, PromptLosses, Method):
             negatives = self.hard_negatives(features, image, batch.persons, step)
             questions |= self.ask_captions(read, negatives, batch)
             tokens = self.with_negatives(tokens, negatives)
+            if PARTNER in read and batch.partner_images is not None and batch.partnered is not None:
+                questions["itm_partner"] = self.ask_partners(read, batch.partnered, len(tokens), batch.weights)
+                tokens = torch.cat([tokens, self.swin(batch.partner_images).tokens])
         if self.needs.attributes:
             assert batch.labels is not None
             terms |= self.contrast_prompts(read, image, batch.labels)
