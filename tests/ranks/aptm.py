@@ -13,6 +13,7 @@ from pretrain.methods.aptm.method import Aptm
 from tests.pretrain.methods.aptm.test_method import CALM, ONES, small
 
 ROWS, STEP = 8, 3
+PARTNER = "itm_partner"
 Trained = tuple[Tensor, dict[str, Tensor]]
 
 
@@ -28,6 +29,14 @@ def uneven(batch: Batch) -> Batch:
     return replace(batch, text=text, masked=masked, persons=torch.tensor([0, 1, 2, 0, 3, 2, 2, 4]), labels=labels, targets=targets)
 
 
+def with_partners(batch: Batch) -> Batch:
+    """With hard partners of three rows, all of the first half, so that the last of two ranks has none."""
+    short = torch.arange(batch.text.ids.shape[1]).expand(ROWS, -1) < 3
+    text = Text(batch.text.ids.roll(3, 0), short)
+    partnered = torch.tensor([True, False, True, True, *[False] * 4])
+    return replace(batch, partner_images=batch.images.roll(1, 0), partner_text=text, partnered=partnered)
+
+
 def part(batch: Batch, rows: slice) -> Batch:
     """Some rows of a batch, as width as the longest of their captions."""
     assert batch.targets is not None
@@ -40,12 +49,15 @@ def part(batch: Batch, rows: slice) -> Batch:
 def trained(name: str, rows: slice, **aptm: object) -> Trained:
     """One loss (or the sum of `all`) over all ranks and its gradients by the names of the parameters; each rank has `rows` of the batch."""
     weights = ONES if name == "all" else {**dict.fromkeys(ONES, 0.0), name: 1.0}
+    if name == PARTNER:
+        weights |= {"itm": 1.0}
     method, batch = small(aptm={**CALM, "loss_weights": weights, **aptm})
+    batch = with_partners(uneven(batch)) if name == PARTNER else uneven(batch)
     wrapped = ranks.wrap(method.train())
-    losses = wrapped(part(uneven(batch), rows), STEP)
+    losses = wrapped(part(batch, rows), STEP)
     loss = torch.stack(list(losses.values())).sum()
     loss.backward()
-    wrapped(part(uneven(batch), rows), STEP)  # raises if a parameter had no gradient in the step before
+    wrapped(part(batch, rows), STEP)  # raises if a parameter had no gradient in the step before
     return ranks.mean_over_ranks(loss.detach()), gradients(method)
 
 
@@ -62,7 +74,7 @@ def same(many: Trained, alone: Trained) -> None:
 
 def main() -> None:
     all_rows = slice(0, ROWS)
-    alone = {name: trained(name, all_rows) for name in (*ONES, "all")}
+    alone = {name: trained(name, all_rows) for name in (*ONES, PARTNER, "all")}
     shared = trained("iam", all_rows, prompts_per_image=False)
     assert ranks.world_size() == 1
     ranks.start("cpu")
