@@ -141,10 +141,10 @@ class CaptionLosses(Towers):
             texts.append((pad(read[name].values, (0, 0, *more)), pad(read[name].mask, more)))
         values, masks = (torch.cat(parts) for parts in zip(*texts, strict=True))
         false = torch.where(partnered, 0, losses.IGNORED).repeat(2)
-        asked = Texts(values, masks, first_tokens(masks), torch.cat([own, own + first]))
+        texts_of_pairs = Texts(values, masks, first_tokens(masks), torch.cat([own, own + first]))
         count = ranks.mean_over_ranks((false != losses.IGNORED).sum().float())
         of_pairs = None if weights is None else weights.repeat(2)
-        return Question(asked, lambda fused: losses.matching(self.itm_head(fused), false, count, of_pairs))
+        return Question(texts_of_pairs, lambda fused: losses.matching(self.itm_head(fused), false, count, of_pairs))
 
     def _matching(self, true: Tensor, weights: Tensor | None) -> Callable[[Tensor], Tensor]:
         """The loss of pairs [R] that are true (1), false (0) or not to be counted (-100); rows [B] weigh the pairs drawn for them."""

@@ -59,8 +59,8 @@ def test_the_loss_is_there_with_its_weight_alone_and_leaves_rows_without_partner
     terms = method.eval()(batch, 0)
     assert terms["itm_partner"] > 0
     assert batch.partnered is not None
-    nobody = method(replace(batch, partnered=torch.zeros_like(batch.partnered)), 0)
-    assert nobody["itm_partner"] == 0 and nobody["itm"] == terms["itm"]
+    none = method(replace(batch, partnered=torch.zeros_like(batch.partnered)), 0)
+    assert none["itm_partner"] == 0 and none["itm"] == terms["itm"]
     without, plain, _ = batch_of(pab, tmp_path / "off")
     assert plain.partner_images is None and plain.partner_text is None and "itm_partner" not in without.eval()(plain, 0)
     assert without(plain, 0)["itm"] == terms["itm"] and torch.equal(plain.images, batch.images)
