@@ -17,8 +17,9 @@ from pretrain.checkpoint import BEST, FOLDER
 from pretrain.config import Training
 from pretrain.data import synonyms, tokenizers
 from pretrain.data.augment import ImageTransform
-from pretrain.data.errors import MissingData, NoLabels
+from pretrain.data.errors import MissingData, NoLabels, NoPartners
 from pretrain.data.holdout import split_identities
+from pretrain.data.partners import IMAGE as HARD_IMAGE
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers import Tokenizer
 from pretrain.data.wordings.composed import LabelSentences
@@ -91,6 +92,9 @@ def open_pairs(config: Training, data: Sequence[str]) -> ImageTextPairs:
     everyone, pairs = pairs, pairs.with_images_per_person(needs.least_images)
     if len(pairs) < len(everyone) and ranks.is_main():
         log.info("%s", _left_out(everyone, pairs, needs.least_images))
+    if needs.partners:
+        with explain_missing_data(config):
+            count_partners(pairs, data)
     pairs = kind.training_rows(config, pairs)
     if needs.renumber_persons:
         pairs.renumber_persons()
@@ -108,8 +112,22 @@ def refuse_wordings(config: Training, needs: DataNeeds) -> None:
         )
     if (shares.composed or shares.recast) and not needs.captions:
         raise UserError(f"data.wordings changes captions, and this training of {config.method} reads none; set its shares to 0")
+    if (shares.composed or shares.recast) and needs.partners:
+        raise UserError(
+            "data.wordings.composed and recast can leave out of a caption what is wrong about a hard partner, so that a wrong pair is "
+            "right; set both to 0, or train without hard partners"
+        )
     if shares.composed:
         LabelSentences(load_space(needs.space or DEFAULT_SPACE))  # raises where it has no words for the space
+
+
+def count_partners(pairs: ImageTextPairs, data: Sequence[str]) -> None:
+    """Log how many rows have a hard partner; NoPartners where none has."""
+    count = pairs.partnered_rows()
+    if not count:
+        raise NoPartners(f"{' and '.join(data)}: no image has its hard partner (column {HARD_IMAGE}) among the images to train on")
+    if ranks.is_main():
+        log.info("%s of %s rows have a hard partner", f"{count:,}", f"{len(pairs):,}")
 
 
 def wordings_of(config: Training) -> Wordings | None:
@@ -132,7 +150,7 @@ def _left_out(before: ImageTextPairs, after: ImageTextPairs, least: int) -> str:
 
 @contextmanager
 def explain_missing_data(config: Training) -> Iterator[None]:
-    """Add to an error about missing captions or labels who needs them."""
+    """Add to an error about missing captions, labels or partners who needs them."""
     try:
         yield
     except MissingData as error:

@@ -112,7 +112,7 @@ class Method(nn.Module):
 
     @classmethod
     def explain(cls, config: "Training", error: MissingData) -> str:
-        """The clause that follows "FILE has no captions," or "... no attribute labels,": who needs them and what to do without."""
+        """The clause that follows "FILE has no captions," (attribute labels, hard partners): who needs them and what to do without."""
         return "which this training needs"
 
     @classmethod

@@ -18,6 +18,8 @@ from torch import Tensor
 from mals.planning.column_texts import is_blank
 from pretrain.data.errors import NoCaptions
 from pretrain.data.labels import Classes
+from pretrain.data.partners import Partners
+from pretrain.data.strings import SeveralTexts, Strings
 
 
 @dataclass(frozen=True)
@@ -28,63 +30,8 @@ class Request:
     every: bool
     captions: bool
     confidence: str | None = None  # the column of numbers that weigh the rows
-    partners: bool = False  # the hard partners of the rows
     drawn: bool = False  # a row has all captions of its image
-
-
-class Strings:
-    """Texts in two tensors, which processes share rather than copy."""
-
-    def __init__(self, texts: pa.ChunkedArray) -> None:
-        whole = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in texts.chunks] or [pa.array([], pa.large_string())])
-        _, ends, data = whole.buffers()
-        offsets = np.frombuffer(ends, np.int64)[whole.offset : whole.offset + len(whole) + 1] if len(whole) else np.zeros(1, np.int64)
-        self.ends = torch.from_numpy(offsets - offsets[0])
-        self.data = torch.from_numpy(np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]].copy())
-
-    def __len__(self) -> int:
-        return len(self.ends) - 1
-
-    def __getitem__(self, at: int) -> str:
-        first, end = self.ends[at : at + 2].tolist()
-        return self.data[first:end].numpy().tobytes().decode()
-
-
-class SeveralTexts:
-    """One or more texts of each row, in memory that processes share."""
-
-    def __init__(self, texts: Sequence[Sequence[str]]) -> None:
-        self.texts = Strings(pa.chunked_array([pa.array([text for own in texts for text in own], pa.large_string())]))
-        self.ends = torch.tensor([0, *(len(own) for own in texts)]).cumsum(0)  # [n+1] int64
-
-    def __getitem__(self, at: int) -> list[str]:
-        first, end = self.ends[at : at + 2].tolist()
-        return [self.texts[number] for number in range(first, end)]
-
-    def take(self, rows: Tensor) -> "SeveralTexts":
-        """Those of these rows [m]."""
-        return SeveralTexts([self[at] for at in rows.tolist()])
-
-    def tensors(self) -> list[Tensor]:
-        """What is in memory."""
-        return [self.ends, self.texts.ends, self.texts.data]
-
-
-@dataclass(frozen=True)
-class Partners:
-    """The hard partners of rows: images that are near and show something else, and their captions."""
-
-    images: Tensor  # [n] int64: numbers in the source; -1 where a row has none
-    captions: Strings
-
-    def take(self, rows: Tensor) -> "Partners":
-        """Those of these rows [m]."""
-        texts = pa.array([self.captions[at] for at in rows.tolist()], pa.large_string())
-        return Partners(self.images[rows], Strings(pa.chunked_array([texts])))
-
-    def tensors(self) -> list[Tensor]:
-        """What is in memory."""
-        return [self.images, self.captions.ends, self.captions.data]
+    partners: bool = False  # rows have their hard partners
 
 
 @dataclass(frozen=True)
@@ -99,15 +46,16 @@ class Columns:
     splits: Tensor | None = None  # [n] int64: positions in the splits that were opened; None where it was one
     scores: Tensor | None = None  # [n] float64: the numbers that weigh the rows, NaN unknown
     several: SeveralTexts | None = None  # all captions of each row's image, where epochs draw one
-    partners: Partners | None = None  # the rows' hard partners, where they are needed
+    partners: Partners | None = None  # the rows' hard partners, where they are requested
 
     def take(self, rows: Tensor, captions: Strings) -> "Columns":
         """These rows [m], with the captions [m]."""
         others = [None if column is None else column[rows] for column in (self.labels, self.cameras, self.splits, self.scores)]
         labels, cameras, splits, scores = others
         several = None if self.several is None else self.several.take(rows)
-        partners = None if self.partners is None else self.partners.take(rows)
-        return Columns(captions, self.persons[rows], labels, self.images[rows], cameras, splits, scores, several, partners)
+        images = self.images[rows]
+        partners = None if self.partners is None else self.partners.take(rows, images)
+        return Columns(captions, self.persons[rows], labels, images, cameras, splits, scores, several, partners)
 
 
 class Source(Protocol):

@@ -6,7 +6,7 @@ from mals.errors import UserError
 
 
 class MissingData(UserError):
-    """The data have no captions or no attribute labels; the message is the first clause of a sentence."""
+    """The data have no captions, no attribute labels or no hard partners; the message is the first clause of a sentence."""
 
 
 class NoCaptions(MissingData):
@@ -19,6 +19,10 @@ class NoCaptions(MissingData):
 
 class NoLabels(MissingData):
     """The data have none of the attributes that were requested."""
+
+
+class NoPartners(MissingData):
+    """No row of the data has a hard partner among the rows."""
 
 
 class NoSplit(UserError):

@@ -12,9 +12,10 @@ from torch import Tensor
 from mals.errors import quoted
 from mals.planning import json_lists
 from mals.planning.json_lists import ListRow
-from pretrain.data.columns import Columns, Request, Strings, checked_captions, file_stamp, person_numbers
+from pretrain.data.columns import Columns, Request, checked_captions, file_stamp, person_numbers
 from pretrain.data.image_folder import locate_images
 from pretrain.data.labels import known_labels, list_labels
+from pretrain.data.strings import Strings
 
 NAMED = 5  # splits that a sentence names
 

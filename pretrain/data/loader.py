@@ -118,10 +118,12 @@ class Loader:
         """Batches from `step` on, up to `stop` or without end."""
         for batch, changes in self.unfinished():
             moved = batch.to(self._device)
-            images = augment.apply_changes(moved.images, changes, self._transform)
-            partners = moved.partner_images
-            partners = None if partners is None else augment.apply_changes(partners, changes, self._transform)
-            yield replace(moved, images=images, partner_images=partners)
+            images, partners = moved.images, moved.partner_images
+            yield replace(
+                moved,
+                images=augment.apply_changes(images, changes, self._transform),
+                partner_images=None if partners is None else augment.apply_changes(partners, changes, self._transform),
+            )
 
     def unfinished(self) -> Iterator[tuple[Batch, ImageChanges]]:
         """The input of the device's part of augmentation: batches whose images are bytes [B, H, W, 3], and the changes to apply to them.
@@ -276,9 +278,9 @@ class _Parts:
         return [self.wordings.reword(*row) for row in zip(captions, labels, draws, strict=True)]
 
     def _partners(self, rows: list[int], own: torch.Tensor, changes: ImageChanges, flips: list[bool]) -> dict[str, Any]:
-        """The hard partners of rows, changed as the rows' own images are, so that only what they show differs.
+        """The hard partners of rows, changed as the rows' `own` images are, so that only what they show differs.
 
-        A partner that cannot be read is none: it is a row of its own, and named where it is drawn.
+        A partner that cannot be read is none; it is a row of its own, whose turn names it.
         """
         images, captions, partnered = own.clone(), [], []
         for row, image, change in zip(rows, images.numpy(), changes.for_each(), strict=True):

@@ -18,22 +18,13 @@ from numpy.typing import NDArray
 from mals.errors import UserError
 from mals.planning.column_texts import is_list_of_texts
 from pretrain.data.byte_ranges import byte_ranges
-from pretrain.data.columns import (
-    Columns,
-    Partners,
-    Request,
-    SeveralTexts,
-    Strings,
-    checked_captions,
-    file_stamp,
-    id_numbers,
-    person_numbers,
-)
+from pretrain.data.columns import Columns, Request, checked_captions, file_stamp, id_numbers, person_numbers
 from pretrain.data.confidence import check_column, scores_of
 from pretrain.data.errors import NoSplit
 from pretrain.data.labels import check_classes, column_labels, known_labels
+from pretrain.data.partners import read_partners
+from pretrain.data.strings import STRING, SeveralTexts, Strings
 
-STRING = pa.large_string()
 SCORE = "confidence"  # our name of the column that data.confidence names
 OPEN = 128  # files that a process holds open
 CAPTIONS = ["captions.list.element.text", "captions.list.element.source"]  # of the column captions
@@ -154,37 +145,17 @@ def open_packed(path: Path, splits: Sequence[str], request: Request) -> tuple[Pa
     images, scores = torch.arange(rows), scores_of(table[SCORE]) if request.confidence else None
     columns = Columns(Strings(table["caption"]), person_numbers(table["person"]), known, images, cameras, split_numbers, scores)
     if request.partners:
-        columns = replace(columns, partners=_partners(files))
+        columns = replace(columns, partners=read_partners(files))
     if request.drawn:
         columns = replace(columns, several=SeveralTexts(_all_captions(columns, files)))
     return Packed(files, np.array(groups, np.int64)), _row_per_caption(columns, files) if request.every else columns
-
-
-def _partners(files: Sequence[Path]) -> Partners | None:
-    """The hard partners that the columns of PAB name, by the ids of the rows; None where no file has these columns."""
-    names = ["id", "hard_image", "hard_caption"]
-    tables = []
-    for file in files:
-        opened = pq.ParquetFile(file, memory_map=True)
-        present = [name for name in names if name in opened.schema_arrow.names]
-        table, rows = opened.read(columns=present), opened.metadata.num_rows
-        tables.append(pa.table({name: table[name].cast(STRING) if name in present else pa.nulls(rows, STRING) for name in names}))
-    table = pa.concat_tables(tables)
-    if table["hard_image"].null_count == len(table):
-        return None
-    places = pc.index_in(table["hard_image"], value_set=table["id"].combine_chunks(), skip_nulls=True)
-    images = torch.from_numpy(pc.fill_null(places, -1).to_numpy().astype(np.int64))
-    captions = pc.fill_null(table["hard_caption"], "")
-    images[torch.from_numpy(pc.equal(captions, "").to_numpy().copy())] = -1
-    return Partners(images, Strings(captions))
 
 
 def _row_per_caption(columns: Columns, files: Sequence[Path]) -> Columns:
     """A row for each different caption of an image, the first one first."""
     captions = _all_captions(columns, files)
     images = columns.images.repeat_interleave(torch.tensor([len(texts) for texts in captions]))
-    texts = pa.chunked_array([pa.array([text for texts in captions for text in texts], pa.large_string())])
-    return columns.take(images, Strings(texts))
+    return columns.take(images, Strings.of(text for texts in captions for text in texts))
 
 
 def _all_captions(columns: Columns, files: Sequence[Path]) -> list[list[str]]:

@@ -15,8 +15,9 @@ import torch
 from mals.errors import UserError
 from mals.planning.image_files import image_files, walk
 from mals.planning.image_source import printable
-from pretrain.data.columns import Columns, Request, Strings, checked_captions, file_stamp
+from pretrain.data.columns import Columns, Request, checked_captions, file_stamp
 from pretrain.data.errors import NoLabels
+from pretrain.data.strings import Strings
 
 RUN = "mals.yaml"  # of a run: the images in its reports are no data set
 

@@ -13,20 +13,20 @@ from copy import copy
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 
 from mals.errors import UserError
 from mals.planning.json_lists import is_list
 from pretrain import ranks
-from pretrain.data.columns import Columns, Request, SeveralTexts, Source, Strings, number_through
+from pretrain.data.columns import Columns, Request, Source, number_through
 from pretrain.data.confidence import row_weights
 from pretrain.data.labels import Classes
 from pretrain.data.listed import open_listed
 from pretrain.data.packed import open_packed
 from pretrain.data.plain_folder import is_plain_folder, open_folder
 from pretrain.data.sources import DatasetAddress, local_path
+from pretrain.data.strings import SeveralTexts, Strings
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +64,14 @@ class ImageTextPairs:
         Of several splits the persons are numbered jointly, and `splits` says which row is of which. A packed image is one row, with `every`
         one for each of its captions, and with `drawn` one that has them all; a list has a row for each caption anyway. Raises UserError
         where there is no row, NoCaptions where not every row has a caption, NoLabels where the labels are missing. Without `captions` rows
-        need none: a missing one is "". `confidence` names the column of the `scores`, UserError where a set has none of numbers. What is
-        irregular in the data is logged, and is an error where images of a list are missing.
+        need none: a missing one is "". `confidence` names the column of the `scores`, UserError where a set has none of numbers. With
+        `partners` packed rows have the hard partners that they name. What is irregular in the data is logged, and is an error where images
+        of a list are missing.
         """
         if not places:
             raise UserError("there is no data set to train on")
         splits = (split,) if isinstance(split, str) else tuple(split)
-        pairs = cls([_open(place, splits, Request(classes, every, captions, confidence, partners, drawn)) for place in places])
-        if partners and all(columns.partners is None for columns in pairs.columns):
-            raise UserError(f"{local_path(places[0])[0]} names no hard partner of an image: there is no column hard_image as PAB has it")
+        pairs = cls([_open(place, splits, Request(classes, every, captions, confidence, drawn, partners)) for place in places])
         for note in [note for source in pairs.sources for note in source.notes] if ranks.is_main() else ():
             log.warning("%s", note)
         return pairs
@@ -102,11 +101,15 @@ class ImageTextPairs:
         return [text for text in self.sources[number].other_captions(int(self.columns[number].images[at])) if text != own]
 
     def partner(self, row: int) -> tuple[bytes, str] | None:
-        """The image file and the caption of the row's hard partner; None where it has none. Raises what reading the file raises."""
+        """The image file and the caption of the row's hard partner, None where it has none; raises what reading the file raises."""
         number, at = self._place(row)
         partners = self.columns[number].partners
         image = -1 if partners is None else int(partners.images[at])
         return None if partners is None or image < 0 else (self.sources[number].image_bytes(image), partners.captions[at])
+
+    def partnered_rows(self) -> int:
+        """How many rows have a hard partner."""
+        return sum(int((columns.partners.images >= 0).sum()) for columns in self.columns if columns.partners is not None)
 
     def location(self, row: int) -> str:
         """The place of the row's image, for messages."""
@@ -138,17 +141,15 @@ class ImageTextPairs:
         """All columns in memory, which worker processes share."""
         columns = [self.persons, self.images, self.labels, self.cameras, self.splits, self.scores, self.weights]
         for part in self.columns:
-            columns += [part.captions.ends, part.captions.data, part.persons, part.images]
-            columns += part.several.tensors() if part.several is not None else []
-            columns += part.partners.tensors() if part.partners is not None else []
+            columns += [*part.captions.tensors(), part.persons, part.images]
+            columns += [tensor for texts in (part.several, part.partners) if texts is not None for tensor in texts.tensors()]
         return [column for column in columns if column is not None]
 
     def digest(self, number: int) -> str:
         """A hash of the rows of one data set: captions, persons, labels, scores and the numbers of their images, not what these show."""
         columns, first = self.columns[number], int(self.starts[number])
         more = [column[first : first + len(columns.captions)] for column in (self.labels, self.scores) if column is not None]
-        more += columns.several.tensors() if columns.several is not None else []
-        more += columns.partners.tensors() if columns.partners is not None else []
+        more += [tensor for texts in (columns.several, columns.partners) if texts is not None for tensor in texts.tensors()]
         digest = hashlib.sha256()
         for tensor in (columns.captions.data, columns.captions.ends, columns.persons, columns.images, *more):
             digest.update(tensor.contiguous().numpy().data)
@@ -159,9 +160,8 @@ class ImageTextPairs:
         parts: list[tuple[Source, Columns]] = []
         for source, columns, first in zip(self.sources, self.columns, self.starts.tolist(), strict=False):
             (own,) = chosen[first : first + len(columns.captions)].nonzero(as_tuple=True)
-            texts = pa.array([columns.captions[at] for at in own.tolist()], pa.large_string())
             kept = [None if column is None else column[first + own] for column in (self.labels, self.cameras, self.splits, self.scores)]
-            rows = columns.take(own, Strings(pa.chunked_array([texts])))
+            rows = columns.take(own, columns.captions.take(own))
             parts.append((source, replace(rows, labels=kept[0], cameras=kept[1], splits=kept[2], scores=kept[3])))
         smaller = ImageTextPairs(parts)
         smaller.images = smaller.images.unique(return_inverse=True)[1]
@@ -173,9 +173,8 @@ class ImageTextPairs:
         changed.columns = []
         for columns, first in zip(self.columns, self.starts.tolist(), strict=False):
             own = rows[first : first + len(columns.captions)].tolist()
-            texts = pa.array([self.caption(at) for at in own], pa.large_string())
             several = None if columns.several is None else SeveralTexts([self.all_captions(at) for at in own])
-            changed.columns.append(replace(columns, captions=Strings(pa.chunked_array([texts])), several=several))
+            changed.columns.append(replace(columns, captions=Strings.of(map(self.caption, own)), several=several))
         return changed
 
     def with_images_per_person(self, least: int) -> "ImageTextPairs":

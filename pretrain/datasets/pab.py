@@ -16,6 +16,7 @@ from mals.dataset.features import value
 from mals.errors import UserError
 from mals.planning.json_lines import read_lines
 from mals.planning.json_lists import captions_of
+from pretrain.data import partners
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -32,7 +33,7 @@ from pretrain.datasets.layout import (
 )
 
 TEXTS = ("image_id", "normal", "anomaly", "scene", "source_id", "source_caption")
-PARTNER, PARTNER_CAPTION, PARTNER_ID = "hard_image", "hard_caption", "hard_image_id"  # columns; see pretrain.data.partners
+PARTNER_ID = "hard_image_id"  # a column beside those of pretrain.data.partners
 LISTS = 75  # of the training split, attr_0.json to attr_74.json
 SAMPLE = 5  # lines of each list that are looked at to recognise the folder of the images
 INFO = BenchmarkInfo(
@@ -52,7 +53,7 @@ INFO = BenchmarkInfo(
     "Search. ICCV 2025.",
     url="https://github.com/Shuyu-XJTU/CMP",
     caption_source="PAB",
-    extra_columns={name: value("string") for name in (*TEXTS, PARTNER, PARTNER_CAPTION, PARTNER_ID)},
+    extra_columns={name: value("string") for name in (*TEXTS, partners.IMAGE, partners.CAPTION, PARTNER_ID)},
     column_notes=(
         "`person` is a number of `image_id`, which is a text: images of one `image_id` match each other's captions.",
         "`normal` or `anomaly` names the action, `scene` the place; `source_id` and `source_caption` are the video and its sentence.",

@@ -6,6 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from mals.dataset.pack import pack
+from pretrain.datasets.importing import import_benchmark
+from tests.pretrain.datasets import layouts
 from tests.small.cells import attribute_values, small_jpeg, small_run
 
 
@@ -13,6 +15,13 @@ def packed(folder: Path, rows: int = 60, **settings) -> Path:
     """The `dataset` folder of a small run, most of its rows kept."""
     pack(small_run(folder, rows, **settings))
     return folder / "dataset"
+
+
+def pab(folder: Path) -> Path:
+    """A miniature of PAB, packed: in its split train an image is missing, so that 14 of 15 have their hard partner."""
+    (layouts.pab(folder / "raw") / "train" / "imgs_10" / "full" / "3.jpg").unlink()
+    import_benchmark("pab", folder / "raw", str(folder / "packed"), rows_per_file=4)
+    return folder / "packed"
 
 
 def rewritten(folder: Path, change) -> Path:

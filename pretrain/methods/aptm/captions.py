@@ -39,7 +39,7 @@ class CaptionLosses(Towers):
     max_caption: int  # tokens of the longest caption
 
     def caption_texts(self, batch: Batch) -> dict[str, Texts]:
-        """The captions, the ones that EDA changed and the masked ones, as far as they are needed."""
+        """The captions, those that EDA changed, masked ones, wrong ones and those of hard partners, as far as they are needed."""
         texts = {"caption": Texts(batch.text.ids, batch.text.mask, batch.text.mask)}
         if self.needs.second_caption == "eda" and batch.second_text is not None:
             texts["eda"] = Texts(batch.second_text.ids, batch.second_text.mask, batch.second_text.mask)
@@ -111,43 +111,44 @@ class CaptionLosses(Towers):
             states, mask = read[name].values, read[name].mask
             others, masks, images = states, mask, hard.images
             if self.across_ranks:
-                wide = (0, self.max_caption - mask.shape[1])  # the same on every rank
-                states, mask = pad(states, (0, 0, *wide)), pad(mask, wide)
+                states, mask = _padded(read[name], self.max_caption)  # the same on every rank
                 others, masks, images = ranks.gather(states), ranks.gather_detached(mask), own + number * rows
             false = torch.where(hard.none, losses.IGNORED, 0)
             pairs = [(states, mask, own, torch.ones_like(false)), (states, mask, images, false)]
             pairs.append((others[hard.texts], masks[hard.texts], own, false))
             if name == "caption" and WRONG in read and batch.negated is not None:
-                more = (0, mask.shape[1] - read[WRONG].mask.shape[1])
-                wrong, wrong_mask = pad(read[WRONG].values, (0, 0, *more)), pad(read[WRONG].mask, more)
-                pairs.append((wrong, wrong_mask, own, torch.where(batch.negated, 0, losses.IGNORED)))
+                pairs.append((*_padded(read[WRONG], mask.shape[1]), own, torch.where(batch.negated, 0, losses.IGNORED)))
             values, masks, images, true = (torch.cat(parts) for parts in zip(*pairs, strict=True))
             texts = Texts(values, masks, first_tokens(masks), images)
-            questions[f"itm{SUFFIXES[name]}"] = Question(texts, self._matching(true, batch.weights))
+            questions[f"itm{SUFFIXES[name]}"] = Question(texts, self._matching(true, batch.weights, self.across_ranks))
         if "masked" in read:
             questions["mlm"] = self.ask_tokens(read["masked"], batch.targets, batch.weights)
         return questions
 
     def ask_partners(self, read: Mapping[str, Texts], partnered: Tensor, first: int, weights: Tensor | None) -> Question:
-        """ITM of images with the captions of their hard partners, and of captions with the partners' images, from token row `first` on.
+        """ITM of the images with their hard partners' captions, and of the captions with the partners' images, from token row `first` on.
 
-        Both are wrong pairs (Yang et al., CMP, ICCV 2025); rows without a partner are left out, and have the mined negatives of `itm`.
+        Both pairs are wrong, and the loss is the mean over them, 0 where no row [B] is `partnered` (Yang et al., CMP, ICCV 2025).
         """
         own = torch.arange(len(partnered), device=partnered.device)
-        width = max(read[name].mask.shape[1] for name in ("caption", PARTNER))
-        texts = []
-        for name in (PARTNER, "caption"):
-            more = (0, width - read[name].mask.shape[1])
-            texts.append((pad(read[name].values, (0, 0, *more)), pad(read[name].mask, more)))
-        values, masks = (torch.cat(parts) for parts in zip(*texts, strict=True))
+        texts = (read[PARTNER], read["caption"])
+        width = max(each.mask.shape[1] for each in texts)
+        values, masks = (torch.cat(parts) for parts in zip(*(_padded(each, width) for each in texts), strict=True))
         false = torch.where(partnered, 0, losses.IGNORED).repeat(2)
-        texts_of_pairs = Texts(values, masks, first_tokens(masks), torch.cat([own, own + first]))
-        count = ranks.mean_over_ranks((false != losses.IGNORED).sum().float())
-        of_pairs = None if weights is None else weights.repeat(2)
-        return Question(texts_of_pairs, lambda fused: losses.matching(self.itm_head(fused), false, count, of_pairs))
+        pairs = Texts(values, masks, first_tokens(masks), torch.cat([own, own + first]))
+        return Question(pairs, self._matching(false, weights, over_ranks=True))
 
-    def _matching(self, true: Tensor, weights: Tensor | None) -> Callable[[Tensor], Tensor]:
-        """The loss of pairs [R] that are true (1), false (0) or not to be counted (-100); rows [B] weigh the pairs drawn for them."""
+    def _matching(self, true: Tensor, weights: Tensor | None, over_ranks: bool) -> Callable[[Tensor], Tensor]:
+        """The loss of pairs [R] that are true (1), false (0) or not to be counted (-100); rows [B] weigh the pairs drawn for them.
+
+        It is the mean over the pairs of this rank, or `over_ranks` over those of all.
+        """
         of_pairs = None if weights is None else weights.repeat(len(true) // len(weights))
-        count = ranks.mean_over_ranks((true != losses.IGNORED).sum().float()) if self.across_ranks else None
+        count = ranks.mean_over_ranks((true != losses.IGNORED).sum().float()) if over_ranks else None
         return lambda fused: losses.matching(self.itm_head(fused), true, count, of_pairs)
+
+
+def _padded(texts: Texts, width: int) -> tuple[Tensor, Tensor]:
+    """Values [R, width, C] and mask [R, width] of texts that are not longer."""
+    more = (0, width - texts.mask.shape[1])
+    return pad(texts.values, (0, 0, *more)), pad(texts.mask, more)

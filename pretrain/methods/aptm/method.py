@@ -1,7 +1,8 @@
 """APTM (Yang et al., ACM MM 2023): contrast, matching and masked tokens, of captions and of attribute prompts.
 
-Costly work is done once: one pass over the images, one over all texts (captions as they are, changed by EDA and masked, prompts and masked
-prompts); keys and values of an image are projected once a layer; one pass of the cross encoder, and one over the vocabulary.
+Costly work is done once: one pass over the images (and one over those of hard partners, where they are used), one over all texts (captions
+as they are, changed by EDA and masked, prompts and masked prompts); keys and values of an image are projected once a layer; one pass of
+the cross encoder, and one over the vocabulary.
 
 Pretraining uses ITC, ITM, MLM and the losses of attributes; fine-tuning for retrieval ITC and ITM of captions and of captions that EDA
 changed, and MLM; fine-tuning for recognition the losses of attributes, or a plain classifier (docs/papers/mals.md, section Losses).
@@ -25,13 +26,13 @@ from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain import losses, ranks
 from pretrain.config import Training
-from pretrain.data.errors import MissingData, NoLabels
+from pretrain.data.errors import MissingData, NoLabels, NoPartners
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.masking import Masked, WholeWordMasking
 from pretrain.method import Ability, Batch, DataNeeds, Method, ParameterRule, Text
 from pretrain.methods.aptm import published_weights
-from pretrain.methods.aptm.captions import PARTNER, SUFFIXES, WRONG, CaptionLosses
+from pretrain.methods.aptm.captions import SUFFIXES, WRONG, CaptionLosses
 from pretrain.methods.aptm.classifier import classifier
 from pretrain.methods.aptm.config import AptmSettings, Vision
 from pretrain.methods.aptm.initial_weights import CLASSIFIER, EMBEDDED, late, start_vision
@@ -50,6 +51,7 @@ VISION_FROM_NOTHING = (
     "download Swin's swin_base_patch4_window7_224_22k.pth and set aptm.vision.start to it"
 )
 CAPTIONS_NEEDED = "which the losses itc, itm and mlm need (give their weights 0, or a data set with captions)"
+PARTNERS_NEEDED = "which the loss itm_partner needs (give it the weight 0, or take the split train of PAB)"
 LABELS_NEEDED = "which the losses iac, iam and mam need (give their weights 0, or a data set with labels)"
 
 
@@ -84,7 +86,7 @@ class Aptm(CaptionLosses, PromptLosses, Method):
     def explain(cls, config: Training, error: MissingData) -> str:
         if isinstance(error, NoLabels):
             return "which the classifier needs" if cls.settings(config).classifier else LABELS_NEEDED
-        return CAPTIONS_NEEDED
+        return PARTNERS_NEEDED if isinstance(error, NoPartners) else CAPTIONS_NEEDED
 
     @classmethod
     def vocabulary_texts(cls, config: Training) -> list[str]:
@@ -181,7 +183,7 @@ class Aptm(CaptionLosses, PromptLosses, Method):
             negatives = self.hard_negatives(features, image, batch.persons, step)
             questions |= self.ask_captions(read, negatives, batch)
             tokens = self.with_negatives(tokens, negatives)
-            if PARTNER in read and batch.partner_images is not None and batch.partnered is not None:
+            if batch.partner_images is not None and batch.partnered is not None:
                 questions["itm_partner"] = self.ask_partners(read, batch.partnered, len(tokens), batch.weights)
                 tokens = torch.cat([tokens, self.swin(batch.partner_images).tokens])
         if self.needs.attributes:

@@ -17,7 +17,6 @@ from PIL import Image
 from mals.attributes import load_space
 from mals.errors import UserError
 from mals.images import BadImage, decode_image
-from pretrain.data.columns import Strings
 from pretrain.data.errors import NoCaptions, first_line
 from pretrain.data.rows import ImageTextPairs
 from tests.pretrain.packs import cuhk_list, mals_list, packed, pictures, rewritten, written
@@ -103,14 +102,6 @@ def test_a_picture_of_any_mode_becomes_red_green_blue(mode):
     file = io.BytesIO()
     Image.new("RGB", (4, 6), (200, 10, 10)).convert(mode).save(file, "TIFF" if mode == "CMYK" else "PNG")
     assert decode_image(file.getvalue()).shape == (6, 4, 3)
-
-
-def test_texts_in_tensors_are_the_texts():
-    texts = ["näh", "", "“a”", "b" * 100]
-    chunks = pa.chunked_array([pa.array(["x", *texts[:2]]).slice(1), pa.array(texts[2:])])
-    strings = Strings(chunks)
-    assert [strings[at] for at in range(len(strings))] == texts
-    assert len(Strings(pa.chunked_array([], pa.string()))) == 0
 
 
 def test_a_data_set_travels_to_another_process(folder):
