@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from mals.errors import quoted
-from mals.planning.json_lists import captions_of, stream_entries
+from mals.planning.json_lists import stream_entries
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -19,6 +19,7 @@ from pretrain.datasets.layout import (
     annotation_folders,
     find_image_folder,
     first_file,
+    present_captions,
     relative_path,
 )
 from pretrain.datasets.long_lists import Irregularities, open_long_list
@@ -59,7 +60,7 @@ def _read_rows(file: Path, odd: Irregularities) -> Iterator[BenchmarkRow]:
         where = f"{file}: {quoted(name)}"
         part = PART.fullmatch(name.replace("\\", "/"))
         image = relative_path(where, part[1] if part else name)
-        captions = [text for text in captions_of(where, {"captions": value}) if text]
+        captions = present_captions(where, {"captions": value})
         if len(captions) != 2:
             odd.add("images that have not two captions", image)
-        yield BenchmarkRow(id=image, image=image, captions=tuple(captions))
+        yield BenchmarkRow(id=image, image=image, captions=captions)

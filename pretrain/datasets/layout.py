@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mals.dataset.features import Feature
 from mals.errors import UserError, quoted
-from mals.planning.json_lists import CONTROL, identifier, key_names, stream_objects
+from mals.planning.json_lists import CONTROL, captions_of, identifier, key_names, stream_objects
 from pretrain.data.captions import Reduction
 from pretrain.data.image_folder import ImageFolder
 
@@ -134,6 +134,11 @@ def relative_path(where: str, path: Any) -> str:
     if not text.strip("./ ") or text.endswith("/") or CONTROL.search(text) or relative.is_absolute() or ".." in relative.parts:
         raise UserError(f"{where} names the image {quoted(path)}, which is no path in the image folder")
     return str(relative)
+
+
+def present_captions(where: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """The captions of an object (its `captions` or `caption`) without blank ones; UserError for other things than texts."""
+    return tuple(caption for caption in captions_of(where, entry) if caption is not None)
 
 
 def find_image_folder(

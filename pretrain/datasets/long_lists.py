@@ -33,6 +33,16 @@ class Irregularities:
         return [f"{sentence}: {count:,}, such as {self.examples[sentence]}" for sentence, count in self.counts.items()]
 
 
+@dataclass(frozen=True)
+class StreamedRows:
+    """Rows that are read again in each iteration."""
+
+    read: Callable[[], Iterator[BenchmarkRow]]  # reads them from the start
+
+    def __iter__(self) -> Iterator[BenchmarkRow]:
+        return self.read()
+
+
 ReadRows = Callable[[Irregularities], Iterator[BenchmarkRow]]  # reads a list from its start, and adds what is odd in it
 
 

@@ -4,9 +4,9 @@
 MALS has 1.5 million rows: lists are read one after the other, each time that the rows are iterated.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 from mals.attributes import load_space
@@ -25,6 +25,7 @@ from pretrain.datasets.layout import (
     require_names,
     stream_placed,
 )
+from pretrain.datasets.long_lists import StreamedRows
 
 INFO = BenchmarkInfo(
     key="mals-json",
@@ -45,42 +46,32 @@ INFO = BenchmarkInfo(
 SAMPLE = 5  # images of each list that are looked for to recognise their folder
 
 
-@dataclass(frozen=True)
-class ListedRows:
-    """The rows of several lists, read again in each iteration."""
-
-    files: tuple[Path, ...]
-
-    def __iter__(self) -> Iterator[BenchmarkRow]:
-        for file in self.files:
-            yield from _read_rows(file)
-
-
 def read(folder: Path) -> Benchmark | None:
     """The data set in `folder`; None if it is not there."""
-    splits = _find_lists(folder)
-    if not splits:
+    lists = _find_lists(folder)
+    if not lists:
         return None
-    files = [file for rows in splits.values() for file in rows.files]
+    files = list(chain.from_iterable(lists.values()))
     images = [relative_path(str(file), entry.get("image")) for file in files for entry in islice(stream_objects(file), SAMPLE)]
+    splits = {split: StreamedRows(partial(_read_rows, files)) for split, files in lists.items()}
     return Benchmark(INFO, find_image_folder(folder, INFO, files[0], images, ("", "images", "MALS", "images/MALS")), splits)
 
 
 READER = Reader(INFO, read)
 
 
-def _find_lists(folder: Path) -> dict[str, ListedRows]:
+def _find_lists(folder: Path) -> dict[str, list[Path]]:
     """Split -> its lists, in the order of the numbers in their names."""
     for place in (folder / "gene_attrs", folder / "data" / "gene_attrs", folder, folder / "MALS", folder / "MALS" / "gene_attrs"):
         if files := sorted(place.glob("g_*_attrs.json"), key=numeric_key):
-            return {"train": ListedRows(tuple(files))}
+            return {"train": files}
     exported = {split: folder / f"{split}.json" for split in ("train", "val", "test")}
-    return {split: ListedRows((file,)) for split, file in exported.items() if file.is_file()}
+    return {split: [file] for split, file in exported.items() if file.is_file()}
 
 
-def _read_rows(file: Path) -> Iterator[BenchmarkRow]:
+def _read_rows(files: Sequence[Path]) -> Iterator[BenchmarkRow]:
     count = len(load_space("market1501").names)
-    for where, entry in stream_placed(file):
+    for where, entry in chain.from_iterable(map(stream_placed, files)):
         require_names(where, entry, ("image", "caption", "image_id", "label"))
         caption = entry["caption"]
         if not isinstance(caption, str):

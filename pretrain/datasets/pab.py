@@ -6,16 +6,15 @@ in each iteration and never kept. UCC, images of UCF-Crime, is a split of its ow
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from mals.dataset.features import value
 from mals.errors import UserError
 from mals.planning.json_lines import read_lines
-from mals.planning.json_lists import captions_of
 from pretrain.data import partners
 from pretrain.datasets.layout import (
     Benchmark,
@@ -28,9 +27,11 @@ from pretrain.datasets.layout import (
     identity_number,
     numeric_key,
     optional_text,
+    present_captions,
     relative_path,
     require_names,
 )
+from pretrain.datasets.long_lists import StreamedRows
 
 TEXTS = ("image_id", "normal", "anomaly", "scene", "source_id", "source_caption")
 PARTNER_ID = "hard_image_id"  # a column beside those of pretrain.data.partners
@@ -64,35 +65,23 @@ INFO = BenchmarkInfo(
 TRAIN = re.compile(r"(attr|imgs)_[0-9]+\.json")  # "imgs_0.json" in the files of the challenge of 2026, without partners
 
 
-@dataclass(frozen=True)
-class ListedRows:
-    """The rows of the lists of a split, read again in each iteration."""
-
-    split: str
-    files: tuple[Path, ...]
-
-    def __iter__(self) -> Iterator[BenchmarkRow]:
-        for file in self.files:
-            for where, entry in read_lines(file):
-                yield _row(self.split, where, entry)
-
-
 def read(folder: Path) -> Benchmark | None:
     """The benchmark in `folder`; None if it is not there."""
-    splits = _find_lists(folder)
-    if not splits:
+    lists = _find_lists(folder)
+    if not lists:
         return None
-    files = [file for rows in splits.values() for file in rows.files]
+    files = list(chain.from_iterable(lists.values()))
     images = [relative_path(where, entry.get("image")) for file in files for where, entry in islice(read_lines(file), SAMPLE)]
     if not images:
         raise UserError(f"{files[0]} is empty")
-    return Benchmark(INFO, find_image_folder(folder, INFO, files[0], images, ("",)), splits, _missing_lists(splits))
+    splits = {split: StreamedRows(partial(_read_rows, split, files)) for split, files in lists.items()}
+    return Benchmark(INFO, find_image_folder(folder, INFO, files[0], images, ("",)), splits, _missing_lists(lists))
 
 
 READER = Reader(INFO, read)
 
 
-def _find_lists(folder: Path) -> dict[str, ListedRows]:
+def _find_lists(folder: Path) -> dict[str, list[Path]]:
     """Split -> its lists, those of the training split in the order of their numbers."""
     places = (folder, folder / INFO.folder)
     lists: dict[str, list[Path]] = {"train": []}
@@ -102,19 +91,25 @@ def _find_lists(folder: Path) -> dict[str, ListedRows]:
     for split, name in {"test": "attr.json", "ucc": "ucc.json"}.items():
         file = first_file(place / "annotation" / "test" / name for place in places)
         lists[split] = [] if file is None else [file]
-    return {split: ListedRows(split, tuple(files)) for split, files in lists.items() if files}
+    return {split: files for split, files in lists.items() if files}
 
 
-def _missing_lists(splits: Mapping[str, ListedRows]) -> list[str]:
+def _missing_lists(lists: Mapping[str, Sequence[Path]]) -> list[str]:
     """A sentence about lists of the training split that are not there, if it is there in part."""
-    if "train" not in splits:
+    if "train" not in lists:
         return []
-    numbers = {int(re.sub(r"\D", "", file.name)) for file in splits["train"].files}
+    numbers = {int(re.sub(r"\D", "", file.name)) for file in lists["train"]}
     missing = [number for number in range(LISTS) if number not in numbers]
     if not missing:
         return []
     names = ", ".join(f"attr_{number}.json" for number in missing[:3]) + (", ..." if len(missing) > 3 else "")
     return [f"lists of train that are not there: {len(missing)} of {LISTS} ({names}); the same command packs their images once they are"]
+
+
+def _read_rows(split: str, files: Sequence[Path]) -> Iterator[BenchmarkRow]:
+    for file in files:
+        for where, entry in read_lines(file):
+            yield _row(split, where, entry)
 
 
 def _row(split: str, where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
@@ -126,7 +121,7 @@ def _row(split: str, where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
     return BenchmarkRow(
         id=image,
         image=image,
-        captions=tuple(caption for caption in captions_of(where, entry) if caption is not None),
+        captions=present_captions(where, entry),
         identity=identity_number(where, entry["image_id"]),
         extras=(*texts, partner, optional_text(where, entry, "hard_c"), optional_text(where, entry, "hard_i_id")),
         synthetic=split == "train",

@@ -7,13 +7,12 @@ identity here.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mals.dataset.features import value
-from mals.planning.json_lists import captions_of
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -25,10 +24,12 @@ from pretrain.datasets.layout import (
     first_file,
     identity_number,
     optional_text,
+    present_captions,
     relative_path,
     require_names,
     stream_placed,
 )
+from pretrain.datasets.long_lists import StreamedRows
 
 NAME = "SynCPR.json"
 SAMPLE = 500  # objects that are looked at to recognise the folder of the images
@@ -54,27 +55,12 @@ INFO = BenchmarkInfo(
 )
 
 
-@dataclass(frozen=True)
-class ListedRows:
-    """A row for each image that is the target of an object, read again in each iteration."""
-
-    file: Path
-
-    def __iter__(self) -> Iterator[BenchmarkRow]:
-        packed: set[int] = set()  # hashes of paths: 1.2 million of them take 0.1 GB
-        for where, entry in _objects(self.file):
-            row = _row(where, entry)
-            if hash(row.image) not in packed:
-                packed.add(hash(row.image))
-                yield row
-
-
 def read(folder: Path) -> Benchmark | None:
     """The data set in `folder`; None if it is not there."""
     file = first_file(place / NAME for place in annotation_folders(folder, INFO))
     if file is None:
         return None
-    rows = ListedRows(file)
+    rows = StreamedRows(partial(_read_rows, file))
     images = [row.image for row in islice(rows, SAMPLE)]
     return Benchmark(INFO, find_image_folder(folder, INFO, file, images, ("", "images")), {"train": rows}, _notes(file))
 
@@ -88,14 +74,23 @@ def _objects(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, entry
 
 
+def _read_rows(file: Path) -> Iterator[BenchmarkRow]:
+    """A row for each image that is the target of an object."""
+    packed: set[int] = set()  # hashes of paths: 1.2 million of them take 0.1 GB
+    for where, entry in _objects(file):
+        row = _row(where, entry)
+        if hash(row.image) not in packed:
+            packed.add(hash(row.image))
+            yield row
+
+
 def _row(where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
     image = relative_path(where, entry["target_image_path"])
     reference = relative_path(where, entry["reference_image_path"])
-    captions = captions_of(where, {"caption": entry["target_caption"]})
     return BenchmarkRow(
         id=image,
         image=image,
-        captions=tuple(caption for caption in captions if caption is not None),
+        captions=present_captions(where, {"caption": entry["target_caption"]}),
         identity=identity_number(where, entry["cpr_id"]),
         extras=(str(entry["cpr_id"]), reference, optional_text(where, entry, "edit_caption")),
     )

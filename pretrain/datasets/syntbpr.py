@@ -6,14 +6,13 @@ missing. Lists of its captioners have {image_path, captions, split} and no id: t
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Mapping
+from itertools import islice, starmap
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mals.errors import UserError
-from mals.planning.json_lists import captions_of, image_path, stream_objects
+from mals.planning.json_lists import image_path, stream_objects
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -24,10 +23,12 @@ from pretrain.datasets.layout import (
     find_image_folder,
     first_file,
     identity_number,
+    present_captions,
     relative_path,
     require_names,
     stream_placed,
 )
+from pretrain.datasets.long_lists import StreamedRows
 
 SAMPLE = 500  # objects that are looked at to recognise the folder of the images
 LISTS = ("SynTBPR.json", "train_reid.json")
@@ -51,25 +52,14 @@ INFO = BenchmarkInfo(
 )
 
 
-@dataclass(frozen=True)
-class ListedRows:
-    """The rows of the list, read again in each iteration."""
-
-    file: Path
-
-    def __iter__(self) -> Iterator[BenchmarkRow]:
-        for where, entry in stream_placed(self.file):
-            yield _row(where, entry)
-
-
 def read(folder: Path) -> Benchmark | None:
     """The data set in `folder`; None if it is not there."""
     file = first_file(place / name for place in annotation_folders(folder, INFO) for name in LISTS)
     if file is None:
         return None
-    rows = ListedRows(file)
+    rows = StreamedRows(lambda: starmap(_row, stream_placed(file)))
     images = [row.image for row in islice(rows, SAMPLE)]
-    return Benchmark(INFO, find_image_folder(folder, INFO, file, images, ("images", "imgs", "")), {"train": rows}, _notes(rows))
+    return Benchmark(INFO, find_image_folder(folder, INFO, file, images, ("images", "imgs", "")), {"train": rows}, _notes(file))
 
 
 READER = Reader(INFO, read)
@@ -82,9 +72,8 @@ def _row(where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
     else:
         require_names(where, entry, ("image_path",))
         image = PurePosixPath(image_path(where, entry["image_path"], "image_path")).name
-    captions = [caption for caption in captions_of(where, entry) if caption is not None]
-    back = [] if entry.get("captions_bt") is None else captions_of(where, {"captions": entry["captions_bt"]})
-    translated = [caption for caption in back if caption is not None]
+    captions = present_captions(where, entry)
+    translated = present_captions(where, {"captions": entry.get("captions_bt")})
     return BenchmarkRow(
         id=image,
         image=image,
@@ -104,7 +93,7 @@ def _identity(where: str, entry: Mapping[str, Any], image: str) -> int:
     return int(named[1])
 
 
-def _notes(rows: ListedRows) -> list[str]:
+def _notes(file: Path) -> list[str]:
     """A sentence about identities that come from names."""
-    count = sum(1 for entry in stream_objects(rows.file) if entry.get("id") is None)
+    count = sum(1 for entry in stream_objects(file) if entry.get("id") is None)
     return [f"objects without an id, whose identity is that in the name of their image: {count:,}"] if count else []

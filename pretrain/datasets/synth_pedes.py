@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from mals.dataset.features import value
-from mals.planning.json_lists import captions_of
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -20,6 +19,7 @@ from pretrain.datasets.layout import (
     annotation_folders,
     find_image_folder,
     first_file,
+    present_captions,
     relative_path,
     require_names,
     stream_placed,
@@ -66,13 +66,13 @@ def _read_rows(file: Path, odd: Irregularities) -> Iterator[BenchmarkRow]:
     for where, entry in stream_placed(file):
         require_names(where, entry, ("id", "file_path", "captions"))
         image = relative_path(where, entry["file_path"])
-        texts = [(text, "SPAC") for text in captions_of(where, {"captions": entry["captions"]}) if text]
-        texts += [(text, FROM_ATTRIBUTES) for text in captions_of(where, {"captions": entry.get("prompt_caption")}) if text]
+        captions = present_captions(where, {"captions": entry["captions"]})
+        composed = present_captions(where, {"captions": entry.get("prompt_caption")})
         yield BenchmarkRow(
             id=image,
             image=image,
-            captions=tuple(text for text, _ in texts),
-            sources=tuple(source for _, source in texts),
+            captions=captions + composed,
+            sources=("SPAC",) * len(captions) + (FROM_ATTRIBUTES,) * len(composed),
             identity=whole_number(where, entry["id"], "identity"),
             extras=_phrases(entry.get("attributes"), image, odd),
         )
