@@ -1,6 +1,7 @@
 """Small data sets to train on: a packed one, and lists as the public data sets have them."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,6 +16,13 @@ def packed(folder: Path, rows: int = 60, **settings) -> Path:
     """The `dataset` folder of a small run, most of its rows kept."""
     pack(small_run(folder, rows, **settings))
     return folder / "dataset"
+
+
+def imported(folder: Path, layouts_of: Mapping[str, Callable[[Path], Path]]) -> dict[str, str]:
+    """Miniatures of benchmarks, packed by `mals import`, by their names."""
+    for name, make in layouts_of.items():
+        import_benchmark(name, make(folder / "raw" / name), str(folder / name))
+    return {name: str(folder / name) for name in layouts_of}
 
 
 def pab(folder: Path) -> Path:

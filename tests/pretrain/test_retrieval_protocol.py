@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from cli.retrieval import score_lines
-from pretrain.datasets.importing import import_benchmark
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.finetune import finetune
 from pretrain.gallery import Gallery
@@ -15,12 +14,12 @@ from pretrain.results import Evaluation
 from pretrain.retrieval_protocol import RetrievalProtocol, retrieval_protocol
 from pretrain.similarity_distribution import distributions
 from pretrain.text_scores import embed_gallery
-from pretrain.trained_method import Trained, read
+from pretrain.trained_method import Trained
 from pretrain.zeroshot import markdown, zeroshot
 from tests.conftest import Mals
 from tests.pretrain.datasets import layouts
 from tests.pretrain.methods.small import Small
-from tests.pretrain.releases import released
+from tests.pretrain.packs import imported
 
 MADE = {
     "rstpreid": layouts.rstp,
@@ -34,20 +33,7 @@ MADE = {
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Miniatures of the benchmarks, packed by `mals import`."""
-    folder = tmp_path_factory.mktemp("sets")
-    for name, make in MADE.items():
-        import_benchmark(name, make(folder / "raw" / name), str(folder / name))
-    return {name: str(folder / name) for name in MADE}
-
-
-@pytest.fixture(scope="module")
-def out(trainable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return released(tmp_path_factory.mktemp("protocols") / "out", trainable)
-
-
-@pytest.fixture(scope="module")
-def trained(out: Path) -> Trained:
-    return read(str(out))
+    return imported(tmp_path_factory.mktemp("sets"), MADE)
 
 
 def test_each_data_set_has_the_protocol_of_its_authors(sets: dict[str, str], trainable: Path) -> None:

@@ -19,11 +19,6 @@ TEXTS = ["a woman in a red coat", "a man with a bag"]
 
 
 @pytest.fixture(scope="module")
-def out(trainable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return released(tmp_path_factory.mktemp("scorer") / "out", trainable)
-
-
-@pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[Image.Image]:
     folder = tmp_path_factory.mktemp("images")
     return [Image.open(folder / "images" / name) for name in pictures(folder, 3)]

@@ -13,12 +13,6 @@ from pretrain import towers_onnx
 from pretrain.gallery import tokenize
 from pretrain.release import release
 from tests.pretrain.packs import pictures
-from tests.pretrain.releases import released
-
-
-@pytest.fixture(scope="module")
-def out(trainable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return released(tmp_path_factory.mktemp("onnx") / "out", trainable)
 
 
 def test_a_release_with_onnx_embeds_as_pytorch_does(out: Path, tmp_path: Path) -> None:

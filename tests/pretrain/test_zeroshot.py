@@ -10,12 +10,11 @@ from mals.attributes import load_space
 from mals.errors import UserError
 from pretrain.datasets.importing import import_benchmark
 from pretrain.evaluate import evaluate, open_gallery
-from pretrain.trained_method import Trained, read
+from pretrain.trained_method import Trained
 from pretrain.zeroshot import markdown, zeroshot
 from tests.conftest import Mals
 from tests.pretrain.datasets import layouts
-from tests.pretrain.packs import rewritten
-from tests.pretrain.releases import released
+from tests.pretrain.packs import imported, rewritten
 
 MADE = {"cuhk-pedes": layouts.cuhk, "rstpreid": layouts.rstp, "pa100k": layouts.pa100k, "market1501": layouts.market}
 
@@ -23,20 +22,7 @@ MADE = {"cuhk-pedes": layouts.cuhk, "rstpreid": layouts.rstp, "pa100k": layouts.
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Miniatures of four benchmarks, packed by `mals import`."""
-    folder = tmp_path_factory.mktemp("sets")
-    for name, make in MADE.items():
-        import_benchmark(name, make(folder / "raw" / name), str(folder / name))
-    return {name: str(folder / name) for name in MADE}
-
-
-@pytest.fixture(scope="module")
-def out(trainable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return released(tmp_path_factory.mktemp("zeroshot") / "out", trainable)
-
-
-@pytest.fixture(scope="module")
-def trained(out: Path) -> Trained:
-    return read(str(out))
+    return imported(tmp_path_factory.mktemp("sets"), MADE)
 
 
 @pytest.mark.parametrize("name", ["pa100k", "market1501"])
@@ -112,8 +98,8 @@ def test_the_table_has_a_row_a_data_set_and_says_how_it_was_measured(trained: Tr
     assert "trained on" not in table
 
 
-def test_a_data_set_that_the_method_was_trained_on_is_marked(trainable: Path, trained: Trained) -> None:
-    result = zeroshot(trained, [str(trainable)], "train", rerank="none")
+def test_a_data_set_that_the_method_was_trained_on_is_marked(data: Path, trained: Trained) -> None:
+    result = zeroshot(trained, [str(data)], "train", rerank="none")
     assert result.sets[0].trained_on and "that is not zero-shot" in markdown(result) and "(trained on) |" in markdown(result)
 
 
