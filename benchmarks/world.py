@@ -28,7 +28,7 @@ from mals.models import WEIGHTS
 from mals.stages import crop
 from mals.stages import filter as filters
 from mals.stages.caption import stage as caption_stage
-from mals.stages.generate import jpeg
+from mals.stages.generated_images import jpeg
 from mals.stages.pose import visible
 from mals.world.person import COLORS, create_person
 from mals.world.scene import DrawnImage, draw_image

@@ -4,42 +4,16 @@ A run keeps a preset's name and what differs from it in mals.yaml; this tree is 
 marked "no results" never change a row, or change it by rounding only, and stay out of the fingerprints.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from mals.section import Count, Section, Share
+from mals.server_settings import Server, check_server
 
 Dtype = Literal["fp32", "fp16", "bf16"]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
 Circumstance = Literal["view", "pose", "light", "place", "camera"]
 LOADER = "pretrain.scorer:load_scorer"  # of scorers: of the methods that this project trains, and of the CLIPs that open_clip saved
-
-
-class Section(BaseModel):
-    """Settings under one name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def none_is_a_word(cls, tree: Any) -> Any:
-        """`caption: none`, in place of a section that may be missing, is a text in YAML."""
-        if not isinstance(tree, dict):
-            return tree
-        optional = (name for name, field in cls.model_fields.items() if tree.get(name) == "none" and may_be_missing(field.annotation))
-        return {**tree, **dict.fromkeys(optional)}
-
-
-def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The first section in a type such as `list[Captioner]` or `Lora | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((section for part in get_args(annotation) if (section := section_of(part))), None)
-
-
-def may_be_missing(annotation: Any) -> bool:
-    """Whether a type is that of a section, or of none."""
-    return type(None) in get_args(annotation) and section_of(annotation) is not None
 
 
 class Grammar(Section):
@@ -118,10 +92,14 @@ class IpAdapter(Section):
 
 
 class Generate(Section):
-    """Images from prompts, by a diffusers pipeline."""
+    """Images from prompts, by a diffusers pipeline or through a server."""
 
-    model: str  # hub id, folder, or "embedded"
-    revision: str | None = None  # a branch, a tag or, best, a commit
+    backend: Literal["diffusers", "openai"] = (
+        "diffusers"  # openai: a server that makes the images; of the settings below it uses height and width
+    )
+    model: str  # hub id, folder, or "embedded"; openai: the server's name of the model
+    revision: str | None = None  # a branch, a tag or, best, a commit; openai: needed, a label of yours for what the server runs
+    server: Server | None = None  # of the backend openai
     variant: str | None = None  # "fp16" for weights saved so
     dtype: Dtype = "bf16"  # of the weights and products
     scheduler: str | None = None  # a diffusers class; none: the model's own
@@ -137,6 +115,14 @@ class Generate(Section):
     lora: Lora | None = None
     control: Control | None = None
     ip_adapter: IpAdapter | None = None
+
+    @model_validator(mode="after")
+    def server_makes_images_from_prompts_alone(self) -> "Generate":
+        check_server("generate", self.backend, self.server, self.revision)
+        names = ("lora", "control", "ip_adapter", "view_strength")
+        if self.backend == "openai" and (others := [name for name in names if getattr(self, name) is not None]):
+            raise ValueError(f"generate.{others[0]} is for diffusers; a server makes images from prompts alone, so leave it out")
+        return self
 
 
 class Safety(Section):
@@ -268,14 +254,16 @@ class Instruction(Section):
 class Captioner(Section):
     """One captioning model, and what it is asked: the captions of an image are as many as the instructions of all captioners."""
 
-    backend: Literal["blip", "vlm", "rewrite", "template"] = (
-        "blip"  # blip; vlm: a vision-language model with a chat template; rewrite: a language model that rewrites captions;
-        # template: no model but a stand-in that puts the phrases of a caption into templates, for tests and small presets
+    backend: Literal["blip", "vlm", "openai", "rewrite", "template"] = (
+        "blip"  # blip; vlm: a vision-language model with a chat template; openai: such a model behind a server; rewrite: a language
+        # model that rewrites captions; template: no model but a stand-in that puts the phrases of a caption into templates, for tests
+        # and small presets
     )
-    model: str = ""  # hub id, folder, or "embedded"; needed by all backends but template
-    revision: str | None = None  # a branch, a tag or, best, a commit
+    model: str = ""  # hub id, folder, or "embedded"; openai: the server's name of the model; needed by all backends but template
+    revision: str | None = None  # a branch, a tag or, best, a commit; openai: needed, a label of yours for what the server runs
+    server: Server | None = None  # of the backend openai, which does not use dtype, beams, min_tokens and batch
     dtype: Dtype = "fp32"  # of the weights and products
-    prompt: str = ""  # short for one static instruction; blip: what the caption begins with; vlm: the question
+    prompt: str = ""  # short for one static instruction; blip: what the caption begins with; vlm and openai: the question
     instructions: list[Instruction] = []  # what is asked; none: `prompt`
     source: Annotated[int, Field(ge=0)] = 0  # rewrite and template: the number of the earlier captioner whose caption they start from
     beams: Count = 3  # of the beam search; 1: greedy
@@ -284,12 +272,17 @@ class Captioner(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9  # words are drawn from the likeliest whose probabilities sum to this
     min_tokens: Annotated[int, Field(ge=0)] = 5  # of a caption, at least
     max_tokens: Count = 60  # of a caption, at most
+    json_schema: dict[str, Any] | None = None  # openai: the JSON Schema of the answer, which is checked here too; none: the answer is text
+    json_field: str = "caption"  # openai, with json_schema: the answer's field that is the caption
     batch: Count = 16  # no results (rounding)
 
     @model_validator(mode="after")
     def can_write(self) -> "Captioner":
         if not self.model and self.backend != "template":
             raise ValueError(f"a captioner of the backend {self.backend} needs a model; set its model")
+        check_server("a captioner", self.backend, self.server, self.revision)
+        if self.json_schema is not None and self.backend != "openai":
+            raise ValueError(f"a captioner of the backend {self.backend} answers with text; leave out json_schema")
         if self.min_tokens > self.max_tokens:
             raise ValueError(f"min_tokens = {self.min_tokens} of a captioner is over its max_tokens = {self.max_tokens}")
         return self
@@ -418,6 +411,9 @@ class Execution(Section):
     threads: Count = 1  # of each worker
     max_error_rate: Share = 0.02  # of a shard's rows; with more the shard is not done
     attempts: Count = 2  # at a shard that failed
+    max_cost: Annotated[float, Field(ge=0)] | None = (
+        None  # of the servers that settings name, by their prices: no shard starts that would go over it; none: no limit
+    )
 
 
 class Config(Section):

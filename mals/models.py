@@ -91,10 +91,10 @@ def resolve(model: str, revision: str | None = None, role: str = "") -> Resolved
 
 
 def required_models(config: Config) -> list[RequiredModel]:
-    """Every model that the stages of mals need, in the order of the stages; stages of your own name theirs themselves."""
+    """Every model that the stages of mals need on this machine, in their order; stages of your own name theirs themselves."""
     generate, safety, crop = config.generate, config.safety, config.crop
     needs = []
-    if config.source == "generate":
+    if config.source == "generate" and not generate.server:
         needs.append(RequiredModel("generate.model", generate.model, generate.revision, "generator", generate.variant))
         if lora := generate.lora:
             needs.append(RequiredModel("generate.lora.model", lora.model, lora.revision, "lora", weight_name=lora.weight_name))
@@ -112,12 +112,23 @@ def required_models(config: Config) -> list[RequiredModel]:
     for name, scorer in config.quality.scorers().items():
         needs.append(RequiredModel(f"quality.{name}.model", scorer.model, scorer.revision, name))
     for number, captioner in enumerate(config.caption.captioners if config.caption else []):
-        if captioner.backend != "template":
+        if captioner.backend != "template" and not captioner.server:
             needs.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
     for name, section in (("identity", config.identity), ("agree", config.agree), ("dedup", config.dedup)):
         if section and section.scorer and section.loader == LOADER:
             needs.append(RequiredModel(f"{name}.scorer", section.scorer, section.revision, "scorer"))
     return [need for need in needs if need.key.split(".")[0] not in config.stages]
+
+
+def served_models(config: Config) -> list[RequiredModel]:
+    """Every model that the stages of mals ask through a server, in the order of the stages."""
+    generate, served = config.generate, []
+    if config.source == "generate" and generate.server:
+        served.append(RequiredModel("generate.model", generate.model, generate.revision, "generator"))
+    for number, captioner in enumerate(config.caption.captioners if config.caption else []):
+        if captioner.server:
+            served.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
+    return [model for model in served if model.key.split(".")[0] not in config.stages]
 
 
 @dataclass(frozen=True, kw_only=True)

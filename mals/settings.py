@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mals.config import Config, may_be_missing, section_of
+from mals.config import Config
 from mals.errors import UserError, quoted
+from mals.section import may_be_missing, section_of
 
 Tree = dict[str, Any]
 MOST_VALUES = 10_000  # in a settings file

@@ -204,7 +204,10 @@ def licence_chain(config: Config) -> list[ModelLicence]:
         except UserError:  # a finished run can be packed on a machine without its models
             name, revision, licence = file_name(need.model), need.revision or "unknown", "unknown"
         chain.append(ModelLicence(MODEL_OUTPUTS.get(need.role, need.role), name, revision, licence))
-    return chain
+    served = [
+        ModelLicence(MODEL_OUTPUTS[one.role], one.model, f"{one.revision}, by a server", "unknown") for one in models.served_models(config)
+    ]
+    return [*chain, *served]
 
 
 def funnel(counts: DatasetCounts) -> list[FunnelStep]:

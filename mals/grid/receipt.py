@@ -53,6 +53,7 @@ class Receipt:
     started: str = ""
     attempt: int = 1
     env: dict[str, str] = field(default_factory=dict)
+    used: dict[str, dict[str, int]] = field(default_factory=dict)  # of servers, see mals.grid.stage.Used; earlier attempts included
     format_version: int = 1
 
     def to_bytes(self) -> bytes:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mals.grid.lock import coordinator, summary_lock
 from mals.grid.plan import PlanReceipt, plan_settings, read_plan
 from mals.grid.progress import Progress
 from mals.grid.receipt import Receipt
+from mals.grid.spending import affordable, check_budget
 from mals.grid.store import Store
 from mals.grid.summary import SummaryReceipt, is_made
 from mals.grid.versions import installed_versions
@@ -147,6 +149,7 @@ def run_stages(
         run.store.sweep()
         survey = run.grid.survey()
         refuse_stale(run, survey, rerun)
+        check_budget(run.grid.stages, run.config.run.max_cost)
         run.save()
         outcome = RunOutcome()
         with Progress(run.store, quiet) as progress:
@@ -197,7 +200,9 @@ def _run_stage(
     failures: dict[int, Failure] = {}
     sources = {shard: survey.sources(stage, shard) for shard in todo}
     inputs = _summarise(run, executor, stage, survey, progress) if run.grid.is_global(stage) else None
-    for result in executor.run(stage, sources, workers_of(run, stage), run.config.run.attempts, inputs):
+    workers, attempts = workers_of(run, stage), run.config.run.attempts
+    parts = affordable(run.grid.stages, stage, todo, survey, workers, run.config.run.max_cost)
+    for result in chain.from_iterable(executor.run(stage, {at: sources[at] for at in part}, workers, attempts, inputs) for part in parts):
         if isinstance(result, Receipt):
             survey.add(result)
             outcome.new_cells[stage] = outcome.new_cells.get(stage, 0) + 1
@@ -265,7 +270,7 @@ def executor_of(run: Run) -> LocalExecutor:
 
 
 def workers_of(run: Run, stage: str) -> int:
-    """Processes for one stage: as many as set, or one a GPU for models, or one a core for the rest; never more than shards."""
+    """Processes for one stage: as many as set, or one a GPU for models, or one a core for the rest; never more than it takes or shards."""
     setting = run.config.run.workers
     if isinstance(setting, int):
         workers = setting
@@ -273,7 +278,8 @@ def workers_of(run: Run, stage: str) -> int:
         workers = max(1, _gpus())
     else:
         workers = (os.cpu_count() or 1) // run.config.run.threads
-    return max(1, min(workers, run.grid.shards))
+    most = run.grid.stages[stage].resources.workers or workers
+    return max(1, min(workers, most, run.grid.shards))
 
 
 def _gpus() -> int:

@@ -19,7 +19,7 @@ from mals.files import DISK_FULL
 from mals.grid.cells import Damaged, Grid
 from mals.grid.parquet import leaf_paths
 from mals.grid.receipt import SUMMARY, Receipt, Source
-from mals.grid.stage import ERROR, REJECT, RowStage, error_message
+from mals.grid.stage import ERROR, REJECT, RowStage, ServedStage, error_message
 from mals.grid.versions import environment
 
 GROUP_ROWS = 1024  # rows of a row group of a cell, at most
@@ -115,6 +115,7 @@ def run_shard(
         started=started,
         attempt=attempt,
         env=environment(),
+        used=stage.take_used() if isinstance(stage, ServedStage) else {},
     )
     grid.store.commit(grid.receipt_name(stage.name, shard), new.to_bytes())
     return new

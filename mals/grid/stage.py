@@ -24,6 +24,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from mals.server_settings import Price
+
 REJECT = pa.field("reject", pa.list_(pa.string()))
 ERROR = pa.field("error", pa.string())
 PLAN_ROW = "plan_row"  # a column [int64] that any stage may need: the row's number in the plan, from 0
@@ -35,6 +37,7 @@ class Resources:
 
     cpus: int = 1
     gpus: int = 0
+    workers: int | None = None  # at most so many; 1 for a stage that waits for a server, which gets many requests of one worker
 
 
 class RowStage(Protocol):
@@ -91,6 +94,18 @@ class GlobalStage(RowStage, Protocol):
 
 
 AnyStage = Stage | GlobalStage
+Used = dict[str, dict[str, int]]  # model -> requests, prompt_tokens, completion_tokens, images, uncounted (answers that tell no use)
+
+
+@runtime_checkable
+class ServedStage(Protocol):
+    """A stage whose work servers do, which count it and may charge for it."""
+
+    prices: dict[str, Price]  # of the models that servers run, by name; those that cost nothing are left out
+
+    def take_used(self) -> Used:
+        """What servers did since the last call; empty where no server was asked."""
+        ...
 
 
 def row_seed(seed: int, row_id: str, stage: str) -> int:

@@ -6,6 +6,15 @@ from typing import Any
 
 from mals.grid.receipt import PACK_RECEIPT
 from mals.grid.run import Run
+from mals.grid.spending import add_used, cost, prices_of
+from mals.grid.stage import Used
+
+WORDS = {  # key of Used -> how a reader calls it
+    "prompt_tokens": "prompt tokens",
+    "completion_tokens": "completion tokens",
+    "images": "images",
+    "uncounted": "answers that tell no use",
+}
 
 
 @dataclass
@@ -23,6 +32,8 @@ class StageStatus:
     errors: dict[str, int] = field(default_factory=dict)  # message -> rows, the commonest first
     seconds: float = 0.0  # of all workers together
     out_of_memory: int = 0  # times
+    used: Used = field(default_factory=dict)  # of servers, by the finished cells
+    cost: float | None = None  # of it, in the currency of the prices; None where no server has a price
     waits: bool = False  # a global stage: for shards of the stages before it
 
 
@@ -59,9 +70,12 @@ def status(run: Run) -> Status:
             line.kept += receipt.active - receipt.failed - sum(receipt.rejects.values())
             line.seconds += receipt.seconds
             line.out_of_memory += receipt.batch.get("out_of_memory", 0)
+            add_used(line.used, receipt.used)
         for failure in failures.values():
             errors.update(failure["errors"])
         line.waits = run.grid.is_global(name) and any(earlier.done < earlier.shards for earlier in stages)
+        if prices := prices_of(run.grid.stages[name]):
+            line.cost = cost(line.used, prices)
         line.rejects, line.errors = dict(rejects.most_common()), dict(errors.most_common(5))
         stages.append(line)
     note = _missing_model(run)
@@ -87,6 +101,16 @@ def lines(status: Status) -> list[str]:
             text += f", {count} {word}" if count else ""
         text += ", waits for all shards of the stages before it" if stage.waits else ""
         output.append(text)
+        output += _used_lines(stage)
         output += [f"{'':12}{count:>9,} refused: {reason}" for reason, count in stage.rejects.items()]
         output += [f"{'':12}{count:>9,} errors: {message}" for message, count in stage.errors.items()]
     return [*output, status.note] if status.note else output
+
+
+def _used_lines(stage: StageStatus) -> list[str]:
+    """What servers did for a stage, a line a model, and what it cost."""
+    output = []
+    for model, counts in stage.used.items():
+        parts = [f"{counts[name]:,} {words}" for name, words in WORDS.items() if counts.get(name)]
+        output.append(f"{'':12}{counts.get('requests', 0):>9,} requests to {model}: {', '.join(parts) or 'the server tells no use'}")
+    return [*output, f"{'':12}{stage.cost:>9,.2f} is the cost, by the prices of the settings"] if stage.cost is not None else output

@@ -57,6 +57,8 @@ class PromptLengths:
 
 def lengths_for(settings: Generate) -> PromptLengths:
     """The counter for a generator; of several text encoders, that which takes the most tokens."""
+    if settings.server:
+        return PromptLengths(None)
     try:
         folder = Path(resolve(settings.model, settings.revision, "generator").path)
     except (ModelMissing, UserError):

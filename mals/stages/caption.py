@@ -3,6 +3,8 @@
 Each text passes the rules of the settings or is written again with another template, example or sampled words; one that still fails is left
 out, with the rule that it fails. `caption`, the text to train on, is the first good one. Repetitions are scored, and collapsed unless the
 settings turn that off; the raw text is kept. Images are read once, whatever the number of captions.
+
+Captioners behind a server get the requests of a whole batch at once, which is the shard where all captioners are such ones.
 """
 
 import json
@@ -17,13 +19,15 @@ from mals.config import Caption as Settings
 from mals.config import Captioner, Config
 from mals.device import hush
 from mals.errors import UserError
-from mals.grid.stage import Resources, Stage, output_batch, row_seed
+from mals.grid.stage import Resources, Stage, Used, error_message, output_batch, row_seed
 from mals.images import Pixels
 from mals.models import ResolvedModel, resolve
 from mals.stages.captioning import rules
 from mals.stages.captioning.instructions import SIGHTLESS, Wording, check_captioners, instructions
 from mals.stages.captioning.model import CaptionModel, Request
 from mals.stages.captioning.stand_in import StandIn
+from mals.stages.captioning.structured import caption_in
+from mals.stages.openai import OpenAi
 from mals.stages.repetition import collapse, repetition
 from mals.stages.row_images import read_images
 
@@ -48,7 +52,7 @@ Entry = dict[str, Any]  # one caption, with the fields of CAPTION
 def stage(config: Config) -> Stage:
     """The stage with the settings of `config`; loads nothing."""
     assert config.caption is not None  # without captioners a run has no such stage
-    return Caption(config.caption, config.seed)
+    return Caption(config.caption, config.seed, config.shard_rows)
 
 
 class Caption:
@@ -58,15 +62,19 @@ class Caption:
     version = 3
     needs: tuple[str, ...] = ("id", "crop")
     adds = ADDS
-    resources = Resources(gpus=1)
 
-    def __init__(self, settings: Settings, seed: int):
+    def __init__(self, settings: Settings, seed: int, shard_rows: int = 1):
         check_captioners(settings.captioners)
         self.settings, self.seed = settings, seed
         kinds = {instruction.kind for captioner in settings.captioners for instruction in instructions(captioner)}
         if settings.rules.on_bad == "static" and "static" not in kinds:
             raise UserError("caption.rules.on_bad = static needs a captioner with a static instruction; add one, or set it to error")
-        self.batch = max(captioner.batch for captioner in settings.captioners)
+        served = [captioner for captioner in settings.captioners if captioner.server]
+        local = [captioner.batch for captioner in settings.captioners if not captioner.server]
+        waits = bool(served) and all(captioner.server or captioner.backend == "template" for captioner in settings.captioners)
+        self.resources = Resources(workers=1) if waits else Resources(gpus=1)
+        self.batch = shard_rows if waits else max([*local, *(one.server.concurrency for one in served if one.server)])
+        self.prices = {one.model: one.server.price for one in served if one.server and any(one.server.price.model_dump().values())}
         self.resolved: list[ResolvedModel] = []
         self.models: list[CaptionModel] = []
 
@@ -78,19 +86,30 @@ class Caption:
     def params(self) -> dict[str, Any]:
         parts = zip(self.settings.captioners, self.wordings, self._resolve(), strict=True)
         captioners = [_params(captioner, model, wordings) for captioner, wordings, model in parts]
-        drawn = any(captioner.sample or captioner.backend == "rewrite" for captioner in self.settings.captioners)
+        drawn = any(captioner.sample or captioner.backend in ("rewrite", "openai") for captioner in self.settings.captioners)
         drawn = drawn or any(wording.choices for wordings in self.wordings for wording in wordings)
         own_rules = self.settings.rules.model_dump(mode="json")
         return {"captioners": captioners, "collapse": self.settings.collapse, "rules": own_rules, "seed": self.seed if drawn else None}
 
     def setup(self) -> None:
-        hush("transformers")
+        if self.resources.gpus:
+            hush("transformers")
         self.resolved = self._resolve()
         self.models = [_load(captioner, model) for captioner, model in zip(self.settings.captioners, self.resolved, strict=True)]
 
+    def take_used(self) -> Used:
+        """What servers did since the last call: see mals.grid.stage.ServedStage."""
+        used: Used = {}
+        for model in self.models:
+            if isinstance(model, OpenAi) and (counts := model.server.take_counts()):
+                sums = used.setdefault(model.settings.model, {})
+                for name, count in counts.items():
+                    sums[name] = sums.get(name, 0) + count
+        return used
+
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        ids = batch["id"].to_pylist()
-        images = read_images(batch["crop"].to_pylist())
+        ids, files = batch["id"].to_pylist(), batch["crop"].to_pylist()
+        images = read_images(files)
         pixels = {row: image for row, image in enumerate(images.pixels) if image is not None}
         captions: dict[int, list[list[Entry]]] = {row: [] for row in pixels}  # row -> captioner -> its captions
         for number, captioner in enumerate(self.settings.captioners):
@@ -99,9 +118,13 @@ class Caption:
             for entries in captions.values():
                 entries.append([])
             for order in range(len(self.wordings[number])):
-                written = self._write(number, order, {row: (ids[row], pixels[row], sources[row]) for row in pixels}, len(ids))
-                for row, entry in written.items():
-                    captions[row][number].append(entry)
+                rows = {row: (ids[row], pixels[row], files[row], sources[row]) for row in captions}
+                for row, entry in self._write(number, order, rows, len(ids)).items():
+                    if isinstance(entry, Exception):
+                        images.errors[row] = error_message(entry)
+                        del captions[row]
+                    else:
+                        captions[row][number].append(entry)
         if self.settings.rules.on_bad == "static":
             for entries in captions.values():
                 put_static(entries)
@@ -115,54 +138,68 @@ class Caption:
         """The captioners on this disk; raises ModelMissing, or UserError if a model's files name another class than its backend takes."""
         return [_resolved(captioner) for captioner in self.settings.captioners]
 
-    def _write(self, number: int, order: int, rows: dict[int, tuple[str, Pixels, str]], batch: int) -> dict[int, Entry]:
-        """The caption of each row by one instruction of one captioner; `rows`: position -> id, image, the caption to start from."""
+    def _write(self, number: int, order: int, rows: dict[int, tuple[str, Pixels, bytes, str]], batch: int) -> dict[int, Entry | Exception]:
+        """The caption of each row by one instruction of one captioner, or the error that the row met.
+
+        `rows`: position -> id, image, the image's file, the caption to start from.
+        """
         captioner, wording = self.settings.captioners[number], self.wordings[number][order]
         entries: dict[int, Entry] = {}
+        errors: dict[int, Exception] = {}
         drawn: dict[int, list[int]] = {row: [] for row in rows}  # templates or examples of earlier tries
         pending = list(rows)
         for attempt in range(1 + self.settings.rules.retries):
             requests = []
             for row in pending:
-                row_id, image, source = rows[row]
+                row_id, image, file, source = rows[row]
                 seed = row_seed(self.seed, row_id, f"caption/{number}/{order}/{attempt}")
                 at = wording.draw(row_seed(seed, "", "choice"), drawn[row])
                 drawn[row] += [at] if at >= 0 else []
                 choice = wording.choices[at] if at >= 0 else ""
-                requests.append(Request(image, wording.prompt(choice), seed, source, choice))
-            requests, texts = wording.answer(partial(self._texts, number, batch), requests)
+                requests.append(Request(image, wording.prompt(choice), seed, source, choice, file))
+            requests, texts = wording.answer(partial(self._texts, number, batch, pending, errors), requests)
             for row, request, raw in zip(pending, requests, texts, strict=True):
                 entries[row] = self._entry(number, wording, request, raw, attempt)
             more = captioner.sample or captioner.backend == "rewrite"
+            pending = [row for row in pending if row not in errors]
             pending = [row for row in pending if entries[row]["refused"] and (more or len(drawn[row]) < len(wording.choices))]
             if not pending:
                 break
-        return entries
+        return {**entries, **errors}
 
-    def _texts(self, number: int, batch: int, requests: Sequence[Request]) -> list[str]:
+    def _texts(self, number: int, batch: int, rows: Sequence[int], errors: dict[int, Exception], requests: Sequence[Request]) -> list[str]:
         """One captioner's raw texts, in batches of its own size; if the stage's batch, of `batch` rows, was halved, so are these.
 
-        The last batch is padded, so that shapes stay constant.
+        The last batch is padded, so that shapes stay constant; a server gets all requests at once. An error that one request met goes into
+        `errors`, at its number in `rows`, and "" stands for its text.
         """
-        size = max(1, self.settings.captioners[number].batch * batch // self.batch)
-        texts: list[str] = []
-        for start in range(0, len(requests), size):
-            part = list(requests[start : start + size])
-            texts += self.models[number].caption(part + [part[0]] * (size - len(part)))[: len(part)]
-        return texts
+        if self.settings.captioners[number].server:
+            replies = list(self.models[number].caption(requests))
+        else:
+            size = max(1, self.settings.captioners[number].batch * batch // self.batch)
+            replies = []
+            for start in range(0, len(requests), size):
+                part = list(requests[start : start + size])
+                replies += self.models[number].caption(part + [part[0]] * (size - len(part)))[: len(part)]
+        errors |= {row: reply for row, reply in zip(rows, replies, strict=True) if isinstance(reply, Exception)}
+        return ["" if isinstance(reply, Exception) else reply for reply in replies]
 
     def _entry(self, number: int, wording: Wording, request: Request, raw: str, attempt: int) -> Entry:
-        model = self.resolved[number]
-        text = collapse(raw) if self.settings.collapse else " ".join(raw.split())
-        has_input = bool(request.source) or self.settings.captioners[number].backend not in SIGHTLESS
-        refused = rules.refusal(raw, text, self.settings.rules) if has_input else rules.NO_SOURCE
+        model, captioner = self.resolved[number], self.settings.captioners[number]
+        schema = captioner.json_schema
+        caption = raw if schema is None else caption_in(raw, schema, captioner.json_field)
+        words = caption or ""  # none where the answer is not of the schema
+        text = collapse(words) if self.settings.collapse else " ".join(words.split())
+        has_input = bool(request.source) or captioner.backend not in SIGHTLESS
+        refused = rules.refusal(words, text, self.settings.rules) if has_input else rules.NO_SOURCE
+        refused = rules.SCHEMA if caption is None else refused
         return {
             "text": None if refused else text,
             "raw": raw,
             "model": model.name,
             "revision": model.revision,
             "prompt": request.prompt,
-            "repetition": repetition(raw),
+            "repetition": repetition(words),
             "instruction": wording.kind,
             "template": request.choice or None,
             "tries": attempt + 1,
@@ -218,19 +255,25 @@ def _json(file: Path) -> dict[str, Any]:
 def _resolved(captioner: Captioner) -> ResolvedModel:
     if captioner.backend == "template":
         return StandIn.resolved
+    if captioner.server:
+        return ResolvedModel(captioner.model, "", str(captioner.revision))
     model = resolve(captioner.model, captioner.revision, "captioner")
     refuse_other_class(captioner, model)
     return model
 
 
 def _params(captioner: Captioner, model: ResolvedModel, wordings: Sequence[Wording]) -> dict[str, Any]:
-    """The settings that one captioner's texts depend on; those of sampling only if it samples."""
-    unused = {"batch", "model", "revision", "prompt", "instructions"} | (set() if captioner.sample else {"temperature", "top_p"})
+    """The settings that one captioner's texts depend on; those of sampling only if it samples, and those of a server only if it has one."""
+    unused = {"batch", "model", "revision", "prompt", "instructions", "server"} | (set() if captioner.sample else {"temperature", "top_p"})
+    unused |= {"dtype", "beams", "min_tokens", "source"} if captioner.server else {"json_schema", "json_field"}
+    own = {"extra": captioner.server.extra} if captioner.server else {}
     settings = captioner.model_dump(mode="json", exclude=unused)
-    return settings | {"model": model.name, "revision": model.revision, "instructions": [wording.params() for wording in wordings]}
+    return settings | own | {"model": model.name, "revision": model.revision, "instructions": [wording.params() for wording in wordings]}
 
 
 def _load(captioner: Captioner, model: ResolvedModel) -> CaptionModel:
+    if captioner.backend == "openai":
+        return OpenAi(captioner)
     from mals.stages.blip import Blip
     from mals.stages.captioning.rewriter import Rewriter
     from mals.stages.vlm import Vlm

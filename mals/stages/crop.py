@@ -35,7 +35,7 @@ from mals.config import Config
 from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
 from mals.images import is_plain_jpeg
-from mals.stages.generate import QUALITY, jpeg
+from mals.stages.generated_images import QUALITY, jpeg
 from mals.stages.heads import Box, blur, count_heads, head_box, overlaps
 from mals.stages.pose import ANKLES, ARMS, HEAD, HIPS, LEGS, Estimator, Person, visible
 from mals.stages.row_images import read_images

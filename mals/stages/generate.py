@@ -14,7 +14,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +26,14 @@ from mals import models
 from mals.config import Config
 from mals.device import device, dtype, hush
 from mals.errors import UserError
-from mals.grid.stage import Resources, output_batch
+from mals.grid.stage import Resources, Stage, output_batch
 from mals.images import BadImage, decode_image
 from mals.planning.image_source import is_url, require_package
 from mals.stages.adapters import PoseControl, first_line, ip_adapter_model, ip_adapter_params, load_ip_adapter, show, try_adapters
+from mals.stages.generated_images import ADDS, QUALITY, columns_of
 
-QUALITY = 95  # of the JPEG, without colour subsampling
 NOT_FINITE = "nan_latents"  # the reason of a row whose image has a NaN or an infinity
 FIRST_VIEWS = 64  # first images of persons that a worker keeps
-LEVELS = 1  # an image whose channels each vary by at most this many of 255 levels is constant
 
 
 @dataclass
@@ -53,24 +51,7 @@ class Generate:
     name = "generate"
     version = 2
     needs: tuple[str, ...] = ("prompt", "negative_prompt", "seed", "init_image")
-    adds = pa.schema(
-        [
-            ("image", pa.binary()),
-            ("width", pa.int32()),  # pixels
-            ("height", pa.int32()),
-            ("model", pa.string()),
-            ("revision", pa.string()),
-            ("pipeline", pa.string()),
-            ("scheduler", pa.string()),
-            ("steps", pa.int32()),
-            ("guidance", pa.float32()),
-            ("strength", pa.float32()),  # null for an image that was made from noise
-            ("dtype", pa.string()),
-            ("batch", pa.int32()),  # rows in the pipeline's call, padding included
-            ("lora", pa.string()),
-            ("origin", pa.string()),  # generated, or image_to_image where the plan gave an initial image
-        ]
-    )
+    adds = ADDS
     resources = Resources(gpus=1)
 
     def __init__(self, config: settings.Generate, seed: int = 0):
@@ -87,7 +68,9 @@ class Generate:
         self._image: Any = None  # shares every weight with _text
 
     def params(self) -> dict[str, Any]:
-        params = self.config.model_dump(mode="json", exclude={"batch", "model", "revision", "lora", "control", "ip_adapter"})
+        params = self.config.model_dump(
+            mode="json", exclude={"backend", "server", "batch", "model", "revision", "lora", "control", "ip_adapter"}
+        )
         model = self._model()
         lora, adapter = self.config.lora, self._adapter()
         params["lora"] = None
@@ -287,25 +270,16 @@ class Generate:
         if not images.finite[index]:
             return row | {"reject": [NOT_FINITE]}
         pixels = images.pixels[index]
-        flat = int(np.ptp(pixels, axis=(0, 1)).max()) <= LEVELS
-        return row | {
-            "image": jpeg(pixels),
-            "height": pixels.shape[0],
-            "width": pixels.shape[1],
-            "reject": ["constant_image"] if flat else None,
-        }
+        return row | columns_of(pixels)
 
 
-def stage(config: Config) -> Generate:
+def stage(config: Config) -> Stage:
     """The stage with the settings of `config`; loads nothing."""
+    if config.generate.backend == "openai":
+        from mals.stages.server_images import ServerImages
+
+        return ServerImages(config.generate, config.shard_rows)
     return Generate(config.generate, config.seed)
-
-
-def jpeg(pixels: np.ndarray) -> bytes:
-    """[H, W, 3] uint8 RGB as a JPEG of quality 95, without chroma subsampling."""
-    sink = BytesIO()
-    Image.fromarray(pixels).save(sink, "JPEG", quality=QUALITY, subsampling=0)
-    return sink.getvalue()
 
 
 def read(url: str, width: int, height: int) -> Image.Image:

@@ -18,7 +18,7 @@ from mals.jpeg_header import START, read_header
 from mals.jpeg_metadata import without_metadata
 from mals.origin import stated_origin
 from mals.planning.image_source import ImageReader
-from mals.stages.generate import QUALITY, jpeg
+from mals.stages.generated_images import QUALITY, jpeg
 
 KEPT_FRAMES = (0xC0, 0xC1, 0xC2)  # sequential and progressive with Huffman codes, which every reader knows
 

@@ -10,7 +10,7 @@ from PIL import Image
 from mals.config import Config
 from mals.stages.crop import Crop
 from mals.stages.crop import stage as crop_stage
-from mals.stages.generate import jpeg
+from mals.stages.generated_images import jpeg
 from mals.stages.pose import Person
 from tests.small import cells
 

@@ -12,12 +12,13 @@ from mals.errors import ModelMissing, UserError
 from mals.grid.stage import row_seed
 from mals.planning import caption_files
 from mals.stages.captioning.model import Request
+from mals.stages.captioning.structured import check_schema
 from mals.stages.captioning.templates import load_templates, shape
 
 EXAMPLES = 100_000  # captions of a file of style examples that are read
 FACTS = "gender and age group, hair, clothes with their colours, shoes, headwear, and what is carried"
 LIMITS = "Name only what the image shows, and guess nothing. Answer with the description alone."
-TEXTS = {  # of the backend vlm, by kind
+TEXTS = {  # of the backends vlm and openai, by kind
     "static": f"Describe the person in this image in one or two sentences: {FACTS}. {LIMITS}",
     "template": f"Describe the person in this image: {FACTS}. Give your description the shape of the following sentence, with what you see "
     f"in place of each pair of brackets, and leave out a part that the image does not show: {{template}} {LIMITS}",
@@ -90,7 +91,7 @@ class Wording:
         """The raw texts, and the requests with the prompts that they answer; the kind `questions` asks each question before."""
         if self.questions:
             replies = [
-                ask([replace(one, prompt=text, seed=row_seed(one.seed, "", f"question/{number}")) for one in requests])
+                ask([replace(one, prompt=text, seed=row_seed(one.seed, "", f"question/{number}"), is_question=True) for one in requests])
                 for number, text in enumerate(self.questions)
             ]
             lines = ["\n".join(" ".join(text.split()) for text in of_one if text.strip()) for of_one in zip(*replies, strict=True)]
@@ -109,12 +110,16 @@ def check_captioners(captioners: Sequence[Captioner]) -> None:
     for number, captioner in enumerate(captioners):
         name = f"the captioner {captioner.model or number}"
         kinds = [instruction.kind for instruction in captioner.instructions]
-        if captioner.sample and captioner.beams > 1:
+        if captioner.backend == "openai":
+            check_served(captioner, name)
+        elif captioner.sample and captioner.beams > 1:
             raise UserError(f"{name} is set to sample and to use {captioner.beams} beams; choose one")
         if captioner.prompt and captioner.instructions:
             raise UserError(f"{name} has a prompt and instructions; write the prompt as one of the instructions, {{text: ...}}")
-        if captioner.backend == "vlm" and not captioner.prompt and not kinds:
-            raise UserError(f"{name} has the backend vlm and nothing to answer; set its prompt to a question, or its instructions")
+        if captioner.backend in ("vlm", "openai") and not captioner.prompt and not kinds:
+            raise UserError(
+                f"{name} has the backend {captioner.backend} and nothing to answer; set its prompt to a question, or its instructions"
+            )
         if captioner.backend == "blip" and (others := [kind for kind in kinds if kind != "static"]):
             raise UserError(
                 f"{name} is a BLIP, which follows no instruction of the kind {others[0]}: a static text is what its captions begin with; "
@@ -128,6 +133,14 @@ def check_captioners(captioners: Sequence[Captioner]) -> None:
                     f"{name} of the backend {captioner.backend} starts from the caption of captioner {captioner.source}, which is no "
                     "earlier one; put a captioner that looks at images before it, and set its source to that one's number"
                 )
+
+
+def check_served(captioner: Captioner, name: str) -> None:
+    """Raise UserError for what a server cannot do."""
+    if "beams" in captioner.model_fields_set and captioner.beams > 1:
+        raise UserError(f"{name} is asked through a server, whose protocol has no beam search; set its beams to 1 or leave them out")
+    if captioner.json_schema is not None:
+        check_schema(captioner.json_schema, captioner.json_field, name)
 
 
 def _examples(name: str) -> list[str]:

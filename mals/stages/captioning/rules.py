@@ -14,6 +14,7 @@ EMPTY, SHORT, LONG, MARKUP, SLOT, HEDGING, ABSENT = (
     *("slot_caption", "hedging_caption", "absent_caption"),
 )
 NO_SOURCE = "no_source_caption"  # there is no caption to start from
+SCHEMA = "schema_caption"  # the answer is not of the JSON Schema that was asked for
 MARKUP_PATTERN = re.compile(r"[<>\n\r`]|\\n|/n\b|\*\*|__|^\s*[#*-]|https?:")
 SLOT_PATTERN = re.compile(rf"[\[\]{{}}]|\b(?:{'|'.join(map(re.escape, slot_words()))})\b", re.IGNORECASE)
 HEDGING_PATTERN = re.compile(

@@ -17,7 +17,7 @@ from mals.config import Crop as Settings
 from mals.errors import ModelMissing, UserError
 from mals.grid.stage import ERROR, REJECT
 from mals.stages.crop import Crop, crop_box, stage
-from mals.stages.generate import jpeg
+from mals.stages.generated_images import jpeg
 from mals.stages.heads import blur, head_box
 from mals.stages.pose import Person
 from tests.fakes import block_image, png

@@ -170,7 +170,7 @@ def test_a_person_is_the_same_in_every_view_and_is_seen_by_several_cameras() -> 
 
 
 def numbers(drawn: DrawnImage) -> dict[str, float]:
-    from mals.stages.generate import jpeg
+    from mals.stages.generated_images import jpeg
 
     return dict(measure(decode_image(jpeg(drawn.pixels)), Filter()))
 
