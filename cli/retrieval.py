@@ -33,6 +33,7 @@ Best = Annotated[int, typer.Option("--k", min=1, help="Images of a caption that 
 Preset = Annotated[
     str | None, typer.Option("--preset", "-p", help="For a file of weights: its method and sizes; default: those of its project.")
 ]
+PROTOCOL_HELP = "in place of --split: a test as its authors measure it, such as cuhk-pedes, ufine3c, tag-pedes, aeri-pedes, pab or ucc."
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images in a batch.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read images.")]
 
@@ -69,6 +70,7 @@ def evaluate(
     plain: Annotated[
         bool, typer.Option("--plain-captions", help="Captions reduced as the set's authors do it, of other sets to a-z and 0-9.")
     ] = False,
+    protocol: Annotated[str | None, typer.Option("--protocol", metavar="NAME", help=f"By name, {PROTOCOL_HELP}")] = None,
     msd: Annotated[
         bool | None, typer.Option("--msd/--no-msd", help="Mean similarity distribution too; default: where the set's authors measure it.")
     ] = None,
@@ -83,10 +85,9 @@ def evaluate(
     """Measure retrieval by text or by image, search for colours, and attribute recognition of a method, with the protocol in words."""
     from pretrain import evaluate as evaluation
     from pretrain import ranks, trained_method
-    from pretrain.data.splits import choose_split
     from pretrain.memory import explain_out_of_memory
 
-    requested, one_task = rerank_mode(rerank), _task(task)
+    requested, one_task = rerank_mode(rerank), _task(task, protocol)
     check_file(to, "--to")
     on_gpus(gpus)
     with ranks.explain_lost_peer(), explain_out_of_memory(ADVICE, "--workers"):
@@ -95,11 +96,12 @@ def evaluate(
             trained = trained_method.read(checkpoint, sets or [], preset, device)
             mode = evaluation.resolve_rerank(trained.method, requested)
             labels = LABELS[attributes]
+            split, plain = _split(data, split, plain, protocol)
             options = {"batch": batch, "workers": workers, "plain": plain, "similarity_distribution": msd, "task": one_task, "query": query}
-            split = choose_split(data, split)
             gallery = evaluation.open_gallery(trained, data, split, labels, **options)
         scores = evaluation.evaluate(trained, gallery, mode, k, one_task)
-    result = {"checkpoint": checkpoint, "data": data, "split": split, "rerank": mode, "k": k, **scores.to_json()}
+    named = {} if protocol is None else {"protocol": protocol}
+    result = {"checkpoint": checkpoint, "data": data, "split": split, **named, "rerank": mode, "k": k, **scores.to_json()}
     if ranks.is_main():
         if to is not None:
             to.write_text(json_text(result, 2) + "\n", encoding="utf-8")
@@ -119,6 +121,9 @@ def zeroshot(
             "--plain-captions", help="Captions reduced as the set's authors do it (so does --rerank published), or to a-z and 0-9."
         ),
     ] = False,
+    protocol: Annotated[
+        list[str] | None, typer.Option("--protocol", metavar="NAME", help=f"By name, {PROTOCOL_HELP} Repeat for several.")
+    ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="A file for the result as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="A file for the table, which is not printed then.")] = None,
     preset: Preset = None,
@@ -143,7 +148,8 @@ def zeroshot(
         with ranks.raise_on_all_ranks():
             trained = trained_method.read(checkpoint, sets or [], preset, device)
             mode = evaluation.resolve_rerank(trained.method, requested)
-        scores = zero_shot.zeroshot(trained, data, split, mode, k, batch=batch, workers=workers, plain=plain, progress=_print_name)
+        options = {"batch": batch, "workers": workers, "plain": plain, "protocols": protocol or ()}
+        scores = zero_shot.zeroshot(trained, data, split, mode, k, progress=_print_name, **options)
     result = {"checkpoint": checkpoint, **scores.to_json()}
     if ranks.is_main():
         table = zero_shot.markdown(scores)
@@ -170,8 +176,25 @@ def rerank_mode(rerank: str | None) -> Any:
     return rerank
 
 
-def _task(task: str | None) -> Any:
+def _split(data: list[str], split: str | None, plain: bool, protocol: str | None) -> tuple[str, bool]:
+    """The split that is measured, and whether captions are reduced: as requested, or as a named protocol has it."""
+    from pretrain.data.splits import choose_split
+    from pretrain.retrieval_protocol import named_protocol
+
+    if protocol is None:
+        return choose_split(data, split), plain
+    published = named_protocol(protocol, data, split)
+    return published.split, plain or published.plain
+
+
+def _task(task: str | None, protocol: str | None) -> Any:
+    """The task; that of a named protocol is retrieval."""
     from mals.errors import UserError
+
+    if protocol is not None and task not in (None, "retrieval"):
+        raise UserError(f"--protocol {protocol} measures retrieval, not {task}; leave --task out")
+    if protocol is not None:
+        return "retrieval"
 
     if task is not None and task not in TASKS:
         raise UserError(f"--task takes {', '.join(TASKS[:-1])} or {TASKS[-1]}, not {task}")

@@ -1,11 +1,13 @@
 """How retrieval is measured on a data set where its authors do it in their own way; `mals import` records which data set it packed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mals.errors import UserError
 from pretrain import provenance
 from pretrain.data.captions import Reduction
-from pretrain.data.sources import DatasetAddress
+from pretrain.data.packed import split_names
+from pretrain.data.sources import DatasetAddress, local_path
 from pretrain.datasets import READERS
 from pretrain.datasets.layout import BenchmarkInfo
 
@@ -17,6 +19,52 @@ class RetrievalProtocol:
     reduction: Reduction = "none"  # of captions
     similarity_distribution: bool = False  # mSD is measured too
     gallery: str = ""  # which images are the gallery, in words; empty: all images of the split
+
+
+@dataclass(frozen=True)
+class NamedProtocol:
+    """A test split of a benchmark, which is measured as published: with its captions reduced where its authors do it."""
+
+    name: str  # for --protocol
+    title: str  # in a table
+    info: BenchmarkInfo
+    split: str
+
+    @property
+    def plain(self) -> bool:
+        """Whether captions are reduced."""
+        return self.info.published_captions != "none"
+
+
+def _protocols() -> Iterator[NamedProtocol]:
+    """Those of all benchmarks with captions and a test split."""
+    for info, _ in READERS.values():
+        if info.caption_source is not None and "test" in info.sizes:
+            yield NamedProtocol(info.key, info.name, info, "test")
+            yield from (NamedProtocol(split, title, info, split) for split, title in info.other_tests.items())
+
+
+PROTOCOLS = {protocol.name: protocol for protocol in _protocols()}
+
+
+def protocols_of(place: DatasetAddress) -> list[NamedProtocol]:
+    """The named protocols of the benchmark that `mals import` packed there, of the splits that it has."""
+    info, splits = benchmark_of(place), split_names(local_path(place)[0])
+    return [protocol for protocol in PROTOCOLS.values() if protocol.info is info and protocol.split in splits]
+
+
+def named_protocol(name: str, data: Sequence[DatasetAddress], split: str | None = None) -> NamedProtocol:
+    """The protocol of a name; UserError if there is none, if one of the data sets is another one, or if another split is requested."""
+    if name not in PROTOCOLS:
+        raise UserError(f"there is no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+    protocol = PROTOCOLS[name]
+    for place in data:
+        if protocol not in protocols_of(place):
+            packed = f"the split {protocol.split} of {protocol.info.name}, as `mals import {protocol.info.key}` packs it"
+            raise UserError(f"--protocol {name} measures {packed}, which {place} does not hold")
+    if split not in (None, protocol.split):
+        raise UserError(f"--protocol {name} measures the split {protocol.split}, not {split}; leave --split out")
+    return protocol
 
 
 def retrieval_protocol(

@@ -16,11 +16,12 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _caseless(name: str) -> str:
+def caseless(name: str) -> str:
+    """A name whatever its case and Unicode normal form."""
     return _composed(name).casefold()
 
 
-SPELLINGS: tuple[Callable[[str], str], ...] = (_composed, _caseless)
+SPELLINGS: tuple[Callable[[str], str], ...] = (_composed, caseless)
 
 
 class _Names:

@@ -18,6 +18,7 @@ from pretrain.datasets import (
     syntbpr,
     synth_pedes,
     tag,
+    tbapr,
     ufine,
     webperson,
 )
@@ -28,6 +29,7 @@ _ALL = (
     *ufine.READERS,
     tag.READER,
     aeri.READER,
+    tbapr.READER,
     pa100k.READER,
     market.READER,
     mals_json.READER,

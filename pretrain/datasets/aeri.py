@@ -23,6 +23,7 @@ from pretrain.datasets.layout import (
     find_image_folder,
     first_file,
     placed_objects,
+    present_captions,
     relative_path,
     require_names,
     whole_number,
@@ -43,6 +44,7 @@ INFO = BenchmarkInfo(
     "Large-scale Benchmark. CVPR 2026.",
     url="https://github.com/Yifei-AHU/AERI-PEDES",
     caption_source=f"{MODEL} in training, {ANNOTATOR} in the test",
+    captions_each="1 or more",
     uncaptioned_splits=frozenset({"ground_train", "test", "ground_test"}),
     galleries={"test": "the aerial images of the test alone"},
     has_cameras=True,
@@ -53,7 +55,7 @@ INFO = BenchmarkInfo(
         "Captions of the test are of a person, not of one of its images; its images beyond the number of its captions have none.",
     ),
 )
-PREFIX = "AERI-PEDES/"  # of the paths of train_caption.json: the eleven characters that the authors' code cuts off
+PREFIX = "AERI-PEDES/"  # of the paths of train_caption.json, of which the authors' code cuts off eleven characters whatever they are
 TRAIN, COMPLETE, TEST = "train_caption.json", "complete_caption.json", "test_caption.json"
 AERIAL, GROUND = 0, 1
 
@@ -106,16 +108,20 @@ READER = Reader(INFO, read)
 
 def _read_train(objects: Iterable[Placed]) -> ListedSplit:
     """The pairs of an aerial and a ground image; objects of another split are left out, as the authors do."""
-    rows = ListedSplit()
+    pairs = []
     for where, entry in objects:
         require_names(where, entry, ("split",))
         if entry["split"] != "train":
             continue
         require_names(where, entry, ("pid", "aerial_img", "ground_img", "caption"))
         person = whole_number(where, entry["pid"], "pid")
-        aerial, ground = _path(where, entry["aerial_img"]), _path(where, entry["ground_img"])
-        rows.add_aerial(aerial, person, _captions(where, [entry["caption"]]), MODEL, ground)
-        rows.add_ground(ground, person)
+        captions = present_captions(where, {"caption": entry["caption"]})
+        pairs.append((person, relative_path(where, entry["aerial_img"]), relative_path(where, entry["ground_img"]), captions))
+    prefix = _prefix([path for _, *images, _ in pairs for path in images])
+    rows = ListedSplit()
+    for person, aerial, ground, captions in pairs:
+        rows.add_aerial(aerial.removeprefix(prefix), person, captions, MODEL, ground.removeprefix(prefix))
+        rows.add_ground(ground.removeprefix(prefix), person)
     return rows
 
 
@@ -132,7 +138,7 @@ def _read_test(objects: Iterable[Placed]) -> ListedSplit:
         require_names(where, entry, ("pid", "captions", "file_paths"))
         person = whole_number(where, entry["pid"], "pid")
         aerial, ground = (_paths(where, entry.get(name, [])) for name in ("file_paths", "ground_file_paths"))
-        captions = _captions(where, entry["captions"])
+        captions = present_captions(where, {"captions": entry["captions"]})
         if not aerial or not captions:
             continue
         for number, image in enumerate(dict.fromkeys(aerial)):
@@ -142,11 +148,10 @@ def _read_test(objects: Iterable[Placed]) -> ListedSplit:
     return rows
 
 
-def _captions(where: str, captions: Any) -> list[str]:
-    """Captions without blank ones."""
-    if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
-        raise UserError(f"{where} has captions that are no list of texts")
-    return [caption for caption in captions if caption.strip()]
+def _prefix(paths: Sequence[str]) -> str:
+    """What is cut off the paths of the training list: the first eleven characters if all begin with the same folder of that length."""
+    first = paths[0][: len(PREFIX)] if paths else ""
+    return first if first.endswith("/") and all(path.startswith(first) for path in paths) else PREFIX
 
 
 def _paths(where: str, paths: Any) -> list[str]:

@@ -37,6 +37,7 @@ INFO = BenchmarkInfo(
     "Person Re-identification. CVPR 2025.",
     url="https://github.com/sssaury/HAM",
     caption_source="LLaVA-1.6 (HAM)",
+    captions_each="2",
     has_identities=False,
     images_elsewhere=True,
 )

@@ -118,7 +118,7 @@ def columns(info: BenchmarkInfo) -> Columns:
 
 def survey_split(benchmark: Benchmark, split: str, rows_per_file: int) -> SplitSurvey:
     """Look which images of a split's list exist, without reading them; UserError if none does."""
-    survey, digest, example = SplitSurvey(), hashlib.sha256(), ""
+    survey, digest = SplitSurvey(), hashlib.sha256()
     needs_caption = benchmark.info.caption_source is not None and split not in benchmark.info.uncaptioned_splits
     for row in benchmark.splits[split]:
         actual = benchmark.images.find(row.image) if row.data is None else row.image
@@ -128,7 +128,6 @@ def survey_split(benchmark: Benchmark, split: str, rows_per_file: int) -> SplitS
             survey.add_missing_folder(folder)
         if reason or actual is None:
             leave_out(survey.left_out, reason, row.image)
-            example = example or row.image
             continue
         if actual != row.image:
             survey.add_respelled(row.image, actual)
@@ -139,13 +138,22 @@ def survey_split(benchmark: Benchmark, split: str, rows_per_file: int) -> SplitS
             survey.digests.append(digest.hexdigest())
             digest = hashlib.sha256()
     if not survey.rows:
-        count = len(survey.complete)
-        reason = f"none of its {count:,} images is in {benchmark.images.root}, such as {example}" if count else "nothing is listed"
-        folders = f"; there is no folder {' and no '.join(sorted(survey.missing_folders)[:FOLDERS])}" if survey.missing_folders else ""
-        raise UserError(f"the split {split} of {benchmark.info.name} would be empty: {reason}{folders}")
+        raise UserError(f"the split {split} of {benchmark.info.name} would be empty: {_why_empty(benchmark, survey)}")
     if survey.rows % rows_per_file:
         survey.digests.append(digest.hexdigest())
     return survey
+
+
+def _why_empty(benchmark: Benchmark, survey: SplitSurvey) -> str:
+    """Why no row of a split can be packed, as the end of a sentence."""
+    count, missing, silent = len(survey.complete), survey.left_out["missing"], survey.left_out["without_caption"]
+    if not count:
+        return "nothing is listed"
+    if silent["count"]:
+        rest = f", and {missing['count']:,} are missing" if missing["count"] else ""
+        return f"{silent['count']:,} of its {count:,} images have no caption, such as {silent['examples'][0]}{rest}"
+    folders = f"; there is no folder {' and no '.join(sorted(survey.missing_folders)[:FOLDERS])}" if survey.missing_folders else ""
+    return f"none of its {count:,} images is in {benchmark.images.root}, such as {missing['examples'][0]}{folders}"
 
 
 def _bytes(file: Path) -> int:

@@ -13,17 +13,18 @@ from mals.dataset.features import value
 from mals.errors import UserError
 from mals.planning.json_lists import captions_of
 from pretrain.data.image_folder import ImageFolder
-from pretrain.datasets.caption_all import Placed, placed_objects
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
     BenchmarkRow,
+    Placed,
     Reader,
     SplitSize,
     annotation_folders,
     find_image_folder,
     first_file,
     optional_text,
+    placed_objects,
     relative_path,
     require_names,
     whole_number,
@@ -43,6 +44,7 @@ INFO = BenchmarkInfo(
     citation="D. Liu, H. Li, Z. Hou, Z. Zhao, F. Su, Y. Dong: Automatic Synthetic Data and Fine-grained Adaptive Feature Alignment for "
     "Composed Person Retrieval. NeurIPS 2025.",
     url="https://github.com/Delong-liu-bupt/Composed_Person_Retrieval",
+    captions_each="1 for each query",
     uncaptioned_splits=frozenset({"test"}),
     extra_columns={"source": value("string"), "source_person": value("int64")},
     column_notes=(

@@ -17,6 +17,7 @@ NAMES_KEPT = 100_000  # names of image files that are kept in memory, some 120 b
 SAMPLE = 50  # images that are looked for to recognise their folder
 WHOLE, LARGEST = re.compile(r"-?[0-9]{1,18}"), 10**18  # identities, which are packed in 64 bits
 Placed = tuple[str, dict[str, Any]]  # the place of an object, for errors, and the object
+DRIVE = re.compile(r"[A-Za-z]:/")  # begins an absolute path of Windows
 NAMED = 8  # entries of a wrong folder that an error sentence names
 
 
@@ -45,11 +46,13 @@ class BenchmarkInfo:
     url: str
     space: str | None = None  # the attribute space; None if there are no attributes
     caption_source: str | None = "annotator"  # who wrote the captions; None if there are none
+    captions_each: str = ""  # how many captions an image has, in words, where the sizes do not say
     uncounted_source: str | None = None  # the source of captions that the authors' number of captions leaves out
     images_elsewhere: bool = False  # whether the set is captions of images that another set has
     uncaptioned_splits: frozenset[str] = frozenset()  # splits in which an image needs no caption
     published_captions: Reduction = "none"  # what its authors' evaluation leaves of captions
     similarity_distribution: bool = False  # its authors measure mSD
+    other_tests: Mapping[str, str] = field(default_factory=dict)  # test splits beside `test` -> what they are called
     galleries: Mapping[str, str] = field(default_factory=dict)  # split -> which images are its gallery, in words, where not all are
     has_identities: bool = True
     has_cameras: bool = False
@@ -131,7 +134,8 @@ def relative_path(where: str, path: Any) -> str:
     """An image's path in an annotation; UserError if it is not a path, or leads out of the image folder."""
     text = str(path).replace("\\", "/") if isinstance(path, str) else ""
     relative = PurePosixPath(text)
-    if not text.strip("./ ") or text.endswith("/") or CONTROL.search(text) or relative.is_absolute() or ".." in relative.parts:
+    absolute = relative.is_absolute() or DRIVE.match(text)
+    if not text.strip("./ ") or text.endswith("/") or CONTROL.search(text) or absolute or ".." in relative.parts:
         raise UserError(f"{where} names the image {quoted(path)}, which is no path in the image folder")
     return str(relative)
 
@@ -144,7 +148,9 @@ def present_captions(where: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
 def find_image_folder(
     folder: Path, info: BenchmarkInfo, annotation: Path, images: Sequence[str], subfolders: Sequence[str] = ("imgs", "")
 ) -> ImageFolder:
-    """The folder that holds most of a sample of `images`, of the usual folders; UserError if none holds any."""
+    """The folder that holds most of a sample of `images`, of the usual folders; UserError if none holds any, or there is no image."""
+    if not images:
+        raise UserError(f"{annotation} lists no image of the splits of {info.name}")
     roots = [annotation.parent, folder, folder / info.folder, folder / "images" / info.folder, folder / "images"]
     candidates = list(dict.fromkeys(root / subfolder for root in roots for subfolder in subfolders))
     folders = [ImageFolder(candidate, NAMES_KEPT) for candidate in candidates if candidate.is_dir()]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mals.errors import UserError, quoted
-from mals.planning.json_lists import key_names, listed_captions
+from mals.planning.json_lists import key_names
 from pretrain.datasets import caption_all
 from pretrain.datasets.caption_faults import caption_faults
 from pretrain.datasets.layout import (
@@ -28,6 +28,7 @@ from pretrain.datasets.layout import (
     find_image_folder,
     first_file,
     placed_objects,
+    present_captions,
     relative_path,
     require_names,
     whole_number,
@@ -150,8 +151,7 @@ def read_row(info: BenchmarkInfo, where: str, entry: Mapping[str, Any]) -> Bench
     """One object; blank captions are left out."""
     path = next((entry[name] for name in ("file_path", "img_path", "image") if name in entry), None)
     image = relative_path(where, path)
-    captions = listed_captions(entry)
-    if not all(isinstance(caption, str) for caption in captions):
+    if "captions" not in entry and "caption" not in entry:
         raise UserError(f"{where} has no captions, only {key_names(entry)}")
     require_names(where, entry, ("id",) if "image_id" not in entry else ())
     identity = whole_number(where, entry.get("id", entry.get("image_id")), "identity")
@@ -160,7 +160,7 @@ def read_row(info: BenchmarkInfo, where: str, entry: Mapping[str, Any]) -> Bench
     return BenchmarkRow(
         id=image,
         image=image,
-        captions=tuple(caption for caption in captions if caption.strip()),
+        captions=present_captions(where, entry),
         identity=identity,
         camera=int(camera[1]) if camera else None,
     )

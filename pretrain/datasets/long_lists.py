@@ -6,7 +6,7 @@ for each row.
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -76,3 +76,11 @@ def open_long_list(read: ReadRows) -> tuple[LongList, list[str], list[str]]:
     again = values[1:][values[1:] == values[:-1]]
     notes = odd.notes() + ([f"rows of images that are listed before, packed once for each: {len(again):,}"] if len(again) else [])
     return LongList(read, frozenset(again.tolist())), sample, notes
+
+
+def open_long_lists(lists: Mapping[str, ReadRows]) -> tuple[dict[str, LongList], list[str], list[str]]:
+    """The rows of each split, images of all of them, and sentences about what is odd, see `open_long_list`."""
+    opened = {split: open_long_list(read) for split, read in lists.items()}
+    samples = [image for _, sample, _ in opened.values() for image in sample]
+    notes = [f"{split}: {note}" if len(opened) > 1 else note for split, (_, _, notes) in opened.items() for note in notes]
+    return {split: rows for split, (rows, _, _) in opened.items()}, samples, notes

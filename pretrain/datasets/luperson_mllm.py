@@ -32,6 +32,7 @@ INFO = BenchmarkInfo(
     "ReID. CVPR 2024.",
     url="https://github.com/WentaoTan/MLLM4Text-ReID",
     caption_source="Qwen-VL-Chat, Shikra",
+    captions_each="3 or 4",
     has_identities=False,
     images_elsewhere=True,
     column_notes=(

@@ -6,12 +6,10 @@ MALS has 1.5 million rows: lists are read one after the other, each time that th
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 from mals.attributes import load_space
-from mals.errors import UserError
-from mals.planning.json_lists import stream_objects
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -21,11 +19,12 @@ from pretrain.datasets.layout import (
     find_image_folder,
     label_values,
     numeric_key,
+    present_captions,
     relative_path,
     require_names,
     stream_placed,
 )
-from pretrain.datasets.long_lists import StreamedRows
+from pretrain.datasets.long_lists import Irregularities, open_long_lists
 
 INFO = BenchmarkInfo(
     key="mals-json",
@@ -43,7 +42,6 @@ INFO = BenchmarkInfo(
     has_identities=False,
     synthetic=True,
 )
-SAMPLE = 5  # images of each list that are looked for to recognise their folder
 
 
 def read(folder: Path) -> Benchmark | None:
@@ -51,10 +49,9 @@ def read(folder: Path) -> Benchmark | None:
     lists = _find_lists(folder)
     if not lists:
         return None
-    files = list(chain.from_iterable(lists.values()))
-    images = [relative_path(str(file), entry.get("image")) for file in files for entry in islice(stream_objects(file), SAMPLE)]
-    splits = {split: StreamedRows(partial(_read_rows, files)) for split, files in lists.items()}
-    return Benchmark(INFO, find_image_folder(folder, INFO, files[0], images, ("", "images", "MALS", "images/MALS")), splits)
+    splits, images, notes = open_long_lists({split: partial(_read_rows, files) for split, files in lists.items()})
+    first = next(iter(lists.values()))[0]
+    return Benchmark(INFO, find_image_folder(folder, INFO, first, images, ("", "images", "MALS", "images/MALS")), splits, notes)
 
 
 READER = Reader(INFO, read)
@@ -69,16 +66,13 @@ def _find_lists(folder: Path) -> dict[str, list[Path]]:
     return {split: [file] for split, file in exported.items() if file.is_file()}
 
 
-def _read_rows(files: Sequence[Path]) -> Iterator[BenchmarkRow]:
+def _read_rows(files: Sequence[Path], odd: Irregularities) -> Iterator[BenchmarkRow]:
     count = len(load_space("market1501").names)
     for where, entry in chain.from_iterable(map(stream_placed, files)):
         require_names(where, entry, ("image", "caption", "image_id", "label"))
-        caption = entry["caption"]
-        if not isinstance(caption, str):
-            raise UserError(f"{where} has a caption that is no text")
         yield BenchmarkRow(
             id=str(entry["image_id"]),
             image=relative_path(where, entry["image"]),
-            captions=(caption,) if caption.strip() else (),
+            captions=present_captions(where, {"caption": entry["caption"]}),
             labels=label_values(where, entry["label"], count),
         )

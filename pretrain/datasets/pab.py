@@ -8,13 +8,13 @@ in each iteration and never kept. UCC, images of UCF-Crime, is a split of its ow
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from mals.dataset.features import value
 from mals.errors import UserError
 from mals.planning.json_lines import read_lines
+from mals.planning.json_stream import PARTIAL
 from pretrain.data import partners
 from pretrain.datasets.layout import (
     Benchmark,
@@ -31,12 +31,11 @@ from pretrain.datasets.layout import (
     relative_path,
     require_names,
 )
-from pretrain.datasets.long_lists import StreamedRows
+from pretrain.datasets.long_lists import Irregularities, open_long_lists
 
 TEXTS = ("image_id", "normal", "anomaly", "scene", "source_id", "source_caption")
 PARTNER_ID = "hard_image_id"  # a column beside those of pretrain.data.partners
 LISTS = 75  # of the training split, attr_0.json to attr_74.json
-SAMPLE = 5  # lines of each list that are looked at to recognise the folder of the images
 INFO = BenchmarkInfo(
     key="pab",
     name="PAB",
@@ -54,6 +53,7 @@ INFO = BenchmarkInfo(
     "Search. ICCV 2025.",
     url="https://github.com/Shuyu-XJTU/CMP",
     caption_source="PAB",
+    other_tests={"ucc": "UCC"},
     extra_columns={name: value("string") for name in (*TEXTS, partners.IMAGE, partners.CAPTION, PARTNER_ID)},
     column_notes=(
         "`person` is a number of `image_id`, which is a text: images of one `image_id` match each other's captions.",
@@ -70,12 +70,9 @@ def read(folder: Path) -> Benchmark | None:
     lists = _find_lists(folder)
     if not lists:
         return None
-    files = list(chain.from_iterable(lists.values()))
-    images = [relative_path(where, entry.get("image")) for file in files for where, entry in islice(read_lines(file), SAMPLE)]
-    if not images:
-        raise UserError(f"{files[0]} is empty")
-    splits = {split: StreamedRows(partial(_read_rows, split, files)) for split, files in lists.items()}
-    return Benchmark(INFO, find_image_folder(folder, INFO, files[0], images, ("",)), splits, _missing_lists(lists))
+    splits, images, notes = open_long_lists({split: partial(_read_rows, split, files) for split, files in lists.items()})
+    first = next(iter(lists.values()))[0]
+    return Benchmark(INFO, find_image_folder(folder, INFO, first, images, ("",)), splits, [*_missing_lists(lists), *notes])
 
 
 READER = Reader(INFO, read)
@@ -94,6 +91,16 @@ def _find_lists(folder: Path) -> dict[str, list[Path]]:
     return {split: files for split, files in lists.items() if files}
 
 
+def _read_rows(split: str, files: Sequence[Path], odd: Irregularities) -> Iterator[BenchmarkRow]:
+    for file in files:
+        empty = True
+        for where, entry in read_lines(file):
+            empty = False
+            yield _row(split, where, entry)
+        if empty:
+            raise UserError(f"{file} is empty; {PARTIAL}")
+
+
 def _missing_lists(lists: Mapping[str, Sequence[Path]]) -> list[str]:
     """A sentence about lists of the training split that are not there, if it is there in part."""
     if "train" not in lists:
@@ -106,17 +113,11 @@ def _missing_lists(lists: Mapping[str, Sequence[Path]]) -> list[str]:
     return [f"lists of train that are not there: {len(missing)} of {LISTS} ({names}); the same command packs their images once they are"]
 
 
-def _read_rows(split: str, files: Sequence[Path]) -> Iterator[BenchmarkRow]:
-    for file in files:
-        for where, entry in read_lines(file):
-            yield _row(split, where, entry)
-
-
 def _row(split: str, where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
     """One line; the hard partner's path lacks the folder `train` that the image's path has."""
     require_names(where, entry, ("image", "caption", "image_id"))
     image = relative_path(where, entry["image"])
-    partner = None if entry.get("hard_i") is None else f"train/{relative_path(where, entry['hard_i'])}"
+    partner = None if entry.get("hard_i") is None else f"train/{relative_path(where, entry['hard_i']).removeprefix('train/')}"
     texts = [optional_text(where, entry, name) for name in TEXTS]
     return BenchmarkRow(
         id=image,

@@ -6,17 +6,22 @@ the objects of one base text and one direction, so that the targets of one `cpr_
 identity here.
 """
 
+from array import array
 from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from mals.dataset.features import value
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
     BenchmarkRow,
+    Placed,
     Reader,
     SplitSize,
     annotation_folders,
@@ -31,7 +36,11 @@ from pretrain.datasets.layout import (
 )
 from pretrain.datasets.long_lists import StreamedRows
 
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
 NAME = "SynCPR.json"
+REFERENCE = 1  # place of the reference image among the extra columns
 SAMPLE = 500  # objects that are looked at to recognise the folder of the images
 INFO = BenchmarkInfo(
     key="syncpr",
@@ -60,28 +69,32 @@ def read(folder: Path) -> Benchmark | None:
     file = first_file(place / NAME for place in annotation_folders(folder, INFO))
     if file is None:
         return None
-    rows = StreamedRows(partial(_read_rows, file))
+    targets, references = array("q"), array("q")  # hashes of paths
+    for where, entry in _objects(file):
+        row = _row(where, entry)
+        targets.append(hash(row.image))
+        references.append(hash(row.extras[REFERENCE]))
+    lists = np.frombuffer(targets, np.int64), np.frombuffer(references, np.int64)
+    first = np.zeros(len(targets), np.bool_)
+    first[np.unique(lists[0], return_index=True)[1]] = True
+    rows = StreamedRows(partial(_read_rows, file, first.tobytes()))
     images = [row.image for row in islice(rows, SAMPLE)]
-    return Benchmark(INFO, find_image_folder(folder, INFO, file, images, ("", "images")), {"train": rows}, _notes(file))
+    notes = _notes(file, first, ~np.isin(lists[1], lists[0]), lists[1])
+    return Benchmark(INFO, find_image_folder(folder, INFO, file, images, ("", "images")), {"train": rows}, notes)
 
 
 READER = Reader(INFO, read)
 
 
-def _objects(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _objects(file: Path) -> Iterator[Placed]:
     for where, entry in stream_placed(file):
         require_names(where, entry, ("reference_image_path", "target_image_path", "target_caption", "cpr_id"))
         yield where, entry
 
 
-def _read_rows(file: Path) -> Iterator[BenchmarkRow]:
-    """A row for each image that is the target of an object."""
-    packed: set[int] = set()  # hashes of paths: 1.2 million of them take 0.1 GB
-    for where, entry in _objects(file):
-        row = _row(where, entry)
-        if hash(row.image) not in packed:
-            packed.add(hash(row.image))
-            yield row
+def _read_rows(file: Path, first: bytes) -> Iterator[BenchmarkRow]:
+    """A row for each object whose target is that of no earlier object: those with a 1 in `first`."""
+    return (_row(where, entry) for where, entry in compress(_objects(file), first))
 
 
 def _row(where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
@@ -96,22 +109,17 @@ def _row(where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
     )
 
 
-def _notes(file: Path) -> list[str]:
-    """Sentences about images that are the target of several objects, and about references that are the target of none."""
-    targets: set[int] = set()
-    references: dict[int, str] = {}
-    objects = 0
-    for where, entry in _objects(file):
-        objects += 1
-        target, reference = (relative_path(where, entry[f"{side}_image_path"]) for side in ("target", "reference"))
-        targets.add(hash(target))
-        references.pop(hash(target), None)
-        if hash(reference) not in targets:
-            references[hash(reference)] = reference
-    notes = [f"objects: {objects:,}, each pair in both directions; images: {len(targets):,}, each packed once, where it is the target"]
-    if doubled := objects - len(targets):
+def _notes(file: Path, first: BoolArray, lonely: BoolArray, references: IntArray) -> list[str]:
+    """Sentences about images that are the target of several objects, and about references that are the target of none.
+
+    Of each object: whether its target is new, whether its reference is the target of none, and the hash of its reference.
+    """
+    images = int(first.sum())
+    notes = [f"objects: {len(first):,}, each pair in both directions; images: {images:,}, each packed once, where it is the target"]
+    if doubled := len(first) - images:
         notes.append(f"objects whose target is that of an earlier object, left out: {doubled:,}")
-    if references:
-        example = next(iter(references.values()))
-        notes.append(f"references that are the target of no object, left out: {len(references):,}, such as {example}")
+    if lonely.any():
+        _, entry = next(compress(_objects(file), lonely))
+        example, count = entry["reference_image_path"], len(np.unique(references[lonely]))
+        notes.append(f"references that are the target of no object, left out: {count:,}, such as {example}")
     return notes

@@ -6,13 +6,14 @@ missing. Lists of its captioners have {image_path, captions, split} and no id: t
 """
 
 import re
-from collections.abc import Mapping
-from itertools import islice, starmap
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mals.errors import UserError
-from mals.planning.json_lists import image_path, stream_objects
+from mals.planning.json_lists import image_path
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -28,10 +29,11 @@ from pretrain.datasets.layout import (
     require_names,
     stream_placed,
 )
-from pretrain.datasets.long_lists import StreamedRows
+from pretrain.datasets.long_lists import Irregularities, open_long_list
 
-SAMPLE = 500  # objects that are looked at to recognise the folder of the images
-LISTS = ("SynTBPR.json", "train_reid.json")
+SHARED_NAME = "train_reid.json"  # that of TAG-PEDES's list too
+LISTS = ("SynTBPR.json", SHARED_NAME)
+SAMPLE = 100  # objects of a list of that name by which it is told from others
 BACK_TRANSLATION = "back translation"
 NAME = re.compile(r"images_([0-9]{1,18})_")
 INFO = BenchmarkInfo(
@@ -47,6 +49,7 @@ INFO = BenchmarkInfo(
     "Retrieval. arXiv 2503.22171, 2025.",
     url="https://github.com/Flame-Chasers/SynTBPR",
     caption_source="MLLM",
+    captions_each="1 of each captioner",
     synthetic=True,
     column_notes=(f"Captions that were translated to another language and back have the source `{BACK_TRANSLATION}`.",),
 )
@@ -55,14 +58,31 @@ INFO = BenchmarkInfo(
 def read(folder: Path) -> Benchmark | None:
     """The data set in `folder`; None if it is not there."""
     file = first_file(place / name for place in annotation_folders(folder, INFO) for name in LISTS)
-    if file is None:
+    if file is None or (file.name == SHARED_NAME and not is_list(file)):
         return None
-    rows = StreamedRows(lambda: starmap(_row, stream_placed(file)))
-    images = [row.image for row in islice(rows, SAMPLE)]
-    return Benchmark(INFO, find_image_folder(folder, INFO, file, images, ("images", "imgs", "")), {"train": rows}, _notes(file))
+    rows, images, notes = open_long_list(partial(_read_rows, file))
+    return Benchmark(INFO, find_image_folder(folder, INFO, file, images, ("images", "imgs", "")), {"train": rows}, notes)
 
 
 READER = Reader(INFO, read)
+
+
+def is_list(file: Path) -> bool:
+    """Whether a list, whose name other sets use too, has keys of SynTBPR, or names images as it does."""
+    first = (entry for _, entry in islice(stream_placed(file), SAMPLE))
+    return any({"captions_bt", "image_path"} & set(entry) or NAME.match(_base_name(entry.get("file_path"))) for entry in first)
+
+
+def _base_name(path: Any) -> str:
+    return PurePosixPath(str(path).replace("\\", "/")).name
+
+
+def _read_rows(file: Path, odd: Irregularities) -> Iterator[BenchmarkRow]:
+    for where, entry in stream_placed(file):
+        row = _row(where, entry)
+        if entry.get("id") is None:
+            odd.add("images whose object has no id, of the person in the image's name", row.image)
+        yield row
 
 
 def _row(where: str, entry: Mapping[str, Any]) -> BenchmarkRow:
@@ -91,9 +111,3 @@ def _identity(where: str, entry: Mapping[str, Any], image: str) -> int:
     if named is None:
         raise UserError(f"{where} has no id, and its image {image} is not named as images_7_123_2.jpg, of the person 7")
     return int(named[1])
-
-
-def _notes(file: Path) -> list[str]:
-    """A sentence about identities that come from names."""
-    count = sum(1 for entry in stream_objects(file) if entry.get("id") is None)
-    return [f"objects without an id, whose identity is that in the name of their image: {count:,}"] if count else []

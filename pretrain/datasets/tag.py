@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mals.errors import UserError
+from pretrain.datasets import syntbpr
 from pretrain.datasets.layout import (
     Benchmark,
     BenchmarkInfo,
@@ -48,7 +49,7 @@ def read(folder: Path) -> Benchmark | None:
     places = [*annotation_folders(folder, INFO), folder / "anno_dir", folder / INFO.folder / "anno_dir"]
     lists = {split: first_file(place / f"{split}_reid.json" for place in places) for split in INFO.sizes}
     files = {split: file for split, file in lists.items() if file is not None}
-    if not files:
+    if not files or any(map(syntbpr.is_list, files.values())):
         return None
     writers = {"train": MODEL, "test": CORRECTED}
     splits = {split: [_read_row(placed, writers[split]) for placed in placed_objects(file)] for split, file in files.items()}

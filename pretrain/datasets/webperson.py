@@ -36,7 +36,8 @@ from pretrain.datasets.long_lists import Irregularities, open_long_list
 
 CAPTIONS = ("caption1", "caption2")
 BATCH = 64  # rows of a table that are read at a time
-LINE_BREAK = re.compile(r"\s*/n(?![a-z])\s*")  # "/n" for a line break; not that of "black/navy"
+LINE_BREAK = re.compile(r"(?:^|(?<=[.!?,;:]))\s*(?:/n\s*)+|\s*(?:/n(?![a-z])\s*)+")  # "/n" for a line break; not that of "black/navy"
+LIST = re.compile(r"([0-9]{1,9})w\.json")
 INFO = BenchmarkInfo(
     key="webperson",
     name="WebPerson",
@@ -48,6 +49,7 @@ INFO = BenchmarkInfo(
     citation="Gradient-Attention Guided Dual-Masking Synergetic Framework for Robust Text-based Person Retrieval (GA-DMS). 2025.",
     url="https://github.com/Multimodal-Representation-Learning-MRL/GA-DMS",
     caption_source="Qwen2.5-VL",
+    captions_each="2",
     has_identities=False,
     images_elsewhere=True,
     column_notes=(
@@ -59,7 +61,7 @@ INFO = BenchmarkInfo(
 def read(folder: Path) -> Benchmark | None:
     """The data set in `folder`, its tables or else the longest of its lists; None if it is not there."""
     places = annotation_folders(folder, INFO)
-    lists = [file for place in places for file in place.glob("*w.json") if file.stem[:-1].isdigit()]
+    lists = {file: int(length[1]) for place in places for file in place.glob("*w.json") if (length := LIST.fullmatch(file.name))}
     tables = next((files for place in places for inner in ("data", ".") if (files := _tables(place / inner))), [])
     if tables:
         rows, _, notes = open_long_list(partial(_read_tables, tables, False))
@@ -67,7 +69,7 @@ def read(folder: Path) -> Benchmark | None:
         return Benchmark(INFO, images, {"train": replace(rows, read=partial(_read_tables, tables, True))}, notes)
     if not lists:
         return None
-    file = max(lists, key=lambda file: int(file.stem[:-1]))
+    file = max(lists, key=lambda file: lists[file])
     rows, sample, notes = open_long_list(partial(_read_list, file))
     if others := sorted({other.name for other in lists} - {file.name}):
         notes.append(f"the list that was read is {file.name}, not {', '.join(others)}")

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from cli.retrieval import score_lines
+from mals.errors import UserError
 from pretrain.evaluate import evaluate, open_gallery
 from pretrain.finetune import finetune
 from pretrain.gallery import Gallery
 from pretrain.results import Evaluation
-from pretrain.retrieval_protocol import RetrievalProtocol, retrieval_protocol
+from pretrain.retrieval_protocol import PROTOCOLS, RetrievalProtocol, named_protocol, retrieval_protocol
 from pretrain.similarity_distribution import distributions
 from pretrain.text_scores import embed_gallery
 from pretrain.trained_method import Trained
@@ -27,6 +28,7 @@ MADE = {
     "ufine3c": layouts.ufine3c,
     "tag-pedes": layouts.tag,
     "aeri-pedes": layouts.aeri,
+    "pab": layouts.pab,
 }
 
 
@@ -93,23 +95,67 @@ def test_one_table_has_all_sets_with_the_protocol_of_each(trained: Trained, sets
     table = markdown(zeroshot(trained, list(sets.values()), k=2, rerank="published"))
     lines = table.splitlines()
     assert lines[0] == "| data set | split | captions | images | R@1 | R@5 | R@10 | mAP | mINP | mSD | mSD as published | mA |"
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:7]]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:9]]
     assert [row[:4] for row in rows] == [
         ["RSTPReid", "test", "4", "2"],
         ["UFine6926", "test", "4", "2"],
         ["UFine3C", "test", "18", "4"],
         ["TAG-PEDES", "test", "4", "2"],
         ["AERI-PEDES", "test", "4", "4"],
+        ["PAB", "test", "2", "2"],
+        ["UCC", "ucc", "3", "3"],  # both test splits of PAB
     ]
-    assert [row[9] != "–" for row in rows] == [False, False, True, False, False]
-    notes = {name: next(line for line in lines if f"({name})" in line) for name in ("RSTPReid", "UFine6926", "TAG-PEDES", "AERI-PEDES")}
+    assert [row[9] != "–" for row in rows] == [False, False, True, False, False, False, False]
+    names = ("RSTPReid", "UFine6926", "TAG-PEDES", "AERI-PEDES")
+    notes = {name: next(line for line in lines if line.startswith("- Retrieval (") and name in line.partition(":")[0]) for name in names}
     assert "letters a-z" in notes["RSTPReid"] and "as published for TAG-PEDES" in notes["TAG-PEDES"]
     assert "captions are" not in notes["UFine6926"] and "aerial images of the test alone" in notes["AERI-PEDES"]
 
 
-@pytest.mark.parametrize("name", ["ufine6926", "tag-pedes", "aeri-pedes"])
-def test_a_data_set_with_a_train_split_trains(name: str, sets: dict[str, str], tmp_path: Path) -> None:
-    assert Small("irra").train(Path(sets[name]), tmp_path, "steps=1", "batch=2")["step"] == 1
+def test_protocols_have_names_for_a_split_and_its_captions(trained: Trained, sets: dict[str, str]) -> None:
+    assert {"cuhk-pedes", "ufine6926", "ufine3c", "tag-pedes", "aeri-pedes", "tbapr", "pab", "ucc", "itcpr"} <= set(PROTOCOLS)
+    assert "synth-pedes" not in PROTOCOLS and "market1501" not in PROTOCOLS  # no test, no captions
+    assert (PROTOCOLS["ucc"].split, PROTOCOLS["ucc"].plain, PROTOCOLS["tag-pedes"].plain) == ("ucc", False, True)
+    result = zeroshot(trained, [sets["pab"], sets["tag-pedes"]], rerank="none", protocols=["tag-pedes", "ucc"])
+    assert [(row.name, row.split) for row in result.sets] == [("UCC", "ucc"), ("TAG-PEDES", "test")]
+    scores = result.sets[0].evaluation.retrieval
+    assert scores is not None and (scores.captions, scores.images, scores.identities) == (3, 3, 2)  # two images of one image_id
+    assert "as published for TAG-PEDES" in result.sets[1].evaluation.protocols["Retrieval"]
+    assert named_protocol("ucc", [sets["pab"]]) is named_protocol("ucc", [sets["pab"]], "ucc") is PROTOCOLS["ucc"]
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "words"),
+    [
+        (["coco"], None, "there is no protocol 'coco'; there are cuhk-pedes"),
+        (["ucc"], "test", "--protocol ucc measures the split ucc; leave --split out"),
+        (["pab", "itcpr"], None, "--protocol itcpr: no --data is the split test of ITCPR, as imported"),
+        (["ucc"], None, "tag-pedes has none of the protocols ucc; it has tag-pedes"),
+    ],
+)
+def test_a_protocol_that_cannot_be_measured_is_refused(
+    names: list[str], split: str | None, words: str, trained: Trained, sets: dict[str, str]
+) -> None:
+    with pytest.raises(UserError, match=words):
+        zeroshot(trained, [sets["pab"], sets["tag-pedes"]], split, protocols=names)
+
+
+def test_a_protocol_of_another_set_or_split_is_refused(sets: dict[str, str]) -> None:
+    with pytest.raises(UserError, match=r"--protocol ucc measures the split ucc of PAB, as `mals import pab` packs it, which .* does not"):
+        named_protocol("ucc", [sets["rstpreid"]])
+    with pytest.raises(UserError, match="--protocol pab measures the split test, not ucc; leave --split out"):
+        named_protocol("pab", [sets["pab"]], "ucc")
+    with pytest.raises(UserError, match="there is no protocol 'PAB'; there are "):
+        named_protocol("PAB", [sets["pab"]])
+
+
+def test_the_command_measures_a_protocol_by_its_name(out: Path, sets: dict[str, str], mals: Mals) -> None:
+    result = mals("evaluate", out, "--data", sets["tag-pedes"], "--workers", 0, "--protocol", "tag-pedes", "--json")
+    scores = json.loads(result.stdout)
+    assert result.returncode == 0 and (scores["protocol"], scores["split"]) == ("tag-pedes", "test"), result.stderr
+    assert "as published for TAG-PEDES" in scores["retrieval"]["protocol"]
+    refused = mals("evaluate", out, "--data", sets["tag-pedes"], "--protocol", "tag-pedes", "--task", "reid")
+    assert refused.returncode == 2 and "--protocol tag-pedes measures retrieval, not reid; leave --task out" in refused.stderr
 
 
 def test_a_fine_tuning_is_measured_on_a_test_whose_images_have_not_all_a_caption(sets: dict[str, str], tmp_path: Path) -> None:

@@ -274,6 +274,35 @@ def aeri(folder: Path) -> Path:
     return folder
 
 
+def tbapr(folder: Path) -> Path:
+    """Two sets whose persons have the same numbers, in every split anew; a pair listed twice, a ground image of two pairs, a folder as
+    Windows writes it; in the test a person with fewer captions than images, one with more, and one with captions and no image."""
+    trained = {
+        "AG-ReID/agtext": [(0, "train", "a1"), (0, "train", "a2"), (1, "train", "a3"), (0, "train", "a1")],
+        "G2APS-AG/g2aps": [(0, "train\\drone", "b1"), (1, "train", "b2")],
+    }
+    for name, pairs in trained.items():
+        entries = [
+            [person, number, [inner, f"{image}.jpg"], ["ground", f"{image[0]}_{person}.jpg"], f"Someone on {image}, pair {number}."]
+            for number, (person, inner, image) in enumerate(pairs)
+        ]
+        written(folder / f"{name}_train.json", entries)
+        own = name.partition("/")[0]
+        images = [f"{inner}/{image}.jpg".replace("\\", "/") for _, inner, image in pairs]
+        shown(folder / own, [*images, *(f"ground/{image[0]}_{person}.jpg" for person, _, image in pairs)])
+        for split in ("val", "test"):
+            lists = {
+                "image_pids": [0, 0, 1],
+                "img_paths": [[split, f"{at}.jpg"] for at in range(3)],
+                "pair_img_paths": [["ground", f"{split}_{at}.jpg"] for at in (0, 0, 1)],
+                "caption_pids": [0, 1, 1, 2],
+                "captions": [f"One of {own}.", f"Two of {own}.", f"Two again of {own}.", "Nobody."],
+            }
+            written(folder / f"{name}_{split}.json", lists)
+            shown(folder / own, ["/".join(path) for path in lists["img_paths"] + lists["pair_img_paths"]])
+    return folder
+
+
 def written_lines(file: Path, entries: list[dict[str, Any]]) -> Path:
     """A file with an object on each line, a blank line between."""
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,24 @@ def test_training_pairs_are_aerial_images_with_captions_and_ground_images_apart(
     assert {row.camera for row in splits["train"]} == {0} and {row.camera for row in splits["ground_test"]} == {1}
 
 
+def test_another_folder_of_eleven_characters_is_cut_off_too_if_all_paths_have_it(tmp_path: Path) -> None:
+    expected = rows(layouts.aeri(tmp_path))
+    text = (tmp_path / "train_caption.json").read_text()
+    (tmp_path / "train_caption.json").write_text(text.replace("AERI-PEDES", "pedes_data"))
+    assert rows(tmp_path) == expected
+    (tmp_path / "train_caption.json").write_text(text.replace("AERI-PEDES/", "").replace("AERI-PEDES\\\\", ""))
+    assert rows(tmp_path) == expected
+
+
+def test_lists_of_other_splits_alone_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        file = layouts.aeri(tmp_path) / f"{name}_caption.json"
+        layouts.written(file, [entry | {"split": "dev"} for entry in json.loads(file.read_text())])
+    layouts.written(tmp_path / "train_caption.json", json.loads((tmp_path / "test_caption.json").read_text()))
+    with pytest.raises(UserError, match=r"train_caption.json lists no image of the splits of AERI-PEDES"):
+        rows(tmp_path)
+
+
 def test_all_captions_of_the_test_are_there_and_its_images_are_aerial(tmp_path: Path) -> None:
     splits = rows(layouts.aeri(tmp_path))
     assert [(row.image, row.identity, row.captions) for row in splits["test"]] == [
@@ -69,7 +87,7 @@ def test_all_training_captions_are_read_where_the_sampled_ones_are_not_there(tmp
     ("file", "change", "words"),
     [
         ("train_caption.json", lambda objects: objects[0].pop("ground_img"), "object 1 has no ground_img, only split, pid"),
-        ("train_caption.json", lambda objects: objects[0].update(caption=["a"]), "object 1 has captions that are no list of texts"),
+        ("train_caption.json", lambda objects: objects[0].update(caption=[7]), "object 1 has a number as a caption, not a text"),
         ("train_caption.json", lambda objects: objects[0].update(aerial_img="../1.jpg"), "no path in the image folder"),
         (
             "test_caption.json",

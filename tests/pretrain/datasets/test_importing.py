@@ -39,6 +39,7 @@ MADE = {
     "ufine3c": layouts.ufine3c,
     "tag-pedes": layouts.tag,
     "aeri-pedes": layouts.aeri,
+    "tbapr": layouts.tbapr,
     **big_layouts.MADE,
     "pab": layouts.pab,
     "syntbpr": layouts.syntbpr,
@@ -186,6 +187,13 @@ def test_the_expected_sizes_are_the_known_ones() -> None:
     assert sizes["ufine6926"] == {"train": (None,) * 3, "test": (None,) * 3} and totals["ufine6926"] == (26_206, 6_926, 52_412)
     assert sizes["ufine3c"] == {"test": (7_446, 2_250, 37_939)}
     assert sizes["tag-pedes"] == {"train": (19_954, 4_840, 39_908), "test": (8_252, 2_000, 16_504)}
+    assert sizes["pab"] == {"train": (1_013_605, None, 1_013_605), "test": (1_978, None, 1_978), "ucc": (5_320, None, 5_320)}
+    assert sizes["synth-pedes"]["train"] == (4_791_771, 312_321, 12_138_157) and sizes["luperson-mllm"]["train"][0] == 1_020_022
+    assert sizes["syncpr"]["train"] == (1_153_220, 177_530, 1_153_220) and sizes["itcpr"]["test"] == (20_510, None, 2_202)
+    assert sizes["webperson"]["train"][0] == 5_002_723 and sizes["aeri-pedes"]["test"] == (None, None, 6_141)
+    assert [sizes["tbapr"][split] for split in ("train", "val", "test")] == [
+        *((31_340, 1_180, 31_340), (9_255, 529, 9_255), (3_200, 529, 3_200))
+    ]
     assert sizes["market1501"]["train"] == (12_936, 751, None) and sizes["mals-json"]["train"][0] == 1_510_330
 
 

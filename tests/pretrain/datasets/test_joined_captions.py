@@ -1,6 +1,7 @@
 """Files of captions joined by base name: links, Windows separators, and a temporary disk without room."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -42,6 +43,31 @@ def test_folders_that_are_links_are_followed_each_once(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "set")  # a circle
     joined = JoinedCaptions(tmp_path / "set", {"one": written(tmp_path / "one.json", {"1.jpg": "a"})})
     assert [image.path for image in joined] == ["images/deep/1.jpg"] and joined.notes == []
+
+
+def test_links_that_lead_nowhere_and_names_that_are_no_unicode_are_no_images(tmp_path: Path) -> None:
+    shown(tmp_path / "b", ["1.jpg"])
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.jpg").symlink_to(tmp_path / "gone.jpg")
+    Path(os.fsdecode(bytes(tmp_path / "b") + b"/\xff.jpg")).write_bytes(b"x")
+    joined = JoinedCaptions(tmp_path, {"one": written(tmp_path / "one.json", {"x/1.jpg": "a"})})
+    assert [image.path for image in joined] == ["b/1.jpg"] and joined.notes == []
+
+
+def test_images_in_another_case_or_normal_form_are_found_unless_two_are_alike(tmp_path: Path) -> None:
+    shown(tmp_path / "images", ["ONE.JPG", "cafe\u0301.jpg", "Two.jpg", "two.JPG", "same.jpg", "SAME.jpg"])
+    names = ["a/one.jpg", "caf\u00e9.jpg", "TWO.jpg", "same.jpg"]
+    joined = JoinedCaptions(tmp_path, {"one": written(tmp_path / "one.json", dict.fromkeys(names, "a"))})
+    assert [image.path for image in joined] == ["images/ONE.JPG", "images/cafe\u0301.jpg", None, "images/same.jpg"]
+    assert joined.notes == ["images that are spelled otherwise in the folder: 2, such as images/ONE.JPG for one.jpg"]
+
+
+def test_of_images_with_one_base_name_the_first_path_counts(tmp_path: Path) -> None:
+    shown(tmp_path, ["b/1.jpg", "a/1.jpg", "c/1.jpg"])
+    (tmp_path / "0").symlink_to(tmp_path / "c")  # the folder c, which comes first so
+    joined = JoinedCaptions(tmp_path, {"one": written(tmp_path / "one.json", {"1.jpg": "a"})})
+    assert [image.path for image in joined] == ["0/1.jpg"]
+    assert joined.notes == ["images here whose base name another image has, which has the captions instead: 2, such as b/1.jpg"]
 
 
 def test_a_disk_without_room_is_one_sentence(tmp_path: Path) -> None:

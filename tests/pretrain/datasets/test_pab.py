@@ -34,6 +34,13 @@ def test_action_scene_and_hard_partner_are_columns_and_the_partners_path_is_its_
     assert (first["source_id"], first["source_caption"], first["synthetic"]) == ("0_1", "someone in a street", True)
 
 
+def test_a_hard_partner_whose_path_has_the_folder_is_the_same(tmp_path: Path) -> None:
+    file = layouts.pab(tmp_path) / "annotation" / "train" / "attr_2.json"
+    expected = list(open_benchmark("pab", tmp_path).splits["train"])
+    file.write_text(file.read_text().replace('"hard_i": "', '"hard_i": "train/'))
+    assert list(open_benchmark("pab", tmp_path).splits["train"]) == expected
+
+
 def test_captions_of_the_tests_are_lists_and_images_of_one_id_are_one_person(tmp_path: Path) -> None:
     import_benchmark("pab", layouts.pab(tmp_path / "raw"), str(tmp_path / "out"))
     one, again, other = packed(tmp_path / "out", "ucc")

@@ -215,7 +215,7 @@ def entries(folder: Path, file: str) -> list[dict]:
         (lambda objects: objects[2].update(file_path="a\0.jpg"), "no path in the image folder"),
         (lambda objects: objects[2].update(file_path=["a"]), "no path in the image folder"),
         (lambda objects: objects[2].update(file_path=""), "object 3 names the image ''"),
-        (lambda objects: objects[2].update(captions=[["a"]]), "object 3 has no captions"),
+        (lambda objects: objects[2].update(captions=[["a"]]), "object 3 has a list as a caption, not a text"),
         (lambda objects: objects[2].update(captions=["\ud83d"]), r"object 3 holds \\ud83d, half of a character"),
         (lambda objects: objects.clear(), "is an empty list"),
         (lambda objects: objects.append("x"), "holds a list that is not of objects, not a list"),

@@ -27,7 +27,7 @@ def test_an_object_without_id_is_of_the_person_in_its_images_name(tmp_path: Path
     benchmark = open_benchmark("syntbpr", layouts.syntbpr(tmp_path))
     rows = list(benchmark.splits["train"])
     assert [row.identity for row in rows] == [7, 7, 12, 12] and rows[3].image == "images_12_4_1.jpg"
-    assert benchmark.notes == ["objects without an id, whose identity is that in the name of their image: 1"]
+    assert benchmark.notes == ["images whose object has no id, of the person in the image's name: 1, such as images_12_4_1.jpg"]
     entry = {"image_path": "C:\\made\\images_3_1_2.jpg", "captions": ["A person."]}
     layouts.written(tmp_path / "train_reid.json", [entry])
     layouts.shown(tmp_path / "images", ["images_3_1_2.jpg"])
