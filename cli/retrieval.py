@@ -148,8 +148,10 @@ def zeroshot(
         with ranks.raise_on_all_ranks():
             trained = trained_method.read(checkpoint, sets or [], preset, device)
             mode = evaluation.resolve_rerank(trained.method, requested)
-        options = {"batch": batch, "workers": workers, "plain": plain, "protocols": protocol or ()}
-        scores = zero_shot.zeroshot(trained, data, split, mode, k, progress=_print_name, **options)
+        names, progress = protocol or (), _print_name
+        scores = zero_shot.zeroshot(
+            trained, data, split, mode, k, batch=batch, workers=workers, plain=plain, protocols=names, progress=progress
+        )
     result = {"checkpoint": checkpoint, **scores.to_json()}
     if ranks.is_main():
         table = zero_shot.markdown(scores)
