@@ -15,7 +15,7 @@ from mals.dataset.receipts import REJECTED, FileReceipt
 from mals.dataset.rows import file_name
 from mals.dataset.scores import rules
 from mals.dataset.source import result_settings
-from mals.dataset.statistics import DatasetCounts
+from mals.dataset.statistics import AttributeCounts, DatasetCounts
 from mals.errors import UserError
 from mals.grid.cells import Survey
 
@@ -118,7 +118,7 @@ def render(facts: DatasetCardFacts) -> str:
         licences=facts.licences,
         replaced_stages=dict(sorted(config.stages.items())),
         funnel=funnel(counts),
-        attributes=attribute_shares(counts, facts.attribute_values),
+        attributes=attribute_shares(counts.attributes, facts.attribute_values),
         has_requested=any(sum(attribute.requested) for attribute in counts.attributes),
         versions=facts.versions,
         agree=facts.agree,
@@ -226,7 +226,7 @@ def funnel(counts: DatasetCounts) -> list[FunnelStep]:
     return [*steps, FunnelStep("kept", left)]
 
 
-def attribute_shares(counts: DatasetCounts, attribute_values: Mapping[str, list[str]]) -> list[AttributeShares]:
+def attribute_shares(attributes: Sequence[AttributeCounts], attribute_values: Mapping[str, list[str]]) -> list[AttributeShares]:
     """The attribute table, in the order of the attribute space."""
     return [
         AttributeShares(
@@ -237,7 +237,7 @@ def attribute_shares(counts: DatasetCounts, attribute_values: Mapping[str, list[
             rate=[percent(attribute.requested_kept[value], attribute.requested[value]) for value in range(2)],
             sources=[percent(attribute.sources.get(source, 0), sum(attribute.labelled)) for source in ("explicit", "implicit", "unknown")],
         )
-        for attribute in counts.attributes
+        for attribute in attributes
     ]
 
 

@@ -22,6 +22,7 @@ from mals.dataset.receipts import CHECKSUMS, FOLDER, REJECTED, FileReceipt, File
 from mals.dataset.rows import PackedRows
 from mals.dataset.source import attribute_values, packed_columns, planned_columns, result_settings
 from mals.dataset.statistics import DatasetCounts, RunStatistics, gather
+from mals.dataset.verdicts import Verdicts
 from mals.errors import UserError
 from mals.grid.cells import Survey
 from mals.grid.lock import coordinator
@@ -68,17 +69,18 @@ def pack(run: Run, again: bool = False, progress: Progress | None = None) -> Pac
         survey = run.grid.survey()
         if problem := _unfinished_stage(run, survey):
             raise UserError(f"{run.store.url} cannot be packed: {problem}; `mals run {run.store.url}` finishes them")
-        expected = fingerprints(run, survey)
+        verdicts = Verdicts.of(run.grid)
+        expected = fingerprints(run, survey, verdicts)
         receipt = PackReceipt.load(run.store)
         if receipt and not again and receipt.fingerprint == expected.dataset and not _size_problems(run, receipt):
             return PackResult(receipt, new=False)
         _check_split_names(run)
-        return PackResult(_write(run, survey, expected, again, progress), new=True)
+        return PackResult(_write(run, survey, verdicts, expected, again, progress), new=True)
 
 
-def _write(run: Run, survey: Survey, expected: Fingerprints, again: bool, progress: Progress | None) -> PackReceipt:
+def _write(run: Run, survey: Survey, verdicts: Verdicts, expected: Fingerprints, again: bool, progress: Progress | None) -> PackReceipt:
     """Write all files of the pack, and its receipt after them."""
-    statistics = gather(run.grid, list(attribute_values(run)), planned_columns(run.grid), run.config.pack.split_by == "person")
+    statistics = gather(run.grid, list(attribute_values(run)), planned_columns(run.grid), run.config.pack.split_by == "person", verdicts)
     if not len(statistics.all_group_hashes):
         raise UserError(_nothing_kept(run, statistics))
     layout, columns = lay_out(statistics, run.config), packed_columns(run)
@@ -89,7 +91,8 @@ def _write(run: Run, survey: Survey, expected: Fingerprints, again: bool, progre
     for number, file in enumerate(layout.files):
         if progress:
             progress(number, len(layout.files))
-        parquet.append(_packed_file(run, layout, file, columns[file.config_name], expected.rows, again))
+        rows = PackedRows(run.grid, columns[file.config_name], verdicts)
+        parquet.append(_packed_file(run, layout, file, rows, expected.rows, again))
     check_ids(run, layout)
     counts = statistics.counts()
     files = [file.record for file in parquet] + _write_texts(run, survey, counts, columns, parquet)
@@ -107,8 +110,8 @@ def check(run: Run, deep: bool = False) -> list[str]:
     survey = run.grid.survey()
     unfinished = _unfinished_stage(run, survey)
     problems = [unfinished] if unfinished else []
-    if not problems and receipt.fingerprint != fingerprints(run, survey).dataset:
-        problems.append("the pack is older than the run's cells or settings")
+    if not problems and receipt.fingerprint != fingerprints(run, survey, Verdicts.of(run.grid)).dataset:
+        problems.append("the pack is older than the run's cells, settings or verdicts")
     problems += _size_problems(run, receipt)
     if deep and not problems:
         for file in receipt.files:
@@ -119,11 +122,12 @@ def check(run: Run, deep: bool = False) -> list[str]:
     return problems
 
 
-def fingerprints(run: Run, survey: Survey) -> Fingerprints:
-    """Both hashes, from the cells, the settings and VERSION."""
+def fingerprints(run: Run, survey: Survey, verdicts: Verdicts) -> Fingerprints:
+    """Both hashes, from the cells, the settings, the verdicts where there are any, and VERSION."""
     cells = {name: [survey.receipts[name][shard].sha256 for shard in range(survey.shards)] for name in survey.receipts}
     shape = {name: dump(run.config)["pack"][name] for name in ("split", "split_by", "rows_per_file", "rows_per_group")}
     inputs = {"version": VERSION, "plan": run.grid.plan.fingerprint, "cells": cells, "shape": shape, "space": attribute_values(run)}
+    inputs |= {"verdicts": verdicts.fingerprint} if verdicts else {}
     rows = hashlib.sha256(canonical(inputs)).hexdigest()
     return Fingerprints(rows, hashlib.sha256(canonical([rows, result_settings(run.config)])).hexdigest())
 
@@ -163,12 +167,11 @@ def _remove_other_files(run: Run, layout: Layout) -> None:
                 run.store.remove(name)
 
 
-def _packed_file(run: Run, layout: Layout, file: RunFile, columns: Columns, fingerprint: str, again: bool) -> FileReceipt:
+def _packed_file(run: Run, layout: Layout, file: RunFile, rows: PackedRows, fingerprint: str, again: bool) -> FileReceipt:
     """The receipt of one Parquet file, which is written unless it is there and complete."""
     receipt = None if again else finished_file(run.store, file, fingerprint)
     if receipt:
         return receipt
-    rows = PackedRows(run.grid, columns)
     tables = (rows.read(shard, pa.array(positions)) for shard, positions in layout.positions(file))
     rows_per_group = REJECTED_ROWS_PER_GROUP if file.config_name == REJECTED else run.config.pack.rows_per_group
     return write_packed_file(run.store, file, tables, rows.schema, fingerprint, rows_per_group=rows_per_group)

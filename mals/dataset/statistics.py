@@ -16,6 +16,7 @@ from mals.dataset.origins import OriginCounts
 from mals.dataset.scores import COLUMNS as SCORE_COLUMNS
 from mals.dataset.scores import ScoreCounts, ScoreStatistics
 from mals.dataset.splits import hash64, hashes64
+from mals.dataset.verdicts import VERDICT, Verdicts
 from mals.grid.cells import Damaged, Grid
 from mals.grid.ids import IdHashes
 from mals.origin import check_origins
@@ -125,6 +126,7 @@ class DatasetCounts:
     scored: ScoreCounts | None  # rows that the stage `agree` scored; None if it scored none
     scored_kept: ScoreCounts | None  # those of them that were kept
     unchecked: int  # kept rows without a safety score
+    overruled: int  # kept rows that a stage refused and a person keeps
 
 
 class AttributeStatistics:
@@ -264,7 +266,7 @@ class RunStatistics:
     """Sums over the small columns of a run, one shard after the other."""
 
     def __init__(self, attributes: Sequence[str], stage_names: Sequence[str]) -> None:
-        self.rows = 0
+        self.rows = self.overruled = 0  # overruled: that a person keeps though a stage refused them
         self.prompts_cut: int | None = None
         self.stages = {name: StageCounts() for name in stage_names}
         self.group_hashes: list[NDArray[np.uint64]] = []  # for each shard: [kept rows] hash of the rows that must stay in one split
@@ -348,22 +350,34 @@ class RunStatistics:
             scored=self.scored.counts(),
             scored_kept=self.scored_kept.counts(),
             unchecked=images.unchecked,
+            overruled=self.overruled,
         )
 
 
-def gather(grid: Grid, attributes: Sequence[str], planned: Sequence[str], by_person: bool) -> RunStatistics:
+def gather(
+    grid: Grid, attributes: Sequence[str], planned: Sequence[str], by_person: bool, verdicts: Verdicts | None = None
+) -> RunStatistics:
     """Statistics of every shard of a finished grid.
 
     `planned`: the columns of the plan; `by_person`: whether all rows of an identity stay in one split.
-    Raises Damaged if plan and cells disagree.
+    `verdicts` come after all stages. Raises Damaged if plan and cells disagree.
     """
+    verdicts = verdicts or Verdicts({})
     added = {field.name for stage in grid.stages.values() for field in stage.adds}
     names = [name for name in (*COLUMNS, *GENERATOR_FEATURES) if name in added or name in planned]
-    statistics = RunStatistics(attributes, list(grid.stages))
+    statistics = RunStatistics(attributes, [*grid.stages, *([VERDICT] if verdicts else [])])
     for shard in range(grid.shards):
-        statistics.add(grid.table(shard, names), by_person)
+        table = grid.table(shard, names)
+        judged = verdicts.apply(table)
+        statistics.overruled += _overruled(table, judged) if judged is not table else 0
+        statistics.add(judged, by_person)
     statistics.check_ids(grid.plan.rows)
     return statistics
+
+
+def _overruled(before: pa.Table, after: pa.Table) -> int:
+    """Rows that a stage refused and a person keeps."""
+    return int(pc.sum(pc.and_(before["refused_by"].is_valid(), after["refused_by"].is_null())).as_py())
 
 
 def label_matrix(column: pa.ChunkedArray, width: int) -> NDArray[np.int8]:

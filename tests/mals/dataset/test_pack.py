@@ -334,7 +334,7 @@ def test_two_packs_of_one_run_do_not_meet(copied: Run) -> None:
 
 def test_files_of_an_earlier_pack_go(copied: Run) -> None:
     run = resettled(copied, rows_per_file=50)
-    assert check(run) == ["the pack is older than the run's cells or settings"]
+    assert check(run) == ["the pack is older than the run's cells, settings or verdicts"]
     pack(run)
     assert sorted(path.name for path in (dataset(run) / "data").iterdir()) == [f"train-0000{at}-of-00002.parquet" for at in (0, 1)]
     assert len(table(run)) == 78

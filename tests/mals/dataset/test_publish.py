@@ -83,7 +83,7 @@ def test_a_flipped_byte_is_not_published(copied: Run, tmp_path: Path) -> None:
 
 def test_a_pack_that_is_older_than_its_cells_is_not_published(copied: Run, tmp_path: Path) -> None:
     save_settings(copied.store, {**copied.user_settings, "pack": {**copied.user_settings["pack"], "contact": "someone"}})
-    with pytest.raises(UserError, match="the pack is older than the run's cells or settings"):
+    with pytest.raises(UserError, match="the pack is older than the run's cells, settings or verdicts"):
         publish(Run.open(tmp_path / "run"), str(tmp_path / "out"))
 
 
