@@ -47,6 +47,7 @@ def register() -> None:
         demo,
         explain,
         finetune,
+        look,
         pretrain,
         recipes,
         release,
@@ -64,6 +65,7 @@ def register() -> None:
     templates.register(app)
     world.register(app)
     datasets.register(app)
+    look.register(app)
     pretrain.register(app)
     finetune.register(app)
     compare.register(app)

@@ -1,0 +1,227 @@
+"""The server of the pages: addresses, and an answer for each, which is a sentence where something cannot be shown."""
+
+import functools
+import getpass
+import logging
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import anyio.to_thread
+import pyarrow as pa
+from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from mals.errors import UserError, quoted
+from mals.look import views
+from mals.look.pages import Pages, ServerLinks
+from mals.look.query import Filters, ids
+from mals.look.run_source import RunSource
+from mals.look.security import Guard
+from mals.look.source import Source
+from mals.look.thumbnails import Thumbnails, whole
+
+log = logging.getLogger(__name__)
+
+FILES = {"look.css": "text/css", "look.js": "text/javascript", "htmx.min.js": "text/javascript", "icon.svg": "image/svg+xml"}
+LONGEST = 64 << 10  # bytes of a form
+HOUR = {"cache-control": "private, max-age=3600"}
+Answer = Callable[[Request], Response]
+
+
+class LookApp:
+    """The pages of one source as an ASGI application."""
+
+    def __init__(self, source: Source, token: str | None = None) -> None:
+        self.source = source
+        self.pages = Pages(ServerLinks(), source.title, views.screens(source))
+        self.thumbnails = Thumbnails(source)
+        routes = {
+            "/": self.overview,
+            "/live": self.live,
+            "/thresholds": self.thresholds,
+            "/images": self.images,
+            "/image/{row:int}": self.image,
+            "/captions": self.captions,
+            "/balance": self.balance,
+            "/verdict/{row:int}": self.verdict,
+            "/ids.txt": self.ids,
+            "/thumbnail/{row:int}.jpg": self.thumbnail,
+            "/whole/{row:int}.jpg": self.whole,
+            "/static/{name}": self.static,
+        }
+        starlette = Starlette(
+            routes=[
+                Route(path, self._answering(answer), methods=["POST"] if path.startswith("/verdict/") else ["GET"])
+                for path, answer in routes.items()
+            ],
+            exception_handlers={HTTPException: self._no_page},
+        )
+        self.asgi = Guard(starlette, token)
+
+    def _answering(self, answer: Answer) -> Callable[[Request], Any]:
+        """The endpoint of an answer, which runs in a thread; what cannot be shown becomes a sentence."""
+
+        def answered(request: Request) -> Response:
+            import duckdb
+
+            try:
+                self.source.refresh()
+                return answer(request)
+            except UserError as error:
+                return self._sentence(request, str(error), 409)
+            except (OSError, pa.ArrowException, duckdb.Error) as error:
+                message = str(error).splitlines()[0] if str(error) else type(error).__name__
+                return self._sentence(request, f"{self.source.title} cannot be read now: {message}", 503)
+            except Exception as error:
+                log.error("%s: %s: %s", request.url.path, type(error).__name__, error)
+                return self._sentence(request, f"this page could not be made ({type(error).__name__}); the log has more", 500)
+
+        @functools.wraps(answer)
+        async def endpoint(request: Request) -> Response:
+            if request.method == "POST":
+                if int(request.headers.get("content-length") or LONGEST + 1) > LONGEST:
+                    return self._sentence(request, "the form is too long", 413)
+                request.state.form = dict(parse_qsl((await request.body()).decode(errors="replace")))
+            return await anyio.to_thread.run_sync(answered, request)
+
+        return endpoint
+
+    def _sentence(self, request: Request, sentence: str, code: int) -> Response:
+        part = "hx-request" in request.headers
+        page = self.pages.render("_sentence.html" if part else "sentence.html", sentence=sentence, screen="")
+        return HTMLResponse(page, 200 if part else code)  # htmx shows the parts that have the code 200
+
+    async def _no_page(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return self._sentence(request, f"there is no page {quoted(request.url.path)}", error.status_code)
+
+    def _page(self, screen: str, values: views.Values, template: str = "") -> Response:
+        return HTMLResponse(self.pages.render(template or f"{screen}.html", screen=screen, **values))
+
+    def overview(self, request: Request) -> Response:
+        return self._page("overview", views.overview(self.source))
+
+    def live(self, request: Request) -> Response:
+        return self._page("overview", views.live(self.source), "_live.html")
+
+    def thresholds(self, request: Request) -> Response:
+        query = request.query_params
+        changed = "least" in query or "greatest" in query
+        values = views.threshold_page(self.source, query.get("rule", ""), _number(query, "least"), _number(query, "greatest"), changed)
+        return self._page("thresholds", values, "_effect.html" if "hx-request" in request.headers else "")
+
+    def images(self, request: Request) -> Response:
+        return self._page("images", views.image_page(self.source, filters_of(request.query_params), _page_number(request)))
+
+    def image(self, request: Request) -> Response:
+        at = request.query_params.get("at", "")
+        place = int(at) if at.isdecimal() and len(at) < 12 else None
+        return self._page("image", views.one_image(self.source, request.path_params["row"], filters_of(request.query_params), place))
+
+    def captions(self, request: Request) -> Response:
+        return self._page("captions", views.caption_page(self.source, _page_number(request)))
+
+    def balance(self, request: Request) -> Response:
+        return self._page("balance", views.balance_page(self.source))
+
+    def verdict(self, request: Request) -> Response:
+        """Add a verdict about a row; scripts get JSON, a form the page of the image."""
+        row, form = request.path_params["row"], request.state.form
+        if not isinstance(self.source, RunSource):
+            raise UserError("verdicts are of a run; open the run that this set was packed from")
+        if form.get("verdict") not in ("keep", "reject", "none"):
+            raise UserError("the verdict is keep, reject or none")
+        wants_json = "application/json" in request.headers.get("accept", "")
+        try:
+            self.source.judge(row, {"keep": True, "reject": False, "none": None}[form["verdict"]], _user())
+        except UserError as error:
+            if wants_json:
+                return JSONResponse({"row": row, "sentence": str(error)}, 409)
+            raise
+        if wants_json:
+            return JSONResponse({"row": row, "verdict": form["verdict"]})
+        query = urlencode([(name, value) for name, value in parse_qsl(form.get("query", "")) if name != "token"])
+        return RedirectResponse(f"/image/{row}" + (f"?{query}" if query else ""), 303)
+
+    def ids(self, request: Request) -> Response:
+        """The ids of all rows that fit the filters, one a line."""
+        lines = ids(self.source, filters_of(request.query_params))
+        return PlainTextResponse("".join(f"{line}\n" for line in lines), headers={"content-disposition": "attachment; filename=ids.txt"})
+
+    def thumbnail(self, request: Request) -> Response:
+        return _jpeg(self.thumbnails.get(request.path_params["row"]))
+
+    def whole(self, request: Request) -> Response:
+        data = self.source.image(request.path_params["row"])
+        return _jpeg(None if data is None else whole(data))
+
+    def static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in FILES:
+            raise UserError(f"there is no file {quoted(name)}")
+        return Response(static_file(name), media_type=FILES[name], headers=HOUR)
+
+
+def static_file(name: str) -> bytes:
+    """A style sheet, script or icon of the pages."""
+    return (resources.files("mals.look") / "static" / name).read_bytes()
+
+
+def _user() -> str:
+    """The name of the user of this process; empty where the system does not know it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""
+
+
+NO_IMAGE = b"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 80 160">
+<path d="M24 64l32 32M56 64L24 96" stroke="#8a9097" stroke-width="3"/></svg>"""
+
+
+def _jpeg(data: bytes | None) -> Response:
+    if data is None:
+        return Response(NO_IMAGE, media_type="image/svg+xml")
+    return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=30"})
+
+
+def filters_of(query: QueryParams) -> Filters:
+    """The filters in an address; UserError for what is none."""
+    return Filters(
+        state=query.get("state", ""),
+        stage=query.get("stage", ""),
+        reason=query.get("reason", ""),
+        text=query.get("text", "").strip(),
+        id=query.get("id", "").strip(),
+        person=query.get("person", ""),
+        verdict=query.get("verdict", ""),
+        attributes=tuple(pair for pair in query.getlist("attribute") if pair),
+        number=query.get("number", ""),
+        least=_number(query, "least"),
+        greatest=_number(query, "greatest"),
+        descending=query.get("descending", "") not in ("", "0"),
+    )
+
+
+def _number(query: QueryParams, name: str) -> float | None:
+    text = query.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise UserError(f"{name} = {quoted(text)} is no number") from None
+    if value != value or value in (float("inf"), float("-inf")):
+        raise UserError(f"{name} = {quoted(text)} is not finite")
+    return value
+
+
+def _page_number(request: Request) -> int:
+    text = request.query_params.get("page", "1")
+    return max(0, int(text) - 1) if text.isdecimal() and len(text) < 9 else 0

@@ -1,0 +1,234 @@
+"""The receipts of a run that is being made, read once each: what pages show of stages without reading a cell."""
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from mals.grid.cells import RECEIPT_NAME, Grid
+from mals.grid.progress import EVENTS
+from mals.grid.receipt import Receipt
+from mals.grid.store import Store
+
+TAIL = 2 << 20  # bytes of events.jsonl that say what goes on now
+QUIET = 600.0  # seconds without an event after which nothing seems to go on
+
+
+class Cell(NamedTuple):
+    """What is kept of a receipt."""
+
+    stamp: str  # of the cell: its hash
+    size: int  # bytes
+    fingerprint: str
+    active: int
+    failed: int
+    rejects: dict[str, int]
+    errors: dict[str, int]
+    seconds: float
+
+
+@dataclass
+class StageCells:
+    """The cells of one stage that are done."""
+
+    cells: dict[int, Cell] = field(default_factory=dict)  # shard -> cell
+    failures: dict[int, dict[str, int]] = field(default_factory=dict)  # shard -> message -> rows, of its last failed attempt
+    _stamps: dict[str, tuple[int, int]] = field(default_factory=dict)  # file -> (bytes, time of change)
+    _changed: int | None = None  # time of change of the folder
+
+    def refresh(self, grid: Grid, stage: str) -> set[int]:
+        """Read receipts that are new or have changed; the shards whose cells are not what they were."""
+        folder = grid.store.folder / stage if grid.store.folder else None
+        try:
+            changed = folder.stat().st_mtime_ns if folder else None
+        except FileNotFoundError:
+            changed = -1
+        if changed is not None and changed == self._changed:
+            return set()
+        self._changed = changed
+        stamps = _stamps(grid.store, stage)
+        before = {shard: cell.stamp for shard, cell in self.cells.items()}
+        self._read(grid, stage, stamps)
+        after = {shard: cell.stamp for shard, cell in self.cells.items()}
+        return {shard for shard in before.keys() | after.keys() if before.get(shard) != after.get(shard)}
+
+    def _read(self, grid: Grid, stage: str, stamps: dict[str, tuple[int, int]]) -> None:
+        names = [name for name in stamps if RECEIPT_NAME.search(name) or name.endswith(".failed.json")]
+        unread = [name for name in names if self._stamps.get(name) != stamps[name]]
+        contents = grid.store.read_all(unread)
+        for name, data in contents.items():
+            shard = int(name.rsplit("/", 1)[1].split(".")[0])
+            if name.endswith(".failed.json"):
+                self.failures[shard] = json.loads(data).get("errors", {})
+            elif (receipt := Receipt.from_bytes(data)) is not None and shard < grid.shards:
+                self.cells[shard] = _cell(receipt)
+        there = {int(name.rsplit("/", 1)[1].split(".")[0]) for name in names if not name.endswith(".failed.json")}
+        failed = {int(name.rsplit("/", 1)[1].split(".")[0]) for name in names if name.endswith(".failed.json")}
+        sizes = {shard: stamps.get(grid.cell_name(stage, shard), (-1, 0))[0] for shard in self.cells}
+        self.cells = {shard: cell for shard, cell in self.cells.items() if shard in there and sizes[shard] == cell.size}
+        self.failures = {shard: errors for shard, errors in self.failures.items() if shard in failed}
+        self._stamps = {name: stamps[name] for name in names if name in contents or self._stamps.get(name) == stamps[name]}
+
+
+def _cell(receipt: Receipt) -> Cell:
+    return Cell(
+        receipt.sha256,
+        receipt.size,
+        sys.intern(receipt.fingerprint),
+        receipt.active,
+        receipt.failed,
+        receipt.rejects,
+        receipt.errors,
+        receipt.seconds,
+    )
+
+
+def _stamps(store: Store, stage: str) -> dict[str, tuple[int, int]]:
+    """File -> (bytes, time of change in nanoseconds) of the folder of a stage; on object stores the time is 0."""
+    if store.folder is None:
+        return {name: (size, 0) for name, size in store.list(stage).items()}
+    try:
+        with os.scandir(store.folder / stage) as entries:
+            return dict(stamp for entry in entries if (stamp := _stamp(stage, entry)) is not None)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+
+
+def _stamp(stage: str, entry: "os.DirEntry[str]") -> tuple[str, tuple[int, int]] | None:
+    try:
+        stat = entry.stat()
+    except FileNotFoundError:  # it was removed since
+        return None
+    return f"{stage}/{entry.name}", (stat.st_size, stat.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class StageLine:
+    """One stage on the overview."""
+
+    stage: str
+    shards: int
+    done: int
+    stale: int
+    rows: int  # that reached it
+    kept: int
+    rejects: list[tuple[str, int]]  # reason -> rows, the commonest first
+    errors: list[tuple[str, int]]  # message -> rows
+    rate: float | None  # rows a second of one worker
+
+
+def stage_line(stage: str, cells: StageCells, shards: int, fingerprint: str | None) -> StageLine:
+    """The sums over the cells of a stage."""
+    rejects: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    rows = kept = stale = 0
+    seconds = 0.0
+    for cell in cells.cells.values():
+        rejects.update(cell.rejects)
+        errors.update(cell.errors)
+        rows += cell.active
+        kept += cell.active - cell.failed - sum(cell.rejects.values())
+        seconds += cell.seconds
+        stale += fingerprint is not None and cell.fingerprint != fingerprint
+    for messages in cells.failures.values():
+        errors.update(messages)
+    rate = rows / seconds if seconds else None
+    return StageLine(stage, shards, len(cells.cells), stale, rows, kept, rejects.most_common(), errors.most_common(5), rate)
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a command does with the run now, by the end of events.jsonl."""
+
+    stage: str
+    done: int  # shards of the stage that this command has made
+    shards: int  # that it makes
+    rate: float | None  # rows a second
+    left: float | None  # seconds until the stage is finished
+    workers: float | None  # that were busy on average
+    stopped: str  # why the last command ended, where it did not end well; empty otherwise
+    working: bool
+
+
+def activity(store: Store) -> Activity | None:
+    """What goes on; None where no command has left an event."""
+    events = _events(store)
+    if not events:
+        return None
+    begins = [at for at, event in enumerate(events) if event.get("event") == "begin"]
+    first = begins[-1] if begins else 0  # of a stage with very many shards the end of the file alone is read
+    begin, later = events[first], events[first + 1 :]
+    shards = [event for event in later if event.get("event") == "shard"]
+    stopped = next((str(event.get("reason", "")) for event in later if event.get("event") == "stopped"), "")
+    ended = bool(stopped) or any(event.get("event") == "end" for event in later)
+    idle = (datetime.now(UTC) - _time((later or [begin])[-1])).total_seconds()
+    seconds = max((_time((shards or [begin])[-1]) - _time(begin)).total_seconds(), 1.0)
+    rows = sum(int(event.get("rows", 0)) for event in shards)
+    rate = rows / seconds if rows else None
+    planned = int(begin.get("rows", 0)) if begins else 0
+    return Activity(
+        stage=str(begin.get("stage", "")),
+        done=len(shards),
+        shards=int(begin.get("shards", 0)) if begins else 0,
+        rate=rate,
+        left=max(0, planned - rows) / rate if rate and planned else None,
+        workers=sum(float(event.get("seconds", 0)) for event in shards) / seconds if shards else None,
+        stopped=stopped,
+        working=not ended and idle < QUIET,
+    )
+
+
+def _events(store: Store) -> list[dict[str, Any]]:
+    """The last events; a line that is torn is left out."""
+    try:
+        if store.folder is not None:
+            with (store.folder / EVENTS).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+                data = file.read()
+        else:
+            data = store.read(EVENTS)[-TAIL:]
+    except OSError:
+        return []
+    return [event for line in data.splitlines() if (event := _event(line)) is not None]
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "time" in event else None
+
+
+def _time(event: dict[str, Any]) -> datetime:
+    try:
+        return datetime.fromisoformat(str(event["time"]))
+    except ValueError:
+        return datetime.now(UTC)
+
+
+class Receipts:
+    """The cells of all stages of a run."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        self.stages = {name: StageCells() for name in grid.stages}
+        self._read_at = float("-inf")
+
+    def refresh(self, every: float = 1.0) -> dict[str, set[int]]:
+        """Stage -> shards whose cell has changed; the folders are looked at once in `every` seconds."""
+        if time.monotonic() - self._read_at < every:
+            return {}
+        changed = {name: cells.refresh(self.grid, name) for name, cells in self.stages.items()}
+        self._read_at = time.monotonic()
+        return {name: shards for name, shards in changed.items() if shards}
+
+    def lines(self, fingerprints: dict[str, str] | None) -> list[StageLine]:
+        """A line for each stage, in order."""
+        return [
+            stage_line(name, cells, self.grid.shards, fingerprints[name] if fingerprints else None) for name, cells in self.stages.items()
+        ]

@@ -1,0 +1,85 @@
+"""Starts the pages: which source an address is, where the server listens, and how it ends."""
+
+import logging
+import socket
+import sys
+import threading
+import webbrowser
+
+from mals.errors import UserError
+from mals.grid.run import SETTINGS
+from mals.grid.store import Store
+from mals.look.app import LookApp
+from mals.look.folder_source import FolderSource
+from mals.look.run_source import RunSource, warm
+from mals.look.security import is_loopback, new_token
+from mals.look.set_source import SetSource, set_files
+from mals.look.source import Source
+
+log = logging.getLogger(__name__)
+FIRST_PORT, TRIES = 8710, 20
+
+
+def open_source(place: str) -> Source:
+    """The run, packed set or folder of images at a path or URL; UserError where there is none of them."""
+    store = Store(place)
+    if store.size(SETTINGS) is not None:
+        return RunSource(place)
+    if set_files(store):
+        return SetSource(place)
+    if store.folder is None:
+        raise UserError(f"{place} is no run and holds no packed set")
+    if not store.folder.is_dir():
+        raise UserError(f"there is no folder {place}")
+    return FolderSource(place)
+
+
+def listen(host: str, port: int | None) -> socket.socket:
+    """A socket that listens: on `port`, or on the first one from FIRST_PORT on that is not in use."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for number in [port] if port is not None else range(FIRST_PORT, FIRST_PORT + TRIES):
+        server = socket.socket(family, socket.SOCK_STREAM)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind((host, number))
+            return server
+        except OSError as error:
+            server.close()
+            problem = error
+    tried = f"port {port}" if port is not None else f"the ports {FIRST_PORT} to {FIRST_PORT + TRIES - 1}"
+    raise UserError(f"{host} cannot be listened on at {tried}: {(problem.strerror or str(problem)).lower()}; give another --port")
+
+
+def serve(place: str, host: str = "127.0.0.1", port: int | None = None, show: bool = False) -> None:
+    """Serve the pages of `place` until the process is stopped; the address is printed on stdout when they can be opened."""
+    source = open_source(place)
+    token = None if is_loopback(host) else new_token()
+    server = listen(host, port)
+    name = f"[{host}]" if ":" in host else host
+    address = f"http://{name}:{server.getsockname()[1]}/" + (f"?token={token}" if token else "")
+    if token:
+        log.warning("everyone in the network who knows this address can see the images and change verdicts; it is not encrypted")
+    if isinstance(source, RunSource):
+        threading.Thread(target=_warm, args=(source,), daemon=True).start()
+    print(address, flush=True)
+    print(f"{place}: {source.rows:,} rows; Ctrl-C ends this", file=sys.stderr, flush=True)
+    if show:
+        webbrowser.open(address)
+    _run(LookApp(source, token), server)
+
+
+def _run(app: LookApp, listening: socket.socket) -> None:
+    import uvicorn
+
+    config = uvicorn.Config(
+        app.asgi, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1, server_header=False
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=[listening])
+
+
+def _warm(source: RunSource) -> None:
+    try:
+        warm(source)
+    except Exception as error:  # the page that needs it says why
+        log.debug("not read ahead: %s", error)

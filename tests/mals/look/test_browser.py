@@ -1,0 +1,202 @@
+"""The pages in Debian's chromium: no error, no foreign request, no violation of axe-core, sliders, filters, keys, live progress."""
+
+import shutil
+from collections.abc import Iterator
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mals.dataset.pack import pack
+from mals.look.run_source import RunSource
+from mals.look.set_source import SetSource
+from tests.conftest import ROOT
+from tests.mals.look.serving import serving
+from tests.mals.look.test_app import MARKUP
+from tests.small import cells
+
+BROWSER = shutil.which("chromium")
+AXE = ROOT / ".venv/axe.min.js"  # of npm's axe-core, which `.ci/run` fetches
+SIZES = {"wide": (1280, 900, "light"), "narrow": (390, 844, "dark")}
+PATIENCE = 120_000  # milliseconds, of a machine that does much else
+SCREENS = ("/", "/thresholds", "/images", "/image/3?at=3", "/captions", "/balance")
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium; `apt-get install chromium` brings it (.ci/run does)")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    run = cells.small_run(tmp_path_factory.mktemp("browser") / "run", 100)
+    pack(run)
+    with serving(RunSource(run.store.url)) as address:
+        yield address
+
+
+class Visit:
+    """A page of the browser, and what went wrong in it."""
+
+    def __init__(self, browser: Any, address: str, size: str = "wide") -> None:
+        width, height, scheme = SIZES[size]
+        self.address, self.problems = address, list[str]()
+        self.page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.page.on("console", lambda message: self.problems.append(message.text) if message.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda request: self._check(request.url))
+        self.page.on("response", lambda answer: self.problems.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
+
+    def _check(self, url: str) -> None:
+        if not url.startswith((self.address, "data:")):
+            self.problems.append(f"foreign request: {url}")
+
+    def open(self, path: str) -> Any:
+        self.page.goto(self.address + path)
+        return self.page
+
+    def text(self, selector: str) -> str:
+        return str(self.page.locator(selector).inner_text())
+
+    def wait(self, expression: str) -> None:
+        """Until an expression is true in the page."""
+        self.page.wait_for_function(expression)
+
+
+def test_the_script_of_others_is_the_one_that_was_read() -> None:
+    script = (resources.files("mals.look") / "static/htmx.min.js").read_bytes()
+    assert sha256(script).hexdigest() in (ROOT / "mals/look/static/README.md").read_text()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_screen_is_without_errors_foreign_requests_and_sideways_scrolling(browser: Any, address: str, size: str) -> None:
+    visit = Visit(browser, address, size)
+    for path in SCREENS:
+        page = visit.open(path)
+        page.wait_for_load_state("networkidle") if path != "/" else page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], path
+        assert page.evaluate("[...document.querySelectorAll('main img')].filter((i) => i.complete && !i.naturalWidth).length") == 0, path
+    assert visit.problems == []
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason=".venv/axe.min.js is not there; .ci/run fetches axe-core from npm")
+@pytest.mark.parametrize("size", SIZES)
+def test_axe_finds_no_violation(browser: Any, address: str, size: str) -> None:
+    visit = Visit(browser, address, size)
+    for path in (*SCREENS, "/nothing"):
+        page = visit.open(path)
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        result = page.evaluate("axe.run()")
+        violations = [(rule["id"], [node["html"] for node in rule["nodes"]][:3]) for rule in result["violations"]]
+        assert violations == [], path
+
+
+def test_a_slider_changes_the_count_and_the_command(browser: Any, address: str) -> None:
+    visit = Visit(browser, address)
+    page = visit.open("/thresholds?rule=filter.channel_variance")
+    page.locator("#least").fill("20")
+    visit.wait("document.querySelector('#effect .outcome').innerText.startsWith('79 of 98 rows pass')")
+    assert "--set filter.min_channel_variance=20 --rerun filter" in visit.text("#command")
+    slider = page.locator("input.slider")
+    assert float(slider.input_value()) == pytest.approx(20, abs=1)
+    slider.focus()
+    page.keyboard.press("End")
+    visit.wait("Number(document.querySelector('#least').value) > 90")
+    visit.wait("!document.querySelector('#effect .outcome').innerText.startsWith('79 of')")
+    assert visit.problems == []
+
+
+def test_filters_and_arrow_keys(browser: Any, address: str) -> None:
+    visit = Visit(browser, address)
+    page = visit.open("/images")
+    page.locator("select[name=state]").select_option("refused")
+    page.locator("select[name=number]").select_option("ref_bytes")
+    page.locator("button[type=submit]").click()
+    page.wait_for_load_state()
+    assert visit.text(".outcome").startswith("20 rows fit")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.closest('figure').dataset.row") == "6"
+    page.keyboard.press("ArrowDown")
+    assert int(page.evaluate("document.activeElement.closest('figure').dataset.row")) > 6
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    page.wait_for_load_state()
+    assert visit.text("h1") == "row-000006"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('h1').innerText === 'row-000013'")
+    assert visit.problems == []
+
+
+def test_progress_is_shown_while_cells_are_made(browser: Any, tmp_path: Path) -> None:
+    run = cells.small_run(tmp_path / "run", 40)
+    for path in (tmp_path / "run/label").iterdir():
+        path.unlink()
+    with serving(RunSource(run.store.url)) as address:
+        visit = Visit(browser, address)
+        visit.open("/")
+        assert "0/3" in visit.text("#stage-label")
+        cells.make_cells(run)
+        visit.wait("document.querySelector('#stage-label').innerText.includes('3/3')")
+        assert visit.problems == []
+
+
+def test_markup_in_captions_and_ids_is_shown_as_text(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    rows = [{"id": f"'\"{MARKUP}", "image": {"bytes": cells.small_jpeg("x", 16, 32)}, "caption": MARKUP}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "data/train-00000-of-00001.parquet")
+    with serving(SetSource(str(tmp_path))) as address:
+        visit = Visit(browser, address)
+        visit.page.on("dialog", lambda dialog: visit.problems.append(f"dialog: {dialog.message}"))
+        visit.open("/images")
+        assert visit.text("figure .caption") == MARKUP
+        visit.open("/image/0")
+        assert MARKUP in visit.text(".texts") and visit.problems == []
+
+
+def test_pages_work_without_scripts(browser: Any, address: str) -> None:
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{address}/thresholds?rule=filter.channel_variance")
+    page.locator("#least").fill("20")
+    page.locator("form.limits button").click()
+    assert page.locator("#effect .outcome").inner_text().startswith("79 of 98 rows pass")
+
+
+def test_verdicts_by_keyboard_are_honoured_by_the_pack(browser: Any, tmp_path: Path) -> None:
+    run = cells.small_run(tmp_path / "run", 40)
+    pack(run)
+    with serving(RunSource(run.store.url)) as address:
+        visit, other = Visit(browser, address), Visit(browser, address)
+        page, second = visit.open("/images?state=kept"), other.open("/images?state=kept")
+        for key in ("ArrowRight", "r", "ArrowRight", "r"):
+            page.keyboard.press(key)
+            visit.page.wait_for_timeout(200)
+        for key in ("ArrowRight", "ArrowRight", "ArrowRight", "r"):
+            second.keyboard.press(key)
+        other.wait("document.querySelectorAll('figure[data-verdict=reject]').length === 1")
+        visit.wait("document.querySelectorAll('figure[data-verdict=reject]').length === 2")
+        page.keyboard.press("u")
+        visit.wait("document.querySelectorAll('figure[data-verdict=reject]').length === 1")
+        visit.open("/images?verdict=reject")
+        assert visit.text(".outcome").startswith("2 rows fit")
+        visit.open("/image/3")  # refused by the filter
+        visit.page.locator("button[value=keep]").click()
+        visit.wait("!document.querySelector('#refusal').hidden")
+        assert "before it had a caption" in visit.text("#refusal")
+        assert [problem for problem in visit.problems if "409" not in problem] == [] and other.problems == []
+    receipt = pack(run).receipt
+    assert (receipt.kept, receipt.planned) == (29, 40)
+    rejected = pq.read_table(tmp_path / "run/dataset/rejected/train-00000-of-00001.parquet").to_pylist()
+    assert [row["id"] for row in rejected if row["reject_reason"] == "person_rejected"] == ["row-000000", "row-000002"]

@@ -1,0 +1,51 @@
+"""What the overview says of stages equals `mals status`; the end of events.jsonl says what goes on."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mals.grid.progress import EVENTS
+from mals.grid.status import status
+from mals.grid.store import Store
+from mals.look.receipts import Receipts, activity
+from tests.small import cells
+
+
+def test_the_lines_of_stages_are_those_of_status(tmp_path: Path) -> None:
+    run = cells.small_run(tmp_path / "run", 100)
+    for shard in ("00001", "00003"):
+        (tmp_path / f"run/label/{shard}.json").unlink()
+    receipts = Receipts(run.grid)
+    receipts.refresh()
+    lines = receipts.lines(run.grid.fingerprints)
+    expected = status(run).stages
+    assert [(line.stage, line.done, line.rows, line.kept, dict(line.rejects), line.stale) for line in lines] == [
+        (line.stage, line.done, line.rows, line.kept, line.rejects, line.stale) for line in expected
+    ]
+    cells.make_cells(run)
+    assert receipts.refresh(every=0) == {"label": {1, 3}}
+    assert receipts.refresh(every=0) == {}
+    stale = receipts.lines(dict.fromkeys(run.grid.stages, "other"))
+    assert all(line.stale == line.shards for line in stale)
+
+
+def events(folder: Path, *lines: dict[str, object], ago: float = 0) -> None:
+    start = datetime.now(UTC) - timedelta(seconds=ago)
+    texts = [json.dumps({"time": (start + timedelta(seconds=2 * at)).isoformat(), **line}) for at, line in enumerate(lines)]
+    (folder / EVENTS).write_text("\n".join(texts) + '\n{"torn')
+
+
+def test_activity_is_read_from_the_events(tmp_path: Path) -> None:
+    begin = {"event": "begin", "stage": "crop", "shards": 10, "rows": 1000, "done": 0}
+    shard = {"event": "shard", "stage": "crop", "rows": 100, "seconds": 4.0}
+    assert activity(Store(str(tmp_path))) is None
+    events(tmp_path, begin, shard, shard, ago=4)
+    now = activity(Store(str(tmp_path)))
+    assert now is not None and now.working and (now.stage, now.done, now.shards) == ("crop", 2, 10)
+    assert (now.rate, now.left, now.workers) == (50.0, 16.0, 2.0)
+    events(tmp_path, begin, shard, {"event": "stopped", "stage": "crop", "reason": "UserError: a full disk"}, ago=6)
+    stopped = activity(Store(str(tmp_path)))
+    assert stopped is not None and not stopped.working and stopped.stopped == "UserError: a full disk"
+    events(tmp_path, begin, shard, ago=90_000)
+    old = activity(Store(str(tmp_path)))
+    assert old is not None and not old.working

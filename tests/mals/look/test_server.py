@@ -1,0 +1,57 @@
+"""The command: its address, and how it ends."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mals.errors import UserError
+from mals.look.server import listen
+from tests.conftest import ROOT, Mals, environment
+from tests.mals.look.serving import ask
+from tests.small import cells
+
+
+def test_the_command_prints_its_address_and_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+    cells.small_run(tmp_path / "run", 20)
+    command = [sys.executable, "-m", "cli.main", "look", str(tmp_path / "run")]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    try:
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://127.0.0.1:")
+        for _ in range(100):
+            try:
+                assert ask(address).code == 200
+                break
+            except OSError:
+                time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        process.wait(30)
+        assert time.monotonic() - started < 10
+        assert "Traceback" not in process.stderr.read()
+    finally:
+        process.kill()
+
+
+def test_what_cannot_be_shown_is_one_sentence_and_exit_code_2(mals: Mals, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/mals.yaml").write_text("preset: tiny\n")
+    for place, sentence in (("nothing", "there is no folder"), ("empty", "there is no image in it"), ("run", "has no finished plan")):
+        result = mals("look", place)
+        assert result.returncode == 2 and sentence in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_port_that_is_in_use_is_named() -> None:
+    first = listen("127.0.0.1", 0)
+    first.listen()
+    try:
+        with pytest.raises(UserError, match="cannot be listened on at port"):
+            listen("127.0.0.1", first.getsockname()[1])
+    finally:
+        first.close()
