@@ -30,14 +30,21 @@ def status(run: RunArgument, as_json: Json = False) -> None:
 
 
 def report(run: RunArgument, as_json: Json = False) -> None:
-    """The packed data set at a glance: rows kept by each stage, some captions with their labels, a contact sheet."""
+    """The packed data set at a glance: rows kept by each stage, some captions with their labels, a contact sheet, and pages as files."""
     from dataclasses import asdict
 
     from mals.dataset import report as dataset_report
     from mals.grid.run import Run
 
-    summary = dataset_report.report(Run.open(run))
-    show(asdict(summary), summary.text(), as_json)
+    opened = Run.open(run)
+    summary = dataset_report.report(opened)
+    try:
+        from mals.look import report as pages
+
+        page = pages.write(opened)
+    except ModuleNotFoundError as error:
+        page = f"not written, since {error.name} is not installed (`pip install 'mals[look]'`)"
+    show(asdict(summary) | {"pages": page}, f"{summary.text()}\npages: {page}", as_json)
 
 
 def verify(
