@@ -19,7 +19,10 @@ log = logging.getLogger("mals.cli")
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's folder, or a URL such as s3://bucket/run.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", "-s", metavar="a.b=c", help="A setting; it is kept in RUN/mals.yaml.")]
-Shards = Annotated[str | None, typer.Option("--shards", metavar="i/n", help="Only part i of n (i from 0), for job arrays.")]
+Shards = Annotated[
+    str | None,
+    typer.Option("--shards", metavar="i/n", help="Only part i of n (i from 0), for job arrays; auto: what SLURM or Kubernetes says."),
+]
 Rerun = Annotated[
     str | None,
     typer.Option("--rerun", metavar="STAGE", help="Allow this stage, and those after it, to be made again where settings changed."),
@@ -78,12 +81,17 @@ class Work:
         """The outcome of `run_stages` with these options; exits with 1 where shards failed."""
         from mals.grid.run import RunFailed, run_stages
 
-        part = parse_part(self.shards)
         try:
-            return run_stages(run, upto, part=part, rerun=self.rerun, retry_errors=self.retry, quiet=self.quiet)
+            return run_stages(run, upto, part=self.part(), rerun=self.rerun, retry_errors=self.retry, quiet=self.quiet)
         except RunFailed as error:
             log.error("%s", error)
             raise typer.Exit(1) from None
+
+    def part(self) -> tuple[int, int] | None:
+        """The part that --shards names; raises UserError."""
+        from cli.parts import parse_part
+
+        return parse_part(self.shards)
 
     def refuse_with(self, option: str) -> None:
         """Raise UserError where options for making shards are given together with `option`, which makes none."""
@@ -196,18 +204,6 @@ def init(
     show(receipt.to_json(), f"{receipt.rows:,} rows are planned in {run}, its settings are {run}/mals.yaml", as_json)
 
 
-def parse_part(text: str | None) -> tuple[int, int] | None:
-    """ "0/4" as (0, 4); raises UserError for any other text."""
-    from mals.errors import UserError
-
-    if text is None:
-        return None
-    i, slash, n = text.partition("/")
-    if not (slash and i.isdigit() and n.isdigit() and int(i) < int(n)):
-        raise UserError(f"--shards takes i/n with i from 0 to n - 1, such as 0/4, not {text!r}")
-    return int(i), int(n)
-
-
 def _stage_command(name: str) -> Callable[..., None]:
     def command(run: RunArgument, work: Work) -> None:
         work.finish_stage(run, name)
@@ -262,8 +258,8 @@ def run(run: RunArgument, *, work: Work) -> None:
 
     opened = work.open(run)
     outcome = work.run_stages(opened)
-    if work.shards is not None:
-        done = f"part {work.shards} of {run} is done"
+    if part := work.part():
+        done = f"part {part[0]}/{part[1]} of {run} is done"
         message = f"{done} so far: {outcome.waiting}" if outcome.waiting else f"{done}; `mals pack {run}` when all parts are"
         show({"new_cells": outcome.new_cells, "waiting": outcome.waiting}, message, work.as_json)
         return

@@ -6,6 +6,7 @@ each.
 
 import hashlib
 import json
+import platform
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ class Grid:
         self.store = store
         self.plan = plan
         self.stages = build_stages(config)
+        self.node = platform.node()  # this machine, in receipts
         self._plan_file: tuple[int, Any] | None = None  # the one opened last, and its number
 
     @property

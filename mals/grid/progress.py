@@ -3,9 +3,10 @@
 A line of events.jsonl is a JSON object with `time` (UTC, ISO 8601), `event`, `stage` and more keys, by the event:
 
     begin    shards (to make), rows (of these shards), done (shards made before)
-    shard    shard, attempt, rows, active, rejects, failed, seconds, batch: as in its receipt
+    shard    shard, attempt, rows, active, rejects, failed, seconds, batch, node: as in its receipt
     summary  rows, bytes, seconds: of the summary of a global stage
     failed   shard, attempt, errors (message -> rows), trace
+    lost     shard, node, reason: a worker was lost, its shard is made elsewhere
     end      shards (made), seconds
     stopped  reason: the error that ended the command
 """
@@ -22,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from mals.grid.local import Failure
+from mals.grid.executor import Failure, Lost
 from mals.grid.receipt import Receipt
 from mals.grid.remote import StoreFailed
 from mals.grid.store import Store
@@ -43,6 +44,7 @@ class Progress:
         self.bar: Bar | None = None
         self.task: TaskID | None = None
         self.stage, self.shards, self.done, self.rows, self.all_rows, self.kept, self.active = "", 0, 0, 0, 0, 0, 0
+        self.place = ""
         self.began = self.reported = 0.0  # seconds of the monotonic clock
 
     def __enter__(self) -> "Progress":
@@ -106,8 +108,9 @@ class Progress:
             self.bar.start()
             self.task = self.bar.add_task(stage, total=shards, rate="")
 
-    def finished(self, receipt: Receipt) -> None:
-        """A new cell is finished."""
+    def finished(self, receipt: Receipt, place: str = "") -> None:
+        """A new cell is finished; `place`: where the work is done (Executor.place)."""
+        self.place = place
         self.done += 1
         self.rows += receipt.rows
         self.active += receipt.active
@@ -118,6 +121,7 @@ class Progress:
             "rejects": receipt.rejects,
             "failed": receipt.failed,
             "seconds": receipt.seconds,
+            "node": receipt.node,
         }
         self.event("shard", stage=receipt.stage, shard=receipt.shard, attempt=receipt.attempt, batch=receipt.batch, **values)
         self._report()
@@ -129,6 +133,12 @@ class Progress:
             self.console.print(
                 f"{stage} shard {failure.shard}, attempt {failure.attempt}: {failure.commonest}", highlight=False, markup=False
             )
+
+    def lost(self, stage: str, lost: Lost) -> None:
+        """A worker was lost with a shard."""
+        self.event("lost", stage=stage, shard=lost.shard, node=lost.node, reason=lost.reason)
+        if not self.quiet:
+            self.console.print(f"{stage} shard {lost.shard}: lost with {lost.node}, made elsewhere", highlight=False, markup=False)
 
     def end(self) -> None:
         """The stage is finished."""
@@ -153,7 +163,7 @@ class Progress:
             parts.append(f"kept {100 * self.kept / self.active:.0f} %")
         if self.rows and self.done < self.shards:
             parts.append(f"{_span((self.all_rows - self.rows) * seconds / self.rows)} left")
-        return ", ".join(parts)
+        return ", ".join([*parts, self.place] if self.place else parts)
 
     def _stop_bar(self) -> None:
         if self.bar is not None:

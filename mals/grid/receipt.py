@@ -54,6 +54,7 @@ class Receipt:
     attempt: int = 1
     env: dict[str, str] = field(default_factory=dict)
     used: dict[str, dict[str, int]] = field(default_factory=dict)  # of servers, see mals.grid.stage.Used; earlier attempts included
+    node: str = ""  # the machine that made it; not packed
     format_version: int = 1
 
     def to_bytes(self) -> bytes:

@@ -14,7 +14,8 @@ from mals import settings
 from mals.config import Config, dump
 from mals.errors import UserError
 from mals.grid.cells import Grid, Survey
-from mals.grid.local import Failure, LocalExecutor
+from mals.grid.executor import Executor, Failure, Lost
+from mals.grid.local import LocalExecutor
 from mals.grid.lock import coordinator, summary_lock
 from mals.grid.plan import PlanReceipt, plan_settings, read_plan
 from mals.grid.progress import Progress
@@ -193,23 +194,23 @@ def needs_work(survey: Survey, stage: str, shard: int, retry_errors: bool) -> bo
     return survey.state(stage, shard) != "done" or (retry_errors and survey.receipts[stage][shard].failed > 0)
 
 
-def _run_stage(
-    run: Run, executor: LocalExecutor, stage: str, todo: list[int], survey: Survey, progress: Progress, outcome: RunOutcome
-) -> None:
+def _run_stage(run: Run, executor: Executor, stage: str, todo: list[int], survey: Survey, progress: Progress, outcome: RunOutcome) -> None:
     """Make the cells of one stage for the shards `todo`."""
     failures: dict[int, Failure] = {}
-    sources = {shard: survey.sources(stage, shard) for shard in todo}
     inputs = _summarise(run, executor, stage, survey, progress) if run.grid.is_global(stage) else None
-    workers, attempts = workers_of(run, stage), run.config.run.attempts
-    parts = affordable(run.grid.stages, stage, todo, survey, workers, run.config.run.max_cost)
-    for result in chain.from_iterable(executor.run(stage, {at: sources[at] for at in part}, workers, attempts, inputs) for part in parts):
+    attempts, max_cost = run.config.run.attempts, run.config.run.max_cost
+    parts = affordable(run.grid.stages, stage, todo, survey, workers_of(run, stage), max_cost)
+    shards = (((shard, survey.sources(stage, shard)) for shard in part) for part in parts)
+    for result in chain.from_iterable(executor.run(stage, shards_of_part, attempts, inputs) for shards_of_part in shards):
         if isinstance(result, Receipt):
             survey.add(result)
             outcome.new_cells[stage] = outcome.new_cells.get(stage, 0) + 1
             failed = run.grid.failure_name(stage, result.shard)
             if failures.pop(result.shard, None) or failed in survey.sizes[stage]:
                 run.store.remove(failed)
-            progress.finished(result)
+            progress.finished(result, executor.place())
+        elif isinstance(result, Lost):
+            progress.lost(stage, result)
         else:
             failures[result.shard] = result
             survey.remove(stage, result.shard)
@@ -219,7 +220,7 @@ def _run_stage(
         outcome.failures[stage] = failures
 
 
-def _summarise(run: Run, executor: LocalExecutor, stage: str, survey: Survey, progress: Progress) -> str:
+def _summarise(run: Run, executor: Executor, stage: str, survey: Survey, progress: Progress) -> str:
     """Make the summary of a global stage unless it is there; what it is made from. Raises RunFailed where it cannot be made."""
     inputs = survey.summary_inputs(stage)
     with summary_lock(run.store, stage):
@@ -228,7 +229,7 @@ def _summarise(run: Run, executor: LocalExecutor, stage: str, survey: Survey, pr
         sources = {shard: survey.sources(stage, shard) for shard in range(run.grid.shards)}
         problem = ""
         for attempt in range(1, run.config.run.attempts + 1):
-            result = executor.summarise(stage, sources, workers_of(run, stage), inputs)
+            result = executor.summarise(stage, sources, inputs)
             if isinstance(result, SummaryReceipt):
                 progress.event("summary", stage=stage, rows=result.rows, bytes=result.size, seconds=result.seconds)
                 return inputs
@@ -263,9 +264,9 @@ def refuse_stale(run: Run, survey: Survey, rerun: str | None) -> None:
     )
 
 
-def executor_of(run: Run) -> LocalExecutor:
+def executor_of(run: Run) -> Executor:
     """The executor for the settings of a run."""
-    workers = max(workers_of(run, stage) for stage in run.grid.stages)
+    workers = {stage: workers_of(run, stage) for stage in run.grid.stages}
     return LocalExecutor(run.store.url, run.user_settings, run.grid, workers=workers, gpus=_gpus())
 
 

@@ -116,6 +116,7 @@ def run_shard(
         attempt=attempt,
         env=environment(),
         used=stage.take_used() if isinstance(stage, ServedStage) else {},
+        node=grid.node,
     )
     grid.store.commit(grid.receipt_name(stage.name, shard), new.to_bytes())
     return new

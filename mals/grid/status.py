@@ -48,6 +48,7 @@ class Status:
     packed: bool
     note: str  # a model that is missing; empty where none is
     stages: list[StageStatus]
+    nodes: dict[str, int] = field(default_factory=dict)  # machine -> cells that it made, the most first
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,6 +58,7 @@ def status(run: Run) -> Status:
     """The state of every stage of `run`; models need not be at hand."""
     survey = run.grid.survey()
     stages: list[StageStatus] = []
+    nodes: Counter[str] = Counter()
     for name in run.grid.stages:
         states = Counter(survey.state(name, shard) for shard in range(run.grid.shards))
         failures = run.grid.failures(name)
@@ -64,6 +66,7 @@ def status(run: Run) -> Status:
         rejects: Counter[str] = Counter()
         errors: Counter[str] = Counter()
         for receipt in survey.receipts[name].values():
+            nodes[receipt.node] += 1
             rejects.update(receipt.rejects)
             errors.update(receipt.errors)
             line.rows += receipt.active
@@ -80,7 +83,9 @@ def status(run: Run) -> Status:
         stages.append(line)
     note = _missing_model(run)
     packed = run.store.size(PACK_RECEIPT) is not None
-    return Status(run.store.url, run.config.preset, run.grid.plan.rows, run.grid.plan.prompts_cut, packed, note, stages)
+    return Status(
+        run.store.url, run.config.preset, run.grid.plan.rows, run.grid.plan.prompts_cut, packed, note, stages, dict(nodes.most_common())
+    )
 
 
 def _missing_model(run: Run) -> str:
@@ -104,6 +109,8 @@ def lines(status: Status) -> list[str]:
         output += _used_lines(stage)
         output += [f"{'':12}{count:>9,} refused: {reason}" for reason, count in stage.rejects.items()]
         output += [f"{'':12}{count:>9,} errors: {message}" for message, count in stage.errors.items()]
+    if len(status.nodes) > 1:
+        output.append("made on " + ", ".join(f"{node} ({cells:,} cells)" for node, cells in status.nodes.items()))
     return [*output, status.note] if status.note else output
 
 

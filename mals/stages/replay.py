@@ -9,11 +9,11 @@ import pyarrow as pa
 from PIL import Image
 
 from mals.errors import UserError
-from mals.grid.local import limit_threads
 from mals.grid.row import locate
 from mals.grid.run import Run, differences
 from mals.grid.stage import GlobalStage
 from mals.grid.versions import environment
+from mals.grid.worker import limit_threads
 from mals.images import Pixels, decode_image
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mals import models
 from mals.config import LOADER, Agree, Dedup, Identity
 from mals.errors import ModelMissing, UserError
-from mals.grid.local import limit_threads
+from mals.grid.worker import limit_threads
 from mals.scorer import RgbImage, Scorer, load_scorer
 
 

@@ -28,7 +28,7 @@ URL = "s3://bucket/run"
 def objects(monkeypatch):
     monkeypatch.setitem(_registry, "s3", Objects)
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.0)
-    monkeypatch.setattr("mals.grid.local.PAUSE", 0.0)
+    monkeypatch.setattr("mals.grid.worker.PAUSE", 0.0)
     Objects.reset()
     yield Objects
     Objects.reset()

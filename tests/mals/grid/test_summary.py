@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,15 +14,14 @@ import pytest
 
 from mals.config import Config
 from mals.errors import UserError
-from mals.grid.local import Failure, Sources, make_worker
 from mals.grid.receipt import Receipt
 from mals.grid.run import Run, RunFailed, RunOutcome, run_stages
 from mals.grid.stage import GlobalStage
 from mals.grid.status import lines, status
-from mals.grid.summary import SummaryReceipt
 from mals.grid.verify import verify
 from mals.stages.keep import Keep
 from tests.conftest import Mals
+from tests.mals.grid.one_by_one import OneByOne
 
 Planned = Callable[..., Path]
 BEST = "keep.by=sharpness"  # 40 rows in 5 shards
@@ -35,28 +34,6 @@ def open_and_run(folder: Path, *sets: str, **options: object) -> RunOutcome:
 def kept_cells(folder: Path) -> dict[str, bytes]:
     """The files of the stage `keep`, receipts aside."""
     return {path.name: path.read_bytes() for path in sorted((folder / "keep").glob("*.parquet"))}
-
-
-class OneByOne:
-    """A second executor: a worker in this process for the summary, and another for each shard."""
-
-    def __init__(self, run: Run):
-        self.run_ = run
-
-    def worker(self):
-        return make_worker(self.run_.store.url, self.run_.user_settings)
-
-    def summarise(self, stage: str, sources: Sources, workers: int, inputs: str) -> SummaryReceipt | Failure:
-        return self.worker().summarise(stage, sources, inputs)
-
-    def run(
-        self, stage: str, shards: Sources, workers: int, attempts: int, summary_inputs: str | None = None
-    ) -> Iterator[Receipt | Failure]:
-        for shard, sources in reversed(shards.items()):
-            yield self.worker().attempt(stage, shard, 1, sources, summary_inputs)
-
-    def close(self) -> None:
-        pass
 
 
 def test_a_global_stage_makes_the_same_bytes_with_one_worker_two_workers_in_parts_and_by_another_executor(
