@@ -77,7 +77,8 @@ def submitted(folder: Path, run: Path, task: int) -> "subprocess.Popen[bytes]":
     array = {"ARRAY_TASK_ID": task, "ARRAY_TASK_COUNT": 2, "ARRAY_TASK_MIN": 0, "ARRAY_TASK_STEP": 1, "ARRAY_JOB_ID": 7}
     variables = {f"SLURM_{name}": str(value) for name, value in array.items()}
     env = environment(**variables) | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.Popen(["bash", folder / "mals.sbatch", run], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with (folder / "mals.log").open("a") as log:
+        return subprocess.Popen(["bash", folder / "mals.sbatch", run], env=env, stdout=log, stderr=log)
 
 
 def test_the_sbatch_file_makes_its_parts_and_goes_back_to_the_queue_when_it_is_stopped(planned, tmp_path: Path) -> None:
@@ -87,9 +88,9 @@ def test_the_sbatch_file_makes_its_parts_and_goes_back_to_the_queue_when_it_is_s
         assert task.poll() is None
         time.sleep(0.02)
     task.send_signal(signal.SIGTERM)
-    assert task.wait(60) == 128 + signal.SIGTERM
+    assert task.wait(300) == 128 + signal.SIGTERM
     assert (tmp_path / "scontrol.txt").read_text() == "requeue 7_0\n"
-    assert [submitted(tmp_path, run, number).wait(120) for number in (0, 1)] == [0, 0]
+    assert [submitted(tmp_path, run, number).wait(600) for number in (0, 1)] == [0, 0], (tmp_path / "mals.log").read_text()
     assert len(list((run / "label").glob("*.parquet"))) == 5
     assert (tmp_path / "scontrol.txt").read_text() == "requeue 7_0\n", "a task that ends is not put back"
 
