@@ -1,7 +1,7 @@
 """What works on the shards of a run: the protocol that the coordinator speaks, and what comes back.
 
-`mals/grid/local.py` works in this process or in processes of this machine, `mals/grid/ray.py` on the nodes of a Ray cluster. A third one
-calls `Worker.attempt` (mals/grid/worker.py) where it likes, and has to pass tests/mals/grid/test_executor.py.
+`mals/grid/local.py` works in this process or in processes of this machine. Another one calls `Worker.attempt` (mals/grid/worker.py) where
+it likes, and has to pass tests/mals/grid/test_executor.py.
 """
 
 from collections import deque
