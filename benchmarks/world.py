@@ -2,7 +2,7 @@
 
     --drawn N       drawn images for each part (default 400)
     --generated N   images generated from prompts of the attribute grammar (default 400; 0 leaves that part out)
-    --part NAME     only filter, pose, captions, scorer or generated
+    --part NAME     only filter, pose, captions, instructions, scorer or generated
     --record        write the scores into mals/world/weights/scores.json, which the tests compare with
 
 Prints tables, and one JSON line for each part. All parts run the stages of the preset tiny, as `mals run` does.
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.instructions import instruction_scores
 from benchmarks.scorer import drawn_scores
 from mals import settings
 from mals.attributes import load_space
@@ -132,6 +133,14 @@ def captions_part(count: int) -> dict[str, Any]:
     return scores | agreement(labels, np.array([truths[number].attributes for number in kept]))
 
 
+def instructions_part(count: int) -> dict[str, Any]:
+    """Captions by templates and examples, and answers to questions, of the captioner that follows instructions, about crops."""
+    crops = [row["crop"] for row in run_stage(ready(crop.stage(CONFIG)), image_column(draw_images(count)))]
+    kept = [number for number, data in enumerate(crops) if data is not None]
+    people = [create_person(SEED, number) for number in kept]
+    return {"crops": len(kept)} | instruction_scores([decode_image(crops[number]) for number in kept], people)
+
+
 def scorer_part(count: int) -> dict[str, Any]:
     """How well the embedded scorer tells a crop's own captions from wrong ones, and the next view of its person from those of others."""
     stage = ready(crop.stage(CONFIG))
@@ -225,6 +234,7 @@ PARTS = {
     "filter": filter_part,
     "pose": pose_part,
     "captions": captions_part,
+    "instructions": instructions_part,
     "scorer": scorer_part,
     "generated": generated_part,
 }

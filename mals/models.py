@@ -1,8 +1,8 @@
 """Where models are: in a local folder, embedded in this package, or in the hub's cache. `resolve` never uses the network, `download` does.
 
 The role of a model selects the embedded model, and the setting that messages name: generator, lora, safety, pose, detector, watermark,
-aesthetic, captioner, scorer, and swin for pretraining. A scorer is what `mals.scorer` loads: a trained method, weights of one, or a CLIP of
-open_clip.
+aesthetic, captioner, vlm for a captioner that follows instructions, scorer, and swin for pretraining. A scorer is what `mals.scorer`
+loads: a trained method, weights of one, or a CLIP of open_clip.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from mals.config import LOADER, Config
 from mals.errors import ModelMissing, UserError
 
 WEIGHTS = Path(__file__).parent / "world" / "weights"
-EMBEDDED = ("generator", "pose", "detector", "captioner", "scorer", "swin")
+EMBEDDED = ("generator", "pose", "detector", "captioner", "vlm", "scorer", "swin")
 SETTING = {
     "generator": "generate.model",
     "lora": "generate.lora.model",
@@ -32,6 +32,7 @@ SETTING = {
     "watermark": "quality.watermark.model",
     "aesthetic": "quality.aesthetic.model",
     "captioner": "caption.captioners.0.model",
+    "vlm": "caption.captioners.0.model",
     "swin": "vision.start",
     "scorer": "agree.scorer",
 }
@@ -113,7 +114,8 @@ def required_models(config: Config) -> list[RequiredModel]:
         needs.append(RequiredModel(f"quality.{name}.model", scorer.model, scorer.revision, name))
     for number, captioner in enumerate(config.caption.captioners if config.caption else []):
         if captioner.backend != "template" and not captioner.server:
-            needs.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, "captioner"))
+            role = "vlm" if captioner.backend == "vlm" else "captioner"
+            needs.append(RequiredModel(f"caption.captioners.{number}.model", captioner.model, captioner.revision, role))
     for name, section in (("identity", config.identity), ("agree", config.agree), ("dedup", config.dedup)):
         if section and section.scorer and section.loader == LOADER:
             needs.append(RequiredModel(f"{name}.scorer", section.scorer, section.revision, "scorer"))
@@ -333,7 +335,7 @@ def _content(model: Path, role: str = "") -> str:
 def _embedded(role: str) -> ResolvedModel:
     """The trained weights that ship with the package."""
     if role not in EMBEDDED:
-        known = ", ".join(SETTING[name] for name in EMBEDDED)
+        known = ", ".join(dict.fromkeys(SETTING[name] for name in EMBEDDED))
         raise UserError(f"there is no embedded model for {SETTING.get(role, role)}; there is one for {known}")
     return ResolvedModel("embedded", str(WEIGHTS / role), _content(WEIGHTS / role, role))
 

@@ -257,7 +257,7 @@ def _resolved(captioner: Captioner) -> ResolvedModel:
         return StandIn.resolved
     if captioner.server:
         return ResolvedModel(captioner.model, "", str(captioner.revision))
-    model = resolve(captioner.model, captioner.revision, "captioner")
+    model = resolve(captioner.model, captioner.revision, "vlm" if captioner.backend == "vlm" else "captioner")
     refuse_other_class(captioner, model)
     return model
 

@@ -93,7 +93,7 @@ class CaptionFacts:
         self.hat = self._item(person.hat)
         self.items = [phrase for item in (person.backpack, person.handbag, person.bag) if (phrase := self._item(item))]
         mentions_shoes = self.happens(15) and not brevity
-        self.shoes = self._garment(person.shoes, self.choose(GARMENT_NOUNS["shoes"]), plural=True) if mentions_shoes else None
+        self.shoes = self.footwear() if mentions_shoes else None
         self.beard = person.beard and gender_is_known and not brevity and self.happens(30)
 
     def happens(self, percent: float) -> bool:
@@ -106,6 +106,10 @@ class CaptionFacts:
     def omits(self, fact: str) -> bool:
         """Whether this caption is to leave out a fact, see OMIT."""
         return not self.complete and self.happens(OMIT[fact])
+
+    def footwear(self) -> GarmentPhrase:
+        """The shoes, which only some captions mention."""
+        return self._garment(self.person.shoes, self.choose(GARMENT_NOUNS["shoes"]), plural=True)
 
     def _person_noun(self) -> str:
         gender, age = self.person.gender, self.person.age

@@ -1,6 +1,7 @@
 """Trains the embedded models, one after the other, and installs them where `model: embedded` finds them: `make world-models`.
 
     python -m mals.world.training --work DIR [--only NAME [--go-on]] [--minutes M] [--threads T]
+    python -m mals.world.training --work DIR --install [--only NAME]
 
 DIR keeps the drawn images and every trained model; a second call with the same DIR trains the models that are still missing. The minutes
 are those of the shipped models, trained on two cores of a Xeon with AMX: each training on one of them, that of the Swin on both.
@@ -25,6 +26,8 @@ MINUTES = {  # training -> its length
     "pose": 29.0,
     "detector": 14.0,
     "captioner": 30.0,
+    "reader": 80.0,
+    "vlm": 76.0,
     "scorer": 25.0,
     "swin": 30.0,
 }
@@ -33,6 +36,7 @@ SHIPPED = {  # model -> the trainings that make it, in their order; the last one
     "pose": ("pose",),
     "detector": ("detector",),
     "captioner": ("captioner",),
+    "vlm": ("reader", "vlm"),
     "scorer": ("scorer",),
     "swin": ("swin",),
 }
@@ -53,7 +57,8 @@ def train(name: str, dataset: DrawnDataset, work: Path, minutes: float, seed: in
     With `resume` the training starts from the model that is there, and its record is added to those before.
     """
     results = import_module(f"mals.world.training.{name}").train(dataset, work, minutes, seed, resume)
-    command = f"python -m mals.world.training --work DIR --only {name} --minutes {minutes:g}{' --go-on' if resume else ''}"
+    command = f"python -m mals.world.training --work DIR --images {dataset.count} --only {name} --minutes {minutes:g}"
+    command += " --go-on" if resume else ""
     record = {"model": name, "command": command, "seed": seed, "images": dataset.count, "threads": torch_threads()} | results
     earlier = read_records(work, name) if resume else []
     (work / f"{name}.json").write_text(json.dumps([*earlier, record], indent=2) + "\n", encoding="utf-8")
@@ -70,12 +75,13 @@ def torch_threads() -> int:
     return torch.get_num_threads()
 
 
-def install(work: Path, weights: Path = WEIGHTS) -> None:
-    """Copy the models that ship, each with a card and training.json, from `work` to `weights`."""
+def install(work: Path, weights: Path = WEIGHTS, only: str | None = None) -> None:
+    """Copy the models that ship, or `only` one, each with a card and training.json, from `work` to `weights`."""
     import torch
     from diffusers import AutoencoderKL
 
-    for name, trainings in SHIPPED.items():
+    for name in [only] if only else SHIPPED:
+        trainings = SHIPPED[name]
         records = [record for training in trainings for record in read_records(work, training)]
         shutil.rmtree(weights / name, ignore_errors=True)
         shutil.copytree(work / trainings[-1], weights / name)
@@ -97,8 +103,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
     parser.add_argument("--seed", type=int, default=1, help="seed of the world and of the trainings")
     parser.add_argument("--go-on", dest="resume", action="store_true", help="with --only: train the model in DIR further")
-    parser.add_argument("--install", action="store_true", help="train nothing, only install the models in DIR")
+    parser.add_argument("--install", action="store_true", help="train nothing, only install the models in DIR, or the model --only")
     options = parser.parse_args()
+    if options.install and options.only and options.only not in SHIPPED:
+        parser.error(f"--install takes one of {', '.join(SHIPPED)}")
 
     import torch
 
@@ -110,5 +118,5 @@ def main() -> None:
         for name in [options.only] if options.only else MINUTES:
             if options.only or not (options.work / f"{name}.json").is_file():
                 train(name, dataset, options.work, options.minutes or MINUTES[name], options.seed, options.resume)
-    if options.only is None:
-        install(options.work)
+    if options.only is None or options.install:
+        install(options.work, only=options.only)

@@ -15,7 +15,7 @@ def test_all_weights_are_under_40_megabytes_the_swin_under_5_the_scorer_under_1_
     files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
     swin, scorer = (sum(path.stat().st_size for path in files if path.parent.name == name) for name in ("swin", "scorer"))
     assert sum(path.stat().st_size for path in files) < 40e6 and swin < 5e6 and scorer < 1.15e6
-    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt", ".yaml"}
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt", ".yaml", ".jinja"}
 
 
 def test_no_file_of_the_embedded_models_is_over_10_megabytes_and_every_shard_is_there() -> None:
@@ -55,6 +55,16 @@ def test_captions_give_as_many_correct_labels_as_recorded() -> None:
     assert scores["values"] == pytest.approx(SCORES["captions"]["values"], abs=0.04)
     for group in ("upper_color", "lower_color"):
         assert scores[group] == pytest.approx(SCORES["captions"][group], abs=0.15)
+
+
+@pytest.mark.slow
+def test_instructions_are_followed_as_well_as_recorded() -> None:
+    scores = world.instructions_part(48)
+    for name in ("trained", "held_out_openings", "held_out", "style"):
+        assert scores[name]["followed"] == pytest.approx(SCORES["instructions"][name]["followed"], abs=0.2)
+        assert scores[name]["slots"] == pytest.approx(SCORES["instructions"][name]["slots"], abs=0.15)
+    for name in ("values", "yes_or_no"):
+        assert scores[name]["right"] == pytest.approx(SCORES["instructions"][name]["right"], abs=0.2)
 
 
 @pytest.mark.slow
