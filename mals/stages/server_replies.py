@@ -26,9 +26,12 @@ class Problem(Exception):
     """A request without an answer."""
 
     def __init__(self, cause: Cause, text: str, wait: float = 0.0, code: str = ""):
-        super().__init__(text)
+        super().__init__(cause, text, wait, code)
         self.cause, self.text, self.code = cause, text, code
         self.wait = wait  # seconds that the server asks to wait, at least
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class RequestFailed(Exception):

@@ -64,7 +64,7 @@ class OneStage:
     """A grid of the one stage over 512 rows."""
 
     def __init__(self, store):
-        self.store, self.fingerprints, self.params = store, {"generate": "f"}, {"generate": {}}
+        self.store, self.fingerprints, self.params, self.node = store, {"generate": "f"}, {"generate": {}}, "here"
 
     def sources(self, stage, shard):
         return {}

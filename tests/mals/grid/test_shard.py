@@ -49,7 +49,7 @@ class OneStage:
 
     def __init__(self, store, numbers):
         self.store, self.numbers = store, numbers
-        self.fingerprints, self.params = {"double": "f"}, {"double": {}}
+        self.fingerprints, self.params, self.node = {"double": "f"}, {"double": {}}, "here"
 
     def sources(self, stage, shard):
         return {}
