@@ -10,7 +10,7 @@ from mals.config import Caption as Settings
 from mals.config import Captioner, CaptionRules, Instruction
 from mals.errors import ModelMissing, UserError
 from mals.images import decode_image
-from mals.models import ResolvedModel, resolve
+from mals.models import WEIGHTS, ResolvedModel, resolve
 from mals.stages.caption import Caption, stage
 from mals.stages.captioning.slots import phrases
 from mals.stages.captioning.templates import fill, generated, shape
@@ -187,7 +187,8 @@ def test_a_model_of_another_class_is_refused_by_name(vlm, crops):
     with pytest.raises(UserError, match="is a LlavaForConditionalGeneration, and the backend blip takes a BlipForConditionalGeneration"):
         Caption(Settings(captioners=[vlm.model_copy(update={"backend": "blip"})]), 0).params()
     with pytest.raises(UserError, match="BlipForConditionalGeneration and has no chat template"):
-        Caption(Settings(captioners=[BLIP.model_copy(update={"backend": "vlm", "prompt": "what"})]), 0).params()
+        blip = BLIP.model_copy(update={"backend": "vlm", "model": str(WEIGHTS / "captioner"), "prompt": "what"})
+        Caption(Settings(captioners=[blip]), 0).params()
 
 
 def test_a_blip_that_answers_questions_is_refused(blip, tmp_path):
