@@ -138,8 +138,10 @@ class RunSource(Source):
             arrays: dict[str, pa.Array] = {}
             planned = [name for name in names if name not in self._owners and name not in OWN]
             if planned:
-                table = self.grid.plan_rows(part, ["caption" if name == SOURCE_CAPTION else name for name in planned])
-                arrays |= {name: _array(column) for name, column in zip(planned, table.columns, strict=True)}
+                sources = {name: "caption" if name == SOURCE_CAPTION else name for name in planned}
+                table = self.grid.plan_rows(part, list(sources.values()))
+                nothing = pa.nulls(self.parts[part].rows, pa.string())  # a run of images may have been planned without captions
+                arrays |= {name: _array(table[own]) if own in table.column_names else nothing for name, own in sources.items()}
             for stage in dict.fromkeys(self._owners[name] for name in names if name in self._owners):
                 arrays |= self._cell(stage, part, [name for name in names if self._owners.get(name) == stage])
             if own := [name for name in names if name in OWN]:
