@@ -129,7 +129,9 @@ class RunSource(Source):
         with self.lock:
             schema = self.grid.store.parquet("plan/00000.parquet").schema_arrow
         added = {field.name: field.type for stage in self.grid.stages.values() for field in stage.adds}
-        planned = {SOURCE_CAPTION if field.name in added else field.name: field.type for field in schema}
+        planned = {field.name: field.type for field in schema}
+        if "caption" in added and "caption" in planned:
+            planned[SOURCE_CAPTION] = planned["caption"]
         own = dict.fromkeys(OWN, pa.string())
         return {name: kind for name, kind in (planned | own | added).items() if not pa.types.is_binary(kind)}
 
@@ -138,10 +140,8 @@ class RunSource(Source):
             arrays: dict[str, pa.Array] = {}
             planned = [name for name in names if name not in self._owners and name not in OWN]
             if planned:
-                sources = {name: "caption" if name == SOURCE_CAPTION else name for name in planned}
-                table = self.grid.plan_rows(part, list(sources.values()))
-                nothing = pa.nulls(self.parts[part].rows, pa.string())  # a run of images may have been planned without captions
-                arrays |= {name: _array(table[own]) if own in table.column_names else nothing for name, own in sources.items()}
+                table = self.grid.plan_rows(part, ["caption" if name == SOURCE_CAPTION else name for name in planned])
+                arrays |= {name: _array(column) for name, column in zip(planned, table.columns, strict=True)}
             for stage in dict.fromkeys(self._owners[name] for name in names if name in self._owners):
                 arrays |= self._cell(stage, part, [name for name in names if self._owners.get(name) == stage])
             if own := [name for name in names if name in OWN]:
