@@ -12,8 +12,8 @@ from mals.world.person import create_person
 from mals.world.training.conversations import draw_written_turn, repeat_turn
 from mals.world.training.drawn_dataset import DrawnDataset
 from mals.world.training.instruction_tokenizer import build_tokenizer, words
-from mals.world.training.optimization import WeightAverage, optimize, seed_random_numbers
-from mals.world.training.vlm import SAVE_STEPS, build, build_processor, compute_loss, load, pack, save, start_tower
+from mals.world.training.optimization import seed_random_numbers
+from mals.world.training.vlm import build, build_processor, compute_loss, fit, load, pack, start_tower
 
 BATCH = 24
 LEARNING_RATE = 2e-3
@@ -32,7 +32,6 @@ def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, resume: 
         start_tower(model)
     model.model.vision_tower.requires_grad_(False)
     model.model.multi_modal_projector.requires_grad_(False)
-    average = WeightAverage(model, 0.995)
 
     def loss_of_step(step: int) -> Any:
         if step < REPEAT_STEPS and not resume:
@@ -41,11 +40,4 @@ def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, resume: 
         samples = [[draw_written_turn(person, seed, rng)] for person in people]
         return compute_loss(model, None, pack(samples, processor, images=False))
 
-    def after_step(step: int) -> None:
-        average.update(model)
-        if step % SAVE_STEPS == SAVE_STEPS - 1:
-            save(average.model, processor, folder)
-
-    results = optimize("reader", model.parameters(), loss_of_step, minutes, LEARNING_RATE, after_step)
-    save(average.model, processor, folder)
-    return results
+    return fit("reader", model, processor, folder, loss_of_step, minutes, LEARNING_RATE, 0.995)

@@ -5,7 +5,7 @@ Each sample is one image with several requests. They share the image's tokens an
 positions are those of as many conversations about the image, whose first part is computed once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,19 +168,28 @@ def train(dataset: DrawnDataset, work: Path, minutes: float, seed: int, resume: 
     rng = seed_random_numbers(seed, resume)
     processor, folder = build_processor(build_tokenizer(words(seed))), work / "vlm"
     model = load(folder if resume else work / "reader")
-    average, rows = WeightAverage(model, 0.999), dataset.sound_rows
+    rows = dataset.sound_rows
 
     def loss_of_step(step: int) -> Any:
         drawn = np.sort(rng.choice(rows, min(BATCH, len(rows)), replace=False))
         crops = draw_crops(dataset, drawn, rng)
         return compute_loss(model, crops, pack([draw_turns(dataset.person(row), seed, rng) for row in drawn.tolist()], processor))
 
+    return fit("vlm", model, processor, folder, loss_of_step, minutes, LEARNING_RATE, 0.999)
+
+
+def fit(
+    name: str, model: Any, processor: Any, folder: Path, loss_of_step: Callable[[int], Any], minutes: float, rate: float, decay: float
+) -> dict[str, Any]:
+    """Train for so many minutes; the moving average of the weights is saved with the processor, every SAVE_STEPS and at the end."""
+    average = WeightAverage(model, decay)
+
     def after_step(step: int) -> None:
         average.update(model)
         if step % SAVE_STEPS == SAVE_STEPS - 1:
             save(average.model, processor, folder)
 
-    results = optimize("vlm", model.parameters(), loss_of_step, minutes, LEARNING_RATE, after_step)
+    results = optimize(name, model.parameters(), loss_of_step, minutes, rate, after_step)
     save(average.model, processor, folder)
     return results
 
