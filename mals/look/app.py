@@ -3,7 +3,7 @@
 import functools
 import getpass
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -25,6 +25,7 @@ from mals.look.run_source import RunSource
 from mals.look.security import Guard
 from mals.look.source import Source
 from mals.look.thumbnails import Thumbnails, whole
+from mals.look.training import Training
 
 log = logging.getLogger(__name__)
 
@@ -35,26 +36,21 @@ Answer = Callable[[Request], Response]
 
 
 class LookApp:
-    """The pages of one source as an ASGI application."""
+    """The pages of a source, of trainings, or of both, as an ASGI application."""
 
-    def __init__(self, source: Source, token: str | None = None) -> None:
-        self.source = source
-        self.pages = Pages(ServerLinks(), source.title, views.screens(source))
-        self.thumbnails = Thumbnails(source)
-        routes = {
-            "/": self.overview,
-            "/live": self.live,
-            "/thresholds": self.thresholds,
-            "/images": self.images,
-            "/image/{row:int}": self.image,
-            "/captions": self.captions,
-            "/balance": self.balance,
-            "/verdict/{row:int}": self.verdict,
-            "/ids.txt": self.ids,
-            "/thumbnail/{row:int}.jpg": self.thumbnail,
-            "/whole/{row:int}.jpg": self.whole,
-            "/static/{name}": self.static,
-        }
+    def __init__(self, source: Source | None, token: str | None = None, trainings: Sequence[Training] = ()) -> None:
+        self._source, self.trainings = source, list(trainings)
+        screens = ([] if source is None else views.screens(source)) + ([("training", "Training")] if trainings else [])
+        title = ", ".join(([] if source is None else [source.title]) + [training.title for training in trainings])
+        self.pages = Pages(ServerLinks(), title, screens)
+        routes: dict[str, Answer] = {"/static/{name}": self.static}
+        if trainings:
+            routes |= {"/training": self.training, "/training/live": self.training_live}
+        if source is None:
+            routes["/"] = self.training
+        else:
+            self.thumbnails = Thumbnails(source)
+            routes |= self._routes_of_rows()
         starlette = Starlette(
             routes=[
                 Route(path, self._answering(answer), methods=["POST"] if path.startswith("/verdict/") else ["GET"])
@@ -64,6 +60,30 @@ class LookApp:
         )
         self.asgi = Guard(starlette, token)
 
+    @property
+    def source(self) -> Source:
+        """The rows; pages that need them have an address only where there are some."""
+        assert self._source is not None
+        return self._source
+
+    def _routes_of_rows(self) -> dict[str, Answer]:
+        return {
+            "/": self.overview,
+            "/live": self.live,
+            "/thresholds": self.thresholds,
+            "/images": self.images,
+            "/image/{row:int}": self.image,
+            "/captions": self.captions,
+            "/balance": self.balance,
+            "/persons": self.persons,
+            "/person/{row:int}": self.person,
+            "/duplicates": self.duplicates,
+            "/verdict/{row:int}": self.verdict,
+            "/ids.txt": self.ids,
+            "/thumbnail/{row:int}.jpg": self.thumbnail,
+            "/whole/{row:int}.jpg": self.whole,
+        }
+
     def _answering(self, answer: Answer) -> Callable[[Request], Any]:
         """The endpoint of an answer, which runs in a thread; what cannot be shown becomes a sentence."""
 
@@ -71,13 +91,14 @@ class LookApp:
             import duckdb
 
             try:
-                self.source.refresh()
+                if self._source is not None:
+                    self._source.refresh()
                 return answer(request)
             except UserError as error:
                 return self._sentence(request, str(error), 409)
             except (OSError, pa.ArrowException, duckdb.Error) as error:
                 message = str(error).splitlines()[0] if str(error) else type(error).__name__
-                return self._sentence(request, f"{self.source.title} cannot be read now: {message}", 503)
+                return self._sentence(request, f"{self.pages.title} cannot be read now: {message}", 503)
             except Exception as error:
                 log.error("%s: %s: %s", request.url.path, type(error).__name__, error)
                 return self._sentence(request, f"this page could not be made ({type(error).__name__}); the log has more", 500)
@@ -129,6 +150,22 @@ class LookApp:
 
     def balance(self, request: Request) -> Response:
         return self._page("balance", views.balance_page(self.source))
+
+    def persons(self, request: Request) -> Response:
+        order = request.query_params.get("order") or "images"
+        return self._page("persons", views.persons_page(self.source, order, _page_number(request)))
+
+    def person(self, request: Request) -> Response:
+        return self._page("person", views.person_page(self.source, request.path_params["row"]))
+
+    def duplicates(self, request: Request) -> Response:
+        return self._page("duplicates", views.duplicates_page(self.source, _page_number(request)))
+
+    def training(self, request: Request) -> Response:
+        return self._page("training", views.training_page(self.trainings))
+
+    def training_live(self, request: Request) -> Response:
+        return self._page("training", views.training_page(self.trainings), "_training.html")
 
     def verdict(self, request: Request) -> Response:
         """Add a verdict about a row; scripts get JSON, a form the page of the image."""

@@ -19,6 +19,8 @@ class Links(Protocol):
 
     def image(self, row: int, **parameters: Any) -> str: ...
 
+    def person(self, row: int) -> str: ...
+
     def thumbnail(self, row: int) -> str: ...
 
     def whole(self, row: int) -> str: ...
@@ -37,6 +39,9 @@ class ServerLinks:
     def image(self, row: int, **parameters: Any) -> str:
         return _address(f"/image/{row}", parameters)
 
+    def person(self, row: int) -> str:
+        return f"/person/{row}"
+
     def thumbnail(self, row: int) -> str:
         return f"/thumbnail/{row}.jpg"
 
@@ -53,9 +58,10 @@ def _address(path: str, parameters: dict[str, Any]) -> str:
 
 
 class Pages:
-    """Renders pages of one source."""
+    """Renders pages with one title and one list of screens."""
 
     def __init__(self, links: Links, title: str, screens: list[tuple[str, str]]) -> None:
+        self.title = title
         loader = jinja2.PackageLoader("mals.look")
         self.environment = jinja2.Environment(
             loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

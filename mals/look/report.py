@@ -8,6 +8,7 @@ from mals.grid.run import Run
 from mals.look import thresholds, views
 from mals.look.app import static_file
 from mals.look.pages import Pages
+from mals.look.persons import numbers_of
 from mals.look.query import Filters
 from mals.look.run_source import RunSource
 from mals.look.source import FAILED, KEPT
@@ -28,6 +29,7 @@ class FileLinks:
         self.sheets = sheets
         self.rows: dict[int, None] = {}  # that have a page
         self.shown: dict[int, None] = {}  # whose image is shown
+        self.persons: dict[int, None] = {}  # rows whose person has a page
 
     def page(self, name: str, **parameters: Any) -> str:
         if name == "overview":
@@ -42,6 +44,10 @@ class FileLinks:
     def image(self, row: int, **parameters: Any) -> str:
         self.rows[row] = None
         return f"image-{row}.html"
+
+    def person(self, row: int) -> str:
+        self.persons[row] = None
+        return f"person-{row}.html"
 
     def thumbnail(self, row: int) -> str:
         self.shown[row] = None
@@ -99,6 +105,13 @@ def _html(source: RunSource, pages: Pages, links: FileLinks) -> Iterator[tuple[s
         yield "captions.html", pages.render("captions.html", screen="captions", **(views.caption_page(source, 0) | {"pages": 1}))
     if "balance" in screens:
         yield "balance.html", pages.render("balance.html", screen="balance", **views.balance_page(source))
+    if "persons" in screens:
+        values = views.persons_page(source, "agreement" if numbers_of(source) else "images", 0) | {"pages": 1}
+        yield "persons.html", pages.render("persons.html", screen="persons", **values)
+        for row in list(links.persons):
+            yield f"person-{row}.html", pages.render("person.html", screen="person", **views.person_page(source, row))
+    if "duplicates" in screens:
+        yield "duplicates.html", pages.render("duplicates.html", screen="duplicates", **(views.duplicates_page(source, 0) | {"pages": 1}))
     for row in list(links.rows):
         yield f"image-{row}.html", pages.render("image.html", screen="image", **views.one_image(source, row, Filters(), None))
 

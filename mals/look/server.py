@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 import webbrowser
+from collections.abc import Sequence
 
 from mals.errors import UserError
 from mals.grid.run import SETTINGS
@@ -15,9 +16,19 @@ from mals.look.run_source import RunSource, warm
 from mals.look.security import is_loopback, new_token
 from mals.look.set_source import SetSource, set_files
 from mals.look.source import Source
+from mals.look.training import Training, is_training
 
 log = logging.getLogger(__name__)
 FIRST_PORT, TRIES = 8710, 20
+
+
+def open_places(places: Sequence[str]) -> tuple[Source | None, list[Training]]:
+    """The trainings among these places, and the one run, packed set or folder of images; UserError where there are several."""
+    trainings = [place for place in places if is_training(Store(place))]
+    others = [place for place in places if place not in trainings]
+    if len(others) > 1:
+        raise UserError(f"{others[0]} and {others[1]} cannot be shown together: give one run, set or folder, and any number of trainings")
+    return (open_source(others[0]) if others else None), [Training(place) for place in trainings]
 
 
 def open_source(place: str) -> Source:
@@ -50,9 +61,9 @@ def listen(host: str, port: int | None) -> socket.socket:
     raise UserError(f"{host} cannot be listened on at {tried}: {(problem.strerror or str(problem)).lower()}; give another --port")
 
 
-def serve(place: str, host: str = "127.0.0.1", port: int | None = None, show: bool = False) -> None:
-    """Serve the pages of `place` until the process is stopped; the address is printed on stdout when they can be opened."""
-    source = open_source(place)
+def serve(places: Sequence[str], host: str = "127.0.0.1", port: int | None = None, show: bool = False) -> None:
+    """Serve the pages of `places` until the process is stopped; the address is printed on stdout when they can be opened."""
+    source, trainings = open_places(places)
     token = None if is_loopback(host) else new_token()
     server = listen(host, port)
     name = f"[{host}]" if ":" in host else host
@@ -62,10 +73,12 @@ def serve(place: str, host: str = "127.0.0.1", port: int | None = None, show: bo
     if isinstance(source, RunSource):
         threading.Thread(target=_warm, args=(source,), daemon=True).start()
     print(address, flush=True)
-    print(f"{place}: {source.rows:,} rows; Ctrl-C ends this", file=sys.stderr, flush=True)
+    rows = [] if source is None else [f"{source.title}: {source.rows:,} rows"]
+    lines = [*rows, *(f"{training.title}: a training, {training.state}" for training in trainings)]
+    print("; ".join([*lines, "Ctrl-C ends this"]), file=sys.stderr, flush=True)
     if show:
         webbrowser.open(address)
-    _run(LookApp(source, token), server)
+    _run(LookApp(source, token, trainings), server)
 
 
 def _run(app: LookApp, listening: socket.socket) -> None:

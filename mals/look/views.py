@@ -1,7 +1,7 @@
 """What each screen shows, as values for its template; the pages of the server and of the report are made from the same."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -11,13 +11,14 @@ from mals.dataset.card import attribute_shares
 from mals.errors import UserError
 from mals.grid.receipt import PACK_RECEIPT
 from mals.look import balance as balances
-from mals.look import captions, thresholds
+from mals.look import captions, curves, duplicates, persons, thresholds
 from mals.look.query import PAGE, Filters, numbers, page, select
 from mals.look.receipts import activity
 from mals.look.rules import Threshold
 from mals.look.run_source import RunSource
 from mals.look.set_source import SetSource
 from mals.look.source import KEPT, REASON, STAGE, STATE, STATES, Source
+from mals.look.training import Training, names_of
 
 Values = dict[str, Any]
 VERDICTS = {None: "", True: "keep", False: "reject"}
@@ -42,7 +43,15 @@ class Cell:
 
 def screens(source: Source) -> list[tuple[str, str]]:
     """The screens of a source: the name in the address, and the title."""
-    titles = {"overview": "Overview", "thresholds": "Thresholds", "images": "Images", "captions": "Captions", "balance": "Balance"}
+    titles = {
+        "overview": "Overview",
+        "thresholds": "Thresholds",
+        "images": "Images",
+        "captions": "Captions",
+        "balance": "Balance",
+        "persons": "Persons",
+        "duplicates": "Near-duplicates",
+    }
     absent = set()
     if source.kind != "run":
         absent.add("thresholds")
@@ -50,6 +59,10 @@ def screens(source: Source) -> list[tuple[str, str]]:
         absent.add("balance")
     if "caption" not in source.columns:
         absent.add("captions")
+    if "person" not in source.columns:
+        absent.add("persons")
+    if not duplicates.has_duplicates(source):
+        absent.add("duplicates")
     return [(name, title) for name, title in titles.items() if name not in absent]
 
 
@@ -197,6 +210,7 @@ def one_image(source: Source, row: int, filters: Filters, at: int | None) -> Val
         "query": query_of(filters),
         "at": at,
         "judged": isinstance(source, RunSource),
+        "person": values.get("person") or "",
         "verdict": VERDICTS[source.verdicts().get(str(values["id"]))],
         **_neighbours(source, filters, at),
     }
@@ -245,6 +259,91 @@ def balance_page(source: Source) -> Values:
     often, rarely = balances.pairs(result, source.attributes)
     shares = list(zip(attribute_shares(result.attributes, source.attributes), result.attributes, strict=True))
     return {"rows": result.rows, "shares": shares, "requested": result.requested, "often": often, "rarely": rarely}
+
+
+def persons_page(source: Source, order: str, number: int) -> Values:
+    """One page of the identities, with their first images."""
+    result = persons.listed(source, order, number)
+    of = {cell.row: cell for cell in cells(source, [row for person in result.persons for row in person.rows])}
+    return {
+        "persons": [(person, [of[row] for row in person.rows]) for person in result.persons],
+        "total": result.total,
+        "numbers": persons.numbers_of(source),
+        "orders": persons.ORDERS if persons.numbers_of(source) else {"images": persons.ORDERS["images"], "plan": persons.ORDERS["plan"]},
+        "order": order,
+        "page": number,
+        "pages": max(1, -(-result.total // persons.PAGE)),
+    }
+
+
+def person_page(source: Source, row: int) -> Values:
+    """All images of the person of a row, with the numbers of their agreement."""
+    name, rows = persons.person_of(source, row)
+    shown = rows[: persons.MOST]
+    names = [name for name in (*persons.NUMBERS, "agree_score", "camera") if name in source.columns]
+    values = dict(zip(shown, source.take(shown, names), strict=True))
+    labels, shares = persons.label_agreement(source, shown) if "attributes" in source.columns and source.attributes else ([], {})
+    images = cells(source, shown)
+    lines = [
+        (cell, [*([("labels in common", shares[cell.row])] if shares else []), *((name, values[cell.row][name]) for name in names)])
+        for cell in images
+    ]
+    return {
+        "name": name,
+        "rows": len(rows),
+        "kept": sum(cell.state == KEPT for cell in images),
+        "lines": [(cell, [(name, digits(value)) for name, value in numbers if value is not None]) for cell, numbers in lines],
+        "labels": labels,
+        "judged": isinstance(source, RunSource),
+    }
+
+
+def duplicates_page(source: Source, number: int) -> Values:
+    """One page of near-duplicates, pair by pair."""
+    if not isinstance(source, RunSource) or not duplicates.has_duplicates(source):
+        raise UserError("only a run with a section dedup has near-duplicates")
+    result = duplicates.listed(source, number)
+    rows = dict.fromkeys(row for pair in result.pairs for row in (pair.row, pair.kept) if row is not None)
+    of = dict(zip(rows, cells(source, list(rows)), strict=True))
+    settings = source.run.config.dedup
+    return {
+        "pairs": [(pair, of[pair.row], None if pair.kept is None else of[pair.kept]) for pair in result.pairs],
+        "total": result.total,
+        "clusters": result.clusters,
+        "limits": None if settings is None else (settings.distance, settings.similarity),
+        "page": number,
+        "pages": max(1, -(-result.total // duplicates.PAGE)),
+    }
+
+
+def training_page(trainings: Sequence[Training]) -> Values:
+    """Where each training stands, and the curves of all over each other."""
+    for training in trainings:
+        training.refresh()
+    scores = dict.fromkeys(name for training in trainings for line in training.evaluations for name in line if name not in curves.NO_SCORES)
+    lines = [_training_line(training, name) for training, name in zip(trainings, names_of(trainings), strict=True)]
+    return {"trainings": lines, "charts": curves.charts(trainings), "scores": list(scores)}
+
+
+def _training_line(training: Training, name: str) -> Values:
+    best: dict[str, tuple[float, int]] = {}
+    for line in training.evaluations:
+        for score, value in line.items():
+            if score not in curves.NO_SCORES and (score not in best or value > best[score][0]):
+                best[score] = (value, line["step"])
+    last = training.metrics[-1] if training.metrics else {}
+    settings = training.settings
+    steps = settings.get("steps") if isinstance(settings.get("steps"), int) else None
+    method = str(settings.get("method", ""))
+    return {
+        "name": name,
+        "state": training.state,
+        "method": method,
+        "step": last.get("step", 0),
+        "steps": steps,
+        "last": last,
+        "best": best,
+    }
 
 
 def column_kinds(source: Source) -> list[tuple[str, str]]:

@@ -216,7 +216,7 @@ def write_plan(store: Store, config: Config, rows: int, without: Sequence[str] =
     store.commit(RECEIPT, json.dumps(receipt.to_json()).encode())
 
 
-def small_run(
+def planned_run(
     folder: Path | str,
     rows: int = 100,
     shard_rows: int = 16,
@@ -225,7 +225,7 @@ def small_run(
     without: Sequence[str] = (),
     **pack: Any,
 ) -> Run:
-    """A run at `folder` with all its cells, by these stages or by `stages`, and a plan `without` these columns.
+    """A run at `folder` without cells, by these stages or by `stages`, and a plan `without` these columns.
 
     `pack` are its pack settings, `sections` other ones.
     """
@@ -235,12 +235,17 @@ def small_run(
         "shard_rows": shard_rows,
         "stages": stages or {name: f"tests.small.cells:{name}" for name in STAGES},
         "pack": {"rows_per_file": 32, "rows_per_group": 8, **pack},
-        "run": {"max_error_rate": 1.0},
+        "run": {"max_error_rate": 1.0, "workers": 1},
     }
     store, config = Store(str(folder)), settings.check(tree)
     save_settings(store, tree)
     write_plan(store, config, rows, without)
-    run = Run.open(folder)
+    return Run.open(folder)
+
+
+def small_run(folder: Path | str, rows: int = 100, shard_rows: int = 16, **planned: Any) -> Run:
+    """`planned_run` with all its cells."""
+    run = planned_run(folder, rows, shard_rows, **planned)
     make_cells(run)
     return run
 

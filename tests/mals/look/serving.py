@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from mals.look.app import LookApp
 from mals.look.server import listen
@@ -24,12 +25,13 @@ class Answer:
 
 
 @contextmanager
-def serving(source: Source, token: str | None = None) -> Iterator[str]:
-    """The address of a server of `source`."""
+def serving(source: Source | None, token: str | None = None, **more: Any) -> Iterator[str]:
+    """The address of a server of `source`, and what else `LookApp` takes."""
     import uvicorn
 
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(LookApp(source, token).asgi, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+    app = LookApp(source, token, **more)
+    server = uvicorn.Server(uvicorn.Config(app.asgi, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:

@@ -1,5 +1,6 @@
 """The pages in Debian's chromium: no error, no foreign request, no violation of axe-core, sliders, filters, keys, live progress."""
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,16 +17,20 @@ import pytest
 from mals.dataset.pack import pack
 from mals.look.run_source import RunSource
 from mals.look.set_source import SetSource
+from mals.look.training import Training
 from tests.conftest import ROOT
+from tests.mals.look.person_run import person_run
 from tests.mals.look.serving import serving
 from tests.mals.look.test_app import MARKUP
+from tests.mals.look.test_training import LINE, write
 from tests.small import cells
 
 BROWSER = shutil.which("chromium")
 AXE = ROOT / ".venv/axe.min.js"  # of npm's axe-core, which `.ci/run` fetches
 SIZES = {"wide": (1280, 900, "light"), "narrow": (390, 844, "dark")}
 PATIENCE = 120_000  # milliseconds, of a machine that does much else
-SCREENS = ("/", "/thresholds", "/images", "/image/3?at=3", "/captions", "/balance")
+SCREENS = ("/", "/thresholds", "/images", "/image/3?at=3", "/captions", "/balance", "/persons", "/person/1", "/training")
+TWINS = ("/duplicates", "/persons?order=agreement", "/person/7")  # screens of a run with the stages identity and dedup
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium; `apt-get install chromium` brings it (.ci/run does)")
 
@@ -43,7 +48,14 @@ def browser() -> Iterator[Any]:
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     run = cells.small_run(tmp_path_factory.mktemp("browser") / "run", 100)
     pack(run)
-    with serving(RunSource(run.store.url)) as address:
+    trainings = [Training(str(write(tmp_path_factory.mktemp("trainings") / name, steps))) for name, steps in (("a", 30), ("b", 500))]
+    with serving(RunSource(run.store.url), trainings=trainings) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(RunSource(person_run(tmp_path_factory.mktemp("twins") / "run").store.url)) as address:
         yield address
 
 
@@ -68,6 +80,12 @@ class Visit:
         self.page.goto(self.address + path)
         return self.page
 
+    def violations(self, path: str) -> list[Any]:
+        """What axe-core finds on a page."""
+        page = self.open(path)
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        return [(rule["id"], [node["html"] for node in rule["nodes"]][:3]) for rule in page.evaluate("axe.run()")["violations"]]
+
     def text(self, selector: str) -> str:
         return str(self.page.locator(selector).inner_text())
 
@@ -90,26 +108,25 @@ def test_the_script_of_others_is_the_one_that_was_read() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_every_screen_is_without_errors_foreign_requests_and_sideways_scrolling(browser: Any, address: str, size: str) -> None:
-    visit = Visit(browser, address, size)
-    for path in SCREENS:
-        page = visit.open(path)
-        page.wait_for_load_state("networkidle") if path != "/" else page.wait_for_timeout(300)
-        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], path
-        assert page.evaluate("[...document.querySelectorAll('main img')].filter((i) => i.complete && !i.naturalWidth).length") == 0, path
-    assert visit.problems == []
+def test_every_screen_is_without_errors_foreign_requests_and_sideways_scrolling(browser: Any, address: str, twins: str, size: str) -> None:
+    for at, paths in ((address, SCREENS), (twins, TWINS)):
+        visit = Visit(browser, at, size)
+        for path in paths:
+            page = visit.open(path)
+            page.wait_for_load_state("networkidle") if path != "/" else page.wait_for_timeout(300)
+            assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], path
+            broken = "[...document.querySelectorAll('main img')].filter((i) => i.complete && !i.naturalWidth).length"
+            assert page.evaluate(broken) == 0, path
+        assert visit.problems == []
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason=".venv/axe.min.js is not there; .ci/run fetches axe-core from npm")
 @pytest.mark.parametrize("size", SIZES)
-def test_axe_finds_no_violation(browser: Any, address: str, size: str) -> None:
-    visit = Visit(browser, address, size)
-    for path in (*SCREENS, "/nothing"):
-        page = visit.open(path)
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-        result = page.evaluate("axe.run()")
-        violations = [(rule["id"], [node["html"] for node in rule["nodes"]][:3]) for rule in result["violations"]]
-        assert violations == [], path
+def test_axe_finds_no_violation(browser: Any, address: str, twins: str, size: str) -> None:
+    for at, paths in ((address, (*SCREENS, "/nothing")), (twins, TWINS)):
+        visit = Visit(browser, at, size)
+        for path in paths:
+            assert visit.violations(path) == [], path
 
 
 def test_a_slider_changes_the_count_and_the_command(browser: Any, address: str) -> None:
@@ -146,6 +163,30 @@ def test_filters_and_arrow_keys(browser: Any, address: str) -> None:
     page.keyboard.press("ArrowRight")
     visit.wait("document.querySelector('h1')?.innerText === 'row-000013'")
     assert visit.problems == []
+
+
+def test_verdicts_by_keyboard_on_the_page_of_a_person(browser: Any, tmp_path: Path) -> None:
+    run = cells.small_run(tmp_path / "run", 20)
+    with serving(RunSource(run.store.url)) as address:
+        visit = Visit(browser, address)
+        page = visit.open("/person/1")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("r")
+        visit.wait("document.querySelectorAll('figure[data-verdict=reject]').length === 1")
+        assert RunSource(run.store.url).verdicts() == {"row-000001": False} and visit.problems == []
+
+
+def test_curves_grow_while_a_training_goes_on(browser: Any, tmp_path: Path) -> None:
+    folder = write(tmp_path / "out", 3, 0)
+    with serving(None, trainings=[Training(str(folder))]) as address:
+        visit = Visit(browser, address)
+        page = visit.open("/")
+        before = page.locator(".chart path.curve >> nth=0").get_attribute("d")
+        with (folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(LINE | {"step": 40, "loss": 0.125}) + "\n")
+        visit.wait("document.querySelector('#training td:nth-child(4)').innerText.startsWith('40')")
+        assert page.locator(".chart path.curve >> nth=0").get_attribute("d") != before
+        assert visit.problems == []
 
 
 def test_progress_is_shown_while_cells_are_made(browser: Any, tmp_path: Path) -> None:
