@@ -26,6 +26,7 @@ from pretrain.data.wordings.composed import LabelSentences
 from pretrain.data.wordings.wordings import DEFAULT_SPACE, Wordings
 from pretrain.method import DataNeeds, Method
 from pretrain.methods import find
+from pretrain.towers import micro_batches
 from pretrain.weights import locate_file
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ def prepare(config: Training, data: Sequence[str], out: Path, begun: bool = Fals
     with ranks.raise_on_all_ranks():
         method = kind.build(config, tokenizer, pairs)
         method.load_initial_weights(config, pairs)
+        micro_batches.use(method, config.method, config.data.micro_batch)
     if facts := caption_facts_of(config, tokenizer, pairs, out):
         method.use_caption_facts(facts)
     return Prepared(method, tokenizer, pairs, ImageTransform.for_training(config.data))

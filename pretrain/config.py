@@ -62,6 +62,7 @@ class Data(Section):
         None  # column of numbers of the packed sets, such as agree_score: rows with higher ones count more (docs/noise.md)
     )
     confidence_low: Share = 0.5  # weight of the lowest rank among them, as a share of that of the highest; 1: all rows count the same
+    micro_batch: Count | None = None  # rows of a rank that its towers encode at once (docs/large-batches.md); null: all; same losses
     workers: Annotated[int, Field(ge=0)] = 4  # processes that read images, for each rank; no results
 
     @model_validator(mode="after")

@@ -70,7 +70,7 @@ class Watcher(Protocol):
         ...
 
 
-@explain_out_of_memory("lower batch, or set checkpointing=true")
+@explain_out_of_memory("set data.micro_batch, or checkpointing=true, or lower batch")
 def train(config: Training, data: list[str], out: Path, device: str = "auto", watcher: Watcher | None = None) -> dict[str, Any]:
     """Train to the end, from the last checkpoint in `out` where there is one; returns the last line of metrics and the watcher's additions.
 
@@ -337,7 +337,7 @@ def compile_blocks(method: nn.Module, backend: str = "inductor") -> None:
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """UserError where a checkpoint was made with other settings, with their keys; settings without results may differ."""
-    free = {"data.workers", "save_every", "log_every", "compile", "checkpointing"}
+    free = {"data.workers", "data.micro_batch", "save_every", "log_every", "compile", "checkpointing"}
     then, current = flat(before), flat(now)
     keys = [key for key in sorted({*then, *current}) if then.get(key) != current.get(key) and key not in free]
     if keys:

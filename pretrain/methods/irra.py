@@ -31,6 +31,7 @@ from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.masking import IGNORED, TokenMasking
 from pretrain.noise_masking import DRAWS
 from pretrain.towers.clip import HEAD, Transformer, attention, initialise_attention
+from pretrain.towers.micro_batches import MicroBatched
 from pretrain.towers.persons import person_classifier
 
 HEADS = (
@@ -76,7 +77,7 @@ class IrraSettings(ClipSettings):
         return self.loss_weights.mlm > 0 or rule == "nam" or (rule == "none" and self.mask_without_mlm)
 
 
-class Irra(ClipMethod):
+class Irra(MicroBatched, ClipMethod):
     """The method of the settings `irra`."""
 
     title = "IRRA (Jiang and Ye, CVPR 2023)"
@@ -188,6 +189,9 @@ class Irra(ClipMethod):
 
     def cross_encode(self, text: Tensor, image: Tensor) -> Tensor:
         """Tokens [B, L, D] of captions and [B, T, D] of their images -> states [B, L, D] of the captions that have seen the images."""
+        return self.in_parts(self._cross_encode, text, image)
+
+    def _cross_encode(self, text: Tensor, image: Tensor) -> Tensor:
         x, _ = attention(self.cross_attn, self.ln_pre_t(text), self.ln_pre_i(image))
         return cast(Tensor, self.ln_post(self.cross_modal_transformer(x)[0]))
 

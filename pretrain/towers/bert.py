@@ -7,8 +7,8 @@ Shapes: B texts, R rows (texts, each paired with one image), I images, L tokens 
 C channels of an image token, h heads, T token positions of all groups that are computed, M that are selected.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mals.errors import UserError
 from pretrain.towers.attention import attend, mask_bias
+from pretrain.towers.micro_batches import MicroBatched, run_again
 
 EPSILON = 1e-12  # of the layer norms (Devlin et al.)
 STD, WIDTH = 0.02, 768  # standard deviation of initial weights at this width (Devlin et al.); other widths keep the scale of the outputs
@@ -36,6 +37,16 @@ class Texts:
     mask: Tensor  # [R, L], True (or 1) for real tokens
     selected: Tensor | None = None  # [R, L], True for states that are needed; None: all, padding included
     images: Tensor | None = None  # [R], the index of each text's image; None: text i is paired with image i
+
+    def part(self, number: int, parts: int) -> "Texts":
+        """One of `parts` parts of nearly as many texts each."""
+        first, last = (len(self.mask) * at // parts for at in (number, number + 1))
+        values = {name: None if value is None else value[first:last] for name, value in vars(self).items()}
+        return Texts(**values)  # type: ignore[arg-type]  # values and mask are tensors
+
+    def paired(self) -> "Texts":
+        """The same with the index of each text's image."""
+        return self if self.images is not None else replace(self, images=torch.arange(len(self.mask), device=self.mask.device))
 
 
 @dataclass(frozen=True)
@@ -187,7 +198,7 @@ class WordHead(nn.Module):
         return linear(self.norm(gelu(self.dense(states))), words, self.bias)
 
 
-class Bert(nn.Module):
+class Bert(MicroBatched, nn.Module):
     """Text encoder (embeddings and the first `fusion` layers), cross encoder (the other layers) and masked-token head."""
 
     def __init__(
@@ -227,6 +238,9 @@ class Bert(nn.Module):
 
     def text_groups(self, texts: Sequence[Texts]) -> list[Tensor]:
         """The states [B, L, hidden] of each group of texts, as from `text`."""
+        return self._groups_in_parts(self._text_groups, texts, max(len(group.mask) for group in texts))
+
+    def _text_groups(self, texts: Sequence[Texts]) -> list[Tensor]:
         positions, biases = Groups([Positions.of(group) for group in texts]), [mask_bias(group.mask) for group in texts]
         x = self.embeddings([group.values for group in texts], positions)
         for layer in self.layers[: self.fusion]:
@@ -248,6 +262,29 @@ class Bert(nn.Module):
 
     def fuse_groups(self, texts: Sequence[Texts], keys_values: KeysValues) -> list[Tensor]:
         """The states of each group of texts, as from `fuse`; either all groups have `selected` or none."""
+        images = len(keys_values[0][0])
+        if self.count_parts(images) > 1:
+            texts = [group.paired() for group in texts]
+        return self._groups_in_parts(lambda part: self._fuse_groups(part, keys_values), texts, images)
+
+    def _groups_in_parts(self, read: Callable[[Sequence[Texts]], list[Tensor]], texts: Sequence[Texts], rows: int) -> list[Tensor]:
+        """What `read` returns of groups of texts, which belong to a batch of `rows` rows; each micro-batch has a part of every group."""
+        parts, outputs = self.count_parts(rows), [list[Tensor]() for _ in texts]
+        if parts < 2:
+            return read(texts)
+        for number in range(parts):
+            pieces = {place: group.part(number, parts) for place, group in enumerate(texts) if len(group.mask)}
+            pieces = {place: piece for place, piece in pieces.items() if len(piece.mask)}
+            if number == 0:  # an empty group has its output too
+                pieces |= {place: group for place, group in enumerate(texts) if not len(group.mask)}
+            if pieces:
+                inputs = list(pieces.values())
+                states = run_again(lambda *_, inputs=inputs: read(inputs), *(piece.values for piece in inputs))
+                for place, state in zip(pieces, states, strict=True):
+                    outputs[place].append(state)
+        return [torch.cat(each) for each in outputs]
+
+    def _fuse_groups(self, texts: Sequence[Texts], keys_values: KeysValues) -> list[Tensor]:
         positions, biases, last = Groups([Positions.of(group) for group in texts]), [mask_bias(group.mask) for group in texts], None
         selected = [group.selected for group in texts if group.selected is not None]
         assert len(selected) in (0, len(texts))

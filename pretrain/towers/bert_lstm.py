@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pretrain.method import Encoded
 from pretrain.towers.bert import Bert
 from pretrain.towers.bilstm import BiLstm
+from pretrain.towers.micro_batches import MicroBatched
 
 NAMES = {  # of a BERT of transformers -> those of `pretrain.towers.bert`; # stands for the number of a layer
     "embeddings.word_embeddings": "embeddings.words",
@@ -32,7 +33,7 @@ NAMES = {  # of a BERT of transformers -> those of `pretrain.towers.bert`; # sta
 LEAVES = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}  # Google's names of a norm are the last two
 
 
-class BertLstm(nn.Module):
+class BertLstm(MicroBatched, nn.Module):
     """Texts [B, L] -> [B, L, C]; a frozen BERT is always in evaluation mode, without dropout, and has no gradient.
 
     A BERT without layers is an embedding of tokens and positions.
@@ -79,6 +80,9 @@ class BertLstm(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Encoded:
         """Ids and mask [B, L], the mask True (or 1) for real tokens -> tokens [B, L, C], 0 at padding."""
+        return self.in_parts(self._encode, ids, mask)
+
+    def _encode(self, ids: Tensor, mask: Tensor) -> Encoded:
         padding = None if torch.onnx.is_in_onnx_export() else torch.zeros_like(mask, dtype=torch.bool)  # its states are not needed
         with torch.no_grad() if self.frozen else nullcontext():
             states = self.bert.text(ids, mask, padding)

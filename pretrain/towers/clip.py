@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from mals.errors import UserError
 from pretrain.method import Encoded
 from pretrain.towers.attention import attend
+from pretrain.towers.micro_batches import MicroBatched
 
 HEAD = 64  # channels of an attention head in all of OpenAI's models
 TOKEN_STD, POSITION_STD = 0.02, 0.01  # standard deviations of initial embeddings of tokens and of positions (Radford et al.)
@@ -110,7 +111,7 @@ class Transformer(nn.Module):
             nn.init.normal_(block.mlp.c_proj.weight, std=width**-0.5 * (2 * depth) ** -0.5)
 
 
-class ClipVision(nn.Module):
+class ClipVision(MicroBatched, nn.Module):
     """Images [B, 3, height, width] as the projected tokens of their patches, the global token first."""
 
     def __init__(
@@ -148,6 +149,9 @@ class ClipVision(nn.Module):
         those in the image. With `last_attention` the attention [B, 1 + N, 1 + N] of the last block, with `inner` the tokens after so many
         blocks, normed and projected as the last ones are, see `Encoded`.
         """
+        return self.in_parts(lambda part, kept: self._encode(part, kept, last_attention, inner), images, keep)
+
+    def _encode(self, images: Tensor, keep: Tensor | None, last_attention: bool, inner: int | None) -> Encoded:
         patches = self.conv1(images).flatten(2).transpose(1, 2) + self.positional_embedding[1:]
         if keep is not None:
             patches = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[2]))
@@ -164,7 +168,7 @@ class ClipVision(nn.Module):
         return Encoded(tokens, pooled=tokens[:, 0], grid=self.grid if keep is None else None, inner=early, attention=scores)
 
 
-class ClipText(nn.Module):
+class ClipText(MicroBatched, nn.Module):
     """Token ids as projected states, each of which depends on the tokens before it alone."""
 
     causal: Tensor
@@ -204,6 +208,10 @@ class ClipText(nn.Module):
         length = ids.shape[1]
         if length > self.context:
             raise UserError(f"a text of {length} tokens is longer than the {self.context} positions of the text encoder")
+        return self.in_parts(lambda part: self._read(part, last_attention, layers), ids)
+
+    def _read(self, ids: Tensor, last_attention: bool, layers: int | None) -> Encoded:
+        length = ids.shape[1]
         x = self.token_embedding(ids) + self.positional_embedding[:length]
         x, scores = self.transformer(x, self.causal[:length, :length], last_attention, slice(layers))
         tokens = self.ln_final(x) @ self.text_projection

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from mals.errors import UserError
 from pretrain.method import Encoded
 from pretrain.towers.attention import attend
+from pretrain.towers.micro_batches import MicroBatched
 
 PATCH = 4  # pixels a side
 MASKED_SCORE = -100.0  # added to the scores of tokens that only the shift brought into one window (Liu et al.)
@@ -151,7 +152,7 @@ class Stage(nn.Module):
         return x if self.merge is None else self.merge(x)
 
 
-class Swin(nn.Module):
+class Swin(MicroBatched, nn.Module):
     """Encodes images [B, 3, height, width] as the mean of the tokens and the tokens, of embed_dim * 2^(stages - 1) channels."""
 
     def __init__(
@@ -185,6 +186,9 @@ class Swin(nn.Module):
 
     def forward(self, images: Tensor) -> Encoded:
         """[B, 3, height, width] -> tokens [B, 1 + N, C], the first of which is the mean of the others and also `pooled`."""
+        return self.in_parts(self._encode, images)
+
+    def _encode(self, images: Tensor) -> Encoded:
         checkpointing = self.checkpointing and self.training and torch.is_grad_enabled()
         x = self.patch_norm(self.patch(images).permute(0, 2, 3, 1))
         for stage in self.stages:

@@ -27,6 +27,8 @@ def select(attention: Tensor, last: Tensor, count: int) -> Tensor:
 class TokenSelection(nn.Module):
     """Selected tokens -> a linear layer plus an MLP of two layers with batch normalisation, and the highest value of each channel."""
 
+    sees_whole_batch = True  # also where the towers encode in micro-batches, see `pretrain.towers.micro_batches`
+
     def __init__(self, channels: int, hidden: int, embed: int, frozen: bool = False) -> None:
         """`hidden` are the channels between the MLP's layers, `embed` is D; `frozen`: the norm keeps the statistics that it has."""
         super().__init__()

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from mals.errors import UserError
 from pretrain.method import Encoded
+from pretrain.towers.micro_batches import MicroBatched
 from pretrain.towers.positions import resize_positions
 
 POSITIONS = "pos_embed"
 
 
-class Vit(VisionTransformer):
+class Vit(MicroBatched, VisionTransformer):
     """Encodes images [B, 3, height, width] as all tokens after the last block; parameters have the names of timm, TransReID and MAE.
 
     `blocks` of the `layers` blocks are built and run. `drop_path` is the probability that an image skips block `layers`; for the blocks
@@ -69,6 +70,9 @@ class Vit(VisionTransformer):
 
     def forward(self, images: Tensor) -> Encoded:  # type: ignore[override]  # timm's returns the class token's projection
         """[B, 3, height, width] -> tokens [B, 1 + N, C], the first of which is the class token and also `pooled`."""
+        return self.in_parts(self._encode, images)
+
+    def _encode(self, images: Tensor) -> Encoded:
         tokens = self.forward_features(images)
         return Encoded(tokens, pooled=tokens[:, 0], grid=self.grid)
 

@@ -157,7 +157,7 @@ def test_memory_that_runs_out_is_told_with_what_to_lower(
         raise error
 
     monkeypatch.setattr(Aptm, "forward", fail)
-    with pytest.raises(UserError, match=r"^memory ran out; lower batch, or set checkpointing=true$"):
+    with pytest.raises(UserError, match=r"^memory ran out; set data\.micro_batch, or checkpointing=true, or lower batch$"):
         here(trainable, tmp_path)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mals.errors import UserError
 from pretrain.towers.clip import Transformer, attention, heads_of, initialise_attention
+from pretrain.towers.micro_batches import MicroBatched
 
 GRAY = (0.2989, 0.5870, 0.1140)  # weights of red, green and blue (ITU-R BT.601)
 LOWEST_FREQUENCY = 10_000.0  # of the positions: wave lengths are 2 pi to 2 pi times this
@@ -29,7 +30,7 @@ THEIR_NAMES = {
 UNUSED = r"(decoder_pos_embed|cross_attn_(Image|TextImage)|norm_(3|5))\b"  # in their checkpoints: fixed, or without gradient
 
 
-class Restoration(nn.Module):
+class Restoration(MicroBatched, nn.Module):
     """The decoder of TIR: kept tokens of the gray image, mask tokens for the others, and one look at the caption."""
 
     positions: Tensor
@@ -58,6 +59,9 @@ class Restoration(nn.Module):
 
         `order` [B, N] are the patches' numbers, of which the first K are kept; with `mask` [B, L] padding is not looked at.
         """
+        return self.in_parts(self._restore, kept, order, text, mask)
+
+    def _restore(self, kept: Tensor, order: Tensor, text: Tensor, mask: Tensor | None) -> Tensor:
         bias = None if mask is None else torch.zeros_like(mask, dtype=text.dtype).masked_fill(~mask, float("-inf"))[:, None, None]
         query, source = self.norm_query(self.place(kept, order)), self.norm_text(text)
         attended, _ = attention(self.cross_attention, query, source, bias)
