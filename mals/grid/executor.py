@@ -4,9 +4,7 @@
 it likes, and has to pass tests/mals/grid/test_executor.py.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from mals.grid.receipt import Receipt, Source
@@ -43,20 +41,48 @@ class Lost:
 Outcome = Receipt | Failure | Lost
 
 
+@dataclass(frozen=True)
+class Job:
+    """One attempt, numbered from 1, at one shard of one stage, from its earlier cells."""
+
+    stage: str
+    shard: int
+    sources: Sources
+    attempt: int = 1
+    summary_inputs: str | None = None  # what the summary of a global stage was made from
+
+
 class Executor(Protocol):
-    """Makes cells somewhere. It is closed in every case, and leaves no process behind."""
+    """Makes cells somewhere. It is closed in every case, and leaves no process behind.
 
-    def run(self, stage: str, shards: Iterable[tuple[int, Sources]], attempts: int, summary_inputs: str | None = None) -> Iterator[Outcome]:
-        """The outcomes of the shards of one stage, in any order: for each a Receipt, or a Failure for each of its `attempts`.
+    `mals/grid/schedule.py` says which cells may begin, of several stages at a time, and tries shards again; an executor attempts what it
+    is given, once.
+    """
 
-        `shards` are the numbers of shards with their earlier cells. They are taken one at a time when there is room for them, so `shards`
-        may be an iterator that has not got all of them yet. `summary_inputs`: what the summary of a global stage was made from. How many
-        workers there are is the executor's business. Raises the UserError of a worker: another attempt would fail alike.
+    def room(self, stage: str, left: int) -> bool:
+        """Whether a job of `stage` would begin now, or wait for a worker that is nearly free.
+
+        `left`: the jobs of the stage that are ready or will be, by which an executor may choose how many workers it wants. Only a stage
+        with a job that is ready is asked for. Where nothing is at work, an executor that has workers has room for any stage.
+        """
+        ...
+
+    def start(self, job: Job) -> None:
+        """Take a job for which there is room; returns before it is done."""
+        ...
+
+    def wait(self) -> list[tuple[Job, Outcome]]:
+        """The jobs that ended, with their outcomes: at least one, or none where workers came or went and `room` may have changed.
+
+        Raises the UserError of a worker: another attempt would fail alike.
         """
         ...
 
     def summarise(self, stage: str, sources: dict[int, Sources], inputs: str) -> SummaryReceipt | Failure:
-        """The summary of a global stage, made by one worker from the cells `sources` of all shards; see `Worker.summarise`."""
+        """The summary of a global stage, made by one worker from the cells `sources` of all shards; no job is at work meanwhile.
+
+        See `Worker.summarise`.
+        """
         ...
 
     def place(self) -> str:
@@ -66,39 +92,3 @@ class Executor(Protocol):
     def close(self) -> None:
         """End all workers; the shards that they work on are lost, finished cells are not."""
         ...
-
-
-@dataclass(frozen=True)
-class Job:
-    """One attempt, numbered from 1, at one shard, from its earlier cells."""
-
-    shard: int
-    sources: Sources
-    attempt: int = 1
-
-
-class Jobs:
-    """The shards of one stage that wait for a worker: those that are tried again first, the others in order, taken when they are needed."""
-
-    def __init__(self, shards: Iterable[tuple[int, Sources]], attempts: int):
-        self._shards, self._attempts = iter(shards), attempts
-        self._waiting: deque[Job] = deque()
-
-    def ahead(self, most: int) -> int:
-        """How many jobs wait, `most` at most."""
-        while len(self._waiting) < most and (shard := next(self._shards, None)):
-            self._waiting.append(Job(*shard))
-        return min(most, len(self._waiting))
-
-    def take(self) -> Job | None:
-        """The next job; None where none is left."""
-        return self._waiting.popleft() if self.ahead(1) else None
-
-    def failed(self, job: Job) -> None:
-        """The shard of `job` failed: it is tried again while it has attempts left."""
-        if job.attempt < self._attempts:
-            self.again(replace(job, attempt=job.attempt + 1))
-
-    def again(self, job: Job) -> None:
-        """Put a job back."""
-        self._waiting.appendleft(job)

@@ -1,171 +1,190 @@
-"""The local executor: one process a GPU, or N processes on a machine without; each loads a stage's model once and works on shards."""
+"""The local executor: one process a GPU for stages with a model, others for the rest, or all in this process.
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+A process keeps the stage that it worked on last. So of the stages with a model one is at work at a time, on all GPUs, until none of its
+shards is ready, and no model is loaded twice for want of patience; stages without a model are worked on beside it.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from multiprocessing.connection import Connection
 from typing import Any
 
-from mals.errors import UserError
 from mals.grid.cells import Grid
-from mals.grid.executor import Failure, Job, Jobs, Outcome, Sources
+from mals.grid.executor import Failure, Job, Outcome, Sources
+from mals.grid.process import ProcessDied, WorkerProcess
 from mals.grid.receipt import Receipt
-from mals.grid.stage import error_message
 from mals.grid.summary import SummaryReceipt
-from mals.grid.worker import Worker, make_worker, portable
-from mals.processes import end_with_parent
+from mals.grid.worker import Worker, make_worker
 
 WORKER_DIED = "WorkerDied: a worker process was killed; when the machine ran out of memory, lower run.workers or the batch"
 
 
-class LocalExecutor:
-    """Works on shards in this process (one worker) or in processes of its own."""
+def local_executor(
+    url: str, user_settings: dict[str, Any], grid: Grid, *, workers: Mapping[str, int], at_once: int, gpus: int
+) -> "InlineExecutor | LocalExecutor":
+    """The executor of this machine. `workers`: how many each stage has; `at_once`: of all stages together; `gpus`: of this machine."""
+    if at_once == 1:
+        return InlineExecutor(url, user_settings, grid)
+    return LocalExecutor(url, user_settings, grid, workers, at_once, gpus)
 
-    def __init__(self, url: str, user_settings: dict[str, Any], grid: Grid, *, workers: Mapping[str, int], gpus: int):
-        """`workers`: how many each stage has; `gpus`: of this machine."""
-        self.url, self.user_settings, self.grid, self.workers, self.gpus = url, user_settings, grid, workers, gpus
-        self._inline: Worker | None = None
-        self._pool: ProcessPoolExecutor | None = None
-        self._pids: Any = None  # a queue of the process ids of the pool's workers
-        self._size = 0
 
-    def run(self, stage: str, shards: Iterable[tuple[int, Sources]], attempts: int, summary_inputs: str | None = None) -> Iterator[Outcome]:
+class InlineExecutor:
+    """Works on one shard at a time in this process, and on one stage until none of its shards is ready."""
+
+    def __init__(self, url: str, user_settings: dict[str, Any], grid: Grid):
+        self.url, self.user_settings, self.grid = url, user_settings, grid
+        self._worker: Worker | None = None
+        self._jobs: deque[Job] = deque()
+
+    def room(self, stage: str, left: int) -> bool:
         """See Executor."""
-        jobs = Jobs(shards, attempts)
-        if self.workers[stage] == 1:
-            yield from self._run_inline(stage, jobs, summary_inputs)
-        else:
-            yield from self._run_pool(stage, jobs, summary_inputs)
+        return not self._jobs or (len(self._jobs) < 2 and self._jobs[0].stage == stage)
+
+    def start(self, job: Job) -> None:
+        """See Executor; the work is done in `wait`."""
+        self._jobs.append(job)
+
+    def wait(self) -> list[tuple[Job, Outcome]]:
+        """See Executor."""
+        job = self._jobs.popleft()
+        return [(job, self._own_worker().attempt(job.stage, job.shard, job.attempt, job.sources, job.summary_inputs))]
 
     def summarise(self, stage: str, sources: dict[int, Sources], inputs: str) -> SummaryReceipt | Failure:
-        """See Worker.summarise; where there are several workers, one of them makes it."""
-        if self.workers[stage] == 1:
-            return self._inline_worker().summarise(stage, sources, inputs)
-        try:
-            return self._start_pool(self.workers[stage]).submit(_summarise, stage, sources, inputs).result()
-        except BrokenProcessPool:
-            self.close()
-            return Failure(0, 1, self.grid.plan.rows, {WORKER_DIED: self.grid.plan.rows})
+        """See Worker.summarise."""
+        return self._own_worker().summarise(stage, sources, inputs)
 
     def place(self) -> str:
         """See Executor."""
         return ""
 
-    def _inline_worker(self) -> Worker:
-        if self._inline is None:
-            self._inline = make_worker(self.url, self.user_settings, self.grid)
-        return self._inline
+    def close(self) -> None:
+        """See Executor."""
+        self._jobs.clear()
 
-    def _run_inline(self, stage: str, jobs: Jobs, summary_inputs: str | None) -> Iterator[Outcome]:
-        worker = self._inline_worker()
-        while job := jobs.take():
-            result = worker.attempt(stage, job.shard, job.attempt, job.sources, summary_inputs)
-            if isinstance(result, Failure):
-                jobs.failed(job)
-            yield result
+    def _own_worker(self) -> Worker:
+        if self._worker is None:
+            self._worker = make_worker(self.url, self.user_settings, self.grid)
+        return self._worker
 
-    def _run_pool(self, stage: str, jobs: Jobs, summary_inputs: str | None) -> Iterator[Outcome]:
-        workers = self.workers[stage]
-        running: dict[Future[Receipt | Failure], Job] = {}
-        while jobs.ahead(1) or running:
-            pool = self._start_pool(workers)
-            try:
-                while len(running) < 2 * workers and (job := jobs.take()):
-                    running[pool.submit(_attempt, stage, job.shard, job.attempt, job.sources, summary_inputs)] = job
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    result = future.result()
-                    job = running.pop(future)
-                    if isinstance(result, Failure):
-                        jobs.failed(job)
-                    yield result
-            except BrokenProcessPool:
-                self.close()
-                for job in running.values():
-                    rows = self.grid.row_count(job.shard)
-                    yield Failure(job.shard, job.attempt, rows, {WORKER_DIED: rows})
-                    jobs.failed(job)
-                running.clear()
 
-    def _start_pool(self, workers: int) -> ProcessPoolExecutor:
-        if self._pool is None or self._size != workers:
-            self.close()
-            context = multiprocessing.get_context("spawn")  # a forked CUDA context does not work
-            slots = context.Queue()
-            for slot in range(workers):
-                slots.put(slot % self.gpus if self.gpus else None)
-            self._pids = context.SimpleQueue()
-            arguments = (self.url, self.user_settings, slots, self._pids, os.getpid())
-            self._pool = ProcessPoolExecutor(workers, context, _start_worker, arguments)
-            self._size = workers
-        return self._pool
+@dataclass
+class Group:
+    """Processes that take work from one queue."""
+
+    processes: list[WorkerProcess] = field(default_factory=list)
+    waiting: deque[Job] = field(default_factory=deque)
+
+    def jobs(self) -> list[Job]:
+        """All that are at work or wait."""
+        return [*(job for process in self.processes for job in process.jobs), *self.waiting]
+
+    def idle(self, stage: str) -> WorkerProcess | None:
+        """A process that does nothing; one that has worked on this stage where there is any."""
+        processes = [process for process in self.processes if not process.jobs and process.is_alive()]
+        return min(processes, key=lambda process: process.stage != stage, default=None)
+
+
+class LocalExecutor:
+    """Works on shards in processes of its own."""
+
+    def __init__(self, url: str, user_settings: dict[str, Any], grid: Grid, workers: Mapping[str, int], at_once: int, gpus: int):
+        """See local_executor."""
+        self.url, self.user_settings, self.grid, self.workers, self.at_once, self.gpus = url, user_settings, grid, workers, at_once, gpus
+        self._models, self._others = Group(), Group()
+
+    def room(self, stage: str, left: int) -> bool:
+        """See Executor. As many jobs wait as are at work, so that no process does nothing for a moment."""
+        jobs = self._group(stage).jobs()
+        if self._has_model(stage):
+            return len(jobs) < 2 * self.workers[stage] and (not jobs or jobs[0].stage == stage)
+        own = sum(job.stage == stage for job in jobs)
+        return own < 2 * self.workers[stage] and len(jobs) < 2 * self.at_once
+
+    def start(self, job: Job) -> None:
+        """See Executor."""
+        self._group(job.stage).waiting.append(job)
+        self._dispatch()
+
+    def wait(self) -> list[tuple[Job, Outcome]]:
+        """See Executor."""
+        busy = {process.connection: process for group in (self._models, self._others) for process in group.processes if process.jobs}
+        ended = [self._ended(busy[end]) for end in connection.wait(list(busy)) if isinstance(end, Connection)]
+        self._dispatch()
+        return ended
+
+    def summarise(self, stage: str, sources: dict[int, Sources], inputs: str) -> SummaryReceipt | Failure:
+        """See Executor."""
+        process = self._free_process(stage)
+        process.send((stage, sources, inputs))
+        try:
+            result = process.receive()
+        except ProcessDied:
+            self._remove(process)
+            return Failure(0, 1, self.grid.plan.rows, {WORKER_DIED: self.grid.plan.rows})
+        assert not isinstance(result, Receipt)
+        return result
+
+    def place(self) -> str:
+        """See Executor."""
+        return ""
 
     def close(self) -> None:
-        """End the processes; the shards that they work on are lost, finished cells are not."""
-        if self._pool is None:
-            return
-        pids = set()
-        while not self._pids.empty():
-            pids.add(self._pids.get())
-        processes = [process for process in multiprocessing.active_children() if process.pid in pids]
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """See Executor."""
+        processes = [*self._models.processes, *self._others.processes]
         for process in processes:
-            process.terminate()
+            process.end()
         for process in processes:
-            process.join(10)
-        self._pool = None
+            process.join()
+        self._models, self._others = Group(), Group()
 
+    def _has_model(self, stage: str) -> bool:
+        return self.grid.stages[stage].resources.gpus > 0
 
-_WORKER: Worker | UserError | None = None  # of a process of the pool, or why there is none; _start_worker sets it once
+    def _group(self, stage: str) -> Group:
+        return self._models if self._has_model(stage) else self._others
 
+    def _dispatch(self) -> None:
+        """Give waiting jobs to processes, as far as `at_once` and the workers of their stages allow; those with a model first."""
+        busy = sum(bool(process.jobs) for group in (self._models, self._others) for process in group.processes)
+        for group in (self._models, self._others):
+            for job in list(group.waiting):
+                own = sum(process.jobs[0].stage == job.stage for process in group.processes if process.jobs)
+                if busy < self.at_once and own < self.workers[job.stage]:
+                    group.waiting.remove(job)
+                    self._free_process(job.stage).send(job)
+                    busy += 1
 
-def _start_worker(url: str, user_settings: dict[str, Any], slots: Any, pids: Any, parent: int) -> None:
-    global _WORKER
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with_parent(parent)
-    pids.put(os.getpid())
-    slot = slots.get()
-    if slot is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = _visible_device(slot)
-    try:
-        _WORKER = make_worker(url, user_settings)
-    except UserError as error:
-        _WORKER = portable(error)
-    except Exception as error:
-        _WORKER = UserError(f"a worker process could not start: {error_message(error)}")
+    def _free_process(self, stage: str) -> WorkerProcess:
+        """An idle process for a stage, or a new one."""
+        group = self._group(stage)
+        process = group.idle(stage)
+        if process is None:
+            device = None
+            if self.gpus and group is self._models:
+                used = [process.device for process in group.processes]
+                device = min(range(self.gpus), key=used.count)
+            process = WorkerProcess(self.url, self.user_settings, device)
+            group.processes.append(process)
+        return process
 
+    def _ended(self, process: WorkerProcess) -> tuple[Job, Outcome]:
+        """What came of the job that a process worked on."""
+        try:
+            result = process.receive()
+        except ProcessDied:
+            self._remove(process)
+            job = process.jobs.popleft()
+            rows = self.grid.row_count(job.shard)
+            return job, Failure(job.shard, job.attempt, rows, {WORKER_DIED: rows})
+        assert not isinstance(result, SummaryReceipt)
+        return process.jobs.popleft(), result
 
-def _visible_device(slot: int) -> str:
-    """The GPU of one worker, among those that CUDA_VISIBLE_DEVICES leaves visible."""
-    allowed = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device.strip()]
-    return allowed[slot] if allowed else str(slot)
-
-
-def _attempt(stage: str, shard: int, number: int, sources: Sources, summary_inputs: str | None) -> Receipt | Failure:
-    with _portable_errors():
-        return _worker().attempt(stage, shard, number, sources, summary_inputs)
-
-
-def _summarise(stage: str, sources: dict[int, Sources], inputs: str) -> SummaryReceipt | Failure:
-    with _portable_errors():
-        return _worker().summarise(stage, sources, inputs)
-
-
-def _worker() -> Worker:
-    """The worker of this process; raises why there is none."""
-    assert _WORKER is not None
-    if isinstance(_WORKER, UserError):
-        raise _WORKER
-    return _WORKER
-
-
-@contextmanager
-def _portable_errors() -> Iterator[None]:
-    try:
-        yield
-    except UserError as error:
-        raise portable(error) from None
+    def _remove(self, process: WorkerProcess) -> None:
+        """Forget a process that died."""
+        for group in (self._models, self._others):
+            if process in group.processes:
+                group.processes.remove(process)
+        process.end()
+        process.join()

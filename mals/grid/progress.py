@@ -8,13 +8,16 @@ A line of events.jsonl is a JSON object with `time` (UTC, ISO 8601), `event`, `s
     failed   shard, attempt, errors (message -> rows), trace
     lost     shard, node, reason: a worker was lost, its shard is made elsewhere
     end      shards (made), seconds
-    stopped  reason: the error that ended the command
+    stopped  stages (at work), reason: the error that ended the command
+
+Several stages are at work at a time, so the events of one stage lie between those of others.
 """
 
 import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
@@ -33,8 +36,41 @@ log = logging.getLogger(__name__)
 EVENTS = "events.jsonl"
 
 
+@dataclass
+class StageProgress:
+    """One stage that is at work."""
+
+    stage: str
+    shards: int  # to make
+    all_rows: int  # of these
+    began: float  # seconds of the monotonic clock
+    reported: float
+    task: TaskID | None = None  # its line of the live display
+    done: int = 0  # shards
+    rows: int = 0
+    active: int = 0
+    kept: int = 0
+
+    def add(self, receipt: Receipt) -> None:
+        """Count a new cell."""
+        self.done += 1
+        self.rows += receipt.rows
+        self.active += receipt.active
+        self.kept += receipt.active - sum(receipt.rejects.values()) - receipt.failed
+
+    def rate(self, place: str) -> str:
+        """ "6,144 rows, 3.2 rows/s, kept 91 %, 12 min left" """
+        seconds = max(time.monotonic() - self.began, 1e-6)
+        parts = [f"{self.rows:,} rows", f"{self.rows / seconds:.1f} rows/s"]
+        if self.active:
+            parts.append(f"kept {100 * self.kept / self.active:.0f} %")
+        if self.rows and self.done < self.shards:
+            parts.append(f"{_span((self.all_rows - self.rows) * seconds / self.rows)} left")
+        return ", ".join([*parts, place] if place else parts)
+
+
 class Progress:
-    """One line a stage on stderr: a live bar on a terminal, a plain line every ten seconds elsewhere."""
+    """A line a stage at work on stderr: live bars on a terminal, plain lines every ten seconds elsewhere."""
 
     def __init__(self, store: Store, quiet: bool = False):
         self.store, self.quiet = store, quiet
@@ -42,10 +78,8 @@ class Progress:
         self.events: TextIO | None = None
         self.pending: list[str] = []
         self.bar: Bar | None = None
-        self.task: TaskID | None = None
-        self.stage, self.shards, self.done, self.rows, self.all_rows, self.kept, self.active = "", 0, 0, 0, 0, 0, 0
+        self.stages: dict[str, StageProgress] = {}  # that are at work
         self.place = ""
-        self.began = self.reported = 0.0  # seconds of the monotonic clock
 
     def __enter__(self) -> "Progress":
         if self.store.folder is not None:
@@ -58,7 +92,7 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop_bar()
         if kind is not None:
-            self.event("stopped", stage=self.stage, reason=f"{kind.__name__}: {error}")
+            self.event("stopped", stages=list(self.stages), reason=f"{kind.__name__}: {error}")
         if self.events is not None:
             try:
                 self.events.close()
@@ -90,31 +124,36 @@ class Progress:
         except OSError:
             self.events = None
 
+    def began(self, stage: str) -> bool:
+        """Whether a stage has begun and not ended."""
+        return stage in self.stages
+
     def begin(self, stage: str, shards: int, rows: int, done: int) -> None:
         """A stage starts with `shards` to make, which have `rows` rows; `done` shards were made before."""
-        self.stage, self.shards, self.all_rows = stage, shards, rows
-        self.done = self.rows = self.kept = self.active = 0
-        self.began = self.reported = time.monotonic()
+        now = time.monotonic()
+        self.stages[stage] = StageProgress(stage, shards, rows, now, now)
         self.event("begin", stage=stage, shards=shards, rows=rows, done=done)
         if not self.quiet and self.console.is_terminal:
-            columns = (
-                SpinnerColumn(),
-                TextColumn("{task.description:9}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-            )
-            self.bar = Bar(*columns, TimeElapsedColumn(), console=self.console)
-            self.bar.start()
-            self.task = self.bar.add_task(stage, total=shards, rate="")
+            if self.bar is None:
+                self.bar = self._live_bar()
+                self.bar.start()
+            self.stages[stage].task = self.bar.add_task(stage, total=shards, rate="")
+
+    def _live_bar(self) -> Bar:
+        texts = (TextColumn("{task.description:9}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+        return Bar(SpinnerColumn(), *texts, TimeElapsedColumn(), console=self.console)
+
+    def dropped(self, stage: str, rows: int) -> None:
+        """One shard less is made in a stage: its cell is good as it is, or cannot be made."""
+        if stage in self.stages:
+            self.stages[stage].shards -= 1
+            self.stages[stage].all_rows -= rows
+            self._report(self.stages[stage])
 
     def finished(self, receipt: Receipt, place: str = "") -> None:
         """A new cell is finished; `place`: where the work is done (Executor.place)."""
         self.place = place
-        self.done += 1
-        self.rows += receipt.rows
-        self.active += receipt.active
-        self.kept += receipt.active - sum(receipt.rejects.values()) - receipt.failed
+        self.stages[receipt.stage].add(receipt)
         values = {
             "rows": receipt.rows,
             "active": receipt.active,
@@ -124,7 +163,7 @@ class Progress:
             "node": receipt.node,
         }
         self.event("shard", stage=receipt.stage, shard=receipt.shard, attempt=receipt.attempt, batch=receipt.batch, **values)
-        self._report()
+        self._report(self.stages[receipt.stage])
 
     def failed(self, stage: str, failure: Failure) -> None:
         """An attempt at a shard failed."""
@@ -140,30 +179,22 @@ class Progress:
         if not self.quiet:
             self.console.print(f"{stage} shard {lost.shard}: lost with {lost.node}, made elsewhere", highlight=False, markup=False)
 
-    def end(self) -> None:
-        """The stage is finished."""
-        self._report(last=True)
-        self._stop_bar()
-        self.event("end", stage=self.stage, shards=self.done, seconds=round(time.monotonic() - self.began, 3))
+    def end(self, stage: str) -> None:
+        """A stage is finished."""
+        line = self.stages.pop(stage)
+        self._report(line, last=True)
+        self.event("end", stage=stage, shards=line.done, seconds=round(time.monotonic() - line.began, 3))
 
-    def _report(self, last: bool = False) -> None:
+    def _report(self, line: StageProgress, last: bool = False) -> None:
         if self.quiet:
             return
-        if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, completed=self.done, rate=self.rate())
-        elif last or time.monotonic() - self.reported > 10:
-            self.reported = time.monotonic()
-            log.info("%s %d/%d shards, %s", self.stage, self.done, self.shards, self.rate())
-
-    def rate(self) -> str:
-        """ "6,144 rows, 3.2 rows/s, kept 91 %, 12 min left" """
-        seconds = max(time.monotonic() - self.began, 1e-6)
-        parts = [f"{self.rows:,} rows", f"{self.rows / seconds:.1f} rows/s"]
-        if self.active:
-            parts.append(f"kept {100 * self.kept / self.active:.0f} %")
-        if self.rows and self.done < self.shards:
-            parts.append(f"{_span((self.all_rows - self.rows) * seconds / self.rows)} left")
-        return ", ".join([*parts, self.place] if self.place else parts)
+        if self.bar is not None and line.task is not None:
+            self.bar.update(line.task, completed=line.done, total=line.shards, rate=line.rate(self.place))
+            if last:
+                self.bar.stop_task(line.task)
+        elif last or time.monotonic() - line.reported > 10:
+            line.reported = time.monotonic()
+            log.info("%s %d/%d shards, %s", line.stage, line.done, line.shards, line.rate(self.place))
 
     def _stop_bar(self) -> None:
         if self.bar is not None:

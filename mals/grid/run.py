@@ -3,8 +3,7 @@
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
-from itertools import chain
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,18 @@ from mals import settings
 from mals.config import Config, dump
 from mals.errors import UserError
 from mals.grid.cells import Grid, Survey
-from mals.grid.executor import Executor, Failure, Lost
-from mals.grid.local import LocalExecutor
-from mals.grid.lock import coordinator, summary_lock
+from mals.grid.executor import Executor
+from mals.grid.local import local_executor
+from mals.grid.lock import coordinator
 from mals.grid.plan import PlanReceipt, plan_settings, read_plan
 from mals.grid.progress import Progress
-from mals.grid.receipt import Receipt
-from mals.grid.spending import affordable, check_budget
+from mals.grid.schedule import Rules, RunFailed, RunOutcome, Schedule
+from mals.grid.spending import Budget, check_budget
 from mals.grid.store import Store
-from mals.grid.summary import SummaryReceipt, is_made
 from mals.grid.versions import installed_versions
 
 SETTINGS = "mals.yaml"
 RESOLVED = "run.json"
-
-
-class RunFailed(Exception):
-    """Some shards could not be made; finished ones are kept."""
 
 
 @dataclass
@@ -121,15 +115,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-@dataclass
-class RunOutcome:
-    """The work of one call of `run_stages`."""
-
-    new_cells: dict[str, int] = field(default_factory=dict)  # stage -> cells made by this call
-    failures: dict[str, dict[int, Failure]] = field(default_factory=dict)  # stage -> shard -> the last failure
-    waiting: str = ""  # why a part stopped before a global stage, a sentence; empty if it did not
-
-
 def run_stages(
     run: Run,
     upto: str | None = None,
@@ -152,93 +137,18 @@ def run_stages(
         refuse_stale(run, survey, rerun)
         check_budget(run.grid.stages, run.config.run.max_cost)
         run.save()
-        outcome = RunOutcome()
+        shards = range(run.grid.shards) if part is None else range(part[0], run.grid.shards, part[1])
+        rules = Rules(run.config.run.attempts, run.config.run.overlap, retry_errors, part is not None)
+        budget = Budget(run.grid.stages, run.config.run.max_cost, lambda stage: workers_of(run, stage))
         with Progress(run.store, quiet) as progress:
             executor = executor_of(run)
             try:
-                ready = list(range(run.grid.shards) if part is None else range(part[0], run.grid.shards, part[1]))
-                for stage in run.grid.upto(upto):
-                    if part is not None and run.grid.is_global(stage):
-                        survey = run.grid.survey()  # with what the other parts made
-                    outcome.waiting = _waiting(run, survey, stage)
-                    if outcome.waiting:
-                        break
-                    todo = [shard for shard in ready if needs_work(survey, stage, shard, retry_errors)]
-                    if todo:
-                        progress.begin(stage, len(todo), sum(run.grid.row_count(shard) for shard in todo), len(ready) - len(todo))
-                        _run_stage(run, executor, stage, todo, survey, progress, outcome)
-                        progress.end()
-                    ready = [shard for shard in ready if survey.state(stage, shard) == "done"]
+                outcome = Schedule(run.grid, survey, executor, progress, budget, rules).make(run.grid.upto(upto), shards)
             finally:
                 executor.close()
     if outcome.failures:
         raise RunFailed(_failure_sentence(run, outcome))
     return outcome
-
-
-def _waiting(run: Run, survey: Survey, stage: str) -> str:
-    """Why a global stage cannot be made yet, a sentence; empty if it can, and for any other stage."""
-    if not run.grid.is_global(stage):
-        return ""
-    for name in run.grid.earlier(stage):
-        if left := run.grid.shards - survey.count(name, "done"):
-            return (
-                f"the stage {stage} looks at all rows, and {left} of {run.grid.shards} shards of {name} are not done; "
-                "give the same command again when they are"
-            )
-    return ""
-
-
-def needs_work(survey: Survey, stage: str, shard: int, retry_errors: bool) -> bool:
-    """Whether a cell is to be made: it is not done, or it has failed rows that are to be tried again."""
-    return survey.state(stage, shard) != "done" or (retry_errors and survey.receipts[stage][shard].failed > 0)
-
-
-def _run_stage(run: Run, executor: Executor, stage: str, todo: list[int], survey: Survey, progress: Progress, outcome: RunOutcome) -> None:
-    """Make the cells of one stage for the shards `todo`."""
-    failures: dict[int, Failure] = {}
-    inputs = _summarise(run, executor, stage, survey, progress) if run.grid.is_global(stage) else None
-    attempts, max_cost = run.config.run.attempts, run.config.run.max_cost
-    parts = affordable(run.grid.stages, stage, todo, survey, workers_of(run, stage), max_cost)
-    shards = (((shard, survey.sources(stage, shard)) for shard in part) for part in parts)
-    for result in chain.from_iterable(executor.run(stage, shards_of_part, attempts, inputs) for shards_of_part in shards):
-        if isinstance(result, Receipt):
-            survey.add(result)
-            outcome.new_cells[stage] = outcome.new_cells.get(stage, 0) + 1
-            failed = run.grid.failure_name(stage, result.shard)
-            if failures.pop(result.shard, None) or failed in survey.sizes[stage]:
-                run.store.remove(failed)
-            progress.finished(result, executor.place())
-        elif isinstance(result, Lost):
-            progress.lost(stage, result)
-        else:
-            failures[result.shard] = result
-            survey.remove(stage, result.shard)
-            run.store.commit(run.grid.failure_name(stage, result.shard), json.dumps({"stage": stage, **asdict(result)}, indent=1).encode())
-            progress.failed(stage, result)
-    if failures:
-        outcome.failures[stage] = failures
-
-
-def _summarise(run: Run, executor: Executor, stage: str, survey: Survey, progress: Progress) -> str:
-    """Make the summary of a global stage unless it is there; what it is made from. Raises RunFailed where it cannot be made."""
-    inputs = survey.summary_inputs(stage)
-    with summary_lock(run.store, stage):
-        if is_made(run.grid, stage, inputs):
-            return inputs
-        sources = {shard: survey.sources(stage, shard) for shard in range(run.grid.shards)}
-        problem = ""
-        for attempt in range(1, run.config.run.attempts + 1):
-            result = executor.summarise(stage, sources, inputs)
-            if isinstance(result, SummaryReceipt):
-                progress.event("summary", stage=stage, rows=result.rows, bytes=result.size, seconds=result.seconds)
-                return inputs
-            progress.failed(stage, replace(result, attempt=attempt))
-            problem = result.commonest
-    raise RunFailed(
-        f"{stage}: the summary of all rows could not be made: {problem}; events.jsonl has more, "
-        "correct the cause and give the same command again"
-    )
 
 
 def refuse_stale(run: Run, survey: Survey, rerun: str | None) -> None:
@@ -267,7 +177,17 @@ def refuse_stale(run: Run, survey: Survey, rerun: str | None) -> None:
 def executor_of(run: Run) -> Executor:
     """The executor for the settings of a run."""
     workers = {stage: workers_of(run, stage) for stage in run.grid.stages}
-    return LocalExecutor(run.store.url, run.user_settings, run.grid, workers=workers, gpus=_gpus())
+    return local_executor(run.store.url, run.user_settings, run.grid, workers=workers, at_once=_at_once(run, workers), gpus=_gpus())
+
+
+def _at_once(run: Run, workers: dict[str, int]) -> int:
+    """Shards that are worked on at once on this machine, all stages together: as many as it has cores, or more where it has GPUs."""
+    most, gpus = max(workers.values()), _gpus()
+    if gpus == 0 or run.config.run.workers == 1 or run.grid.shards == 1:
+        return most
+    models = max((workers[name] for name, stage in run.grid.stages.items() if stage.resources.gpus), default=0)
+    others = max((workers[name] for name, stage in run.grid.stages.items() if not stage.resources.gpus), default=0)
+    return models + others if run.config.run.workers != "auto" else max(others, models + 1)
 
 
 def workers_of(run: Run, stage: str) -> int:

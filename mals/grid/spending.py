@@ -3,11 +3,10 @@
 What is not in a receipt is not counted: the answers for a shard at which a run was stopped, which is asked for again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from mals.errors import UserError
 from mals.grid.cells import Survey
-from mals.grid.receipt import Receipt
 from mals.grid.stage import AnyStage, ServedStage, Used
 from mals.server_settings import Price
 
@@ -51,35 +50,34 @@ def check_budget(stages: Mapping[str, AnyStage], limit: float | None) -> None:
         )
 
 
-def affordable(
-    stages: Mapping[str, AnyStage], stage: str, shards: Sequence[int], survey: Survey, workers: int, limit: float | None
-) -> Iterator[list[int]]:
-    """The shards to make: all at once, or where `stage` costs something and there is a limit as many at a time as there are workers.
+class Budget:
+    """What may be started under `run.max_cost`: a shard is taken to cost what the dearest finished one of its stage did."""
 
-    `survey` gets the new receipts between them. Raises BudgetSpent before shards that would go over the limit: a shard is taken to cost
-    what the dearest finished one of its stage did, and the first one nothing.
-    """
-    prices = prices_of(stages[stage])
-    if limit is None or not prices:
-        yield list(shards)
-        return
-    for start in range(0, len(shards), workers):
-        part = list(shards[start : start + workers])
-        _refuse_over(limit, stages, stage, survey, len(part))
-        yield part
+    def __init__(self, stages: Mapping[str, AnyStage], limit: float | None, workers: Callable[[str], int]):
+        """`workers`: how many a stage has; as many of its shards are at work at most, since the first ones are taken to cost nothing."""
+        self.limit, self.workers = limit, workers
+        self.prices = {} if limit is None else {name: prices for name, stage in stages.items() if (prices := prices_of(stage))}
 
+    def allows(self, stage: str, at_work: Mapping[str, int], survey: Survey) -> bool:
+        """Whether another shard of `stage` may start beside those at work (stage -> shards); False means not before one of them ended.
 
-def _refuse_over(limit: float, stages: Mapping[str, AnyStage], stage: str, survey: Survey, shards: int) -> None:
-    """Raise BudgetSpent where `shards` more of `stage` would go over the limit."""
-    receipts: list[Receipt] = list(survey.receipts[stage].values())
-    if any(counts.get("uncounted") for receipt in receipts for counts in receipt.used.values()):
+        Raises BudgetSpent where it would go over the limit in any case.
+        """
+        if self.limit is None or stage not in self.prices:
+            return True
+        receipts = {name: list(survey.receipts[name].values()) for name in self.prices if name in survey.receipts}
+        if any(counts.get("uncounted") for receipt in receipts[stage] for counts in receipt.used.values()):
+            raise BudgetSpent(
+                f"the server of {stage} tells no use of tokens, so run.max_cost cannot be kept; run.max_cost=null goes on without it"
+            )
+        costs = {name: [cost(receipt.used, self.prices[name]) for receipt in receipts[name]] for name in receipts}
+        spent, next_one = sum(map(sum, costs.values())), max(costs[stage], default=0.0)
+        promised = sum(at_work.get(name, 0) * max(costs[name], default=0.0) for name in costs)
+        if spent < self.limit and spent + promised + next_one <= self.limit:
+            return at_work.get(stage, 0) < self.workers(stage)
+        if any(at_work.get(name, 0) for name in costs):
+            return False
         raise BudgetSpent(
-            f"the server of {stage} tells no use of tokens, so run.max_cost cannot be kept; run.max_cost=null goes on without it"
-        )
-    spent = sum(cost(receipt.used, prices_of(stages[name])) for name in stages for receipt in survey.receipts[name].values())
-    expected = shards * max((cost(receipt.used, prices_of(stages[stage])) for receipt in receipts), default=0.0)
-    if spent >= limit or spent + expected > limit:
-        raise BudgetSpent(
-            f"run.max_cost = {limit:g} is used up: the finished cells cost {spent:.4g}, and the next of {stage} would cost about "
-            f"{expected:.4g}; the same command goes on with a larger one, such as --set run.max_cost={2 * limit or 1:g}"
+            f"run.max_cost = {self.limit:g} is used up: the finished cells cost {spent:.4g}, and the next of {stage} would cost about "
+            f"{next_one:.4g}; the same command goes on with a larger one, such as --set run.max_cost={2 * self.limit or 1:g}"
         )

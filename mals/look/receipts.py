@@ -144,7 +144,8 @@ def stage_line(stage: str, cells: StageCells, shards: int, fingerprint: str | No
 class Activity:
     """What a command does with the run now, by the end of events.jsonl."""
 
-    stage: str
+    stage: str  # the first one at work
+    beside: list[str]  # other stages at work
     done: int  # shards of the stage that this command has made
     shards: int  # that it makes
     rate: float | None  # rows a second
@@ -159,19 +160,20 @@ def activity(store: Store) -> Activity | None:
     events = _events(store)
     if not events:
         return None
-    begins = [at for at, event in enumerate(events) if event.get("event") == "begin"]
-    first = begins[-1] if begins else 0  # of a stage with very many shards the end of the file alone is read
+    begins = _stages_at_work(events)
+    stage, first = next(iter(begins.items()), (str(events[-1].get("stage", "")), 0))
     begin, later = events[first], events[first + 1 :]
-    shards = [event for event in later if event.get("event") == "shard"]
+    shards = [event for event in later if event.get("event") == "shard" and event.get("stage") == stage]
     stopped = next((str(event.get("reason", "")) for event in later if event.get("event") == "stopped"), "")
-    ended = bool(stopped) or any(event.get("event") == "end" for event in later)
+    ended = bool(stopped) or any(event.get("event") == "end" and event.get("stage") == stage for event in later)
     idle = (datetime.now(UTC) - _time((later or [begin])[-1])).total_seconds()
     seconds = max((_time((shards or [begin])[-1]) - _time(begin)).total_seconds(), 1.0)
     rows = sum(int(event.get("rows", 0)) for event in shards)
     rate = rows / seconds if rows else None
     planned = int(begin.get("rows", 0)) if begins else 0
     return Activity(
-        stage=str(begin.get("stage", "")),
+        stage=stage,
+        beside=[name for name in begins if name != stage],
         done=len(shards),
         shards=int(begin.get("shards", 0)) if begins else 0,
         rate=rate,
@@ -180,6 +182,25 @@ def activity(store: Store) -> Activity | None:
         stopped=stopped,
         working=not ended and idle < QUIET,
     )
+
+
+def _stages_at_work(events: list[dict[str, Any]]) -> dict[str, int]:
+    """Stage -> the number of the event with which it began, of the stages that have not ended, or of the one that began last.
+
+    Of a stage with very many shards the beginning is not among the events, which are the end of the file.
+    """
+    begins: dict[str, int] = {}
+    ended: set[str] = set()
+    for at, event in enumerate(events):
+        stage = str(event.get("stage", ""))
+        if event.get("event") == "begin":
+            another_command = stage in begins or "" in ended
+            begins = {} if another_command else {name: begin for name, begin in begins.items() if name not in ended}
+            ended.clear()
+            begins[stage] = at
+        elif event.get("event") in ("end", "stopped"):
+            ended.add(stage)  # "" where the command was stopped
+    return {name: begin for name, begin in begins.items() if name not in ended} or dict(list(begins.items())[-1:])
 
 
 def _events(store: Store) -> list[dict[str, Any]]:

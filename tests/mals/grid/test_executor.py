@@ -4,14 +4,16 @@ A new executor is one line in EXECUTORS.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from mals.errors import UserError
-from mals.grid.executor import Executor, Failure, Job, Jobs, Lost, Outcome, Sources
+from mals.grid.executor import Executor, Failure, Job, Lost, Outcome, Sources
 from mals.grid.receipt import Receipt
 from mals.grid.run import Run, executor_of
 from mals.grid.shard import AdaptiveBatch, run_shard
@@ -60,11 +62,28 @@ def plainly(run: Run, stage: str) -> None:
         run_shard(run.grid, made, shard, AdaptiveBatch(made.batch, made.batch), 1.0)
 
 
-def nothing_before(taken: list[int]) -> Iterator[tuple[int, Sources]]:
-    """The shards of a first stage; `taken` gets those that were asked for."""
-    for shard in range(SHARDS):
-        taken.append(shard)
-        yield shard, {}
+def jobs_of(executor: Executor, jobs: Iterable[Job]) -> Iterator[list[tuple[Job, Outcome]]]:
+    """What comes of jobs that are started in their order when there is room, after each wait."""
+    waiting, at_work = deque(jobs), 0
+    while waiting or at_work:
+        while waiting and executor.room(waiting[0].stage, len(waiting)):
+            executor.start(waiting.popleft())
+            at_work += 1
+        ended = executor.wait()
+        at_work -= len(ended)
+        yield ended
+
+
+def outcomes_of(executor: Executor, jobs: Iterable[Job]) -> list[Outcome]:
+    return [outcome for ended in jobs_of(executor, jobs) for _, outcome in ended]
+
+
+def first_stage() -> list[Job]:
+    return [Job("generate", shard, {}) for shard in range(SHARDS)]
+
+
+def jobs(run: Run, stage: str, inputs: str | None = None) -> list[Job]:
+    return [Job(stage, shard, before, summary_inputs=inputs) for shard, before in sources(run, stage).items()]
 
 
 def sources(run: Run, stage: str) -> dict[int, Sources]:
@@ -85,43 +104,65 @@ def test_every_shard_is_made_once_with_the_bytes_of_the_plainest_way(setting: Se
     plain = Run.open(planned("plain"))
     for stage in ("generate", "safety", "filter", "crop"):
         plainly(plain, stage)
-        receipts = list(executor.run(stage, sources(run, stage).items(), 2))
-        assert shards_of(receipts, Receipt) == list(range(SHARDS)) and len(receipts) == SHARDS
+        work = jobs(run, stage)
+        ended = [pair for pairs in jobs_of(executor, work) for pair in pairs]
+        assert sorted((job for job, _ in ended), key=lambda job: job.shard) == work, "each job comes back as it was given"
         assert cells(run, stage) == cells(plain, stage)
-        for receipt in receipts:
-            assert receipt == run.grid.receipt(stage, receipt.shard) and receipt.fingerprint == run.grid.fingerprints[stage]
+        for job, receipt in ended:
+            assert isinstance(receipt, Receipt) and receipt == run.grid.receipt(stage, job.shard)
+            assert receipt.fingerprint == run.grid.fingerprints[stage]
             assert receipt.node, "a receipt says which machine made the cell"
 
 
-def test_shards_are_taken_when_there_is_room_for_them(setting: Setting) -> None:
-    _, executor = setting.open("shard_rows=1")  # 40 shards, of which five are asked for
-    taken: list[int] = []
-    outcomes = executor.run("generate", nothing_before(taken), 1)
-    first = next(outcomes)
-    assert (isinstance(first, Receipt) and len(taken) < SHARDS) or taken == list(range(SHARDS))
-    assert shards_of([first, *outcomes], Receipt) == taken == list(range(SHARDS))
+def test_there_is_room_at_first_and_not_for_ever(setting: Setting) -> None:
+    _, executor = setting.open("shard_rows=1")
+    started = 0
+    while executor.room("generate", 40 - started):
+        executor.start(Job("generate", started, {}))
+        started += 1
+    assert 0 < started < 40
+    ended = executor.wait()
+    while len(ended) < started:
+        ended += executor.wait()
+    assert shards_of([outcome for _, outcome in ended], Receipt) == list(range(started))
+    assert executor.room("safety", 40), "for any stage where nothing is at work"
 
 
-def test_a_shard_that_fails_is_tried_again_and_costs_no_other(setting: Setting, captions: Path) -> None:
+def test_jobs_of_several_stages_may_be_at_work_and_each_gets_its_own_outcome(setting: Setting, planned: Planned) -> None:
+    run, executor = setting.open()
+    plain = Run.open(planned("plain"))
+    for stage in ("generate", "safety", "filter"):
+        plainly(run, stage)
+        plainly(plain, stage)
+    (run.store.folder / "filter/00001.json").unlink()
+    plainly(plain, "crop")
+    refilter, crop = jobs(run, "filter"), jobs(run, "crop")
+    ended = [pair for pairs in jobs_of(executor, [crop[0], refilter[1], crop[2], crop[3]]) for pair in pairs]
+    assert {(job.stage, job.shard) for job, _ in ended} == {("crop", 0), ("filter", 1), ("crop", 2), ("crop", 3)}
+    assert all(isinstance(receipt, Receipt) and receipt.stage == job.stage for job, receipt in ended)
+    for shard in (0, 2, 3):
+        name = run.grid.cell_name("crop", shard)
+        assert run.store.read(name) == plain.store.read(name)
+
+
+def test_a_shard_that_fails_says_why_and_costs_no_other(setting: Setting, captions: Path) -> None:
     captions.write_text("".join(f"a {'bad' if i < 8 else 'good'} person {i}\n" for i in range(40)))
     _, executor = setting.open(BAD)
-    outcomes = list(executor.run("generate", nothing_before([]), 3))
+    outcomes = outcomes_of(executor, [replace(job, attempt=3) for job in first_stage()])
     assert shards_of(outcomes, Receipt) == [1, 2, 3, 4]
-    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
-    assert [(failure.shard, failure.attempt, failure.commonest) for failure in failures] == [
-        (0, attempt, "ValueError: this row is bad") for attempt in (1, 2, 3)
-    ]
+    (failure,) = (outcome for outcome in outcomes if isinstance(outcome, Failure))
+    assert (failure.shard, failure.attempt, failure.commonest) == (0, 3, "ValueError: this row is bad")
 
 
 def test_a_mistake_of_a_person_ends_the_work_with_its_sentence(setting: Setting) -> None:
     _, executor = setting.open("stages.generate=tests.fakes:mistaken")
     with pytest.raises(UserError, match=r"^the brush needs 80 GB$"):
-        list(executor.run("generate", nothing_before([]), 2))
+        outcomes_of(executor, first_stage())
 
 
 def test_a_stage_that_exits_fails_its_shards_and_ends_no_worker(setting: Setting) -> None:
     _, executor = setting.open("stages.generate=tests.fakes:leaver")
-    outcomes = list(executor.run("generate", nothing_before([]), 1))
+    outcomes = outcomes_of(executor, first_stage())
     assert shards_of(outcomes, Failure) == list(range(SHARDS)) and not shards_of(outcomes, Lost)
     assert {outcome.commonest for outcome in outcomes if isinstance(outcome, Failure)} == {"SystemExit: no brush"}
 
@@ -131,7 +172,7 @@ def test_a_damaged_earlier_cell_costs_its_own_shard(setting: Setting, monkeypatc
     run, executor = setting.open()
     plainly(run, "generate")
     (run.store.folder / "generate/00002.parquet").write_bytes(b"rubbish")
-    outcomes = list(executor.run("safety", sources(run, "safety").items(), 1))
+    outcomes = outcomes_of(executor, jobs(run, "safety"))
     assert shards_of(outcomes, Receipt) == [0, 1, 3, 4]
     (failure,) = (outcome for outcome in outcomes if isinstance(outcome, Failure))
     assert "generate/00002.parquet cannot be read" in failure.commonest
@@ -144,7 +185,7 @@ def test_a_global_stage_gets_its_summary(setting: Setting, planned: Planned) -> 
     inputs, before = run.grid.survey().summary_inputs("keep"), sources(run, "keep")
     summary = executor.summarise("keep", before, inputs)
     assert isinstance(summary, SummaryReceipt) and summary.inputs == inputs
-    outcomes = list(executor.run("keep", before.items(), 1, inputs))
+    outcomes = outcomes_of(executor, jobs(run, "keep", inputs))
     assert shards_of(outcomes, Receipt) == list(range(SHARDS))
     again = make_summary(run.grid, run.grid.stages["keep"], inputs, before)
     assert again.sha256 == summary.sha256
@@ -153,21 +194,9 @@ def test_a_global_stage_gets_its_summary(setting: Setting, planned: Planned) -> 
 def test_work_that_is_left_in_the_middle_keeps_what_is_finished_and_leaves_no_process(setting: Setting) -> None:
     before = {process.pid for process in psutil.Process(os.getpid()).children(recursive=True)}
     run, executor = setting.open()
-    outcomes = executor.run("generate", nothing_before([]), 1)
-    first = next(outcomes)
+    first = next(jobs_of(executor, first_stage()))
     executor.close()
-    assert isinstance(first, Receipt) and run.grid.receipt("generate", first.shard) == first
+    for job, receipt in first:
+        assert isinstance(receipt, Receipt) and run.grid.receipt("generate", job.shard) == receipt
     left = [process for process in psutil.Process(os.getpid()).children(recursive=True) if process.pid not in before]
     assert [process for process in left if "resource_tracker" not in " ".join(process.cmdline())] == []
-
-
-def test_jobs_are_taken_in_order_and_those_that_failed_first() -> None:
-    jobs = Jobs(((shard, {}) for shard in range(3)), attempts=2)
-    assert jobs.ahead(2) == 2 and jobs.ahead(9) == 3
-    first = jobs.take()
-    assert first == Job(0, {})
-    jobs.failed(first)
-    again = jobs.take()
-    assert again == Job(0, {}, attempt=2)
-    jobs.failed(again)
-    assert [jobs.take(), jobs.take(), jobs.take()] == [Job(1, {}), Job(2, {}), None]

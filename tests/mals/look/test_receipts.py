@@ -43,9 +43,29 @@ def test_activity_is_read_from_the_events(tmp_path: Path) -> None:
     now = activity(Store(str(tmp_path)))
     assert now is not None and now.working and (now.stage, now.done, now.shards) == ("crop", 2, 10)
     assert (now.rate, now.left, now.workers) == (50.0, 16.0, 2.0)
-    events(tmp_path, begin, shard, {"event": "stopped", "stage": "crop", "reason": "UserError: a full disk"}, ago=6)
+    events(tmp_path, begin, shard, {"event": "stopped", "stages": ["crop"], "reason": "UserError: a full disk"}, ago=6)
     stopped = activity(Store(str(tmp_path)))
     assert stopped is not None and not stopped.working and stopped.stopped == "UserError: a full disk"
     events(tmp_path, begin, shard, ago=90_000)
     old = activity(Store(str(tmp_path)))
     assert old is not None and not old.working
+
+
+def test_of_several_stages_at_work_the_first_is_shown_with_the_others_beside_it(tmp_path: Path) -> None:
+    def begin(stage: str) -> dict[str, object]:
+        return {"event": "begin", "stage": stage, "shards": 4, "rows": 400, "done": 0}
+
+    def shard(stage: str) -> dict[str, object]:
+        return {"event": "shard", "stage": stage, "rows": 100, "seconds": 2.0}
+
+    overlapping = [begin("crop"), shard("crop"), begin("caption"), shard("crop"), shard("caption")]
+    events(tmp_path, *overlapping, ago=8)
+    now = activity(Store(str(tmp_path)))
+    assert now is not None and now.working and (now.stage, now.beside, now.done) == ("crop", ["caption"], 2)
+    crop_ended: dict[str, object] = {"event": "end", "stage": "crop", "shards": 4, "seconds": 9.0}
+    events(tmp_path, *overlapping, crop_ended, begin("label"), shard("label"), ago=14)
+    now = activity(Store(str(tmp_path)))
+    assert now is not None and now.working and (now.stage, now.beside, now.done) == ("caption", ["label"], 1)
+    events(tmp_path, *overlapping, crop_ended, {"event": "end", "stage": "caption", "shards": 4, "seconds": 9.0}, ago=12)
+    finished = activity(Store(str(tmp_path)))
+    assert finished is not None and not finished.working and finished.stage == "caption"

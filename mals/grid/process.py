@@ -1,0 +1,113 @@
+"""A process of this machine that works on shards: its handle, which the executor has, and what it does."""
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from mals.errors import UserError
+from mals.grid.executor import Failure, Job, Sources
+from mals.grid.receipt import Receipt
+from mals.grid.stage import error_message
+from mals.grid.summary import SummaryReceipt
+from mals.grid.worker import Worker, make_worker, portable
+from mals.processes import end_with_parent
+
+Request = Job | tuple[str, dict[int, Sources], str]  # the tuple: arguments of Worker.summarise
+Answer = Receipt | Failure | SummaryReceipt | UserError
+JOIN_SECONDS = 10
+
+
+class ProcessDied(Exception):
+    """The process ended without an answer."""
+
+
+class WorkerProcess:
+    """One process, which works on one request after the other."""
+
+    def __init__(self, url: str, user_settings: dict[str, Any], device: int | None):
+        """`device`: the number of its GPU among those that are visible; None for all or none of them."""
+        context = multiprocessing.get_context("spawn")  # a forked CUDA context does not work
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(url, user_settings, theirs, device, os.getpid()))
+        self._process.start()
+        theirs.close()
+        self.device = device
+        self.stage = ""  # of its last request
+        self.jobs: deque[Job] = deque()  # that it works on, and those that it gets to next
+
+    def send(self, request: Request) -> None:
+        """Give it work; what it cannot take since it died is noticed by `receive`."""
+        self.stage = request.stage if isinstance(request, Job) else request[0]
+        if isinstance(request, Job):
+            self.jobs.append(request)
+        with suppress(OSError):
+            self.connection.send(request)
+
+    def receive(self) -> Receipt | Failure | SummaryReceipt:
+        """The next answer, in the order of the requests; raises ProcessDied, or a UserError of the process."""
+        try:
+            answer: Answer = self.connection.recv()
+        except (EOFError, OSError):
+            raise ProcessDied from None
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
+
+    def is_alive(self) -> bool:
+        """Whether it has not died."""
+        return self._process.is_alive()
+
+    def end(self) -> None:
+        """Ask it to end."""
+        self.connection.close()
+        self._process.terminate()
+
+    def join(self) -> None:
+        """Wait for its end; a process that does not listen is killed."""
+        self._process.join(JOIN_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _work(url: str, user_settings: dict[str, Any], connection: Connection, device: int | None, parent: int) -> None:
+    """What the process does: an answer to each request, until the executor ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent(parent)
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = _visible_device(device)
+    worker: Worker | UserError
+    try:
+        worker = make_worker(url, user_settings)
+    except UserError as error:
+        worker = portable(error)
+    except Exception as error:
+        worker = UserError(f"a worker process could not start: {error_message(error)}")
+    while True:
+        try:
+            request: Request = connection.recv()
+        except (EOFError, OSError):  # the executor is closed
+            return
+        connection.send(_answer(worker, request))
+
+
+def _answer(worker: Worker | UserError, request: Request) -> Answer:
+    if isinstance(worker, UserError):
+        return worker
+    try:
+        if isinstance(request, Job):
+            return worker.attempt(request.stage, request.shard, request.attempt, request.sources, request.summary_inputs)
+        return worker.summarise(*request)
+    except UserError as error:
+        return portable(error)
+
+
+def _visible_device(device: int) -> str:
+    """The GPU of one worker, among those that CUDA_VISIBLE_DEVICES leaves visible."""
+    allowed = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return allowed[device] if allowed else str(device)
