@@ -1,6 +1,7 @@
 """The step of APTM for `benchmarks.step`: its sizes, a batch, and the repeated work of the authors' code."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,14 @@ LENGTHS = (20, 30)  # tokens of the shortest and the longest caption
 WIDTH, SLOTS = 56, 10  # of a caption in the authors' code: tokens with padding, masked places (docs/papers/mals.md, Losses)
 
 
-def case(preset: str, dtype: str, compiled: bool, rows: int) -> Case:
+def case(preset: str, dtype: str, compiled: bool, rows: int, **top_level: Any) -> Case:
     """What is measured: 214 M parameters at full size, a vocabulary of 30,522, images of 384x128."""
-    config = settings(preset, dtype, compiled)
+    config = settings(preset, dtype, compiled, **top_level)
     tokenizer = vocabulary(config.data.vocabulary)
     method = Aptm.build(config, tokenizer)
     optimizer = AdamW(groups(method, method.rules, rate=1e-4, decay=0.01))
-    return Case(config, method, batch_of(config, tokenizer, rows), Published(method), optimizer)
+    batch = batch_of(config, tokenizer, rows)
+    return Case(config, method, batch, Published(method), optimizer, tokenizer, partial(batch_of, config, tokenizer, rows))
 
 
 def settings(preset: str, dtype: str, compiled: bool = False, **top_level: Any) -> Training:
@@ -48,11 +50,11 @@ def vocabulary(size: int) -> Tokenizer:
     return WordPiece.of([*known, *(f"unsaid{number}" for number in range(size - len(known)))])
 
 
-def batch_of(config: Training, tokenizer: Tokenizer, rows: int, seed: int = 0) -> Batch:
-    """Noise for images, captions of any words, some of them masked, and random labels."""
+def batch_of(config: Training, tokenizer: Tokenizer, rows: int, seed: int = 0, longest: int = LENGTHS[1]) -> Batch:
+    """Noise for images, captions of any words and at most `longest` tokens, some of them masked, and random labels."""
     draw = np.random.default_rng(seed)
-    lengths = torch.from_numpy(draw.integers(LENGTHS[0], LENGTHS[1] + 1, rows))
-    mask = torch.arange(-(-LENGTHS[1] // 8) * 8) < lengths[:, None]
+    lengths = torch.from_numpy(draw.integers(LENGTHS[0], longest + 1, rows))
+    mask = torch.arange(-(-longest // 8) * 8) < lengths[:, None]
     ids = torch.from_numpy(draw.integers(len(SPECIAL), tokenizer.size, mask.shape)).where(mask, tokenizer.pad)
     assert tokenizer.start is not None
     ids[:, 0] = tokenizer.start

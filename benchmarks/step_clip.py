@@ -30,11 +30,12 @@ def adam(config: Training, method: Method) -> Adam:
     return Adam(groups(method, method.rules, rate=o.lr, decay=o.decay), lr=o.lr, betas=o.betas, eps=o.eps)
 
 
-def batch_of(config: Training, needs: DataNeeds, tokenizer: Tokenizer, rows: int, seed: int = 0) -> Batch:
-    """Noise for images, captions of any tokens of the longest width that is allowed, masked by the method's rule; a person each."""
+def batch_of(config: Training, needs: DataNeeds, tokenizer: Tokenizer, rows: int, seed: int = 0, longest: int = LENGTHS[1]) -> Batch:
+    """Noise for images, captions of any words, at most `longest`, with padding to the longest width that is allowed, masked by the method's
+    rule; a person each."""
     draw = np.random.default_rng(seed)
     width = tokenizer.max_tokens
-    lengths = torch.from_numpy(draw.integers(LENGTHS[0], LENGTHS[1] + 1, rows)).clamp(max=width - 2)
+    lengths = torch.from_numpy(draw.integers(LENGTHS[0], longest + 1, rows)).clamp(max=width - 2)
     mask = torch.arange(width) < lengths[:, None] + 2
     assert tokenizer.start is not None and tokenizer.end is not None
     ids = torch.from_numpy(draw.integers(1, tokenizer.size - 3, mask.shape)).where(mask, tokenizer.pad)

@@ -1,6 +1,8 @@
 """The step of IRRA for `benchmarks.step`: its sizes, a batch, and the repeated work of the authors' code."""
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +16,14 @@ from pretrain.methods.irra import Irra
 PRESET = "irra-cuhk"  # the full size
 
 
-def case(preset: str, dtype: str, compiled: bool, rows: int) -> Case:
+def case(preset: str, dtype: str, compiled: bool, rows: int, **top_level: Any) -> Case:
     """What is measured: 195 M parameters at full size, images of 384x128, captions of 77 tokens with padding."""
-    config = settings(preset, "irra", dtype, compiled)
+    config = settings(preset, "irra", dtype, compiled, **top_level)
     tokenizer = Irra.tokenizer(config, ())
     torch.manual_seed(config.seed)
     method = Irra(config, tokenizer, PERSONS)
-    return Case(config, method, batch_of(config, method.needs, tokenizer, rows), Published(method), adam(config, method))
+    another = partial(batch_of, config, method.needs, tokenizer, rows)
+    return Case(config, method, another(), Published(method), adam(config, method), tokenizer, another)
 
 
 class Published(nn.Module):

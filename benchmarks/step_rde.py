@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from benchmarks.step_case import Case
-from benchmarks.step_clip import adam, batch_of, settings
+from benchmarks.step_clip import LENGTHS, adam, batch_of, settings
 from pretrain.data.tokenizers.base import MULTIPLE
 from pretrain.method import Batch, Text
 from pretrain.methods.rde import Rde
@@ -18,16 +19,19 @@ from pretrain.towers.clip import Block
 PRESET = "rde-cuhk"  # the full size
 
 
-def case(preset: str, dtype: str, compiled: bool, rows: int) -> Case:
+def case(preset: str, dtype: str, compiled: bool, rows: int, **top_level: Any) -> Case:
     """What is measured: 152 M parameters at full size, images of 384x128, captions as wide as the longest of them; every row counts."""
-    config = settings(preset, "rde", dtype, compiled)
+    config = settings(preset, "rde", dtype, compiled, **top_level)
     tokenizer = Rde.tokenizer(config, ())
     torch.manual_seed(config.seed)
     method = Rde(config, tokenizer, None)
     method.confident = torch.ones(rows, dtype=torch.bool)
-    batch = batch_of(config, method.needs, tokenizer, rows)
-    width = min(tokenizer.max_tokens, -(-int(batch.text.mask.sum(1).max()) // MULTIPLE) * MULTIPLE)
-    return Case(config, method, narrowed(batch, width), Published(method, tokenizer.max_tokens), adam(config, method))
+
+    def another(seed: int = 0, longest: int = LENGTHS[1]) -> Batch:
+        batch = batch_of(config, method.needs, tokenizer, rows, seed, longest)
+        return narrowed(batch, min(tokenizer.max_tokens, -(-int(batch.text.mask.sum(1).max()) // MULTIPLE) * MULTIPLE))
+
+    return Case(config, method, another(), Published(method, tokenizer.max_tokens), adam(config, method), tokenizer, another)
 
 
 def narrowed(batch: Batch, width: int) -> Batch:
