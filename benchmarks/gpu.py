@@ -226,9 +226,9 @@ def blocking(bench: Bench) -> dict[str, Any]:
 def blocking_reads(loop: Loop, case: Case, batch: Batch, step: int) -> BlockingReads:
     """The reads of a step, whose batch is on the device."""
     texts = [each for each in vars(batch).values() if isinstance(each, Text)]
-    given = [each for each in vars(batch).values() if isinstance(each, torch.Tensor)]
-    given += [tensor for text in texts for tensor in (text.ids, text.mask)]
-    reads = BlockingReads([*case.method.parameters(), *case.method.buffers(), *given])
+    tensors = [each for each in vars(batch).values() if isinstance(each, torch.Tensor)]
+    tensors += [tensor for text in texts for tensor in (text.ids, text.mask)]
+    reads = BlockingReads([*case.method.parameters(), *case.method.buffers(), *tensors])
     with reads.counted():
         loop.step(step, batch)
     return reads
@@ -340,11 +340,11 @@ PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
 def lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The results of the parts, as long as there is time."""
     began, bench = time.perf_counter(), Bench(options)
-    wanted = options.parts.split(",") if options.parts else list(PARTS)
-    for at, name in enumerate(wanted):
+    requested = options.parts.split(",") if options.parts else list(PARTS)
+    for at, name in enumerate(requested):
         elapsed = time.perf_counter() - began
         if elapsed > options.seconds:
-            yield {"benchmark": "gpu", "part": "stopped", "seconds": round(elapsed, 1), "left": wanted[at:]}
+            yield {"benchmark": "gpu", "part": "stopped", "seconds": round(elapsed, 1), "left": requested[at:]}
             return
         facts = {"benchmark": "gpu", "part": name, "method": options.method, "size": options.size, "device": options.device}
         try:
