@@ -18,7 +18,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,16 +231,20 @@ class _Stream:
             yield self.places[indices], part.cpu().clone()
 
 
-def image_embeddings(trained: Trained, gallery: Gallery, keep: bool = False) -> Tensor:
+def image_embeddings(trained: Trained, gallery: Gallery, keep: bool = False, report: Callable[[int], None] = lambda done: None) -> Tensor:
     """Embeddings [G, D] of all readable images on the gallery's device; drops the others from the gallery.
 
-    With `keep`, they are read and kept as the module says, by one process; several compute them.
+    With `keep`, they are read and kept as the module says, by one process; several compute them. `report` gets the number of images that
+    are done, after each chunk that is kept.
     """
     if not keep or ranks.world_size() > 1:
         with trained.precision():
             return embed_images(trained.method, gallery)
     store = EmbeddingStore(trained, gallery)
-    parts = [part for part in store if len(part.places)]
+    parts = []
+    for chunk, part in zip(store.chunks, store, strict=True):
+        parts += [part] if len(part.places) else []
+        report(chunk.rows.stop)
     gallery.drop_unreadable()  # raises where no image is left
     places = torch.cat([part.places for part in parts])
     return torch.cat([part.rows for part in parts])[torch.isin(store.rows[places], gallery.rows)].to(gallery.device)

@@ -36,6 +36,7 @@ from pretrain.trained_method import Trained
 CELL = (128, 256)  # width and height in pixels of an image on the contact sheet
 COLUMNS = 8  # images in a line of the contact sheet
 FUSION = 60  # added to a rank, as published
+WORDS = 80  # of a sentence that are left out in turn
 
 
 @dataclass(frozen=True)
@@ -132,18 +133,19 @@ def search_sentences(
     *,
     attributes: RequestedAttributes | None = None,
     keep: bool = False,
+    images: Tensor | None = None,
 ) -> Iterator[SearchResult]:
     """The best `count` images of a gallery for each sentence.
 
     Unless `rerank` is "none", the best k by cosine are ordered by the cross encoder. Scores equal those of `pretrain.evaluate` for the
     sentence as the only query. With `attributes` the ranking is fused with the one by their probability; a method that scores none gets
-    their prompts behind the sentence. With `keep`, embeddings of images are kept and reused, see `pretrain.embeddings`. Raises UserError
-    for an empty sentence.
+    their prompts behind the sentence. With `keep`, embeddings of images are kept and reused, see `pretrain.embeddings`; `images` [G, D] are
+    those of the gallery, where they are known. Raises UserError for an empty sentence.
     """
     if any(not sentence.strip() for sentence in sentences):
         raise UserError("the sentence to search for is empty")
     texts, probabilities = list(sentences), None
-    images = image_embeddings(trained, gallery, keep)
+    images = image_embeddings(trained, gallery, keep) if images is None else images
     if attributes is not None and scores_attributes(trained):
         probabilities = attribute_probabilities(trained, gallery, attributes).cpu()
     elif attributes is not None:
@@ -175,6 +177,23 @@ def search_attributes(
     return SearchResult(query, _hits(gallery, scores, best), count_attribute_hits(gallery, None, best, attributes))
 
 
+@torch.inference_mode()
+def word_evidence(
+    trained: Trained, gallery: Gallery, images: Tensor, sentence: str, hits: Tensor, rerank: Rerank
+) -> tuple[list[str], Tensor]:
+    """The words of a sentence, and how much lower the scores of images are without each: [H, words].
+
+    `images` [G, D] are the embeddings of the gallery, `hits` [H] the places of those images in it. The scores are those of the ranking: the
+    matching logits of a cross encoder, or cosines. No words for a sentence of one word, and for one of more than WORDS.
+    """
+    words = sentence.split()
+    left_out = [" ".join(words[:at] + words[at + 1 :]) for at in range(len(words))]
+    if len(words) > WORDS or not all(any(map(str.isalnum, text)) for text in (sentence, *left_out)):
+        return [], torch.zeros(len(hits), 0)
+    scores = torch.stack(list(sentence_scores(trained, gallery.subset(hits), images[hits], [sentence, *left_out], len(hits), rerank)), 1)
+    return words, scores[:, :1] - scores[:, 1:]
+
+
 def fuse(one: Tensor, other: Tensor) -> Tensor:
     """Two rankings [G] of the same images as one: the sum of 1 / (60 + rank), reciprocal rank fusion (Cormack et al., SIGIR 2009)."""
     fused = torch.zeros(len(one), dtype=torch.float64)
@@ -185,20 +204,23 @@ def fuse(one: Tensor, other: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def search_by_image(trained: Trained, gallery: Gallery, image: Path, count: int = 10, keep: bool = False) -> SearchResult:
-    """The best `count` images of a gallery by the cosine of their embeddings with that of an image file; UserError if it cannot be read.
+def search_by_image(
+    trained: Trained, gallery: Gallery, image: Path | bytes, count: int = 10, keep: bool = False, images: Tensor | None = None
+) -> SearchResult:
+    """The best `count` images of a gallery by the cosine of their embeddings with that of an image file, or of its content.
 
-    An image of the gallery with the same content is one of the hits.
+    An image of the gallery with the same content is one of the hits. `images` as in `search_sentences`. UserError if it cannot be read.
     """
+    name = str(image) if isinstance(image, Path) else "the image"
     try:
-        pixels = decode_image(image.read_bytes())
+        pixels = decode_image(image.read_bytes() if isinstance(image, Path) else image)
     except Exception as error:  # each image format fails in its own way
-        raise UserError(f"{image} cannot be read as an image ({first_line(error)})") from None
-    images = image_embeddings(trained, gallery, keep)
+        raise UserError(f"{name} cannot be read as an image ({first_line(error)})") from None
+    images = image_embeddings(trained, gallery, keep) if images is None else images
     with trained.precision():
         query = trained.method.embed_image(test_image(pixels, trained.preprocessing)[None].to(gallery.device)).float()
         scores = cosines(query, images)[0].cpu()
-    return SearchResult(str(image), _hits(gallery, scores, ranking.best(scores[None], count)[0]))
+    return SearchResult(name, _hits(gallery, scores, ranking.best(scores[None], count)[0]))
 
 
 def _hits(gallery: Gallery, scores: Tensor, best: Tensor) -> tuple[Hit, ...]:

@@ -22,15 +22,17 @@ from mals.look import views
 from mals.look.pages import Pages, ServerLinks
 from mals.look.query import Filters, ids
 from mals.look.run_source import RunSource
+from mals.look.search import COUNTS, LARGEST, SENTENCES, SearchMethod, SearchQuery, Uploads, uploaded_file
 from mals.look.security import Guard
 from mals.look.source import Source
-from mals.look.thumbnails import Thumbnails, whole
+from mals.look.thumbnails import Thumbnails, thumbnail, whole
 from mals.look.training import Training
 
 log = logging.getLogger(__name__)
 
 FILES = {"look.css": "text/css", "look.js": "text/javascript", "htmx.min.js": "text/javascript", "icon.svg": "image/svg+xml"}
-LONGEST = 64 << 10  # bytes of a form
+LONGEST = 64 << 10  # bytes of a form without an image
+POSTED = ("/verdict/", "/search/image")  # what is answered to POST alone
 HOUR = {"cache-control": "private, max-age=3600"}
 Answer = Callable[[Request], Response]
 
@@ -38,9 +40,17 @@ Answer = Callable[[Request], Response]
 class LookApp:
     """The pages of a source, of trainings, or of both, as an ASGI application."""
 
-    def __init__(self, source: Source | None, token: str | None = None, trainings: Sequence[Training] = ()) -> None:
-        self._source, self.trainings = source, list(trainings)
-        screens = ([] if source is None else views.screens(source)) + ([("training", "Training")] if trainings else [])
+    def __init__(
+        self,
+        source: Source | None,
+        token: str | None = None,
+        trainings: Sequence[Training] = (),
+        methods: Sequence[SearchMethod] = (),
+    ) -> None:
+        """`methods` search the images of the source."""
+        self._source, self.trainings, self.methods, self.uploads = source, list(trainings), list(methods), Uploads()
+        screens = [] if source is None else views.screens(source)
+        screens += ([("search", "Search")] if methods else []) + ([("training", "Training")] if trainings else [])
         title = ", ".join(([] if source is None else [source.title]) + [training.title for training in trainings])
         self.pages = Pages(ServerLinks(), title, screens)
         routes: dict[str, Answer] = {"/static/{name}": self.static}
@@ -51,9 +61,11 @@ class LookApp:
         else:
             self.thumbnails = Thumbnails(source)
             routes |= self._routes_of_rows()
+        if source is not None and methods:
+            routes |= {"/search": self.search, "/search/image": self.search_image, "/upload/{name}.jpg": self.upload}
         starlette = Starlette(
             routes=[
-                Route(path, self._answering(answer), methods=["POST"] if path.startswith("/verdict/") else ["GET"])
+                Route(path, self._answering(answer), methods=["POST"] if path.startswith(POSTED) else ["GET"])
                 for path, answer in routes.items()
             ],
             exception_handlers={HTTPException: self._no_page},
@@ -106,9 +118,10 @@ class LookApp:
         @functools.wraps(answer)
         async def endpoint(request: Request) -> Response:
             if request.method == "POST":
-                if int(request.headers.get("content-length") or LONGEST + 1) > LONGEST:
-                    return self._sentence(request, "the form is too long", 413)
-                request.state.form = dict(parse_qsl((await request.body()).decode(errors="replace")))
+                limit = LARGEST if request.url.path == "/search/image" else LONGEST
+                if int(request.headers.get("content-length") or limit + 1) > limit:
+                    return self._sentence(request, f"the form is too long; at most {limit >> 10:,} KiB are read", 413)
+                request.state.body = await request.body()
             return await anyio.to_thread.run_sync(answered, request)
 
         return endpoint
@@ -167,9 +180,48 @@ class LookApp:
     def training_live(self, request: Request) -> Response:
         return self._page("training", views.training_page(self.trainings), "_training.html")
 
+    def search(self, request: Request) -> Response:
+        """The images that fit sentences, attributes, or an image of the source or of a file."""
+        parameters = request.query_params
+        image = None
+        if parameters.get("upload"):
+            image = self.uploads.get(parameters["upload"])
+        elif row := parameters.get("row"):
+            if not row.isdecimal():
+                raise UserError(f"row = {quoted(row)} is no number of a row")
+            image = self.source.image(int(row))
+            if image is None:
+                raise UserError(f"the row {int(row)} has no image to search for")
+        sentences = tuple(line.strip() for line in parameters.get("text", "").splitlines() if line.strip())
+        if len(sentences) > SENTENCES:
+            raise UserError(
+                f"{len(sentences)} sentences are too many for a page; it takes {SENTENCES}, `mals search --queries` takes any number"
+            )
+        attributes = tuple(pair for pair in parameters.getlist("attribute") if pair)
+        query = SearchQuery((), (), image) if image is not None else SearchQuery(sentences, attributes)
+        count = next((number for number in COUNTS if str(number) == parameters.get("top")), COUNTS[0])
+        values = views.search_page(self.source, self.methods, query, count)
+        values["again"] = f"/search?{urlencode(parameters.multi_items())}"
+        values |= {
+            "upload": parameters.get("upload", ""),
+            "row": parameters.get("row", ""),
+            "again": f"/search?{urlencode(parameters.multi_items())}",
+        }
+        return self._page("search", values, "_results.html" if "hx-request" in request.headers else "")
+
+    def search_image(self, request: Request) -> Response:
+        """Keep an image that was sent, and search for it."""
+        data = uploaded_file(request.headers.get("content-type", ""), request.state.body)
+        if whole(data) is None:
+            raise UserError("the file cannot be read as an image")
+        return RedirectResponse(f"/search?upload={self.uploads.add(data)}", 303)
+
+    def upload(self, request: Request) -> Response:
+        return _jpeg(thumbnail(self.uploads.get(request.path_params["name"])))
+
     def verdict(self, request: Request) -> Response:
         """Add a verdict about a row; scripts get JSON, a form the page of the image."""
-        row, form = request.path_params["row"], request.state.form
+        row, form = request.path_params["row"], dict(parse_qsl(request.state.body.decode(errors="replace")))
         if not isinstance(self.source, RunSource):
             raise UserError("verdicts are of a run; open the run that this set was packed from")
         if form.get("verdict") not in ("keep", "reject", "none"):

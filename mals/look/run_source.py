@@ -209,6 +209,13 @@ class RunSource(Source):
                 return data
         return None
 
+    def stamp(self, row: int) -> str:
+        """The hash of the cell with the image, and the place in it."""
+        shard, place = self.part_of(row)
+        stage = self._owners.get("crop") or self.grid.first
+        cell = self.receipts.stages[stage].cells.get(shard)
+        return f"{cell.stamp if cell else 'missing'} {place}"
+
     def _pixels(self, stage: str, column: str, shard: int, place: int) -> bytes | None:
         cell = self.receipts.stages[stage].cells.get(shard)
         if cell is None:

@@ -13,6 +13,7 @@ from mals.grid.store import Store
 from mals.look.app import LookApp
 from mals.look.folder_source import FolderSource
 from mals.look.run_source import RunSource, warm
+from mals.look.search import OpenMethods
 from mals.look.security import is_loopback, new_token
 from mals.look.set_source import SetSource, set_files
 from mals.look.source import Source
@@ -61,9 +62,21 @@ def listen(host: str, port: int | None) -> socket.socket:
     raise UserError(f"{host} cannot be listened on at {tried}: {(problem.strerror or str(problem)).lower()}; give another --port")
 
 
-def serve(places: Sequence[str], host: str = "127.0.0.1", port: int | None = None, show: bool = False) -> None:
-    """Serve the pages of `places` until the process is stopped; the address is printed on stdout when they can be opened."""
+def serve(
+    places: Sequence[str],
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    show: bool = False,
+    open_methods: OpenMethods | None = None,
+) -> None:
+    """Serve the pages of `places` until the process is stopped; the address is printed on stdout when they can be opened.
+
+    `open_methods` gives the methods that search the images.
+    """
     source, trainings = open_places(places)
+    if source is None and open_methods is not None:
+        raise UserError("--method searches images: give a run, a packed set or a folder of images beside the training")
+    methods = open_methods(source) if source is not None and open_methods is not None else []
     token = None if is_loopback(host) else new_token()
     server = listen(host, port)
     name = f"[{host}]" if ":" in host else host
@@ -78,7 +91,9 @@ def serve(places: Sequence[str], host: str = "127.0.0.1", port: int | None = Non
     print("; ".join([*lines, "Ctrl-C ends this"]), file=sys.stderr, flush=True)
     if show:
         webbrowser.open(address)
-    _run(LookApp(source, token, trainings), server)
+    for method in methods:
+        method.state()  # which begins to embed the images
+    _run(LookApp(source, token, trainings, methods), server)
 
 
 def _run(app: LookApp, listening: socket.socket) -> None:

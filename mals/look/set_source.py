@@ -135,6 +135,19 @@ class SetSource(Source):
             self._images.move_to_end((part, group))
             return self._images[part, group][inside]
 
+    def stamp(self, row: int) -> str:
+        """The file, its size and the time of its change, as they were when it was opened, and the row."""
+        part, place = self.part_of(row)
+        return f"{self._file_stamps[part]} {place}"
+
+    @cached_property
+    def _file_stamps(self) -> list[str]:
+        stamps = []
+        for name in self.files:
+            changed = (self.store.folder / name).stat().st_mtime_ns if self.store.folder else 0
+            stamps.append(f"{name} {self.store.size(name)} {changed}")
+        return stamps
+
     def splits(self) -> dict[str, int]:
         """Split -> rows."""
         counts: dict[str, int] = {}

@@ -74,6 +74,10 @@ class Source(ABC):
     def image(self, row: int) -> bytes | None:
         """The encoded image of a row; None where there is none to show."""
 
+    @abstractmethod
+    def stamp(self, row: int) -> str:
+        """A text that changes where the image of a row does; OSError where it cannot be known."""
+
     def reasons_of(self, row: int) -> list[str]:
         """Every rule that refused a row."""
         return []

@@ -82,9 +82,9 @@ class Training:
         return {}
 
 
-def names_of(trainings: Sequence[Training]) -> list[str]:
+def names_of(places: Sequence[str]) -> list[str]:
     """A short name for each: the last parts of the paths, as many as make them different."""
-    parts = [PurePosixPath(training.title.rstrip("/")).parts for training in trainings]
+    parts = [PurePosixPath(place.rstrip("/")).parts for place in places]
     for count in range(1, max(map(len, parts), default=1) + 1):
         names = ["/".join(path[-count:]) for path in parts]
         if len({*names}) == len(names):

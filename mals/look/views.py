@@ -16,6 +16,7 @@ from mals.look.query import PAGE, Filters, numbers, page, select
 from mals.look.receipts import activity
 from mals.look.rules import Threshold
 from mals.look.run_source import RunSource
+from mals.look.search import COUNTS, SearchMethod, SearchQuery, SearchResult
 from mals.look.set_source import SetSource
 from mals.look.source import KEPT, REASON, STAGE, STATE, STATES, Source
 from mals.look.training import Training, names_of
@@ -24,6 +25,7 @@ Values = dict[str, Any]
 VERDICTS = {None: "", True: "keep", False: "reject"}
 FIRST = 24  # images on the overview
 CAPTION_ROWS = 12  # rows of one page of captions
+EVIDENCE = 4  # words that are shown with a hit
 CODES = ("attributes", "wanted", "attribute_source", "captions")  # columns of an image page that have a table of their own
 
 
@@ -316,12 +318,53 @@ def duplicates_page(source: Source, number: int) -> Values:
     }
 
 
+def search_page(source: Source, methods: Sequence[SearchMethod], query: SearchQuery, count: int) -> Values:
+    """What each method finds for a query: its results, or the sentence that says why it has none."""
+    columns = []
+    for method in methods:
+        state = method.state()
+        column: Values = {"name": method.name, "state": state, "results": [], "problem": state.problem}
+        if state.ready and not query.empty:
+            try:
+                column["results"] = [_search_result(source, result) for result in method.search(query, count)]
+            except UserError as error:
+                column["problem"] = str(error)
+        columns.append(column)
+    attributes: dict[str, list[str]] = {}
+    for method in methods:
+        attributes |= {name: list(values) for name, values in method.attributes.items()}
+    return {
+        "columns": columns,
+        "ready": all(column["state"].ready or column["problem"] for column in columns),
+        "query": query,
+        "count_of_hits": count,
+        "counts": COUNTS,
+        "judged": isinstance(source, RunSource),
+        "attributes": attributes,
+    }
+
+
+def _search_result(source: Source, result: SearchResult) -> Values:
+    """A result with the images of its hits, and the words with how they change the scores, the strongest first for each hit."""
+    hits = []
+    for cell, hit in zip(cells(source, [hit.row for hit in result.hits]), result.hits, strict=True):
+        strongest = sorted(zip(result.words, hit.words, strict=True), key=lambda pair: -abs(pair[1]))[:EVIDENCE] if hit.words else []
+        hits.append((Cell(**{**asdict(cell), "number": f"{hit.score:.4f}"}), strongest))
+    means = [result.mean(place) for place in range(len(result.words))] if result.hits else []
+    greatest = max(map(abs, means), default=0) or 1
+    words = [(word, mean, round(3 * mean / greatest)) for word, mean in zip(result.words, means, strict=False)]
+    return {"title": result.title, "hits": hits, "words": words, "note": result.note}
+
+
 def training_page(trainings: Sequence[Training]) -> Values:
     """Where each training stands, and the curves of all over each other."""
     for training in trainings:
         training.refresh()
     scores = dict.fromkeys(name for training in trainings for line in training.evaluations for name in line if name not in curves.NO_SCORES)
-    lines = [_training_line(training, name) for training, name in zip(trainings, names_of(trainings), strict=True)]
+    lines = [
+        _training_line(training, name)
+        for training, name in zip(trainings, names_of([training.title for training in trainings]), strict=True)
+    ]
     return {"trainings": lines, "charts": curves.charts(trainings), "scores": list(scores)}
 
 

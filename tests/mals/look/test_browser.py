@@ -18,17 +18,22 @@ from mals.dataset.pack import pack
 from mals.look.run_source import RunSource
 from mals.look.set_source import SetSource
 from mals.look.training import Training
+from pretrain.page_search import TrainedSearch
+from pretrain.trained_method import read
 from tests.conftest import ROOT
 from tests.mals.look.person_run import person_run
 from tests.mals.look.serving import serving
 from tests.mals.look.test_app import MARKUP
 from tests.mals.look.test_training import LINE, write
+from tests.pretrain import trainings
+from tests.pretrain.packs import packed
+from tests.pretrain.releases import released
 from tests.small import cells
 
 BROWSER = shutil.which("chromium")
 AXE = ROOT / ".venv/axe.min.js"  # of npm's axe-core, which `.ci/run` fetches
 SIZES = {"wide": (1280, 900, "light"), "narrow": (390, 844, "dark")}
-PATIENCE = 120_000  # milliseconds, of a machine that does much else
+PATIENCE = 60_000  # milliseconds, of a machine that does much else
 SCREENS = ("/", "/thresholds", "/images", "/image/3?at=3", "/captions", "/balance", "/persons", "/person/1", "/training")
 TWINS = ("/duplicates", "/persons?order=agreement", "/person/7")  # screens of a run with the stages identity and dedup
 
@@ -48,8 +53,8 @@ def browser() -> Iterator[Any]:
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     run = cells.small_run(tmp_path_factory.mktemp("browser") / "run", 100)
     pack(run)
-    trainings = [Training(str(write(tmp_path_factory.mktemp("trainings") / name, steps))) for name, steps in (("a", 30), ("b", 500))]
-    with serving(RunSource(run.store.url), trainings=trainings) as address:
+    shown = [Training(str(write(tmp_path_factory.mktemp("trainings") / name, steps))) for name, steps in (("a", 30), ("b", 500))]
+    with serving(RunSource(run.store.url), trainings=shown) as address:
         yield address
 
 
@@ -189,6 +194,47 @@ def test_curves_grow_while_a_training_goes_on(browser: Any, tmp_path: Path) -> N
         assert visit.problems == []
 
 
+@pytest.fixture(scope="module")
+def searching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The pages of a packed set with two methods: a small training, and weights that were never trained."""
+    folder = tmp_path_factory.mktemp("searching")
+    data = packed(folder / "run", 60)
+    trainings.here(data, folder / "out")
+    source = SetSource(str(data))
+    places = [folder / "out", released(folder / "untrained", data)]
+    methods = [TrainedSearch(place.name, read(str(place)), source) for place in places]
+    with serving(source, methods=methods) as address:
+        yield address
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_search_by_a_trained_method_in_sentences_attributes_and_images(browser: Any, searching: str, size: str, tmp_path: Path) -> None:
+    visit = Visit(browser, searching, size)
+    page = visit.open("/search")
+    visit.wait("!document.querySelector('#results').hasAttribute('hx-get')")
+    page.locator("textarea").fill("a man in a red shirt\na woman with a bag")
+    page.locator("form[role=search] button").click()
+    visit.wait("document.querySelectorAll('#results article').length === 4 && document.querySelectorAll('#results figure').length === 48")
+    assert visit.text("#results h3 >> nth=0") == "a man in a red shirt" and page.locator(".evidence").count() == 48
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+    if AXE.is_file():
+        assert visit.violations(page.url.removeprefix(searching)) == []
+    visit.open("/search")
+    page.locator("summary").click()
+    page.locator("select[name=attribute]").first.select_option(index=1)
+    page.locator("form[role=search] button").click()
+    visit.wait("location.search.includes('attribute=') && document.querySelectorAll('#results figure').length >= 12")
+    visit.open("/image/5")
+    page.get_by_text("Search for this image").click()
+    visit.wait("document.querySelector('#results figure')?.dataset.row === '5'")
+    (tmp_path / "query.jpg").write_bytes(cells.small_jpeg("query", 32, 64))
+    page.locator("input[type=file]").set_input_files(str(tmp_path / "query.jpg"))
+    page.get_by_text("Search by image").click()
+    visit.wait("location.search.startsWith('?upload=') && document.querySelectorAll('#results figure').length >= 12")
+    visit.wait("document.querySelector('.upload img').naturalWidth > 0")
+    assert visit.problems == []
+
+
 def test_progress_is_shown_while_cells_are_made(browser: Any, tmp_path: Path) -> None:
     run = cells.small_run(tmp_path / "run", 40)
     for path in (tmp_path / "run/label").iterdir():
@@ -222,6 +268,17 @@ def test_pages_work_without_scripts(browser: Any, address: str) -> None:
     page.locator("#least").fill("20")
     page.locator("form.limits button").click()
     assert page.locator("#effect .outcome").inner_text().startswith("79 of 98 rows pass")
+
+
+def test_a_verdict_can_be_given_without_scripts(browser: Any, tmp_path: Path) -> None:
+    run = cells.small_run(tmp_path / "run", 20)
+    with serving(RunSource(run.store.url)) as address:
+        page = browser.new_context(java_script_enabled=False).new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{address}/image/1?at=1")
+        page.locator("button[value=reject]").click()
+        assert page.locator("#said").inner_text() == "A person says: reject."
+        assert RunSource(run.store.url).verdicts() == {"row-000001": False}
 
 
 def test_verdicts_by_keyboard_are_honoured_by_the_pack(browser: Any, tmp_path: Path) -> None:

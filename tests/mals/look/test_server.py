@@ -1,9 +1,11 @@
 """The command: its address, and how it ends."""
 
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from mals.errors import UserError
 from mals.look.server import listen
 from tests.conftest import ROOT, Mals, environment
 from tests.mals.look.serving import ask
+from tests.pretrain.packs import packed
+from tests.pretrain.releases import released
 from tests.small import cells
 
 
@@ -38,10 +42,36 @@ def test_the_command_prints_its_address_and_ctrl_c_ends_it_at_once(tmp_path: Pat
         process.kill()
 
 
+def test_a_method_searches_and_ctrl_c_ends_it_while_images_are_embedded(tmp_path: Path) -> None:
+    data = packed(tmp_path / "run", 40)
+    out = released(tmp_path / "out", data)
+    command = [sys.executable, "-m", "cli.main", "look", str(data), "--method", str(out)]
+    for waits in (True, False):
+        shutil.rmtree(data / ".mals", ignore_errors=True)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            address = process.stdout.readline().strip()
+            until = time.monotonic() + 120
+            while waits and time.monotonic() < until:
+                with suppress(OSError):
+                    if ask(f"{address}search?text=a+man+in+red").text.count("<figure") == 12:
+                        break
+                time.sleep(0.2)
+            assert time.monotonic() < until
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
 def test_what_cannot_be_shown_is_one_sentence_and_exit_code_2(mals: Mals, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "run/mals.yaml").write_text("preset: tiny\n")
+    method = mals("look", "empty", "--method", "nowhere")
+    assert method.returncode == 2 and "Traceback" not in method.stderr
     for place, sentence in (("nothing", "there is no folder"), ("empty", "there is no image in it"), ("run", "has no finished plan")):
         result = mals("look", place)
         assert result.returncode == 2 and sentence in result.stderr and "Traceback" not in result.stderr
