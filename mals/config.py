@@ -408,7 +408,7 @@ class Execution(Section):
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = (
         "auto"  # of each stage; auto: one a GPU; without GPUs one for models and one a core for the rest; 1: all in one process
     )
-    overlap: bool = True  # a shard goes on to its next stage while others are at an earlier one; false: one stage after the other
+    overlap: bool = True  # of stages, and in a worker of reading, computing and writing; false: one after the other
     threads: Count = 1  # of each worker
     max_error_rate: Share = 0.02  # of a shard's rows; with more the shard is not done
     attempts: Count = 2  # at a shard that failed

@@ -178,9 +178,10 @@ class Grid:
     def plan_rows(self, shard: int, columns: list[str]) -> pa.Table:
         """Columns of the plan for one shard."""
         number, group = divmod(shard, self.plan.shards_per_file)
-        if self._plan_file is None or self._plan_file[0] != number:
-            self._plan_file = (number, self.store.parquet(plan_file(number)))
-        return self._plan_file[1].read_row_group(group, columns=columns)
+        kept = self._plan_file  # another thread may change it
+        if kept is None or kept[0] != number:
+            kept = self._plan_file = (number, self.store.parquet(plan_file(number)))
+        return kept[1].read_row_group(group, columns=columns)
 
     def table(
         self, shard: int, columns: list[str], before: str | None = None, sources: Mapping[str, Source] = MappingProxyType({})

@@ -21,13 +21,21 @@ from mals.grid.worker import Worker, make_worker
 WORKER_DIED = "WorkerDied: a worker process was killed; when the machine ran out of memory, lower run.workers or the batch"
 
 
-def local_executor(
-    url: str, user_settings: dict[str, Any], grid: Grid, *, workers: Mapping[str, int], at_once: int, gpus: int
-) -> "InlineExecutor | LocalExecutor":
-    """The executor of this machine. `workers`: how many each stage has; `at_once`: of all stages together; `gpus`: of this machine."""
-    if at_once == 1:
+@dataclass(frozen=True)
+class Machine:
+    """How much may be at work on this machine at once."""
+
+    workers: Mapping[str, int]  # processes of each stage
+    at_once: int  # processes of all stages together
+    gpus: int
+    ahead: int  # jobs that a process may have beside the one that it computes
+
+
+def local_executor(url: str, user_settings: dict[str, Any], grid: Grid, machine: Machine) -> "InlineExecutor | LocalExecutor":
+    """The executor of this machine."""
+    if machine.at_once == 1:
         return InlineExecutor(url, user_settings, grid)
-    return LocalExecutor(url, user_settings, grid, workers, at_once, gpus)
+    return LocalExecutor(url, user_settings, grid, machine)
 
 
 class InlineExecutor:
@@ -89,18 +97,19 @@ class Group:
 class LocalExecutor:
     """Works on shards in processes of its own."""
 
-    def __init__(self, url: str, user_settings: dict[str, Any], grid: Grid, workers: Mapping[str, int], at_once: int, gpus: int):
-        """See local_executor."""
-        self.url, self.user_settings, self.grid, self.workers, self.at_once, self.gpus = url, user_settings, grid, workers, at_once, gpus
+    def __init__(self, url: str, user_settings: dict[str, Any], grid: Grid, machine: Machine):
+        self.url, self.user_settings, self.grid, self.machine = url, user_settings, grid, machine
         self._models, self._others = Group(), Group()
+        self._left: dict[str, int] = {}  # of each stage, as `room` heard it last
 
     def room(self, stage: str, left: int) -> bool:
-        """See Executor. As many jobs wait as are at work, so that no process does nothing for a moment."""
-        jobs = self._group(stage).jobs()
+        """See Executor. One job more waits for each process than it may have, so that none is without for a moment."""
+        self._left[stage] = left
+        jobs, most = self._group(stage).jobs(), 2 + self.machine.ahead
         if self._has_model(stage):
-            return len(jobs) < 2 * self.workers[stage] and (not jobs or jobs[0].stage == stage)
+            return len(jobs) < most * self.machine.workers[stage] and (not jobs or jobs[0].stage == stage)
         own = sum(job.stage == stage for job in jobs)
-        return own < 2 * self.workers[stage] and len(jobs) < 2 * self.at_once
+        return own < most * self.machine.workers[stage] and len(jobs) < most * self.machine.at_once
 
     def start(self, job: Job) -> None:
         """See Executor."""
@@ -146,15 +155,28 @@ class LocalExecutor:
         return self._models if self._has_model(stage) else self._others
 
     def _dispatch(self) -> None:
-        """Give waiting jobs to processes, as far as `at_once` and the workers of their stages allow; those with a model first."""
+        """Give waiting jobs to idle processes, as far as Machine allows, those with a model first, and the others to busy ones ahead."""
         busy = sum(bool(process.jobs) for group in (self._models, self._others) for process in group.processes)
         for group in (self._models, self._others):
             for job in list(group.waiting):
                 own = sum(process.jobs[0].stage == job.stage for process in group.processes if process.jobs)
-                if busy < self.at_once and own < self.workers[job.stage]:
+                if busy < self.machine.at_once and own < self.machine.workers[job.stage]:
                     group.waiting.remove(job)
                     self._free_process(job.stage).send(job)
                     busy += 1
+            for job in list(group.waiting):
+                if process := self._ahead(group, job.stage):
+                    group.waiting.remove(job)
+                    process.send(job)
+
+    def _ahead(self, group: Group, stage: str) -> WorkerProcess | None:
+        """A busy process that may have another job of its stage; none where so few are left that another process may get to it first."""
+        own = [process for process in group.processes if process.jobs and process.jobs[0].stage == stage]
+        process = min(own, key=lambda process: len(process.jobs), default=None)
+        if process is None or len(process.jobs) > self.machine.ahead:
+            return None
+        left = self._left.get(stage, 0) + sum(job.stage == stage for job in group.waiting)
+        return process if len(own) == 1 or left > len(own) else None
 
     def _free_process(self, stage: str) -> WorkerProcess:
         """An idle process for a stage, or a new one."""
@@ -162,9 +184,9 @@ class LocalExecutor:
         process = group.idle(stage)
         if process is None:
             device = None
-            if self.gpus and group is self._models:
+            if self.machine.gpus and group is self._models:
                 used = [process.device for process in group.processes]
-                device = min(range(self.gpus), key=used.count)
+                device = min(range(self.machine.gpus), key=used.count)
             process = WorkerProcess(self.url, self.user_settings, device)
             group.processes.append(process)
         return process
@@ -175,7 +197,9 @@ class LocalExecutor:
             result = process.receive()
         except ProcessDied:
             self._remove(process)
-            job = process.jobs.popleft()
+            job = process.computed_job()
+            process.jobs.remove(job)
+            self._group(job.stage).waiting.extendleft(reversed(process.jobs))
             rows = self.grid.row_count(job.shard)
             return job, Failure(job.shard, job.attempt, rows, {WORKER_DIED: rows})
         assert not isinstance(result, SummaryReceipt)

@@ -49,7 +49,8 @@ class Receipt:
     errors: dict[str, int] = field(default_factory=dict)  # message -> rows, the ten commonest
     failed: int = 0  # rows that failed in this stage
     batch: dict[str, int] = field(default_factory=dict)  # size, smallest, out_of_memory
-    seconds: float = 0.0
+    seconds: float = 0.0  # of its worker
+    waited: float = 0.0  # of these, in which the worker had nothing to compute: it waited for inputs, or for cells to be written
     started: str = ""
     attempt: int = 1
     env: dict[str, str] = field(default_factory=dict)

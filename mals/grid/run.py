@@ -14,8 +14,9 @@ from mals.config import Config, dump
 from mals.errors import UserError
 from mals.grid.cells import Grid, Survey
 from mals.grid.executor import Executor
-from mals.grid.local import local_executor
+from mals.grid.local import Machine, local_executor
 from mals.grid.lock import coordinator
+from mals.grid.pipeline import AHEAD
 from mals.grid.plan import PlanReceipt, plan_settings, read_plan
 from mals.grid.progress import Progress
 from mals.grid.schedule import Rules, RunFailed, RunOutcome, Schedule
@@ -177,7 +178,8 @@ def refuse_stale(run: Run, survey: Survey, rerun: str | None) -> None:
 def executor_of(run: Run) -> Executor:
     """The executor for the settings of a run."""
     workers = {stage: workers_of(run, stage) for stage in run.grid.stages}
-    return local_executor(run.store.url, run.user_settings, run.grid, workers=workers, at_once=_at_once(run, workers), gpus=_gpus())
+    machine = Machine(workers, _at_once(run, workers), _gpus(), AHEAD if run.config.run.overlap else 0)
+    return local_executor(run.store.url, run.user_settings, run.grid, machine)
 
 
 def _at_once(run: Run, workers: dict[str, int]) -> int:

@@ -38,7 +38,7 @@ class Rules:
     """How a run is worked on."""
 
     attempts: int  # at a shard that fails
-    overlap: bool  # a shard goes on to its next stage while others are at an earlier one
+    overlap: bool  # of stages: a shard goes on to its next stage while others are at an earlier one
     retry_errors: bool = False  # cells in which rows failed are made again
     part: bool = False  # other commands work on the other shards
 

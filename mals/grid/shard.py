@@ -1,4 +1,4 @@
-"""run_shard: one shard of one stage, from the earlier cells to a receipt. Executors call this and nothing else."""
+"""run_shard: one shard of one stage, from the earlier cells to a receipt, and the three parts of it, which may overlap (pipeline.py)."""
 
 import errno
 import gc
@@ -19,7 +19,7 @@ from mals.files import DISK_FULL
 from mals.grid.cells import Damaged, Grid
 from mals.grid.parquet import leaf_paths
 from mals.grid.receipt import SUMMARY, Receipt, Source
-from mals.grid.stage import ERROR, REJECT, RowStage, ServedStage, error_message
+from mals.grid.stage import ERROR, REJECT, RowStage, ServedStage, Used, error_message
 from mals.grid.versions import environment
 
 GROUP_ROWS = 1024  # rows of a row group of a cell, at most
@@ -63,6 +63,30 @@ class Problems:
     trace: str = ""  # of the first row that failed
 
 
+@dataclass
+class Inputs:
+    """What one shard of a stage is made from."""
+
+    table: pa.Table  # of Grid.table
+    sources: dict[str, Source]  # the cells that it was read from
+    started: str  # when reading began, UTC
+    seconds: float  # of reading
+
+
+@dataclass
+class Computed:
+    """The output of a stage for one shard, which is not written yet."""
+
+    inputs: Inputs
+    active: list[int]  # rows of the shard that reached the stage
+    output: pa.Table  # their output
+    errors: Counter[str]
+    batch: dict[str, int]
+    used: Used
+    seconds: float  # of computing
+    waited: float = 0.0  # seconds in which the worker had nothing to compute: for inputs, and for other cells to be written
+
+
 def run_shard(
     grid: Grid,
     stage: RowStage,
@@ -79,10 +103,24 @@ def run_shard(
     new cell names one that is not there any more, and is made again too. `summary_inputs`: what the summary was made from that a global
     stage was set up with.
     """
+    inputs = read_inputs(grid, stage, shard, sources)
+    computed = compute(stage, shard, inputs, batch_size, max_error_rate)
+    computed.waited = inputs.seconds
+    return write_cell(grid, stage, shard, computed, attempt, summary_inputs, waits=True)
+
+
+def read_inputs(grid: Grid, stage: RowStage, shard: int, sources: dict[str, Source] | None) -> Inputs:
+    """Read what a shard is made from; see run_shard."""
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     if sources is None and (sources := grid.sources(stage.name, shard)) is None:
         raise Damaged(f"a cell that {stage.name} needs of shard {shard} has no receipt")
     table = grid.table(shard, list(stage.needs), before=stage.name, sources=sources)
+    return Inputs(table, sources, started, time.perf_counter() - clock)
+
+
+def compute(stage: RowStage, shard: int, inputs: Inputs, batch_size: AdaptiveBatch, max_error_rate: float) -> Computed:
+    """The output of the stage, which is set up; raises ShardFailed."""
+    clock, table = time.perf_counter(), inputs.table
     statuses = zip(table["refused_by"].to_pylist(), table["failed_in"].to_pylist(), strict=True)
     active = [row for row, (refused, failed) in enumerate(statuses) if not refused and not failed]
     problems = Problems(batch_size.current)
@@ -92,10 +130,21 @@ def run_shard(
     # One bad row never fails a shard of many, however small the shard is: a rate over a handful of rows says nothing.
     if failures > max_error_rate * len(active) and (failures > 1 or failures == len(active)):
         raise ShardFailed(shard, len(active), errors, problems.trace)
-    data = _cell(table["id"], output, active, len(table))
+    batch = {"size": batch_size.full, "smallest": problems.smallest, "out_of_memory": problems.out_of_memory}
+    used = stage.take_used() if isinstance(stage, ServedStage) else {}
+    return Computed(inputs, active, output, errors, batch, used, time.perf_counter() - clock)
+
+
+def write_cell(
+    grid: Grid, stage: RowStage, shard: int, computed: Computed, attempt: int, summary_inputs: str | None, *, waits: bool
+) -> Receipt:
+    """Write a cell, and then its receipt. `waits`: the worker computes nothing meanwhile."""
+    clock, table, sources = time.perf_counter(), computed.inputs.table, computed.inputs.sources
+    data = _cell(table["id"], computed.output, computed.active, len(table))
     grid.store.remove(grid.receipt_name(stage.name, shard))
     grid.store.commit(grid.cell_name(stage.name, shard), data)
-    rejects = Counter(reasons[0] for reasons in output["reject"].to_pylist() if reasons)
+    waited = computed.waited + (time.perf_counter() - clock if waits else 0.0)
+    rejects = Counter(reasons[0] for reasons in computed.output["reject"].to_pylist() if reasons)
     new = Receipt(
         stage=stage.name,
         shard=shard,
@@ -106,16 +155,17 @@ def run_shard(
         size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         rows=len(table),
-        active=len(active),
+        active=len(computed.active),
         rejects=dict(sorted(rejects.items())),
-        errors=dict(errors.most_common(10)),
-        failed=failures,
-        batch={"size": batch_size.full, "smallest": problems.smallest, "out_of_memory": problems.out_of_memory},
-        seconds=round(time.perf_counter() - clock, 3),
-        started=started,
+        errors=dict(computed.errors.most_common(10)),
+        failed=computed.errors.total(),
+        batch=computed.batch,
+        seconds=round(computed.seconds + waited, 3),
+        waited=round(waited, 3),
+        started=computed.inputs.started,
         attempt=attempt,
         env=environment(),
-        used=stage.take_used() if isinstance(stage, ServedStage) else {},
+        used=computed.used,
         node=grid.node,
     )
     grid.store.commit(grid.receipt_name(stage.name, shard), new.to_bytes())

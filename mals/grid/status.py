@@ -31,6 +31,7 @@ class StageStatus:
     rejects: dict[str, int] = field(default_factory=dict)  # reason -> rows, the commonest first
     errors: dict[str, int] = field(default_factory=dict)  # message -> rows, the commonest first
     seconds: float = 0.0  # of all workers together
+    waited: float = 0.0  # of these, in which they had nothing to compute
     out_of_memory: int = 0  # times
     used: Used = field(default_factory=dict)  # of servers, by the finished cells
     cost: float | None = None  # of it, in the currency of the prices; None where no server has a price
@@ -72,6 +73,7 @@ def status(run: Run) -> Status:
             line.rows += receipt.active
             line.kept += receipt.active - receipt.failed - sum(receipt.rejects.values())
             line.seconds += receipt.seconds
+            line.waited += receipt.waited
             line.out_of_memory += receipt.batch.get("out_of_memory", 0)
             add_used(line.used, receipt.used)
         for failure in failures.values():
@@ -102,6 +104,7 @@ def lines(status: Status) -> list[str]:
         if stage.rows:
             text += f", {stage.rows:,} rows, kept {stage.kept:,} ({100 * stage.kept / stage.rows:.1f} %)"
             text += f", {stage.rows / max(stage.seconds, 1e-3):.1f} rows/s a worker"
+            text += f", which waited {100 * stage.waited / stage.seconds:.0f} % of the time" if stage.seconds else ""
         for count, word in ((stage.stale, "stale"), (stage.failed, "failed"), (stage.out_of_memory, "times out of memory")):
             text += f", {count} {word}" if count else ""
         text += ", waits for all shards of the stages before it" if stage.waits else ""

@@ -4,21 +4,23 @@ import pickle
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from mals import settings
 from mals.config import Config
 from mals.errors import UserError
 from mals.grid.cells import Damaged, Grid, build_stage
-from mals.grid.executor import Failure, Sources
+from mals.grid.executor import Failure, Job, Sources
 from mals.grid.plan import read_plan
 from mals.grid.receipt import Receipt
-from mals.grid.shard import AdaptiveBatch, ShardFailed, free_memory, run_shard
+from mals.grid.shard import AdaptiveBatch, Computed, Inputs, ShardFailed, compute, free_memory, read_inputs, write_cell
 from mals.grid.stage import AnyStage, GlobalStage, error_message
 from mals.grid.store import Store
 from mals.grid.summary import SummaryReceipt, make_summary, read_summary
 
+Result = TypeVar("Result")
 PAUSE = 1.0  # seconds before a damaged cell is read again
 
 
@@ -37,21 +39,45 @@ class Worker:
 
         Raises UserError, since another attempt would fail alike. An earlier cell that is damaged costs this shard and no other.
         """
+        job = Job(name, shard, sources, number, summary_inputs)
+        return self.guarded(job, lambda: self.write(job, self.compute(job, lambda: self.read(job, job.sources)), waits=True))
+
+    def read(self, job: Job, sources: Sources | None) -> Inputs:
+        """The inputs of a shard; see read_inputs."""
+        return read_inputs(self.grid, self.grid.stages[job.stage], job.shard, sources)
+
+    def compute(self, job: Job, read: Callable[[], Inputs]) -> Computed:
+        """The output of a shard from what `read` returns; inputs are read once more where an earlier cell is damaged."""
         try:
-            try:
-                return self._run_shard(name, shard, number, sources, summary_inputs)
-            except Damaged:
-                time.sleep(PAUSE)
-                # by the receipts of now: another command may have made the cell again
-                return self._run_shard(name, shard, number, None, summary_inputs)
+            stage, clock = self._load(job), time.perf_counter()
+            inputs = read()
+        except Damaged:
+            time.sleep(PAUSE)
+            stage, clock = self._load(job), time.perf_counter()
+            inputs = self.read(job, None)  # by the receipts of now: another command may have made the cell again
+        waited = time.perf_counter() - clock
+        batch = self._batches.setdefault(job.stage, AdaptiveBatch(stage.batch, stage.batch))
+        computed = compute(stage, job.shard, inputs, batch, self.config.run.max_error_rate)
+        computed.waited = waited
+        return computed
+
+    def write(self, job: Job, computed: Computed, *, waits: bool) -> Receipt:
+        """Write the cell; see write_cell."""
+        stage = self.grid.stages[job.stage]
+        return write_cell(self.grid, stage, job.shard, computed, job.attempt, job.summary_inputs, waits=waits)
+
+    def guarded(self, job: Job, work: Callable[[], Result]) -> Result | Failure:
+        """What `work` returns, or why it failed; raises a UserError that is not about one shard."""
+        try:
+            return work()
         except Damaged as error:
-            return self._failure(shard, number, error, "")
+            return self._failure(job, error, "")
         except UserError:
             raise
         except ShardFailed as failed:
-            return Failure(shard, number, failed.rows, dict(failed.errors.most_common(10)), failed.trace)
+            return Failure(job.shard, job.attempt, failed.rows, dict(failed.errors.most_common(10)), failed.trace)
         except (Exception, SystemExit) as error:
-            return self._failure(shard, number, error, traceback.format_exc(limit=-8))
+            return self._failure(job, error, traceback.format_exc(limit=-8))
 
     def summarise(self, name: str, sources: dict[int, Sources], inputs: str) -> SummaryReceipt | Failure:
         """The summary of a global stage, made from the cells `sources` of all shards; `inputs` is their Survey.summary_inputs.
@@ -68,16 +94,12 @@ class Worker:
         except (Exception, SystemExit) as error:
             return Failure(0, 1, self.grid.plan.rows, {error_message(error): self.grid.plan.rows}, traceback.format_exc(limit=-8))
 
-    def _run_shard(self, name: str, shard: int, number: int, sources: Sources | None, summary_inputs: str | None) -> Receipt:
-        stage = self._load(name, summary_inputs)
-        batch = self._batches.setdefault(name, AdaptiveBatch(stage.batch, stage.batch))
-        return run_shard(self.grid, stage, shard, batch, self.config.run.max_error_rate, number, sources, summary_inputs)
+    def _failure(self, job: Job, error: BaseException, trace: str) -> Failure:
+        rows = self.grid.row_count(job.shard)
+        return Failure(job.shard, job.attempt, rows, {error_message(error): rows}, trace)
 
-    def _failure(self, shard: int, number: int, error: BaseException, trace: str) -> Failure:
-        rows = self.grid.row_count(shard)
-        return Failure(shard, number, rows, {error_message(error): rows}, trace)
-
-    def _load(self, name: str, summary_inputs: str | None) -> AnyStage:
+    def _load(self, job: Job) -> AnyStage:
+        name, summary_inputs = job.stage, job.summary_inputs
         if self._stage is None or self._stage.name != name or self._summary_inputs != summary_inputs:
             self._stage = None  # free the old model before loading the next
             free_memory()
