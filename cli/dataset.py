@@ -29,14 +29,33 @@ def status(run: RunArgument, as_json: Json = False) -> None:
     show(status.to_json() | {"diversity": asdict(diversity) if diversity else None}, "\n".join(lines), as_json)
 
 
-def report(run: RunArgument, as_json: Json = False) -> None:
-    """The packed data set at a glance: rows kept by each stage, some captions with their labels, a contact sheet, and pages as files."""
+def report(
+    places: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN|TRAINING...", help="A run, or trainings, whose curves are drawn over those of the first one."),
+    ],
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", help="For a training: data whose captions are queries, so that the best and worst are shown; repeat it."),
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Which split of --data; default: test, or the only one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """A packed set or a training at a glance: pages as files, and of a set the rows kept by each stage, captions, and a contact sheet."""
     from dataclasses import asdict
 
     from mals.dataset import report as dataset_report
+    from mals.errors import UserError
     from mals.grid.run import Run
+    from mals.grid.store import Store
+    from mals.look.training import is_training
 
-    opened = Run.open(run)
+    if all(is_training(Store(place)) for place in places):
+        page = _report_of_trainings(places, data or [], split)
+        return show({"pages": page}, f"pages: {page}", as_json)
+    if len(places) > 1 or data:
+        raise UserError(f"{places[0]} is no training: several places, and --data, are for trainings")
+    opened = Run.open(places[0])
     summary = dataset_report.report(opened)
     try:
         from mals.look import report as pages
@@ -45,6 +64,25 @@ def report(run: RunArgument, as_json: Json = False) -> None:
     except ModuleNotFoundError as error:
         page = f"not written, since {error.name} is not installed (`pip install 'mals[look]'`)"
     show(asdict(summary) | {"pages": page}, f"{summary.text()}\npages: {page}", as_json)
+
+
+def _report_of_trainings(places: list[str], data: list[str], split: str | None) -> str:
+    """Write the pages of the first training; the address of the first page."""
+    from mals.errors import UserError
+    from mals.look.training import Training
+
+    try:
+        from mals.look.training_report import write
+    except ModuleNotFoundError as error:
+        raise UserError(f"the report of a training needs the package {error.name}; install it with `pip install 'mals[look]'`") from None
+    first, *others = [Training(place) for place in places]
+    if not data:
+        return write(first, None, lambda image: None, others)
+    from pretrain import ranks, trained_method
+    from pretrain.query_cases import query_cases
+
+    cases, gallery = query_cases(trained_method.read(places[0], device=ranks.start()), data, split)
+    return write(first, cases, gallery.dataset.image_bytes, others)
 
 
 def verify(
