@@ -1,4 +1,4 @@
-"""Processes that must not outlive the one that started them."""
+"""Processes that must not outlive the one that started them, and whether one is alive."""
 
 import multiprocessing
 import os
@@ -27,3 +27,14 @@ def _watch(parent: int) -> None:
         while os.getppid() == parent:
             time.sleep(POLL_SECONDS)
     os._exit(1)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether this machine has a process with this id."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -9,16 +9,15 @@ earlier has no crop or no caption. Rows that failed, unsafe images, damaged ones
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from filelock import FileLock
 
 from mals.errors import UserError
 from mals.grid.cells import Grid
+from mals.grid.lock import one_at_a_time
 from mals.grid.receipt import canonical
 from mals.grid.store import Store
 
@@ -69,15 +68,10 @@ def read(store: Store) -> list[Verdict]:
 
 
 def add(store: Store, verdicts: Iterable[Verdict]) -> None:
-    """Append verdicts. The file is whole at every moment, and of two processes that add at once none loses a line.
-
-    On an object store nothing is locked: there one server alone may write.
-    """
+    """Append verdicts. The file is whole at every moment, and of two processes that add at once none loses a line."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     lines = [json.dumps(asdict(verdict) | {"time": verdict.time or now}, ensure_ascii=False) + "\n" for verdict in verdicts]
-    if store.folder is not None:
-        (store.folder / "locks").mkdir(exist_ok=True)
-    with nullcontext() if store.folder is None else FileLock(store.folder / "locks/verdicts"):
+    with one_at_a_time(store, "verdicts"):
         try:
             before = store.read(VERDICTS)
         except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Progress on stderr while a run works, and events.jsonl, which keeps it; no result depends on what is written here.
+"""Progress on stderr while a run works, and its events, which keep it; no result depends on what is written here.
 
-A line of events.jsonl is a JSON object with `time` (UTC, ISO 8601), `event`, `stage` and more keys, by the event:
+A line of events.jsonl (mals.grid.events) is a JSON object with `time` (UTC, ISO 8601), `event`, `stage` and more keys, by the event:
 
     begin    shards (to make), rows (of these shards), done (shards made before)
     shard    shard, attempt, rows, active, rejects, failed, seconds, batch, node: as in its receipt
@@ -13,27 +13,24 @@ A line of events.jsonl is a JSON object with `time` (UTC, ISO 8601), `event`, `s
 Several stages are at work at a time, so the events of one stage lie between those of others.
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from mals.grid.events import EventLog
 from mals.grid.executor import Failure, Lost
 from mals.grid.receipt import Receipt
 from mals.grid.remote import StoreFailed
 from mals.grid.store import Store
 
 log = logging.getLogger(__name__)
-
-EVENTS = "events.jsonl"
 
 
 @dataclass
@@ -73,56 +70,26 @@ class Progress:
     """A line a stage at work on stderr: live bars on a terminal, plain lines every ten seconds elsewhere."""
 
     def __init__(self, store: Store, quiet: bool = False):
-        self.store, self.quiet = store, quiet
+        self.quiet = quiet
         self.console = Console(stderr=True)
-        self.events: TextIO | None = None
-        self.pending: list[str] = []
+        self.events = EventLog(store)
         self.bar: Bar | None = None
         self.stages: dict[str, StageProgress] = {}  # that are at work
         self.place = ""
 
     def __enter__(self) -> "Progress":
-        if self.store.folder is not None:
-            try:
-                self.events = (self.store.folder / EVENTS).open("a", encoding="utf-8")
-            except OSError as error:  # a full disk is an error of the work, not of its log
-                log.warning("%s is not written: %s", EVENTS, error)
+        self.events.open()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop_bar()
         if kind is not None:
             self.event("stopped", stages=list(self.stages), reason=f"{kind.__name__}: {error}")
-        if self.events is not None:
-            try:
-                self.events.close()
-            except OSError:
-                self.events = None
-        elif self.pending and self.store.folder is None:  # object stores cannot append
-            try:
-                if not isinstance(error, StoreFailed):
-                    self._append_remotely()
-            except StoreFailed as failed:
-                log.warning("%s is not written: %s", EVENTS, failed)
-
-    def _append_remotely(self) -> None:
-        try:
-            before = self.store.read(EVENTS)
-        except FileNotFoundError:
-            before = b""
-        self.store.commit(EVENTS, before + "".join(self.pending).encode())
+        self.events.close(lost=isinstance(error, StoreFailed))
 
     def event(self, kind: str, **values: Any) -> None:
-        """Append one line to events.jsonl."""
-        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": kind, **values}, ensure_ascii=False) + "\n"
-        if self.events is None:
-            self.pending.append(line)
-            return
-        try:
-            self.events.write(line)
-            self.events.flush()
-        except OSError:
-            self.events = None
+        """Append one line to the events."""
+        self.events.add(kind, **values)
 
     def began(self, stage: str) -> bool:
         """Whether a stage has begun and not ended."""

@@ -18,6 +18,7 @@ OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", 
 ATTEMPTS = 8  # at one request
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0  # seconds between them, doubled each time
 PATIENCE = 30.0  # seconds; no attempt starts later
+EXISTS = {"PreconditionFailed", "BlobAlreadyExists"}  # codes of the answer to an exclusive put
 REFUSED = {400, 401, 403}  # states of HTTP that another attempt would not change
 
 
@@ -70,6 +71,14 @@ class Remote:
         """Make `path` hold `data`."""
         self._write(path, self.fs.pipe_file, path, data)
 
+    def create(self, path: str, data: bytes) -> bool:
+        """Make `path` hold `data` unless there is an object already; whether it was made."""
+        try:
+            self._write(path, self.fs.pipe_file, path, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
     def upload(self, local: str, path: str) -> None:
         """Make `path` hold the bytes of the local file `local`."""
         self._write(path, self.fs.put_file, local, path)
@@ -93,13 +102,13 @@ class Remote:
         except FileNotFoundError:
             return []
 
-    def _write(self, path: str, function: Callable[..., Any], *arguments: Any) -> None:
+    def _write(self, path: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         folder = path.rsplit("/", 1)[0]
         if not self.is_object_store and folder not in self._folders:
             self._call(self.fs.makedirs, folder, exist_ok=True)
             self._folders.add(folder)
         try:
-            self._call(function, *arguments)
+            self._call(function, *arguments, **options)
         except FileNotFoundError as error:
             raise self._not_there(error) from None
 
@@ -115,6 +124,8 @@ class Remote:
             except (ImportError, AttributeError, TypeError, NotImplementedError, MemoryError):
                 raise
             except Exception as error:  # each file system behind fsspec has its own errors
+                if options.get("mode") == "create" and (isinstance(error, FileExistsError) or _code(error) in EXISTS):
+                    raise FileExistsError(error) from None
                 reason = f"{type(error).__name__}: {first_sentence(error)}"
                 if _refuses(error):
                     raise StoreFailed(

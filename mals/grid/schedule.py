@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from mals.grid.cells import Grid, Survey
 from mals.grid.executor import Executor, Failure, Job, Lost, Outcome
-from mals.grid.lock import summary_lock
+from mals.grid.lock import one_at_a_time
 from mals.grid.progress import Progress
 from mals.grid.receipt import Receipt
 from mals.grid.spending import Budget, BudgetSpent
@@ -239,7 +239,7 @@ class Schedule:
     def _summarise(self, stage: str) -> None:
         """Make the summary of a global stage unless it is there. Raises RunFailed where it cannot be made."""
         inputs = self._summaries[stage]
-        with summary_lock(self.grid.store, stage):
+        with one_at_a_time(self.grid.store, f"{stage}.summary"):
             if is_made(self.grid, stage, inputs):
                 return
             sources = {shard: self.survey.sources(stage, shard) for shard in range(self.grid.shards)}
@@ -252,6 +252,6 @@ class Schedule:
                 self.progress.failed(stage, replace(result, attempt=attempt))
                 problem = result.commonest
         raise RunFailed(
-            f"{stage}: the summary of all rows could not be made: {problem}; events.jsonl has more, "
+            f"{stage}: the summary of all rows could not be made: {problem}; the events of the run have more, "
             "correct the cause and give the same command again"
         )

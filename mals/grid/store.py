@@ -20,6 +20,7 @@ from mals.errors import UserError
 from mals.files import DISK_FULL, replacing
 from mals.grid.ranged import RangedParquet
 from mals.grid.remote import Remote
+from mals.processes import is_alive
 
 WHOLE = 512 << 10  # bytes up to which a remote Parquet file is read with one request instead of its parts with several
 BLOCK = 8 << 20  # bytes of a file in memory while it is hashed or copied
@@ -47,6 +48,10 @@ class Store:
             return
         with self.writer(name) as path:
             path.write_bytes(data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Make `name` hold `data` unless it is there already, on a store behind a URL; whether it was made."""
+        return self.remote.create(self.path(name), data)
 
     @contextmanager
     def writer(self, name: str) -> Iterator[Path]:
@@ -155,7 +160,7 @@ class Store:
         swept = 0
         for path in self.folder.rglob(f".*.{HOST}.*.tmp"):
             pid = path.name.split(".")[-2]
-            if pid.isdigit() and not _alive(int(pid)):
+            if pid.isdigit() and not is_alive(int(pid)):
                 path.unlink(missing_ok=True)
                 swept += 1
         return swept
@@ -164,13 +169,3 @@ class Store:
 def disk_full(path: Any) -> UserError:
     """The error of a disk without space."""
     return UserError(f"no space is left for {path}; free some and give the same command again, finished work is kept")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

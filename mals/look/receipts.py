@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from mals.grid.cells import RECEIPT_NAME, Grid
-from mals.grid.progress import EVENTS
+from mals.grid.events import last_events
 from mals.grid.receipt import Receipt
 from mals.grid.store import Store
 
-TAIL = 2 << 20  # bytes of events.jsonl that say what goes on now
 QUIET = 600.0  # seconds without an event after which nothing seems to go on
 
 
@@ -142,7 +141,7 @@ def stage_line(stage: str, cells: StageCells, shards: int, fingerprint: str | No
 
 @dataclass(frozen=True)
 class Activity:
-    """What a command does with the run now, by the end of events.jsonl."""
+    """What a command does with the run now, by its last events."""
 
     stage: str  # the first one at work
     beside: list[str]  # other stages at work
@@ -157,7 +156,7 @@ class Activity:
 
 def activity(store: Store) -> Activity | None:
     """What goes on; None where no command has left an event."""
-    events = _events(store)
+    events = last_events(store)
     if not events:
         return None
     begins = _stages_at_work(events)
@@ -201,28 +200,6 @@ def _stages_at_work(events: list[dict[str, Any]]) -> dict[str, int]:
         elif event.get("event") in ("end", "stopped"):
             ended.add(stage)  # "" where the command was stopped
     return {name: begin for name, begin in begins.items() if name not in ended} or dict(list(begins.items())[-1:])
-
-
-def _events(store: Store) -> list[dict[str, Any]]:
-    """The last events; a line that is torn is left out."""
-    try:
-        if store.folder is not None:
-            with (store.folder / EVENTS).open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-                data = file.read()
-        else:
-            data = store.read(EVENTS)[-TAIL:]
-    except OSError:
-        return []
-    return [event for line in data.splitlines() if (event := _event(line)) is not None]
-
-
-def _event(line: bytes) -> dict[str, Any] | None:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) and "time" in event else None
 
 
 def _time(event: dict[str, Any]) -> datetime:

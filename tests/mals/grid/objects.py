@@ -54,6 +54,8 @@ class Objects(AbstractFileSystem):
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
         objects, key = self._bucket("PUT", path)
+        if mode == "create" and key in objects:
+            raise FileExistsError(path)
         objects[key] = bytes(value)
 
     def put_file(self, lpath: str, rpath: str, **options: Any) -> None:

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mals.grid.progress import EVENTS
+from mals.grid.events import EVENTS
 from mals.grid.status import status
 from mals.grid.store import Store
 from mals.look.receipts import Receipts, activity
