@@ -24,6 +24,7 @@ FOLDER = "locks"
 RENEWED_EVERY = 20.0  # seconds
 TERM = 90.0  # seconds without renewal after which the owner counts as dead
 POLL = 1.0  # seconds between two looks at another's lease
+_renewed: set[str] = set()  # the nonces of the leases that this process renews
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def lease(store: Store, name: str, clashes: Callable[[str], bool] = lambda other
     """
     nonce = os.urandom(8).hex()
     _take(store, name, nonce, wait)
+    _renewed.add(nonce)
     ended = threading.Event()
     renewal = threading.Thread(target=_renew, args=(store, name, nonce, ended), name="lease", daemon=True)
     renewal.start()
@@ -71,6 +73,7 @@ def lease(store: Store, name: str, clashes: Callable[[str], bool] = lambda other
     finally:
         ended.set()
         renewal.join()
+        _renewed.discard(nonce)
         if reached:
             _release(store, name, nonce)
 
@@ -111,7 +114,9 @@ def _owner_at_work(store: Store, name: str, owner: Owner) -> Owner | None:
 
 def _is_dead(owner: Owner) -> bool:
     """Whether that can be known without watching."""
-    return (owner.host == HOST and not is_alive(owner.pid)) or time.time() > owner.until + TERM
+    # a number that is ours may be that of an earlier process, as each start of a container has the same
+    here = owner.nonce in _renewed if owner.pid == os.getpid() else is_alive(owner.pid)
+    return (owner.host == HOST and not here) or time.time() > owner.until + TERM
 
 
 def _renew(store: Store, name: str, nonce: str, ended: threading.Event) -> None:

@@ -77,6 +77,21 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(store, mon
         assert store.list("locks").keys() == {"locks/whole.json"}
 
 
+def test_a_lease_that_this_process_left_behind_is_taken_at_once(store, objects, monkeypatch):
+    monkeypatch.setattr(leases, "POLL", 1e6)
+
+    def down(kind, path):
+        raise PermissionError("Access Denied")
+
+    with pytest.raises(StoreFailed), coordinator(store):
+        objects.fault = down
+        store.read("mals.yaml")
+    objects.fault = lambda kind, path: None
+    assert read(store, "whole").pid == os.getpid()
+    with coordinator(store):
+        pass
+
+
 def test_a_lease_that_nobody_renews_is_taken_when_its_term_is_over_whatever_its_clock_says(store):
     left_by(store, until=1e6)
     began = time.monotonic()
