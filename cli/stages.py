@@ -23,6 +23,10 @@ Shards = Annotated[
     str | None,
     typer.Option("--shards", metavar="i/n", help="Only part i of n (i from 0), for job arrays; auto: what SLURM or Kubernetes says."),
 ]
+On = Annotated[
+    str | None,
+    typer.Option("--on", metavar="PLACE", help="local, ray=HOST:PORT, or ray; for this command, in place of the setting run.on."),
+]
 Rerun = Annotated[
     str | None,
     typer.Option("--rerun", metavar="STAGE", help="Allow this stage, and those after it, to be made again where settings changed."),
@@ -67,6 +71,7 @@ class Work:
 
     sets: Sets = None
     shards: Shards = None
+    on: On = None
     rerun: Rerun = None
     retry: Retry = False
     quiet: Quiet = False
@@ -82,7 +87,8 @@ class Work:
         from mals.grid.run import RunFailed, run_stages
 
         try:
-            return run_stages(run, upto, part=self.part(), rerun=self.rerun, retry_errors=self.retry, quiet=self.quiet)
+            part, on = self.part(), self.place()
+            return run_stages(run, upto, part=part, rerun=self.rerun, retry_errors=self.retry, on=on, quiet=self.quiet)
         except RunFailed as error:
             log.error("%s", error)
             raise typer.Exit(1) from None
@@ -93,11 +99,24 @@ class Work:
 
         return parse_part(self.shards)
 
+    def place(self) -> str | None:
+        """The place that --on names; raises UserError."""
+        if self.on is None:
+            return None
+        from mals.errors import UserError
+        from mals.execution import check_place
+
+        try:
+            return check_place(self.on)
+        except ValueError as error:
+            raise UserError(f"--on {self.on}: {error}") from None
+
     def refuse_with(self, option: str) -> None:
         """Raise UserError where options for making shards are given together with `option`, which makes none."""
         from mals.errors import UserError
 
-        options = {"--shards": self.shards is not None, "--rerun": self.rerun is not None, "--retry-errors": self.retry}
+        options = {"--shards": self.shards is not None, "--on": self.on is not None}
+        options |= {"--rerun": self.rerun is not None, "--retry-errors": self.retry}
         if names := [name for name, there in options.items() if there]:
             raise UserError(f"{option} looks at the shards that are there and makes none, so {' and '.join(names)} cannot go with it")
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from mals.execution import Execution
 from mals.section import Count, Section, Share
 from mals.server_settings import Server, check_server
 
@@ -400,21 +401,6 @@ class Pack(Section):
         if abs(sum(self.split.values()) - 1) > 1e-6:
             raise ValueError(f"the shares of pack.split sum to {sum(self.split.values()):g}, not 1")
         return self
-
-
-class Execution(Section):
-    """How a run is executed; only `threads` changes a result, by rounding."""
-
-    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = (
-        "auto"  # of each stage; auto: one a GPU; without GPUs one for models and one a core for the rest; 1: all in one process
-    )
-    overlap: bool = True  # of stages, and in a worker of reading, computing and writing; false: one after the other
-    threads: Count = 1  # of each worker
-    max_error_rate: Share = 0.02  # of a shard's rows; with more the shard is not done
-    attempts: Count = 2  # at a shard that failed
-    max_cost: Annotated[float, Field(ge=0)] | None = (
-        None  # of the servers that settings name, by their prices: no shard starts that would go over it; none: no limit
-    )
 
 
 class Config(Section):

@@ -158,7 +158,7 @@ class Captioner(Fake):
         return {"caption": text, "captions": [entry]}
 
 
-class SlowCaptioner(Captioner):
+class Slow(Fake):
     """Takes a moment for each call, so that there is time to interfere."""
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -166,6 +166,18 @@ class SlowCaptioner(Captioner):
 
         time.sleep(0.2)
         return super().__call__(batch)
+
+
+class SlowPainter(Slow, Painter):
+    pass
+
+
+class SlowCropper(Slow, Cropper):
+    pass
+
+
+class SlowCaptioner(Slow, Captioner):
+    pass
 
 
 def ours(name: str, config: Config) -> Stage:
@@ -203,6 +215,14 @@ def cropper(config: Config) -> Stage:
 
 def captioner(config: Config) -> Stage:
     return Captioner("caption", ours("caption", config), ("id",), config)
+
+
+def slow_painter(config: Config) -> Stage:
+    return SlowPainter("generate", ours("generate", config), ("seed",), config)
+
+
+def slow_cropper(config: Config) -> Stage:
+    return SlowCropper("crop", ours("crop", config), ("id", "image"), config)
 
 
 def slow_captioner(config: Config) -> Stage:

@@ -49,6 +49,8 @@ def build_stages(config: Config) -> dict[str, AnyStage]:
     names = stage_names(config)
     if unknown := sorted(set(config.stages) - set(names)):
         raise UserError(f"there is no stage {quoted(unknown[0])} to replace; there are {', '.join(names)}")
+    if unknown := sorted(set(config.run.resources) - set(names)):
+        raise UserError(f"run.resources names the stage {quoted(unknown[0])}, which this run does not have; it has {', '.join(names)}")
     return {name: build_stage(name, config) for name in names}
 
 

@@ -13,6 +13,7 @@ from mals import settings
 from mals.config import Config, dump
 from mals.errors import UserError
 from mals.grid.cells import Grid, Survey
+from mals.grid.differences import differences
 from mals.grid.executor import Executor
 from mals.grid.local import Machine, local_executor
 from mals.grid.lock import coordinator
@@ -99,23 +100,6 @@ def _check_plan(url: str, plan: PlanReceipt, config: Config) -> None:
         raise UserError(f"the plan of {url} was made with other settings ({'; '.join(changed)}); put them back, or plan a new run")
 
 
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """What differs between two JSON trees, as "a.b: 3 -> 5"."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        lines = []
-        for key in sorted(old.keys() | new.keys()):
-            lines += differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-        return lines
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [line for at, (a, b) in enumerate(zip(old, new, strict=True)) for line in differences(a, b, f"{path}.{at}")]
-    return [] if old == new else [f"{path}: {_short(old)} -> {_short(new)}"]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 def run_stages(
     run: Run,
     upto: str | None = None,
@@ -123,14 +107,15 @@ def run_stages(
     part: tuple[int, int] | None = None,
     rerun: str | None = None,
     retry_errors: bool = False,
+    on: str | None = None,
     quiet: bool = False,
 ) -> RunOutcome:
     """Make the missing cells of every shard up to and with the stage `upto`, the last one by default; finished cells are kept.
 
     `part` (i, n) takes every n-th shard from shard i, for job arrays; it stops before a global stage while shards of other parts are not
     done (`RunOutcome.waiting`). `rerun` names a stage that, with those after it, may be made again where settings changed. `retry_errors`
-    makes cells again in which rows failed. Raises UserError where settings changed and `rerun` does not allow to redo the stale cells,
-    RunFailed where shards could not be made.
+    makes cells again in which rows failed. `on` is where, in place of the setting `run.on`. Raises UserError where settings changed and
+    `rerun` does not allow to redo the stale cells, RunFailed where shards could not be made.
     """
     with coordinator(run.store, part):
         run.store.sweep()
@@ -142,7 +127,7 @@ def run_stages(
         rules = Rules(run.config.run.attempts, run.config.run.overlap, retry_errors, part is not None)
         budget = Budget(run.grid.stages, run.config.run.max_cost, lambda stage: workers_of(run, stage))
         with Progress(run.store, quiet) as progress:
-            executor = executor_of(run)
+            executor = executor_of(run, on)
             try:
                 outcome = Schedule(run.grid, survey, executor, progress, budget, rules).make(run.grid.upto(upto), shards)
             finally:
@@ -175,8 +160,13 @@ def refuse_stale(run: Run, survey: Survey, rerun: str | None) -> None:
     )
 
 
-def executor_of(run: Run) -> Executor:
-    """The executor for the settings of a run."""
+def executor_of(run: Run, on: str | None = None) -> Executor:
+    """The executor for the settings of a run; `on` in place of `run.on`."""
+    place, _, address = (on or run.config.run.on).partition("=")
+    if place == "ray":
+        from mals.grid.ray import RayExecutor
+
+        return RayExecutor(run.store.url, run.user_settings, run.grid, run.config, address)
     workers = {stage: workers_of(run, stage) for stage in run.grid.stages}
     machine = Machine(workers, _at_once(run, workers), _gpus(), AHEAD if run.config.run.overlap else 0)
     return local_executor(run.store.url, run.user_settings, run.grid, machine)

@@ -33,11 +33,16 @@ PLAN_ROW = "plan_row"  # a column [int64] that any stage may need: the row's num
 
 @dataclass(frozen=True)
 class Resources:
-    """What one worker of a stage takes: `gpus` of 1 means a GPU where the machine has any."""
+    """What one worker of a stage takes: `gpus` of 1 means a GPU where the machine, or the cluster, has any.
 
-    cpus: int = 1
-    gpus: int = 0
+    `memory` and `accelerator` matter on a cluster alone; `run.resources` in the settings overrules all but `workers` there.
+    """
+
+    cpus: float = 1
+    gpus: float = 0
     workers: int | None = None  # at most so many; 1 for a stage that waits for a server, which gets many requests of one worker
+    memory: float | None = None  # GB
+    accelerator: str | None = None  # the kind of GPU as the cluster calls it, such as "A100"
 
 
 class RowStage(Protocol):

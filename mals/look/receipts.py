@@ -28,6 +28,7 @@ class Cell(NamedTuple):
     rejects: dict[str, int]
     errors: dict[str, int]
     seconds: float
+    node: str  # the machine that made it
 
 
 @dataclass
@@ -83,6 +84,7 @@ def _cell(receipt: Receipt) -> Cell:
         receipt.rejects,
         receipt.errors,
         receipt.seconds,
+        sys.intern(receipt.node),
     )
 
 
@@ -224,6 +226,10 @@ class Receipts:
         changed = {name: cells.refresh(self.grid, name) for name, cells in self.stages.items()}
         self._read_at = time.monotonic()
         return {name: shards for name, shards in changed.items() if shards}
+
+    def nodes(self) -> dict[str, int]:
+        """Machine -> cells that it made, the most first."""
+        return dict(Counter(cell.node for stage in self.stages.values() for cell in stage.cells.values()).most_common())
 
     def lines(self, fingerprints: dict[str, str] | None) -> list[StageLine]:
         """A line for each stage, in order."""

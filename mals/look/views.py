@@ -113,6 +113,7 @@ def live(source: Source) -> Values:
             "activity": activity(source.run.store),
             "verdicts": Counter(VERDICTS[keep] for keep in source.verdicts().values()),
             "unreadable": dict(source.unreadable),
+            "nodes": source.receipts.nodes(),
         }
     values: Values = {"planned": source.rows, "columns": source.columns}
     return values | ({"splits": source.splits()} if isinstance(source, SetSource) else {})

@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 
 from mals.config import Config, Plan
 from mals.errors import UserError, quoted
+from mals.grid.differences import differences
 from mals.grid.ids import IdHashes
 from mals.grid.plan import FOLDER, RECEIPT, CaptionsFile, PlanFile, PlanReceipt, PlanRequest, plan_file, plan_settings, read_plan
 from mals.grid.receipt import canonical
-from mals.grid.run import differences
 from mals.grid.stage import row_seed
 from mals.grid.store import Store
 from mals.planning import caption_files

@@ -9,8 +9,9 @@ import pyarrow as pa
 from PIL import Image
 
 from mals.errors import UserError
+from mals.grid.differences import differences
 from mals.grid.row import locate
-from mals.grid.run import Run, differences
+from mals.grid.run import Run
 from mals.grid.stage import GlobalStage
 from mals.grid.versions import environment
 from mals.grid.worker import limit_threads

@@ -1,5 +1,6 @@
 """The pages of a run, a packed set and a folder answer, and say in a sentence what cannot be shown."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -112,3 +113,14 @@ def test_cells_that_are_made_later_are_shown_and_damaged_ones_are_named(tmp_path
     with serving(fresh) as address:
         assert ask(address + "/thresholds").code == 200
         assert "filter/00001.parquet cannot be read" in ask(address + "/live").text
+
+
+def test_machines_are_shown_where_there_are_several(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    cells.small_run(folder, 40)
+    with serving(RunSource(str(folder))) as address:
+        assert "Made on" not in ask(address + "/live").text
+    receipt = folder / "label/00000.json"
+    receipt.write_text(json.dumps(json.loads(receipt.read_text()) | {"node": "another"}))
+    with serving(RunSource(str(folder))) as address:
+        assert "another (1 cells)" in ask(address + "/live").text

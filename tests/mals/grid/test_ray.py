@@ -1,0 +1,228 @@
+"""Runs on a real Ray cluster of several nodes on this machine, one for all tests here."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from mals.dataset.pack import pack
+from mals.errors import UserError
+from mals.grid import ray as executor
+from mals.grid.run import Run, run_stages
+from mals.grid.stage import Resources
+from mals.grid.status import status
+from tests.conftest import environment
+from tests.mals.grid.clusters import SmallCluster, becomes, members, small_cluster
+
+pytestmark = pytest.mark.slow
+Planned = Callable[..., Path]
+STAGES = ("generate", "safety", "filter", "crop", "caption", "label")
+SLOW = "stages.caption=tests.fakes:slow_captioner"  # so that there is time to interfere
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[SmallCluster]:
+    with small_cluster(2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(two_nodes: SmallCluster) -> SmallCluster:
+    two_nodes.have(2)
+    return two_nodes
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every cell and every packed file with its bytes."""
+    paths = [path for stage in STAGES for path in sorted((folder / stage).glob("*.parquet"))]
+    paths += [path for path in sorted((folder / "dataset").rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def made(folder: Path, on: str = "local") -> Run:
+    """A run that was made to the end."""
+    run = Run.open(folder, [f"run.on={on}"])
+    run_stages(run, quiet=True)
+    pack(run)
+    return run
+
+
+def command(folder: Path, on: str, *words: str, name: str = "run", **env: str) -> "subprocess.Popen[str]":
+    """`mals run` on a cluster, in a process group of its own."""
+    line = [sys.executable, "-m", "cli.main", name, str(folder), "--on", on, *words]
+    where = {"cwd": folder.parent, "env": environment(**env), "text": True, "start_new_session": True}
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **where)  # type: ignore[call-overload]
+
+
+def cells(folder: Path, stage: str) -> int:
+    return len(list((folder / stage).glob("*.parquet")))
+
+
+def handshakes(folder: Path) -> list[str]:
+    """Files of handshakes that are left."""
+    return [path.name for path in (folder / "locks").iterdir() if path.name.startswith(".ray")]
+
+
+def test_cells_and_the_packed_set_have_the_bytes_of_one_process(cluster: SmallCluster, planned: Planned) -> None:
+    folder, plain = planned("cluster", "run.workers=auto"), planned("plain")
+    made(plain)
+    run = made(folder, cluster.place)
+    assert len(files(plain)) > 5 * len(STAGES) and files(folder) == files(plain)
+    assert list(status(run).nodes.values()) == [5 * len(STAGES)]
+    assert not handshakes(folder)
+    assert becomes(lambda: not members())
+
+
+def test_a_node_that_is_killed_in_the_middle_of_each_stage_costs_no_byte_and_no_attempt(cluster: SmallCluster, planned: Planned) -> None:
+    slow = [f"stages.{stage}=tests.fakes:slow_{name}" for stage, name in (("generate", "painter"), ("crop", "cropper"))]
+    sets = [SLOW, *slow, "shard_rows=1", "run.workers=2", "run.attempts=1"]
+    folder, plain = planned("cluster", *sets), planned("plain", *sets)
+    made(plain)
+    driver = command(folder, cluster.place, "--quiet")
+    for stage in ("generate", "crop", "caption"):
+        assert becomes(lambda stage=stage: cells(folder, stage) > 0)  # type: ignore[misc]
+        cluster.kill(cluster.nodes[0])
+        assert cells(folder, stage) < 40, "in the middle of it"
+        cluster.add()
+    _, message = driver.communicate(timeout=300)
+    assert driver.returncode == 0, message
+    assert files(folder) == files(plain)
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert not [event for event in events if event["event"] == "failed"]
+    assert [event["node"] for event in events if event["event"] == "lost"], "a shard was at work on a node that was killed"
+    grid = Run.open(folder).grid
+    assert {receipt.attempt for stage in STAGES for receipt in grid.receipts(stage).values()} == {1}
+
+
+def test_a_driver_that_was_killed_leaves_no_actor_and_goes_on_when_started_again(cluster: SmallCluster, planned: Planned) -> None:
+    folder, plain = planned("cluster", SLOW), planned("plain", SLOW)
+    made(plain)
+    driver = command(folder, cluster.place, "--quiet")
+    assert becomes(lambda: cells(folder, "caption") > 0)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.communicate()
+    assert becomes(lambda: not members()) and not (folder / "dataset").exists()
+    again = command(folder, cluster.place, "--quiet")
+    _, message = again.communicate(timeout=300)
+    assert again.returncode == 0, message
+    assert files(folder) == files(plain)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command_with_a_sentence_and_leaves_no_actor(
+    cluster: SmallCluster, planned: Planned, number: int, code: int
+) -> None:
+    folder = planned("cluster", SLOW)
+    driver = command(folder, cluster.place)
+    assert becomes(lambda: cells(folder, "caption") > 0)
+    os.killpg(driver.pid, number)  # as a terminal does
+    _, message = driver.communicate(timeout=120)
+    assert driver.returncode == code and message.splitlines()[-1] == "stopped; give the same command again to go on"
+    assert becomes(lambda: not members())
+    assert not handshakes(folder)
+
+
+def hub_cache(folder: Path, commit: str) -> Path:
+    """A cache of the hub with one model at a commit, as `main`."""
+    model = folder / "models--someone--checker"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs/main").write_text(commit)
+    snapshot = model / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (snapshot / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+def test_a_node_with_another_revision_of_a_model_is_turned_away(cluster: SmallCluster, planned: Planned, tmp_path: Path) -> None:
+    ours, theirs = "a" * 40, "b" * 40
+    hub_cache(tmp_path / "home/hub", ours)
+    cluster.add(env_vars={"HF_HUB_CACHE": str(hub_cache(tmp_path / "other", theirs))})
+    folder = planned("cluster", "safety.model=someone/checker", "run.workers=3", "shard_rows=2")
+    driver = command(folder, cluster.place, name="generate", HF_HOME=str(tmp_path / "home"))
+    _, message = driver.communicate(timeout=300)
+    assert driver.returncode == 0, message
+    assert f'would make other cells of safety than this machine (revision: "{ours}" -> "{theirs}")' in message
+    assert cells(folder, "generate") == 20
+
+
+def test_a_run_that_no_node_sees_is_refused(cluster: SmallCluster, planned: Planned) -> None:
+    memory = fsspec.filesystem("memory")  # of this process
+    memory.put(str(planned("cluster")), "/unseen", recursive=True)
+    try:
+        with pytest.raises(UserError, match=r"^memory://unseen is not visible from node \S+; mount the folder"):
+            run_stages(Run.open("memory://unseen", [f"run.on={cluster.place}"]), quiet=True)
+    finally:
+        memory.rm("/unseen", recursive=True)
+
+
+OWN = '''
+import json, os, sys
+from tests.fakes import Painter, ours
+
+class Witness(Painter):
+    """Tells in each row where it is made."""
+
+    def row(self, row):
+        import ray
+        names = ("HF_HOME", "MALS_NOTE", "MALS_API_KEY", "HF_TOKEN", "CUDA_VISIBLE_DEVICES")
+        copies = [path for path in sys.path if "py_modules" in path and os.path.exists(f"{path}/my_stages/witness.py")]
+        facts = {"copies": copies, "resources": ray.get_runtime_context().get_assigned_resources()}
+        return super().row(row) | {"model": json.dumps(facts | {name: os.environ.get(name) for name in names})}
+
+def stage(config):
+    return Witness("generate", ours("generate", config), ("seed",), config)
+'''
+
+
+def test_an_own_stage_travels_with_the_environment_without_keys_and_its_resources_reach_ray(
+    cluster: SmallCluster, planned: Planned, tmp_path: Path
+) -> None:
+    (tmp_path / "my_stages").mkdir()
+    (tmp_path / "my_stages/__init__.py").write_text("")
+    (tmp_path / "my_stages/witness.py").write_text(OWN)
+    cluster.add(num_cpus=2, num_gpus=1, resources={"accelerator_type:A100": 1}, memory=8 * 10**9)
+    folder = planned("cluster", "run.workers=auto", "run.resources.generate={cpus: 0.5, gpus: 0.5, memory: 2, accelerator: A100}")
+    sets = ["--set", "stages.generate=my_stages.witness:stage"]
+    keys = {"HF_HOME": "/models", "MALS_NOTE": "hello", "MALS_API_KEY": "key-1", "HF_TOKEN": "key-2"}
+    driver = command(folder, cluster.place, *sets, name="generate", **keys)
+    _, message = driver.communicate(timeout=300)
+    assert driver.returncode == 0, message
+    run = Run.open(folder, ["stages.generate=tests.fakes:painter"])
+    rows = [json.loads(text) for shard in range(5) for text in run.grid.table(shard, ["model"], before="safety")["model"].to_pylist()]
+    assert all(row["copies"] for row in rows), "the copy that Ray brought"
+    resources = {key: value for key, value in rows[0]["resources"].items() if key in ("CPU", "GPU", "memory")}
+    assert resources == {"CPU": 0.5, "GPU": 0.5, "memory": 2 * 10**9} and rows[0]["resources"]["accelerator_type:A100"] > 0
+    assert {name: rows[0][name] for name in ("HF_HOME", "MALS_NOTE")} == {"HF_HOME": "/models", "MALS_NOTE": "hello"}
+    assert {row[name] for row in rows for name in ("MALS_API_KEY", "HF_TOKEN")} == {None}
+    assert {row["CUDA_VISIBLE_DEVICES"] for row in rows} == {"0"}
+
+
+def test_more_than_any_node_has_is_told(cluster: SmallCluster, planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "PATIENCE", 1.0)
+    run = Run.open(planned("cluster", "run.resources.generate={cpus: 64, gpus: 0}"), [f"run.on={cluster.place}"])
+    with pytest.raises(UserError, match=r"^no node of the Ray cluster had room for a worker \(64 cpus, 0 gpus\)"):
+        run_stages(run, quiet=True)
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(planned: Planned) -> None:
+    pytest.importorskip("ray")
+    run = Run.open(planned("cluster"), ["run.on=ray=ray://127.0.0.1:10001"])
+    with pytest.raises(UserError, match=r"give the address of the cluster as host:port"):
+        run_stages(run, quiet=True)
+
+
+def test_a_node_has_room_for_so_many_workers() -> None:
+    node = {"CPU": 8.0, "GPU": 2.0, "memory": 64e9, "accelerator_type:A100": 1.0}
+    assert executor._fit(node, Resources(cpus=1), 0.0) == 8
+    assert executor._fit(node, Resources(cpus=1), 1.0) == 6, "each GPU keeps a core for its worker"
+    assert executor._fit(node, Resources(cpus=1, gpus=1), 0.0) == 2
+    assert executor._fit(node, Resources(cpus=1, gpus=0.25, accelerator="A100"), 0.0) == 8
+    assert executor._fit(node, Resources(cpus=1, memory=30), 0.0) == 2
+    assert executor._fit(node, Resources(cpus=1, gpus=1, accelerator="H100"), 0.0) == 0
