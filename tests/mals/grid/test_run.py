@@ -10,6 +10,7 @@ import pytest
 
 from mals import settings
 from mals.config import stage_names
+from mals.dataset.pack import pack
 from mals.errors import UserError
 from mals.grid.run import Run, RunFailed, run_stages
 from mals.grid.status import status
@@ -49,9 +50,20 @@ def test_cells_are_the_same_bytes_with_one_worker_two_workers_and_in_parts(plann
     open_and_run(two, "run.workers=2")
     parts = planned("parts")
     for part in ((1, 2), (0, 2)):
-        open_and_run(parts, part=part)
+        open_and_run(parts, "run.workers=2", part=part)
+    apart = planned("apart")
+    open_and_run(apart, "run.workers=2", "run.overlap=false")
     assert len(cells(one)) == 5 * len(STAGES)
-    assert cells(one) == cells(two) == cells(parts)
+    assert cells(one) == cells(two) == cells(parts) == cells(apart)
+    sets = [packed(folder) for folder in (one, two, parts, apart)]
+    assert len(sets[0]) > 5 and sets[1:] == sets[:1] * 3
+
+
+def packed(folder):
+    """The files of the packed set with their bytes."""
+    pack(Run.open(folder))
+    files = [path for path in sorted((folder / "dataset").rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_a_part_makes_its_own_shards_and_no_others(planned):

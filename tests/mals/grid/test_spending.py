@@ -9,7 +9,7 @@ import pytest
 
 from mals.errors import UserError
 from mals.grid.run import Run, run_stages, workers_of
-from mals.grid.spending import BudgetSpent, cost
+from mals.grid.spending import Budget, BudgetSpent, cost
 from mals.grid.status import lines, status
 from mals.server_settings import Price
 from tests.fakes import FAST
@@ -95,6 +95,25 @@ def test_the_cost_follows_from_the_prices():
     counts = {"a": {"prompt_tokens": 2_000_000, "completion_tokens": 500_000, "requests": 9}, "b": {"images": 3}, "c": {"images": 9}}
     prices = {"a": Price(prompt=0.5, completion=2.0), "b": Price(image=0.04)}
     assert cost(counts, prices) == pytest.approx(1.0 + 1.0 + 0.12)
+
+
+def test_a_shard_at_work_is_taken_to_cost_what_the_dearest_did_before_another_one_starts(planned, server):
+    run = Run.open(planned("run", *sets(server.url, price=PRICED)))
+    run_stages(run, "caption", quiet=True)
+    survey = run.grid.survey()
+    costs = [0.2 * one["any/model"]["requests"] for one in used(run.store.folder)]
+
+    def allows(spare, at_work, workers=2):
+        budget = Budget(run.grid.stages, sum(costs) + spare, lambda stage: workers)
+        return budget.allows("caption", {"caption": at_work}, survey)
+
+    dearest = max(costs)
+    assert allows(1.01 * dearest, 0) and not allows(1.01 * dearest, 1) and allows(2.01 * dearest, 1)
+    assert not allows(9 * dearest, 2), "as many as there are workers"
+    assert allows(9 * dearest, 2, workers=3)
+    with pytest.raises(BudgetSpent):
+        allows(0.99 * dearest, 0)
+    assert Budget(run.grid.stages, 0.0, lambda stage: 1).allows("crop", {}, survey), "a stage without a price costs nothing"
 
 
 @pytest.mark.slow
