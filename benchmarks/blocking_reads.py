@@ -10,6 +10,7 @@ Not seen are copies to the device that block: torch.cuda.set_sync_debug_mode, wh
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from pretrain.data.batch import Batch, Text
 
 VALUES = {  # of Python's interface: the numbers themselves
     getattr(Tensor, name) for name in ("tolist", "item", "numpy", "__bool__", "__int__", "__float__", "__index__", "__array__")
@@ -36,6 +39,20 @@ SIZES = {  # operations whose results have a size that the device has to compute
     )
 }
 INDEXED = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}  # by a boolean mask: `nonzero` of it
+
+
+def on_device(batch: Batch) -> tuple[Batch, list[Tensor]]:
+    """A batch as it is on a GPU, beside that of the host, and its tensors."""
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.clone()
+        return Text(value.ids.clone(), value.mask.clone()) if isinstance(value, Text) else value
+
+    copy = replace(batch, **{name: moved(value) for name, value in vars(batch).items() if name != "host"}, host=batch.on_host())
+    values = [value for name, value in vars(copy).items() if name != "host"]
+    texts = [value for value in values if isinstance(value, Text)]
+    return copy, [*(value for value in values if isinstance(value, Tensor)), *(part for text in texts for part in (text.ids, text.mask))]
 
 
 class BlockingReads:

@@ -45,14 +45,14 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.blocking_reads import BlockingReads
-from benchmarks.step import METHODS, PEAKS
+from benchmarks.blocking_reads import BlockingReads, on_device
+from benchmarks.step import METHODS
 from benchmarks.step_case import Case
 from pretrain import settings as training_settings
-from pretrain.data.batch import Text
 from pretrain.method import Batch
 from pretrain.precision import autocast
 from pretrain.schedule import make_optimizer
+from pretrain.throughput import peak_of
 from pretrain.train import Loop, compile_blocks, peak_memory
 
 LONGEST = (24, 30, 38, 46, 54)  # tokens of the longest caption of a batch, in turn: five widths from 24 to 56
@@ -147,11 +147,6 @@ class Bench:
         self.wait()
         return [self.between(*pair) for pair in itertools.pairwise(marks)]
 
-    def peak(self) -> float | None:
-        """FLOP/s of the card's dense bf16 products as its maker says; None where it is unknown."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
-        return next((peak for part, peak in PEAKS.items() if part in name), None)
-
 
 def ceilings(bench: Bench) -> dict[str, Any]:
     """The device, its plain product and its copy."""
@@ -164,7 +159,7 @@ def ceilings(bench: Bench) -> dict[str, Any]:
     copy = statistics.median(bench.seconds(lambda at: target.copy_(source), 5, calls))
     bench.product = 2 * side**3 / product
     name = torch.cuda.get_device_name(bench.device) if bench.device.type == "cuda" else "cpu"
-    peak = bench.peak()
+    peak = peak_of(bench.device)
     facts = {"name": name, "torch": torch.__version__, "product_tflops": round(bench.product / 1e12, 3)}
     facts |= {"copy_gb_s": round(2 * size / copy / 1e9, 1)}  # read and written
     return facts | ({"peak_tflops": round(peak / 1e12)} if peak else {})
@@ -198,7 +193,7 @@ def steps(bench: Bench, rows: int, compiled: bool) -> dict[str, Any]:
     facts |= {"images_per_s": round(rows / mean, 1), "peak_mb": round(peak_memory(bench.device))}
     if bench.product:
         facts["of_product"] = round(flops / mean / bench.product, 4)
-    if peak := bench.peak():
+    if peak := peak_of(bench.device):
         facts["mfu"] = round(flops / mean / peak, 4)
     return facts
 
@@ -224,13 +219,14 @@ def blocking(bench: Bench) -> dict[str, Any]:
 
 
 def blocking_reads(loop: Loop, case: Case, batch: Batch, step: int) -> BlockingReads:
-    """The reads of a step, whose batch is on the device."""
-    texts = [each for each in vars(batch).values() if isinstance(each, Text)]
-    tensors = [each for each in vars(batch).values() if isinstance(each, torch.Tensor)]
-    tensors += [tensor for text in texts for tensor in (text.ids, text.mask)]
-    reads = BlockingReads([*case.method.parameters(), *case.method.buffers(), *tensors])
+    """The reads of a step, and of the report of the step before."""
+    before = loop.step(step, batch)
+    batch, tensors = on_device(batch)
+    reads = BlockingReads([*case.method.parameters(), *case.method.buffers(), *tensors, before.numbers])
     with reads.counted():
-        loop.step(step, batch)
+        report = loop.step(step + 1, batch)
+        loop.settle(report, at_once=False)
+        before.read()
     return reads
 
 

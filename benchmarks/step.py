@@ -34,11 +34,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.schedule import make_optimizer
-from pretrain.train import Loop, peak_memory
+from pretrain.throughput import peak_of
+from pretrain.train import Loop, compile_blocks, peak_memory
 
 METHODS = ("aptm", "irra", "rde")
 WAYS, DTYPES = ("ours", "published"), ("fp32", "bf16")
-PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}  # FLOP/s, bf16, dense; by a part of the name
 SIDE = 2048  # of the square matrices of a plain product
 WARM = 4  # steps that are not timed
 TOTAL, PER_EPOCH = 10_000, 100  # steps of the schedule, of an epoch
@@ -81,8 +81,10 @@ def measured(options: argparse.Namespace, way: str, dtype: str) -> dict[str, Any
         trained, optimizer = case.published, case.published_optimizer
     trained.train()
     with FlopCounterMode(display=False) as counter:  # before anything is compiled, which it does not see through
-        Loop(config.model_copy(update={"compile": False}), trained, optimizer, Path(), TOTAL, PER_EPOCH, device).step(0, batch)
-    loop = Loop(config, trained, optimizer, Path(), TOTAL, PER_EPOCH, device)
+        loop = Loop(config, trained, optimizer, Path(), TOTAL, PER_EPOCH, device)
+        loop.step(0, batch)
+    if loop.compiles and way == "ours":
+        compile_blocks(trained)
     spent_by_step = [spent(partial(loop.step, at, batch), device) for at in range(1, 1 + WARM + options.steps)]
     taken, cores = zip(*spent_by_step[WARM:], strict=True)
     update = statistics.median(timed(optimizer.step, device) for _ in range(3))
@@ -115,7 +117,7 @@ def machine(options: argparse.Namespace) -> dict[str, Any]:
     device = started(options)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     facts = {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
-    peak = next((peak for part, peak in PEAKS.items() if part in name), None)
+    peak = peak_of(device)
     return facts | products(device) | ({"bf16_peak_gflops": round(peak / 1e9)} if peak else {})
 
 

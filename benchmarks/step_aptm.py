@@ -117,11 +117,11 @@ class Published(nn.Module):
         ids, mask, smoothing = method.get_buffer("prompt_ids"), method.get_buffer("prompt_mask"), method.own.smoothing
         prompts = method.bert.text(ids, mask)
         prompt_losses = {"iac": losses.attribute_contrast(image, method.text_features(prompts), labels, method.temp, smoothing)}
-        prompt_numbers = method.draw_prompts(len(labels), step)
+        prompt_numbers = method.draw_prompts(len(labels), step).to(ids.device)
         logits = torch.stack([self.match(prompts[column], mask[column], tokens) for column in prompt_numbers.T], 1)
         prompt_losses["iam"] = losses.attribute_matching(logits, true.gather(1, prompt_numbers), smoothing)
         masked, targets = method.prompt_masks(step)
-        prompt, shown = method.draw_images(true, step)
+        prompt, shown = (each.to(ids.device) for each in method.draw_images(true.cpu(), len(labels), step))
         chosen = Text(masked.ids.to(ids.device)[prompt], mask[prompt])
         prompt_losses["mam"] = self.words(tokens[shown], chosen, targets.to(ids.device)[prompt])
         return prompt_losses

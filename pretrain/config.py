@@ -113,7 +113,7 @@ class Training(Section):
     epochs: Count = 32  # passes over the rows
     steps: Count | None = None  # instead of epochs
     dtype: Literal["fp32", "tf32", "bf16"] = "bf16"  # of matrix products; losses are fp32
-    compile: bool = False  # with torch.compile
+    compile: bool | None = None  # with torch.compile, from the second step on; null: on GPUs
     checkpointing: bool = False  # of activations: less memory, a third more work
     save_every: Count = 1000  # steps between checkpoints; no results
     log_every: Count = 50  # steps between lines of the log; no results

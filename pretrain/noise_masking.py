@@ -113,12 +113,12 @@ class TokenScores(nn.Module):
         scores, own = self.read(batch), self.own
         if own.rule == "nam":
             masked, targets = self.hide(batch.text, nam_shares(scores, ~self.special[batch.text.ids], own.share), batch.token_draws)
-            return replace(batch, masked=masked, targets=targets)
+            return replace(batch, host=None, masked=masked, targets=targets)
         denoised, _ = self.hide(batch.text, gate(1 - scores, own.noise), batch.token_draws[:, :2], own.first_word)
         if not predicts:
-            return replace(batch, text=denoised)
+            return replace(batch, host=None, text=denoised)
         masked, targets = self.hide(batch.text, gate(scores, own.informative), batch.token_draws[:, 2:])
-        return replace(batch, text=denoised, masked=masked, targets=targets)
+        return replace(batch, host=None, text=denoised, masked=masked, targets=targets)
 
     def hide(self, text: Text, shares: Tensor, draws: Tensor, at_least_one: bool = True) -> Masked:
         """Mask each ordinary token with its probability [B, L], by random numbers [B, 2, T], as `TokenMasking` does.

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -183,6 +183,30 @@ def sum_over_ranks(own: Tensor) -> Tensor:
 def mean_over_ranks(own: Tensor) -> Tensor:
     """The mean over the ranks of a tensor of equal shape, without gradient."""
     return sum_over_ranks(own) / world_size() if world_size() > 1 else own.detach()
+
+
+class Means:
+    """Means over the ranks of several tensors, without gradient, by one reduction, which the first one that is needed makes."""
+
+    def __init__(self) -> None:
+        self._own: list[Tensor] = []
+        self._means: list[Tensor] | None = None
+
+    def of(self, own: Tensor) -> Callable[[], Tensor]:
+        """The mean of a float32 tensor of equal shape on all ranks, once all that a step needs were named in the same order."""
+        assert self._means is None, "the reduction is made"
+        place = len(self._own)
+        self._own.append(own.detach())
+        return lambda: self._all()[place]
+
+    def _all(self) -> list[Tensor]:
+        if self._means is None and world_size() == 1:
+            self._means = self._own
+        if self._means is None:
+            together = mean_over_ranks(torch.cat([own.flatten() for own in self._own]))
+            parts = together.split([own.numel() for own in self._own])
+            self._means = [part.view(own.shape) for part, own in zip(parts, self._own, strict=True)]
+        return self._means
 
 
 def wrap(module: nn.Module) -> nn.Module:

@@ -4,7 +4,6 @@ A killed training resumes from its last checkpoint and ends with the same weight
 number of threads to the bit; `pretrain.data.loader` gives every step the same rows for any number of workers and ranks.
 """
 
-import inspect
 import json
 import logging
 import math
@@ -29,10 +28,13 @@ from pretrain.build import Prepared, prepare, synonyms_of, wordings_of
 from pretrain.config import Training
 from pretrain.data.loader import Loader
 from pretrain.data.tokenizers import Tokenizer
+from pretrain.host import to_device
 from pretrain.memory import explain_out_of_memory
 from pretrain.method import Batch, Method
 from pretrain.precision import autocast, set_product_precision, use_deterministic_algorithms
 from pretrain.schedule import factor, make_optimizer, set_rate
+from pretrain.step_report import ADVICE, StepReport, limit_gradient, update_if
+from pretrain.throughput import Throughput, peak_of
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,6 @@ METRICS, LOCK = "metrics.jsonl", ".lock"
 COMPILED = 64  # versions of a block, which differ in sizes and share of dropped images; beyond, torch runs them uncompiled
 ENDING = 3  # seconds that a training whose launcher was killed may need to end
 LOOK = 0x100C  # sets the random numbers of passes before epochs apart from those of steps
-ADVICE = "in another --out, lower optimizer.lr or set optimizer.clip"
 
 
 class Stopped(Exception):
@@ -207,11 +208,15 @@ class Loop:
         """`all_rows` are the batches that the method may look over before an epoch, see `Method.before_epoch`."""
         self.config, self.method, self.optimizer, self.out, self.here = config, method, optimizer, out, here
         self.steps, self.per_epoch, self.watcher, self.all_rows = steps, per_epoch, watcher, all_rows
-        if config.compile:
-            compile_blocks(method)
         self.wrapped = ranks.wrap(method)
         self.last: dict[str, Any] = {}  # the last line of metrics
-        self.began, self.waited, self.rows = time.time(), 0.0, 0
+        self.open: StepReport | None = None  # of the step before, which is not read yet
+        self.speed = Throughput(config.batch, peak_of(here))
+
+    @property
+    def compiles(self) -> bool:
+        """Whether blocks are compiled, which null leaves to the device."""
+        return self.here.type == "cuda" if self.config.compile is None else self.config.compile
 
     def run(self, loader: Loader, start: int, caught: list[int]) -> None:
         """All steps from `start` on; Stopped once a signal is in `caught`, on any rank."""
@@ -219,14 +224,20 @@ class Loop:
         self.method.train()
         before = time.time()
         for step, batch in enumerate(loader, start):
-            self.waited += time.time() - before
+            self.speed.waited += time.time() - before
             if step % self.per_epoch == 0:
                 self.begin_epoch(step, caught)
-            losses, (ending, unreadable) = self.step(step, batch, len(caught), len(loader.unreadable))
+            with self.speed.step():
+                report = self.step(step, batch, len(caught), len(loader.unreadable))
+            if step == start and self.compiles:  # after the FLOPs of a step were counted, which a compiled one hides
+                compile_blocks(self.method)
             done = step + 1
-            if done % self.config.log_every == 0 or done == self.steps:
+            logs, saves = (done % every == 0 or done == self.steps for every in (self.config.log_every, self.config.save_every))
+            losses, (signals, unreadable) = self.settle(report, at_once=logs or saves)
+            ending = signals > 0 or (ranks.world_size() == 1 and len(caught) > 0)
+            if logs:
                 self.log(done, losses, unreadable)
-            if done % self.config.save_every == 0 or done == self.steps or ending:
+            if saves or ending:
                 self.save(done)
             if ending and done < self.steps:
                 raise self.stopped(done, caught)
@@ -266,13 +277,23 @@ class Loop:
         if self.watcher is not None:
             before = time.time()
             self.watcher.after(done)
-            self.began += time.time() - before
+            self.speed.pause(time.time() - before)
 
-    def step(self, step: int, batch: Batch, *counts: int) -> tuple[dict[str, float], list[int]]:
-        """One update: the losses as means over the ranks, and `counts` of each rank as sums; UserError where a loss is no number.
+    def settle(self, report: StepReport, at_once: bool) -> tuple[dict[str, float], list[int]]:
+        """Read the report of the step before, or `at_once` that of this one too; its losses, and its counts as sums over the ranks.
 
-        All ranks know the same at the same point, so that they end together, and the device is waited for once.
+        CollectiveError where an update was not finite. All ranks read the same reports at the same step, so that they end together.
         """
+        losses: dict[str, float] = {}
+        counts = [0.0, 0.0]
+        for each in (self.open, report if at_once else None):
+            if each is not None:
+                losses, counts = each.read()
+        self.open = None if at_once else report
+        return losses, [round(count * ranks.world_size()) for count in counts]
+
+    def step(self, step: int, batch: Batch, *counts: int) -> StepReport:
+        """One update, if it is finite: the losses as means over the ranks, and `counts`. The host does not wait for the device."""
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, step, ranks.rank())).generate_state(1)[0]))  # of dropout
         optimizer = self.config.optimizer
         set_rate(self.optimizer, factor(optimizer, step, self.steps, self.per_epoch))
@@ -280,44 +301,41 @@ class Loop:
         with autocast(self.here, self.config.dtype):
             losses = self.wrapped(batch, step)
         values = torch.stack(list(losses.values()))
-        own = torch.cat([values.detach().float(), torch.tensor(counts, device=self.here).float()])
-        seen = ranks.mean_over_ranks(own).tolist()
-        means = dict(zip(losses, seen, strict=False))
-        if bad := [name for name, value in means.items() if not math.isfinite(value)]:
-            advice = "look at data.std, at the images, and at the weights that it starts from" if not step else ADVICE
-            raise CollectiveError(f"the loss {', '.join(bad)} is not finite at step {step:,}; nothing was updated: {advice}")
+        own = torch.cat([values.detach().float(), to_device(torch.tensor(counts, dtype=torch.float32), self.here)])
+        means = ranks.mean_over_ranks(own)
         values.sum().backward()
-        if optimizer.clip is not None:
-            nn.utils.clip_grad_norm_(self.method.parameters(), optimizer.clip)
-        self.optimizer.step()
+        numbers = torch.cat([means, limit_gradient(self.method, optimizer.clip).float()[None]])
+        update_if(numbers.isfinite().all(), self.optimizer)
         if (before := step - average.first(optimizer.average, self.steps)) >= 0:
             average.add(self.optimizer, before)
-        self.rows += len(batch.rows) * ranks.world_size()
-        return means, [round(value * ranks.world_size()) for value in seen[len(means) :]]
+        return StepReport.send(step, tuple(losses), numbers)
 
     def log(self, done: int, losses: Mapping[str, float], unreadable: int) -> None:
         """A line in metrics.jsonl and one on the terminal, from the main process."""
-        elapsed = max(1e-9, time.time() - self.began)
         values = {name: round(value, 5) for name, value in losses.items()}
         self.last = {
             "step": done,
             "loss": round(sum(values.values()), 5),
             **values,
             "lr": self.optimizer.param_groups[0]["lr"],
-            "images_per_s": round(self.rows / elapsed, 2),
-            "waited": round(self.waited / elapsed, 4),  # share of the time without data
+            **self.speed.line(),
             "peak_mb": round(peak_memory(self.here)),
             "unreadable": unreadable,  # rows since this start that others have replaced
         }
         if ranks.is_main():
             with (self.out / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(self.last) + "\n")
-            left = elapsed / max(1, self.rows) * (self.steps - done) * self.config.batch
-            speed = f"{self.last['images_per_s']:.1f} images/s, {self.last['waited']:.0%} waiting for data, {self.last['peak_mb']:,} MB"
+            left = self.speed.left(self.steps - done)
+            mfu = f", MFU {self.last['mfu']:.0%}" if "mfu" in self.last else ""
+            now, waited, peak = (self.last[name] for name in ("images_per_s_now", "waited", "peak_mb"))
+            speed = f"{now:.1f} images/s{mfu}, {waited:.0%} waiting for data, {peak:,} MB"
             log.info("step %s/%s  loss %.3f  %s, %s left", f"{done:,}", f"{self.steps:,}", self.last["loss"], speed, clock(left))
 
     def save(self, done: int) -> None:
         """A checkpoint, from the main process, while the others wait; UserError, before it, where a weight is no number any more."""
+        if self.open is not None:
+            self.open.read()
+            self.open = None
         if not torch.stack([parameter.detach().isfinite().all() for parameter in self.method.parameters()]).all():
             raise CollectiveError(f"the weights are not finite after step {done:,}; they are not kept: {ADVICE}")
         if ranks.is_main():
@@ -326,13 +344,17 @@ class Loop:
 
 
 def compile_blocks(method: nn.Module, backend: str = "inductor") -> None:
-    """Compile, in place, the members of lists of modules, such as the layers of an encoder: equal ones once."""
+    """Compile, in place, the members of lists of modules, such as the layers of an encoder: equal ones once.
+
+    Also what a tower names as `compiled`, such as its patch embedding. The number of versions is a setting of the process, which every
+    torch that this runs with has; the argument of torch.compile is new in 2.14.
+    """
+    torch._dynamo.config.recompile_limit = max(COMPILED, torch._dynamo.config.recompile_limit)
     lists = [module for module in method.modules() if isinstance(module, nn.ModuleList)]
     blocks = [block for members in lists for block in members if not any(isinstance(part, nn.ModuleList) for part in block.modules())]
-    known = "recompile_limit" in inspect.signature(torch.compile).parameters  # from torch 2.14 on; before, its own limit is 8
-    limit = {"recompile_limit": COMPILED} if known else {}
-    for block in blocks or [method]:
-        block.compile(backend=backend, **limit)
+    blocks += [part for module in method.modules() for part in getattr(module, "compiled", ())]
+    for block in dict.fromkeys(blocks or [method]):
+        block.compile(backend=backend)
 
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -11,7 +11,9 @@ HEIGHT = 40.0  # of the drawing, whose width is 100
 OTHERS = {  # numbers of a line of metrics that are no loss -> their title
     "lr": "Learning rate",
     "images_per_s": "Images a second",
+    "images_per_s_now": "Images a second since the line before",
     "waited": "Share of the time without data",
+    "mfu": "MFU, the share of the card's dense bf16 products",
     "peak_mb": "Greatest memory in MB",
     "unreadable": "Unreadable rows",
 }

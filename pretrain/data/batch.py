@@ -37,13 +37,19 @@ class Batch:
     partner_text: Text | None = None  # their captions, the own where `partnered` is False
     partnered: Tensor | None = None  # [B] bool: the row has a hard partner
     epoch: int = 0  # counted from 0
+    host: "Batch | None" = None  # the batch without its images as it was before it was moved; None where it is unknown, see `on_host`
 
     def to(self, device: Any) -> "Batch":
-        """The same batch on another device."""
-        moved: dict[str, Any] = {}
+        """The same batch on another device; `host` is this one, without images, if it has none."""
+        host = self.host or replace(self, images=self.images[:0], partner_images=None)
+        moved: dict[str, Any] = {"host": host}
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 moved[name] = value.to(device, non_blocking=True)
             elif isinstance(value, Text):
                 moved[name] = Text(value.ids.to(device, non_blocking=True), value.mask.to(device, non_blocking=True))
         return replace(self, **moved)
+
+    def on_host(self) -> "Batch":
+        """The batch without its images on the host, which need not be waited for where the loader made it."""
+        return self.host if self.host is not None else replace(self, images=self.images[:0], partner_images=None).to("cpu")

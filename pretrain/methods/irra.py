@@ -29,6 +29,7 @@ from pretrain.data.needs import DataNeeds, Negatives
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.masking import IGNORED, TokenMasking
+from pretrain.host import to_device
 from pretrain.noise_masking import DRAWS
 from pretrain.towers.clip import HEAD, Transformer, attention, initialise_attention
 from pretrain.towers.micro_batches import MicroBatched
@@ -147,7 +148,8 @@ class Irra(MicroBatched, ClipMethod):
             terms["id"] = losses.identity(self.classifier(image.pooled), self.classifier(text), batch.persons, weights=batch.weights)
         if weights.mlm:
             assert masked is not None and batch.targets is not None
-            terms["mlm"] = self.predict_words(masked, image.tokens, batch.targets, batch.weights)
+            targets = batch.targets if batch.host is None else batch.host.targets
+            terms["mlm"] = self.predict_words(masked, image.tokens, cast(Tensor, targets), batch.weights)
         self.score_tokens(unmasked, image)
         return {name: getattr(weights, name) * loss for name, loss in terms.items()}
 
@@ -178,7 +180,8 @@ class Irra(MicroBatched, ClipMethod):
         persons = ranks.gather_detached(batch.persons)
         if self.image_of_row is None:
             return batch.persons[:, None] == persons, None
-        own_images = self.image_of_row[batch.rows.cpu()].to(persons.device)
+        self.image_of_row = self.image_of_row.to(persons.device)
+        own_images = self.image_of_row[batch.rows]
         images = ranks.gather_detached(own_images)
 
         def weights(person: Tensor, image: Tensor) -> Tensor:
@@ -196,10 +199,14 @@ class Irra(MicroBatched, ClipMethod):
         return cast(Tensor, self.ln_post(self.cross_modal_transformer(x)[0]))
 
     def predict_words(self, text: Tensor, image: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """IRR: the loss of the masked words, `targets` [B, L], -100 elsewhere, from tokens [B, L, D] and [B, T, D]."""
-        states = self.cross_encode(text, image).flatten(0, 1)
-        places = (targets.flatten() != IGNORED).nonzero().squeeze(1)
-        count = ranks.mean_over_ranks(torch.tensor(float(len(places)), device=places.device))
-        logits = self.mlm_head(states.index_select(0, places))
-        of_places = None if weights is None else weights.index_select(0, places // targets.shape[1])
-        return losses.masked_words(logits, targets.flatten().index_select(0, places), count, of_places)
+        """IRR: the loss of the masked words, `targets` [B, L] of the host, -100 elsewhere, from tokens [B, L, D] and [B, T, D].
+
+        Targets of the device have to be read for their number.
+        """
+        states, device = self.cross_encode(text, image).flatten(0, 1), text.device
+        hidden = (targets.flatten() != IGNORED).nonzero().squeeze(1)
+        index = to_device(hidden, device)
+        count = ranks.mean_over_ranks(torch.full((), float(len(index)), device=device))
+        logits = self.mlm_head(states.index_select(0, index))
+        of_places = None if weights is None else weights.index_select(0, index // targets.shape[1])
+        return losses.masked_words(logits, to_device(targets.flatten()[hidden], device), count, of_places)

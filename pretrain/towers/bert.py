@@ -18,6 +18,7 @@ from torch.nn.functional import gelu, linear
 from torch.utils.checkpoint import checkpoint
 
 from mals.errors import UserError
+from pretrain.host import places, to_device
 from pretrain.towers.attention import attend, mask_bias
 from pretrain.towers.micro_batches import MicroBatched, run_again
 
@@ -35,8 +36,9 @@ class Texts:
 
     values: Tensor  # token ids [R, L] for the text encoder, its states [R, L, hidden] for the cross encoder
     mask: Tensor  # [R, L], True (or 1) for real tokens
-    selected: Tensor | None = None  # [R, L], True for states that are needed; None: all, padding included
+    selected: Tensor | None = None  # [R, L], of the host or not: True for states that are needed; None: all, padding included
     images: Tensor | None = None  # [R], the index of each text's image; None: text i is paired with image i
+    host_mask: Tensor | None = None  # [R, L], the mask on the host, if it has it: then it need not wait for the device
 
     def part(self, number: int, parts: int) -> "Texts":
         """One of `parts` parts of nearly as many texts each."""
@@ -65,14 +67,14 @@ class Positions:
         """The positions of real tokens and of selected states; all positions if `selected` is None."""
         if texts.selected is None:
             return cls(texts.mask.shape[0], texts.mask.shape[1])
-        return cls(len(texts.mask), texts.mask.shape[1], (texts.mask.bool() | texts.selected).flatten().nonzero().squeeze(1))
+        return cls(len(texts.mask), texts.mask.shape[1], places(_computed(texts, texts.selected), texts.mask.device))
 
     @classmethod
-    def compact(cls, selected: Tensor) -> "Positions":
-        """The positions that are True in [R, L], moved to the left of each row without gaps."""
+    def compact(cls, selected: Tensor, device: torch.device) -> "Positions":
+        """The positions that are True in [R, L], moved to the left of each row without gaps, on a device."""
         width = max(1, int(selected.sum(1).max())) if len(selected) else 1
         first = torch.arange(len(selected), device=selected.device)[:, None] * width - 1
-        return cls(len(selected), width, (first + selected.cumsum(1))[selected])
+        return cls(len(selected), width, to_device((first + selected.cumsum(1))[selected], device))
 
     def rows(self, texts: Tensor) -> Tensor:
         """[R, width, C] -> [T, C]."""
@@ -84,6 +86,12 @@ class Positions:
         if self.index is not None:
             rows = rows.new_zeros(self.texts * self.width, rows.shape[1]).index_copy(0, self.index, rows)
         return rows.view(self.texts, self.width, rows.shape[1])
+
+
+def _computed(texts: Texts, selected: Tensor) -> Tensor:
+    """Real tokens and selected states, [R, L], on the host where it has the mask."""
+    real = texts.mask if texts.host_mask is None else texts.host_mask
+    return real.bool() | selected.to(real.device)
 
 
 @dataclass(frozen=True)
@@ -289,8 +297,7 @@ class Bert(MicroBatched, nn.Module):
         selected = [group.selected for group in texts if group.selected is not None]
         assert len(selected) in (0, len(texts))
         if selected:
-            compact = Groups([Positions.compact(group) for group in selected])
-            last = positions.rows([group[..., None] for group in selected]).squeeze(1).nonzero().squeeze(1), compact
+            last = _selected(texts, selected, positions)
         x = positions.rows([group.values for group in texts])
         for layer, heads in zip(self.cross_layers, keys_values, strict=True):
             images = [_heads_of_images(heads, group) for group in texts]
@@ -306,6 +313,16 @@ class Bert(MicroBatched, nn.Module):
     def words(self, states_at_targets: Tensor) -> Tensor:
         """States [M, hidden] at masked positions -> scores [M, vocab] of all tokens."""
         return self.head(states_at_targets, self.embeddings.words.weight)
+
+
+def _selected(texts: Sequence[Texts], selected: Sequence[Tensor], positions: Groups) -> tuple[Tensor, Groups]:
+    """The indices of the selected states among the computed positions of all groups, and their own positions."""
+    device, first, indices = texts[0].mask.device, 0, []
+    for group, chosen, computed in zip(texts, selected, positions.each, strict=True):
+        order = _computed(group, chosen).flatten().cumsum(0)  # from 1 on
+        indices.append(first - 1 + order[chosen.to(order.device).flatten()])
+        first += len(computed)
+    return to_device(torch.cat(indices), device), Groups([Positions.compact(each, device) for each in selected])
 
 
 def _heads_of_images(heads: Heads, texts: Texts) -> Heads:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad, relu
 
+from pretrain.host import places
 from pretrain.towers.batch_norm import BatchNorm
 
 EPSILON = 1e-8  # the length of a token that is divided by it, at least
@@ -52,10 +53,10 @@ class TokenSelection(nn.Module):
         if counted is None:
             return self.embed(picked.flatten(0, 1)).unflatten(0, picked.shape[:2]).amax(1)
         if self.training and not all_in_norm:
-            counts = self.embed(picked[counted])
-            embedded = counts.new_full((*picked.shape[:2], counts.shape[1]), -torch.inf)
-            embedded[counted] = counts
-            return embedded.amax(1)
+            index = places(counted, counted.device)  # which words of a caption are selected the device alone knows
+            counts = self.embed(picked.flatten(0, 1).index_select(0, index))
+            embedded = counts.new_full((counted.numel(), counts.shape[1]), -torch.inf).index_copy(0, index, counts)
+            return embedded.unflatten(0, picked.shape[:2]).amax(1)
         embedded = self.embed(picked.flatten(0, 1)).unflatten(0, picked.shape[:2])
         return embedded.masked_fill(~counted[..., None], -torch.inf).amax(1)
 

@@ -1,8 +1,15 @@
-"""What counts as a read of the device."""
+"""What counts as a read of the device, and how many a training step has."""
 
+from pathlib import Path
+
+import pytest
 import torch
 
+from benchmarks import step_aptm, step_irra, step_rde
 from benchmarks.blocking_reads import BlockingReads
+from benchmarks.gpu import blocking_reads
+from pretrain.schedule import make_optimizer
+from pretrain.train import Loop
 
 
 def test_what_the_host_asks_of_the_device_is_counted_and_what_it_knows_is_not():
@@ -30,3 +37,14 @@ def test_reads_of_the_backward_pass_are_counted():
         assert len(reads) == 1
         chosen.sum().backward()
     assert [place.split(" at ")[0] for place in reads.places[1:]] == ["index_put"]
+
+
+@pytest.mark.parametrize(("module", "preset"), [(step_aptm, "tiny"), (step_irra, "tiny-irra"), (step_rde, "tiny-rde")])
+def test_a_step_waits_for_the_device_at_most_twice(module, preset):
+    case = module.case(preset, "fp32", False, 6)
+    optimizer = make_optimizer(case.config.optimizer, case.method, case.method.rules, 100, 10)
+    case.method.train()
+    loop = Loop(case.config, case.method, optimizer, Path(), 100, 10, torch.device("cpu"))
+    reads = blocking_reads(loop, case, case.another(1, 30), 20)
+    assert 1 <= len(reads) <= 2, reads.places
+    assert sum("step_report" in place for place in reads.places) == 1  # of the step before

@@ -116,14 +116,42 @@ def test_a_warm_up_longer_than_the_training_is_refused(trainable: Path, tmp_path
         here(trainable, tmp_path, "optimizer.warmup=50")
 
 
-def test_a_loss_that_is_no_number_stops_before_the_update() -> None:
+def loop_of(method: Aptm, optimizer: torch.optim.Optimizer, clip: float | None = None) -> Loop:
+    """Ten steps of a small method."""
+    config = settings(data={"height": 64, "width": 32}, aptm={"vision": {"window": 4}}, optimizer={"clip": clip})
+    return Loop(config, method, optimizer, Path(), 10, 10, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_loss_that_is_no_number_stops_before_the_update(fused: bool) -> None:
     method, batch = small()
-    config = settings(data={"height": 64, "width": 32}, aptm={"vision": {"window": 4}})
-    loop = Loop(config, method, torch.optim.AdamW(groups(method, (), rate=1.0, decay=0.1)), Path(), 10, 10, torch.device("cpu"))
+    optimizer = torch.optim.AdamW(groups(method, (), rate=1.0, decay=0.1), fused=fused)
+    loop = loop_of(method, optimizer)
+    loop.settle(loop.step(6, batch), at_once=True)
     before = {name: value.clone() for name, value in method.state_dict().items()}
-    with pytest.raises(UserError, match=r"^the loss itc, itm, mlm, iac, iam, mam is not finite at step 7; nothing was updated"):
-        loop.step(7, replace(batch, images=batch.images * torch.nan))
+    moments = {key: {name: value.clone() for name, value in state.items()} for key, state in optimizer.state.items()}
+    loop.settle(loop.step(7, replace(batch, images=batch.images * torch.nan)), at_once=False)
     assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
+    assert all(torch.equal(value, moments[key][name]) for key, state in optimizer.state.items() for name, value in state.items())
+    message = r"^the loss itc, itm, mlm, iac, iam, mam is not finite at step 7; nothing was updated"
+    with pytest.raises(UserError, match=message):
+        loop.save(8)  # nothing is kept before it is known
+    with pytest.raises(UserError, match=message):  # else the next step says so
+        loop.settle(loop.step(8, batch), at_once=False)
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_gradient_that_is_no_number_is_not_applied(clip: float | None) -> None:
+    method, batch = small()
+    loop = loop_of(method, torch.optim.AdamW(groups(method, (), rate=1.0, decay=0.1), fused=True), clip)
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    method.temp.register_hook(lambda gradient: gradient * torch.inf)
+    report = loop.step(3, batch)
+    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
+    with pytest.raises(
+        UserError, match=r"^the gradient is not finite at step 3; nothing was updated: in another --out, lower optimizer\.lr"
+    ):
+        loop.settle(report, at_once=True)
 
 
 @pytest.mark.slow
@@ -131,7 +159,9 @@ def test_a_rate_that_is_too_high_ends_with_the_step_and_the_loss(trainable: Path
     ended = run(trainable, tmp_path, "optimizer.lr=1e30", "dtype=fp32", "data.workers=1")
     message = [line for line in ended.stderr.splitlines() if not line.startswith("step ")]
     assert ended.returncode == 2 and len(message) == 1, ended.stderr
-    assert re.match(r"the loss .*itc.* is not finite at step \d+; nothing was updated: in another --out, lower optimizer\.lr", message[0])
+    assert re.match(
+        r"the (loss .*itc.*|gradient) is not finite at step \d+; nothing was updated: in another --out, lower optimizer\.lr", message[0]
+    )
     assert all(-1e30 < line["loss"] < 1e30 for line in lines(tmp_path))
 
 

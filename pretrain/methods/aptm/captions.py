@@ -3,7 +3,7 @@
 Shapes: B rows, N rows of all ranks, L tokens of a caption, D width of the embeddings.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from pretrain import losses, ranks
-from pretrain.method import Batch
+from pretrain.host import to_device
+from pretrain.method import Batch, Text
 from pretrain.methods.aptm.sampling import draw, own_slice
 from pretrain.methods.aptm.towers import Question, Towers, first_tokens
 from pretrain.precision import cosines
@@ -40,15 +41,16 @@ class CaptionLosses(Towers):
 
     def caption_texts(self, batch: Batch) -> dict[str, Texts]:
         """The captions, those that EDA changed, masked ones, wrong ones and those of hard partners, as far as they are needed."""
-        texts = {"caption": Texts(batch.text.ids, batch.text.mask, batch.text.mask)}
+        host = batch.on_host()
+        texts = {"caption": _whole(batch.text, host.text)}
         if self.needs.second_caption == "eda" and batch.second_text is not None:
-            texts["eda"] = Texts(batch.second_text.ids, batch.second_text.mask, batch.second_text.mask)
-        if self.needs.masking is not None and batch.masked is not None and batch.targets is not None:
-            texts["masked"] = Texts(batch.masked.ids, batch.masked.mask, batch.targets != losses.IGNORED)
+            texts["eda"] = _whole(batch.second_text, host.second_text)
+        if self.needs.masking is not None and batch.masked is not None and host.masked is not None and host.targets is not None:
+            texts["masked"] = Texts(batch.masked.ids, batch.masked.mask, host.targets != losses.IGNORED, host_mask=host.masked.mask)
         if batch.negative is not None:
-            texts[WRONG] = Texts(batch.negative.ids, batch.negative.mask, batch.negative.mask)
+            texts[WRONG] = _whole(batch.negative, host.negative)
         if batch.partner_text is not None:
-            texts[PARTNER] = Texts(batch.partner_text.ids, batch.partner_text.mask, batch.partner_text.mask)
+            texts[PARTNER] = _whole(batch.partner_text, host.partner_text)
         return texts
 
     def contrast_captions(
@@ -102,53 +104,82 @@ class CaptionLosses(Towers):
         everyone = ranks.gather(tokens)
         return torch.cat([tokens, *(everyone.index_select(0, each.images) for each in negatives.values())])
 
-    def ask_captions(self, read: Mapping[str, Texts], negatives: Mapping[str, HardNegatives], batch: Batch) -> dict[str, Question]:
-        """ITM of true pairs, hard images of texts, hard texts of images and wrong captions; MLM."""
+    def masks_of_negatives(self, read: Mapping[str, Texts], negatives: Mapping[str, HardNegatives]) -> dict[str, Tensor]:
+        """The masks [B, L] of the hard texts, which the device has drawn."""
+        if not self.across_ranks:
+            return {name: read[name].mask[hard.texts] for name, hard in negatives.items()}
+        wide = {name: ranks.gather_detached(_padded(read[name], self.max_caption).mask) for name in negatives}
+        return {name: wide[name][hard.texts] for name, hard in negatives.items()}
+
+    def ask_captions(
+        self,
+        read: Mapping[str, Texts],
+        negatives: Mapping[str, HardNegatives],
+        masks_of_negatives: Mapping[str, Tensor],
+        batch: Batch,
+        means: ranks.Means,
+    ) -> dict[str, Question]:
+        """ITM of true pairs, hard images of texts, hard texts of images and wrong captions; MLM. The masks are of the host."""
         rows = len(batch.persons)
         own = torch.arange(rows, device=batch.persons.device)
         questions: dict[str, Question] = {}
         for number, (name, hard) in enumerate(negatives.items(), 1):
-            states, mask = read[name].values, read[name].mask
-            others, masks, images = states, mask, hard.images
+            texts, others, images = read[name], read[name].values, hard.images
             if self.across_ranks:
-                states, mask = _padded(read[name], self.max_caption)  # the same on every rank
-                others, masks, images = ranks.gather(states), ranks.gather_detached(mask), own + number * rows
+                texts = _padded(texts, self.max_caption)  # the same on every rank
+                others, images = ranks.gather(texts.values), own + number * rows
+            hard_mask = masks_of_negatives[name]
+            hard_texts = Texts(others[hard.texts], to_device(hard_mask, own.device), host_mask=hard_mask)
             false = torch.where(hard.none, losses.IGNORED, 0)
-            pairs = [(states, mask, own, torch.ones_like(false)), (states, mask, images, false)]
-            pairs.append((others[hard.texts], masks[hard.texts], own, false))
+            pairs = [(texts, own, torch.ones_like(false)), (texts, images, false), (hard_texts, own, false)]
             if name == "caption" and WRONG in read and batch.negated is not None:
-                pairs.append((*_padded(read[WRONG], mask.shape[1]), own, torch.where(batch.negated, 0, losses.IGNORED)))
-            values, masks, images, true = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-            texts = Texts(values, masks, first_tokens(masks), images)
-            questions[f"itm{SUFFIXES[name]}"] = Question(texts, self._matching(true, batch.weights, self.across_ranks))
+                wrong = _padded(read[WRONG], texts.mask.shape[1])
+                pairs.append((wrong, own, torch.where(batch.negated, 0, losses.IGNORED)))
+            pairs_of, images_of, true = zip(*pairs, strict=True)
+            matching = self._matching(torch.cat(true), batch.weights, means if self.across_ranks else None)
+            questions[f"itm{SUFFIXES[name]}"] = Question(_first_states(pairs_of, torch.cat(images_of)), matching)
         if "masked" in read:
-            questions["mlm"] = self.ask_tokens(read["masked"], batch.targets, batch.weights)
+            questions["mlm"] = self.ask_tokens(read["masked"], batch.on_host().targets, means, batch.weights)
         return questions
 
-    def ask_partners(self, read: Mapping[str, Texts], partnered: Tensor, first: int, weights: Tensor | None) -> Question:
+    def ask_partners(
+        self, read: Mapping[str, Texts], partnered: Tensor, first: int, weights: Tensor | None, means: ranks.Means
+    ) -> Question:
         """ITM of the images with their hard partners' captions, and of the captions with the partners' images, from token row `first` on.
 
         Both pairs are wrong, and the loss is the mean over them, 0 where no row [B] is `partnered` (Yang et al., CMP, ICCV 2025).
         """
         own = torch.arange(len(partnered), device=partnered.device)
-        texts = (read[PARTNER], read["caption"])
-        width = max(each.mask.shape[1] for each in texts)
-        values, masks = (torch.cat(parts) for parts in zip(*(_padded(each, width) for each in texts), strict=True))
+        width = max(read[name].mask.shape[1] for name in (PARTNER, "caption"))
+        pairs = _first_states([_padded(read[name], width) for name in (PARTNER, "caption")], torch.cat([own, own + first]))
         false = torch.where(partnered, 0, losses.IGNORED).repeat(2)
-        pairs = Texts(values, masks, first_tokens(masks), torch.cat([own, own + first]))
-        return Question(pairs, self._matching(false, weights, over_ranks=True))
+        return Question(pairs, self._matching(false, weights, means))
 
-    def _matching(self, true: Tensor, weights: Tensor | None, over_ranks: bool) -> Callable[[Tensor], Tensor]:
+    def _matching(self, true: Tensor, weights: Tensor | None, means: ranks.Means | None) -> Callable[[Tensor], Tensor]:
         """The loss of pairs [R] that are true (1), false (0) or not to be counted (-100); rows [B] weigh the pairs drawn for them.
 
-        It is the mean over the pairs of this rank, or `over_ranks` over those of all.
+        It is the mean over the pairs of this rank, or with `means` over those of all.
         """
         of_pairs = None if weights is None else weights.repeat(len(true) // len(weights))
-        count = ranks.mean_over_ranks((true != losses.IGNORED).sum().float()) if over_ranks else None
-        return lambda fused: losses.matching(self.itm_head(fused), true, count, of_pairs)
+        count = means.of((true != losses.IGNORED).sum().float()) if means is not None else None
+        return lambda fused: losses.matching(self.itm_head(fused), true, count() if count is not None else None, of_pairs)
 
 
-def _padded(texts: Texts, width: int) -> tuple[Tensor, Tensor]:
-    """Values [R, width, C] and mask [R, width] of texts that are not longer."""
+def _whole(text: Text, host: Text | None) -> Texts:
+    """A text of which all states are needed that are not padding."""
+    assert host is not None
+    return Texts(text.ids, text.mask, host.mask, host_mask=host.mask)
+
+
+def _padded(texts: Texts, width: int) -> Texts:
+    """Values [R, width, C] and masks [R, width] of texts that are not longer."""
+    assert texts.host_mask is not None
     more = (0, width - texts.mask.shape[1])
-    return pad(texts.values, (0, 0, *more)), pad(texts.mask, more)
+    return Texts(pad(texts.values, (0, 0, *more)), pad(texts.mask, more), host_mask=pad(texts.host_mask, more))
+
+
+def _first_states(texts: Sequence[Texts], images: Tensor) -> Texts:
+    """Texts of one width, one after the other, of which the first state is needed, with the numbers of their images."""
+    masks, host_masks = torch.cat([each.mask for each in texts]), [each.host_mask for each in texts if each.host_mask is not None]
+    host_mask = torch.cat(host_masks)
+    return Texts(torch.cat([each.values for each in texts]), masks, first_tokens(host_mask), images, host_mask)

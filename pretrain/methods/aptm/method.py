@@ -17,14 +17,14 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from mals.attributes import load_space
 from mals.errors import UserError
-from pretrain import losses, ranks
+from pretrain import host, losses, ranks
 from pretrain.config import Training
 from pretrain.data.errors import MissingData, NoLabels, NoPartners
 from pretrain.data.rows import ImageTextPairs
@@ -32,14 +32,14 @@ from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.masking import Masked, WholeWordMasking
 from pretrain.method import Ability, Batch, DataNeeds, Method, ParameterRule, Text
 from pretrain.methods.aptm import published_weights
-from pretrain.methods.aptm.captions import SUFFIXES, WRONG, CaptionLosses
+from pretrain.methods.aptm.captions import SUFFIXES, WRONG, CaptionLosses, HardNegatives
 from pretrain.methods.aptm.classifier import classifier
 from pretrain.methods.aptm.config import AptmSettings, Vision
 from pretrain.methods.aptm.initial_weights import CLASSIFIER, EMBEDDED, late, start_vision
 from pretrain.methods.aptm.prompts import PromptLosses, PromptMasks
 from pretrain.methods.aptm.towers import CONTRAST, MATCH, Question, first_tokens
 from pretrain.precision import cosines
-from pretrain.towers.bert import KeysValues
+from pretrain.towers.bert import KeysValues, Texts
 from pretrain.weights import load_state
 
 log = logging.getLogger(__name__)
@@ -177,21 +177,38 @@ class Aptm(CaptionLosses, PromptLosses, Method):
         read = {name: replace(texts[name], values=values) for name, values in zip(texts, states, strict=True)}
         terms: dict[str, Tensor] = {}
         questions: dict[str, Question] = {}
+        means, negatives = ranks.Means(), dict[str, HardNegatives]()
         if self.needs.captions:
             features = {name: self.text_features(read[name].values) for name in SUFFIXES if name in read}
             terms |= self.contrast_captions(features, image, batch, read.get(WRONG))
             negatives = self.hard_negatives(features, image, batch.persons, step)
-            questions |= self.ask_captions(read, negatives, batch)
+        masks, true_of_all = self.read_back(read, negatives, batch)
+        if self.needs.captions:
+            questions |= self.ask_captions(read, negatives, masks, batch, means)
             tokens = self.with_negatives(tokens, negatives)
             if batch.partner_images is not None and batch.partnered is not None:
-                questions["itm_partner"] = self.ask_partners(read, batch.partnered, len(tokens), batch.weights)
+                questions["itm_partner"] = self.ask_partners(read, batch.partnered, len(tokens), batch.weights, means)
                 tokens = torch.cat([tokens, self.swin(batch.partner_images).tokens])
         if self.needs.attributes:
-            assert batch.labels is not None
-            terms |= self.contrast_prompts(read, image, batch.labels)
-            questions |= self.ask_prompts(read, batch.labels, targets, step)
+            assert batch.labels is not None and true_of_all is not None
+            contrast = self.contrast_prompts(read, image, batch.labels, means)
+            questions |= self.ask_prompts(read, batch.labels, targets, true_of_all, step, means)
+            terms |= contrast()
         terms |= self.answer(questions, tokens)
         return {name: weight * terms[name] for name, weight in self.own.loss_weights if name in terms}
+
+    def read_back(
+        self, read: Mapping[str, Texts], negatives: Mapping[str, HardNegatives], batch: Batch
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """On the host: the masks of the hard texts, and which prompts are true of the rows of all ranks [N, 2A].
+
+        The only numbers of the device that a step waits for; of one process the second are the host's anyway.
+        """
+        true = None if batch.labels is None else losses.prompt_labels(cast(Tensor, batch.on_host().labels))
+        masks = self.masks_of_negatives(read, negatives)
+        of_all = [ranks.gather_detached(losses.prompt_labels(batch.labels))] if batch.labels is not None and ranks.world_size() > 1 else []
+        values = host.read([*masks.values(), *of_all])
+        return dict(zip(masks, values, strict=False)), values[-1] if of_all else true
 
     def _learnt(self) -> frozenset[Ability]:
         """What the losses teach: a matching head that never saw a caption orders nothing."""

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 
 from pretrain import losses, ranks
 from pretrain.config import Training
+from pretrain.host import to_device
 from pretrain.method import Method
 from pretrain.methods.aptm.config import AptmSettings
 from pretrain.towers.bert import Bert, Texts
@@ -93,13 +94,14 @@ class Towers(Method):
         """Embeddings [B, D] of length 1 from the states of texts."""
         return normalize(self.text_proj(states[:, 0]).float(), dim=-1)
 
-    def ask_tokens(self, texts: Texts, targets: Tensor | None, weights: Tensor | None = None) -> Question:
-        """The tokens behind the masks of texts, targets [R, L]; `weights` [R] are of the texts."""
+    def ask_tokens(self, texts: Texts, targets: Tensor | None, means: ranks.Means, weights: Tensor | None = None) -> Question:
+        """The tokens behind the masks of texts, targets [R, L] on the host; `weights` [R] are of the texts."""
         assert targets is not None
-        hidden = targets != losses.IGNORED
-        count = ranks.mean_over_ranks(hidden.sum().float())
-        of_tokens = None if weights is None else weights[:, None].expand_as(targets)[hidden]
-        return Question(texts, lambda scores: losses.masked_words(scores, targets[hidden], count, of_tokens))
+        device, hidden = texts.values.device, targets != losses.IGNORED
+        ids, rows = to_device(targets[hidden], device), hidden.nonzero()[:, 0]
+        count = means.of(to_device(hidden.sum().float(), device))
+        of_tokens = None if weights is None else weights.index_select(0, to_device(rows, device))
+        return Question(texts, lambda scores: losses.masked_words(scores, ids, count(), of_tokens))
 
     def answer(self, questions: Mapping[str, Question], tokens: Tensor) -> dict[str, Tensor]:
         """The losses of all questions, in one pass of the cross encoder and one over the vocabulary."""

@@ -23,7 +23,7 @@ from tests.pretrain.trainings import lines, same_weights
 
 pytestmark = pytest.mark.slow
 each = pytest.mark.parametrize("name", NAMES)
-TIMES = ("images_per_s", "waited", "peak_mb")  # of a line of metrics
+TIMES = ("images_per_s", "images_per_s_now", "waited", "peak_mb")  # of a line of metrics
 SENTENCES = ["a man in a red coat with a black bag", "a woman"]
 
 

@@ -22,7 +22,7 @@ from pretrain.methods.aptm.config import Vision
 from pretrain.methods.aptm.method import Aptm
 from pretrain.methods.aptm.sampling import draw, own_slice
 from pretrain.towers.bert import Embeddings, Layer, WordHead
-from pretrain.train import compile_blocks
+from pretrain.train import COMPILED, compile_blocks
 from tests.pretrain.towers.towers import GOLDEN, WEIGHTS, golden, near
 
 ONCE = (nn.Linear, Layer, Embeddings, WordHead)
@@ -90,7 +90,7 @@ def test_the_six_losses_are_those_of_the_authors_code(smoothing: float, monkeypa
     monkeypatch.setattr(method, "draw_prompts", lambda rows, step: vectors["in.iam_prompts"][None].expand(rows, -1))
     first = [[row for row, true in enumerate(column) if true == 1][:1] for column in losses.prompt_labels(vectors["in.label"]).T.tolist()]
     shown = [(prompt, rows[0]) for prompt, rows in enumerate(first) if rows]
-    monkeypatch.setattr(method, "draw_images", lambda true, step: tuple(torch.tensor(column) for column in zip(*shown, strict=True)))
+    monkeypatch.setattr(method, "draw_images", lambda true, rows, step: tuple(torch.tensor(column) for column in zip(*shown, strict=True)))
     with torch.no_grad():
         loss_of = method(batch_of(vectors), 0)
         unique = method(batch_of(vectors, unique=True), 0)
@@ -265,12 +265,14 @@ def test_compiled_blocks_give_the_same_losses_under_the_same_names() -> None:
     assert set(compiled.state_dict()) == names and all(block._compiled_call_impl for block in compiled.bert.layers)
 
 
-def test_blocks_are_compiled_by_a_torch_that_knows_no_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiling_takes_no_argument_that_an_older_torch_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     def older(model: Any = None, *, fullgraph: bool = False, dynamic: bool | None = None, backend: str = "inductor") -> Any:
         return model
 
     monkeypatch.setattr(torch, "compile", older)
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
     compile_blocks(small()[0], "eager")
+    assert torch._dynamo.config.recompile_limit == COMPILED  # as old as the limit itself
 
 
 def test_a_swin_of_the_papers_size_that_starts_from_nothing_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,35 @@
+"""The speed of a training in its log."""
+
+import torch
+from torch import nn
+
+from pretrain import throughput
+from pretrain.throughput import Throughput, peak_of
+
+
+def test_speeds_are_those_since_the_start_and_since_the_line_before(monkeypatch):
+    clock = iter([100.0, 104.0, 106.0, 108.0])
+    monkeypatch.setattr(throughput.time, "time", lambda: next(clock))
+    speed, layer = Throughput(8, peak=1000.0), nn.Linear(10, 5)
+    for _ in range(2):
+        with speed.step():
+            layer(torch.zeros(4, 10))  # 400 FLOPs
+    speed.waited = 1.0
+    assert speed.line() == {"images_per_s": 4.0, "images_per_s_now": 4.0, "waited": 0.25, "mfu": 0.2}
+    for _ in range(4):
+        with speed.step():
+            pass
+    assert speed.line() == {"images_per_s": 8.0, "images_per_s_now": 16.0, "waited": 0.1667, "mfu": 0.8}
+    assert speed.left(3) == 4.0
+
+
+def test_without_a_known_card_nothing_is_counted_and_pauses_are_no_time_of_the_training(monkeypatch):
+    assert peak_of(torch.device("cpu")) is None
+    clock = iter([0.0, 10.0])
+    monkeypatch.setattr(throughput.time, "time", lambda: next(clock))
+    speed = Throughput(10, None)
+    with speed.step():
+        nn.Linear(2, 2)(torch.zeros(1, 2))
+    speed.pause(5.0)
+    assert speed.flops is None
+    assert speed.line() == {"images_per_s": 2.0, "images_per_s_now": 2.0, "waited": 0.0}
