@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import threading
 import time
 import uuid
@@ -32,6 +33,7 @@ from mals.grid.versions import installed_versions
 
 log = logging.getLogger(__name__)
 
+ANSWER = 20.0  # seconds that the head of a cluster may take to accept a connection
 BEAT = 10.0  # seconds between two looks at the size of the cluster
 PATIENCE = 600.0  # seconds without a node that has room for a worker, with nothing at work
 MOST_STILLBORN = 8  # actors that could not be started, one after the other
@@ -155,7 +157,8 @@ class RayExecutor:
         if self._ray is not None:
             return
         ray = _library()
-        self._ray_address_is_plain()
+        if self.address != "local":
+            _check_address(self.address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
         environment = {"env_vars": sent_environment(self.config, os.environ), "py_modules": own_modules(self.config)}
         options: dict[str, Any] = {"runtime_env": environment, "log_to_driver": False, "logging_level": logging.ERROR}
@@ -169,10 +172,6 @@ class RayExecutor:
         self._ray, self._actor_class = ray, ray.remote(RayMember)
         self.grid.store.commit(self.nonce, b"")
         self._look()
-
-    def _ray_address_is_plain(self) -> None:
-        if "://" in self.address:
-            raise UserError(f"run.on = ray={self.address}: give the address of the cluster as host:port, from a machine that belongs to it")
 
     def _look(self) -> None:
         """Take up which nodes there are."""
@@ -378,6 +377,17 @@ def _library() -> Any:
     except ImportError:
         raise UserError("--on ray needs the package ray; pip install 'mals[ray]'") from None
     return ray
+
+
+def _check_address(address: str) -> None:
+    """Raise UserError where nothing answers at "host:port"; Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "//" in host:
+        raise UserError(f"--on ray={address}: give the address of the cluster as HOST:PORT, on a machine that belongs to it")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"no Ray cluster answers at {address} ({error}); `ray start --head` starts one and prints its address") from None
 
 
 @contextmanager

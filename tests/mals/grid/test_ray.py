@@ -20,7 +20,6 @@ from mals.grid.status import status
 from tests.conftest import environment
 from tests.mals.grid.clusters import SmallCluster, becomes, members, small_cluster
 
-pytestmark = pytest.mark.slow
 Planned = Callable[..., Path]
 STAGES = ("generate", "safety", "filter", "crop", "caption", "label")
 SLOW = "stages.caption=tests.fakes:slow_captioner"  # so that there is time to interfere
@@ -69,6 +68,7 @@ def handshakes(folder: Path) -> list[str]:
     return [path.name for path in (folder / "locks").iterdir() if path.name.startswith(".ray")]
 
 
+@pytest.mark.slow
 def test_cells_and_the_packed_set_have_the_bytes_of_one_process(cluster: SmallCluster, planned: Planned) -> None:
     folder, plain = planned("cluster", "run.workers=auto"), planned("plain")
     made(plain)
@@ -79,6 +79,7 @@ def test_cells_and_the_packed_set_have_the_bytes_of_one_process(cluster: SmallCl
     assert becomes(lambda: not members())
 
 
+@pytest.mark.slow
 def test_a_node_that_is_killed_in_the_middle_of_each_stage_costs_no_byte_and_no_attempt(cluster: SmallCluster, planned: Planned) -> None:
     slow = [f"stages.{stage}=tests.fakes:slow_{name}" for stage, name in (("generate", "painter"), ("crop", "cropper"))]
     sets = [SLOW, *slow, "shard_rows=1", "run.workers=2", "run.attempts=1"]
@@ -100,6 +101,7 @@ def test_a_node_that_is_killed_in_the_middle_of_each_stage_costs_no_byte_and_no_
     assert {receipt.attempt for stage in STAGES for receipt in grid.receipts(stage).values()} == {1}
 
 
+@pytest.mark.slow
 def test_a_driver_that_was_killed_leaves_no_actor_and_goes_on_when_started_again(cluster: SmallCluster, planned: Planned) -> None:
     folder, plain = planned("cluster", SLOW), planned("plain", SLOW)
     made(plain)
@@ -115,6 +117,7 @@ def test_a_driver_that_was_killed_leaves_no_actor_and_goes_on_when_started_again
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.slow
 def test_a_signal_ends_the_command_with_a_sentence_and_leaves_no_actor(
     cluster: SmallCluster, planned: Planned, number: int, code: int
 ) -> None:
@@ -140,6 +143,7 @@ def hub_cache(folder: Path, commit: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_node_with_another_revision_of_a_model_is_turned_away(cluster: SmallCluster, planned: Planned, tmp_path: Path) -> None:
     ours, theirs = "a" * 40, "b" * 40
     hub_cache(tmp_path / "home/hub", ours)
@@ -152,6 +156,7 @@ def test_a_node_with_another_revision_of_a_model_is_turned_away(cluster: SmallCl
     assert cells(folder, "generate") == 20
 
 
+@pytest.mark.slow
 def test_a_run_that_no_node_sees_is_refused(cluster: SmallCluster, planned: Planned) -> None:
     memory = fsspec.filesystem("memory")  # of this process
     memory.put(str(planned("cluster")), "/unseen", recursive=True)
@@ -181,6 +186,7 @@ def stage(config):
 '''
 
 
+@pytest.mark.slow
 def test_an_own_stage_travels_with_the_environment_without_keys_and_its_resources_reach_ray(
     cluster: SmallCluster, planned: Planned, tmp_path: Path
 ) -> None:
@@ -204,6 +210,7 @@ def test_an_own_stage_travels_with_the_environment_without_keys_and_its_resource
     assert {row["CUDA_VISIBLE_DEVICES"] for row in rows} == {"0"}
 
 
+@pytest.mark.slow
 def test_more_than_any_node_has_is_told(cluster: SmallCluster, planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "PATIENCE", 1.0)
     run = Run.open(planned("cluster", "run.resources.generate={cpus: 64, gpus: 0}"), [f"run.on={cluster.place}"])
@@ -211,11 +218,24 @@ def test_more_than_any_node_has_is_told(cluster: SmallCluster, planned: Planned,
         run_stages(run, quiet=True)
 
 
-def test_a_cluster_that_is_not_there_is_one_sentence(planned: Planned) -> None:
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("ray://127.0.0.1:10001", "give the address of the cluster as HOST:PORT"),
+        ("first", "give the address of the cluster as HOST:PORT"),
+        ("127.0.0.1:9", r"^no Ray cluster answers at 127.0.0.1:9 \(.*refused\)"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_one_sentence(planned: Planned, address: str, sentence: str) -> None:
     pytest.importorskip("ray")
-    run = Run.open(planned("cluster"), ["run.on=ray=ray://127.0.0.1:10001"])
-    with pytest.raises(UserError, match=r"give the address of the cluster as host:port"):
-        run_stages(run, quiet=True)
+    with pytest.raises(UserError, match=sentence):
+        run_stages(Run.open(planned("cluster")), on=f"ray={address}", quiet=True)
+
+
+def test_without_the_package_the_way_to_get_it_is_told(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"^--on ray needs the package ray; pip install 'mals\[ray\]'$"):
+        run_stages(Run.open(planned("cluster")), on="ray", quiet=True)
 
 
 def test_a_node_has_room_for_so_many_workers() -> None:
