@@ -119,7 +119,8 @@ class Store:
                 return {}
             return dict(sorted(sizes.items()))
         entries_ = sorted(self.remote.list(self.path(folder)), key=lambda entry: entry["name"])
-        return {f"{folder}/{e['name'].rsplit('/', 1)[1]}": int(e["size"]) for e in entries_ if e["type"] == "file"}
+        files = [entry for entry in entries_ if entry["type"] == "file" and not entry["name"].endswith("/")]  # "locks/" marks a folder
+        return {f"{folder}/{entry['name'].rsplit('/', 1)[1]}": int(entry["size"]) for entry in files}
 
     def parquet(self, name: str, size: int | None = None) -> pq.ParquetFile | RangedParquet:
         """`name` opened as Parquet; local files are memory-mapped, of large remote ones only the columns that are asked for are read.

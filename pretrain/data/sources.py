@@ -3,6 +3,7 @@
 my-set, my-set/dataset      a folder that `mals pack` wrote
 hf://datasets/OWNER/NAME    such a folder on the Hugging Face hub, downloaded to its cache; @REVISION may follow
 OWNER/NAME                  the same, if there is no folder of that name
+s3://bucket/my-set, ...     such a folder behind any URL of fsspec, fetched to a cache as a whole
 list.json, list.json.gz     a JSON list of a public data set, or of your own in such a form, with its images beside it
 list.json:DIR               the same, with its images in DIR
 photos                      a folder of image files, perhaps with captions beside them (1.jpg, 1.txt)
@@ -13,7 +14,9 @@ from pathlib import Path
 
 from mals.errors import UserError
 from mals.models import HubUnreachable, hub_cache, hub_snapshot
+from mals.planning.image_source import is_url
 from mals.planning.json_lists import is_list
+from pretrain.data.stored import from_store
 
 HUB = "hf://datasets/"
 ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -24,12 +27,14 @@ DatasetAddress = str | Path | tuple[str | Path, str | Path]  # one of the above,
 def local_path(address: DatasetAddress) -> tuple[Path, Path | None]:
     """The data set's path on this machine, and the folder of a list's images, None if the address does not name it.
 
-    Raises UserError for a data set of the hub that is neither in the cache nor can be downloaded.
+    Raises UserError for a data set of the hub that is neither in the cache nor can be downloaded, and for a URL without a packed set.
     """
     if isinstance(address, tuple):
         path, images = address
         return Path(path).expanduser(), Path(images).expanduser()
     text = str(address)
+    if is_url(text) and not text.startswith(HUB):
+        return from_store(text), None
     list_file, _, folder = text.rpartition(":")
     if is_list(Path(list_file)):
         return Path(list_file).expanduser(), Path(folder).expanduser()

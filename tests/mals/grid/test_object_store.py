@@ -1,0 +1,164 @@
+"""Runs on real object stores: SeaweedFS behind s3://, Azurite behind az://."""
+
+import hashlib
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from mals.dataset.publish import publish
+from mals.grid.events import last_events
+from mals.grid.lease import read as read_lease
+from mals.grid.run import Run
+from mals.grid.status import status
+from mals.grid.store import Store
+from mals.grid.verify import verify
+from mals.look.receipts import activity
+from tests.conftest import FAST, environment
+from tests.object_servers import BUCKET, KEYS, azurite, seaweedfs
+
+pytestmark = pytest.mark.slow
+SETTINGS = [*FAST, "keep.by=sharpness", "keep.share=0.9"]  # keep looks at all rows: its summary has a lease
+SHORT = "import mals.grid.lease as l, mals.grid.events as e; l.RENEWED_EVERY, l.TERM, l.POLL, e.PUT_EVERY = 0.3, 3.0, 0.1, 0.3; "
+COMMAND = SHORT + "from cli.main import main; main()"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with seaweedfs(tmp_path_factory.mktemp("seaweedfs") / "s3") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def container(tmp_path_factory):
+    with azurite(tmp_path_factory.mktemp("azurite") / "az") as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """A run in a folder, with the data set packed, as it is without any object store."""
+    from mals.planning.create import create
+
+    root = tmp_path_factory.mktemp("local")
+    (root / "captions.txt").write_text("".join(f"a person number {i} in a coat\n" for i in range(40)))
+    create(str(root / "run"), captions=root / "captions.txt", assignments=SETTINGS)
+    ended = mals({}, "run", root / "run", "--quiet")
+    assert ended.returncode == 0, ended.stderr
+    return root
+
+
+@pytest.fixture
+def s3(server, monkeypatch):
+    """The variables with which the library of s3:// comes to the server, here and in commands."""
+    return chosen(monkeypatch, {**KEYS, "AWS_ENDPOINT_URL_S3": server})
+
+
+@pytest.fixture
+def az(container, monkeypatch):
+    return chosen(monkeypatch, {"AZURE_STORAGE_CONNECTION_STRING": container})
+
+
+def chosen(monkeypatch, variables):
+    import fsspec
+
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    return variables
+
+
+def started(variables, *arguments):
+    words = [sys.executable, "-c", COMMAND, *map(str, arguments)]
+    return subprocess.Popen(words, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def mals(variables, *arguments, timeout=300):
+    process = started(variables, *arguments)
+    out, message = process.communicate(timeout=timeout)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, message)
+
+
+def cells_and_pack(store):
+    """Name -> hash, of the cells of every stage, the plan and the packed set."""
+    run = Run.open(store.url)
+    names = [name for stage in run.grid.stages for name in store.list(stage) if name.endswith(".parquet")]
+    packed = [f"dataset/{line.partition('  ')[2]}" for line in store.read("dataset/SHA256SUMS").decode().splitlines()]
+    return {name: store.sha256(name) for name in [*names, *packed, "dataset/SHA256SUMS"]}
+
+
+def planned(variables, url, captions):
+    sets = [word for setting in SETTINGS for word in ("--set", setting)]
+    ended = mals(variables, "plan", url, "--captions", captions, *sets)
+    assert ended.returncode == 0, ended.stderr
+    return url
+
+
+def test_a_run_killed_and_continued_on_s3_holds_the_bytes_of_one_in_a_folder(s3, local, monkeypatch, tmp_path):
+    url = planned(s3, f"s3://{BUCKET}/killed", local / "captions.txt")
+    store = Store(url)
+    first = started(s3, "run", url, "--quiet")
+    while first.poll() is None and (activity(store) is None or not store.list("safety")):
+        time.sleep(0.05)
+    looked_on = activity(store)
+    first.kill()
+    first.communicate()
+    assert first.returncode == -signal.SIGKILL
+    assert looked_on is not None and looked_on.working, "others see the events of a run that is going"
+    assert read_lease(store, "whole").pid == first.pid, "the killed process left its lease"
+    again = mals(s3, "run", url, "--quiet")
+    assert again.returncode == 0, again.stderr
+    assert cells_and_pack(store) == cells_and_pack(Store(str(local / "run")))
+    assert verify(Run.open(url)) == []
+    lines = [(line.stage, line.done, line.rows, line.kept) for line in status(Run.open(url)).stages]
+    assert lines == [(line.stage, line.done, line.rows, line.kept) for line in status(Run.open(local / "run")).stages]
+    assert last_events(store)[-1]["event"] == "end" and store.list("locks") == {}
+
+    publish(Run.open(url), f"s3://{BUCKET}/published")
+    published = Store(f"s3://{BUCKET}/published")
+    assert hashlib.sha256(published.read("SHA256SUMS")).digest() == hashlib.sha256(store.read("dataset/SHA256SUMS")).digest()
+    assert publish(Run.open(url), f"s3://{BUCKET}/published").sent == 0
+
+    from pretrain.data.rows import ImageTextPairs
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    near = ImageTextPairs.open([str(local / "run")])
+    for address in (url, f"s3://{BUCKET}/published"):
+        pairs = ImageTextPairs.open([address])
+        assert [(pairs.caption(row), pairs.image_bytes(row)) for row in range(len(pairs))] == [
+            (near.caption(row), near.image_bytes(row)) for row in range(len(near))
+        ]
+    with pytest.raises(Exception, match="holds no packed set"):
+        ImageTextPairs.open([f"s3://{BUCKET}/nothing"])
+
+
+@contextmanager
+def holder(variables, url):
+    """A process that works on a run for a minute, and is killed."""
+    code = "import time; from mals.grid.lock import coordinator; from mals.grid.store import Store\n"
+    code += f"with coordinator(Store({url!r})):\n    print('works', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", SHORT + code], env=environment(**variables), stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "works\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_run_on_azure_holds_the_bytes_of_one_in_a_folder(az, local):
+    url = planned(az, f"az://{BUCKET}/run", local / "captions.txt")
+    store = Store(url)
+    with holder(az, url) as process:
+        second = mals(az, "run", url, "--quiet")
+        assert second.returncode == 2, second.stderr
+        assert f"it is process {process.pid} on" in second.stderr.splitlines()[-1]
+    again = mals(az, "run", url, "--quiet")
+    assert again.returncode == 0, again.stderr
+    assert cells_and_pack(store) == cells_and_pack(Store(str(local / "run")))
+    assert store.list("locks") == {}
+    ended = mals(az, "plan", "az://missing/run", "--captions", local / "captions.txt")
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended.stderr
