@@ -209,6 +209,11 @@ class RunSource(Source):
                 return data
         return None
 
+    def shards_with(self, column: str) -> list[int]:
+        """The shards that have the cell of the stage that adds a column; of a column of the plan all."""
+        stage = self._owners.get(column)
+        return list(range(self.grid.shards)) if stage is None else sorted(self.receipts.stages[stage].cells)
+
     def stamp(self, row: int) -> str:
         """The hash of the cell with the image, and the place in it."""
         shard, place = self.part_of(row)

@@ -54,6 +54,7 @@ def listen(host: str, port: int | None) -> socket.socket:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             server.bind((host, number))
+            server.listen()  # requests wait from now on, so that the address can be opened as soon as it is printed
             return server
         except OSError as error:
             server.close()

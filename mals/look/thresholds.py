@@ -10,6 +10,7 @@ from mals.look.source import FAILED, WAITING
 
 BINS = 60
 NEAREST = 12  # rows on each side of the line
+SPREAD = 24  # shards that say whether the run has a number
 TAIL = 0.005  # of the rows beyond each end of the histogram, which its first and last bar hold
 
 
@@ -78,8 +79,10 @@ def lines(source: RunSource) -> list[Line]:
         fired = {(stage, reason): (rows, alone) for stage, reason, rows, alone in select(source, FIRED)}
         lines = []
         for threshold in THRESHOLDS:
-            if threshold.stage in source.grid.stages and _has_columns(source, threshold):
-                rows, alone = fired.get((threshold.stage, threshold.reason), (0, 0))
+            if threshold.stage not in source.grid.stages:
+                continue
+            rows, alone = fired.get((threshold.stage, threshold.reason), (0, 0))
+            if _has_columns(source, threshold):
                 lines.append(Line(name_of(threshold), threshold, *threshold.limits(source.run.config), rows, alone))
         return lines
 
@@ -93,10 +96,13 @@ FIRED = """
 
 
 def _has_columns(source: RunSource, threshold: Threshold) -> bool:
-    """Whether the columns are there and hold a number in some row."""
+    """Whether the columns are there and hold a number in some row of shards that are spread over the run; the others are not read."""
     if any(column not in source.columns for column in threshold.columns):
         return False
-    return all(column.null_count < len(column) for column in source.load(threshold.columns).values())
+    done = source.shards_with(threshold.columns[0])
+    spread = dict.fromkeys(done[at * len(done) // SPREAD] for at in range(SPREAD)) if done else {}
+    names = list(threshold.columns)
+    return any(all(array.null_count < len(array) for array in source.read_part(part, names).values()) for part in spread)
 
 
 def overlap(source: RunSource) -> tuple[list[str], list[list[int]]]:

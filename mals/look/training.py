@@ -15,6 +15,7 @@ from mals.grid.store import Store
 
 METRICS, EVALUATIONS = "metrics.jsonl", "evaluations.jsonl"  # of pretrain.train and pretrain.selection
 MODEL, CONFIG, CHECKPOINTS = "model.safetensors", "config.yaml", "checkpoints"
+TOKENIZER = "tokenizer.json"  # which a training writes before its first step
 QUIET = 600.0  # seconds without a new line after which a training seems to have stopped
 Line = dict[str, Any]
 
@@ -23,7 +24,7 @@ def is_training(store: Store) -> bool:
     """Whether a folder is that of a training that has begun."""
     if any(store.size(name) is not None for name in (METRICS, EVALUATIONS)):
         return True
-    return any(name.endswith("/state.json") for name in store.list(CHECKPOINTS))
+    return store.size(TOKENIZER) is not None and store.size(MODEL) is None
 
 
 class Training:
@@ -73,12 +74,12 @@ class Training:
         yield from (lines[step] for step in sorted(lines))
 
     def _settings(self) -> dict[str, Any]:
-        """The settings of the training, from its release or its last checkpoint; empty where there is none yet."""
+        """The settings of the training, from its release or its last checkpoint; empty where there is none yet, or on an object store."""
         with suppress(OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
             if self.store.size(CONFIG) is not None:
                 return dict(yaml.safe_load(self.store.read(CONFIG)))
-            states = [name for name in self.store.list(CHECKPOINTS) if name.endswith("/state.json")]
-            return dict(json.loads(self.store.read(max(states)))["config"]) if states else {}
+            states = sorted((self.store.folder / CHECKPOINTS).glob("*/state.json")) if self.store.folder else []
+            return dict(json.loads(states[-1].read_text(encoding="utf-8"))["config"]) if states else {}
         return {}
 
 

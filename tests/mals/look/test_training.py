@@ -13,6 +13,7 @@ from mals.grid.store import Store
 from mals.look import training
 from mals.look.server import open_places
 from mals.look.training import Training, is_training, names_of
+from pretrain.build import TOKENIZER
 from pretrain.checkpoint import FOLDER
 from pretrain.checkpoint import MODEL as WEIGHTS
 from pretrain.selection import EVALUATIONS
@@ -35,8 +36,8 @@ def write(folder: Path, steps: int = 30, evaluations: int = 2) -> Path:
 
 
 def test_the_files_have_the_names_that_pretrain_gives_them() -> None:
-    names = (training.METRICS, training.EVALUATIONS, training.MODEL, training.CHECKPOINTS)
-    assert names == (METRICS, EVALUATIONS, WEIGHTS, FOLDER)
+    names = (training.METRICS, training.EVALUATIONS, training.MODEL, training.CHECKPOINTS, training.TOKENIZER)
+    assert names == (METRICS, EVALUATIONS, WEIGHTS, FOLDER, TOKENIZER)
 
 
 def test_new_lines_are_taken_up_and_torn_ones_left_out(tmp_path: Path) -> None:
@@ -53,6 +54,23 @@ def test_new_lines_are_taken_up_and_torn_ones_left_out(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(UserError, match="is not there any more"):
         one.refresh()
+
+
+def test_a_training_that_has_just_begun_has_the_settings_of_its_last_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text("{}")
+    assert is_training(Store(str(folder)))
+    one = Training(str(folder))
+    assert one.metrics == [] and one.settings == {} and one.state == "working"
+    for step, method in ((1, "irra"), (2, "aptm")):
+        (folder / f"checkpoints/{step:08d}").mkdir(parents=True)
+        (folder / f"checkpoints/{step:08d}/state.json").write_text(json.dumps({"config": {"method": method, "steps": 7}}))
+    (folder / "metrics.jsonl").write_text(json.dumps(LINE | {"step": 2}) + "\n")
+    one.refresh()
+    assert one.settings["method"] == "aptm"
+    with serving(None, trainings=[one]) as address:
+        assert "<td>aptm</td>" in ask(address).text and "2 of 7" in ask(address).text
 
 
 def test_a_training_without_a_line_for_long_has_stopped(tmp_path: Path) -> None:
