@@ -9,9 +9,10 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -38,14 +39,30 @@ class Checkpoint:
     folder: Path
     step: int  # steps that are done
     config: dict[str, Any]
+    scaler: dict[str, Any]  # the state of the loss scale; {} where there is none
     damaged: tuple[str, ...] = ()  # later ones that cannot be read, with the reasons
 
 
-def save(out: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> Path:
-    """Write the state after `step` steps, and remove all but the last KEPT. OSError where the disk is full."""
+def state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each file of a checkpoint, as they are: the next step changes them. AdamW's have the names of the parameters."""
+    means = {
+        f"{name}.{part}": torch.as_tensor(value)
+        for name, parameter in model.named_parameters()
+        for part, value in optimizer.state.get(parameter, {}).items()
+    }
+    return {MODEL: model.state_dict(), OPTIMIZER: means}
+
+
+def save(
+    out: Path,
+    step: int,
+    files: Mapping[str, Mapping[str, Tensor]],
+    config: Mapping[str, Any],
+    scaler: Mapping[str, Any] = MappingProxyType({}),
+) -> Path:
+    """Write the `state` after `step` steps, and remove all but the last KEPT. OSError where the disk is full."""
     place = out / FOLDER / f"{step:08d}"
-    files = {MODEL: lambda: plain(model.state_dict()), OPTIMIZER: lambda: _optimizer_state(model, optimizer)}
-    _write_folder(place, files, {"v": 1, "step": step, "config": config})
+    _write_folder(place, files, {"v": 1, "step": step, "config": config, "scaler": dict(scaler)})
     folders = _folders(out)
     for old in {*folders} - {*[folder for folder in folders if int(folder.name) <= step][-KEPT:]}:  # later ones are damaged, see `latest`
         shutil.rmtree(old)
@@ -55,7 +72,7 @@ def save(out: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimize
 def save_best(out: Path, step: int, model: nn.Module, config: Mapping[str, Any], score: float) -> None:
     """Keep the weights after `step` steps as the best so far, and remove the former best."""
     place = out / BEST / f"{step:08d}"
-    _write_folder(place, {MODEL: lambda: plain(model.state_dict())}, {"v": 1, "step": step, "config": config, "score": score})
+    _write_folder(place, {MODEL: model.state_dict()}, {"v": 1, "step": step, "config": config, "score": score})
     for old in place.parent.iterdir():
         if old != place:
             shutil.rmtree(old)
@@ -91,11 +108,11 @@ def latest(out: Path) -> Checkpoint | None:
     damaged: list[str] = []
     for folder in reversed(_folders(out)):
         try:
-            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
             for name in (MODEL, OPTIMIZER):
                 with safe_open(folder / name, "pt"):  # reads the header, and checks the file's length by it
                     pass
-            return Checkpoint(folder, int(state["step"]), state["config"], tuple(damaged))
+            return Checkpoint(folder, int(content["step"]), content["config"], content["scaler"], tuple(damaged))
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             damaged.append(f"the checkpoint {folder} is damaged ({error})")
     if damaged:
@@ -137,17 +154,23 @@ def copy_weights(file: Path, target: Path, method: type[Method]) -> None:
         _write(method.without_training_only(state), target)
 
 
-def _write_folder(place: Path, files: Mapping[str, Callable[[], Mapping[str, Tensor]]], state: Mapping[str, Any]) -> None:
-    """Write the folder of a checkpoint, whole or not at all; only one file's tensors are copied at a time."""
+def _write_folder(place: Path, files: Mapping[str, Mapping[str, Tensor]], content: Mapping[str, Any]) -> None:
+    """Write the folder of a checkpoint, whole or not at all."""
     with replacing_folder(place) as folder:
         for name, tensors in files.items():
-            _write(tensors(), folder / name)
-        (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
+            _write(plain(tensors), folder / name)
+        (folder / "state.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as a file stores them: on the CPU, contiguous, none shared."""
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    """Tensors as a file stores them: on the CPU, contiguous, none shared; copies only of those that are not."""
+    tensors, places = {}, set[int]()
+    for name, tensor in state.items():
+        tensors[name] = tensor.detach().cpu().contiguous()
+        if (place := tensors[name].untyped_storage().data_ptr()) in places:
+            tensors[name] = tensors[name].clone()
+        places.add(place)
+    return tensors
 
 
 def _write(tensors: Mapping[str, Tensor], file: Path) -> None:
@@ -158,15 +181,6 @@ def _write(tensors: Mapping[str, Tensor], file: Path) -> None:
         if os.strerror(errno.ENOSPC) in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file)) from None
         raise
-
-
-def _optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's tensors by the names of the parameters."""
-    tensors = {}
-    for name, parameter in model.named_parameters():
-        for part, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{name}.{part}"] = torch.as_tensor(value)
-    return plain(tensors)
 
 
 def _folders(out: Path, name: str = FOLDER) -> list[Path]:

@@ -112,10 +112,11 @@ class Training(Section):
     batch: Count = 600  # rows a step, of all ranks together
     epochs: Count = 32  # passes over the rows
     steps: Count | None = None  # instead of epochs
-    dtype: Literal["fp32", "tf32", "bf16"] = "bf16"  # of matrix products; losses are fp32
+    dtype: Literal["fp32", "tf32", "bf16", "fp16"] = "bf16"  # of products; losses are fp32; fp16, for GPUs without bf16, scales the loss
     compile: bool | None = None  # with torch.compile, from the second step on; null: on GPUs
     checkpointing: bool = False  # of activations: less memory, a third more work
     save_every: Count = 1000  # steps between checkpoints; no results
+    save_minutes: Positive | None = None  # minutes between checkpoints at most, besides; null: by steps alone; no results
     log_every: Count = 50  # steps between lines of the log; no results
     data: Data = Data()  # what is trained on
     optimizer: Optimizer = Optimizer()  # the optimizer and its schedule

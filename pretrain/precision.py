@@ -5,12 +5,28 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Dtype = Literal["fp32", "tf32", "bf16"]  # of products; losses are fp32
+from mals.errors import UserError
+
+Dtype = Literal["fp32", "tf32", "bf16", "fp16"]  # of products; losses are fp32
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(device: torch.device, dtype: Dtype) -> torch.autocast:
-    """Products in bf16 where that is asked for."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bf16")
+    """Products in bf16 or fp16 where that is asked for."""
+    return torch.autocast(device.type, HALVES.get(dtype, torch.bfloat16), enabled=dtype in HALVES)
+
+
+def loss_scaler(device: torch.device, dtype: Dtype) -> torch.amp.GradScaler:
+    """For fp16 a factor of the loss that keeps small gradients above fp16's smallest number; an update that overflows is left out, with
+    half the factor afterwards. For others it does nothing."""
+    return torch.amp.GradScaler(device.type, enabled=dtype == "fp16")
+
+
+def refuse_missing(device: torch.device, dtype: Dtype) -> None:
+    """UserError for bf16 on a GPU that has none, and would compute it many times slower."""
+    if device.type == "cuda" and dtype == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        name = torch.cuda.get_device_name(device)
+        raise UserError(f"{name} has no bf16: set dtype=fp16, which scales the loss, or dtype=fp32")
 
 
 def set_product_precision(device: torch.device, dtype: Dtype) -> None:

@@ -25,13 +25,14 @@ from mals.errors import CollectiveError, UserError
 from mals.files import write_file
 from pretrain import average, checkpoint, ranks, settings
 from pretrain.build import Prepared, prepare, synonyms_of, wordings_of
+from pretrain.checkpoint_writer import CheckpointWriter
 from pretrain.config import Training
 from pretrain.data.loader import Loader
 from pretrain.data.tokenizers import Tokenizer
 from pretrain.host import to_device
 from pretrain.memory import explain_out_of_memory
 from pretrain.method import Batch, Method
-from pretrain.precision import autocast, set_product_precision, use_deterministic_algorithms
+from pretrain.precision import autocast, loss_scaler, refuse_missing, set_product_precision, use_deterministic_algorithms
 from pretrain.schedule import factor, make_optimizer, set_rate
 from pretrain.step_report import ADVICE, StepReport, limit_gradient, update_if
 from pretrain.throughput import Throughput, peak_of
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 METRICS, LOCK = "metrics.jsonl", ".lock"
 COMPILED = 64  # versions of a block, which differ in sizes and share of dropped images; beyond, torch runs them uncompiled
 ENDING = 3  # seconds that a training whose launcher was killed may need to end
+LEAST_SCALE = 2.0**-10  # of the loss in fp16, which begins at 2^16: with less, no gradient of a loss that is a number is too large
 LOOK = 0x100C  # sets the random numbers of passes before epochs apart from those of steps
 
 
@@ -79,6 +81,7 @@ def train(config: Training, data: list[str], out: Path, device: str = "auto", wa
     """
     here = ranks.start(device)
     use_deterministic_algorithms(here)
+    refuse_missing(here, config.dtype)
     set_product_precision(here, config.dtype)
     out.mkdir(parents=True, exist_ok=True)
     with ranks.explain_lost_peer(), locked(out):
@@ -127,7 +130,9 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
     loop = Loop(config, method, optimizer, out, steps, loader.per_epoch, here, watcher, all_rows)
     if ranks.is_main():
         loop.last = trim_metrics(out / METRICS, start)
-    with catch_signals() as caught:
+    if resumed is not None and resumed.scaler:
+        loop.scaler.load_state_dict(resumed.scaler)
+    with catch_signals() as caught, loop.writer:
         loop.run(loader, start, caught)
     if config.optimizer.average:
         average.put(optimizer)
@@ -212,6 +217,7 @@ class Loop:
         self.last: dict[str, Any] = {}  # the last line of metrics
         self.open: StepReport | None = None  # of the step before, which is not read yet
         self.speed = Throughput(config.batch, peak_of(here))
+        self.scaler, self.writer, self.saved = loss_scaler(here, config.dtype), CheckpointWriter(out), time.monotonic()
 
     @property
     def compiles(self) -> bool:
@@ -228,21 +234,28 @@ class Loop:
             if step % self.per_epoch == 0:
                 self.begin_epoch(step, caught)
             with self.speed.step():
-                report = self.step(step, batch, len(caught), len(loader.unreadable))
+                report = self.step(step, batch, len(caught), len(loader.unreadable), self.is_due())
             if step == start and self.compiles:  # after the FLOPs of a step were counted, which a compiled one hides
                 compile_blocks(self.method)
             done = step + 1
             logs, saves = (done % every == 0 or done == self.steps for every in (self.config.log_every, self.config.save_every))
-            losses, (signals, unreadable) = self.settle(report, at_once=logs or saves)
+            losses, (signals, unreadable, due) = self.settle(report, at_once=logs or saves)
             ending = signals > 0 or (ranks.world_size() == 1 and len(caught) > 0)
             if logs:
                 self.log(done, losses, unreadable)
-            if saves or ending:
+            self.writer.check()
+            if saves or due or ending:
                 self.save(done)
             if ending and done < self.steps:
                 raise self.stopped(done, caught)
             self.watch(done)
             before = time.time()
+        self.finish_saving()
+
+    def is_due(self) -> bool:
+        """Whether it is time for a checkpoint, by the clock of the main process; the ranks add it up with other counts of the step."""
+        minutes = self.config.save_minutes
+        return minutes is not None and ranks.is_main() and time.monotonic() - self.saved >= 60 * minutes
 
     def begin_epoch(self, step: int, caught: list[int]) -> None:
         """Let the method look over the data before the epoch that begins with `step`; Stopped as in `run`."""
@@ -268,7 +281,8 @@ class Loop:
             yield batch
 
     def stopped(self, done: int, caught: list[int]) -> Stopped:
-        """The end by a signal after some steps."""
+        """The end by a signal after some steps, once their checkpoint is written."""
+        self.finish_saving()
         number = caught[0] if caught else signal.SIGTERM
         return Stopped(number, f"stopped after step {done:,} of {self.steps:,}; the same command goes on")
 
@@ -285,7 +299,7 @@ class Loop:
         CollectiveError where an update was not finite. All ranks read the same reports at the same step, so that they end together.
         """
         losses: dict[str, float] = {}
-        counts = [0.0, 0.0]
+        counts = [0.0, 0.0, 0.0]
         for each in (self.open, report if at_once else None):
             if each is not None:
                 losses, counts = each.read()
@@ -303,12 +317,15 @@ class Loop:
         values = torch.stack(list(losses.values()))
         own = torch.cat([values.detach().float(), to_device(torch.tensor(counts, dtype=torch.float32), self.here)])
         means = ranks.mean_over_ranks(own)
-        values.sum().backward()
-        numbers = torch.cat([means, limit_gradient(self.method, optimizer.clip).float()[None]])
-        update_if(numbers.isfinite().all(), self.optimizer)
+        self.scaler.scale(values.sum()).backward()
+        self.scaler.unscale_(self.optimizer)
+        gradient = limit_gradient(self.method, optimizer.clip).float()[None]
+        update_if(torch.cat([means, gradient]).isfinite().all(), self.optimizer)
+        self.scaler.update()
+        reported = torch.zeros_like(gradient) if self.scaler.is_enabled() else gradient  # fp16 leaves an update out now and then
         if (before := step - average.first(optimizer.average, self.steps)) >= 0:
             average.add(self.optimizer, before)
-        return StepReport.send(step, tuple(losses), numbers)
+        return StepReport.send(step, tuple(losses), torch.cat([means, reported]))
 
     def log(self, done: int, losses: Mapping[str, float], unreadable: int) -> None:
         """A line in metrics.jsonl and one on the terminal, from the main process."""
@@ -321,6 +338,7 @@ class Loop:
             **self.speed.line(),
             "peak_mb": round(peak_memory(self.here)),
             "unreadable": unreadable,  # rows since this start that others have replaced
+            **({"loss_scale": self.scaler.get_scale()} if self.scaler.is_enabled() else {}),
         }
         if ranks.is_main():
             with (self.out / METRICS).open("a", encoding="utf-8") as file:
@@ -332,14 +350,23 @@ class Loop:
             log.info("step %s/%s  loss %.3f  %s, %s left", f"{done:,}", f"{self.steps:,}", self.last["loss"], speed, clock(left))
 
     def save(self, done: int) -> None:
-        """A checkpoint, from the main process, while the others wait; UserError, before it, where a weight is no number any more."""
+        """Begin a checkpoint, in the main process; UserError, before it, where a weight is no number any more, or no loss scale helps."""
         if self.open is not None:
             self.open.read()
             self.open = None
         if not torch.stack([parameter.detach().isfinite().all() for parameter in self.method.parameters()]).all():
             raise CollectiveError(f"the weights are not finite after step {done:,}; they are not kept: {ADVICE}")
+        if self.scaler.is_enabled() and self.scaler.get_scale() < LEAST_SCALE:
+            raise CollectiveError(
+                f"the gradients are not finite after step {done:,} with any scale of the loss; set dtype=fp32, or {ADVICE}"
+            )
         if ranks.is_main():
-            checkpoint.save(self.out, done, self.method, self.optimizer, self.config.model_dump(mode="json"))
+            self.writer.save(done, self.method, self.optimizer, self.config.model_dump(mode="json"), self.scaler.state_dict())
+        self.saved = time.monotonic()
+
+    def finish_saving(self) -> None:
+        """Wait until the last checkpoint is written: all ranks then end together."""
+        self.writer.wait()
         ranks.barrier()
 
 
@@ -359,7 +386,7 @@ def compile_blocks(method: nn.Module, backend: str = "inductor") -> None:
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """UserError where a checkpoint was made with other settings, with their keys; settings without results may differ."""
-    free = {"data.workers", "data.micro_batch", "save_every", "log_every", "compile", "checkpointing"}
+    free = {"data.workers", "data.micro_batch", "save_every", "save_minutes", "log_every", "compile", "checkpointing"}
     then, current = flat(before), flat(now)
     keys = [key for key in sorted({*then, *current}) if then.get(key) != current.get(key) and key not in free]
     if keys:

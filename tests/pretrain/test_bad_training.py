@@ -245,11 +245,11 @@ def test_a_later_damaged_checkpoint_does_not_outlive_what_is_saved_before_it(tmp
     layer = torch.nn.Linear(2, 2)
     optimizer = torch.optim.AdamW(layer.parameters())
     for step in (2, 4, 6, 8):
-        checkpoint.save(tmp_path, step, layer, optimizer, {})
+        checkpoint.save(tmp_path, step, checkpoint.state(layer, optimizer), {})
     for step in (8, 6):
         shutil.copytree(tmp_path / "checkpoints/00000008", tmp_path / "checkpoints/00000009", dirs_exist_ok=True)
         torn(tmp_path / f"checkpoints/{step:08d}/model.safetensors")
-    checkpoint.save(tmp_path, 3, layer, optimizer, {})
+    checkpoint.save(tmp_path, 3, checkpoint.state(layer, optimizer), {})
     last = checkpoint.latest(tmp_path)
     assert last is not None and last.step == 3 and not last.damaged
 

@@ -116,7 +116,7 @@ def test_the_card_says_that_the_vision_encoder_was_initialised_with_the_embedded
 def test_an_unfinished_training_is_refused_and_its_last_checkpoint_released_on_demand(out: Path, tmp_path: Path) -> None:
     method = read(str(out)).method
     optimizer = torch.optim.AdamW(method.parameters())
-    checkpoint.save(out, 7, method, optimizer, yaml.safe_load((out / "config.yaml").read_text()))
+    checkpoint.save(out, 7, checkpoint.state(method, optimizer), yaml.safe_load((out / "config.yaml").read_text()))
     with torch.no_grad():
         method.temp.fill_(0.5)
     for name in ("model.safetensors", "config.yaml", "metrics.json"):

@@ -3,19 +3,26 @@
 import os
 import signal
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 from tests.pretrain.methods.small import Small, arguments
 
 
 class Kill:
-    """A watcher that ends its process as SIGKILL does, after a step."""
+    """A watcher that ends its process as SIGKILL does, after a step and once the checkpoint of the one before is written."""
+
+    def __init__(self, out: Path) -> None:
+        self.checkpoint = out / "checkpoints/00000002"
 
     def begin(self, *_: Any) -> None:
         """Nothing to prepare."""
 
     def after(self, step: int) -> None:
         if step == 3:
+            while not self.checkpoint.is_dir():  # written in the background
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
 
     def end(self) -> dict[str, Any]:
@@ -30,7 +37,7 @@ def main() -> None:
         child = os.fork()
         if not child:
             try:
-                Small(name).train(data, out / name, watcher=Kill())
+                Small(name).train(data, out / name, watcher=Kill(out / name))
             finally:
                 os._exit(1)
         status = os.waitpid(child, 0)[1]

@@ -4,7 +4,7 @@ Shapes: B rows, N rows of all ranks, L tokens of a caption, D width of the embed
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from pretrain.methods.aptm.sampling import draw, own_slice
 from pretrain.methods.aptm.towers import Question, Towers, first_tokens
 from pretrain.precision import cosines
 from pretrain.random_rows import generator, own_rows
+from pretrain.row_requests import RowRequest, request
 from pretrain.towers.bert import Texts
 
 WRONG = "wrong"  # the wrong captions among the texts
@@ -32,6 +33,7 @@ class HardNegatives:
     images: Tensor  # [B]: an image for each text
     texts: Tensor  # [B]: a text for each image
     none: Tensor  # [B], True where all rows are of the same person
+    requests: tuple[RowRequest, RowRequest] | None = None  # of the images and of the texts, where they are of all ranks
 
 
 class CaptionLosses(Towers):
@@ -90,7 +92,10 @@ class CaptionLosses(Towers):
             for_texts = draw(cosines(text, images) / self.temp, same, random[:, 0])
             for_images = draw(cosines(image, collect(text)) / self.temp, same, random[:, 1])
             negatives[name] = HardNegatives(for_texts, for_images, same.all(1))
-        return negatives
+        if not self.across_ranks:
+            return negatives
+        requests = iter(request(len(persons), *(numbers for each in negatives.values() for numbers in (each.images, each.texts))))
+        return {name: replace(each, requests=(next(requests), next(requests))) for name, each in negatives.items()}
 
     @property
     def across_ranks(self) -> bool:
@@ -99,10 +104,7 @@ class CaptionLosses(Towers):
 
     def with_negatives(self, tokens: Tensor, negatives: Mapping[str, HardNegatives]) -> Tensor:
         """The tokens of all images that the cross encoder sees [I, N, C]: the own ones, then the negatives of other ranks."""
-        if not negatives or not self.across_ranks:
-            return tokens
-        everyone = ranks.gather(tokens)
-        return torch.cat([tokens, *(everyone.index_select(0, each.images) for each in negatives.values())])
+        return torch.cat([tokens, *(each.requests[0].fetch(tokens) for each in negatives.values() if each.requests)])
 
     def masks_of_negatives(self, read: Mapping[str, Texts], negatives: Mapping[str, HardNegatives]) -> dict[str, Tensor]:
         """The masks [B, L] of the hard texts, which the device has drawn."""
@@ -124,12 +126,14 @@ class CaptionLosses(Towers):
         own = torch.arange(rows, device=batch.persons.device)
         questions: dict[str, Question] = {}
         for number, (name, hard) in enumerate(negatives.items(), 1):
-            texts, others, images = read[name], read[name].values, hard.images
-            if self.across_ranks:
+            texts, images = read[name], hard.images
+            if hard.requests is None:
+                others = texts.values[hard.texts]
+            else:
                 texts = _padded(texts, self.max_caption)  # the same on every rank
-                others, images = ranks.gather(texts.values), own + number * rows
+                others, images = hard.requests[1].fetch(texts.values), own + number * rows
             hard_mask = masks_of_negatives[name]
-            hard_texts = Texts(others[hard.texts], to_device(hard_mask, own.device), host_mask=hard_mask)
+            hard_texts = Texts(others, to_device(hard_mask, own.device), host_mask=hard_mask)
             false = torch.where(hard.none, losses.IGNORED, 0)
             pairs = [(texts, own, torch.ones_like(false)), (texts, images, false), (hard_texts, own, false)]
             if name == "caption" and WRONG in read and batch.negated is not None:
