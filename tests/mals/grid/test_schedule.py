@@ -64,7 +64,7 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Watched, RunO
     def work(folder: Path, *sets: str, size: int = 2, faults: dict[tuple[str, int], list[str]] | None = None, **options: object):
         run = Run.open(folder, sets)
         executor = Watched(run, size, {cell: deque(kinds) for cell, kinds in (faults or {}).items()})
-        monkeypatch.setattr("mals.grid.run.executor_of", lambda _run: executor)
+        monkeypatch.setattr("mals.grid.run.executor_of", lambda _run, on=None: executor)
         return executor, run_stages(run, quiet=True, **options)  # type: ignore[arg-type]
 
     return work

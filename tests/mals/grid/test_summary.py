@@ -44,7 +44,7 @@ def test_a_global_stage_makes_the_same_bytes_with_one_worker_two_workers_in_part
     open_and_run(two, "run.workers=2")
     for part in ((0, 2), (1, 2), (0, 2)):
         open_and_run(parts, part=part)
-    monkeypatch.setattr("mals.grid.run.executor_of", OneByOne)
+    monkeypatch.setattr("mals.grid.run.executor_of", lambda run, on=None: OneByOne(run))
     open_and_run(other)
     assert len(kept_cells(one)) == 6
     assert kept_cells(one) == kept_cells(two) == kept_cells(parts) == kept_cells(other)
