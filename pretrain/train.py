@@ -373,14 +373,13 @@ class Loop:
 def compile_blocks(method: nn.Module, backend: str = "inductor") -> None:
     """Compile, in place, the members of lists of modules, such as the layers of an encoder: equal ones once.
 
-    Also what a tower names as `compiled`, such as its patch embedding. The number of versions is a setting of the process, which every
-    torch that this runs with has; the argument of torch.compile is new in 2.14.
+    The number of versions is a setting of the process, which every torch that this runs with has; the argument of torch.compile is new in
+    2.14.
     """
     torch._dynamo.config.recompile_limit = max(COMPILED, torch._dynamo.config.recompile_limit)
     lists = [module for module in method.modules() if isinstance(module, nn.ModuleList)]
     blocks = [block for members in lists for block in members if not any(isinstance(part, nn.ModuleList) for part in block.modules())]
-    blocks += [part for module in method.modules() for part in getattr(module, "compiled", ())]
-    for block in dict.fromkeys(blocks or [method]):
+    for block in blocks or [method]:
         block.compile(backend=backend)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from pretrain.data.randaugment import OPERATIONS_PER_IMAGE, draw_operations, rand_augment
+from pretrain.host import to_device
 
 if TYPE_CHECKING:
     from pretrain.config import Data
@@ -118,9 +119,9 @@ def fit(image: Pixels, settings: ImageTransform, shrink: NDArray[np.float64], mo
 def apply_changes(images: Tensor, changes: ImageChanges, settings: ImageTransform) -> Tensor:
     """Bytes [B, H, W, 3] -> the augmented input of a training, float32 [B, 3, H, W], on the device of the bytes."""
     device, planes = images.device, images.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
-    flipped = torch.from_numpy(changes.flipped.nonzero()[0]).to(device, non_blocking=True)
+    flipped = to_device(torch.from_numpy(changes.flipped.nonzero()[0]), device)
     planes[flipped] = planes[flipped].flip(3)
-    erased = torch.from_numpy(changes.erased).to(device, non_blocking=True)
+    erased = to_device(torch.from_numpy(changes.erased), device)
     return normalize(rand_augment(planes, changes.operations), settings, erased)
 
 
@@ -143,7 +144,7 @@ def normalize(images: Tensor, settings: ImageTransform, erased: Tensor | None = 
     box = inside[0][:, None, :, None] & inside[1][:, None, None, :]
     if not any(settings.erase_value):
         return scaled.masked_fill_(box, 0)
-    return torch.where(box, torch.tensor(settings.erase_value, device=scaled.device)[:, None, None], scaled)
+    return torch.where(box, to_device(torch.tensor(settings.erase_value), scaled.device)[:, None, None], scaled)
 
 
 @lru_cache

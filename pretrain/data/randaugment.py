@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from pretrain.host import to_device
+
 OPERATIONS_PER_IMAGE = 2  # drawn with replacement
 APPLY_PROBABILITY = 0.5  # of each of them
 MAGNITUDE = 7 / 10  # RandAugment's magnitude 7 of 10
@@ -42,7 +44,7 @@ def rand_augment(images: Tensor, operations: NDArray[np.int8]) -> Tensor:
     functions = list(OPERATIONS.values())
     for column in operations.T:
         for number in np.unique(column[column != 0]).tolist():
-            rows = torch.from_numpy((column == number).nonzero()[0]).to(images.device, non_blocking=True)
+            rows = to_device(torch.from_numpy((column == number).nonzero()[0]), images.device)
             images[rows] = functions[abs(number) - 1](images[rows], 1 if number > 0 else -1)
     return images
 

@@ -23,3 +23,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 def mask_bias(mask: Tensor) -> Tensor:
     """The bias of attention scores, [R, 1, 1, N], for a mask [R, N] that is True (or 1) at visible positions."""
     return torch.where(mask.bool(), 0.0, MASKED_SCORE)[:, None, None]
+
+
+def in_product_type(x: Tensor) -> Tensor:
+    """A tensor in the type in which products are computed here, which under autocast a layer norm does not return.
+
+    A product casts its input anyway; cast before, what lies between moves half the bytes, with the same bits.
+    """
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mals.errors import UserError
 from pretrain.method import Encoded
-from pretrain.towers.attention import attend
+from pretrain.towers.attention import attend, in_product_type
 from pretrain.towers.micro_batches import MicroBatched
 
 PATCH = 4  # pixels a side
@@ -96,7 +96,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] -> [B, H, W, C]."""
-        x = x + self.stochastic_depth(self.attend(self.attention_norm(x)))
+        x = x + self.stochastic_depth(self.attend(in_product_type(self.attention_norm(x))))
         return x + self.stochastic_depth(self.down(gelu(self.up(self.mlp_norm(x)))))
 
     def attend(self, x: Tensor) -> Tensor:

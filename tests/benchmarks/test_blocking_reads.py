@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import step_aptm, step_irra, step_rde
 from benchmarks.blocking_reads import BlockingReads
@@ -48,3 +49,16 @@ def test_a_step_waits_for_the_device_at_most_twice(module, preset):
     reads = blocking_reads(loop, case, case.another(1, 30), 20)
     assert 1 <= len(reads) <= 2, reads.places
     assert sum("step_report" in place for place in reads.places) == 1  # of the step before
+
+
+@pytest.mark.parametrize(
+    ("module", "preset", "flops"),
+    [(step_aptm, "tiny", 6_413_044_608), (step_irra, "tiny-irra", 5_803_637_760), (step_rde, "tiny-rde", 4_291_338_240)],
+)
+def test_a_step_computes_no_more_than_before(module, preset, flops):
+    """Before: at eebf092, with indices made on the device."""
+    case = module.case(preset, "fp32", False, 6)
+    case.method.train()
+    with FlopCounterMode(display=False) as counter:
+        torch.stack(list(case.method(case.batch, 0).values())).sum().backward()
+    assert 0.9 * flops < counter.get_total_flops() <= flops
