@@ -137,9 +137,9 @@ def test_a_run_killed_and_continued_on_s3_holds_the_bytes_of_one_in_a_folder(s3,
 
 @contextmanager
 def holder(variables, url):
-    """A process that works on a run for a minute, and is killed."""
+    """A process that works on a run until it is killed."""
     code = "import time; from mals.grid.lock import coordinator; from mals.grid.store import Store\n"
-    code += f"with coordinator(Store({url!r})):\n    print('works', flush=True); time.sleep(60)"
+    code += f"with coordinator(Store({url!r})):\n    print('works', flush=True); time.sleep(600)"
     process = subprocess.Popen([sys.executable, "-c", SHORT + code], env=environment(**variables), stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "works\n"
@@ -147,6 +147,30 @@ def holder(variables, url):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_second_command_on_s3_is_turned_away_until_the_first_is_killed(s3, local):
+    url = planned(s3, f"s3://{BUCKET}/held", local / "captions.txt")
+    with holder(s3, url) as process:
+        for words in (("run", url), ("run", url, "--shards", "0/2"), ("plan", url, "--captions", local / "captions.txt")):
+            second = mals(s3, *words, "--quiet") if words[0] == "run" else mals(s3, *words)
+            assert second.returncode == 2, second.stderr
+            waits, refusal = second.stderr.splitlines()
+            assert f"waiting to see whether process {process.pid} on" in waits
+            assert f"worked on by another mals command; wait for it or stop it; it is process {process.pid} on" in refusal
+        assert list(Store(url).list("locks")) == ["locks/whole.json"]
+    assert read_lease(Store(url), "whole").pid == process.pid, "a killed process leaves its lease"
+    ended = mals(s3, "run", url, "--quiet", "--shards", "0/2")
+    assert ended.returncode == 0 and Store(url).list("locks") == {}, ended.stderr
+
+
+def test_a_bucket_that_is_missing_is_not_made(s3, local):
+    import s3fs
+
+    ended = mals(s3, "plan", "s3://missing/run", "--captions", local / "captions.txt")
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended.stderr
+    assert "there is no bucket missing; make it first" in ended.stderr
+    assert not s3fs.S3FileSystem(endpoint_url=s3["AWS_ENDPOINT_URL_S3"], skip_instance_cache=True).exists("missing")
 
 
 def test_a_run_on_azure_holds_the_bytes_of_one_in_a_folder(az, local):
