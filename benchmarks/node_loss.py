@@ -149,23 +149,27 @@ def simulation(folder: Path, shards: int) -> Iterator[dict[str, Any]]:
 
 
 class Watched(Progress):
-    """Notes the time and the memory of this process, in MiB, after each hundredth finished cell."""
+    """Notes every tenth finished cell: seconds, MiB of this process, seconds of processor of this process and of the actors below it."""
 
     def __init__(self, run: Run):
         super().__init__(run.store, quiet=True)
-        self.cells, self.samples = 0, [(0.0, 0.0)]
+        self.cells = 0
+        self.samples: list[tuple[float, float, float, float]] = []
 
     def finished(self, receipt: Receipt, place: str = "") -> None:
         import psutil
 
         super().finished(receipt, place)
-        if self.cells % 100 == 0:
-            self.samples.append((time.perf_counter(), psutil.Process().memory_info().rss / 2**20))
+        if self.cells % 10 == 0:
+            process = psutil.Process()
+            actors = [child for child in process.children(recursive=True) if child.name().startswith("ray::RayMember")]
+            used = [sum(one.cpu_times()[:2]) for one in (process, *actors)]
+            self.samples.append((time.perf_counter(), process.memory_info().rss / 2**20, used[0], sum(used[1:])))
         self.cells += 1
 
 
 def dispatch(folder: Path, cells: int) -> Iterator[dict[str, Any]]:
-    """The milliseconds a cell, and the coordinator's memory after a tenth of the cells and at the end."""
+    """The milliseconds a cell, by the clock and of processor, and the coordinator's memory after a tenth of the cells and at the end."""
     run = Run.open(planned(folder, -(-cells // 6), "shard_rows=1", "run.workers=2"))
     executor = executor_of(run, "ray")
     rules, budget = Rules(attempts=2, overlap=True), Budget(run.grid.stages, None, lambda stage: 2)
@@ -176,13 +180,16 @@ def dispatch(folder: Path, cells: int) -> Iterator[dict[str, Any]]:
             schedule.make(list(run.grid.stages), range(run.grid.shards))
     finally:
         executor.close()
-    samples = progress.samples[1:]
+    first, last = progress.samples[0], progress.samples[-1]
+    cell = 1000 / (10 * (len(progress.samples) - 1))
     yield {
         "cells": progress.cells,
         "actors": 2,
-        "ms_a_cell": round(10 * (samples[-1][0] - samples[0][0]) / (len(samples) - 1), 2),
-        "coordinator_mib_after_a_tenth": round(samples[len(samples) // 10][1], 1),
-        "coordinator_mib_at_the_end": round(samples[-1][1], 1),
+        "ms_a_cell": round(cell * (last[0] - first[0]), 2),
+        "coordinator_processor_ms_a_cell": round(cell * (last[2] - first[2]), 2),
+        "actors_processor_ms_a_cell": round(cell * (last[3] - first[3]), 2),
+        "coordinator_mib_after_a_tenth": round(progress.samples[len(progress.samples) // 10][1], 1),
+        "coordinator_mib_at_the_end": round(last[1], 1),
         "load": round(os.getloadavg()[0], 1),
     }
 

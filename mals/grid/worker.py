@@ -26,11 +26,12 @@ PAUSE = 1.0  # seconds before a damaged cell is read again
 
 @dataclass
 class Worker:
-    """What one process keeps between shards: the grid, and the one stage whose model is loaded."""
+    """What one process keeps between shards: the grid, the stages without a model, and the one stage whose model is loaded."""
 
     grid: Grid
     config: Config
     _stage: AnyStage | None = None
+    _light: dict[str, AnyStage] = field(default_factory=dict)  # stages without a model or a summary: shards of several take turns
     _summary_inputs: str | None = None  # of the summary that the stage was set up with
     _batches: dict[str, AdaptiveBatch] = field(default_factory=dict)
 
@@ -100,10 +101,14 @@ class Worker:
 
     def _load(self, job: Job) -> AnyStage:
         name, summary_inputs = job.stage, job.summary_inputs
+        if name in self._light:
+            return self._light[name]
         if self._stage is None or self._stage.name != name or self._summary_inputs != summary_inputs:
-            self._stage = None  # free the old model before loading the next
-            free_memory()
             stage = build_stage(name, self.config)  # not the grid's, which would keep it
+            light = not stage.resources.gpus and not isinstance(stage, GlobalStage)
+            if not light:
+                self._stage = None  # free the old model before loading the next
+                free_memory()
             limit_threads(self.config.run.threads)
             if isinstance(stage, GlobalStage):
                 assert summary_inputs is not None
@@ -111,6 +116,9 @@ class Worker:
             else:
                 stage.setup()
             limit_threads(self.config.run.threads)  # of libraries that setup has imported
+            if light:
+                self._light[name] = stage
+                return stage
             self._stage, self._summary_inputs = stage, summary_inputs
         return self._stage
 
