@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 IGNORED = -100  # a target that is left out, as in torch
 ABSENT = -1e4  # a cosine so low that nothing chooses it, at any temperature from 0 to 1
+YES = 8.0  # weight of an image that has what a sentence claims, beside 1 of one that has not
 SDM_EPSILON = 1e-8  # added to the true probabilities of a match (Jiang and Ye)
 
 Arguments = ParamSpec("Arguments")
@@ -176,6 +177,34 @@ def classified(logits: Tensor, labels: Tensor, count: Tensor | None = None) -> T
     known = labels >= 0
     each = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0).to(logits.dtype), reduction="none")
     return _per(each.masked_fill(~known, 0).sum(), known.sum() if count is None else count)
+
+
+def claims_are_true(labels: Tensor, claims: Tensor) -> Tensor:
+    """Whether each image with labels [B, A] has all that each sentence claims, [S, A], both in {-1, 0, 1}: [B, S], 1 yes, 0 no.
+
+    -1 where it may or may not, since a label is unknown and no other claim is wrong, and for a sentence without a claim.
+    """
+    has, claimed = [torch.cat([each == 0, each == 1], 1).float() for each in (labels, claims)]  # [., 2A]
+    exchanged = claimed.roll(labels.shape[1], 1)
+    wrong, right, all_claims = has @ exchanged.T, has @ claimed.T, claimed.sum(1)
+    unknown = (right < all_claims) | (all_claims == 0)
+    return torch.where(wrong > 0, 0, torch.where(unknown, -1, 1))
+
+
+def answer_weights(truth: Tensor) -> Tensor:
+    """The weight of each answer of `claims_are_true`: 0 where it is unknown, and more for a yes, which few images are."""
+    return torch.where(truth == 1, YES, 1.0) * (truth >= 0)
+
+
+@_in_float32
+def sentence_answers(logits: Tensor, truth: Tensor, total: Tensor | None = None) -> Tensor:
+    """Whether images have what sentences claim: logits [B, S] of yes, `truth` [B, S] of `claims_are_true`; the mean, by `answer_weights`.
+
+    It is 0 where no answer is known. With `total`, the mean sum of the weights over ranks, the gradient equals that of one process.
+    """
+    weights = answer_weights(truth)
+    each = F.binary_cross_entropy_with_logits(logits, (truth == 1).to(logits.dtype), reduction="none")
+    return _per((each * weights).sum(), weights.sum() if total is None else total)
 
 
 @_in_float32

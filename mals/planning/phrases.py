@@ -151,7 +151,9 @@ def _fields(text: str, part: str, known: Collection[str]) -> list[str]:
 class Phrases:
     """Phrases vectors of requested values of one attribute space as captions."""
 
-    def __init__(self, space: Space, templates: Sequence[str] = ()):
+    def __init__(self, space: Space, templates: Sequence[str] = (), plain_colors: bool = False):
+        """`plain_colors`: by their own names alone, so blue is never "navy blue"."""
+        self.color_words = {color: [color] for color in COLORS} if plain_colors else COLORS
         self.templates = [Template(text) for text in templates or TEMPLATES]
         self.at = {name: at for at, name in enumerate(space.names)}
         self.colors: dict[str, dict[str, str]] = {half: {} for half in HALVES}  # half -> color -> attribute
@@ -221,7 +223,7 @@ class Phrases:
         """The fields upper, lower and clothes; a dress takes both halves where their colors agree."""
         above, below = (self._colors(row, half, pick) for half in HALVES)
         sleeves, length, kind = (requested.get(name, "") for name in ("sleeve_length", "lower_length", "lower_type"))
-        names = {color: pick(COLORS.get(color, [color])) for color in dict.fromkeys([*above, *below])}
+        names = {color: pick(self.color_words.get(color, [color])) for color in dict.fromkeys([*above, *below])}
         as_dress = pick(("dress", "two garments", "two garments")) == "dress"  # one time in three
         if dress and as_dress and kind == "skirt" and above and above == below:
             text = an(" ".join(DRESSES[length].format(joined([names[c] for c in above])).split())) + SLEEVES[sleeves]

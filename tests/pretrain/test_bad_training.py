@@ -64,7 +64,7 @@ def put(table: pa.Table, name: str, row: int, value: Any) -> pa.Table:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.drop_columns(["attributes"]), r"has no attribute labels, which the losses iac, iam and mam need"),
+        (lambda table: table.drop_columns(["attributes"]), r"has no attribute labels, which the losses iac, iam, mam and sentences need"),
         (lambda table: put(table, "attributes", 1, {"gender": 3}), r"the label of gender in row 1 is 3, not -1, 0 or 1"),
         (lambda table: table.drop_columns(["caption"]), r"has no captions, which "),
         (lambda table: put(table, "caption", 1, " "), r"1 of \d+ rows have no caption"),

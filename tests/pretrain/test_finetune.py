@@ -261,7 +261,7 @@ def test_a_checkpoint_from_before_there_were_more_settings_goes_on(world: Path, 
 
 
 def test_attributes_that_a_data_set_has_not_are_refused(world: Path, start: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has no labels of the attribute female, which the losses iac, iam and mam need"):
+    with pytest.raises(UserError, match="has no labels of the attribute female, which the losses iac, iam, mam and sentences need"):
         tuned(world, tmp_path / "out", start, preset="pa100k")
     with pytest.raises(UserError, match="has no labels of the attribute female, which the classifier needs"):
         tuned(world, tmp_path / "out", start, "aptm.classifier=true", preset="pa100k")

@@ -8,14 +8,17 @@ import torch
 from safetensors.torch import load_file
 
 from pretrain.losses import (
+    answer_weights,
     attribute_contrast,
     attribute_matching,
+    claims_are_true,
     itc,
     masked_words,
     matching,
     prompt_labels,
     rank_semihard,
     sdm,
+    sentence_answers,
     wrong_cosines,
 )
 
@@ -221,3 +224,22 @@ def test_rows_without_a_wrong_text_have_no_gradient_from_it():
     negated = torch.tensor([True, False, True, False])
     itc(image, text, image, text, torch.eye(4, dtype=torch.bool), 0.05, wrong=wrong_cosines(image, wrong, negated)).backward()
     assert wrong.grad is not None and wrong.grad.isfinite().all() and (wrong.grad[negated] != 0).any() and not wrong.grad[~negated].any()
+
+
+def test_a_sentence_is_true_of_an_image_that_has_all_of_its_claims():
+    labels = torch.tensor([[0, 1, 0], [0, 0, 0], [0, -1, 1], [-1, -1, -1]])
+    claims = torch.tensor([[0, 1, -1], [0, -1, -1], [-1, -1, 0], [-1, -1, -1]])
+    assert claims_are_true(labels, claims).tolist() == [[1, 1, 1, -1], [0, 1, 1, -1], [-1, 1, 0, -1], [-1, -1, -1, -1]]
+
+
+def test_the_loss_of_sentences_counts_known_answers_alone_and_a_yes_more():
+    logits, truth = torch.tensor([[2.0, -1.0, 5.0]], requires_grad=True), torch.tensor([[1, 0, -1]])
+    assert answer_weights(truth).tolist() == [[8.0, 1.0, 0.0]]
+    each = torch.nn.functional.softplus(torch.tensor([-2.0, -1.0]))  # of a yes with the logit 2, and of a no with -1
+    expected = (8 * each[0] + each[1]) / 9
+    loss = sentence_answers(logits, truth)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient[0, 0] < 0 < gradient[0, 1] and gradient[0, 2] == 0
+    assert sentence_answers(logits, torch.full_like(truth, -1)) == 0
+    assert sentence_answers(logits, truth, torch.tensor(18.0)).item() == pytest.approx(expected.item() / 2, rel=1e-6)

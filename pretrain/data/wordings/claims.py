@@ -1,6 +1,8 @@
 """What a text claims about its person, by the labeller: what it is silent about is no claim, although the labeller takes it for a "no"."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from mals.labeller.decision import IMPLICIT, UNKNOWN
 from mals.labeller.labeller import Labeller
@@ -8,15 +10,17 @@ from mals.labeller.labeller import Labeller
 Claims = Mapping[int, int]  # attribute -> its value, 0 or 1
 
 
+def claims_table(labeller: Labeller, texts: Sequence[str]) -> np.ndarray:
+    """The values [N, A] that words of the texts express, or that follow from these (a red shirt is not blue); -1: no claim."""
+    labels, space = labeller.label(texts), labeller.space
+    silence = np.array([space.value_if_not_mentioned(attribute) for attribute in range(len(space.names))])
+    is_silence = (labels.source_codes == IMPLICIT) & (labels.values == silence)
+    return np.where((labels.source_codes == UNKNOWN) | is_silence, np.int8(-1), labels.values)
+
+
 def claims_of(labeller: Labeller, text: str) -> dict[int, int]:
-    """The values that words of a text express, or that follow from these: of a red shirt also that it is not blue."""
-    labels, space = labeller.label([text]), labeller.space
-    claims = {}
-    for attribute, (value, source) in enumerate(zip(labels.values[0].tolist(), labels.source_codes[0].tolist(), strict=True)):
-        is_silence = source == IMPLICIT and value == space.value_if_not_mentioned(attribute)
-        if source != UNKNOWN and not is_silence:
-            claims[attribute] = value
-    return claims
+    """What one text claims, see `claims_table`."""
+    return {attribute: value for attribute, value in enumerate(claims_table(labeller, [text])[0].tolist()) if value >= 0}
 
 
 def contradict(one: Claims, other: Claims) -> bool:

@@ -72,6 +72,7 @@ class LossWeights(Section):
     iac: NotNegative  # contrast of image and attribute prompts
     iam: NotNegative  # matching of image and attribute prompts
     mam: NotNegative  # masked tokens of attribute prompts
+    sentences: NotNegative = 0.0  # whether an image has all that drawn sentences claim (docs/wordings.md)
 
     @model_validator(mode="after")
     def partners_are_beside_true_pairs(self) -> "LossWeights":
@@ -90,6 +91,7 @@ class AptmSettings(Section):
     temperature: Positive = 0.07  # of the contrast, at the start: it is learnt
     smoothing: Share = 0.4  # of the targets of iac and iam
     prompts: Count = 5  # of iam: prompts for each image and step
+    sentences: Count = 128  # of the loss `sentences`: sentences a step, for all of its images
     loss_weights: LossWeights  # the factor of each loss
     balanced: bool = False  # true: both values of an attribute have equal weight in iac and iam, as in mA, however rare one is
     prompts_per_image: bool = True  # false, as published: the same prompts for the whole batch
@@ -109,7 +111,7 @@ class AptmSettings(Section):
     @property
     def uses_labels(self) -> bool:
         """Whether attribute labels are trained on."""
-        return self.classifier or any((self.loss_weights.iac, self.loss_weights.iam, self.loss_weights.mam))
+        return self.classifier or any((self.loss_weights.iac, self.loss_weights.iam, self.loss_weights.mam, self.loss_weights.sentences))
 
     @model_validator(mode="after")
     def prompts_exist(self) -> "AptmSettings":

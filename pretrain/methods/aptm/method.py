@@ -30,13 +30,16 @@ from pretrain.data.errors import MissingData, NoLabels, NoPartners
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.masking import Masked, WholeWordMasking
+from pretrain.data.wordings import searched
+from pretrain.data.wordings.searched import SearchSentences
 from pretrain.method import Ability, Batch, DataNeeds, Method, ParameterRule, Text
 from pretrain.methods.aptm import published_weights
 from pretrain.methods.aptm.captions import SUFFIXES, WRONG, CaptionLosses, HardNegatives
 from pretrain.methods.aptm.classifier import classifier
 from pretrain.methods.aptm.config import AptmSettings, Vision
 from pretrain.methods.aptm.initial_weights import CLASSIFIER, EMBEDDED, late, start_vision
-from pretrain.methods.aptm.prompts import PromptLosses, PromptMasks
+from pretrain.methods.aptm.prompts import PromptLosses, PromptMasks, prompts_of
+from pretrain.methods.aptm.sentences import PARAMETERS, SentenceLoss
 from pretrain.methods.aptm.towers import CONTRAST, MATCH, Question, first_tokens
 from pretrain.precision import cosines
 from pretrain.towers.bert import KeysValues, Texts
@@ -52,10 +55,10 @@ VISION_FROM_NOTHING = (
 )
 CAPTIONS_NEEDED = "which the losses itc, itm and mlm need (give their weights 0, or a data set with captions)"
 PARTNERS_NEEDED = "which the loss itm_partner needs (give it the weight 0, or take the split train of PAB)"
-LABELS_NEEDED = "which the losses iac, iam and mam need (give their weights 0, or a data set with labels)"
+LABELS_NEEDED = "which the losses iac, iam, mam and sentences need (give their weights 0, or a data set with labels)"
 
 
-class Aptm(CaptionLosses, PromptLosses, Method):
+class Aptm(CaptionLosses, PromptLosses, SentenceLoss, Method):
     """The method of the settings `aptm`."""
 
     published_cosine_weight = 8.0  # of the authors' code on four GPUs (docs/papers/mals.md, Evaluation)
@@ -65,6 +68,7 @@ class Aptm(CaptionLosses, PromptLosses, Method):
     space_setting = "space"
     max_tokens = CAPTION_TOKENS
     weighs_rows = True
+    training_only = PARAMETERS
 
     @classmethod
     def data_needs(cls, config: Training) -> DataNeeds:
@@ -90,14 +94,19 @@ class Aptm(CaptionLosses, PromptLosses, Method):
 
     @classmethod
     def vocabulary_texts(cls, config: Training) -> list[str]:
-        return [prompt for pair in load_space(cls.settings(config).space).prompts for prompt in pair]
+        own: AptmSettings = cls.settings(config)
+        return [*prompts_of(own.space), *(searched.words() if own.loss_weights.sentences else ())]
 
     @classmethod
     def build(cls, config: Training, tokenizer: Tokenizer, data: ImageTextPairs | None = None) -> Self:
-        prompts = tokenizer.encode(cls.vocabulary_texts(config), multiple=1)
-        rule = WholeWordMasking(count_padding=cls.settings(config).count_padding)
+        own: AptmSettings = cls.settings(config)
+        prompts = tokenizer.encode(prompts_of(own.space), multiple=1)
+        rule = WholeWordMasking(count_padding=own.count_padding)
         torch.manual_seed(config.seed)
-        return cls(config, tokenizer.size, prompts, PromptMasks(prompts, tokenizer, rule, config.seed), tokenizer.max_tokens)
+        method = cls(config, tokenizer.size, prompts, PromptMasks(prompts, tokenizer, rule, config.seed), tokenizer.max_tokens)
+        if own.loss_weights.sentences and data is not None and data.labels is not None:
+            method.use_sentences(SearchSentences(load_space(own.space), data.labels, own.sentences, config.seed), tokenizer)
+        return method
 
     @classmethod
     def inherited_settings(cls, config: Training) -> dict[str, Any]:
@@ -137,7 +146,8 @@ class Aptm(CaptionLosses, PromptLosses, Method):
         if self.own.balanced and pairs.labels is not None:
             self.balance(pairs.labels)
         if config.start:
-            load_state(self, self.read_weights(config.start), config.start, CLASSIFIER)
+            state = self.without_training_only(self.read_weights(config.start))
+            load_state(self, state, config.start, f"{CLASSIFIER}|{PARAMETERS}")
         else:
             if self.own.vision.start:
                 start_vision(self.swin, self.own.vision.start)
@@ -169,10 +179,12 @@ class Aptm(CaptionLosses, PromptLosses, Method):
             return {"classifier": losses.classified(self.classifier(tokens[:, 0]), batch.labels, known)}
         image = self.image_features(tokens)
         texts = self.caption_texts(batch) if self.needs.captions else {}
-        targets = None
+        targets = claims = None
         if self.needs.attributes:
             prompts, targets = self.prompt_texts(step)
             texts |= prompts
+            sentences, claims = self.sentence_texts(step, image.device)
+            texts |= sentences
         states = self.bert.text_groups(list(texts.values()))
         read = {name: replace(texts[name], values=values) for name, values in zip(texts, states, strict=True)}
         terms: dict[str, Tensor] = {}
@@ -192,8 +204,9 @@ class Aptm(CaptionLosses, PromptLosses, Method):
         if self.needs.attributes:
             assert batch.labels is not None and true_of_all is not None
             contrast = self.contrast_prompts(read, image, batch.labels, means)
+            matched = self.match_sentences(read, image, batch.labels, claims, means)
             questions |= self.ask_prompts(read, batch.labels, targets, true_of_all, step, means)
-            terms |= contrast()
+            terms |= contrast() | matched()
         terms |= self.answer(questions, tokens)
         return {name: weight * terms[name] for name, weight in self.own.loss_weights if name in terms}
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from mals.attributes import load_space
 from pretrain import losses, ranks
 from pretrain.data.random_numbers import uniform
 from pretrain.data.tokenizers.base import Tokenizer
@@ -22,6 +23,11 @@ from pretrain.towers.bert import Texts
 RAREST = 0.05  # the share of a value below which its weight grows no more, so that no image counts more than ten times
 HOST = torch.device("cpu")
 MASKS, IAM_PROMPTS, MAM_IMAGES = 0x9207, 0xA54ED, 0x5403A  # set the random numbers of each use apart from the others
+
+
+def prompts_of(space: str) -> list[str]:
+    """The 2A prompts of an attribute space."""
+    return [prompt for pair in load_space(space).prompts for prompt in pair]
 
 
 class PromptMasks:

@@ -19,7 +19,7 @@ from pretrain.methods.aptm.config import AptmSettings
 from pretrain.towers.bert import Bert, Texts
 from pretrain.towers.swin import Swin
 
-CONTRAST, MATCH = ("itc", "itc_eda", "iac"), ("itm", "itm_eda", "iam")  # losses of cosines, and of the matching head
+CONTRAST, MATCH = ("itc", "itc_eda", "iac", "sentences"), ("itm", "itm_eda", "iam")  # losses of cosines, and of the matching head
 TOKENS = ("mlm", "mam")  # losses of masked tokens
 CROSSED = (*MATCH, *TOKENS)  # losses behind the cross encoder
 

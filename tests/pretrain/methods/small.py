@@ -76,6 +76,8 @@ VARIANTS: dict[str, list[str]] = {  # behind "+" in a name: settings beside thos
     "confidence": ["data.confidence=agree_score", "data.confidence_low=0.2"],
     "wordings": ["data.every=false", "data.drawn=true", "data.wordings.composed=0.3", "data.wordings.recast=0.4"],
     "exchanged": ["data.wordings.recast=0.5", "data.wordings.exchanged=0.8"],
+    "sentences": ["{method}.loss_weights.sentences=2", "{method}.sentences=12"],
+    "sentences-micro": ["{method}.loss_weights.sentences=2", "{method}.sentences=12", "data.micro_batch=3"],
     "micro": ["data.micro_batch=3"],
     "frozen": ["{method}.bn_frozen=true"],
     "frozen-micro": ["{method}.bn_frozen=true", "data.micro_batch=3"],
