@@ -26,7 +26,7 @@ Rerank = Annotated[
     typer.Option(
         "--rerank",
         help="How the best images by cosine are re-ranked: itm (matching logit), published (logit + 8 x cosine; attributes by the matching "
-        "logit alone) or none; default: itm if the method has a cross encoder, else none.",
+        "logit alone) or none; default: itm if the method has a cross encoder (and its training not selection.rerank=none), else none.",
     ),
 ]
 Best = Annotated[int, typer.Option("--k", min=1, help="Images of a caption that the cross encoder re-ranks.")]
@@ -94,7 +94,7 @@ def evaluate(
         device = ranks.start()
         with ranks.raise_on_all_ranks():
             trained = trained_method.read(checkpoint, sets or [], preset, device)
-            mode = evaluation.resolve_rerank(trained.method, requested)
+            mode = evaluation.resolve_rerank(trained, requested)
             labels = LABELS[attributes]
             split, plain = _split(data, split, plain, protocol)
             options = {"batch": batch, "workers": workers, "plain": plain, "similarity_distribution": msd, "task": one_task, "query": query}
@@ -147,7 +147,7 @@ def zeroshot(
         device = ranks.start()
         with ranks.raise_on_all_ranks():
             trained = trained_method.read(checkpoint, sets or [], preset, device)
-            mode = evaluation.resolve_rerank(trained.method, requested)
+            mode = evaluation.resolve_rerank(trained, requested)
         names, progress = protocol or (), _print_name
         scores = zero_shot.zeroshot(
             trained, data, split, mode, k, batch=batch, workers=workers, plain=plain, protocols=names, progress=progress

@@ -72,7 +72,7 @@ def search(
         device = ranks.start()
         with ranks.raise_on_all_ranks():
             trained = trained_method.read(checkpoint, sets or [], preset, device)
-            mode = evaluation.resolve_rerank(trained.method, requested)
+            mode = evaluation.resolve_rerank(trained, requested)
             searching.require(trained, "embed" if image is None else "identify")
             attributes = attribute_search.requested_attributes(trained, attribute or [])
             gallery = searching.open_searched(trained, data, split, batch=batch, workers=workers)

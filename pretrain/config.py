@@ -96,7 +96,7 @@ class Selection(Section):
     on: Literal["val", "test"] = "val"  # the split; test is what papers use, and optimistic
     every: Count = 1  # epochs
     held_out: BelowOne = 0.0  # share of the persons of train that are kept out of the training and serve as val
-    rerank: Literal["itm", "published", "none"] = "itm"  # none where the method has no cross encoder
+    rerank: Literal["itm", "published", "none"] = "itm"  # none where there is no cross encoder; none is then search's default too
     k: Count = 128  # images of a text that the cross encoder scores
     plain: bool = False  # captions as the set's authors read them (ICFG-PEDES, RSTPReid, TAG-PEDES), of others as letters and digits alone
 

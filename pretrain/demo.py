@@ -113,7 +113,7 @@ def measure(method: Path, test_set: Path, to: Path, count: int = COUNT) -> DemoR
     """Evaluate a trained method on the split test of a data set, search the sentences in it, and write the contact sheets into `to`."""
     trained = read(str(method))
     gallery = open_gallery(trained, [test_set], "test")
-    rerank = resolve_rerank(trained.method, None)
+    rerank = resolve_rerank(trained, None)
     evaluation = evaluate(trained, gallery, rerank)
     to.mkdir(parents=True, exist_ok=True)
     searches = []

@@ -79,15 +79,18 @@ def score_similarity_distribution(embeddings: Embeddings, gallery: Gallery) -> d
     return {"mSD": float(means[0]), "mSD_as_published": float(means[1])}
 
 
-def resolve_rerank(method: Method, requested: Rerank | None) -> Rerank:
+def resolve_rerank(trained: Trained, requested: Rerank | None) -> Rerank:
     """The requested re-ranking; if none is requested, "itm" for a method with a cross encoder and "none" for others.
+
+    A training with `selection.rerank: none` has found its cross encoder to order no better than the cosine: "none" is its default too.
 
     Raises UserError if the method cannot do it. "published" is valid for attribute recognition too, with a cross encoder or without.
     """
+    method = trained.method
     matches = "match" in method.abilities
     if not matches and (requested == "itm" or (requested == "published" and "recognise" not in method.abilities)):
         raise UserError(f"--rerank {requested}: this method has no trained cross encoder; leave --rerank out, or give none")
-    return requested or ("itm" if matches else "none")
+    return requested or ("itm" if matches and trained.config.selection.rerank != "none" else "none")
 
 
 @torch.inference_mode()

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 IGNORED = -100  # a target that is left out, as in torch
 ABSENT = -1e4  # a cosine so low that nothing chooses it, at any temperature from 0 to 1
-YES = 8.0  # weight of an image that has what a sentence claims, beside 1 of one that has not
 SDM_EPSILON = 1e-8  # added to the true probabilities of a match (Jiang and Ye)
 
 Arguments = ParamSpec("Arguments")
@@ -191,20 +190,25 @@ def claims_are_true(labels: Tensor, claims: Tensor) -> Tensor:
     return torch.where(wrong > 0, 0, torch.where(unknown, -1, 1))
 
 
-def answer_weights(truth: Tensor) -> Tensor:
-    """The weight of each answer of `claims_are_true`: 0 where it is unknown, and more for a yes, which few images are."""
-    return torch.where(truth == 1, YES, 1.0) * (truth >= 0)
+def answer_counts(truth: Tensor) -> Tensor:
+    """How many images have what each sentence claims, and how many do not: [2, S], of `claims_are_true` [B, S]."""
+    return torch.stack([(truth == 1).sum(0), (truth == 0).sum(0)]).float()
 
 
 @_in_float32
-def sentence_answers(logits: Tensor, truth: Tensor, total: Tensor | None = None) -> Tensor:
-    """Whether images have what sentences claim: logits [B, S] of yes, `truth` [B, S] of `claims_are_true`; the mean, by `answer_weights`.
+def sentence_answers(logits: Tensor, truth: Tensor, counts: Tensor | None = None) -> Tensor:
+    """Whether images have what sentences claim: logits [B, S] of yes, `truth` [B, S] of `claims_are_true`.
 
-    It is 0 where no answer is known. With `total`, the mean sum of the weights over ranks, the gradient equals that of one process.
+    The loss of a sentence is half the mean over the images that have it and half that over those that have not, since few images have what
+    a sentence names; the result is the mean over the sentences that have both, 0 without any. With `counts` [2, S], the mean of
+    `answer_counts` over ranks, the gradient equals that of one process.
     """
-    weights = answer_weights(truth)
+    counts = answer_counts(truth) if counts is None else counts
+    both = (counts > 0).all(0)
     each = F.binary_cross_entropy_with_logits(logits, (truth == 1).to(logits.dtype), reduction="none")
-    return _per((each * weights).sum(), weights.sum() if total is None else total)
+    halves = [(each * (truth == value)).sum(0) for value in (1, 0)]
+    of_sentence = (torch.stack(halves) / counts.clamp(min=1e-6)).mean(0)
+    return _per(of_sentence.masked_fill(~both, 0).sum(), both.sum())
 
 
 @_in_float32

@@ -89,7 +89,7 @@ def scores(trained: Trained, data: Sequence[str], split: str) -> dict[str, Any]:
     """
     selection = trained.config.selection
     gallery = open_gallery(trained, data, split, "none", plain=selection.plain)
-    rerank = resolve_rerank(trained.method, None) if selection.rerank != "none" else "none"
+    rerank = resolve_rerank(trained, None)
     tree = evaluate(trained, gallery, rerank, selection.k).to_json()
     part: dict[str, Any] = next((tree[name] for name in PARTS if name in tree), {})
     if not part:

@@ -119,7 +119,7 @@ class TrainedSearch:
         """Raises UserError if the method computes no embeddings."""
         require(trained, "identify")
         self.name, self.trained, self.source, self.batch = name, trained, source, batch
-        self.rerank = resolve_rerank(trained.method, None)
+        self.rerank = resolve_rerank(trained, None)
         space = load_space(trained.method.needs.space or DEFAULT_SPACE)
         self.attributes: Mapping[str, Sequence[str]] = space.classes if "embed" in trained.method.abilities else {}
         self._embedded: Embedded | None = None

@@ -25,8 +25,14 @@ SIZES = [
     "aptm.text.hidden=32",
     "aptm.text.inter=64",
 ]
+PLAIN = [  # captions as they are, and the losses of the paper
+    "data.wordings={composed: 0, recast: 0, exchanged: 0}",
+    "aptm.loss_weights.sentences=0",
+    "selection.rerank=itm",
+]
 SETS = [
     *SIZES,
+    *PLAIN,
     "batch=16",
     "dtype=bf16",
     "steps=24",

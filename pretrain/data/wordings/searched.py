@@ -26,7 +26,7 @@ TEMPLATES = {  # halves of the body that a sentence speaks of -> its forms
     ("lower_color",): (f"{{person}} in {{lower}} {REST}", "{person} [with {hair}] wearing {lower}"),
     (): (f"{{person}} {REST}",),
 }
-SHARES = (0.45, 0.20, 0.22, 0.13)  # of the sentences, in the order of TEMPLATES
+SHARES = (0.38, 0.24, 0.26, 0.12)  # of the sentences, in the order of TEMPLATES
 KINDS = {"upper_color": ("sleeve_length",), "lower_color": ("lower_length", "lower_type")}  # half -> attributes that choose the garment
 GARMENT = 0.8  # probability that sleeves choose the upper garment, such as a jacket; otherwise it is a shirt or a top
 PLAIN = 0.6  # probability that colours have their plain names: "blue", and not "navy blue"

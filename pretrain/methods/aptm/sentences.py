@@ -64,5 +64,5 @@ class SentenceLoss(Towers):
         if claims is None or self.sentence_head is None:
             return {}
         text, truth = self.text_features(read[SENTENCE].values), losses.claims_are_true(labels, claims)
-        total = ranks.mean_over_ranks(losses.answer_weights(truth).sum())
-        return {"sentences": losses.sentence_answers(self.sentence_head(image, text), truth, total)}
+        counts = ranks.mean_over_ranks(losses.answer_counts(truth))
+        return {"sentences": losses.sentence_answers(self.sentence_head(image, text), truth, counts)}

@@ -20,7 +20,7 @@ from pretrain.config import Training
 from pretrain.methods import METHODS
 from pretrain.settings import TRAINING
 from tests.conftest import ROOT
-from tests.pretrain.trainings import SIZES
+from tests.pretrain.trainings import PLAIN, SIZES
 
 CPU = torch.device("cpu")
 OWN = "two_towers:TwoTowers"
@@ -36,7 +36,7 @@ SETS = [
     "optimizer.warmup=0",
 ]
 SMALLER: dict[str, list[str]] = {  # beside the tiny preset and SETS
-    "aptm": [*SIZES, "aptm.vision.depths=[1, 1, 2]", "aptm.text.layers=2", "aptm.text.fusion=1", "aptm.text.heads=2"],
+    "aptm": [*SIZES, *PLAIN, "aptm.vision.depths=[1, 1, 2]", "aptm.text.layers=2", "aptm.text.fusion=1", "aptm.text.heads=2"],
     "irra": [
         "data.height=48",
         "data.width=24",

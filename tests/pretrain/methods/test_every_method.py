@@ -146,7 +146,7 @@ def test_a_sentence_finds_images(name: str, world: Path, trainings: Path) -> Non
     if not trained.method.needs.captions:
         pytest.skip("trained without captions")
     gallery = open_gallery(trained, [world], "test")
-    result = search(trained, gallery, SENTENCES[0], 3, resolve_rerank(trained.method, None))
+    result = search(trained, gallery, SENTENCES[0], 3, resolve_rerank(trained, None))
     assert len({hit.row for hit in result.hits}) == 3
     assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
 

@@ -1,4 +1,4 @@
-"""The loss of sentences: one more question to the images, the same on any number of ranks and after a kill, and nothing of it is released."""
+"""The loss of sentences: one more question to the images, the same on any number of ranks and after a kill, and never released."""
 
 from pathlib import Path
 
