@@ -6,7 +6,7 @@ short sentence names. Each pair of an image and a sentence is a question of its 
 Shapes: B rows, S sentences, A attributes, L tokens of a sentence.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pretrain import losses, ranks
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.wordings.searched import SearchSentences
+from pretrain.host import to_device
 from pretrain.methods.aptm.towers import Towers, first_tokens
 from pretrain.towers.bert import Texts
 
@@ -56,13 +57,16 @@ class SentenceLoss(Towers):
             return {}, None
         texts, claims = self.sentences(step)
         text = self.sentence_tokenizer.encode(texts, multiple=MULTIPLE)
-        ids, mask, first = (each.to(device, non_blocking=True) for each in (text.ids, text.mask, first_tokens(text.mask)))
-        return {SENTENCE: Texts(ids, mask, first)}, torch.from_numpy(claims).to(device, non_blocking=True)
+        sentences = Texts(to_device(text.ids, device), to_device(text.mask, device), first_tokens(text.mask), host_mask=text.mask)
+        return {SENTENCE: sentences}, to_device(torch.from_numpy(claims), device)
 
-    def match_sentences(self, read: Mapping[str, Texts], image: Tensor, labels: Tensor, claims: Tensor | None) -> dict[str, Tensor]:
-        """The loss of image features [B, D] with labels [B, A]."""
+    def match_sentences(
+        self, read: Mapping[str, Texts], image: Tensor, labels: Tensor, claims: Tensor | None, means: ranks.Means
+    ) -> Callable[[], dict[str, Tensor]]:
+        """The loss of image features [B, D] with labels [B, A], once all counts were named to `means`."""
         if claims is None or self.sentence_head is None:
-            return {}
-        text, truth = self.text_features(read[SENTENCE].values), losses.claims_are_true(labels, claims)
-        counts = ranks.mean_over_ranks(losses.answer_counts(truth))
-        return {"sentences": losses.sentence_answers(self.sentence_head(image, text), truth, counts)}
+            return dict
+        logits = self.sentence_head(image, self.text_features(read[SENTENCE].values))
+        truth = losses.claims_are_true(labels, claims)
+        counts = means.of(losses.answer_counts(truth))
+        return lambda: {"sentences": losses.sentence_answers(logits, truth, counts())}
