@@ -314,11 +314,12 @@ def test_balanced_values_count_half_each_however_rare_one_is() -> None:
 
 def test_it_can_do_what_its_losses_taught_it() -> None:
     """By a matching head that no caption has trained nothing is ordered."""
-    nothing = dict.fromkeys(ONES, 0.0)
+    nothing = dict.fromkeys((*ONES, "sentences"), 0.0)
     for taught, able in {
         "itc": {"embed", "recognise"},
         "itm": {"recognise"},
         "iac": {"embed", "recognise"},
+        "sentences": {"embed", "recognise"},
         "iam": {"recognise"},
         "mlm": set(),
     }.items():

@@ -17,9 +17,19 @@ from pretrain.method import Batch
 from pretrain.methods.aptm.method import Aptm
 from pretrain.train import train
 from tests.pretrain import packs
-from tests.pretrain.trainings import SIZES, lines, same_weights
+from tests.pretrain.trainings import PLAIN, SIZES, lines, same_weights
 
-SETS = [*SIZES, "batch=4", "log_every=1", "save_every=2", "data.workers=0", "dtype=fp32", "aptm.text.dropout=0", "aptm.vision.drop_path=0"]
+SETS = [
+    *SIZES,
+    *PLAIN,
+    "batch=4",
+    "log_every=1",
+    "save_every=2",
+    "data.workers=0",
+    "dtype=fp32",
+    "aptm.text.dropout=0",
+    "aptm.vision.drop_path=0",
+]
 SETS += [f"aptm.loss_weights.{loss}=0" for loss in ("iac", "iam", "mam", "mlm")]
 ON = "aptm.loss_weights.itm_partner=1"
 
