@@ -31,7 +31,7 @@ def query_cases(
     """
     if "embed" not in trained.method.abilities:
         raise UserError("this method reads no sentence: it has no captions that it answers best or worst")
-    rerank = resolve_rerank(trained.method, None)
+    rerank = resolve_rerank(trained, None)
     gallery = open_gallery(trained, data, split, "none")
     if not gallery.has_captions:
         raise UserError(f"{data[0]} has no captions to search with")
