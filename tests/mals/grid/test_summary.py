@@ -170,7 +170,9 @@ def test_a_summary_that_cannot_be_made_is_one_sentence_and_loses_nothing(planned
     folder = planned("run", BEST, f"run.workers={workers}")
     with pytest.raises(UserError, match=r"^keep\.share is not to my liking$"):
         open_and_run(folder, "stages.keep=tests.mals.grid.test_summary:refusing")
-    with pytest.raises(RunFailed, match=r"keep: the summary of all rows could not be made: ValueError: no table of \d+ rows; the events of the run"):
+    with pytest.raises(
+        RunFailed, match=r"the summary of all rows could not be made: ValueError: no table of \d+ rows; the events of the run"
+    ):
         open_and_run(folder, "stages.keep=tests.mals.grid.test_summary:broken")
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     assert [event["attempt"] for event in events if event["event"] == "failed"] == [1, 2]
