@@ -6,6 +6,7 @@ Shapes: B rows of the batch, L tokens of the longest caption, A attributes.
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -40,14 +41,18 @@ class Batch:
     host: "Batch | None" = None  # the batch without its images as it was before it was moved; None where it is unknown, see `on_host`
 
     def to(self, device: Any) -> "Batch":
-        """The same batch on another device; `host` is this one, without images, if it has none."""
+        """The same batch on another device; `host` is this one, without images, if it has none.
+
+        A GPU's copy is ordered, and not waited for; a copy on the host is there when this returns.
+        """
+        ordered = torch.device(device).type == "cuda"
         host = self.host or replace(self, images=self.images[:0], partner_images=None)
         moved: dict[str, Any] = {"host": host}
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
-                moved[name] = value.to(device, non_blocking=True)
+                moved[name] = value.to(device, non_blocking=ordered)
             elif isinstance(value, Text):
-                moved[name] = Text(value.ids.to(device, non_blocking=True), value.mask.to(device, non_blocking=True))
+                moved[name] = Text(value.ids.to(device, non_blocking=ordered), value.mask.to(device, non_blocking=ordered))
         return replace(self, **moved)
 
     def on_host(self) -> "Batch":
