@@ -104,7 +104,7 @@ class Aptm(CaptionLosses, PromptLosses, SentenceLoss, Method):
         rule = WholeWordMasking(count_padding=own.count_padding)
         torch.manual_seed(config.seed)
         method = cls(config, tokenizer.size, prompts, PromptMasks(prompts, tokenizer, rule, config.seed), tokenizer.max_tokens)
-        if own.loss_weights.sentences and data is not None and data.labels is not None:
+        if own.loss_weights.sentences and not own.classifier and data is not None and data.labels is not None:
             method.use_sentences(SearchSentences(load_space(own.space), data.labels, own.sentences, config.seed), tokenizer)
         return method
 

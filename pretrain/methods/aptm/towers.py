@@ -76,7 +76,8 @@ class Towers(Method):
     def freeze_untrained(self) -> None:
         """Train only what a loss reaches: DistributedDataParallel waits for the gradient of every trainable parameter."""
         parts: dict[tuple[str, ...], list[nn.Module | nn.Parameter]] = {
-            CONTRAST: [self.vision_proj, self.text_proj, self.temp],
+            CONTRAST: [self.vision_proj, self.text_proj],
+            ("itc", "itc_eda", "iac"): [self.temp],
             MATCH: [self.itm_head],
             TOKENS: [self.bert.head],
             CROSSED: [*self.bert.cross_layers],

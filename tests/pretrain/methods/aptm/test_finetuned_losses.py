@@ -13,7 +13,7 @@ from pretrain.towers.batch_norm import BatchNorm
 from tests.pretrain.methods.aptm.test_method import ONES, batch_of, reference, small
 from tests.pretrain.towers.towers import near
 
-RETRIEVAL = {"itc": 1.0, "itm": 1.0, "mlm": 1.0, "iac": 0.0, "iam": 0.0, "mam": 0.0, "itc_eda": 0.8, "itm_eda": 0.8}
+RETRIEVAL = {"itc": 1.0, "itm": 1.0, "mlm": 1.0, "iac": 0.0, "iam": 0.0, "mam": 0.0, "itc_eda": 0.8, "itm_eda": 0.8, "sentences": 0.0}
 RECOGNITION = {"itc": 0.0, "itm": 0.0, "mlm": 0.0, "iac": 1.0, "iam": 1.0, "mam": 1.0}
 
 
@@ -63,6 +63,11 @@ def test_the_classifier_is_all_that_is_trained_beside_the_picture_tower() -> Non
     assert set(losses) == {"classifier"} and not left and {name.partition(".")[0] for name in moved} == {"swin", "classifier"}
     assert not method.needs.captions and method.needs.attributes and not method.needs.masking
     assert method.eval().classify(batch.images).shape == (8, 27)
+
+
+def test_a_temperature_that_no_loss_divides_by_is_not_trained() -> None:
+    method, _ = small(aptm={"loss_weights": dict.fromkeys(ONES, 0) | {"itm": 1, "sentences": 1}})
+    assert not method.temp.requires_grad and method.text_proj.weight.requires_grad
 
 
 def test_the_classifiers_loss_is_a_mean_over_what_is_known() -> None:

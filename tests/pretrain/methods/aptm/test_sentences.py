@@ -47,6 +47,12 @@ def test_micro_batches_give_the_loss_of_the_whole_batch(world: Path, tmp_path: P
         torch.testing.assert_close(micro[name], whole[name], rtol=1e-3, atol=1e-5)
 
 
+def test_a_classifier_has_no_sentences_which_it_would_leave_untrained(world: Path, tmp_path: Path) -> None:
+    method, batch = first_batch(NAME, world, tmp_path, "aptm.classifier=true")
+    torch.stack(list(method(batch, 0).values())).sum().backward()
+    assert not [name for name, one in method.named_parameters() if one.requires_grad and one.grad is None]
+
+
 def test_a_release_has_nothing_of_the_loss_and_can_be_trained_on_without_it(finished: Path, world: Path, tmp_path: Path) -> None:
     kept = load_file(finished / "checkpoints/00000006" / checkpoint.MODEL)
     assert any(name.startswith("sentence_head.") for name in kept)
