@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-PEAKS = {"B200": 2250e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}  # FLOP/s, dense; by part of a name
+# FLOP/s, dense, by part of a name; the first that fits
+PEAKS = {"B200": 2250e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L40": 181e12, "L4": 121e12}
 
 
 def peak_of(device: torch.device) -> float | None:
@@ -32,10 +33,15 @@ class Throughput:
         self.waited = 0.0  # seconds without data
         self.last, self.last_steps = self.began, 0
 
+    @property
+    def counts(self) -> bool:
+        """Whether the next step's FLOPs are counted."""
+        return self.peak is not None and self.flops is None
+
     @contextmanager
     def step(self) -> Iterator[None]:
         """A step; the first one counts its FLOPs where they are needed."""
-        if self.peak is not None and self.flops is None:
+        if self.counts:
             with FlopCounterMode(display=False) as counter:
                 yield
             self.flops = counter.get_total_flops()

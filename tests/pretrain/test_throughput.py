@@ -1,10 +1,32 @@
 """The speed of a training in its log."""
 
+import pytest
 import torch
 from torch import nn
 
-from pretrain import throughput
+from pretrain import throughput, train
+from pretrain.methods.aptm.method import Aptm
 from pretrain.throughput import Throughput, peak_of
+from tests.pretrain.trainings import here
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"), [("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA L40", 181e12), ("NVIDIA L40S", 362e12), ("NVIDIA L4", 121e12)]
+)
+def test_a_cards_peak_is_that_of_its_own_name(name, peak, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    assert peak_of(torch.device("cuda")) == peak
+
+
+@pytest.mark.parametrize(("peak", "order"), [(None, ["compiled", 0, 1]), (1e12, [0, "compiled", 1])])
+def test_only_a_step_whose_flops_are_counted_is_not_compiled(peak, order, trainable, tmp_path, monkeypatch):
+    """Else a training that goes on had, at that step, other bits than one that was never stopped."""
+    calls, forward = [], Aptm.forward
+    monkeypatch.setattr(train, "peak_of", lambda device: peak)
+    monkeypatch.setattr(train, "compile_blocks", lambda method: calls.append("compiled"))
+    monkeypatch.setattr(Aptm, "forward", lambda method, batch, step: (calls.append(step), forward(method, batch, step))[1])
+    here(trainable, tmp_path, "steps=2", "compile=true")
+    assert calls == order
 
 
 def test_speeds_are_those_since_the_start_and_since_the_line_before(monkeypatch):
