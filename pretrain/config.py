@@ -113,7 +113,7 @@ class Training(Section):
     epochs: Count = 32  # passes over the rows
     steps: Count | None = None  # instead of epochs
     dtype: Literal["fp32", "tf32", "bf16", "fp16"] = "bf16"  # of products; losses are fp32; fp16, for GPUs without bf16, scales the loss
-    compile: bool | None = None  # with torch.compile, from the second step on; null: on GPUs
+    compile: bool | None = None  # with torch.compile, after the first step where that one counts FLOPs; null: on GPUs
     checkpointing: bool = False  # of activations: less memory, a third more work
     save_every: Count = 1000  # steps between checkpoints; no results
     save_minutes: Positive | None = None  # minutes between checkpoints at most, besides; null: by steps alone; no results

@@ -228,18 +228,22 @@ class Loop:
         """All steps from `start` on; Stopped once a signal is in `caught`, on any rank."""
         self.watch(start)
         self.method.train()
+        if self.compiles and not self.speed.counts:
+            compile_blocks(self.method)
         before = time.time()
         for step, batch in enumerate(loader, start):
             self.speed.waited += time.time() - before
             if step % self.per_epoch == 0:
                 self.begin_epoch(step, caught)
+            counting = self.speed.counts
             with self.speed.step():
                 report = self.step(step, batch, len(caught), len(loader.unreadable), self.is_due())
-            if step == start and self.compiles:  # after the FLOPs of a step were counted, which a compiled one hides
+            if counting and self.compiles:  # after the FLOPs of a step were counted, which a compiled one hides
                 compile_blocks(self.method)
             done = step + 1
             logs, saves = (done % every == 0 or done == self.steps for every in (self.config.log_every, self.config.save_every))
-            losses, (signals, unreadable, due) = self.settle(report, at_once=logs or saves)
+            watched = self.watcher is not None and done % self.per_epoch == 0  # it may keep the weights of an epoch's end
+            losses, (signals, unreadable, due) = self.settle(report, at_once=logs or saves or watched)
             ending = signals > 0 or (ranks.world_size() == 1 and len(caught) > 0)
             if logs:
                 self.log(done, losses, unreadable)

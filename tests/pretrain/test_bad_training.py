@@ -15,20 +15,21 @@ import pyarrow as pa
 import pytest
 import torch
 
+from cli.pretrain import training_settings
 from mals.errors import UserError
 from pretrain import checkpoint
 from pretrain.data.loader import ImageTextPairs, Loader
 from pretrain.data.tokenizers import WordPiece
 from pretrain.data.tokenizers.vocabulary import train_vocabulary
 from pretrain.memory import explain_out_of_memory
-from pretrain.method import DataNeeds
+from pretrain.method import Batch, DataNeeds
 from pretrain.methods.aptm.method import Aptm
 from pretrain.schedule import groups
-from pretrain.train import Loop
+from pretrain.train import Loop, train
 from tests.conftest import environment
 from tests.pretrain.methods.aptm.test_method import settings, small
 from tests.pretrain.packs import rewritten
-from tests.pretrain.trainings import command, here, lines, run, same_weights
+from tests.pretrain.trainings import SETS, command, here, lines, run, same_weights
 
 FULL_DISK = """
 set -u
@@ -152,6 +153,34 @@ def test_a_gradient_that_is_no_number_is_not_applied(clip: float | None) -> None
         UserError, match=r"^the gradient is not finite at step 3; nothing was updated: in another --out, lower optimizer\.lr"
     ):
         loop.settle(report, at_once=True)
+
+
+class Epochs:
+    """A watcher that notes the steps after which it is called."""
+
+    def begin(self, method: Any, tokenizer: Any, here: torch.device, per_epoch: int, start: int, steps: int) -> None:
+        self.per_epoch, self.seen = per_epoch, list[int]()
+
+    def after(self, step: int) -> None:
+        self.seen.append(step)
+
+    def end(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_loss_that_is_no_number_at_the_end_of_an_epoch_is_told_before_the_epochs_weights_are_kept(
+    trainable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher, forward = Epochs(), Aptm.forward
+
+    def broken(method: Aptm, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+        return {name: loss * (torch.nan if step + 1 == watcher.per_epoch else 1) for name, loss in forward(method, batch, step).items()}
+
+    monkeypatch.setattr(Aptm, "forward", broken)
+    config = training_settings("tiny", None, [*SETS, "save_every=100", "log_every=100"])
+    with pytest.raises(UserError, match=r"is not finite at step \d+; nothing was updated"):
+        train(config, [str(trainable)], tmp_path, "cpu", watcher)
+    assert watcher.seen == [*range(watcher.per_epoch)]
 
 
 @pytest.mark.slow
