@@ -120,11 +120,13 @@ def _answer(worker: Worker, connection: Connection, computed: Any) -> None:
     requests: Queue[tuple[Request, Future[Inputs] | None] | None] = Queue()
 
     def listen() -> None:
-        with suppress(EOFError, OSError):
-            while True:
-                request: Request = connection.recv()
-                requests.put((request, pipeline.read(request) if isinstance(request, Job) else None))
-        requests.put(None)  # the executor is closed
+        try:
+            with suppress(EOFError, OSError):
+                while True:
+                    request: Request = connection.recv()
+                    requests.put((request, pipeline.read(request) if isinstance(request, Job) else None))
+        finally:  # the executor is closed; or no memory is left for a request or a thread, and the executor would wait for ever
+            requests.put(None)
 
     Thread(target=listen, daemon=True, name="listen").start()
     while (item := requests.get()) is not None:

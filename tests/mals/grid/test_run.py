@@ -268,6 +268,7 @@ def test_a_second_coordinator_is_turned_away_and_the_first_goes_on(planned, mals
     folder = planned("run", "stages.caption=tests.fakes:slow_captioner", "shard_rows=1")  # 40 calls of 0.2 s
     first = subprocess.Popen([sys.executable, "-m", "cli.main", "run", str(folder)], env=environment(), stderr=subprocess.DEVNULL)
     while not (folder / "generate").exists():
+        assert first.poll() is None, "the first one has ended"
         time.sleep(0.02)
     for words in (("run", folder), ("run", folder, "--shards", "0/2"), ("plan", folder, "--captions", "captions.txt")):
         second = mals(*words)

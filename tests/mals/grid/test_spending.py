@@ -146,6 +146,7 @@ def test_a_run_that_is_stopped_while_a_server_works_ends_at_once(planned, mals, 
         folder = planned("run", *sets(slow.url, timeout=60.0))
         process = subprocess.Popen([sys.executable, "-m", "cli.main", "caption", str(folder)], env=environment(), stderr=subprocess.PIPE)
         while not slow.requests:
+            assert process.poll() is None, "it ended before it asked"
             time.sleep(0.05)
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
