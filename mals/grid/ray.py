@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 ANSWER = 20.0  # seconds that the head of a cluster may take to accept a connection
 BEAT = 10.0  # seconds between two looks at the size of the cluster
 PATIENCE = 600.0  # seconds without a node that has room for a worker, with nothing at work
-MOST_STILLBORN = 8  # actors that could not be started, one after the other
+MOST_STILLBORN = 8  # actors that could not be started, one after the other, while none is at work
 LOSSES = 5  # workers that a summary may cost
 GIGABYTE = 10**9
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
@@ -80,7 +80,8 @@ class RayExecutor:
         self._nodes: list[dict[str, Any]] = []  # of the cluster, those that work
         self._odd: set[str] = set()  # nodes with other versions
         self._stillborn = 0
-        self._moved = time.monotonic()  # when something last happened
+        self._has_gpus = False  # the cluster has them, or had
+        self._moved = time.monotonic()  # when work was last given out or done
 
     def room(self, stage: str, left: int) -> bool:
         """See Executor; jobs wait in line for actors that are being started, one for each."""
@@ -97,6 +98,7 @@ class RayExecutor:
 
     def start(self, job: Job) -> None:
         """See Executor."""
+        self._moved = time.monotonic()
         self._left[job.stage] = max(0, self._left.get(job.stage, 0) - 1)
         need = self._need(job.stage)
         if seat := self._idle(need, job.stage):
@@ -126,6 +128,7 @@ class RayExecutor:
         """See Executor."""
         reason = ""
         for _ in range(LOSSES):
+            self._moved = time.monotonic()
             seat = self._seat_for_summary(stage)
             seat.stage = stage
             result = self._result(seat, seat.actor.summarise.remote(stage, sources, inputs).future())
@@ -176,11 +179,15 @@ class RayExecutor:
     def _look(self) -> None:
         """Take up which nodes there are."""
         self._nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        self._has_gpus = self._has_gpus or any(node["Resources"].get("GPU") for node in self._nodes)
 
     def _need(self, stage: str) -> Resources:
-        """What one worker of a stage takes: by the settings, else by the stage; a GPU of a stage's own only where the cluster has any."""
+        """What one worker of a stage takes: by the settings, else by the stage; a GPU of a stage's own only where the cluster has any.
+
+        A cluster that has lost its GPUs is waited for: work does not turn to CPUs, which would take very long, in the middle of a run.
+        """
         own, settings = self.grid.stages[stage].resources, self.config.run.resources.get(stage)
-        gpus = own.gpus if any(node["Resources"].get("GPU") for node in self._nodes) else 0
+        gpus = own.gpus if self._has_gpus else 0
         need = Resources(max(own.cpus, self.config.run.threads), gpus, memory=own.memory, accelerator=own.accelerator if gpus else None)
         return replace(need, **settings.model_dump(exclude_none=True)) if settings is not None else need
 
@@ -279,11 +286,11 @@ class RayExecutor:
             log.debug("%s", error)
 
     def _refuse_endless_wait(self) -> None:
-        """Raise UserError where no node has had room for any worker for long."""
-        if any(seat.admitted for seat in self._seats):
+        """Raise UserError where no node has had room for the workers that are missing for long, and the others have nothing to do."""
+        if any(seat.job is not None for seat in self._seats):
             self._moved = time.monotonic()
         elif time.monotonic() - self._moved > PATIENCE:
-            needs = "; ".join(sorted({_words(seat.need) for seat in self._seats}))
+            needs = "; ".join(sorted({_words(seat.need) for seat in self._seats if not seat.admitted}))
             raise UserError(
                 f"no node of the Ray cluster had room for a worker ({needs}) for {PATIENCE / 60:.0f} minutes; "
                 "add nodes, or lower run.resources; finished cells are kept"
@@ -321,9 +328,10 @@ class RayExecutor:
         """Take an actor into service, or turn its node away."""
         if isinstance(answer, Exception):
             self._drop(seat)
-            self._sized[seat.need] = -BEAT
             self._stillborn += 1
-            if self._stillborn >= MOST_STILLBORN:
+            if self._stillborn < MOST_STILLBORN:
+                self._sized[seat.need] = -BEAT
+            elif self._stillborn > len(self._seats) and not any(other.job is not None for other in self._seats):
                 raise UserError(f"no worker could be started on the Ray cluster: {_line(answer)}")
             return
         admission = answer.admission

@@ -14,6 +14,7 @@ import pytest
 from mals.dataset.pack import pack
 from mals.errors import UserError
 from mals.grid import ray as executor
+from mals.grid.executor import Job
 from mals.grid.run import Run, run_stages
 from mals.grid.stage import Resources
 from mals.grid.status import status
@@ -246,3 +247,53 @@ def test_a_node_has_room_for_so_many_workers() -> None:
     assert executor._fit(node, Resources(cpus=1, gpus=0.25, accelerator="A100"), 0.0) == 8
     assert executor._fit(node, Resources(cpus=1, memory=30), 0.0) == 2
     assert executor._fit(node, Resources(cpus=1, gpus=1, accelerator="H100"), 0.0) == 0
+
+
+def bare(planned: Planned) -> executor.RayExecutor:
+    """An executor that has no cluster."""
+    run = Run.open(planned("cluster"))
+    return executor.RayExecutor(run.store.url, run.user_settings, run.grid, run.config)
+
+
+def seat(job: Job | None = None, node: str = "", cpus: float = 1) -> executor.Seat:
+    return executor.Seat(None, Resources(cpus=cpus), None, 0.0, node, node, job)
+
+
+def test_a_worker_that_finds_no_room_is_told_though_others_which_have_nothing_to_do_come_and_go(planned: Planned) -> None:
+    ray = bare(planned)
+    ray._moved -= executor.PATIENCE + 1
+    ray._seats = [seat(Job("generate", 0, {}), "first"), seat(cpus=64)]
+    ray._refuse_endless_wait()
+    ray._moved -= executor.PATIENCE + 1
+    ray._seats = [seat(None, "first"), seat(cpus=64)]
+    with pytest.raises(UserError, match=r"had room for a worker \(64 cpus, 0 gpus\) for 10 minutes"):
+        ray._refuse_endless_wait()
+
+
+def test_a_node_on_which_no_worker_starts_does_not_end_a_run_that_is_at_work_elsewhere(planned: Planned) -> None:
+    ray = bare(planned)
+    ray._seats = [seat(Job("generate", 0, {}), "first")]
+    for _ in range(2 * executor.MOST_STILLBORN):
+        ray._seats.append(seat())
+        ray._admit(ray._seats[-1], RuntimeError("the node is broken"))
+    ray._seats = [seat()]
+    with pytest.raises(UserError, match=r"^no worker could be started on the Ray cluster: the node is broken$"):
+        ray._admit(ray._seats[-1], RuntimeError("the node is broken"))
+
+
+def test_a_stage_with_a_model_waits_for_gpus_that_the_cluster_lost(planned: Planned) -> None:
+    class Nodes:
+        """The part of Ray that says which nodes there are."""
+
+        gpus = 0
+
+        def nodes(self) -> list[dict[str, object]]:
+            return [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": self.gpus}}]
+
+    ray, ray_nodes = bare(planned), Nodes()
+    ray._ray = ray_nodes
+    needs = []
+    for ray_nodes.gpus in (0, 1, 0):
+        ray._look()
+        needs.append(ray._need("generate").gpus)
+    assert needs == [0, 1, 1]
