@@ -4,10 +4,11 @@
 it likes, and has to pass tests/mals/grid/test_executor.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mals.grid.receipt import Receipt, Source
+from mals.grid.stage import Used
 from mals.grid.summary import SummaryReceipt
 
 Sources = dict[str, Source]  # earlier stage -> its cell of one shard
@@ -22,6 +23,7 @@ class Failure:
     rows: int
     errors: dict[str, int]  # message -> rows, the commonest first
     trace: str = ""
+    used: Used = field(default_factory=dict)  # of servers, by an attempt of which too many rows failed
 
     @property
     def commonest(self) -> str:

@@ -195,6 +195,7 @@ class Schedule:
         """Keep a failure where `mals status` finds it."""
         self.outcome.failures.setdefault(stage, {})[failure.shard] = failure
         self.survey.remove(stage, failure.shard)
+        self.budget.add_failed(stage, failure.used)
         record = json.dumps({"stage": stage, **asdict(failure)}, indent=1)
         self.grid.store.commit(self.grid.failure_name(stage, failure.shard), record.encode())
         self.progress.failed(stage, failure)

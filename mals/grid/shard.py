@@ -29,9 +29,9 @@ GROW_AFTER = 16  # full batches without trouble before a halved batch is doubled
 class ShardFailed(Exception):
     """More of a shard's rows failed than `max_error_rate` allows."""
 
-    def __init__(self, shard: int, rows: int, errors: Counter[str], trace: str):
-        super().__init__(shard, rows, errors, trace)  # all of them, so that it can be pickled
-        self.shard, self.rows, self.errors, self.trace = shard, rows, errors, trace
+    def __init__(self, shard: int, rows: int, errors: Counter[str], trace: str, used: Used):
+        super().__init__(shard, rows, errors, trace, used)  # all of them, so that it can be pickled
+        self.shard, self.rows, self.errors, self.trace, self.used = shard, rows, errors, trace, used
 
     def __str__(self) -> str:
         return f"{self.errors.total()} of {self.rows} rows failed: {self.errors.most_common(1)[0][0]}"
@@ -127,11 +127,11 @@ def compute(stage: RowStage, shard: int, inputs: Inputs, batch_size: AdaptiveBat
     output = _process(stage, table.select(list(stage.needs)).take(pa.array(active, pa.int64())), batch_size, problems)
     errors = Counter(message for message in output["error"].to_pylist() if message)
     failures = errors.total()
+    used = stage.take_used() if isinstance(stage, ServedStage) else {}
     # One bad row never fails a shard of many, however small the shard is: a rate over a handful of rows says nothing.
     if failures > max_error_rate * len(active) and (failures > 1 or failures == len(active)):
-        raise ShardFailed(shard, len(active), errors, problems.trace)
+        raise ShardFailed(shard, len(active), errors, problems.trace, used)
     batch = {"size": batch_size.full, "smallest": problems.smallest, "out_of_memory": problems.out_of_memory}
-    used = stage.take_used() if isinstance(stage, ServedStage) else {}
     return Computed(inputs, active, output, errors, batch, used, time.perf_counter() - clock)
 
 

@@ -1,6 +1,7 @@
 """What servers did for a run and what it cost, by the receipts of its cells; a run with `run.max_cost` stops before it goes over it.
 
-What is not in a receipt is not counted: the answers for a shard at which a run was stopped, which is asked for again.
+What is not in a receipt is not counted: the answers for a shard at which a run was stopped, which is asked for again. Of attempts that
+failed the command that made them knows what they cost, so that a server whose answers are no use does not cost more than the budget.
 """
 
 from collections.abc import Callable, Mapping
@@ -57,6 +58,11 @@ class Budget:
         """`workers`: how many a stage has; as many of its shards are at work at most, since the first ones are taken to cost nothing."""
         self.limit, self.workers = limit, workers
         self.prices = {} if limit is None else {name: prices for name, stage in stages.items() if (prices := prices_of(stage))}
+        self._failed: dict[str, list[Used]] = {}  # stage -> use of attempts that failed
+
+    def add_failed(self, stage: str, used: Used) -> None:
+        """Count what an attempt used that failed."""
+        self._failed.setdefault(stage, []).append(used)
 
     def allows(self, stage: str, at_work: Mapping[str, int], survey: Survey) -> bool:
         """Whether another shard of `stage` may start beside those at work (stage -> shards); False means not before one of them ended.
@@ -65,12 +71,13 @@ class Budget:
         """
         if self.limit is None or stage not in self.prices:
             return True
-        receipts = {name: list(survey.receipts[name].values()) for name in self.prices if name in survey.receipts}
-        if any(counts.get("uncounted") for receipt in receipts[stage] for counts in receipt.used.values()):
+        receipts = {name: survey.receipts[name].values() for name in self.prices if name in survey.receipts}
+        uses = {name: [*(receipt.used for receipt in receipts[name]), *self._failed.get(name, [])] for name in receipts}
+        if any(counts.get("uncounted") for used in uses[stage] for counts in used.values()):
             raise BudgetSpent(
                 f"the server of {stage} tells no use of tokens, so run.max_cost cannot be kept; run.max_cost=null goes on without it"
             )
-        costs = {name: [cost(receipt.used, self.prices[name]) for receipt in receipts[name]] for name in receipts}
+        costs = {name: [cost(used, self.prices[name]) for used in uses[name]] for name in uses}
         spent, next_one = sum(map(sum, costs.values())), max(costs[stage], default=0.0)
         promised = sum(at_work.get(name, 0) * max(costs[name], default=0.0) for name in costs)
         if spent < self.limit and spent + promised + next_one <= self.limit:

@@ -76,7 +76,7 @@ class Worker:
         except UserError:
             raise
         except ShardFailed as failed:
-            return Failure(job.shard, job.attempt, failed.rows, dict(failed.errors.most_common(10)), failed.trace)
+            return Failure(job.shard, job.attempt, failed.rows, dict(failed.errors.most_common(10)), failed.trace, failed.used)
         except (Exception, SystemExit) as error:
             return self._failure(job, error, traceback.format_exc(limit=-8))
 

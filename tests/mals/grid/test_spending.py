@@ -83,6 +83,16 @@ def test_a_budget_stops_the_run_cleanly_and_a_larger_one_goes_on_to_the_same_cel
     assert len(server.requests) == sum(one["any/model"]["requests"] for one in used(whole)), "nothing was paid twice"
 
 
+def test_a_budget_holds_for_attempts_that_fail(planned, server):
+    server.fault = lambda number, request: Reply(400, b"too odd") if number % 2 else None
+    folder = planned("run", *sets(server.url, price=PRICED, concurrency=1), "run.max_cost=2.0", "run.attempts=9")
+    with pytest.raises(BudgetSpent, match=r"run.max_cost = 2 is used up"):
+        run_stages(Run.open(folder), "caption", quiet=True)
+    answered = len(server.requests) - len(server.requests) // 2
+    assert 1.0 < 0.2 * answered <= 2.0
+    assert captions_of(folder) == []
+
+
 def test_a_budget_without_a_price_and_of_a_server_that_tells_no_use_is_refused(planned, server):
     with pytest.raises(UserError, match="would never be reached, since no server has a price"):
         run_stages(Run.open(planned("free", *sets(server.url), "run.max_cost=1")), "caption", quiet=True)
