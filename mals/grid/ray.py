@@ -50,7 +50,6 @@ class Seat:
     actor: Any
     need: Resources  # what it holds of its node
     future: "Future[Any] | None"  # of its admission, then of its job
-    began: float  # seconds of the monotonic clock
     node: str = ""  # its name, once it is admitted
     node_id: str = ""
     job: Job | None = None
@@ -275,7 +274,7 @@ class RayExecutor:
             hides_gpus=not need.gpus,
         )
         actor = self._actor_class.options(**options).remote(errand)
-        return Seat(actor, need, actor.ready.remote().future(), time.monotonic())
+        return Seat(actor, need, actor.ready.remote().future())
 
     def _drop(self, seat: Seat) -> None:
         """End an actor, also one that only seems to be lost, before its shard goes elsewhere."""

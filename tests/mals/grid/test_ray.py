@@ -256,7 +256,7 @@ def bare(planned: Planned) -> executor.RayExecutor:
 
 
 def seat(job: Job | None = None, node: str = "", cpus: float = 1) -> executor.Seat:
-    return executor.Seat(None, Resources(cpus=cpus), None, 0.0, node, node, job)
+    return executor.Seat(None, Resources(cpus=cpus), None, node, node, job)
 
 
 def test_a_worker_that_finds_no_room_is_told_though_others_which_have_nothing_to_do_come_and_go(planned: Planned) -> None:
