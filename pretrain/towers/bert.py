@@ -246,7 +246,8 @@ class Bert(MicroBatched, nn.Module):
 
     def text_groups(self, texts: Sequence[Texts]) -> list[Tensor]:
         """The states [B, L, hidden] of each group of texts, as from `text`."""
-        return self._groups_in_parts(self._text_groups, texts, max(len(group.mask) for group in texts))
+        rows = max(group.mask.shape[0] for group in texts)  # not len(), which an ONNX export would make a constant
+        return self._groups_in_parts(self._text_groups, texts, rows)
 
     def _text_groups(self, texts: Sequence[Texts]) -> list[Tensor]:
         positions, biases = Groups([Positions.of(group) for group in texts]), [mask_bias(group.mask) for group in texts]
