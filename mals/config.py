@@ -113,6 +113,9 @@ class Generate(Section):
     height: Annotated[int, Field(ge=8, multiple_of=8)] = 512  # pixels
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 512  # pixels of the generated image
     batch: Count = 8  # no results (rounding)
+    vae_slicing: bool = True  # decode one image at a time, where the VAE can: a decoder needs many times the memory of the denoiser
+    vae_tiling: bool = False  # decode each image in tiles, for sizes that memory does not hold; images change a little
+    compile: Literal["none", "regional", "full"] = "none"  # of the denoiser by torch.compile; regional: its repeated blocks, in less time
     lora: Lora | None = None
     control: Control | None = None
     ip_adapter: IpAdapter | None = None

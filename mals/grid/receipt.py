@@ -51,6 +51,7 @@ class Receipt:
     batch: dict[str, int] = field(default_factory=dict)  # size, smallest, out_of_memory
     seconds: float = 0.0  # of its worker
     waited: float = 0.0  # of these, in which the worker had nothing to compute: it waited for inputs, or for cells to be written
+    device_seconds: float | None = None  # of `seconds`, in which the model computed; None for a stage that does not say
     started: str = ""
     attempt: int = 1
     env: dict[str, str] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from mals.files import DISK_FULL
 from mals.grid.cells import Damaged, Grid
 from mals.grid.parquet import leaf_paths
 from mals.grid.receipt import SUMMARY, Receipt, Source
-from mals.grid.stage import ERROR, REJECT, RowStage, ServedStage, Used, error_message
+from mals.grid.stage import ERROR, REJECT, DeviceStage, RowStage, ServedStage, Used, error_message
 from mals.grid.versions import environment
 
 GROUP_ROWS = 1024  # rows of a row group of a cell, at most
@@ -84,6 +84,7 @@ class Computed:
     batch: dict[str, int]
     used: Used
     seconds: float  # of computing
+    device_seconds: float | None  # of these, in which the model computed; None for a stage that does not say
     waited: float = 0.0  # seconds in which the worker had nothing to compute: for inputs, and for other cells to be written
 
 
@@ -128,11 +129,12 @@ def compute(stage: RowStage, shard: int, inputs: Inputs, batch_size: AdaptiveBat
     errors = Counter(message for message in output["error"].to_pylist() if message)
     failures = errors.total()
     used = stage.take_used() if isinstance(stage, ServedStage) else {}
+    device = stage.take_device_seconds() if isinstance(stage, DeviceStage) else None
     # One bad row never fails a shard of many, however small the shard is: a rate over a handful of rows says nothing.
     if failures > max_error_rate * len(active) and (failures > 1 or failures == len(active)):
         raise ShardFailed(shard, len(active), errors, problems.trace, used)
     batch = {"size": batch_size.full, "smallest": problems.smallest, "out_of_memory": problems.out_of_memory}
-    return Computed(inputs, active, output, errors, batch, used, time.perf_counter() - clock)
+    return Computed(inputs, active, output, errors, batch, used, time.perf_counter() - clock, device)
 
 
 def write_cell(
@@ -162,6 +164,7 @@ def write_cell(
         batch=computed.batch,
         seconds=round(computed.seconds + waited, 3),
         waited=round(waited, 3),
+        device_seconds=None if computed.device_seconds is None else round(computed.device_seconds, 3),
         started=computed.inputs.started,
         attempt=attempt,
         env=environment(),

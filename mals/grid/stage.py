@@ -113,6 +113,15 @@ class ServedStage(Protocol):
         ...
 
 
+@runtime_checkable
+class DeviceStage(Protocol):
+    """A stage that says how long its model computes, so that the rest of the time is known: the device waits for the worker."""
+
+    def take_device_seconds(self) -> float:
+        """Seconds of the model's calls since the last time, from the call until its results are read back."""
+        ...
+
+
 def row_seed(seed: int, row_id: str, stage: str) -> int:
     """The random seed in [0, 2^63) of one row in one stage: a function of these three and nothing else."""
     digest = hashlib.blake2b(f"{seed}\0{row_id}\0{stage}".encode(), digest_size=8).digest()

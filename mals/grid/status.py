@@ -32,6 +32,7 @@ class StageStatus:
     errors: dict[str, int] = field(default_factory=dict)  # message -> rows, the commonest first
     seconds: float = 0.0  # of all workers together
     waited: float = 0.0  # of these, in which they had nothing to compute
+    device_seconds: float | None = None  # of `seconds`, in which the model computed; None for a stage that does not say
     out_of_memory: int = 0  # times
     used: Used = field(default_factory=dict)  # of servers, by the finished cells
     cost: float | None = None  # of it, in the currency of the prices; None where no server has a price
@@ -74,6 +75,8 @@ def status(run: Run) -> Status:
             line.kept += receipt.active - receipt.failed - sum(receipt.rejects.values())
             line.seconds += receipt.seconds
             line.waited += receipt.waited
+            if receipt.device_seconds is not None:
+                line.device_seconds = (line.device_seconds or 0.0) + receipt.device_seconds
             line.out_of_memory += receipt.batch.get("out_of_memory", 0)
             add_used(line.used, receipt.used)
         for failure in failures.values():
@@ -103,8 +106,7 @@ def lines(status: Status) -> list[str]:
         text = f"{stage.stage:9} {stage.done}/{stage.shards} shards"
         if stage.rows:
             text += f", {stage.rows:,} rows, kept {stage.kept:,} ({100 * stage.kept / stage.rows:.1f} %)"
-            text += f", {stage.rows / max(stage.seconds, 1e-3):.1f} rows/s a worker"
-            text += f", which waited {100 * stage.waited / stage.seconds:.0f} % of the time" if stage.seconds else ""
+            text += _speed(stage)
         for count, word in ((stage.stale, "stale"), (stage.failed, "failed"), (stage.out_of_memory, "times out of memory")):
             text += f", {count} {word}" if count else ""
         text += ", waits for all shards of the stages before it" if stage.waits else ""
@@ -115,6 +117,17 @@ def lines(status: Status) -> list[str]:
     if len(status.nodes) > 1:
         output.append("made on " + ", ".join(f"{node} ({cells:,} cells)" for node, cells in status.nodes.items()))
     return [*output, status.note] if status.note else output
+
+
+def _speed(stage: StageStatus) -> str:
+    """How fast a worker is, and how much of the time it and its device waited."""
+    noun = "images" if stage.stage == "generate" else "rows"
+    text = f", {stage.rows / max(stage.seconds, 1e-3):.1f} {noun}/s a worker"
+    if stage.seconds:
+        text += f", which waited {100 * stage.waited / stage.seconds:.0f} % of the time"
+    if stage.seconds and stage.device_seconds is not None:
+        text += f" and its device {100 * max(1 - stage.device_seconds / stage.seconds, 0):.0f} %"
+    return text
 
 
 def _used_lines(stage: StageStatus) -> list[str]:

@@ -11,6 +11,7 @@ So it is for `generate.ip_adapter`, which shows the first image to the further o
 import difflib
 import inspect
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,7 @@ from mals.images import BadImage, decode_image
 from mals.planning.image_source import is_url, require_package
 from mals.stages.adapters import PoseControl, first_line, ip_adapter_model, ip_adapter_params, load_ip_adapter, show, try_adapters
 from mals.stages.generated_images import ADDS, QUALITY, columns_of
+from mals.stages.speed import LatentsWatch, compile_denoiser, set_up_decoder
 
 NOT_FINITE = "nan_latents"  # the reason of a row whose image has a NaN or an infinity
 FIRST_VIEWS = 64  # first images of persons that a worker keeps
@@ -66,6 +68,7 @@ class Generate:
         self._first_view = lru_cache(FIRST_VIEWS)(self._generate_first_view)
         self._text: Any = None
         self._image: Any = None  # shares every weight with _text
+        self._device_seconds = 0.0
 
     def params(self) -> dict[str, Any]:
         params = self.config.model_dump(
@@ -102,8 +105,15 @@ class Generate:
             pipeline = self.control.load(pipeline, self.config.dtype)
         if self.config.ip_adapter:
             load_ip_adapter(pipeline, self.config.ip_adapter)
+        set_up_decoder(pipeline, self.config)
+        compile_denoiser(pipeline, self.config)
         self._text = _quiet(pipeline)
         self._try_adapters()
+
+    def take_device_seconds(self) -> float:
+        """Of pipeline calls since the last time; see mals.grid.stage.DeviceStage."""
+        seconds, self._device_seconds = self._device_seconds, 0.0
+        return seconds
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = batch.to_pylist()
@@ -180,12 +190,7 @@ class Generate:
 
         filled = [index if index in set(members) else members[0] for index in range(len(rows))]
         pipeline = self._text if strength is None else self._image_to_image(strength)
-        finite = torch.ones(len(filled), dtype=torch.bool)
-
-        def check_finite(_pipeline: Any, _step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            finite.logical_and_(torch.isfinite(tensors["latents"]).flatten(1).all(1).cpu())
-            return tensors
-
+        watch = LatentsWatch()
         arguments = {
             "prompt": [rows[index]["prompt"] for index in filled],
             "negative_prompt": [rows[index]["negative_prompt"] for index in filled] if negative else None,
@@ -196,7 +201,7 @@ class Generate:
             "num_inference_steps": self.config.steps,
             "guidance_scale": self.config.guidance,
             "generator": [torch.Generator().manual_seed(rows[index]["seed"]) for index in filled],
-            "callback_on_step_end": check_finite,
+            "callback_on_step_end": watch,
             "output_type": "pt",
         }
         if self.control:
@@ -208,11 +213,26 @@ class Generate:
             raise UserError(
                 f"{type(pipeline).__name__} takes no negative prompt, but the plan has some; set plan.negative_prompt to an empty text"
             )
-        with torch.inference_mode():
-            images = pipeline(**{name: value for name, value in arguments.items() if name in accepted and value is not None}).images
+        clock = time.perf_counter()
+        try:
+            images = self._call(pipeline, {name: value for name, value in arguments.items() if name in accepted and value is not None})
+            return self._pixels(images, watch, type(pipeline).__name__)
+        finally:
+            self._device_seconds += time.perf_counter() - clock
+
+    def _call(self, pipeline: Any, arguments: dict[str, Any]) -> Any:
+        """The images [B, 3, H, W] of one call, in [0, 1]; UserError where the denoiser cannot be compiled."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                images = pipeline(**arguments).images
+        except torch._dynamo.exc.TorchDynamoException as error:
+            problem = f"generate.compile = {self.config.compile} fails on {self._columns['model']} ({first_line(error)})"
+            raise UserError(f"{problem}; set generate.compile = none") from error
         if isinstance(images, np.ndarray):  # of the pipeline with a T2I-Adapter, which knows no tensors as output
             images = torch.from_numpy(images).permute(0, 3, 1, 2)
-        return self._pixels(images, finite, type(pipeline).__name__)
+        return images
 
     def _try_adapters(self) -> None:
         """Make one image with the adapters, in two steps and not decoded; UserError where they are for another model."""
@@ -228,7 +248,7 @@ class Generate:
         if names:
             try_adapters(self._text, arguments, f"{' or '.join(names)} does not fit {self._columns['model']}")
 
-    def _pixels(self, images: Any, finite: Any, pipeline: str) -> Images:
+    def _pixels(self, images: Any, watch: LatentsWatch, pipeline: str) -> Images:
         """From a pipeline's [B, 3, H, W] in [0, 1] to pixels; UserError if their size is not that of the settings."""
         height, width = images.shape[-2:]
         if (height, width) != (self.config.height, self.config.width):
@@ -236,7 +256,7 @@ class Generate:
                 f"{pipeline} returned {height} x {width} pixels for generate.height = {self.config.height}, "
                 f"generate.width = {self.config.width}; set a size that it supports"
             )
-        valid = finite.numpy() & images.isfinite().flatten(1).all(1).cpu().numpy()
+        valid = watch.read(len(images)) & images.isfinite().flatten(1).all(1).cpu().numpy()
         levels = images.float().nan_to_num(0).mul(255).round().clamp(0, 255).byte()
         return Images(levels.permute(0, 2, 3, 1).cpu().numpy(), valid, pipeline)
 
@@ -310,8 +330,6 @@ def load(model: models.ResolvedModel, precision: settings.Dtype, variant: str | 
         )
     except Exception as error:  # of any library that loads a part
         raise UserError(f"cannot load {model.name} ({index.get('_class_name')}): {first_line(error)}") from error
-    if getattr(pipeline, "vae", None) is not None and hasattr(pipeline.vae, "enable_slicing"):
-        pipeline.vae.enable_slicing()  # decodes one image at a time: the decoder needs many times the denoiser's memory
     return pipeline.to(device())
 
 

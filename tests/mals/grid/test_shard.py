@@ -10,6 +10,7 @@ import pytest
 from mals.errors import UserError
 from mals.grid.shard import AdaptiveBatch, ContractBroken, ShardFailed, run_shard
 from mals.grid.stage import Resources, output_batch, row_seed
+from mals.grid.status import StageStatus, Status, lines
 from mals.grid.store import Store
 
 TWICE = pa.schema([("twice", pa.int64())])
@@ -218,3 +219,23 @@ def test_seeds_depend_on_run_row_and_stage_alone():
     assert len(seeds) == 8
     assert row_seed(0, "a", "caption") == row_seed(0, "a", "caption")
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+class TimedDoubler(Doubler):
+    """A doubler that says how long its model computed."""
+
+    def take_device_seconds(self):
+        return 0.25
+
+
+def test_the_seconds_of_the_device_are_in_the_receipt_of_a_stage_that_tells_them(work):
+    assert work(TimedDoubler())[0].device_seconds == 0.25
+    assert work(Doubler())[0].device_seconds is None
+
+
+def test_status_says_how_many_images_a_second_and_how_long_worker_and_device_waited():
+    stages = [StageStatus("generate", 1, 1, 0, 0, 100, 90, seconds=50.0, waited=5.0, device_seconds=40.0)]
+    stages.append(StageStatus("filter", 1, 1, 0, 0, 90, 80, seconds=45.0, waited=9.0))
+    text = lines(Status("run", "tiny", 100, None, False, "", stages))
+    assert text[1].endswith("2.0 images/s a worker, which waited 10 % of the time and its device 20 %")
+    assert text[2].endswith("2.0 rows/s a worker, which waited 20 % of the time")
