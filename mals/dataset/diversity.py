@@ -106,14 +106,14 @@ def run_diversity(run: Run, stage: str = "caption") -> Diversity | None:
     stages = list(run.grid.stages)
     if stage not in stages:
         return None
-    later = stages[stages.index(stage) + 1 :]
+    before = next(iter(stages[stages.index(stage) + 1 :]), None)
     names = [field.name for field in run.grid.stages[stage].adds if field.name in COLUMNS]
     survey = run.grid.survey()
     done = [shard for shard in range(run.grid.shards) if survey.state(stage, shard) == "done"]
     sample = DiversitySample()
     for shard in done[:: math.ceil(len(done) / SHARDS)] if done and names else []:
         with suppress(Damaged):  # `mals verify` names the cell
-            table = run.grid.table(shard, names, before=later[0] if later else None)
+            table = run.grid.table(shard, names, before=before, sources=survey.sources(before, shard))
             sample.add(table.filter(table[names[-1]].is_valid()))
     return sample.measure()
 

@@ -80,7 +80,8 @@ def pack(run: Run, again: bool = False, progress: Progress | None = None) -> Pac
 
 def _write(run: Run, survey: Survey, verdicts: Verdicts, expected: Fingerprints, again: bool, progress: Progress | None) -> PackReceipt:
     """Write all files of the pack, and its receipt after them."""
-    statistics = gather(run.grid, list(attribute_values(run)), planned_columns(run.grid), run.config.pack.split_by == "person", verdicts)
+    by_person = run.config.pack.split_by == "person"
+    statistics = gather(run.grid, list(attribute_values(run)), planned_columns(run.grid), by_person, verdicts, survey)
     if not len(statistics.all_group_hashes):
         raise UserError(_nothing_kept(run, statistics))
     layout, columns = lay_out(statistics, run.config), packed_columns(run)
@@ -91,7 +92,7 @@ def _write(run: Run, survey: Survey, verdicts: Verdicts, expected: Fingerprints,
     for number, file in enumerate(layout.files):
         if progress:
             progress(number, len(layout.files))
-        rows = PackedRows(run.grid, columns[file.config_name], verdicts)
+        rows = PackedRows(run.grid, columns[file.config_name], verdicts, survey)
         parquet.append(_packed_file(run, layout, file, rows, expected.rows, again))
     check_ids(run, layout)
     counts = statistics.counts()

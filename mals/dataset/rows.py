@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from mals.dataset.features import GENERATOR_FEATURES, ORIGIN, PIXEL_COLUMNS, SOURCE_CAPTION, Column, Columns, Feature, arrow_type
 from mals.dataset.verdicts import Verdicts
 from mals.dataset.xmp import with_xmp
-from mals.grid.cells import Damaged, Grid
+from mals.grid.cells import Damaged, Grid, Survey
 from mals.jpeg_metadata import without_metadata
 from mals.origin import ORIGINAL, SOURCE_TYPES, is_synthetic, stated_origin
 
@@ -20,10 +20,10 @@ ABSOLUTE_FOLDERS = re.compile(r"(?<![\w:/.])(?:/|[A-Za-z]:\\)(?:[^\s'\"/\\:]+[/\
 
 
 class PackedRows:
-    """Reads rows of a run with the columns of a packed data set."""
+    """Reads rows of a run with the columns of a packed data set; `survey`, where it is known, saves requests."""
 
-    def __init__(self, grid: Grid, columns: Columns, verdicts: Verdicts | None = None):
-        self.grid, self.columns, self.verdicts = grid, columns, verdicts or Verdicts({})
+    def __init__(self, grid: Grid, columns: Columns, verdicts: Verdicts | None = None, survey: Survey | None = None):
+        self.grid, self.columns, self.verdicts, self.survey = grid, columns, verdicts or Verdicts({}), survey
         added = {field.name for stage in grid.stages.values() for field in stage.adds}
         sources = {column.source for column in columns.columns}
         if "captions" in columns and "prompt" in columns:
@@ -37,7 +37,8 @@ class PackedRows:
 
     def read(self, shard: int, positions: pa.Array) -> pa.Table:
         """The rows at `positions` [N] of one shard."""
-        table = self.verdicts.apply(self.grid.table(shard, self.sources))
+        cells = self.survey.sources(None, shard) if self.survey else {}
+        table = self.verdicts.apply(self.grid.table(shard, self.sources, sources=cells))
         if SOURCE_CAPTION in self.columns:
             table = table.append_column(SOURCE_CAPTION, self.grid.plan_rows(shard, ["id", "caption"])["caption"])
         table = table.take(positions).combine_chunks()

@@ -17,7 +17,7 @@ from mals.dataset.scores import COLUMNS as SCORE_COLUMNS
 from mals.dataset.scores import ScoreCounts, ScoreStatistics
 from mals.dataset.splits import hash64, hashes64
 from mals.dataset.verdicts import VERDICT, Verdicts
-from mals.grid.cells import Damaged, Grid
+from mals.grid.cells import Damaged, Grid, Survey
 from mals.grid.ids import IdHashes
 from mals.origin import check_origins
 
@@ -355,19 +355,24 @@ class RunStatistics:
 
 
 def gather(
-    grid: Grid, attributes: Sequence[str], planned: Sequence[str], by_person: bool, verdicts: Verdicts | None = None
+    grid: Grid,
+    attributes: Sequence[str],
+    planned: Sequence[str],
+    by_person: bool,
+    verdicts: Verdicts | None = None,
+    survey: Survey | None = None,
 ) -> RunStatistics:
     """Statistics of every shard of a finished grid.
 
     `planned`: the columns of the plan; `by_person`: whether all rows of an identity stay in one split.
-    `verdicts` come after all stages. Raises Damaged if plan and cells disagree.
+    `verdicts` come after all stages. `survey`, where it is known, saves requests. Raises Damaged if plan and cells disagree.
     """
     verdicts = verdicts or Verdicts({})
     added = {field.name for stage in grid.stages.values() for field in stage.adds}
     names = [name for name in (*COLUMNS, *GENERATOR_FEATURES) if name in added or name in planned]
     statistics = RunStatistics(attributes, [*grid.stages, *([VERDICT] if verdicts else [])])
     for shard in range(grid.shards):
-        table = grid.table(shard, names)
+        table = grid.table(shard, names, sources=survey.sources(None, shard) if survey else {})
         judged = verdicts.apply(table)
         statistics.overruled += _overruled(table, judged) if judged is not table else 0
         statistics.add(judged, by_person)

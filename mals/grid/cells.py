@@ -182,7 +182,7 @@ class Grid:
         number, group = divmod(shard, self.plan.shards_per_file)
         kept = self._plan_file  # another thread may change it
         if kept is None or kept[0] != number:
-            kept = self._plan_file = (number, self.store.parquet(plan_file(number)))
+            kept = self._plan_file = (number, self.store.parquet(plan_file(number), self.plan.files[number].bytes))
         return kept[1].read_row_group(group, columns=columns)
 
     def table(
@@ -265,8 +265,8 @@ class Survey:
             self._summary_inputs[stage] = hashlib.sha256(canonical(cells)).hexdigest()
         return self._summary_inputs[stage]
 
-    def sources(self, stage: str, shard: int) -> dict[str, Source]:
-        """Earlier stage -> its cell as it is now, of those that have a receipt."""
+    def sources(self, stage: str | None, shard: int) -> dict[str, Source]:
+        """Stage before `stage` (any for None) -> its cell as it is now, of those that have a receipt."""
         receipts = {name: self.receipts[name].get(shard) for name in self._earlier(stage)}
         return {name: Source(receipt.sha256, receipt.size) for name, receipt in receipts.items() if receipt is not None}
 
@@ -283,9 +283,9 @@ class Survey:
             if stage in self._earlier(later):
                 del self._summary_inputs[later]
 
-    def _earlier(self, stage: str) -> list[str]:
+    def _earlier(self, stage: str | None) -> list[str]:
         names = list(self.receipts)
-        return names[: names.index(stage)]
+        return names if stage is None else names[: names.index(stage)]
 
     def count(self, stage: str, state: State) -> int:
         """Shards of `stage` that are in `state`."""

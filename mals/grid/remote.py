@@ -33,12 +33,16 @@ class Remote:
         self.url = url
         protocol = fsspec.core.split_protocol(url)[0]
         self.is_object_store = protocol in OBJECT_STORES
-        options = {"use_listings_cache": False} if self.is_object_store else {}
+        options: dict[str, Any] = {"use_listings_cache": False} if self.is_object_store else {}
+        if protocol in ("s3", "s3a"):
+            options["config_kwargs"] = {"retries": {"total_max_attempts": 1}}  # botocore's own would multiply ours
         self.root = ""
         try:
             self.fs, self.root = self._call(fsspec.url_to_fs, url, **options)  # some kinds connect here
         except ImportError as error:
             raise missing_package(url, error) from None
+        if protocol in ("s3", "s3a"):
+            self.fs.retries = 1  # s3fs's own
         self._folders: set[str] = set()  # that are there
 
     def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:

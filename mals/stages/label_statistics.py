@@ -36,7 +36,7 @@ def stats_of(run: Run) -> dict[str, Any]:
 
     def cells() -> Iterator[pa.Table]:
         for shard in done:
-            yield run.grid.table(shard, ["attributes", "attribute_source", *requests])
+            yield run.grid.table(shard, ["attributes", "attribute_source", *requests], sources=survey.sources(None, shard))
 
     return label_stats(cells(), run.config.label.space)
 
