@@ -227,10 +227,10 @@ def test_reports_and_pages_of_a_run_on_s3_are_those_of_a_folder(s3, counted, loc
 
 
 def test_denied_gone_and_throttled_are_one_sentence_each_with_exit_code_2(s3, counted):
-    nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
+    closed = f"http://127.0.0.1:{free_ports(1)[0]}"
     cases = [
         ({**s3, "AWS_ENDPOINT_URL_S3": counted.address}, f"{COUNTED} does not answer as it should, {ATTEMPTS} times"),
-        ({**s3, "AWS_ENDPOINT_URL_S3": nobody}, f"{COUNTED} does not answer as it should, {ATTEMPTS} times"),
+        ({**s3, "AWS_ENDPOINT_URL_S3": closed}, f"{COUNTED} does not answer as it should, {ATTEMPTS} times"),
         ({**s3, "AWS_ACCESS_KEY_ID": "reader"}, f"{COUNTED} cannot be used"),
         ({**s3, "AWS_SECRET_ACCESS_KEY": "wrong"}, f"{COUNTED} cannot be used"),
     ]
