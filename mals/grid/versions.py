@@ -7,14 +7,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-LIBRARIES = {  # distribution -> the module that it installs
-    "torch": "torch",
-    "diffusers": "diffusers",
-    "transformers": "transformers",
-    "controlnet-aux": "controlnet_aux",
-    "opencv-python-headless": "cv2",
-    "pyarrow": "pyarrow",
-}
+LIBRARIES = ("torch", "diffusers", "transformers", "controlnet-aux", "opencv-python-headless", "pyarrow")  # distributions
 
 
 def installed_versions() -> dict[str, str]:
@@ -23,11 +16,14 @@ def installed_versions() -> dict[str, str]:
 
 
 def environment() -> dict[str, str]:
-    """What results of this process depend on beside the settings: Python, CPU, the libraries that are loaded, and the GPU."""
-    loaded = {name: number for name, module in LIBRARIES.items() if module in sys.modules and (number := _version(name))}
-    torch = sys.modules.get("torch")
-    gpu = {"gpu": torch.cuda.get_device_name()} if torch is not None and torch.cuda.is_available() else {}
-    return {"python": platform.python_version(), "machine": platform.machine(), "cpu": _cpu(), **loaded, **gpu}
+    """What results can depend on beside the settings: Python, CPU, the libraries, and the GPU where torch is loaded.
+
+    All libraries that are installed, since which of them a process has loaded depends on what it did before.
+    """
+    libraries = {name: number for name in LIBRARIES if (number := _version(name))}
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)  # another thread may be importing it
+    gpu = {"gpu": cuda.get_device_name()} if cuda is not None and cuda.is_available() else {}
+    return {"python": platform.python_version(), "machine": platform.machine(), "cpu": _cpu(), **libraries, **gpu}
 
 
 @cache
@@ -40,6 +36,7 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def _version(distribution: str) -> str | None:
     try:
         return version(distribution)

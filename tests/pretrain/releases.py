@@ -12,8 +12,13 @@ from pretrain.build import prepare
 SMALL = {
     "preset": "tiny",
     "dtype": "fp32",
-    "data": {"height": 64, "width": 32},
-    "aptm": {"vision": {"embed": 16, "heads": [1, 2, 4], "window": 4, "start": None}, "text": {"hidden": 32, "inter": 64}},
+    "data": {"height": 64, "width": 32, "wordings": {"composed": 0, "recast": 0, "exchanged": 0}},
+    "selection": {"rerank": "itm"},
+    "aptm": {
+        "loss_weights": {"sentences": 0},
+        "vision": {"embed": 16, "heads": [1, 2, 4], "window": 4, "start": None},
+        "text": {"hidden": 32, "inter": 64},
+    },
 }
 
 

@@ -48,7 +48,7 @@ def part(batch: Batch, rows: slice) -> Batch:
 
 def trained(name: str, rows: slice, **aptm: object) -> Trained:
     """One loss (or the sum of `all`) over all ranks and its gradients by the names of the parameters; each rank has `rows` of the batch."""
-    weights = ONES if name == "all" else {**dict.fromkeys(ONES, 0.0), name: 1.0}
+    weights = {"sentences": 0.0} | (ONES if name == "all" else {**dict.fromkeys(ONES, 0.0), name: 1.0})
     if name == PARTNER:
         weights |= {"itm": 1.0}
     method, batch = small(aptm={**CALM, "loss_weights": weights, **aptm})

@@ -53,7 +53,7 @@ class SentenceLoss(Towers):
 
     def sentence_texts(self, step: int, device: torch.device) -> tuple[dict[str, Texts], Tensor | None]:
         """The sentences of a step, if they are trained, and their claims [S, A] in {-1, 0, 1}."""
-        if self.sentences is None or not self.training:
+        if self.sentences is None:
             return {}, None
         texts, claims = self.sentences(step)
         text = self.sentence_tokenizer.encode(texts, multiple=MULTIPLE)

@@ -22,7 +22,7 @@ from tests.interruption import Killed, killed_at
 from tests.pretrain.datasets import layouts
 from tests.pretrain.datasets.test_importing import MADE, files
 from tests.pretrain.packs import imported
-from tests.pretrain.trainings import SIZES, lines
+from tests.pretrain.trainings import PLAIN, SIZES, lines
 
 LISTED = [name for name in MADE if name not in ("market1501", "pa100k")]  # sets in JSON
 CAPTIONED = [name for name in MADE if READERS[name].info.caption_source is not None]
@@ -197,7 +197,9 @@ def trained_for_two_steps(name: str, data: str, out: Path) -> Iterator[int]:
     """The steps of a short training by the losses that the set has data for."""
     info = READERS[name].info
     losses = UNLABELLED if info.space is None else [f"aptm.space={info.space}", *([] if info.caption_source else LABELLED)]
-    settings = training_settings("tiny", None, [*SIZES, *losses, "batch=2", "dtype=fp32", "steps=2", "log_every=1", "data.workers=0"])
+    settings = training_settings(
+        "tiny", None, [*SIZES, *PLAIN, *losses, "batch=2", "dtype=fp32", "steps=2", "log_every=1", "data.workers=0"]
+    )
     train(settings, [data], out, "cpu")
     return (line["step"] for line in lines(out))
 
