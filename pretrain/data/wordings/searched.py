@@ -13,7 +13,6 @@ import numpy as np
 from numpy.random import Generator
 from torch import Tensor
 
-from mals.attributes import Space
 from mals.errors import UserError
 from mals.labeller.labeller import Labeller
 from mals.planning.phrases import CARRIED, CHOICES, COLORS, HAIR, HALVES, LOWER, PEOPLE, UPPER, Phrases
@@ -36,11 +35,14 @@ STREAM = 0x5E17  # sets the random numbers of sentences apart from others
 
 
 class SearchSentences:
-    """Sentences about the labels [N, A] in {-1, 0, 1} of the rows of a training; UserError for a space without words for clothes."""
+    """Sentences about the labels [N, A] in {-1, 0, 1} of the rows of a training, in the attribute space of `labeller`.
 
-    def __init__(self, space: Space, labels: Tensor, count: int, seed: int) -> None:
-        self.space, self.labels, self.count, self.seed = space, labels.numpy(), count, seed
-        self._labeller: Labeller | None = None
+    Raises UserError for a space without words for clothes.
+    """
+
+    def __init__(self, labeller: Labeller, labels: Tensor, count: int, seed: int) -> None:
+        self.labeller, self.labels, self.count, self.seed = labeller, labels.numpy(), count, seed
+        space = labeller.space
         self._phrases = [[Phrases(space, forms, plain_colors=plain) for forms in TEMPLATES.values()] for plain in (False, True)]
         known = self._phrases[0][0]
         if not known.phrased or not all(known.colors.values()):
@@ -75,13 +77,6 @@ class SearchSentences:
     def _places(self, names: Sequence[str]) -> list[int]:
         """The attributes of these names, as far as the space has them."""
         return [self._at[name] for name in names if name in self._at]
-
-    @property
-    def labeller(self) -> Labeller:
-        """Which reads what a sentence claims."""
-        if self._labeller is None:
-            self._labeller = Labeller(self.space.name)
-        return self._labeller
 
 
 def words() -> Iterator[str]:

@@ -22,8 +22,8 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from mals.attributes import load_space
 from mals.errors import UserError
+from mals.labeller.labeller import Labeller
 from pretrain import host, losses, ranks
 from pretrain.config import Training
 from pretrain.data.errors import MissingData, NoLabels, NoPartners
@@ -105,7 +105,7 @@ class Aptm(CaptionLosses, PromptLosses, SentenceLoss, Method):
         torch.manual_seed(config.seed)
         method = cls(config, tokenizer.size, prompts, PromptMasks(prompts, tokenizer, rule, config.seed), tokenizer.max_tokens)
         if own.loss_weights.sentences and not own.classifier and data is not None and data.labels is not None:
-            method.use_sentences(SearchSentences(load_space(own.space), data.labels, own.sentences, config.seed), tokenizer)
+            method.use_sentences(SearchSentences(Labeller(own.space), data.labels, own.sentences, config.seed), tokenizer)
         return method
 
     @classmethod

@@ -1,10 +1,12 @@
 """Sentences as people search: short, about a row's labels, and a function of the seed, the step and the labels."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from mals.attributes import load_space
+from mals.attributes import FOLDER, load_space
 from mals.errors import UserError
 from mals.labeller.labeller import Labeller
 from pretrain.data.wordings.claims import claims_of
@@ -17,7 +19,7 @@ LABELS = torch.from_numpy(LABELLER.label(GOLD[:200]).values.astype(np.int64))
 
 
 def sentences(seed: int = 0, count: int = 200) -> SearchSentences:
-    return SearchSentences(SPACE, LABELS, count, seed)
+    return SearchSentences(LABELLER, LABELS, count, seed)
 
 
 def test_a_sentence_about_a_row_never_contradicts_its_labels():
@@ -49,6 +51,14 @@ def test_sentences_name_one_half_of_the_body_both_or_none_in_the_plans_words():
     assert {word for text in texts for word in text.replace(",", " ").split()} <= known
 
 
+def test_the_space_may_be_a_file_of_ones_own(tmp_path: Path):
+    own = tmp_path / "clothes.yaml"
+    own.write_bytes((FOLDER / "market1501.yaml").read_bytes())
+    texts, claims = SearchSentences(Labeller(own), LABELS, 20, 0)(3)
+    shipped, same = sentences(count=20)(3)
+    assert texts == shipped and np.array_equal(claims, same)
+
+
 def test_a_space_without_colours_of_clothes_is_refused():
     with pytest.raises(UserError, match="the attribute space pa100k has none; set it to 0"):
-        SearchSentences(load_space("pa100k"), torch.zeros(1, 26), 4, 0)
+        SearchSentences(Labeller("pa100k"), torch.zeros(1, 26), 4, 0)
