@@ -4,24 +4,17 @@ import threading
 import time
 
 import pytest
-from fsspec.registry import _registry
 
-from mals.grid import events, remote
+from mals.grid import events
 from mals.grid.events import EventLog, last_events
 from mals.grid.store import Store
-from tests.mals.grid.objects import Objects
 
 URL = "s3://bucket/run"
 
 
 @pytest.fixture(autouse=True)
-def objects(monkeypatch):
-    monkeypatch.setitem(_registry, "s3", Objects)
-    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.0)
+def quick(objects, monkeypatch):
     monkeypatch.setattr(events, "PUT_EVERY", 0.02)
-    Objects.reset()
-    yield Objects
-    Objects.reset()
 
 
 def names(objects):

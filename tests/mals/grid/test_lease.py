@@ -8,30 +8,22 @@ import threading
 import time
 
 import pytest
-from fsspec.registry import _registry
 
 from mals.errors import UserError
 from mals.grid import lease as leases
-from mals.grid import remote
 from mals.grid.lease import Taken, lease, read
 from mals.grid.lock import coordinator, one_at_a_time
 from mals.grid.remote import StoreFailed
 from mals.grid.store import HOST, Store
-from tests.mals.grid.objects import Objects
 
 URL = "s3://bucket/run"
 
 
 @pytest.fixture(autouse=True)
-def objects(monkeypatch):
-    monkeypatch.setitem(_registry, "s3", Objects)
-    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.0)
+def quick(objects, monkeypatch):
     monkeypatch.setattr(leases, "RENEWED_EVERY", 0.05)
     monkeypatch.setattr(leases, "TERM", 2.0)
     monkeypatch.setattr(leases, "POLL", 0.02)
-    Objects.reset()
-    yield Objects
-    Objects.reset()
 
 
 @pytest.fixture

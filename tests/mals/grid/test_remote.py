@@ -8,10 +8,8 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
-from fsspec.registry import _registry
 
 from mals.errors import UserError
-from mals.grid import remote
 from mals.grid.remote import StoreFailed
 from mals.grid.run import Run, run_stages
 from mals.grid.shard import AdaptiveBatch, run_shard
@@ -19,19 +17,13 @@ from mals.grid.stage import Resources, output_batch
 from mals.grid.store import Store
 from mals.planning.create import create
 from tests.conftest import FAST, environment
-from tests.mals.grid.objects import Objects
 
 URL = "s3://bucket/run"
 
 
 @pytest.fixture(autouse=True)
-def objects(monkeypatch):
-    monkeypatch.setitem(_registry, "s3", Objects)
-    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.0)
+def quick(objects, monkeypatch):
     monkeypatch.setattr("mals.grid.worker.PAUSE", 0.0)
-    Objects.reset()
-    yield Objects
-    Objects.reset()
 
 
 @pytest.fixture
