@@ -270,9 +270,9 @@ def test_compiling_takes_no_argument_that_an_older_torch_lacks(monkeypatch: pyte
         return model
 
     monkeypatch.setattr(torch, "compile", older)
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
-    compile_blocks(small()[0], "eager")
-    assert torch._dynamo.config.recompile_limit == COMPILED  # as old as the limit itself
+    with torch._dynamo.config.patch(recompile_limit=8):  # not by monkeypatch, which ends with no limit at all
+        compile_blocks(small()[0], "eager")
+        assert torch._dynamo.config.recompile_limit == COMPILED  # as old as the limit itself
 
 
 def test_a_swin_of_the_papers_size_that_starts_from_nothing_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
