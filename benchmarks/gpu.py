@@ -244,7 +244,7 @@ def kernels(bench: Bench) -> dict[str, Any]:
             loop.step(bench.warm + at, batches[at])
         bench.wait()
     kind = torch.autograd.DeviceType.CUDA if on_card else torch.autograd.DeviceType.CPU
-    events = [event for event in recorded.events() or [] if event.device_type == kind and event.cpu_parent is None]
+    events = outermost([event for event in recorded.events() or [] if event.device_type == kind])
     by_name: dict[str, float] = {}
     for event in events:
         by_name[event.name] = by_name.get(event.name, 0.0) + event.time_range.elapsed_us()
@@ -252,6 +252,16 @@ def kernels(bench: Bench) -> dict[str, Any]:
     total = sum(by_name.values())
     top = [{"name": name[:80], "ms": round(us / 3e3, 3), "share": round(us / total, 4)} for name, us in longest]
     return {"idle": round(idle(events), 4), "ms": round(total / 3e3, 3), "kernels": top}
+
+
+def outermost(events: Sequence[FunctionEvent]) -> list[FunctionEvent]:
+    """Work that is part of no other work; annotations, such as torch's of a whole update, are names of what is inside, and no work."""
+
+    def inside_work(event: FunctionEvent) -> bool:
+        parent = event.cpu_parent
+        return parent is not None and (not parent.is_user_annotation or inside_work(parent))
+
+    return [event for event in events if not event.is_user_annotation and not inside_work(event)]
 
 
 def idle(events: Sequence[FunctionEvent]) -> float:

@@ -12,8 +12,21 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-# FLOP/s, dense, by part of a name; the first that fits
-PEAKS = {"B200": 2250e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L40": 181e12, "L4": 121e12}
+# FLOP/s of bf16, dense, by part of a name, the first that fits. From NVIDIA's data sheets of H100 (SXM, PCIe, NVL), H200 (SXM, NVL),
+# GB200 NVL72, DGX B200, A100, L40S, L40 and L4: half of the number with sparsity where they give that; of GB200 NVL72 one of its 72 GPUs.
+PEAKS = {
+    "GB200": 2500e12,
+    "B200": 2250e12,
+    "H200 NVL": 835e12,
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L40": 181e12,
+    "L4": 121e12,
+}
 
 
 def peak_of(device: torch.device) -> float | None:

@@ -54,6 +54,18 @@ def test_no_part_begins_after_the_seconds_and_a_part_that_fails_does_not_end_the
     assert [line["part"] for line in lines] == ["ceilings", "eager"] and all("ZeroDivisionError" in line["error"] for line in lines)
 
 
+def test_annotations_are_no_kernels_and_what_is_inside_them_is():
+    layer = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as recorded:
+        with torch.profiler.record_function("forward"), torch.profiler.record_function("inner"):
+            layer(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+    names = [event.name for event in gpu.outermost(recorded.events())]
+    assert {"aten::linear", "aten::addcdiv_"} <= {*names} and not {"aten::addmm", "forward", "inner"} & {*names}
+    assert not [name for name in names if "Optimizer.step" in name]
+
+
 def test_idle_is_the_time_in_no_kernel():
     events = [SimpleNamespace(time_range=SimpleNamespace(start=start, end=end)) for start, end in [(0, 4), (2, 3), (3, 5), (8, 10)]]
     assert gpu.idle(events) == pytest.approx(0.3)

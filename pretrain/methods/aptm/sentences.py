@@ -16,7 +16,9 @@ from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.wordings.searched import SearchSentences
 from pretrain.host import to_device
 from pretrain.methods.aptm.towers import Towers, first_tokens
+from pretrain.precision import cosines
 from pretrain.towers.bert import Texts
+from pretrain.towers.heads import Float32Linear
 
 SENTENCE = "sentence"  # the sentences among the texts
 PARAMETERS = r"sentence_head\."  # the names of what only this loss has begin so
@@ -30,13 +32,13 @@ class SentenceHead(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(LOG_SCALE))
-        self.bias = nn.Linear(width, 1)  # rare things need a higher cosine; it does not change the order of the images of a sentence
+        self.bias = Float32Linear(width, 1)  # rare things need a higher cosine; it does not change the order of the images of a sentence
         nn.init.zeros_(self.bias.weight)
         nn.init.constant_(self.bias.bias, BIAS)
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         """Logits [B, S] of features [B, D] and [S, D] of length 1."""
-        return image @ text.T * self.log_scale.exp() + self.bias(text).T
+        return cosines(image, text) * self.log_scale.exp() + self.bias(text).T
 
 
 class SentenceLoss(Towers):

@@ -17,6 +17,7 @@ from pretrain.host import to_device
 from pretrain.method import Method
 from pretrain.methods.aptm.config import AptmSettings
 from pretrain.towers.bert import Bert, Texts
+from pretrain.towers.heads import Float32Linear
 from pretrain.towers.swin import Swin
 
 CONTRAST, MATCH = ("itc", "itc_eda", "iac", "sentences"), ("itm", "itm_eda", "iam")  # losses of cosines, and of the matching head
@@ -33,7 +34,7 @@ class Question:
 
 
 class Towers(Method):
-    """Swin, a BERT in two halves and three heads; the parameters have the names that `published_weights` knows."""
+    """Swin, a BERT in two halves and three heads in float32; the parameters have the names that `published_weights` knows."""
 
     def __init__(self, config: Training, vocabulary: int) -> None:
         super().__init__()
@@ -63,11 +64,11 @@ class Towers(Method):
             dropout=text.dropout,
             checkpointing=config.checkpointing,
         )
-        self.vision_proj = nn.Linear(self.swin.width, self.own.proj)
-        self.text_proj = nn.Linear(text.hidden, self.own.proj)
+        self.vision_proj = Float32Linear(self.swin.width, self.own.proj)
+        self.text_proj = Float32Linear(text.hidden, self.own.proj)
         self.temp = nn.Parameter(torch.tensor(self.own.temperature))
         twice = 2 * text.hidden
-        self.itm_head = nn.Sequential(nn.Linear(text.hidden, twice), nn.LayerNorm(twice), nn.GELU(), nn.Linear(twice, 2))
+        self.itm_head = nn.Sequential(Float32Linear(text.hidden, twice), nn.LayerNorm(twice), nn.GELU(), Float32Linear(twice, 2))
 
     def weighs(self, *names: str) -> bool:
         """Whether one of these losses is trained."""
@@ -89,11 +90,11 @@ class Towers(Method):
 
     def image_features(self, tokens: Tensor) -> Tensor:
         """Embeddings [B, D] of length 1 from the tokens of images."""
-        return normalize(self.vision_proj(tokens[:, 0]).float(), dim=-1)
+        return normalize(self.vision_proj(tokens[:, 0]), dim=-1)
 
     def text_features(self, states: Tensor) -> Tensor:
         """Embeddings [B, D] of length 1 from the states of texts."""
-        return normalize(self.text_proj(states[:, 0]).float(), dim=-1)
+        return normalize(self.text_proj(states[:, 0]), dim=-1)
 
     def ask_tokens(self, texts: Texts, targets: Tensor | None, means: ranks.Means, weights: Tensor | None = None) -> Question:
         """The tokens behind the masks of texts, targets [R, L] on the host; `weights` [R] are of the texts."""
