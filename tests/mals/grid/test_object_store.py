@@ -21,6 +21,7 @@ from mals.grid.store import Store
 from mals.grid.verify import verify
 from mals.look.receipts import activity
 from tests.conftest import FAST, environment
+from tests.mals.grid.contents import cells_and_pack
 from tests.object_servers import BUCKET, KEYS, azurite, free_ports, seaweedfs
 
 pytestmark = pytest.mark.slow
@@ -85,14 +86,6 @@ def mals(variables, *arguments, timeout=300, before=SHORT):
     process = started(variables, *arguments, before=before)
     out, message = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(arguments, process.returncode, out, message)
-
-
-def cells_and_pack(store):
-    """Name -> hash, of the cells of every stage, the plan and the packed set."""
-    run = Run.open(store.url)
-    names = [name for stage in run.grid.stages for name in store.list(stage) if name.endswith(".parquet")]
-    packed = [f"dataset/{line.partition('  ')[2]}" for line in store.read("dataset/SHA256SUMS").decode().splitlines()]
-    return {name: store.sha256(name) for name in [*names, *packed, "dataset/SHA256SUMS"]}
 
 
 def planned(variables, url, captions):

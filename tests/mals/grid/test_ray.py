@@ -18,8 +18,10 @@ from mals.grid.executor import Job
 from mals.grid.run import Run, run_stages
 from mals.grid.stage import Resources
 from mals.grid.status import status
+from mals.grid.store import Store
 from tests.conftest import environment
 from tests.mals.grid.clusters import SmallCluster, becomes, members, small_cluster
+from tests.mals.grid.contents import cells_and_pack
 
 Planned = Callable[..., Path]
 STAGES = ("generate", "safety", "filter", "crop", "caption", "label")
@@ -38,19 +40,12 @@ def cluster(two_nodes: SmallCluster) -> SmallCluster:
     return two_nodes
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    """Every cell and every packed file with its bytes."""
-    paths = [path for stage in STAGES for path in sorted((folder / stage).glob("*.parquet"))]
-    paths += [path for path in sorted((folder / "dataset").rglob("*")) if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-
-def made(folder: Path, on: str = "local") -> Run:
+def made(folder: Path, on: str = "local") -> Store:
     """A run that was made to the end."""
     run = Run.open(folder, [f"run.on={on}"])
     run_stages(run, quiet=True)
     pack(run)
-    return run
+    return run.store
 
 
 def command(folder: Path, on: str, *words: str, name: str = "run", **env: str) -> "subprocess.Popen[str]":
@@ -72,10 +67,9 @@ def handshakes(folder: Path) -> list[str]:
 @pytest.mark.slow
 def test_cells_and_the_packed_set_have_the_bytes_of_one_process(cluster: SmallCluster, planned: Planned) -> None:
     folder, plain = planned("cluster", "run.workers=auto"), planned("plain")
-    made(plain)
-    run = made(folder, cluster.place)
-    assert len(files(plain)) > 5 * len(STAGES) and files(folder) == files(plain)
-    assert list(status(run).nodes.values()) == [5 * len(STAGES)]
+    bytes_of_one_process = cells_and_pack(made(plain))
+    assert len(bytes_of_one_process) > 5 * len(STAGES) and cells_and_pack(made(folder, cluster.place)) == bytes_of_one_process
+    assert list(status(Run.open(folder)).nodes.values()) == [5 * len(STAGES)]
     assert not handshakes(folder)
     assert becomes(lambda: not members())
 
@@ -94,7 +88,7 @@ def test_a_node_that_is_killed_in_the_middle_of_each_stage_costs_no_byte_and_no_
         cluster.add()
     _, message = driver.communicate(timeout=300)
     assert driver.returncode == 0, message
-    assert files(folder) == files(plain)
+    assert cells_and_pack(Store(str(folder))) == cells_and_pack(Store(str(plain)))
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     assert not [event for event in events if event["event"] == "failed"]
     assert [event["node"] for event in events if event["event"] == "lost"], "a shard was at work on a node that was killed"
@@ -114,7 +108,7 @@ def test_a_driver_that_was_killed_leaves_no_actor_and_goes_on_when_started_again
     again = command(folder, cluster.place, "--quiet")
     _, message = again.communicate(timeout=300)
     assert again.returncode == 0, message
-    assert files(folder) == files(plain)
+    assert cells_and_pack(Store(str(folder))) == cells_and_pack(Store(str(plain)))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
