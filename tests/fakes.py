@@ -159,12 +159,15 @@ class Captioner(Fake):
 
 
 class Slow(Fake):
-    """Takes a moment for each call, so that there is time to interfere."""
+    """Takes a moment for each call, so that there is time to interfere, under a bar that is not shown, as models do."""
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         import time
 
-        time.sleep(0.2)
+        from tqdm import tqdm
+
+        with tqdm(disable=True):
+            time.sleep(0.2)
         return super().__call__(batch)
 
 

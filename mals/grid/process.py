@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from queue import Queue
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any
 
 from mals.errors import UserError
@@ -89,6 +89,7 @@ def _work(url: str, user_settings: dict[str, Any], connection: Connection, compu
     """What the process does: an answer to each request, until the executor ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _share_no_lock_of_progress_bars()
     end_with_parent(parent)
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = _visible_device(device)
@@ -100,6 +101,16 @@ def _work(url: str, user_settings: dict[str, Any], connection: Connection, compu
         _refuse(connection, UserError(f"a worker process could not start: {error_message(error)}"))
     else:
         _answer(worker, connection, computed)
+
+
+def _share_no_lock_of_progress_bars() -> None:
+    """Give tqdm a lock of this process alone, since libraries make bars even where they show none.
+
+    Its own is a semaphore for several processes, and of one that a signal ends Python reports the semaphore as leaked.
+    """
+    from tqdm import tqdm
+
+    tqdm.set_lock(RLock())
 
 
 def _refuse(connection: Connection, error: UserError) -> None:

@@ -51,6 +51,20 @@ def test_a_real_run_is_the_same_bytes_with_two_workers_and_after_kills(mals, pla
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_real_run_prints_one_sentence_and_leaves_no_semaphore(planned_real, sent):
+    """Libraries make locks in the worker processes, which Python reports where they are left behind."""
+    command = [sys.executable, "-m", "cli.main", "run", str(planned_real), "-q", "--set", "run.workers=2"]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not any((planned_real / "generate").glob("*.parquet")):
+        assert process.poll() is None, "the run ended before it could be stopped"
+        time.sleep(0.02)
+    os.killpg(process.pid, sent)
+    _, message = process.communicate(timeout=60)
+    assert (process.returncode, message) == (128 + sent, "stopped; give the same command again to go on\n")
+
+
+@pytest.mark.slow
 def test_every_command_works_on_a_real_run(mals, planned_real, tmp_path):
     assert mals("generate", "run", "-q").returncode == 0
     preview = mals("filter", "run", "--preview")
