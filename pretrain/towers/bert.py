@@ -1,6 +1,7 @@
 """BERT (Devlin et al., 2019) cut in two: the first layers read the text alone, the others see an image as well.
 
-Keys and values of an image are projected once and used for every text that is paired with it. If a caller selects states, padding is not
+Keys and values of an image are projected once and used for every text that is paired with it, without copies where all texts of an image
+stand together. If a caller selects states, padding is not
 computed, and the last layer only computes the selected states. Groups of texts of different widths run through the layers together:
 attention is within each group, everything else is one matrix product over the tokens of all groups.
 Shapes: B texts, R rows (texts, each paired with one image), I images, L tokens of a text (its width), N tokens of an image,
@@ -14,15 +15,17 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear
+from torch.nn.functional import gelu, linear, pad
 from torch.utils.checkpoint import checkpoint
 
 from mals.errors import UserError
 from pretrain.host import places, to_device
-from pretrain.towers.attention import attend, mask_bias
+from pretrain.towers import attention
+from pretrain.towers.attention import attend, in_product_type, mask_bias
 from pretrain.towers.micro_batches import MicroBatched, run_again
 
 EPSILON = 1e-12  # of the layer norms (Devlin et al.)
+ALIGNED = 64  # rows of the vocabulary's product on a GPU, a multiple of them, as its tensor cores take them
 STD, WIDTH = 0.02, 768  # standard deviation of initial weights at this width (Devlin et al.); other widths keep the scale of the outputs
 PAD = 0  # id of the padding token in the vocabulary of bert-base-uncased
 
@@ -39,16 +42,21 @@ class Texts:
     selected: Tensor | None = None  # [R, L], of the host or not: True for states that are needed; None: all, padding included
     images: Tensor | None = None  # [R], the index of each text's image; None: text i is paired with image i
     host_mask: Tensor | None = None  # [R, L], the mask on the host, if it has it: then it need not wait for the device
+    per_image: int = 1  # without `images`: texts of each image, which stand together in the order of the images
 
     def part(self, number: int, parts: int) -> "Texts":
         """One of `parts` parts of nearly as many texts each."""
         first, last = (len(self.mask) * at // parts for at in (number, number + 1))
-        values = {name: None if value is None else value[first:last] for name, value in vars(self).items()}
+        assert self.images is not None or self.per_image == 1
+        values = {name: value[first:last] for name, value in vars(self).items() if isinstance(value, Tensor)}
         return Texts(**values)  # type: ignore[arg-type]  # values and mask are tensors
 
     def paired(self) -> "Texts":
         """The same with the index of each text's image."""
-        return self if self.images is not None else replace(self, images=torch.arange(len(self.mask), device=self.mask.device))
+        if self.images is not None:
+            return self
+        images = torch.arange(len(self.mask), device=self.mask.device)
+        return replace(self, images=images if self.per_image == 1 else images // self.per_image, per_image=1)
 
 
 @dataclass(frozen=True)
@@ -151,10 +159,13 @@ class Attention(nn.Module):
         return self.by_head(self.key(source)).contiguous(), self.by_head(self.value(source)).contiguous()
 
     def forward(self, x: Tensor, positions: Groups, sources: Sequence[Heads], biases: Sequence[Tensor | None]) -> Tensor:
-        """Rows [T, hidden]; for each group keys and values of each text and a bias of the scores [R, 1, 1, N] -> [T, hidden]."""
+        """Rows [T, hidden]; for each group keys and values and a bias of the scores [R, 1, 1, N] -> [T, hidden].
+
+        Keys and values are of each text; without a bias, they may be of each image for as many texts a image, which stand together.
+        """
         drop = self.dropout if self.training else 0.0
         groups = zip(positions.spread(self.query(x)), sources, biases, strict=True)
-        attended = [attend(self.by_head(query), *source, bias, drop) for query, source, bias in groups]
+        attended = [attend(self.by_head(_of_sources(query, source[0])), *source, bias, drop) for query, source, bias in groups]
         return self.out(positions.rows([heads.transpose(1, 2).flatten(2) for heads in attended]))
 
     def by_head(self, x: Tensor) -> Tensor:
@@ -203,7 +214,15 @@ class WordHead(nn.Module):
 
     def forward(self, states: Tensor, words: Tensor) -> Tensor:
         """[M, hidden] and embeddings [vocab, hidden] -> [M, vocab]."""
-        return linear(self.norm(gelu(self.dense(states))), words, self.bias)
+        return self.score(self.norm(gelu(self.dense(states))), words, ALIGNED if attention.on_gpu(states.device) else 1)
+
+    def score(self, states: Tensor, words: Tensor, multiple: int) -> Tensor:
+        """The product, of as many rows as are a multiple: those beyond the vocabulary are zeros, of whose scores none is returned."""
+        vocabulary = words.shape[0]
+        more = -vocabulary % multiple
+        if not more:
+            return linear(states, words, self.bias)
+        return linear(states, pad(in_product_type(words), (0, 0, 0, more)), pad(self.bias, (0, more)))[:, :vocabulary]
 
 
 class Bert(MicroBatched, nn.Module):
@@ -326,11 +345,17 @@ def _selected(texts: Sequence[Texts], selected: Sequence[Tensor], positions: Gro
     return to_device(torch.cat(indices), device), Groups([Positions.compact(each, device) for each in selected])
 
 
+def _of_sources(queries: Tensor, keys: Tensor) -> Tensor:
+    """Queries [R, L, hidden] of texts as [S, R / S L, hidden] of their S keys: texts with the same keys are one."""
+    return queries if queries.shape[0] == keys.shape[0] else queries.reshape(keys.shape[0], -1, queries.shape[2])
+
+
 def _heads_of_images(heads: Heads, texts: Texts) -> Heads:
-    """Keys and values [R, h, N, hidden / h] of the image of each text."""
+    """Keys and values [R, h, N, hidden / h] of the image of each text, or [I, h, N, hidden / h] where each has several texts."""
     keys, values = heads
     if texts.images is None:
-        return keys[: len(texts.mask)], values[: len(texts.mask)]
+        images = len(texts.mask) // texts.per_image
+        return keys[:images], values[:images]
     return keys.index_select(0, texts.images), values.index_select(0, texts.images)
 
 

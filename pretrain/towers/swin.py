@@ -10,11 +10,12 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu
+from torch.nn.functional import gelu, linear
 from torch.utils.checkpoint import checkpoint
 
 from mals.errors import UserError
 from pretrain.method import Encoded
+from pretrain.towers import attention
 from pretrain.towers.attention import attend, in_product_type
 from pretrain.towers.micro_batches import MicroBatched
 
@@ -72,14 +73,34 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, W, n, C] -> [B, W, n, C]."""
+        if self.mask is not None and attention.on_gpu(x.device):
+            return self.windows_as_heads(x)
         b, windows, n, width = x.shape
         qkv = self.qkv(x).view(b * windows, n, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        bias = self.bias_table[self.index].permute(2, 0, 1).to(query.dtype)[None]  # [1, h, n, n]
-        if self.mask is not None:
-            bias = (bias + self.mask[:, None].to(query.dtype)).repeat(b, 1, 1, 1)  # [B W, h, n, n]
+        bias = self.bias(query.dtype)
+        if self.mask is not None:  # each window has its own bias, and all images have the same
+            query, key, value = (each.unflatten(0, (b, windows)) for each in (query, key, value))
         x = attend(query, key, value, bias)
-        return self.out(x.transpose(1, 2).reshape(b, windows, n, width))
+        return self.out(x.transpose(-3, -2).reshape(b, windows, n, width))
+
+    def bias(self, dtype: torch.dtype) -> Tensor:
+        """What is added to the scores, [1, h, n, n], with a mask [W, h, n, n]."""
+        bias = self.bias_table[self.index].permute(2, 0, 1).to(dtype)[None]
+        return bias if self.mask is None else bias + self.mask[:, None].to(dtype)
+
+    def windows_as_heads(self, x: Tensor) -> Tensor:
+        """[B, W, n, C] -> [B, W, n, C], with a mask: the heads of all windows are heads of the image.
+
+        GPUs' kernels take four dimensions. So their bias is [1, W h, n, n], which no image repeats; queries, keys and values are laid out
+        so that they need no copies.
+        """
+        b, windows, n, width = x.shape
+        tokens = x.transpose(1, 2).contiguous()
+        layers = zip(self.qkv.weight.chunk(3), self.qkv.bias.chunk(3), strict=True)
+        projected = [linear(tokens, *layer).view(b, n, windows * self.heads, width // self.heads).transpose(1, 2) for layer in layers]
+        x = attend(projected[0], projected[1], projected[2], self.bias(projected[0].dtype).flatten(0, 1)[None])
+        return self.out(x.transpose(1, 2).reshape(b, n, windows, width)).transpose(1, 2)
 
 
 class Block(nn.Module):

@@ -18,6 +18,7 @@ from pretrain.host import to_device
 from pretrain.method import Text
 from pretrain.methods.aptm.towers import Question, Towers, first_tokens
 from pretrain.random_rows import generator
+from pretrain.towers import attention
 from pretrain.towers.bert import Texts
 
 RAREST = 0.05  # the share of a value below which its weight grows no more, so that no image counts more than ten times
@@ -99,9 +100,10 @@ class PromptLosses(Towers):
                 logits = self.itm_head(fused).unflatten(0, drawn.shape)
                 return losses.attribute_matching(logits, answers, self.own.smoothing, count(), weights)
 
-            images = torch.arange(len(labels), device=device).repeat_interleave(drawn.shape[1])
-            host_masks = self.prompt_mask_on_host[on_host.flatten()]
-            texts = Texts(states[drawn.flatten()], mask[drawn.flatten()], first_tokens(host_masks), images, host_masks)
+            host_masks, count_of_each = self.prompt_mask_on_host[on_host.flatten()], drawn.shape[1]
+            texts = Texts(states[drawn.flatten()], mask[drawn.flatten()], first_tokens(host_masks), None, host_masks, count_of_each)
+            if not attention.on_gpu(device):  # where copies of an image's keys and values cost little
+                texts = texts.paired()
             questions["iam"] = Question(texts, matching)
         if "masked_prompt" in read:
             assert targets is not None

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
+from torch.utils.flop_counter import FlopCounterMode
 
 from mals.errors import UserError
-from pretrain.towers.bert import Bert, Texts
+from pretrain.towers.bert import Bert, Texts, _heads_of_images
 from tests.pretrain.towers.towers import count, full, golden, near
 
 
@@ -111,6 +112,27 @@ def test_projecting_an_image_once_or_for_every_row_gives_the_same_states_and_gra
         torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("selects", [False, True])
+@pytest.mark.parametrize("rows", [None, 1])
+def test_texts_of_an_image_use_its_keys_without_copies_and_get_the_states_and_gradients_of_copies(selects, rows):
+    (ids, mask), results = captions((7, 4, 9, 2, 5, 6)), []
+    selected = mask.cumsum(1) == 2 if selects else None
+    for per_image in (3, 1):
+        bert, tokens = tiny(dropout=0.0), torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(2), requires_grad=True)
+        bert.train().micro_batch = rows
+        keys = bert.project(tokens)
+        images = None if per_image > 1 else torch.arange(2).repeat_interleave(3)
+        (states,) = bert.fuse_groups([Texts(bert.text(ids, mask), mask, selected, images, per_image=per_image)], keys)
+        (states if selects else states[mask]).sin().sum().backward()
+        results.append([states, tokens.grad, *(p.grad for p in bert.layers.parameters())])
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
+    texts = Texts(ids, mask, per_image=3)
+    shared = _heads_of_images(keys[0], texts)
+    assert len(shared[0]) == 2 and all(mine.data_ptr() == of.data_ptr() for mine, of in zip(shared, keys[0], strict=True))
+    assert texts.paired().images.tolist() == [0, 0, 0, 1, 1, 1] and texts.paired().per_image == 1
+
+
 @pytest.mark.parametrize("padding", [False, True])
 def test_selected_states_and_their_gradients_are_the_same_as_among_all(padding):
     ids, mask = captions()
@@ -173,6 +195,20 @@ def test_the_decoder_is_the_embedding():
     assert not any("decoder" in name for name in bert.state_dict())
     bert.words(torch.randn(4, 16)).square().sum().backward()
     assert (bert.embeddings.words.weight.grad.abs().sum(1) > 0).all()
+
+
+def test_a_padded_vocabulary_gives_the_same_scores_and_gradients_and_the_parameters_keep_their_shapes():
+    results = []
+    for multiple in (1, 64):
+        bert, states = tiny(), torch.randn(4, 16, generator=torch.Generator().manual_seed(3), requires_grad=True)
+        with FlopCounterMode(display=False) as counter:
+            scores = bert.head.score(states, bert.embeddings.words.weight, multiple)
+        assert scores.shape == (4, 50) and counter.get_total_flops() == 2 * 4 * 16 * (50 if multiple == 1 else 64)
+        cross_entropy(scores, torch.tensor([0, 7, 49, 49])).backward()
+        results.append([scores, states.grad, bert.embeddings.words.weight.grad, bert.head.bias.grad])
+        assert bert.state_dict()["embeddings.words.weight"].shape == (50, 16) and bert.state_dict()["head.bias"].shape == (50,)
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, second)
 
 
 def test_every_parameter_learns():

@@ -5,7 +5,8 @@ import torch
 from torch.nn.functional import normalize
 
 from mals.errors import UserError
-from pretrain.towers.swin import MASKED_SCORE, Block, Swin, join, relative_index, shift_mask, split
+from pretrain.towers import swin
+from pretrain.towers.swin import MASKED_SCORE, Block, Swin, WindowAttention, join, relative_index, shift_mask, split
 from tests.pretrain.towers.towers import count, full, golden, near
 
 
@@ -59,6 +60,35 @@ def test_relative_index_numbers_offsets():
         for b in range(9):
             dy, dx = a // 3 - b // 3, a % 3 - b % 3
             assert index[a, b] == (dy + 2) * 5 + dx + 2
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_windows_as_heads_have_the_outputs_and_gradients_of_windows_alone(half):
+    torch.manual_seed(0)
+    attention = WindowAttention(16, 2, 4, shift_mask((12, 8), 4, 2))
+    x, results = torch.randn(3, 6, 16, 16, requires_grad=True), []
+    torch.nn.init.normal_(attention.bias_table)
+    for way in (attention, attention.windows_as_heads):
+        attention.zero_grad()
+        x.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            y = way(x)
+        y.float().sin().sum().backward()
+        results.append([y.float(), x.grad, *(p.grad for p in attention.parameters())])
+    scale = 0.03 if half else 1e-5
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=scale * float(first.detach().abs().max()))
+
+
+def test_no_image_repeats_the_bias_of_the_windows(monkeypatch):
+    """Neither on a CPU nor as laid out for a GPU, whose kernels take four dimensions."""
+    attention, shapes = WindowAttention(16, 2, 4, shift_mask((12, 8), 4, 2)), []
+    torch.nn.init.zeros_(attention.bias_table)
+    attend = swin.attend
+    monkeypatch.setattr(swin, "attend", lambda *args: (shapes.append(tuple(args[3].shape)), attend(*args))[1])
+    for way in (attention, attention.windows_as_heads):
+        way(torch.randn(3, 6, 16, 16))
+    assert shapes == [(6, 2, 16, 16), (1, 12, 16, 16)]
 
 
 def test_shifted_windows_see_only_true_neighbours():

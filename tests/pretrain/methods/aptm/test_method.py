@@ -21,6 +21,7 @@ from pretrain.methods.aptm import published_weights
 from pretrain.methods.aptm.config import Vision
 from pretrain.methods.aptm.method import Aptm
 from pretrain.methods.aptm.sampling import draw, own_slice
+from pretrain.towers import attention, micro_batches
 from pretrain.towers.bert import Embeddings, Layer, WordHead
 from pretrain.train import COMPILED, compile_blocks
 from tests.pretrain.towers.towers import GOLDEN, WEIGHTS, golden, near
@@ -81,8 +82,10 @@ def batch_of(vectors: dict[str, Tensor], unique: bool = False) -> Batch:
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("smoothing", [0.0, 0.4])
-def test_the_six_losses_are_those_of_the_authors_code(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("smoothing", "gpu"), [(0.0, False), (0.4, False), (0.4, True)])
+def test_the_six_losses_are_those_of_the_authors_code(smoothing: float, gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `gpu`, as tensors are laid out on a GPU."""
+    monkeypatch.setattr(attention, "on_gpu", lambda device: gpu)
     method, vectors = reference(smoothing=smoothing)
     monkeypatch.setattr(
         "pretrain.methods.aptm.captions.draw", lambda scores, same, draws: scores.softmax(1).add(1e-5).masked_fill(same, 0).argmax(1)
@@ -131,6 +134,20 @@ def small(seed: int = 0, **overrides: Any) -> tuple[Aptm, Batch]:
         labels=torch.randint(-1, 2, (8, 27)),
     )
     return method, batch
+
+
+@pytest.mark.parametrize("parts", [None, 3])
+def test_losses_and_gradients_laid_out_as_on_a_gpu_are_those_of_a_cpu(parts: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for gpu in (False, True):
+        monkeypatch.setattr(attention, "on_gpu", lambda device, gpu=gpu: gpu)
+        method, batch = small(aptm=CALM)
+        micro_batches.use(method, "aptm", parts)
+        loss_of = method.train()(batch, 2)
+        torch.stack(list(loss_of.values())).sum().backward()
+        results.append([*loss_of.values(), *(one.grad for one in method.parameters() if one.grad is not None)])
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(second, first, rtol=1e-4, atol=1e-5)
 
 
 def test_each_of_the_six_losses_falls_on_a_batch_repeated_fifty_times() -> None:
