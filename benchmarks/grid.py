@@ -89,7 +89,7 @@ def planned(folder: Path, rows: int, *sets: str) -> Path:
 
 
 def overhead(folder: Path) -> dict[str, Any]:
-    """The identity stage through run_shard, against reading and writing the same columns with pyarrow alone, in turn."""
+    """The identity stage through a worker, against reading and writing the same columns with pyarrow alone, in turn."""
     run = Run.open(planned(folder, 2048, "shard_rows=512"))
     run_stages(run, "filter", quiet=True)
     grid_s, bare_s = [], []

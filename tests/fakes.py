@@ -171,14 +171,6 @@ class Slow(Fake):
         return super().__call__(batch)
 
 
-class SlowPainter(Slow, Painter):
-    pass
-
-
-class SlowCropper(Slow, Cropper):
-    pass
-
-
 class SlowCaptioner(Slow, Captioner):
     pass
 
@@ -218,14 +210,6 @@ def cropper(config: Config) -> Stage:
 
 def captioner(config: Config) -> Stage:
     return Captioner("caption", ours("caption", config), ("id",), config)
-
-
-def slow_painter(config: Config) -> Stage:
-    return SlowPainter("generate", ours("generate", config), ("seed",), config)
-
-
-def slow_cropper(config: Config) -> Stage:
-    return SlowCropper("crop", ours("crop", config), ("id", "image"), config)
 
 
 def slow_captioner(config: Config) -> Stage:

@@ -12,7 +12,6 @@ import threading
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from mals.grid.remote import StoreFailed
 from mals.grid.store import HOST, Store
 
 log = logging.getLogger(__name__)
@@ -21,6 +20,7 @@ EVENTS = "events.jsonl"
 FOLDER = "events"
 PUT_EVERY = 30.0  # seconds
 LARGEST = 1 << 20  # bytes of a file on an object store, after which another one is begun
+ERRORS = "backslashreplace"  # names of files may hold what is no character; JSON reads the escape back
 TAIL = 2 << 20  # bytes that `last_events` reads
 
 
@@ -43,7 +43,7 @@ class EventLog:
             self._thread.start()
             return
         try:
-            self._file = (self.store.folder / EVENTS).open("a", encoding="utf-8")
+            self._file = (self.store.folder / EVENTS).open("a", encoding="utf-8", errors=ERRORS)
         except OSError as error:  # a full disk is an error of the work, not of its log
             log.warning("%s is not written: %s", EVENTS, error)
 
@@ -84,10 +84,10 @@ class EventLog:
             self._news = False
         try:
             if news:
-                self.store.commit(f"{self._name}-{number:03d}.jsonl", text.encode())
-        except StoreFailed as failed:
+                self.store.commit(f"{self._name}-{number:03d}.jsonl", text.encode(errors=ERRORS))
+        except Exception as error:  # of whatever kind: the work does not depend on its log
             if not self._warned:
-                log.warning("%s/ is not written: %s", FOLDER, failed)
+                log.warning("%s/ is not written: %s", FOLDER, error)
             self._news = self._warned = True
             return
         if len(text) > LARGEST:

@@ -120,7 +120,8 @@ def _is_dead(owner: Owner) -> bool:
 
 
 def _renew(store: Store, name: str, nonce: str, ended: threading.Event) -> None:
-    """Write the lease until `ended`, or until another has taken it."""
+    """Write the lease until `ended`, or until another has taken it, whatever comes between: the thread ends for no error of the store."""
+    warned = False
     while not ended.wait(RENEWED_EVERY):
         try:
             owner = read(store, name)
@@ -130,8 +131,11 @@ def _renew(store: Store, name: str, nonce: str, ended: threading.Event) -> None:
                 )
                 return
             store.commit(_file(name), _content(nonce))
-        except StoreFailed:
-            continue  # the work notices it as well
+            warned = False
+        except Exception as error:
+            if not warned:
+                log.warning("%s is not renewed: %s; after %.0f s another command may begin, with equal results", _file(name), error, TERM)
+            warned = True
 
 
 def _release(store: Store, name: str, nonce: str) -> None:
@@ -139,8 +143,8 @@ def _release(store: Store, name: str, nonce: str) -> None:
         owner = read(store, name)
         if owner is not None and owner.nonce == nonce:
             store.remove(_file(name))
-    except StoreFailed as failed:
-        log.warning("%s is left: %s", _file(name), failed)
+    except Exception as error:  # the work is done, or has an error of its own
+        log.warning("%s is left: %s", _file(name), error)
 
 
 def read(store: Store, name: str) -> Owner | None:

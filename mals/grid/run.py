@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -195,8 +196,9 @@ def workers_of(run: Run, stage: str) -> int:
     return max(1, min(workers, most, run.grid.shards))
 
 
+@cache
 def _gpus() -> int:
-    """GPUs of this machine; torch is imported only where a driver is installed."""
+    """GPUs of this machine, counted once; torch is imported only where a driver is installed."""
     if not (Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists()):
         return 0
     import torch

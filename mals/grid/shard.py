@@ -1,4 +1,4 @@
-"""run_shard: one shard of one stage, from the earlier cells to a receipt, and the three parts of it, which may overlap (pipeline.py)."""
+"""One shard of one stage, from the earlier cells to a receipt, in three parts, which may overlap (pipeline.py)."""
 
 import errno
 import gc
@@ -88,30 +88,12 @@ class Computed:
     waited: float = 0.0  # seconds in which the worker had nothing to compute: for inputs, and for other cells to be written
 
 
-def run_shard(
-    grid: Grid,
-    stage: RowStage,
-    shard: int,
-    batch_size: AdaptiveBatch,
-    max_error_rate: float,
-    attempt: int = 1,
-    sources: dict[str, Source] | None = None,
-    summary_inputs: str | None = None,
-) -> Receipt:
-    """Make one cell and its receipt; raises ShardFailed, Damaged (an earlier cell is broken) or UserError.
+def read_inputs(grid: Grid, stage: RowStage, shard: int, sources: dict[str, Source] | None) -> Inputs:
+    """Read what a shard is made from; raises Damaged (an earlier cell is broken).
 
     `sources` are the earlier cells as their receipts describe them, which are read where it is None. Where one was made again since, the
-    new cell names one that is not there any more, and is made again too. `summary_inputs`: what the summary was made from that a global
-    stage was set up with.
+    new cell names one that is not there any more, and is made again too.
     """
-    inputs = read_inputs(grid, stage, shard, sources)
-    computed = compute(stage, shard, inputs, batch_size, max_error_rate)
-    computed.waited = inputs.seconds
-    return write_cell(grid, stage, shard, computed, attempt, summary_inputs, waits=True)
-
-
-def read_inputs(grid: Grid, stage: RowStage, shard: int, sources: dict[str, Source] | None) -> Inputs:
-    """Read what a shard is made from; see run_shard."""
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     if sources is None and (sources := grid.sources(stage.name, shard)) is None:
         raise Damaged(f"a cell that {stage.name} needs of shard {shard} has no receipt")
@@ -140,7 +122,10 @@ def compute(stage: RowStage, shard: int, inputs: Inputs, batch_size: AdaptiveBat
 def write_cell(
     grid: Grid, stage: RowStage, shard: int, computed: Computed, attempt: int, summary_inputs: str | None, *, waits: bool
 ) -> Receipt:
-    """Write a cell, and then its receipt. `waits`: the worker computes nothing meanwhile."""
+    """Write a cell, and then its receipt. `summary_inputs`: what the summary was made from that a global stage was set up with.
+
+    `waits`: the worker computes nothing meanwhile.
+    """
     clock, table, sources = time.perf_counter(), computed.inputs.table, computed.inputs.sources
     data = _cell(table["id"], computed.output, computed.active, len(table))
     grid.store.remove(grid.receipt_name(stage.name, shard))

@@ -10,7 +10,7 @@ for the padding is dropped) and returns the same rows in the same order, in the 
     reject  list<string>   every rule that refuses the row, the first one first; empty or null where none does
     error   string         "ValueError: …" where this row could not be processed
 
-Rows that an earlier stage refused, or that failed there, never arrive. An exception out of a call makes run_shard try the rows one by one.
+Rows that an earlier stage refused, or that failed there, never arrive. After an exception out of a call the rows are tried one by one.
 
 A global stage (`GlobalStage`) looks at all rows first: `summarise` makes a table from them, once, and every process gets it in `setup`.
 Its calls are those of any other stage.

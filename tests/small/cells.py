@@ -21,10 +21,10 @@ from mals import settings
 from mals.config import Config
 from mals.grid.plan import RECEIPT, PlanFile, PlanReceipt, PlanRequest, plan_file, plan_settings
 from mals.grid.run import Run, save_settings
-from mals.grid.shard import AdaptiveBatch, run_shard
 from mals.grid.stage import Resources, output_batch
 from mals.grid.store import Store
 from mals.planning.table import PLAN
+from tests.one_cell import make_cell
 
 STAGES = ("generate", "safety", "filter", "crop", "caption", "label")
 COUNTS = ("heads", "visible_head", "visible_arms", "visible_hips", "visible_legs", "cut_keypoints")
@@ -255,7 +255,7 @@ def make_cells(run: Run) -> None:
     for name, stage in run.grid.stages.items():
         for shard in range(run.grid.shards):
             if run.grid.receipt(name, shard) is None:
-                run_shard(run.grid, stage, shard, AdaptiveBatch(stage.batch, stage.batch), 1.0)
+                make_cell(run.grid, stage, shard)
 
 
 if __name__ == "__main__":

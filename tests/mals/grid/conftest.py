@@ -1,11 +1,13 @@
-"""An object store in memory in the place of S3, for the tests of a folder that has none of its own."""
+"""What tests of the grid share: an object store in memory in the place of S3, and a gate for stages."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fsspec.registry import _registry
 
 from mals.grid import remote
+from tests.mals.grid.gates import Gate
 from tests.mals.grid.objects import Objects
 
 
@@ -17,3 +19,13 @@ def objects(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Objects]]:
     Objects.reset()
     yield Objects
     Objects.reset()
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """A gate for one of the stages of gates.py."""
+    for variable in ("MALS_GATE", "MALS_GATE_AT"):
+        monkeypatch.setenv(variable, "")  # as it was before, when the test has ended
+    gate = Gate(tmp_path / "gate")
+    yield gate
+    gate.open()

@@ -23,6 +23,15 @@ class NoSuchBucket(Exception):
     response: ClassVar = {"Error": {"Code": "NoSuchBucket"}}
 
 
+FAULTS: dict[str, Exception] = {  # what a store may answer, or its library do
+    "denied": PermissionError("Access Denied"),
+    "throttled": OSError(errno.EBUSY, "Please reduce your request rate"),
+    "cut": ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+    "slow": TimeoutError(),
+    "confused": AttributeError("'NoneType' object has no attribute 'send'"),
+}
+
+
 class Objects(AbstractFileSystem):
     """Every call of its interface is one request."""
 

@@ -8,6 +8,7 @@ import pytest
 from mals.grid import events
 from mals.grid.events import EventLog, last_events
 from mals.grid.store import Store
+from tests.mals.grid.objects import FAULTS
 
 URL = "s3://bucket/run"
 
@@ -74,12 +75,13 @@ def test_the_events_of_several_commands_are_read_in_their_order_in_time(objects)
     assert [event["event"] for event in last_events(store)] == ["a", "b", "c", "d"]
 
 
-def test_a_store_that_takes_no_events_is_told_once_and_the_work_goes_on(objects, caplog):
-    def denied(kind, path):
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_store_that_takes_no_events_is_told_once_and_the_work_goes_on(objects, caplog, fault):
+    def fail(kind, path):
         if kind == "PUT":
-            raise PermissionError("Access Denied")
+            raise FAULTS[fault]
 
-    objects.fault = denied
+    objects.fault = fail
     work = EventLog(Store(URL))
     work.open()
     for shard in range(3):
@@ -88,3 +90,13 @@ def test_a_store_that_takes_no_events_is_told_once_and_the_work_goes_on(objects,
     work.close()
     assert len(caplog.records) == 1 and "events/ is not written" in caplog.text
     assert not [thread for thread in threading.enumerate() if thread.name == "events"]
+
+
+@pytest.mark.parametrize("place", ["s3", "folder"])
+def test_events_of_files_whose_names_are_no_text_are_written(objects, tmp_path, place):
+    store = Store(URL if place == "s3" else str(tmp_path))
+    work = EventLog(store)
+    work.open()
+    work.add("failed", errors={"cannot read \udce9.jpg": 1})
+    work.close()
+    assert [event["errors"] for event in last_events(store)] == [{"cannot read \udce9.jpg": 1}]

@@ -16,10 +16,10 @@ from mals.errors import UserError
 from mals.grid.executor import Executor, Failure, Job, Lost, Outcome, Sources
 from mals.grid.receipt import Receipt
 from mals.grid.run import Run, executor_of
-from mals.grid.shard import AdaptiveBatch, run_shard
 from mals.grid.summary import SummaryReceipt, make_summary
 from tests.mals.grid.clusters import becomes, on_ray
 from tests.mals.grid.one_by_one import OneByOne
+from tests.one_cell import make_cell
 
 Planned = Callable[..., Path]
 SHARDS = 5
@@ -60,8 +60,7 @@ def setting(request: pytest.FixtureRequest, planned: Planned) -> Iterator[Settin
 def plainly(run: Run, stage: str) -> None:
     """Make every cell of a stage without an executor."""
     for shard in range(SHARDS):
-        made = run.grid.stages[stage]
-        run_shard(run.grid, made, shard, AdaptiveBatch(made.batch, made.batch), 1.0)
+        make_cell(run.grid, run.grid.stages[stage], shard)
 
 
 def jobs_of(executor: Executor, jobs: Iterable[Job]) -> Iterator[list[tuple[Job, Outcome]]]:

@@ -15,6 +15,7 @@ from mals.grid.lease import Taken, lease, read
 from mals.grid.lock import coordinator, one_at_a_time
 from mals.grid.remote import StoreFailed
 from mals.grid.store import HOST, Store
+from tests.mals.grid.objects import FAULTS
 
 URL = "s3://bucket/run"
 
@@ -29,6 +30,13 @@ def quick(objects, monkeypatch):
 @pytest.fixture
 def store():
     return Store(URL)
+
+
+def wait_for(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def left_by(store, name="whole", host="elsewhere", pid=1, until=0.0):
@@ -168,10 +176,37 @@ def test_an_attempt_whose_answer_was_lost_is_still_the_owner(store, objects):
 def test_an_owner_that_another_replaced_says_so_and_leaves_the_lease_of_the_other(store, caplog):
     with lease(store, "whole"):
         left_by(store, until=100)
-        while not caplog.records:
-            time.sleep(0.01)
+        wait_for(lambda: caplog.records)
     assert "is worked on by process 1 on elsewhere too" in caplog.text
     assert read(store, "whole").host == "elsewhere"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_lease_is_renewed_again_after_any_error_of_the_store(store, objects, caplog, fault):
+    def fail(kind, path):
+        raise FAULTS[fault]
+
+    with lease(store, "whole"):
+        objects.fault = fail
+        wait_for(lambda: caplog.records)
+        time.sleep(0.2)
+        objects.fault = lambda kind, path: None
+        until = read(store, "whole").until
+        wait_for(lambda: read(store, "whole").until > until)
+    assert len(caplog.records) == 1 and "locks/whole.json is not renewed" in caplog.text
+    assert store.list("locks") == {}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_lease_that_cannot_be_given_back_changes_no_outcome_of_the_work(store, objects, caplog, fault):
+    def fail(kind, path):
+        if kind == "DELETE":
+            raise FAULTS[fault]
+
+    with pytest.raises(ZeroDivisionError), lease(store, "whole"):
+        objects.fault = fail
+        raise ZeroDivisionError
+    assert "locks/whole.json is left" in caplog.text
 
 
 def test_a_store_that_is_gone_keeps_no_thread_and_its_own_error(store, objects):

@@ -75,28 +75,6 @@ def test_cells_and_the_packed_set_have_the_bytes_of_one_process(cluster: SmallCl
 
 
 @pytest.mark.slow
-def test_a_node_that_is_killed_in_the_middle_of_each_stage_costs_no_byte_and_no_attempt(cluster: SmallCluster, planned: Planned) -> None:
-    slow = [f"stages.{stage}=tests.fakes:slow_{name}" for stage, name in (("generate", "painter"), ("crop", "cropper"))]
-    sets = [SLOW, *slow, "shard_rows=1", "run.workers=2", "run.attempts=1"]
-    folder, plain = planned("cluster", *sets), planned("plain", *sets)
-    made(plain)
-    driver = command(folder, cluster.place, "--quiet")
-    for stage in ("generate", "crop", "caption"):
-        assert becomes(lambda stage=stage: cells(folder, stage) > 0)  # type: ignore[misc]
-        cluster.kill(cluster.nodes[0])
-        assert cells(folder, stage) < 40, "in the middle of it"
-        cluster.add()
-    _, message = driver.communicate(timeout=300)
-    assert driver.returncode == 0, message
-    assert cells_and_pack(Store(str(folder))) == cells_and_pack(Store(str(plain)))
-    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    assert not [event for event in events if event["event"] == "failed"]
-    assert [event["node"] for event in events if event["event"] == "lost"], "a shard was at work on a node that was killed"
-    grid = Run.open(folder).grid
-    assert {receipt.attempt for stage in STAGES for receipt in grid.receipts(stage).values()} == {1}
-
-
-@pytest.mark.slow
 def test_a_driver_that_was_killed_leaves_no_actor_and_goes_on_when_started_again(cluster: SmallCluster, planned: Planned) -> None:
     folder, plain = planned("cluster", SLOW), planned("plain", SLOW)
     made(plain)

@@ -12,11 +12,11 @@ import pytest
 from mals.errors import UserError
 from mals.grid.remote import StoreFailed
 from mals.grid.run import Run, run_stages
-from mals.grid.shard import AdaptiveBatch, run_shard
 from mals.grid.stage import Resources, output_batch
 from mals.grid.store import Store
 from mals.planning.create import create
 from tests.conftest import FAST, environment
+from tests.one_cell import make_cell
 
 URL = "s3://bucket/run"
 
@@ -71,7 +71,7 @@ class OneStage:
 
 def test_three_columns_of_a_cell_of_30_mb_cost_under_200_kb_and_one_request(objects):
     store = Store(URL)
-    receipt = run_shard(OneStage(store), Photographer(), 0, AdaptiveBatch(512, 512), 0.0)
+    receipt = make_cell(OneStage(store), Photographer())
     assert receipt.size > 30_000_000
     objects.requests.kinds.clear()
     table = store.parquet("generate/00000.parquet", receipt.size).read(columns=["id", "reject", "error"])
@@ -81,7 +81,7 @@ def test_three_columns_of_a_cell_of_30_mb_cost_under_200_kb_and_one_request(obje
 
 def test_all_of_a_large_cell_is_read_back_as_it_was(objects):
     store = Store(URL)
-    receipt = run_shard(OneStage(store), Photographer(), 0, AdaptiveBatch(512, 512), 0.0)
+    receipt = make_cell(OneStage(store), Photographer())
     cell = store.parquet("generate/00000.parquet").read()
     assert [image == np.random.default_rng(row).bytes(60_000) for row, image in enumerate(cell["image"].to_pylist())] == [True] * 512
     assert store.sha256("generate/00000.parquet") == receipt.sha256

@@ -1,4 +1,4 @@
-"""run_shard on a stage that the test can make fail."""
+"""One shard of a stage that the test can make fail."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 from mals.errors import UserError
-from mals.grid.shard import AdaptiveBatch, ContractBroken, ShardFailed, run_shard
+from mals.grid.shard import AdaptiveBatch, ContractBroken, ShardFailed
 from mals.grid.stage import Resources, output_batch, row_seed
 from mals.grid.status import StageStatus, Status, lines
 from mals.grid.store import Store
+from tests.one_cell import make_cell
 
 TWICE = pa.schema([("twice", pa.int64())])
 MODEL = Resources(gpus=1)
@@ -46,7 +47,7 @@ class Doubler:
 
 
 class OneStage:
-    """A grid of one stage over a table, with a real store; what run_shard asks of a grid."""
+    """A grid of one stage over a table, with a real store; what is asked of a grid to make a cell."""
 
     def __init__(self, store, numbers):
         self.store, self.numbers = store, numbers
@@ -71,7 +72,7 @@ def work(tmp_path):
 
     def run(stage, rows=20, rate=0.1, pace=None):
         grid = OneStage(Store(str(tmp_path)), list(range(rows)))
-        receipt = run_shard(grid, stage, 0, pace or AdaptiveBatch(stage.batch, stage.batch), rate)
+        receipt = make_cell(grid, stage, 0, pace, rate)
         return receipt, grid.store.parquet("double/00000.parquet").read()
 
     return run

@@ -10,9 +10,9 @@ from fsspec.registry import known_implementations
 
 from mals.errors import UserError
 from mals.grid.run import Run
-from mals.grid.shard import AdaptiveBatch, run_shard
 from mals.planning.create import create
 from mals.stages.ingest import Ingest
+from tests.one_cell import make_cell
 
 
 def _run(folder: Path, **source: Any) -> Run:
@@ -46,7 +46,7 @@ def test_a_package_that_the_urls_in_a_table_need_is_one_sentence_and_no_error_of
     sources = {"ingest": {"ingest": tmp_path / "table.parquet"}, "generate": {"captions": tmp_path / "images.csv"}}
     run = _run(tmp_path / "run", **sources[stage])
     with pytest.raises(UserError, match=missing_package):
-        run_shard(run.grid, run.grid.stages[stage], 0, AdaptiveBatch(4, 4), 1.0)
+        make_cell(run.grid, run.grid.stages[stage])
 
 
 def test_a_package_that_the_url_of_a_tar_needs_is_named_too(missing_package: str) -> None:
