@@ -15,6 +15,7 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ ACTORS, ACTORS_A_NODE = 64, 1
 REPLACED_AFTER = 10.0  # minutes
 NOTICED_AFTER = 0.1  # minutes: Ray took 2 s in the tests
 START = 1.0  # minutes until a stage's model is loaded
+EVERY = 100  # cells between two samples
 
 
 class Simulated:
@@ -148,24 +150,42 @@ def simulation(folder: Path, shards: int) -> Iterator[dict[str, Any]]:
         }
 
 
+@dataclass
+class Sample:
+    """The state of a run at one moment."""
+
+    cells: int
+    clock: float  # seconds
+    mib: float  # of this process
+    processor: tuple[float, float, float]  # seconds, of this process, of the actors, and of Ray's own processes below it
+
+    @classmethod
+    def now(cls, cells: int) -> "Sample":
+        import psutil
+
+        process = psutil.Process()
+        seconds = [sum(process.cpu_times()[:2]), 0.0, 0.0]
+        for child in process.children(recursive=True):
+            try:
+                seconds[1 if child.name().startswith("ray::RayMember") else 2] += sum(child.cpu_times()[:2])
+            except psutil.NoSuchProcess:
+                continue
+        return cls(cells, time.perf_counter(), process.memory_info().rss / 2**20, (seconds[0], seconds[1], seconds[2]))
+
+
 class Watched(Progress):
-    """Notes every tenth finished cell: seconds, MiB of this process, seconds of processor of this process and of the actors below it."""
+    """Takes a sample every hundred finished cells, from the hundredth on, when the actors have begun."""
 
     def __init__(self, run: Run):
         super().__init__(run.store, quiet=True)
         self.cells = 0
-        self.samples: list[tuple[float, float, float, float]] = []
+        self.samples: list[Sample] = []
 
     def finished(self, receipt: Receipt, place: str = "") -> None:
-        import psutil
-
         super().finished(receipt, place)
-        if self.cells % 10 == 0:
-            process = psutil.Process()
-            actors = [child for child in process.children(recursive=True) if child.name().startswith("ray::RayMember")]
-            used = [sum(one.cpu_times()[:2]) for one in (process, *actors)]
-            self.samples.append((time.perf_counter(), process.memory_info().rss / 2**20, used[0], sum(used[1:])))
         self.cells += 1
+        if self.cells % EVERY == 0:
+            self.samples.append(Sample.now(self.cells))
 
 
 def dispatch(folder: Path, cells: int) -> Iterator[dict[str, Any]]:
@@ -181,15 +201,15 @@ def dispatch(folder: Path, cells: int) -> Iterator[dict[str, Any]]:
     finally:
         executor.close()
     first, last = progress.samples[0], progress.samples[-1]
-    cell = 1000 / (10 * (len(progress.samples) - 1))
+    tenth = progress.samples[max(0, len(progress.samples) // 10 - 1)]
+    cell = 1000 / (last.cells - first.cells)
+    used = [round(cell * (end - begin), 2) for begin, end in zip(first.processor, last.processor, strict=True)]
     yield {
         "cells": progress.cells,
         "actors": 2,
-        "ms_a_cell": round(cell * (last[0] - first[0]), 2),
-        "coordinator_processor_ms_a_cell": round(cell * (last[2] - first[2]), 2),
-        "actors_processor_ms_a_cell": round(cell * (last[3] - first[3]), 2),
-        "coordinator_mib_after_a_tenth": round(progress.samples[len(progress.samples) // 10][1], 1),
-        "coordinator_mib_at_the_end": round(last[1], 1),
+        "ms_a_cell": round(cell * (last.clock - first.clock), 2),
+        **dict(zip(("coordinator_processor_ms_a_cell", "actors_processor_ms_a_cell", "ray_processor_ms_a_cell"), used, strict=True)),
+        "coordinator_mib": {sample.cells: round(sample.mib, 1) for sample in (first, tenth, last)},
         "load": round(os.getloadavg()[0], 1),
     }
 

@@ -20,7 +20,7 @@ from mals.config import STAGES, Config, stage_names
 from mals.errors import ModelMissing, UserError, quoted
 from mals.grid.own_stage import own_stage, stage_params
 from mals.grid.plan import PlanReceipt, plan_file
-from mals.grid.receipt import SUMMARY, Receipt, Source, canonical, fingerprint
+from mals.grid.receipt import SUMMARY, Alike, Receipt, Source, canonical, fingerprint
 from mals.grid.stage import PLAN_ROW, AnyStage, GlobalStage
 from mals.grid.store import Store
 from mals.plugins import load_object
@@ -161,8 +161,8 @@ class Grid:
         """Shard -> receipt, of every cell that has one; `files` are those of the stage's folder, where they are known."""
         listed = self.store.list(stage) if files is None else files
         names = [name for name in listed if RECEIPT_NAME.search(name)]
-        receipts = (Receipt.from_bytes(data) for data in self.store.read_all(names).values())
-        return {receipt.shard: receipt for receipt in receipts if receipt is not None and receipt.shard < self.shards}
+        receipts, alike = (Receipt.from_bytes(data) for data in self.store.read_all(names).values()), Alike()
+        return {receipt.shard: alike.share(receipt) for receipt in receipts if receipt is not None and receipt.shard < self.shards}
 
     def failures(self, stage: str) -> dict[int, dict[str, Any]]:
         """Shard -> the record of its last failed attempt."""
@@ -183,7 +183,7 @@ class Grid:
         kept = self._plan_file  # another thread may change it
         if kept is None or kept[0] != number:
             kept = self._plan_file = (number, self.store.parquet(plan_file(number), self.plan.files[number].bytes))
-        return kept[1].read_row_group(group, columns=columns)
+        return kept[1].read_row_group(group, columns=columns, use_threads=False)
 
     def table(
         self, shard: int, columns: list[str], before: str | None = None, sources: Mapping[str, Source] = MappingProxyType({})
@@ -215,7 +215,9 @@ class Grid:
 
     def _read(self, stage: str, shard: int, columns: list[str], source: Source | None) -> pa.Table:
         try:
-            return self.store.parquet(self.cell_name(stage, shard), source.size if source else None).read(columns=columns)
+            return self.store.parquet(self.cell_name(stage, shard), source.size if source else None).read(
+                columns=columns, use_threads=False
+            )
         except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
             raise Damaged(f"{self.cell_name(stage, shard)} cannot be read: {error}") from None
 
@@ -241,6 +243,7 @@ class Survey:
     sizes: dict[str, dict[str, int]]  # stage -> file -> bytes
     fingerprints: dict[str, str] | None  # stage -> the fingerprint that its cells must have
     barriers: frozenset[str] = frozenset()  # the global stages
+    _alike: Alike = field(default_factory=Alike)
     _summary_inputs: dict[str, str] = field(default_factory=dict)  # what was computed, until an earlier cell changes
 
     def state(self, stage: str, shard: int) -> State:
@@ -273,7 +276,7 @@ class Survey:
     def add(self, receipt: Receipt) -> None:
         """Take up the receipt of a new cell."""
         self.remove(receipt.stage, receipt.shard)
-        self.receipts[receipt.stage][receipt.shard] = receipt
+        self.receipts[receipt.stage][receipt.shard] = self._alike.share(receipt)
         self.sizes[receipt.stage][Grid.cell_name(receipt.stage, receipt.shard)] = receipt.size
 
     def remove(self, stage: str, shard: int) -> None:

@@ -36,11 +36,11 @@ class RangedParquet:
     def schema_arrow(self) -> pa.Schema:
         return self.metadata.schema.to_arrow_schema()
 
-    def read(self, columns: list[str] | None = None) -> pa.Table:
-        return self._with(range(self.num_row_groups), columns).read(columns=columns)
+    def read(self, columns: list[str] | None = None, use_threads: bool = True) -> pa.Table:
+        return self._with(range(self.num_row_groups), columns).read(columns=columns, use_threads=use_threads)
 
-    def read_row_group(self, group: int, columns: list[str] | None = None) -> pa.Table:
-        return self._with([group], columns).read_row_group(group, columns=columns)
+    def read_row_group(self, group: int, columns: list[str] | None = None, use_threads: bool = True) -> pa.Table:
+        return self._with([group], columns).read_row_group(group, columns=columns, use_threads=use_threads)
 
     def iter_batches(self, batch_size: int = 65536, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Batches that end where a row group ends; one row group is in memory."""

@@ -169,7 +169,7 @@ class RayExecutor:
         with _kept_signals():
             try:
                 ray.init(address=self.address, **options)
-            except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            except Exception as error:  # Ray raises all kinds, such as a plain Exception where its processes start too slowly
                 raise UserError(f"the Ray cluster at {self.address} cannot be used: {_line(error)}") from None
         self._ray, self._actor_class = ray, ray.remote(RayMember)
         self.grid.store.commit(self.nonce, b"")

@@ -6,10 +6,12 @@ that the cell was made from.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 PACK_RECEIPT = "pack.json"  # of a run; mals.dataset writes it last, so a run that has it is packed
+
+COMMON = ("stage", "fingerprint", "params", "env", "batch", "node")  # values that most receipts of a stage share
 
 SUMMARY = "summary"  # among the inputs of a cell of a global stage: a hash of the earlier cells of all shards
 
@@ -69,3 +71,17 @@ class Receipt:
             return cls(**json.loads(data))
         except (ValueError, TypeError):
             return None
+
+
+class Alike:
+    """Keeps in memory once what the receipts of a stage have in common, such as settings and versions: a run has many thousands."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], Receipt] = {}  # stage, machine -> its last receipt
+
+    def share(self, receipt: Receipt) -> Receipt:
+        """An equal receipt, with the values of the one before where they are equal."""
+        last = self._last.get((receipt.stage, receipt.node), receipt)
+        equal = {name: value for name in COMMON if (value := getattr(last, name)) == getattr(receipt, name)}
+        self._last[receipt.stage, receipt.node] = shared = replace(receipt, **equal)
+        return shared

@@ -205,6 +205,17 @@ def test_a_cluster_that_is_not_there_is_one_sentence(planned: Planned, address: 
         run_stages(Run.open(planned("cluster")), on=f"ray={address}", quiet=True)
 
 
+def test_a_cluster_that_does_not_start_is_one_sentence(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def start(**options: object) -> None:  # as Ray does on a machine that is too busy
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", start)
+    with pytest.raises(UserError, match=r"^the Ray cluster at local cannot be used: The current node timed out during startup\.$"):
+        run_stages(Run.open(planned("cluster")), on="ray", quiet=True)
+
+
 def test_without_the_package_the_way_to_get_it_is_told(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"^--on ray needs the package ray; pip install 'mals\[ray\]'$"):

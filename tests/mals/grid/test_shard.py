@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from mals.errors import UserError
+from mals.grid.receipt import Alike, Receipt
 from mals.grid.shard import AdaptiveBatch, ContractBroken, ShardFailed
 from mals.grid.stage import Resources, output_batch, row_seed
 from mals.grid.status import StageStatus, Status, lines
@@ -240,3 +241,15 @@ def test_status_says_how_many_images_a_second_and_how_long_worker_and_device_wai
     text = lines(Status("run", "tiny", 100, None, False, "", stages))
     assert text[1].endswith("2.0 images/s a worker, which waited 10 % of the time and its device 20 %")
     assert text[2].endswith("2.0 rows/s a worker, which waited 20 % of the time")
+
+
+def test_receipts_of_a_stage_are_in_memory_with_one_copy_of_what_they_have_in_common():
+    common = {"stage": "crop", "fingerprint": "f", "version": 1, "inputs": {}, "size": 1, "rows": 1, "active": 1}
+    files = [
+        Receipt(**common, shard=shard, sha256=str(shard), params={"beams": shard // 3}, env={"torch": "2"}).to_bytes() for shard in range(6)
+    ]
+    receipts, alike = [Receipt.from_bytes(file) for file in files], Alike()
+    shared = [alike.share(receipt) for receipt in receipts]
+    assert shared == receipts
+    assert len({id(receipt.env) for receipt in shared}) == 1 and len({id(receipt.env) for receipt in receipts}) == 6
+    assert [receipt.params["beams"] for receipt in shared] == [0, 0, 0, 1, 1, 1] and len({id(receipt.params) for receipt in shared}) == 2
