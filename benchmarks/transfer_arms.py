@@ -6,10 +6,20 @@ from typing import Literal
 from mals.errors import UserError
 
 SOURCES: dict[str, Literal["generated", "drawn", "noisy"]] = {"mals": "generated", "ceiling": "drawn", "noisy": "noisy"}
-LEVERS = ("captions", "identities", "agreement", "half", "confidence", "masking", "wordings")
+LEVERS = ("captions", "identities", "agreement", "half", "confidence", "masking", "wordings", "sentences")
 TOGETHER = {"noise": ("confidence", "masking"), "all": ("captions", "identities", "agreement", "confidence", "masking")}
 REPEATED = ("mals", "all", "ceiling")  # at every image count, with several seeds
-ONCE = ("captions", "identities", "agreement", "half", "noise", "wordings", "noisy", "noisy+noise")  # at the smallest count, with one seed
+ONCE = (
+    "captions",
+    "identities",
+    "agreement",
+    "half",
+    "noise",
+    "wordings",
+    "sentences",
+    "noisy",
+    "noisy+noise",
+)  # at the smallest count, with one seed
 METHOD = ("irra.loss_weights.mlm=0", "irra.mask_without_mlm=true")  # of all arms; predicting words costs more than it brings from random
 # weights (docs/log.md), and NAM masks as many words as IRRA does without it
 WORDINGS = {"composed": 0.2, "recast": 0.5, "exchanged": 0.5}  # shares of the rows, as docs/wordings.md shows them
@@ -38,6 +48,8 @@ class Arm:
         if "wordings" in self.levers:  # masks by scores of tokens take no wrong captions
             shares = {name: share for name, share in WORDINGS.items() if name != "exchanged" or "masking" not in self.levers}
             sets += [f"data.wordings.{name}={share}" for name, share in shares.items()]
+        if "sentences" in self.levers:
+            sets.append("irra.loss_weights.sentences=3")
         return sets
 
 

@@ -190,25 +190,24 @@ def claims_are_true(labels: Tensor, claims: Tensor) -> Tensor:
     return torch.where(wrong > 0, 0, torch.where(unknown, -1, 1))
 
 
-def answer_counts(truth: Tensor) -> Tensor:
-    """How many images have what each sentence claims, and how many do not: [2, S], of `claims_are_true` [B, S]."""
-    return torch.stack([(truth == 1).sum(0), (truth == 0).sum(0)]).float()
+def decided(truth: Tensor) -> Tensor:
+    """Which sentences some images have and others have not, [S] bool, of `claims_are_true` [B, S]."""
+    return (truth == 1).any(0) & (truth == 0).any(0)
 
 
 @_in_float32
-def sentence_answers(logits: Tensor, truth: Tensor, counts: Tensor | None = None) -> Tensor:
+def sentence_answers(logits: Tensor, truth: Tensor, count: Tensor | None = None) -> Tensor:
     """Whether images have what sentences claim: logits [B, S] of yes, `truth` [B, S] of `claims_are_true`.
 
     The loss of a sentence is half the mean over the images that have it and half that over those that have not, since few images have what
-    a sentence names; the result is the mean over the sentences that have both, 0 without any. With `counts` [2, S], the mean of
-    `answer_counts` over ranks, the gradient equals that of one process.
+    a sentence names; the result is the mean over the sentences that are `decided`, 0 without any. With `count`, the mean over ranks of
+    how many these are, the gradient for the sentences of all ranks equals that of one process.
     """
-    counts = answer_counts(truth) if counts is None else counts
-    both = (counts > 0).all(0)
+    counted = decided(truth)
     each = F.binary_cross_entropy_with_logits(logits, (truth == 1).to(logits.dtype), reduction="none")
-    halves = [(each * (truth == value)).sum(0) for value in (1, 0)]
-    of_sentence = (torch.stack(halves) / counts.clamp(min=1e-6)).mean(0)
-    return _per(of_sentence.masked_fill(~both, 0).sum(), both.sum())
+    halves = [(each * (truth == value)).sum(0) / (truth == value).sum(0).clamp(min=1) for value in (1, 0)]
+    of_sentence = torch.stack(halves).mean(0)
+    return _per(of_sentence.masked_fill(~counted, 0).sum(), counted.sum() if count is None else count)
 
 
 @_in_float32

@@ -1,6 +1,6 @@
 """What the data loader gives to a training method.
 
-Shapes: B rows of the batch, L tokens of the longest caption, A attributes.
+Shapes: B rows of the batch, S sentences, L tokens of the longest caption, A attributes.
 """
 
 from dataclasses import dataclass, replace
@@ -37,6 +37,8 @@ class Batch:
     partner_images: Tensor | None = None  # [B, 3, H, W]: of the rows' hard partners, the own image where `partnered` is False
     partner_text: Text | None = None  # their captions, the own where `partnered` is False
     partnered: Tensor | None = None  # [B] bool: the row has a hard partner
+    sentences: Text | None = None  # [S, L]: short sentences about the labels of the rows, as many of each row
+    claims: Tensor | None = None  # [S, A] int64: what the sentences claim, 0 or 1, -1 if nothing
     epoch: int = 0  # counted from 0
     host: "Batch | None" = None  # the batch without its images as it was before it was moved; None where it is unknown, see `on_host`
 

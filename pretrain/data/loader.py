@@ -44,7 +44,7 @@ from pretrain.memory import ran_out
 log = logging.getLogger(__name__)
 
 # what a row's random numbers are for: the numbers of one use do not depend on the others
-IMAGE, MASKING, REPLACEMENT, SECOND_CAPTION, CROP, REWORD, CAPTION, WORDING, EXCHANGE = range(9)
+IMAGE, MASKING, REPLACEMENT, SECOND_CAPTION, CROP, REWORD, CAPTION, WORDING, EXCHANGE, SENTENCES = range(10)
 TRIES = 20  # rows that may take an unreadable one's place
 NAMED = 20  # unreadable rows that are named
 OTHER_BYTES = 256  # of a row in a batch: numbers and labels
@@ -191,6 +191,8 @@ class _Parts:
         count = 4 + (self.needs.negatives != "none") + self.needs.partners  # texts that `Batch` may hold, ids and masks of each
         texts = count * self.tokenizer.max_tokens * 9 if self.needs.captions else 0
         texts += 8 * self.tokenizer.max_tokens * self.needs.token_draws
+        if self.needs.sentences is not None and self.pairs.labels is not None:
+            texts += self.needs.sentences.per_row * (9 * self.tokenizer.max_tokens + 8 * self.pairs.labels.shape[1])
         return (self.sampler.batch // self.world) * (image + texts + OTHER_BYTES)
 
     def __getitem__(self, step: int) -> dict[str, Any]:
@@ -218,6 +220,9 @@ class _Parts:
         if self.needs.attributes:
             assert self.pairs.labels is not None
             part["labels"] = self.pairs.labels[numbers].long()
+            if (sentences := self.needs.sentences) is not None:
+                texts, claims = sentences(part["labels"].numpy(), [self._generator(epoch, stream, SENTENCES) for stream in streams])
+                part |= {"sentences": vars(self.tokenizer.encode(texts)), "claims": torch.from_numpy(claims).long()}
         return part
 
     def _streams(self, rows: list[int]) -> list[int]:

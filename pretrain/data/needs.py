@@ -7,6 +7,7 @@ from typing import Literal
 from numpy.random import Generator
 
 from pretrain.data.tokenizers.masking import MaskingRule
+from pretrain.data.wordings.searched import SearchSentences
 
 SecondCaption = Literal["none", "same_person", "other_image", "eda"]
 Negatives = Literal["none", "clean", "masked"]
@@ -32,6 +33,7 @@ class DataNeeds:
     negatives: Negatives = "none"  # wrong captions of a share of the rows, as they are or masked as the captions are
     attributes: bool = False  # attribute labels
     space: str | None = None  # the attribute space of these labels, or of the prompts that the method knows
+    sentences: SearchSentences | None = None  # makes short sentences about the labels of the rows, see `Batch.sentences`
     partners: bool = False  # the hard partner of each row, where it has one: an image and its caption that are near and wrong
     images_per_person: int = 1  # persons with fewer images are left out
     renumber_persons: bool = False  # identities are 0 ... N-1, as classifiers of identities need them

@@ -24,19 +24,22 @@ from pretrain import losses, ranks
 from pretrain.clip_method import SCORES, ClipMethod, ClipSettings
 from pretrain.config import NotNegative, Positive, Section, Training
 from pretrain.data.batch import Batch
-from pretrain.data.errors import MissingData
+from pretrain.data.errors import MissingData, NoLabels
 from pretrain.data.needs import DataNeeds, Negatives
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.data.tokenizers.masking import IGNORED, TokenMasking
+from pretrain.data.wordings import searched
+from pretrain.data.wordings.searched import SearchSentences
 from pretrain.host import to_device
 from pretrain.noise_masking import DRAWS
+from pretrain.sentence_loss import PARAMETERS, SentenceHead, sentence_loss
 from pretrain.towers.clip import HEAD, Transformer, attention, initialise_attention
 from pretrain.towers.micro_batches import MicroBatched
 from pretrain.towers.persons import person_classifier
 
 HEADS = (
-    r"classifier\.|cross_attn\.|cross_modal_transformer\.|ln_pre_t\.|ln_pre_i\.|ln_post\.|mlm_head\.|" + SCORES
+    r"classifier\.|cross_attn\.|cross_modal_transformer\.|ln_pre_t\.|ln_pre_i\.|ln_post\.|mlm_head\.|" + f"{PARAMETERS}|{SCORES}"
 )  # what IRRA adds to CLIP
 
 
@@ -46,6 +49,7 @@ class LossWeights(Section):
     sdm: NotNegative = 1.0  # similarity distribution matching
     id: NotNegative = 1.0  # classification of persons
     mlm: NotNegative = 1.0  # masked words, read from the image (IRR)
+    sentences: NotNegative = 0.0  # whether an image has all that drawn sentences claim (docs/wordings.md)
 
 
 class IrraSettings(ClipSettings):
@@ -61,11 +65,13 @@ class IrraSettings(ClipSettings):
         1.0  # of sdm: the target of a caption of another image of the person, as a share of that of a caption of the image
     )
     uniform_rate: bool = False  # true: one learning rate and weight decay for all parameters, instead of IRRA's factors for some
+    space: str = "market1501"  # the attribute space of the loss `sentences`
+    sentences: Count = 4  # of the loss `sentences`: sentences about each row, which all images of the step are asked
     targets_by_columns: bool = False  # of sdm with other_images below 1: true, as published: targets are divided by the sums of columns
 
     @model_validator(mode="after")
     def something_to_train(self) -> "IrraSettings":
-        if not any((self.loss_weights.sdm, self.loss_weights.id, self.loss_weights.mlm)):
+        if not any(weight for _, weight in self.loss_weights):
             raise ValueError("irra.loss_weights are all 0: there is nothing to train")
         if self.noise_masking.rule == "nam" and self.clean_captions and not self.loss_weights.mlm:
             raise ValueError("irra.clean_captions = true without the loss mlm: no loss would see the masks of irra.noise_masking")
@@ -84,6 +90,7 @@ class Irra(MicroBatched, ClipMethod):
     title = "IRRA (Jiang and Ye, CVPR 2023)"
     section = "irra"
     Settings = IrraSettings
+    space_setting = "space"
     training_only: ClassVar[str | None] = HEADS
 
     @classmethod
@@ -97,20 +104,30 @@ class Irra(MicroBatched, ClipMethod):
             masking=TokenMasking(own.mask_share) if own.masks and own.noise_masking.rule == "none" else None,
             token_draws=DRAWS[own.noise_masking.rule],
             full_width=own.loss_weights.mlm > 0,
+            attributes=own.loss_weights.sentences > 0,
+            space=own.space if own.loss_weights.sentences else None,
+            sentences=SearchSentences(own.space, own.sentences) if own.loss_weights.sentences else None,
             renumber_persons=True,
         )
 
     @classmethod
     def explain(cls, config: Training, error: MissingData) -> str:
-        return "which IRRA needs"
+        return "which the loss sentences needs (give its weight 0)" if isinstance(error, NoLabels) else "which IRRA needs"
+
+    @classmethod
+    def vocabulary_texts(cls, config: Training) -> list[str]:
+        return [*searched.words()] if cls.settings(config).loss_weights.sentences else []
 
     def __init__(self, config: Training, tokenizer: Tokenizer, persons: int | None) -> None:
         super().__init__(config, tokenizer, persons)
         self.rules = () if self.own.uniform_rate else self.rules
         self.image_of_row: Tensor | None = None
+        self.sentence_head: SentenceHead | None = None
         if persons is None:
             return
         weights, embed = self.own.loss_weights, self.own.embed
+        if weights.sentences:
+            self.sentence_head = SentenceHead(embed)
         if weights.id:
             self.classifier = person_classifier(embed, persons)
         if weights.mlm:
@@ -150,6 +167,10 @@ class Irra(MicroBatched, ClipMethod):
             assert masked is not None and batch.targets is not None
             targets = batch.targets if batch.host is None else batch.host.targets
             terms["mlm"] = self.predict_words(masked, image.tokens, cast(Tensor, targets), batch.weights)
+        if self.sentence_head is not None:
+            assert batch.sentences is not None
+            own, sentences = normalize(image.pooled.float(), dim=-1), self.embed_text(batch.sentences)
+            terms["sentences"] = sentence_loss(self.sentence_head, own, sentences, batch, ranks.Means())()
         self.score_tokens(unmasked, image)
         return {name: getattr(weights, name) * loss for name, loss in terms.items()}
 

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from pretrain.losses import (
-    answer_counts,
     attribute_contrast,
     attribute_matching,
     claims_are_true,
+    decided,
     itc,
     masked_words,
     matching,
@@ -235,11 +235,11 @@ def test_a_sentence_is_true_of_an_image_that_has_all_of_its_claims():
 def test_the_loss_of_a_sentence_weighs_images_that_have_it_as_much_as_the_others_together():
     logits = torch.tensor([[2.0, 3.0, 5.0], [-1.0, 4.0, 0.0], [0.5, 1.0, 0.0]], requires_grad=True)
     truth = torch.tensor([[1, 0, -1], [0, 0, -1], [0, 0, 1]])  # the second sentence is true of no image, and the third wrong of none
-    assert answer_counts(truth).tolist() == [[1, 0, 1], [2, 3, 0]]
+    assert decided(truth).tolist() == [True, False, False]
     yes, no = torch.nn.functional.softplus(torch.tensor(-2.0)), torch.nn.functional.softplus(torch.tensor([-1.0, 0.5])).mean()
     loss = sentence_answers(logits, truth)
     assert loss.item() == pytest.approx(((yes + no) / 2).item(), rel=1e-6)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert gradient[0, 0] < 0 < gradient[1, 0] and not gradient[:, 1:].any()
     assert sentence_answers(logits, torch.full_like(truth, -1)) == 0
-    assert sentence_answers(logits, truth, 2 * answer_counts(truth)).item() == pytest.approx(loss.item() / 2, rel=1e-6)
+    assert sentence_answers(logits, truth, torch.tensor(2.0)).item() == pytest.approx(loss.item() / 2, rel=1e-6)

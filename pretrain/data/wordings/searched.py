@@ -1,18 +1,19 @@
-"""Sentences as people search: short ones about some labels of a row of the data, in the words of the plan, and what they claim.
+"""Sentences as people search: short ones about some labels of a row, in the words of the plan, and what they claim.
 
-They are drawn for a step, not for a row: a loss asks of every image whether it has all that a sentence claims. So a sentence may name a
-jacket where a row's labels hold long sleeves: by the labels it is true of every image with long sleeves of that colour. A sentence that
-describes one image, as a caption does, is made by `composed`.
+A loss asks of every image whether it has all that a sentence claims. What a garment is called is no claim: labels do not tell a jacket
+from a coat, and where a jacket meant long sleeves, images of another colour with long sleeves came before those of the right colour with
+short ones. A sentence that describes one image, as a caption does, is made by `composed`.
 
-Shapes: N rows of the data, S sentences, A attributes.
+Shapes: B rows, S sentences, A attributes.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.random import Generator
-from torch import Tensor
 
+from mals.attributes import load_space
 from mals.errors import UserError
 from mals.labeller.labeller import Labeller
 from mals.planning.phrases import CARRIED, CHOICES, COLORS, HAIR, HALVES, LOWER, PEOPLE, UPPER, Phrases
@@ -31,33 +32,47 @@ GARMENT = 0.8  # probability that sleeves choose the upper garment, such as a ja
 PLAIN = 0.6  # probability that colours have their plain names: "blue", and not "navy blue"
 BESIDE = 0.1  # probability of hair and of what is carried beside clothes; of the sex three times as much
 CARRYING = ("hat", "backpack", "handbag", "bag")
-STREAM = 0x5E17  # sets the random numbers of sentences apart from others
 
 
 class SearchSentences:
-    """Sentences about the labels [N, A] in {-1, 0, 1} of the rows of a training, in the attribute space of `labeller`.
+    """Sentences about rows, in one attribute space; it can be sent to a worker, and builds its labeller there.
 
     Raises UserError for a space without words for clothes.
     """
 
-    def __init__(self, labeller: Labeller, labels: Tensor, count: int, seed: int) -> None:
-        self.labeller, self.labels, self.count, self.seed = labeller, labels.numpy(), count, seed
-        space = labeller.space
-        self._phrases = [[Phrases(space, forms, plain_colors=plain) for forms in TEMPLATES.values()] for plain in (False, True)]
-        known = self._phrases[0][0]
+    def __init__(self, space: str, per_row: int) -> None:
+        self.space, self.per_row = space, per_row
+        known = Phrases(load_space(space))
         if not known.phrased or not all(known.colors.values()):
             raise UserError(
-                "aptm.loss_weights.sentences asks for colours of clothes in the form of market1501, and the attribute space "
-                f"{space.name} has none; set it to 0"
+                "the loss sentences asks for colours of clothes in the form of market1501, and the attribute space "
+                f"{load_space(space).name} has none; set its weight to 0"
             )
         self._at = known.at
+        self._kinds = self._places([name for names in KINDS.values() for name in names])
         self._halves = {half: [known.at[name] for name in known.colors[half].values()] for half in HALVES}
 
-    def __call__(self, step: int) -> tuple[list[str], np.ndarray]:
-        """The sentences of a step, and their claims [S, A]: the claimed value 0 or 1, -1 for none. A function of seed, step and labels."""
-        random = np.random.default_rng((self.seed, step, STREAM))
-        texts = [self._sentence(row, random) for row in self.labels[random.integers(len(self.labels), size=self.count)]]
-        return texts, claims_table(self.labeller, texts)
+    @cached_property
+    def _labeller(self) -> Labeller:
+        return Labeller(self.space)
+
+    @cached_property
+    def _phrases(self) -> list[list[Phrases]]:
+        space = load_space(self.space)
+        return [[Phrases(space, forms, plain_colors=plain) for forms in TEMPLATES.values()] for plain in (False, True)]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name not in ("_labeller", "_phrases")}
+
+    def __call__(self, labels: np.ndarray, random: Sequence[Generator]) -> tuple[list[str], np.ndarray]:
+        """The sentences of rows with labels [B, A] in {-1, 0, 1}, `per_row` each, S in all, with a generator for each row.
+
+        Beside them what they claim, [S, A]: the claimed value 0 or 1, -1 for none, and for what a garment is called.
+        """
+        texts = [self._sentence(row, draws) for row, draws in zip(labels, random, strict=True) for _ in range(self.per_row)]
+        claims = claims_table(self._labeller, texts)
+        claims[:, self._kinds] = -1
+        return texts, claims
 
     def _sentence(self, labels: np.ndarray, random: Generator) -> str:
         kind = int(random.choice(len(SHARES), p=SHARES))

@@ -91,7 +91,7 @@ class AptmSettings(Section):
     temperature: Positive = 0.07  # of the contrast, at the start: it is learnt
     smoothing: Share = 0.4  # of the targets of iac and iam
     prompts: Count = 5  # of iam: prompts for each image and step
-    sentences: Count = 128  # of the loss `sentences`: sentences a step, for all of its images
+    sentences: Count = 4  # of the loss `sentences`: sentences about each row, which all images of the step are asked
     loss_weights: LossWeights  # the factor of each loss
     balanced: bool = False  # true: both values of an attribute have equal weight in iac and iam, as in mA, however rare one is
     prompts_per_image: bool = True  # false, as published: the same prompts for the whole batch

@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from mals.errors import UserError
-from mals.labeller.labeller import Labeller
 from pretrain import host, losses, ranks
 from pretrain.config import Training
 from pretrain.data.errors import MissingData, NoLabels, NoPartners
@@ -39,9 +38,10 @@ from pretrain.methods.aptm.classifier import classifier
 from pretrain.methods.aptm.config import AptmSettings, Vision
 from pretrain.methods.aptm.initial_weights import CLASSIFIER, EMBEDDED, late, start_vision
 from pretrain.methods.aptm.prompts import PromptLosses, PromptMasks, prompts_of
-from pretrain.methods.aptm.sentences import PARAMETERS, SentenceLoss
+from pretrain.methods.aptm.sentences import SentenceLoss
 from pretrain.methods.aptm.towers import CONTRAST, MATCH, Question, first_tokens
 from pretrain.precision import cosines
+from pretrain.sentence_loss import PARAMETERS, SentenceHead
 from pretrain.towers.bert import KeysValues, Texts
 from pretrain.weights import load_state
 
@@ -82,6 +82,7 @@ class Aptm(CaptionLosses, PromptLosses, SentenceLoss, Method):
             negatives="clean" if own.uses_captions and (weights.itc or weights.itm) and config.data.wordings.exchanged else "none",
             partners=own.uses_captions and weights.itm_partner > 0,
             attributes=own.uses_labels,
+            sentences=SearchSentences(own.space, own.sentences) if weights.sentences and not own.classifier else None,
             space=own.space,
             full_width=own.count_padding,
         )
@@ -104,8 +105,8 @@ class Aptm(CaptionLosses, PromptLosses, SentenceLoss, Method):
         rule = WholeWordMasking(count_padding=own.count_padding)
         torch.manual_seed(config.seed)
         method = cls(config, tokenizer.size, prompts, PromptMasks(prompts, tokenizer, rule, config.seed), tokenizer.max_tokens)
-        if own.loss_weights.sentences and not own.classifier and data is not None and data.labels is not None:
-            method.use_sentences(SearchSentences(Labeller(own.space), data.labels, own.sentences, config.seed), tokenizer)
+        if method.needs.sentences is not None and data is not None:
+            method.sentence_head = SentenceHead(own.proj)
         return method
 
     @classmethod
@@ -131,6 +132,7 @@ class Aptm(CaptionLosses, PromptLosses, SentenceLoss, Method):
         self.prompt_masks = prompt_masks
         self.register_prompts(prompts)
         self.classifier = classifier(self.swin.width, len(prompts.ids) // 2) if self.own.classifier else None
+        self.sentence_head = None
         self.needs = self.data_needs(config)
         self.abilities = self._learnt()
         if not self.own.uses_captions and not self.own.uses_labels:
@@ -179,12 +181,11 @@ class Aptm(CaptionLosses, PromptLosses, SentenceLoss, Method):
             return {"classifier": losses.classified(self.classifier(tokens[:, 0]), batch.labels, known)}
         image = self.image_features(tokens)
         texts = self.caption_texts(batch) if self.needs.captions else {}
-        targets = claims = None
+        targets = None
         if self.needs.attributes:
             prompts, targets = self.prompt_texts(step)
             texts |= prompts
-            sentences, claims = self.sentence_texts(step, image.device)
-            texts |= sentences
+            texts |= self.sentence_texts(batch)
         states = self.bert.text_groups(list(texts.values()))
         read = {name: replace(texts[name], values=values) for name, values in zip(texts, states, strict=True)}
         terms: dict[str, Tensor] = {}
@@ -204,7 +205,7 @@ class Aptm(CaptionLosses, PromptLosses, SentenceLoss, Method):
         if self.needs.attributes:
             assert batch.labels is not None and true_of_all is not None
             contrast = self.contrast_prompts(read, image, batch.labels, means)
-            matched = self.match_sentences(read, image, batch.labels, claims, means)
+            matched = self.match_sentences(read, image, batch, means)
             questions |= self.ask_prompts(read, batch.labels, targets, true_of_all, step, means)
             terms |= contrast() | matched()
         terms |= self.answer(questions, tokens)
