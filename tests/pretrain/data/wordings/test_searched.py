@@ -36,8 +36,8 @@ def test_sentences_follow_from_labels_and_random_numbers_in_any_process_and_thei
     assert texts == again and np.array_equal(claims, same) and claims.shape == (400, len(SPACE.names))
     assert texts[:40] == draw(rows=20)[0] and texts != draw(seed=1)[0]
     for text, row in zip(texts, claims.tolist(), strict=True):
-        asked = {attribute: value for attribute, value in claims_of(LABELLER, text).items() if SPACE.names[attribute] not in GARMENTS}
-        assert {attribute: value for attribute, value in enumerate(row) if value >= 0} == asked
+        judged = {attribute: value for attribute, value in claims_of(LABELLER, text).items() if SPACE.names[attribute] not in GARMENTS}
+        assert {attribute: value for attribute, value in enumerate(row) if value >= 0} == judged
 
 
 def test_sentences_name_one_half_of_the_body_both_or_none_in_the_plans_words():
