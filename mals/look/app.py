@@ -24,7 +24,7 @@ from mals.look.query import Filters, ids
 from mals.look.run_source import RunSource
 from mals.look.search import COUNTS, LARGEST, SENTENCES, SearchMethod, SearchQuery, Uploads, uploaded_file
 from mals.look.security import Guard
-from mals.look.source import Source
+from mals.look.source import Source, first_line
 from mals.look.thumbnails import Thumbnails, thumbnail, whole
 from mals.look.training import Training
 
@@ -109,8 +109,7 @@ class LookApp:
             except UserError as error:
                 return self._sentence(request, str(error), 409)
             except (OSError, pa.ArrowException, duckdb.Error) as error:
-                message = str(error).splitlines()[0] if str(error) else type(error).__name__
-                return self._sentence(request, f"{self.pages.title} cannot be read now: {message}", 503)
+                return self._sentence(request, f"{self.pages.title} cannot be read now: {first_line(error)}", 503)
             except Exception as error:
                 log.error("%s: %s: %s", request.url.path, type(error).__name__, error)
                 return self._sentence(request, f"this page could not be made ({type(error).__name__}); the log has more", 500)

@@ -48,6 +48,11 @@ class FolderSource(Source):
     def refusals(self) -> Refusals:
         return Refusals(pa.array([], pa.int64()), pa.array([], pa.string()), pa.array([], pa.string()))
 
+    def refresh(self) -> None:
+        """UserError where the folder is gone."""
+        if not Path(self.title).is_dir():
+            raise UserError(f"{self.title} is not there any more, or cannot be read")
+
     def image(self, row: int) -> bytes | None:
         self.part_of(row)
         try:

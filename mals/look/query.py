@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from mals.errors import UserError
-from mals.look.source import STAGE, STATE, STATES, Source
+from mals.look.source import ROW, STAGE, STATE, STATES, Source
 
-ROW = "row"  # a column of every query: the number of the row
 PAGE = 60  # images of one page
 MEMORY = "384MB"  # of DuckDB, for sorting and grouping
 

@@ -19,7 +19,7 @@ from mals.grid.cells import Damaged
 from mals.grid.run import SETTINGS, Run
 from mals.grid.shard import GROUP_ROWS
 from mals.look.receipts import Receipts
-from mals.look.source import FAILED, KEPT, REASON, REFUSED, STAGE, STATE, WAITING, Part, Refusals, Source
+from mals.look.source import FAILED, KEPT, REASON, REFUSED, STAGE, STATE, WAITING, Part, Refusals, Source, first_line
 
 SOURCE_CAPTION = "source_caption"  # the caption of the plan, where a stage makes captions of its own
 OWN = (STATE, STAGE, REASON)
@@ -45,7 +45,7 @@ class RunSource(Source):
         size = self.grid.plan.shard_rows
         self.parts = [Part(shard * size, self.grid.row_count(shard)) for shard in range(self.grid.shards)]
         self.attributes = attribute_values(self.run)
-        self.unreadable: dict[str, str] = {}  # cell -> what is wrong with it
+        self.unreadable = {}  # of the cells
         self._statuses: dict[int, ShardStatus] = {}
         self._images: OrderedDict[tuple[str, int, int], pa.Array] = OrderedDict()
         self._chunks, self._whole = {}, {}
@@ -161,7 +161,7 @@ class RunSource(Source):
         try:
             table = self.grid.store.parquet(name, cell.size).read(columns=names)
         except (OSError, pa.ArrowInvalid, Damaged) as error:
-            self.unreadable[name] = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            self.unreadable[name] = first_line(error)
             return nulls
         if len(table) != rows:
             self.unreadable[name] = f"it has {len(table)} rows, not {rows}"
@@ -235,7 +235,7 @@ class RunSource(Source):
         try:
             array = _array(self.grid.store.parquet(name, cell.size).read_row_group(group, columns=[column])[column])
         except (OSError, KeyError, pa.ArrowInvalid) as error:
-            self.unreadable[name] = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            self.unreadable[name] = first_line(error)
             return None
         with self.lock:
             self._images[key] = array

@@ -3,6 +3,7 @@
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -12,19 +13,22 @@ import pyarrow as pa
 
 from mals.errors import UserError
 from mals.grid.store import Store
-from mals.look.source import KEPT, REASON, STAGE, STATE, Part, Refusals, Source
+from mals.look.source import KEPT, REASON, ROW, STAGE, STATE, Part, Refusals, Source, first_line
 
 SPLIT = "split"  # a column of every set: from the names of its files
 OPEN = 32  # files that are kept open
 KEPT_GROUPS = 64  # row groups whose images were read last
 UNKNOWN = -1
+FOLDERS = ("data", "dataset/data")  # of the files
 LABELS = ("attributes", "wanted")  # columns with a class for each attribute, kept as one list
 SOURCES = "attribute_source"
+TEXTS = ("id", "caption", "person")  # columns that are text here, whatever they are in the files: imported persons have numbers
+OWN = (ROW, STATE, STAGE, REASON)  # columns of the files with these names are not shown
 
 
 def set_files(store: Store) -> list[str]:
     """The Parquet files of a set, or of a folder with Parquet files alone; none where there are none."""
-    for folder in ("data", "dataset/data"):
+    for folder in FOLDERS:
         if files := [name for name in store.list(folder) if name.endswith(".parquet")]:
             return files
     return []
@@ -38,22 +42,53 @@ class SetSource(Source):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.title, self.store = url, Store(url)
+        self._open_files()
+
+    def _open_files(self) -> None:
+        self._opened = self._stamp()
         self.files = set_files(self.store)
         if not self.files:
-            raise UserError(f"{url} holds no Parquet files in data/")
+            raise UserError(f"{self.title} holds no Parquet files in data/")
         self._open: OrderedDict[int, Any] = OrderedDict()
         self._images: OrderedDict[tuple[int, int], list[bytes | None]] = OrderedDict()
+        self._chunks, self._whole, self.unreadable = {}, {}, {}
+        for name in ("columns", "_file_stamps"):
+            self.__dict__.pop(name, None)
         self.groups = [self._group_starts(number) for number in range(len(self.files))]
         starts = [0, *accumulate(groups[-1] for groups in self.groups)]
         self.parts = [Part(start, groups[-1]) for start, groups in zip(starts, self.groups, strict=False)]
         self.schema = self._file(0).schema_arrow
         if "id" not in self.schema.names:
-            raise UserError(f"{url}/{self.files[0]} has no column id, so it is no file of a packed set")
+            raise UserError(f"{self.title}/{self.files[0]} has no column id, so it is no file of a packed set")
         self.attributes = self._classes()
+        self.version += 1
+
+    def refresh(self) -> None:
+        """Read a set again that was packed anew; UserError where it is gone."""
+        stamp = self._stamp()
+        if stamp != self._opened:
+            with self.lock:
+                if stamp != self._opened:
+                    self._open_files()
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """What changes with the files of a local set; None on an object store, where nobody can know at no cost."""
+        if self.store.folder is None:
+            return None
+        for folder in FOLDERS:
+            with suppress(FileNotFoundError):
+                stat = (self.store.folder / folder).stat()
+                return stat.st_ino, stat.st_mtime_ns
+        raise UserError(f"{self.title} is not there any more, or cannot be read")
 
     def _group_starts(self, number: int) -> list[int]:
         """The first row of each row group of a file, and the number of its rows at the end."""
-        file = self._file(number)
+        try:
+            file = self._file(number)
+        except (OSError, pa.ArrowException) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise UserError(f"{self.title}/{self.files[number]} is damaged or half-written: {first_line(error)}") from None
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         return [0, *accumulate(sizes)]
 
@@ -75,22 +110,28 @@ class SetSource(Source):
 
     @cached_property
     def columns(self) -> Mapping[str, pa.DataType]:
-        kinds = {field.name: field.type for field in self.schema if not _has_pixels(field.type)}
+        kinds = {field.name: field.type for field in self.schema if not _has_pixels(field.type) and field.name not in OWN}
+        texts = {name: pa.string() for name in TEXTS if name in kinds and not pa.types.is_nested(kinds[name])}
+        kinds = {name: kind for name, kind in kinds.items() if name not in TEXTS or name in texts} | texts
         kinds |= {name: pa.list_(pa.int8()) for name in LABELS if name in kinds}
         kinds |= {SOURCES: pa.list_(pa.string())} if SOURCES in kinds else {}
         return kinds | dict.fromkeys((SPLIT, STATE, STAGE, REASON), pa.string())
 
     def read_part(self, part: int, names: list[str]) -> Mapping[str, pa.Array]:
         with self.lock:
-            table = self._file(part).read(columns=[name for name in names if name in self.schema.names])
+            table = self._file(part).read(columns=self._stored(names))
         return self._arrays(part, table, names, self.parts[part].rows)
+
+    def _stored(self, names: list[str]) -> list[str]:
+        """Those of the columns that are in the files."""
+        return [name for name in names if name in self.columns and name in self.schema.names]
 
     def take_part(self, part: int, places: list[int], names: list[str]) -> list[dict[str, Any]]:
         """Columns of the rows at `places`: only their row groups are read."""
         lines: list[dict[str, Any]] = []
         for group, inside in self._by_group(part, places).items():
             with self.lock:
-                table = self._file(part).read_row_group(group, columns=[name for name in names if name in self.schema.names])
+                table = self._file(part).read_row_group(group, columns=self._stored(names))
             rows = self.groups[part][group + 1] - self.groups[part][group]
             arrays = self._arrays(part, table, names, rows)
             lines += pa.table({name: arrays[name].take(pa.array(inside, pa.int64())) for name in names}).to_pylist()
@@ -111,7 +152,8 @@ class SetSource(Source):
             if name in table.column_names:
                 column = table[name].combine_chunks() if table[name].num_chunks != 1 else table[name].chunk(0)
                 is_labels = pa.types.is_struct(column.type) and name in (*LABELS, SOURCES)
-                arrays[name] = _as_list(column, self.columns[name]) if is_labels else column
+                text = name in TEXTS and column.type != pa.string()
+                arrays[name] = _as_list(column, self.columns[name]) if is_labels else column.cast(pa.string()) if text else column
             elif name == STATE:
                 arrays[name] = pa.repeat(pa.scalar(KEPT), rows)
             elif name == SPLIT:
@@ -125,10 +167,16 @@ class SetSource(Source):
 
     def image(self, row: int) -> bytes | None:
         part, place = self.part_of(row)
+        if "image" not in self.schema.names:
+            return None
         ((group, (inside,)),) = self._by_group(part, [place]).items()
         with self.lock:
             if (part, group) not in self._images:
-                column = self._file(part).read_row_group(group, columns=["image"])["image"]
+                try:
+                    column = self._file(part).read_row_group(group, columns=["image"])["image"]
+                except (OSError, pa.ArrowException) as error:
+                    self.unreadable[self.files[part]] = first_line(error)
+                    return None
                 self._images[part, group] = [_bytes(value) for value in column.to_pylist()]
                 if len(self._images) > KEPT_GROUPS:
                     self._images.popitem(last=False)

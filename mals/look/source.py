@@ -17,6 +17,7 @@ from mals.errors import UserError
 
 KEPT, REFUSED, FAILED, WAITING = "kept", "refused", "failed", "waiting"
 STATES = (KEPT, REFUSED, FAILED, WAITING)  # of a row; waiting: its shard has not passed all stages
+ROW = "row"  # a column of every query: the number of the row
 STATE, STAGE, REASON = "row_state", "row_stage", "row_reason"  # columns of every source: the state; where the row stopped, and why
 Kind = Literal["run", "set", "folder"]
 
@@ -38,6 +39,11 @@ class Refusals:
     reasons: pa.Array  # string
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error, at most 200 characters of it, or its type where it has no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 class Source(ABC):
     """Rows with columns and images; safe for several threads."""
 
@@ -49,6 +55,7 @@ class Source(ABC):
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.version = 0  # raised when rows changed
+        self.unreadable: dict[str, str] = {}  # file -> what is wrong with it
         self._chunks: dict[str, list[pa.Array | None]] = {}  # column -> an array for each part; None where it was not read
         self._whole: dict[str, pa.ChunkedArray] = {}
         self._results: dict[Any, tuple[int, Any]] = {}
@@ -86,13 +93,14 @@ class Source(ABC):
         """Id -> whether a person keeps the row."""
         return {}
 
-    def refresh(self) -> None:  # noqa: B027 - only a run changes
+    def refresh(self) -> None:  # noqa: B027 - not all change
         """Take up what is new."""
 
     def part_of(self, row: int) -> tuple[int, int]:
         """The part of a row, and the row's place in it; UserError where there is no such row."""
         if not 0 <= row < self.rows:
-            raise UserError(f"there is no row {row}: {self.title} has the rows 0 to {self.rows - 1}")
+            rows = f"the rows 0 to {self.rows - 1}" if self.rows else "no rows"
+            raise UserError(f"there is no row {row}: {self.title} has {rows}")
         part = bisect_right(self.parts, row, key=lambda part: part.start) - 1
         return part, row - self.parts[part].start
 

@@ -115,7 +115,7 @@ def live(source: Source) -> Values:
             "unreadable": dict(source.unreadable),
             "nodes": source.receipts.nodes(),
         }
-    values: Values = {"planned": source.rows, "columns": source.columns}
+    values: Values = {"planned": source.rows, "columns": source.columns, "unreadable": dict(source.unreadable)}
     return values | ({"splits": source.splits()} if isinstance(source, SetSource) else {})
 
 
