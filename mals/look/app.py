@@ -1,8 +1,10 @@
 """The server of the pages: addresses, and an answer for each, which is a sentence where something cannot be shown."""
 
+import asyncio
 import functools
 import getpass
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
@@ -11,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 import anyio.to_thread
 import pyarrow as pa
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -37,6 +40,21 @@ HOUR = {"cache-control": "private, max-age=3600"}
 Answer = Callable[[Request], Response]
 
 
+class RowNumber(Convertor[int]):
+    """The number of a row in an address; longer ones than Python reads have no page."""
+
+    regex = "[0-9]{1,30}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("row", RowNumber())
+
+
 class LookApp:
     """The pages of a source, of trainings, or of both, as an ASGI application."""
 
@@ -49,6 +67,7 @@ class LookApp:
     ) -> None:
         """`methods` search the images of the source."""
         self._source, self.trainings, self.methods, self.uploads = source, list(trainings), list(methods), Uploads()
+        self.answering: set[int] = set()  # threads that make an answer
         screens = [] if source is None else views.screens(source)
         screens += ([("search", "Search")] if methods else []) + ([("training", "Training")] if trainings else [])
         title = ", ".join(([] if source is None else [source.title]) + [training.title for training in trainings])
@@ -84,16 +103,16 @@ class LookApp:
             "/live": self.live,
             "/thresholds": self.thresholds,
             "/images": self.images,
-            "/image/{row:int}": self.image,
+            "/image/{row:row}": self.image,
             "/captions": self.captions,
             "/balance": self.balance,
             "/persons": self.persons,
-            "/person/{row:int}": self.person,
+            "/person/{row:row}": self.person,
             "/duplicates": self.duplicates,
-            "/verdict/{row:int}": self.verdict,
+            "/verdict/{row:row}": self.verdict,
             "/ids.txt": self.ids,
-            "/thumbnail/{row:int}.jpg": self.thumbnail,
-            "/whole/{row:int}.jpg": self.whole,
+            "/thumbnail/{row:row}.jpg": self.thumbnail,
+            "/whole/{row:row}.jpg": self.whole,
         }
 
     def _answering(self, answer: Answer) -> Callable[[Request], Any]:
@@ -102,6 +121,7 @@ class LookApp:
         def answered(request: Request) -> Response:
             import duckdb
 
+            self.answering.add(threading.get_ident())
             try:
                 if self._source is not None:
                     self._source.refresh()
@@ -113,15 +133,20 @@ class LookApp:
             except Exception as error:
                 log.error("%s: %s: %s", request.url.path, type(error).__name__, error)
                 return self._sentence(request, f"this page could not be made ({type(error).__name__}); the log has more", 500)
+            finally:
+                self.answering.discard(threading.get_ident())
 
         @functools.wraps(answer)
         async def endpoint(request: Request) -> Response:
-            if request.method == "POST":
-                limit = LARGEST if request.url.path == "/search/image" else LONGEST
-                if int(request.headers.get("content-length") or limit + 1) > limit:
-                    return self._sentence(request, f"the form is too long; at most {limit >> 10:,} KiB are read", 413)
-                request.state.body = await request.body()
-            return await anyio.to_thread.run_sync(answered, request)
+            try:
+                if request.method == "POST":
+                    limit = LARGEST if request.url.path == "/search/image" else LONGEST
+                    if int(request.headers.get("content-length") or limit + 1) > limit:
+                        return self._sentence(request, f"the form is too long; at most {limit >> 10:,} KiB are read", 413)
+                    request.state.body = await request.body()
+                return await anyio.to_thread.run_sync(answered, request)
+            except asyncio.CancelledError:  # the command was stopped, and this answer took longer than it waits
+                return self._sentence(request, "mals look has ended", 503)
 
         return endpoint
 
@@ -186,7 +211,7 @@ class LookApp:
         if parameters.get("upload"):
             image = self.uploads.get(parameters["upload"])
         elif row := parameters.get("row"):
-            if not row.isdecimal():
+            if not row.isdecimal() or len(row) > 30:
                 raise UserError(f"row = {quoted(row)} is no number of a row")
             image = self.source.image(int(row))
             if image is None:

@@ -1,6 +1,8 @@
 """Starts the pages: which source an address is, where the server listens, and how it ends."""
 
 import logging
+import os
+import signal
 import socket
 import sys
 import threading
@@ -104,7 +106,13 @@ def _run(app: LookApp, listening: socket.socket) -> None:
         app.asgi, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1, server_header=False
     )
     server = uvicorn.Server(config)
-    server.run(sockets=[listening])
+    try:
+        server.run(sockets=[listening])
+    except BaseException as stopped:  # of Ctrl-C or SIGTERM, after the server has ended
+        if not app.answering:
+            raise
+        print("stopped; pages that were being made are given up", file=sys.stderr, flush=True)
+        os._exit(128 + getattr(stopped, "signal", signal.SIGINT))  # the interpreter would wait for their threads
 
 
 def _warm(source: RunSource) -> None:

@@ -157,6 +157,9 @@ def _nearest(source: RunSource, rows: list[tuple[int, float]], threshold: Thresh
 def image_page(source: Source, filters: Filters, number: int) -> Values:
     """One page of the images that fit the filters."""
     result = page(source, filters, number)
+    if result.total and not result.rows:  # a page that there is no more: the last one
+        number = (result.total - 1) // PAGE
+        result = page(source, filters, number)
     return {
         "filters": filters,
         "query": query_of(filters),

@@ -60,6 +60,7 @@ def test_what_is_wrong_in_an_address_is_one_sentence(run: Path) -> None:
             "/images?attribute=hat%3Dperhaps": "there is no attribute value",
             "/image/100": "there is no row 100",
             "/thumbnail/999999999999999999999.jpg": "there is no row",
+            "/image/" + "9" * 5000: "there is no page",
             "/thresholds?rule=x": "there is no threshold",
             "/static/..%2fapp.py": "there is no",
             "/static/../app.py": "there is no",
@@ -68,6 +69,12 @@ def test_what_is_wrong_in_an_address_is_one_sentence(run: Path) -> None:
         for page, sentence in sentences.items():
             answer = ask(address + page)
             assert answer.code >= 400 and sentence in answer.text and "Traceback" not in answer.text, (page, answer.text[-400:])
+
+
+def test_a_page_of_images_that_there_is_no_more_is_the_last_one(run: Path) -> None:
+    with serving(RunSource(str(run))) as address:
+        text = ask(f"{address}/images?page=99999").text
+        assert "61 to 100 are shown" in text and "Page 2 of 2" in text and text.count("<figure") == 40
 
 
 def test_text_of_a_set_is_shown_as_text(tmp_path: Path) -> None:

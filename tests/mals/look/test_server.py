@@ -1,9 +1,11 @@
 """The command: its address, and how it ends."""
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +35,29 @@ def test_the_command_prints_its_address_and_ctrl_c_ends_it_at_once(tmp_path: Pat
         process.wait(30)
         assert time.monotonic() - started < 10
         assert "Traceback" not in process.stderr.read()
+    finally:
+        process.kill()
+
+
+def test_ctrl_c_ends_it_at_once_while_a_page_is_being_made(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(cells.small_jpeg("a", 16, 32))
+    command = [sys.executable, "-m", "cli.main", "look", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    try:
+        address = process.stdout.readline().strip()
+        assert ask(address).code == 200
+        (tmp_path / "a.jpg").unlink()
+        os.mkfifo(tmp_path / "a.jpg")  # whose reading does not end, as of a disk of the network that is gone
+        answers: list[int] = []
+        request = threading.Thread(target=lambda: answers.append(ask(f"{address}thumbnail/0.jpg").code), daemon=True)
+        request.start()
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 128 + signal.SIGINT
+        request.join(10)
+        message = process.stderr.read()
+        assert answers == [503] and "Traceback" not in message and "stopped" in message
     finally:
         process.kill()
 
