@@ -55,9 +55,10 @@ class Verdict:
 def read(store: Store) -> list[Verdict]:
     """All verdicts of a run in their order; UserError where a line is none."""
     try:
-        lines = store.read(VERDICTS).decode(errors="replace").splitlines()
+        text = store.read(VERDICTS).decode(errors="replace").removesuffix("\n")
     except FileNotFoundError:
         return []
+    lines = text.split("\n") if text else []  # at no other character: an id may hold those at which str.splitlines cuts
     verdicts = []
     for number, line in enumerate(lines, 1):
         verdict = Verdict.from_line(line)

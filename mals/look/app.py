@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 FILES = {"look.css": "text/css", "look.js": "text/javascript", "htmx.min.js": "text/javascript", "icon.svg": "image/svg+xml"}
 LONGEST = 64 << 10  # bytes of a form without an image
+POLLED = {"/live": "live", "/training/live": "training", "/search": "results"}  # what pages ask for again and again: the id of that part
 POSTED = ("/verdict/", "/search/image")  # what is answered to POST alone
 HOUR = {"cache-control": "private, max-age=3600"}
 Answer = Callable[[Request], Response]
@@ -71,7 +72,7 @@ class LookApp:
         screens = [] if source is None else views.screens(source)
         screens += ([("search", "Search")] if methods else []) + ([("training", "Training")] if trainings else [])
         title = ", ".join(([] if source is None else [source.title]) + [training.title for training in trainings])
-        self.pages = Pages(ServerLinks(), title, screens)
+        self.pages = Pages(ServerLinks(), title, screens, judged=isinstance(source, RunSource))
         routes: dict[str, Answer] = {"/static/{name}": self.static}
         if trainings:
             routes |= {"/training": self.training, "/training/live": self.training_live}
@@ -123,7 +124,7 @@ class LookApp:
 
             self.answering.add(threading.get_ident())
             try:
-                if self._source is not None:
+                if self._source is not None and answer != self.static:
                     self._source.refresh()
                 return answer(request)
             except UserError as error:
@@ -151,8 +152,11 @@ class LookApp:
         return endpoint
 
     def _sentence(self, request: Request, sentence: str, code: int) -> Response:
-        part = "hx-request" in request.headers
-        page = self.pages.render("_sentence.html" if part else "sentence.html", sentence=sentence, screen="")
+        if "application/json" in request.headers.get("accept", ""):
+            return JSONResponse({"sentence": sentence}, code)
+        part, path, query = "hx-request" in request.headers, request.url.path, request.url.query
+        again = {"polled": POLLED[path], "again": path + (f"?{query}" if query else "")} if part and path in POLLED else {"polled": ""}
+        page = self.pages.render("_sentence.html" if part else "sentence.html", sentence=sentence, screen="", **again)
         return HTMLResponse(page, 200 if part else code)  # htmx shows the parts that have the code 200
 
     async def _no_page(self, request: Request, error: Exception) -> Response:
@@ -250,14 +254,8 @@ class LookApp:
             raise UserError("verdicts are of a run; open the run that this set was packed from")
         if form.get("verdict") not in ("keep", "reject", "none"):
             raise UserError("the verdict is keep, reject or none")
-        wants_json = "application/json" in request.headers.get("accept", "")
-        try:
-            self.source.judge(row, {"keep": True, "reject": False, "none": None}[form["verdict"]], _user())
-        except UserError as error:
-            if wants_json:
-                return JSONResponse({"row": row, "sentence": str(error)}, 409)
-            raise
-        if wants_json:
+        self.source.judge(row, {"keep": True, "reject": False, "none": None}[form["verdict"]], _user())
+        if "application/json" in request.headers.get("accept", ""):
             return JSONResponse({"row": row, "verdict": form["verdict"]})
         query = urlencode([(name, value) for name, value in parse_qsl(form.get("query", "")) if name != "token"])
         return RedirectResponse(f"/image/{row}" + (f"?{query}" if query else ""), 303)

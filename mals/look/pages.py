@@ -60,13 +60,14 @@ def _address(path: str, parameters: dict[str, Any]) -> str:
 class Pages:
     """Renders pages with one title and one list of screens."""
 
-    def __init__(self, links: Links, title: str, screens: list[tuple[str, str]]) -> None:
+    def __init__(self, links: Links, title: str, screens: list[tuple[str, str]], judged: bool = False) -> None:
+        """`judged`: people can give verdicts about the rows."""
         self.title = title
         loader = jinja2.PackageLoader("mals.look")
         self.environment = jinja2.Environment(
             loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        self.environment.globals |= {"links": links, "title": title, "screens": screens}
+        self.environment.globals |= {"links": links, "title": title, "screens": screens, "judged": judged}
         self.environment.filters |= {"count": count, "share": share, "digits": digits, "span": span, "words": words}
 
     def render(self, template: str, **values: Any) -> str:

@@ -101,6 +101,7 @@ class RunSource(Source):
 
     def judge(self, row: int, keep: bool | None, who: str) -> None:
         """Add a verdict about a row; None takes one back. UserError for a row about which none can be taken."""
+        self.verdicts()  # nothing is added to a file that cannot be read
         (line,) = self.take([row], ["id", STATE, STAGE])
         if keep is not None:
             problem = verdicts.problem(line[STATE], line[STAGE], self.reasons_of(row), keep, list(self.grid.stages))

@@ -174,7 +174,6 @@ def image_page(source: Source, filters: Filters, number: int) -> Values:
         "stages": list(source.grid.stages) if isinstance(source, RunSource) else [],
         "attributes": source.attributes if "attributes" in source.columns else {},
         "has": source.columns,
-        "judged": isinstance(source, RunSource),
     }
 
 
@@ -215,7 +214,6 @@ def one_image(source: Source, row: int, filters: Filters, at: int | None) -> Val
         "others": [(name, value) for name, value in plain.items() if value is not None and not isinstance(value, int | float)],
         "query": query_of(filters),
         "at": at,
-        "judged": isinstance(source, RunSource),
         "person": values.get("person") or "",
         "verdict": VERDICTS[source.verdicts().get(str(values["id"]))],
         **_neighbours(source, filters, at),
@@ -300,7 +298,6 @@ def person_page(source: Source, row: int) -> Values:
         "kept": sum(cell.state == KEPT for cell in images),
         "lines": [(cell, [(name, digits(value)) for name, value in numbers if value is not None]) for cell, numbers in lines],
         "labels": labels,
-        "judged": isinstance(source, RunSource),
     }
 
 
@@ -343,7 +340,6 @@ def search_page(source: Source, methods: Sequence[SearchMethod], query: SearchQu
         "query": query,
         "count_of_hits": count,
         "counts": COUNTS,
-        "judged": isinstance(source, RunSource),
         "attributes": attributes,
     }
 

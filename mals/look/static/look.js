@@ -23,52 +23,78 @@ function move(key) {
   return Boolean(next);
 }
 
-// Verdicts: k keeps, r rejects, u takes the last one of this page back.
+// Verdicts: k keeps, r rejects, u takes the last one of this page back. They are sent one after the other: of two at once the later one
+// might arrive first.
 const undo = [];
 const judged = () => document.activeElement?.closest("figure.cell[data-row]") || document.querySelector("form.judge");
+let waiting = Promise.resolve();
+const inTurn = (work) => (waiting = waiting.then(work));
 
-async function judge(element, verdict, remember = true) {
-  const before = element.dataset.verdict || "none";
-  const answer = await fetch(`/verdict/${element.dataset.row}`, {
-    method: "POST",
-    headers: { accept: "application/json", "content-type": "application/x-www-form-urlencoded" },
-    body: new URLSearchParams({ verdict }),
-  });
-  const result = await answer.json();
+// Empty where the verdict was taken, otherwise the sentence that says why not.
+async function send(row, verdict) {
+  try {
+    const answer = await fetch(`/verdict/${row}`, {
+      method: "POST",
+      headers: { accept: "application/json", "content-type": "application/x-www-form-urlencoded" },
+      body: new URLSearchParams({ verdict }),
+    });
+    const text = await answer.text();
+    if (answer.ok) return "";
+    return answer.headers.get("content-type")?.includes("json") ? JSON.parse(text).sentence : text || answer.statusText;
+  } catch {
+    return "The verdict was not taken: mals look does not answer.";
+  }
+}
+
+// Send a verdict and show it; whether it was taken.
+async function judge(element, verdict) {
+  const sentence = await send(element.dataset.row, verdict);
   const refusal = document.getElementById("refusal");
-  refusal.hidden = answer.ok;
-  refusal.textContent = answer.ok ? "" : result.sentence;
-  if (!answer.ok) return;
-  if (remember) undo.push([element, before]);
+  refusal.hidden = !sentence;
+  refusal.textContent = sentence;
+  if (sentence) return false;
   element.dataset.verdict = verdict === "none" ? "" : verdict;
   const label = element.querySelector(".said, #said");
   const long = label.id === "said";
   label.textContent = verdict === "none" ? (long ? "No verdict of a person." : "") : long ? `A person says: ${verdict}.` : `${verdict} by a person`;
   for (const button of element.querySelectorAll("button[aria-pressed]")) button.removeAttribute("aria-pressed");
   element.querySelector(`button[value="${verdict}"]:not([value=none])`)?.setAttribute("aria-pressed", "true");
+  return true;
 }
 
-function judgeByKey(key) {
-  const refusal = document.getElementById("refusal");
-  if (!refusal) return false;
-  if (key === "u" && undo.length) judge(...undo.pop(), false);
-  else if (key === "u" && document.querySelector("form.judge")) judge(document.querySelector("form.judge"), "none");
-  const verdict = { k: "keep", r: "reject" }[key];
+const judgeInTurn = (element, verdict) =>
+  inTurn(async () => {
+    const before = element.dataset.verdict || "none";
+    if (await judge(element, verdict)) undo.push([element, before]);
+  });
+
+const undoInTurn = () =>
+  inTurn(async () => {
+    const last = undo.pop();
+    if (last && !(await judge(...last))) undo.push(last);
+    if (!last && document.querySelector("form.judge")) await judge(document.querySelector("form.judge"), "none");
+  });
+
+function judgeByKey(event) {
+  const verdict = { k: "keep", r: "reject", u: "undo" }[event.key];
+  if (!verdict || !document.getElementById("refusal")) return false;
   const element = judged();
-  if (verdict && element) judge(element, verdict);
-  return Boolean(verdict) || key === "u";
+  if (event.repeat) return true; // the key is held down
+  if (verdict === "undo") undoInTurn();
+  else if (element) judgeInTurn(element, verdict);
+  return true;
 }
 
 document.addEventListener("submit", (event) => {
   if (!event.target.matches("form.judge")) return;
   event.preventDefault();
-  judge(event.target, event.submitter.value);
+  judgeInTurn(event.target, event.submitter.value);
 });
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || event.target.matches("input[type=range]")) return;
-  if (judgeByKey(event.key)) return event.preventDefault();
-  if (!event.key.startsWith("Arrow")) return;
+  if (judgeByKey(event)) return event.preventDefault();
+  if (!event.key.startsWith("Arrow") || event.target.closest(".scroll")) return; // tables scroll by the arrows
   if (cells().length) {
     if (move(event.key)) event.preventDefault();
     return;
@@ -90,6 +116,8 @@ document.addEventListener("input", (event) => {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button.copy");
   if (!button) return;
-  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-  button.textContent = "Copied";
+  const text = document.getElementById(button.dataset.copy);
+  getSelection().selectAllChildren(text);
+  if (navigator.clipboard) await navigator.clipboard.writeText(text.textContent);
+  button.textContent = navigator.clipboard || document.execCommand("copy") ? "Copied" : "Selected"; // without https there is no clipboard
 });

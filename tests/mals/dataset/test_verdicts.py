@@ -87,6 +87,13 @@ def test_what_failed_or_is_unsafe_cannot_be_kept() -> None:
     assert problem("kept", None, [], False, stages) == problem("kept", None, [], True, stages) == ""
 
 
+def test_ids_with_any_character_are_read_again(tmp_path: Path) -> None:
+    store, odd = Store(str(tmp_path)), ["a\nb", "c\r\nd", "e\u2028f\u0085g\x0bh", 'quote " \\ %41', "ü日本", ""]
+    for name in odd:
+        add(store, [Verdict(id=name, keep=False)])
+    assert [verdict.id for verdict in read(store)] == odd
+
+
 def test_the_last_verdict_counts_and_a_line_that_is_none_is_named(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     assert read(store) == []

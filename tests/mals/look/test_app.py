@@ -101,6 +101,36 @@ def test_a_run_that_is_being_deleted_is_one_sentence(tmp_path: Path) -> None:
             assert answer.code in (409, 503) and "is not there any more" in answer.text and "Traceback" not in answer.text
 
 
+def test_a_script_gets_the_sentence_of_a_verdict_that_is_not_taken(tmp_path: Path) -> None:
+    cells.small_run(tmp_path / "run", 20)
+    with serving(RunSource(str(tmp_path / "run"))) as address:
+
+        def sentence(row: int, verdict: str = "keep") -> str:
+            headers = {"Origin": address, "Accept": "application/json"}
+            answer = ask(f"{address}/verdict/{row}", headers, f"verdict={verdict}".encode())
+            assert answer.code >= 400 and answer.headers["content-type"] == "application/json"
+            return str(json.loads(answer.text)["sentence"])
+
+        assert "failed in the stage generate" in sentence(8) and "failed in the stage generate" in sentence(8, "reject")
+        assert "before it had a caption" in sentence(3) and "there is no row 99" in sentence(99)
+        assert "keep, reject or none" in sentence(0, "perhaps") and "the form is too long" in sentence(0, "x" * 70_000)
+        (tmp_path / "run/verdicts.jsonl").write_text("nonsense\n")
+        assert "line 1 of" in sentence(0)
+        assert (tmp_path / "run/verdicts.jsonl").read_text() == "nonsense\n"
+        shutil.rmtree(tmp_path / "run")
+        assert "is not there any more" in sentence(0)
+        assert ask(f"{address}/static/look.css").code == 200  # of the page with the sentence
+
+
+def test_what_pages_ask_for_again_is_asked_for_after_a_sentence_too(tmp_path: Path) -> None:
+    cells.small_run(tmp_path / "run", 20)
+    with serving(RunSource(str(tmp_path / "run"))) as address:
+        (tmp_path / "run").rename(tmp_path / "away")
+        part, page = ask(f"{address}/live", {"HX-Request": "true"}), ask(f"{address}/live")
+        assert (part.code, page.code) == (200, 409)
+        assert 'id="live" hx-get="/live"' in part.text and "hx-get" not in page.text and "is not there any more" in part.text
+
+
 def test_cells_that_are_made_later_are_shown_and_damaged_ones_are_named(tmp_path: Path) -> None:
     run = cells.small_run(tmp_path / "run", 40)
     for path in [*(tmp_path / "run/label").iterdir(), *(tmp_path / "run/caption").iterdir()]:

@@ -170,6 +170,44 @@ def test_filters_and_arrow_keys(browser: Any, address: str) -> None:
     assert visit.problems == []
 
 
+def test_verdicts_arrive_in_the_order_of_the_keys(browser: Any, tmp_path: Path) -> None:
+    run = cells.small_run(tmp_path / "run", 20)
+    with serving(RunSource(run.store.url)) as address:
+        visit = Visit(browser, address)
+        page = visit.open("/images?state=kept")
+        page.keyboard.press("ArrowRight")
+        press = "(key, repeat = false) => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key, repeat, bubbles: true }))"
+        page.evaluate(f"const press = {press}; for (const key of 'rkrukr') press(key); for (let i = 0; i < 9; i++) press('k', true)")
+        visit.wait("waiting.then(() => true)")
+        lines = [json.loads(line)["keep"] for line in (tmp_path / "run/verdicts.jsonl").read_text().splitlines()]
+        assert lines == [False, True, False, True, True, False]  # the fourth takes the third back; a key that is held down counts once
+        assert page.locator("figure.cell >> nth=0").get_attribute("data-verdict") == "reject" and visit.problems == []
+
+
+def test_a_verdict_that_does_not_arrive_is_a_sentence(browser: Any, tmp_path: Path) -> None:
+    run = cells.small_run(tmp_path / "run", 20)
+    with serving(RunSource(run.store.url)) as address:
+        visit = Visit(browser, address)
+        page = visit.open("/images?state=kept")
+        page.keyboard.press("ArrowRight")
+        shutil.rmtree(tmp_path / "run")
+        page.keyboard.press("r")
+        visit.wait("document.querySelector('#refusal').innerText.includes('is not there any more')")
+    page.keyboard.press("r")
+    visit.wait("document.querySelector('#refusal').innerText.includes('does not answer')")
+    assert page.locator("figure[data-verdict=reject]").count() == 0
+    box = page.locator("#refusal").bounding_box()
+    assert box["y"] + box["height"] <= 900 and [problem for problem in visit.problems if "409" not in problem and "REFUSED" not in problem] == []
+
+
+def test_arrows_scroll_a_table_that_has_the_focus(browser: Any, address: str) -> None:
+    page = Visit(browser, address, "narrow").open("/")
+    page.locator(".scroll").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.activeElement.className") == "scroll" and page.evaluate("document.activeElement.scrollLeft") > 0
+
+
 def test_verdicts_by_keyboard_on_the_page_of_a_person(browser: Any, tmp_path: Path) -> None:
     run = cells.small_run(tmp_path / "run", 20)
     with serving(RunSource(run.store.url)) as address:
@@ -233,6 +271,17 @@ def test_search_by_a_trained_method_in_sentences_attributes_and_images(browser: 
     visit.wait("location.search.startsWith('?upload=') && document.querySelectorAll('#results figure').length >= 12")
     visit.wait("document.querySelector('.upload img').naturalWidth > 0")
     assert visit.problems == []
+
+
+def test_progress_goes_on_after_the_run_could_not_be_read_for_a_while(browser: Any, tmp_path: Path) -> None:
+    cells.small_run(tmp_path / "run", 20)
+    with serving(RunSource(str(tmp_path / "run"))) as address:
+        visit = Visit(browser, address)
+        visit.open("/")
+        (tmp_path / "run").rename(tmp_path / "away")
+        visit.wait("document.querySelector('#live').innerText.includes('is not there any more')")
+        (tmp_path / "away").rename(tmp_path / "run")
+        visit.wait("document.querySelector('#stage-label') !== null")
 
 
 def test_progress_is_shown_while_cells_are_made(browser: Any, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_file_that_is_half_written_is_one_sentence(tmp_path: Path, mals: Mals)
     whole = file.read_bytes()
     for data in (b"", whole[: len(whole) // 2], whole[:-9] + b"123456789"):
         file.write_bytes(data)
-        with pytest.raises(UserError, match="train-00000-of-00001.parquet is damaged or half-written"):
+        with pytest.raises(UserError, match=r"train-00000-of-00001\.parquet is damaged or half-written"):
             open_source(str(tmp_path / "set"))
     result = mals("look", "set")
     assert result.returncode == 2 and "damaged or half-written" in result.stderr and "Traceback" not in result.stderr
