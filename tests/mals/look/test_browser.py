@@ -176,9 +176,7 @@ def test_verdicts_arrive_in_the_order_of_the_keys(browser: Any, tmp_path: Path) 
         visit = Visit(browser, address)
         page = visit.open("/images?state=kept")
         page.keyboard.press("ArrowRight")
-        press = (
-            "(key, repeat) => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key, repeat, bubbles: true }))"
-        )
+        press = "(key, repeat) => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key, repeat, bubbles: true }))"
         page.evaluate(f"const press = {press}; for (const key of 'rkrukr') press(key); for (let i = 0; i < 9; i++) press('k', true)")
         visit.wait("waiting.then(() => true)")
         lines = [json.loads(line)["keep"] for line in (tmp_path / "run/verdicts.jsonl").read_text().splitlines()]
@@ -199,11 +197,8 @@ def test_a_verdict_that_does_not_arrive_is_a_sentence(browser: Any, tmp_path: Pa
     visit.wait("document.querySelector('#refusal').innerText.includes('does not answer')")
     assert page.locator("figure[data-verdict=reject]").count() == 0
     box = page.locator("#refusal").bounding_box()
-    assert (
-        box["y"] + box["height"] <= 900
-       
-        assert all("409" in problem or "REFUSED" in problem for problem in visit.problems)
-    )
+    assert box["y"] + box["height"] <= 900
+    assert all("409" in problem or "REFUSED" in problem for problem in visit.problems)
 
 
 def test_arrows_scroll_a_table_that_has_the_focus(browser: Any, address: str) -> None:
