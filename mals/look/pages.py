@@ -1,5 +1,6 @@
 """Templates to HTML: the same ones for the server, whose addresses have parameters, and for the report, whose pages are files."""
 
+import shlex
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -68,7 +69,7 @@ class Pages:
             loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
         self.environment.globals |= {"links": links, "title": title, "screens": screens, "judged": judged}
-        self.environment.filters |= {"count": count, "share": share, "digits": digits, "span": span, "words": words}
+        self.environment.filters |= {"count": count, "share": share, "digits": digits, "span": span, "words": words, "shell": shlex.quote}
 
     def render(self, template: str, **values: Any) -> str:
         """The HTML of a page, or of a part of one."""

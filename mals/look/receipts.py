@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -14,6 +15,8 @@ from mals.grid.events import last_events
 from mals.grid.receipt import Receipt
 from mals.grid.store import Store
 
+FAILED_NAME = re.compile(r"/\d+\.failed\.json$")  # of the last failed attempt at a cell
+SETTLED = 2_000_000_000  # nanoseconds after which a folder that changes has another time of change, on every file system
 QUIET = 600.0  # seconds without an event after which nothing seems to go on
 
 
@@ -49,21 +52,21 @@ class StageCells:
             changed = -1
         if changed is not None and changed == self._changed:
             return set()
-        self._changed = changed
         stamps = _stamps(grid.store, stage)
         before = {shard: cell.stamp for shard, cell in self.cells.items()}
         self._read(grid, stage, stamps)
+        self._changed = None if changed is not None and time.time_ns() - changed < SETTLED else changed
         after = {shard: cell.stamp for shard, cell in self.cells.items()}
         return {shard for shard in before.keys() | after.keys() if before.get(shard) != after.get(shard)}
 
     def _read(self, grid: Grid, stage: str, stamps: dict[str, tuple[int, int]]) -> None:
-        names = [name for name in stamps if RECEIPT_NAME.search(name) or name.endswith(".failed.json")]
+        names = [name for name in stamps if RECEIPT_NAME.search(name) or FAILED_NAME.search(name)]
         unread = [name for name in names if self._stamps.get(name) != stamps[name]]
         contents = grid.store.read_all(unread)
         for name, data in contents.items():
             shard = int(name.rsplit("/", 1)[1].split(".")[0])
             if name.endswith(".failed.json"):
-                self.failures[shard] = json.loads(data).get("errors", {})
+                self.failures[shard] = _errors(data)
             elif (receipt := Receipt.from_bytes(data)) is not None and shard < grid.shards:
                 self.cells[shard] = _cell(receipt)
         there = {int(name.rsplit("/", 1)[1].split(".")[0]) for name in names if not name.endswith(".failed.json")}
@@ -72,6 +75,15 @@ class StageCells:
         self.cells = {shard: cell for shard, cell in self.cells.items() if shard in there and sizes[shard] == cell.size}
         self.failures = {shard: errors for shard, errors in self.failures.items() if shard in failed}
         self._stamps = {name: stamps[name] for name in names if name in contents or self._stamps.get(name) == stamps[name]}
+
+
+def _errors(data: bytes) -> dict[str, int]:
+    """The errors of a failed attempt; none where its file is damaged."""
+    try:
+        attempt = json.loads(data)
+    except ValueError:
+        return {}
+    return attempt.get("errors") or {} if isinstance(attempt, dict) else {}
 
 
 def _cell(receipt: Receipt) -> Cell:

@@ -1,10 +1,11 @@
 """The pages of a run as files, which open from a disk without a server: `mals report`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mals.grid.run import Run
+from mals.grid.store import Store
 from mals.look import thresholds, views
 from mals.look.app import static_file
 from mals.look.pages import Pages
@@ -12,7 +13,7 @@ from mals.look.persons import numbers_of
 from mals.look.query import Filters
 from mals.look.run_source import RunSource
 from mals.look.source import FAILED, KEPT
-from mals.look.thumbnails import thumbnail
+from mals.look.thumbnails import no_image, thumbnail
 
 FOLDER = "report"
 INDEX = f"{FOLDER}/index.html"
@@ -37,7 +38,7 @@ class FileLinks:
         if name == "thresholds" and parameters.get("rule"):
             return f"thresholds-{parameters['rule']}.html"
         if name == "images":
-            named = {key: value for key, value in parameters.items() if key in ("state", "stage", "reason")}
+            named = {key: value for key, value in parameters.items() if key in ("state", "stage", "reason", "verdict")}
             return self.sheets.get(Filters(**named), "images.html")
         return f"{name}.html"
 
@@ -68,6 +69,8 @@ def sheets(source: RunSource) -> dict[Filters, str]:
             pages[Filters(state=FAILED, stage=line.stage)] = f"images-{line.stage}-failed.html"
         for reason, _ in line.rejects:
             pages[Filters(stage=line.stage, reason=reason)] = f"images-{line.stage}-{NO_NAME.sub('-', reason)}.html"
+    if source.verdicts():
+        pages |= {Filters(verdict=verdict): f"images-{verdict}-by-a-person.html" for verdict in ("reject", "keep")}
     return pages
 
 
@@ -83,12 +86,19 @@ def write(run: Run) -> str:
         store.commit(f"{FOLDER}/{name}", html.encode())
     for name in STATIC:
         store.commit(f"{FOLDER}/{name}", static_file(name))
-    for row in links.shown:
-        data = source.image(row)
-        small = None if data is None else thumbnail(data)
-        if small is not None:
-            store.commit(f"{FOLDER}/images/{row}.jpg", small)
+    write_images(store, links.shown, source.image)
     return f"{store.url.rstrip('/')}/{INDEX}"
+
+
+def write_images(store: Store, numbers: Iterable[int], image: Callable[[int], bytes | None]) -> None:
+    """Write the images with these numbers, a sign where there is none, and remove those of a report before."""
+    names = {f"{FOLDER}/images/{number}.jpg": number for number in numbers}
+    for name in store.list(f"{FOLDER}/images"):
+        if name not in names:
+            store.remove(name)
+    for name, number in names.items():
+        data = image(number)
+        store.commit(name, (None if data is None else thumbnail(data)) or no_image())
 
 
 def _html(source: RunSource, pages: Pages, links: FileLinks) -> Iterator[tuple[str, str]]:

@@ -34,12 +34,12 @@ class RunSource(Source):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.title, self._refreshing = url, threading.Lock()
-        self._settings_stamp: Any = None
         self._verdicts: tuple[Any, dict[str, bool]] = (None, {})
         self._open()
 
     def _open(self) -> None:
         self.run = Run.open(self.title)
+        self._settings_stamp = self._stamp()
         self.grid = self.run.grid
         self.receipts = Receipts(self.grid)
         size = self.grid.plan.shard_rows
@@ -49,20 +49,17 @@ class RunSource(Source):
         self._statuses: dict[int, ShardStatus] = {}
         self._images: OrderedDict[tuple[str, int, int], pa.Array] = OrderedDict()
         self._chunks, self._whole = {}, {}
-        self.__dict__.pop("columns", None)
-        self.__dict__.pop("_owners", None)
+        for name in ("columns", "fingerprints", "_owners"):  # of the settings before
+            self.__dict__.pop(name, None)
         self.version += 1
         self.receipts.refresh(every=0)
 
     def refresh(self) -> None:
         """Take up cells and settings that have changed; UserError where the run cannot be read any more."""
         with self._refreshing:  # the other lock may be held by a page that reads columns
-            stamp = self._stamp()
-            if stamp != self._settings_stamp:
-                if self._settings_stamp is not None:
-                    with self.lock:
-                        self._open()
-                self._settings_stamp = stamp
+            if self._stamp() != self._settings_stamp:
+                with self.lock:
+                    self._open()
             if changed := self.receipts.refresh():
                 with self.lock:
                     for stage, shards in changed.items():

@@ -72,7 +72,7 @@ class SetSource(Source):
                     self._open_files()
 
     def _stamp(self) -> tuple[int, int] | None:
-        """What changes with the files of a local set; None on an object store, where nobody can know at no cost."""
+        """What changes with the files of a local set; None on an object store, where it costs requests."""
         if self.store.folder is None:
             return None
         for folder in FOLDERS:

@@ -1,5 +1,6 @@
 """What a threshold costs: a histogram of its number, how many rows another value would keep, and the rows nearest to the line."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,5 +199,10 @@ def _nearest(
 def command(url: str, threshold: Threshold, least: float | None, greatest: float | None, config_limits: tuple[Any, Any]) -> str:
     """The command that takes these limits over; empty where they are those of the settings."""
     pairs = ((threshold.least, least, config_limits[0]), (threshold.greatest, greatest, config_limits[1]))
-    changed = [f"--set {name}={limit:g}" for name, limit, old in pairs if name is not None and limit is not None and limit != old]
-    return f"mals run {url} {' '.join(changed)} --rerun {threshold.stage}" if changed else ""
+    changed = [f"--set {name}={_setting(limit)}" for name, limit, old in pairs if name is not None and limit is not None and limit != old]
+    return f"mals run {shlex.quote(url)} {' '.join(changed)} --rerun {threshold.stage}" if changed else ""
+
+
+def _setting(limit: float) -> str:
+    """A limit with all its digits, a whole number without a point, as settings take it."""
+    return f"{limit:.0f}" if limit.is_integer() and abs(limit) < 1e15 else repr(limit)

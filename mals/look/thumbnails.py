@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from io import BytesIO
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from mals.images import BadImage, decode_image, is_plain_jpeg
 from mals.look.source import Source
@@ -47,6 +47,15 @@ class Thumbnails:
 def thumbnail(data: bytes, side: int = SIDE) -> bytes | None:
     """A small JPEG of an image file; None where it cannot be read."""
     return data if len(data) <= PLAIN and _is_plain(data) else _encoded(data, side)
+
+
+def no_image() -> bytes:
+    """A JPEG that stands for an image that there is not, for pages without a server."""
+    image = Image.new("RGB", (80, 160), "#8a9097")
+    ImageDraw.Draw(image).line([(24, 64), (56, 96), (40, 80), (56, 64), (24, 96)], "#24282c", 3)
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
 
 
 def whole(data: bytes) -> bytes | None:

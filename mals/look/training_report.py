@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from mals.look.app import static_file
 from mals.look.pages import Pages
-from mals.look.report import FOLDER, INDEX, STATIC, FileLinks
-from mals.look.thumbnails import thumbnail
+from mals.look.report import FOLDER, INDEX, STATIC, FileLinks, write_images
 from mals.look.training import Training
 from mals.look.views import training_page
 
@@ -68,9 +67,5 @@ def write(training: Training, cases: QueryCases | None, image: Callable[[int], b
         store.commit(f"{FOLDER}/{name}", html.encode())
     for name in STATIC:
         store.commit(f"{FOLDER}/{name}", static_file(name))
-    for number in links.shown:
-        data = image(number)
-        small = None if data is None else thumbnail(data)
-        if small is not None:
-            store.commit(f"{FOLDER}/images/{number}.jpg", small)
+    write_images(store, links.shown, image)
     return f"{store.url.rstrip('/')}/{INDEX}"

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mals.dataset.pack import pack
+from mals.dataset.verdicts import Verdict, add
+from mals.look import report
 from mals.look.run_source import RunSource
 from mals.look.set_source import SetSource
 from mals.look.training import Training
@@ -123,6 +125,22 @@ def test_every_screen_is_without_errors_foreign_requests_and_sideways_scrolling(
             broken = "[...document.querySelectorAll('main img')].filter((i) => i.complete && !i.naturalWidth).length"
             assert page.evaluate(broken) == 0, path
         assert visit.problems == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_report_opens_from_a_disk_without_an_error(browser: Any, tmp_path_factory: pytest.TempPathFactory, size: str) -> None:
+    run = cells.small_run(tmp_path_factory.mktemp("report") / "run %41 'ü", 60)
+    add(run.store, [Verdict(id="row-000004", keep=False)])
+    report.write(run)
+    folder = Path(run.store.url) / "report"
+    visit = Visit(browser, folder.as_uri(), size)
+    for page in sorted(folder.glob("*.html")):
+        if page.name.startswith("image-") and page.name not in ("image-0.html", "image-8.html"):
+            continue
+        opened = visit.open(f"/{page.name}")
+        assert opened.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], page.name
+        assert opened.evaluate("[...document.images].every((i) => !i.complete || i.naturalWidth > 0)"), page.name
+    assert visit.problems == []
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason=".venv/axe.min.js is not there; .ci/run fetches axe-core from npm")

@@ -1,6 +1,7 @@
 """What the overview says of stages equals `mals status`; the end of events.jsonl says what goes on."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,6 +28,30 @@ def test_the_lines_of_stages_are_those_of_status(tmp_path: Path) -> None:
     assert receipts.refresh(every=0) == {}
     stale = receipts.lines(dict.fromkeys(run.grid.stages, "other"))
     assert all(line.stale == line.shards for line in stale)
+
+
+def test_damaged_files_of_attempts_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    run = cells.small_run(tmp_path / "run", 40)
+    for name, text in (("00001.failed.json", '{"errors'), ("00000.failed.json", "[]"), ("notes.failed.json", "{}"), ("x.json", "{}")):
+        (tmp_path / "run/label" / name).write_text(text)
+    (tmp_path / "run/label/00002.failed.json").write_text(json.dumps({"errors": {"OSError: x": 3}}))
+    receipts = Receipts(run.grid)
+    receipts.refresh()
+    line = receipts.lines(None)[-1]
+    assert (line.done, line.errors) == (3, [("OSError: x", 3)])
+
+
+def test_what_changes_within_a_tick_of_the_clock_of_the_disk_is_seen(tmp_path: Path) -> None:
+    run = cells.small_run(tmp_path / "run", 40)
+    receipt = tmp_path / "run/label/00001.json"
+    data = receipt.read_bytes()
+    receipt.unlink()
+    receipts = Receipts(run.grid)
+    receipts.refresh()
+    before = receipt.parent.stat()
+    receipt.write_bytes(data)
+    os.utime(receipt.parent, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert receipts.refresh(every=0) == {"label": {1}}
 
 
 def events(folder: Path, *lines: dict[str, object], ago: float = 0) -> None:

@@ -10,6 +10,7 @@ from mals.errors import UserError
 from mals.grid.run import Run
 from mals.look.run_source import SOURCE_CAPTION, RunSource
 from mals.look.source import REASON, STAGE, STATE
+from tests.mals.look.person_run import person_run
 from tests.small import cells
 
 
@@ -60,3 +61,13 @@ def test_the_plans_caption_is_apart_from_the_captioners(run: Run) -> None:
 def test_a_row_that_is_not_there_is_one_sentence(run: Run) -> None:
     with pytest.raises(UserError, match="there is no row 100"):
         RunSource(run.store.url).image(100)
+
+
+def test_other_settings_change_what_is_made_with_other_settings(tmp_path: Path) -> None:
+    run = person_run(tmp_path / "run")
+    source = RunSource(run.store.url)
+    before = source.fingerprints
+    settings = tmp_path / "run/mals.yaml"
+    settings.write_text(settings.read_text().replace("min_agreement: 0.7", "min_agreement: 0.75"))
+    source.refresh()
+    assert source.fingerprints == Run.open(run.store.url).grid.fingerprints != before

@@ -1,5 +1,6 @@
 """What another threshold would cost equals a loop over the rows."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,9 @@ def test_the_command_sets_what_changed(source: RunSource) -> None:
         == "mals run my-run --set filter.min_channel_variance=25.5 --rerun filter"
     )
     assert thresholds.command("my-run", GREY, 50.0, None, (50.0, None)) == ""
+    odd = thresholds.command("run 'a\" $(x)", GREY, 1234567.0, None, (50.0, None)).removesuffix(" --rerun filter")
+    assert shlex.split(odd) == ["mals", "run", "run 'a\" $(x)", "--set", "filter.min_channel_variance=1234567"]
+    assert "=0.123456789 " in thresholds.command("my-run", GREY, 0.123456789, None, (50.0, None))
 
 
 def test_a_run_without_numbers_has_no_threshold(tmp_path: Path) -> None:
