@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mals.execution import Execution
+from mals.generator_settings import Cache, Control, IpAdapter, Lora
 from mals.section import Count, Section, Share
 from mals.server_settings import Server, check_server
 
@@ -63,35 +64,6 @@ class Plan(Section):
         return self
 
 
-class Lora(Section):
-    """A LoRA adapter of the generator."""
-
-    model: str  # hub id or folder
-    revision: str | None = None  # of the adapter, at the hub
-    weight_name: str | None = None  # the file, where the repository holds several
-    scale: float = 1.0  # how much of the adapter is added
-
-
-class Control(Section):
-    """The pose of each image, by a ControlNet or a T2I-Adapter for OpenPose's skeletons."""
-
-    model: str  # hub id or folder of the adapter
-    revision: str | None = None  # a branch, a tag or, best, a commit
-    kind: Literal["controlnet", "t2i_adapter"] = "controlnet"  # what the adapter is
-    poses: str  # a .jsonl or .parquet file with keypoints (17 of x, y, score, as COCO orders them), or a packed set such as the world
-    scale: Annotated[float, Field(ge=0)] = 1.0  # how much of the adapter is added
-
-
-class IpAdapter(Section):
-    """An IP-Adapter that shows the first image of a person to the further ones; needs plan.views."""
-
-    model: str  # hub id or folder
-    revision: str | None = None  # a branch, a tag or, best, a commit
-    subfolder: str = ""  # of the weights and of image_encoder: "models" at h94/IP-Adapter
-    weight_name: str = "ip-adapter_sd15.safetensors"  # the file with the weights
-    scale: Annotated[float, Field(ge=0)] = 0.6  # how much of the adapter is added
-
-
 class Generate(Section):
     """Images from prompts, by a diffusers pipeline or through a server."""
 
@@ -116,6 +88,8 @@ class Generate(Section):
     vae_slicing: bool = True  # decode one image at a time, where the VAE can: a decoder needs many times the memory of the denoiser
     vae_tiling: bool = False  # decode each image in tiles, for sizes that memory does not hold; images change a little
     compile: Literal["none", "regional", "full"] = "none"  # of the denoiser by torch.compile; regional: its repeated blocks, in less time
+    quantize: Literal["int8"] | None = None  # int8: weights of the denoiser's linear layers; half the memory of bf16's, and images change
+    cache: Cache | None = None
     lora: Lora | None = None
     control: Control | None = None
     ip_adapter: IpAdapter | None = None
@@ -123,9 +97,23 @@ class Generate(Section):
     @model_validator(mode="after")
     def server_makes_images_from_prompts_alone(self) -> "Generate":
         check_server("generate", self.backend, self.server, self.revision)
-        names = ("lora", "control", "ip_adapter", "view_strength")
+        names = ("lora", "control", "ip_adapter", "view_strength", "quantize", "cache")
         if self.backend == "openai" and (others := [name for name in names if getattr(self, name) is not None]):
             raise ValueError(f"generate.{others[0]} is for diffusers; a server makes images from prompts alone, so leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def cache_saves_a_step(self) -> "Generate":
+        if self.cache and self.compile != "none":
+            raise ValueError(
+                "generate.cache does not go with generate.compile, which compiles the cache anew for each layer until torch gives up; "
+                "leave either out"
+            )
+        if self.cache and self.cache.kind == "taylor_seer" and self.steps <= self.cache.first_steps:
+            raise ValueError(
+                f"generate.cache.first_steps = {self.cache.first_steps} leaves none of generate.steps = {self.steps} to be extrapolated; "
+                "raise generate.steps, or leave generate.cache out"
+            )
         return self
 
 

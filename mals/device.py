@@ -1,6 +1,7 @@
 """The device and the number format of models, and quiet loading."""
 
 import importlib
+import logging
 from typing import Any
 
 from mals.config import Dtype
@@ -21,7 +22,11 @@ def dtype(name: Dtype) -> Any:
 
 
 def hush(*libraries: str) -> None:
-    """Turn off the progress bars and warnings of `transformers` or `diffusers` in this process, where a run shows its own progress."""
+    """Turn off the progress bars and warnings of `transformers` or `diffusers` in this process, where a run shows its own progress.
+
+    Before anything else of diffusers is imported: it imports torchao where that is installed, of which it and torch warn.
+    """
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     for library in libraries:
         log = importlib.import_module(f"{library}.utils.logging")
         log.set_verbosity_error()

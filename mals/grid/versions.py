@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-LIBRARIES = ("torch", "diffusers", "transformers", "controlnet-aux", "opencv-python-headless", "pyarrow")  # distributions
+LIBRARIES = ("torch", "diffusers", "transformers", "torchao", "controlnet-aux", "opencv-python-headless", "pyarrow")  # distributions
 
 
 def installed_versions() -> dict[str, str]:

@@ -32,7 +32,9 @@ from mals.images import BadImage, decode_image
 from mals.planning.image_source import is_url, require_package
 from mals.stages.adapters import PoseControl, first_line, ip_adapter_model, ip_adapter_params, load_ip_adapter, show, try_adapters
 from mals.stages.generated_images import ADDS, QUALITY, columns_of
+from mals.stages.quantize import quantize_denoiser
 from mals.stages.speed import LatentsWatch, compile_denoiser, set_up_decoder
+from mals.stages.step_cache import LEAVE_OUT, NO_CONTEXT, decides_over_batch, enable_cache, reset_cache
 
 NOT_FINITE = "nan_latents"  # the reason of a row whose image has a NaN or an infinity
 FIRST_VIEWS = 64  # first images of persons that a worker keeps
@@ -65,6 +67,7 @@ class Generate:
             self.needs = (*self.needs, "first_view")
         if self.control:
             self.needs = (*self.needs, "id")
+        self._one_by_one = decides_over_batch(config.cache)
         self._first_view = lru_cache(FIRST_VIEWS)(self._generate_first_view)
         self._text: Any = None
         self._image: Any = None  # shares every weight with _text
@@ -93,7 +96,8 @@ class Generate:
             "dtype": self.config.dtype,
         }
         self._text, self._image = None, None
-        pipeline = load(model, self.config.dtype, self.config.variant)
+        place = device()
+        pipeline = load(model, self.config.dtype, self.config.variant, "cpu" if self.config.quantize else place)
         if self.config.scheduler:
             pipeline.scheduler = scheduler(self.config.scheduler, pipeline.scheduler)
         lora, adapter = self.config.lora, self._adapter()
@@ -105,10 +109,13 @@ class Generate:
             pipeline = self.control.load(pipeline, self.config.dtype)
         if self.config.ip_adapter:
             load_ip_adapter(pipeline, self.config.ip_adapter)
+        quantize_denoiser(pipeline, self.config, place)
+        pipeline = pipeline.to(place)
         set_up_decoder(pipeline, self.config)
         compile_denoiser(pipeline, self.config)
         self._text = _quiet(pipeline)
         self._try_adapters()
+        enable_cache(pipeline, self.config)
 
     def take_device_seconds(self) -> float:
         """Of pipeline calls since the last time; see mals.grid.stage.DeviceStage."""
@@ -133,16 +140,18 @@ class Generate:
                 if self.config.ip_adapter:
                     references[index] = first
             if errors[index] is None:  # to some pipelines an empty negative prompt is not the same as none, so these rows go apart
-                alone = index if index in references else None  # a pipeline shows one image to all rows of a call
+                # a pipeline shows one image to all rows of a call, and some caches decide over all of them
+                alone = index if index in references or self._one_by_one else None
                 groups.setdefault((strength, bool(row["negative_prompt"]), alone), []).append(index)
         for (strength, negative, alone), members in groups.items():
             if alone is None:
                 images = self._generate(rows, members, negative, strength, starts)
             else:
-                images = self._generate([rows[alone]], [0], negative, strength, {0: starts.get(alone)}, references[alone])
+                images = self._generate([rows[alone]], [0], negative, strength, {0: starts.get(alone)}, references.get(alone))
+            size = 1 if self._one_by_one else len(rows)
             for index in members:
                 position = index if alone is None else 0
-                outputs[index] = self._row(images, position, len(rows), strength, bool(rows[index]["init_image"]))
+                outputs[index] = self._row(images, position, size, strength, bool(rows[index]["init_image"]))
         columns: dict[str, Sequence[Any]] = {field.name: [row.get(field.name) for row in outputs] for field in self.adds}
         return output_batch(self.adds, columns, [row.get("reject") for row in outputs], errors)
 
@@ -221,15 +230,22 @@ class Generate:
             self._device_seconds += time.perf_counter() - clock
 
     def _call(self, pipeline: Any, arguments: dict[str, Any]) -> Any:
-        """The images [B, 3, H, W] of one call, in [0, 1]; UserError where the denoiser cannot be compiled."""
+        """The images [B, 3, H, W] of one call, in [0, 1]; UserError where the denoiser cannot be compiled or cached in this pipeline."""
         import torch
 
+        if self.config.cache:
+            reset_cache(pipeline)
         try:
             with torch.inference_mode():
                 images = pipeline(**arguments).images
         except torch._dynamo.exc.TorchDynamoException as error:
             problem = f"generate.compile = {self.config.compile} fails on {self._columns['model']} ({first_line(error)})"
             raise UserError(f"{problem}; set generate.compile = none") from error
+        except ValueError as error:
+            if not str(error).startswith(NO_CONTEXT):
+                raise
+            name = type(pipeline).__name__
+            raise UserError(f"generate.cache is set, but the {name} of diffusers does not say what a call is for; {LEAVE_OUT}") from error
         if isinstance(images, np.ndarray):  # of the pipeline with a T2I-Adapter, which knows no tensors as output
             images = torch.from_numpy(images).permute(0, 3, 1, 2)
         return images
@@ -313,8 +329,9 @@ def read(url: str, width: int, height: int) -> Image.Image:
     return ImageOps.fit(Image.fromarray(pixels), (width, height), Image.Resampling.LANCZOS)
 
 
-def load(model: models.ResolvedModel, precision: settings.Dtype, variant: str | None) -> Any:
-    """The text-to-image pipeline of a folder, on the GPU if there is one, without a safety checker: safety is a stage of its own."""
+def load(model: models.ResolvedModel, precision: settings.Dtype, variant: str | None, place: str) -> Any:
+    """The text-to-image pipeline of a folder, on the torch device `place`, without a safety checker: safety is a stage of its own."""
+    hush("diffusers", "transformers")
     from diffusers import AutoPipelineForText2Image
 
     folder = Path(model.path)
@@ -323,14 +340,13 @@ def load(model: models.ResolvedModel, precision: settings.Dtype, variant: str | 
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     without = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
     weights_dtype = dtype(precision)
-    hush("diffusers", "transformers")
     try:
         pipeline = AutoPipelineForText2Image.from_pretrained(
             model.path, dtype=weights_dtype, variant=variant, local_files_only=True, **without
         )
     except Exception as error:  # of any library that loads a part
         raise UserError(f"cannot load {model.name} ({index.get('_class_name')}): {first_line(error)}") from error
-    return pipeline.to(device())
+    return pipeline.to(place)
 
 
 def scheduler(name: str, current: Any) -> Any:

@@ -15,6 +15,7 @@ from PIL import Image
 from mals import config as settings
 from mals import models
 from mals.config import Config
+from mals.device import hush
 from mals.errors import UserError
 from mals.grid.stage import Resources, output_batch
 from mals.images import Pixels
@@ -77,6 +78,7 @@ def load(model: models.ResolvedModel, label: str) -> Score:
 
 def checker(resolved: models.ResolvedModel) -> Score:
     """Scores by the safety checker of Stable Diffusion, computed as in its `forward`, which would also blank the images."""
+    hush("diffusers")
     import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from torch.nn.functional import normalize

@@ -39,14 +39,13 @@ def set_up_decoder(pipeline: Any, generate: settings.Generate) -> None:
         vae.enable_tiling()
 
 
-def denoiser(pipeline: Any) -> Any:
-    """The network that takes every step; UserError where the pipeline has none that is known."""
+def denoiser(pipeline: Any, setting: str) -> Any:
+    """The network that takes every step; UserError for generate.`setting`, which needs it, where the pipeline has none that is known."""
     for name in ("transformer", "unet"):
         if (network := getattr(pipeline, name, None)) is not None:
             return network
-    raise UserError(
-        f"{type(pipeline).__name__} has neither a transformer nor a unet, so generate.compile is not for it; set generate.compile = none"
-    )
+    name = type(pipeline).__name__
+    raise UserError(f"{name} has neither a transformer nor a unet, so generate.{setting} is not for it; set generate.{setting} = none")
 
 
 def compile_denoiser(pipeline: Any, generate: settings.Generate) -> None:
@@ -56,7 +55,7 @@ def compile_denoiser(pipeline: Any, generate: settings.Generate) -> None:
     """
     if generate.compile == "none":
         return
-    network = denoiser(pipeline)
+    network = denoiser(pipeline, "compile")
     if generate.compile == "full":
         network.compile(dynamic=False)
         return

@@ -223,3 +223,41 @@ def build_ip_adapter(folder: Path, model: Path, seed: int = 0) -> Path:
     encoder: Any = CLIPVisionModelWithProjection(CLIPVisionConfig(image_size=32, patch_size=8, **sizes))
     encoder.save_pretrained(folder / "image_encoder")
     return folder
+
+
+def build_flux(folder: Path, seed: int = 0, blocks: int = 2) -> Path:
+    """FLUX.1 [dev]: a transformer of `blocks` blocks of each of its two kinds, which diffusers can cache, and CLIP and T5 for the text."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from transformers import CLIPTextModel, T5Config, T5EncoderModel
+
+    torch.manual_seed(seed)
+    words = _t5_tokenizer()
+    pipeline: Any = FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=_vae(shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=CLIPTextModel(_text_config()),
+        tokenizer=tokenizer(),
+        text_encoder_2=T5EncoderModel(T5Config(vocab_size=len(words), d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2)),
+        tokenizer_2=words,
+        transformer=FluxTransformer2DModel(
+            in_channels=16,  # 2 x 2 latents of 4 channels
+            num_layers=blocks,
+            num_single_layers=blocks,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=32,
+            guidance_embeds=True,
+            axes_dims_rope=(4, 6, 6),
+        ),
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def _t5_tokenizer() -> Any:
+    """A T5Tokenizer over lower-case letters."""
+    from transformers import T5Tokenizer
+
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    return T5Tokenizer(vocab=[*special, *((piece, -3.0) for piece in "\u2581abcdefghijklmnopqrstuvwxyz")], extra_ids=0)
