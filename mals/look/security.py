@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "mals-look"
+COOKIE = "mals-look-{port}"  # a browser gives the cookies of a machine to all its ports
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -75,14 +75,15 @@ class Guard:
     def _without_token(self, scope: Scope, headers: Headers) -> Response | None:
         """The answer to a request without the cookie; the token in the address sets it, and is taken out of the address."""
         assert self.token is not None
-        if hmac.compare_digest(_cookies(headers).get(COOKIE, "").encode(), self.token.encode()):
+        cookie = COOKIE.format(port=scope["server"][1])
+        if hmac.compare_digest(_cookies(headers).get(cookie, "").encode(), self.token.encode()):
             return None
-        query = dict(parse_qsl(scope["query_string"].decode(errors="replace")))
-        if not hmac.compare_digest(query.pop("token", "").encode(), self.token.encode()):
+        pairs = parse_qsl(scope["query_string"].decode(errors="replace"))
+        if not hmac.compare_digest(dict(pairs).get("token", "").encode(), self.token.encode()):
             return PlainTextResponse("open the address with the token that `mals look` has printed\n", 401)
-        path = "/" + scope["path"].lstrip("/")
-        answer = RedirectResponse(f"{path}?{urlencode(query)}" if query else path, 303)
-        answer.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+        path, query = "/" + scope["path"].lstrip("/"), urlencode([pair for pair in pairs if pair[0] != "token"])
+        answer = RedirectResponse(f"{path}?{query}" if query else path, 303)
+        answer.set_cookie(cookie, self.token, httponly=True, samesite="strict")
         return answer
 
 

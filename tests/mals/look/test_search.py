@@ -12,8 +12,6 @@ from mals.look.set_source import SetSource
 from pretrain.page_search import TrainedSearch
 from pretrain.trained_method import read
 from tests.mals.look.serving import ask, serving
-from tests.pretrain.packs import packed
-from tests.pretrain.releases import released
 from tests.small import cells
 
 BOUNDARY = b"----Boundary7"
@@ -23,16 +21,6 @@ def form(data: bytes, name: bytes = b"a b.jpg") -> bytes:
     """A form with one file, as browsers send it."""
     head = b'Content-Disposition: form-data; name="image"; filename="' + name + b'"\r\nContent-Type: image/jpeg'
     return b"--" + BOUNDARY + b"\r\n" + head + b"\r\n\r\n" + data + b"\r\n--" + BOUNDARY + b"--\r\n"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return packed(tmp_path_factory.mktemp("search") / "run", 40)
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    return released(tmp_path_factory.mktemp("released") / "out", data)
 
 
 @pytest.mark.parametrize("data", [bytes(range(256)), b"\r\n\n\r--x\r\n", os.urandom(100_000)])

@@ -41,13 +41,22 @@ def test_elsewhere_the_token_is_needed_and_a_cookie_takes_its_place(source: Fold
     with serving(source, "secret-token") as address:
         assert ask(address + "/images").code == 401
         assert ask(address + "/images?token=other").code == 401
-        assert ask(address + "/thumbnail/0.jpg", {"Cookie": f"{COOKIE}=other"}).code == 401
-        answer = ask(address + "/images?token=secret-token&text=coat")
-        assert answer.code == 303 and answer.headers["location"] == "/images?text=coat"
+        assert ask(address + "/thumbnail/0.jpg", {"Cookie": f"{COOKIE.format(port=urlsplit(address).port)}=other"}).code == 401
+        answer = ask(address + "/images?token=secret-token&text=coat&text=hat")
+        assert answer.code == 303 and answer.headers["location"] == "/images?text=coat&text=hat"
         cookie = answer.headers["set-cookie"]
         assert "HttpOnly" in cookie and "samesite=strict" in cookie.lower()
         assert ask(address + "/images", {"Cookie": cookie.split(";")[0], "Host": "set.example"}).code == 200
         assert ask(address + "//attacker.example?token=secret-token").headers["location"] == "/attacker.example"
+
+
+def test_two_servers_of_one_machine_have_cookies_of_their_own(source: FolderSource) -> None:
+    with serving(source, "one") as first, serving(source, "two") as second:
+        cookies = [
+            ask(f"{address}/?token={token}").headers["set-cookie"].split(";")[0] for address, token in ((first, "one"), (second, "two"))
+        ]
+        assert [ask(address, {"Cookie": "; ".join(cookies)}).code for address in (first, second)] == [200, 200]
+        assert ask(first, {"Cookie": cookies[1]}).code == 401
 
 
 def test_a_request_of_another_page_changes_nothing(source: FolderSource) -> None:
