@@ -1,6 +1,5 @@
 """The command `mals`: all its commands, and the only place where an error becomes a sentence and an exit code."""
 
-import errno
 import logging
 import os
 import re
@@ -80,7 +79,7 @@ def main() -> None:
 
     With --json the sentence is on stdout too, as {"error": SENTENCE}.
     """
-    from mals.errors import CollectiveError, UserError, quoted
+    from mals.errors import CollectiveError, UserError, quoted, system_error_sentence
 
     streams.prepare()
     signal.signal(signal.SIGINT, _stop)  # Typer would end a KeyboardInterrupt without a message
@@ -103,7 +102,7 @@ def main() -> None:
         streams.give_up()
         sys.exit(0)
     except OSError as error:
-        if (message := sentence(error)) is None:
+        if (message := system_error_sentence(error)) is None:
             raise
         _leave(message, 2)
     except UnicodeEncodeError as error:  # of a path whose bytes are no text in the encoding of this system, which Arrow does not take
@@ -166,31 +165,6 @@ class StderrHandler(logging.Handler):
         if record.levelno >= logging.ERROR:
             StderrHandler.last_error = record.getMessage()
         print(self.format(record), file=sys.stderr, flush=True)
-
-
-def sentence(error: OSError) -> str | None:
-    """A sentence for an error of the system that the user can correct, such as a full disk or a wrong path; None for one without number."""
-    path, other = (os.fsdecode(name) if isinstance(name, str | bytes) else None for name in (error.filename, error.filename2))
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space is left for {path or 'a file'}; free some and give the same command again, finished work is kept"
-    if error.errno is None:
-        return None
-    reason = os.strerror(error.errno).lower()
-    if path is None:
-        text = (error.strerror or "").split(". Detail:")[0]  # Arrow has the path in its text
-        return f"{'a file cannot be read or written' if text.lower() in ('', reason) else text}: {reason}"
-    folder = Path(path).parent
-    sentences = {
-        errno.ENOENT: f"there is no folder {folder}" if not folder.is_dir() else f"there is no file or folder {path}",
-        errno.EEXIST: f"{other or path} is there already",
-        errno.EISDIR: f"{other or path} is a folder, not a file",
-        errno.ENOTDIR: f"{path}: a part of this path is a file, not a folder",
-        errno.EACCES: f"you may not read or write {path}",
-        errno.EPERM: f"you may not read or write {path}",
-        errno.EROFS: f"{other or path} cannot be written: its file system can only be read",
-        errno.ENAMETOOLONG: f"a name is too long for the file system: {path[:60]}...",
-    }
-    return sentences.get(error.errno, f"{other or path} cannot be read or written: {reason}")
 
 
 class Stopped(BaseException):

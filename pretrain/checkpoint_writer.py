@@ -5,6 +5,7 @@ At most one is being written; the next one waits for it. The copies stay in memo
 appears whole, so that a kill while it is written leaves the one before.
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Thread
@@ -14,6 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from pretrain import checkpoint
+from pretrain.ranks import message_of
+
+log = logging.getLogger(__name__)
 
 
 class CheckpointWriter:
@@ -23,17 +27,21 @@ class CheckpointWriter:
         self.out = out
         self.copies: dict[tuple[str, str], Tensor] = {}  # by file and name
         self.thread: Thread | None = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Wait; raise the writer's error where there is no other."""
+        """Wait; raise the writer's error where there is no other, else log it beside that one."""
         if kind is None:
-            self.wait()
-        elif self.thread is not None:
+            return self.wait()
+        if self.thread is not None:
             self.thread.join()
+        if self.error is not None:
+            log.error("the last checkpoint was not written: %s", message_of(self.error))
+            self.error = None
+        return None
 
     def save(
         self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, config: Mapping[str, Any], scaler: dict[str, Any]
@@ -48,9 +56,18 @@ class CheckpointWriter:
         self.thread = Thread(target=self._write, args=(copied, step, files, config, scaler), name="checkpoint")
         self.thread.start()
 
+    @property
+    def failed(self) -> bool:
+        """Whether there is an error that is not raised yet."""
+        return self.error is not None
+
+    def keep(self, error: Exception) -> None:
+        """Keep an error of what is written beside checkpoints, if there is no other: it is raised as those of checkpoints."""
+        self.error = self.error or error
+
     def check(self) -> None:
         """Raise the error of a checkpoint that could not be written, if there is one, without waiting."""
-        if self.thread is not None and not self.thread.is_alive():
+        if self.failed:
             self.wait()
 
     def wait(self) -> None:
@@ -82,5 +99,5 @@ class CheckpointWriter:
             if copied is not None:
                 copied.synchronize()
             checkpoint.save(self.out, step, files, config, scaler)
-        except BaseException as error:
+        except Exception as error:
             self.error = error

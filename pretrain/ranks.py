@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.parallel import DistributedDataParallel
 
-from mals.errors import CollectiveError, UserError
+from mals.errors import CollectiveError, UserError, system_error_sentence
 from mals.processes import end_with_parent
 
 PARENT = "MALS_PARENT"  # environment variable: id of the process that started this one
@@ -60,23 +60,34 @@ def _parent() -> int:
 
 @contextmanager
 def raise_on_all_ranks() -> Iterator[None]:
-    """Raise CollectiveError on all ranks if one raised UserError inside, with the message of the first such rank.
+    """Raise CollectiveError on all ranks if one raised an error inside, with the message of the first such rank.
 
+    A rank whose error is no mistake of a user, and none of the system such as a full disk, raises that one.
     Nothing inside may wait for other ranks; at the end all ranks have finished it.
     """
-    message = None
+    own: Exception | None = None
     try:
         yield
-    except UserError as error:
+    except Exception as error:
         if world_size() == 1:
             raise
-        message = str(error)
+        own = error
     if world_size() > 1:
         messages: list[str | None] = [None] * world_size()
-        dist.all_gather_object(messages, message)
+        dist.all_gather_object(messages, None if own is None else message_of(own))
+        if own is not None and not isinstance(own, UserError | OSError):
+            raise own
         first = next((text for text in messages if text is not None), None)
         if first is not None:
             raise CollectiveError(first)
+
+
+def message_of(error: Exception) -> str:
+    """An error in one sentence."""
+    if isinstance(error, UserError):
+        return str(error)
+    sentence = system_error_sentence(error) if isinstance(error, OSError) else None
+    return sentence or f"{type(error).__name__}: {error}"
 
 
 @contextmanager

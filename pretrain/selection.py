@@ -101,10 +101,11 @@ class Selection:
         self.running = _Running(trained, self._gallery(self.selected_by, trained), per_epoch, steps)
         self.measurements = [measurement for measurement in read_measurements(self.out / EVALUATIONS) if measurement.step <= start]
         ranks.barrier()
-        if ranks.is_main():
-            if not start:  # the folder may hold the best checkpoint of an earlier training
-                shutil.rmtree(self.out / checkpoint.BEST, ignore_errors=True)
-            write_file(self.out / EVALUATIONS, "".join(json.dumps(measurement.to_json()) + "\n" for measurement in self.measurements))
+        with ranks.raise_on_all_ranks():
+            if ranks.is_main():
+                if not start:  # the folder may hold the best checkpoint of an earlier training
+                    shutil.rmtree(self.out / checkpoint.BEST, ignore_errors=True)
+                write_file(self.out / EVALUATIONS, "".join(json.dumps(measurement.to_json()) + "\n" for measurement in self.measurements))
 
     def after(self, step: int) -> None:
         assert self.running is not None
@@ -117,15 +118,15 @@ class Selection:
         measurement = Measurement(step, round(step / self.running.steps_per_epoch, 3), self.split, scores)
         self.measurements.append(measurement)
         ranks.barrier()  # every rank has read the best score before it changes
-        if ranks.is_main():
-            is_best = best is None or score > best[2]
-            if is_best:
-                checkpoint.save_best(self.out, step, self.running.trained.method, self.config.model_dump(mode="json"), score)
-            with (self.out / EVALUATIONS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(measurement.to_json()) + "\n")
-            rank = "the best so far" if best is None or is_best else f"the best was {100 * best[2]:.2f} after step {best[1]:,}"
-            log.info("epoch %g: %s %.2f on %s, %s", measurement.epoch, name, 100 * score, self.split, rank)
-        ranks.barrier()
+        with ranks.raise_on_all_ranks():
+            if ranks.is_main():
+                is_best = best is None or score > best[2]
+                if is_best:
+                    checkpoint.save_best(self.out, step, self.running.trained.method, self.config.model_dump(mode="json"), score)
+                with (self.out / EVALUATIONS).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(measurement.to_json()) + "\n")
+                rank = "the best so far" if best is None or is_best else f"the best was {100 * best[2]:.2f} after step {best[1]:,}"
+                log.info("epoch %g: %s %.2f on %s, %s", measurement.epoch, name, 100 * score, self.split, rank)
 
     def end(self) -> dict[str, Any]:
         assert self.running is not None
@@ -145,9 +146,9 @@ class Selection:
             start=self.config.start,
             evaluation=_with_note(self._evaluate(gallery, own_protocols=True), note),
         )
-        if ranks.is_main():
-            write_file(self.out / RESULT, json.dumps(result.to_json(), indent=2) + "\n")
-        ranks.barrier()
+        with ranks.raise_on_all_ranks():
+            if ranks.is_main():
+                write_file(self.out / RESULT, json.dumps(result.to_json(), indent=2) + "\n")
         return {"selected": result.selected.to_json(), "selected_on": result.selected_on}
 
     def _measurement(self, step: int) -> Measurement:

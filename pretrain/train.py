@@ -128,8 +128,9 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
         if resumed is not None:
             checkpoint.restore(resumed, method, optimizer)
     loop = Loop(config, method, optimizer, out, steps, loader.per_epoch, here, watcher, all_rows)
-    if ranks.is_main():
-        loop.last = trim_metrics(out / METRICS, start)
+    with ranks.raise_on_all_ranks():
+        if ranks.is_main():
+            loop.last = trim_metrics(out / METRICS, start)
     if resumed is not None and resumed.scaler:
         loop.scaler.load_state_dict(resumed.scaler)
     with catch_signals() as caught, loop.writer:
@@ -138,8 +139,9 @@ def _train(config: Training, data: list[str], out: Path, here: torch.device, wat
         average.put(optimizer)
     if watcher is not None:
         loop.last = loop.last | watcher.end()
-    if ranks.is_main():
-        checkpoint.release(out, method, yaml.safe_dump(tree, sort_keys=False), loop.last)
+    with ranks.raise_on_all_ranks():
+        if ranks.is_main():
+            checkpoint.release(out, method, yaml.safe_dump(tree, sort_keys=False), loop.last)
     last = loop.last
     del loop  # with its wrapped method
     ranks.stop()
@@ -237,17 +239,19 @@ class Loop:
                 self.begin_epoch(step, caught)
             counting = self.speed.counts
             with self.speed.step():
-                report = self.step(step, batch, len(caught), len(loader.unreadable), self.is_due())
+                report = self.step(step, batch, len(caught), len(loader.unreadable), self.is_due(), self.writer.failed)
             if counting and self.compiles:  # after the FLOPs of a step were counted, which a compiled one hides
                 compile_blocks(self.method)
             done = step + 1
             logs, saves = (done % every == 0 or done == self.steps for every in (self.config.log_every, self.config.save_every))
             watched = self.watcher is not None and done % self.per_epoch == 0  # it may keep the weights of an epoch's end
-            losses, (signals, unreadable, due) = self.settle(report, at_once=logs or saves or watched)
+            losses, (signals, unreadable, due, failed) = self.settle(report, at_once=logs or saves or watched)
             ending = signals > 0 or (ranks.world_size() == 1 and len(caught) > 0)
             if logs:
                 self.log(done, losses, unreadable)
-            self.writer.check()
+            if failed or ranks.world_size() == 1:  # an error of the main process is known to all ranks with the other counts
+                with ranks.raise_on_all_ranks():
+                    self.writer.check()
             if saves or due or ending:
                 self.save(done)
             if ending and done < self.steps:
@@ -303,7 +307,7 @@ class Loop:
         CollectiveError where an update was not finite. All ranks read the same reports at the same step, so that they end together.
         """
         losses: dict[str, float] = {}
-        counts = [0.0, 0.0, 0.0]
+        counts = [0.0] * 4
         for each in (self.open, report if at_once else None):
             if each is not None:
                 losses, counts = each.read()
@@ -345,8 +349,11 @@ class Loop:
             **({"loss_scale": self.scaler.get_scale()} if self.scaler.is_enabled() else {}),
         }
         if ranks.is_main():
-            with (self.out / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(self.last) + "\n")
+            try:
+                with (self.out / METRICS).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(self.last) + "\n")
+            except OSError as error:
+                self.writer.keep(error)
             left = self.speed.left(self.steps - done)
             mfu = f", MFU {self.last['mfu']:.0%}" if "mfu" in self.last else ""
             now, waited, peak = (self.last[name] for name in ("images_per_s_now", "waited", "peak_mb"))
@@ -364,14 +371,15 @@ class Loop:
             raise CollectiveError(
                 f"the gradients are not finite after step {done:,} with any scale of the loss; set dtype=fp32, or {ADVICE}"
             )
-        if ranks.is_main():
-            self.writer.save(done, self.method, self.optimizer, self.config.model_dump(mode="json"), self.scaler.state_dict())
+        with ranks.raise_on_all_ranks():
+            if ranks.is_main():
+                self.writer.save(done, self.method, self.optimizer, self.config.model_dump(mode="json"), self.scaler.state_dict())
         self.saved = time.monotonic()
 
     def finish_saving(self) -> None:
-        """Wait until the last checkpoint is written: all ranks then end together."""
-        self.writer.wait()
-        ranks.barrier()
+        """Wait until the last checkpoint is written: all ranks then end together, also where it cannot be written."""
+        with ranks.raise_on_all_ranks():
+            self.writer.wait()
 
 
 def compile_blocks(method: nn.Module, backend: str = "inductor") -> None:

@@ -98,6 +98,32 @@ def test_the_end_with_an_error_waits_for_the_writing_and_keeps_the_error(tmp_pat
     assert checkpoint.latest(tmp_path) is not None
 
 
+def test_the_error_of_the_writer_is_logged_beside_one_that_ends_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.safetensors")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(UserError, match="the training failed"), CheckpointWriter(tmp_path) as writer:
+        writer.save(1, *trained(), {}, {})
+        raise UserError("the training failed")
+    assert [record.getMessage() for record in caplog.records] == [
+        "the last checkpoint was not written: no space is left for model.safetensors; "
+        "free some and give the same command again, finished work is kept"
+    ]
+
+
+def test_an_error_of_the_log_is_raised_as_one_of_a_checkpoint(tmp_path: Path) -> None:
+    writer = CheckpointWriter(tmp_path)
+    writer.keep(OSError(errno.ENOSPC, "first"))
+    writer.keep(OSError(errno.ENOSPC, "second"))
+    assert writer.failed
+    with pytest.raises(OSError, match="first"):
+        writer.check()
+    assert not writer.failed
+
+
 class KillWhileWriting:
     """A watcher that ends its process as SIGKILL does while the checkpoint of step 4 is half written."""
 
