@@ -50,9 +50,7 @@ def on_device(batch: Batch) -> tuple[Batch, list[Tensor]]:
         return Text(value.ids.clone(), value.mask.clone()) if isinstance(value, Text) else value
 
     copy = replace(batch, **{name: moved(value) for name, value in vars(batch).items() if name != "host"}, host=batch.on_host())
-    values = [value for name, value in vars(copy).items() if name != "host"]
-    texts = [value for value in values if isinstance(value, Text)]
-    return copy, [*(value for value in values if isinstance(value, Tensor)), *(part for text in texts for part in (text.ids, text.mask))]
+    return copy, copy.tensors()
 
 
 class BlockingReads:

@@ -24,9 +24,9 @@ def places(mask: Tensor, device: torch.device) -> Tensor:
 
 
 def read(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Tensors of whole numbers from -128 to 127, or bool, on the host, in one copy that it waits for; none without tensors."""
+    """Tensors on the host, in one copy that it waits for; none without tensors."""
     if not tensors:
         return []
-    together = torch.cat([tensor.flatten().to(torch.int8) for tensor in tensors]).cpu()
-    parts = together.split([tensor.numel() for tensor in tensors])
-    return [part.view(tensor.shape).to(tensor.dtype) for part, tensor in zip(parts, tensors, strict=True)]
+    together = torch.cat([tensor.flatten().contiguous().view(torch.int8) for tensor in tensors]).cpu()
+    parts = together.split([tensor.nbytes for tensor in tensors])
+    return [part.clone().view(tensor.dtype).view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]

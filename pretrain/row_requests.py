@@ -30,12 +30,19 @@ class RowRequest:
         return fetched
 
 
-def request(rows: int, *numbers: Tensor) -> list[RowRequest]:
-    """A request for each list of numbers [R] among the W x B rows of all ranks, `rows` (B) of each; one value is read from the device."""
+def count_requests(rows: int, *numbers: Tensor) -> Tensor:
+    """How many of the rows of lists of numbers [R], among the W x B rows of all ranks, `rows` (B) of each, each rank asks each rank for.
+
+    [W, lists, W], on the device: who makes the requests reads it with what else is read of the step.
+    """
     every_rank = torch.arange(ranks.world_size(), device=numbers[0].device)
     counts = torch.stack([(each[:, None] // rows == every_rank).sum(0) for each in numbers])
-    table = ranks.gather_detached(counts[None]).tolist()  # [W, lists, W]
-    requests = []
+    return ranks.gather_detached(counts[None].int())
+
+
+def request(rows: int, counts: Tensor, *numbers: Tensor) -> list[RowRequest]:
+    """A request for each list of numbers; the `counts` are those of `count_requests` for the same lists, on the host."""
+    table, requests = counts.tolist(), []
     for at, each in enumerate(numbers):
         incoming, outgoing = table[ranks.rank()][at], [of_rank[at][ranks.rank()] for of_rank in table]
         order = each.argsort(stable=True)  # by rank, and by row

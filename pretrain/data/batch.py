@@ -57,6 +57,12 @@ class Batch:
                 moved[name] = Text(value.ids.to(device, non_blocking=ordered), value.mask.to(device, non_blocking=ordered))
         return replace(self, **moved)
 
+    def tensors(self) -> list[Tensor]:
+        """The tensors of the batch, without those of `host`."""
+        values = [value for name, value in vars(self).items() if name != "host"]
+        texts = [part for value in values if isinstance(value, Text) for part in (value.ids, value.mask)]
+        return [*(value for value in values if isinstance(value, Tensor)), *texts]
+
     def on_host(self) -> "Batch":
         """The batch without its images on the host, which need not be waited for where the loader made it."""
         return self.host if self.host is not None else replace(self, images=self.images[:0], partner_images=None).to("cpu")

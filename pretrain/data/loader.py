@@ -30,6 +30,7 @@ from pretrain.data import augment
 from pretrain.data.augment import ImageChanges, ImageTransform
 from pretrain.data.batch import Batch, Text
 from pretrain.data.captions import clean_caption, exchange_sides
+from pretrain.data.device_copies import DeviceCopies
 from pretrain.data.eda import Synonyms, eda
 from pretrain.data.errors import first_line
 from pretrain.data.needs import DataNeeds
@@ -116,8 +117,9 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches from `step` on, up to `stop` or without end."""
+        copies = DeviceCopies(self._device)
         for batch, changes in self.unfinished():
-            moved = batch.to(self._device)
+            moved = copies(batch)
             images, partners = moved.images, moved.partner_images
             yield replace(
                 moved,

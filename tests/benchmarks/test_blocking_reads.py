@@ -1,5 +1,6 @@
 """What counts as a read of the device, and how many a training step has."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from benchmarks.blocking_reads import BlockingReads
 from benchmarks.gpu import blocking_reads
 from pretrain.schedule import make_optimizer
 from pretrain.train import Loop
+from tests.pretrain.test_ranks import run
 
 
 def test_what_the_host_asks_of_the_device_is_counted_and_what_it_knows_is_not():
@@ -62,3 +64,9 @@ def test_a_step_computes_no_more_than_before(module, preset, flops):
     with FlopCounterMode(display=False) as counter:
         torch.stack(list(case.method(case.batch, 0).values())).sum().backward()
     assert 0.9 * flops < counter.get_total_flops() <= flops
+
+
+def test_a_step_of_one_of_several_ranks_waits_as_seldom():
+    """What ranks ask each other for is read with what else is read in the middle of a step."""
+    result = json.loads(run(2, "reads.py").stdout)
+    assert 1 <= result["most"] <= 2, result["places"]

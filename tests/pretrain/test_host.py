@@ -8,7 +8,7 @@ CPU = torch.device("cpu")
 
 
 def test_several_tensors_are_read_as_they_are():
-    mask, labels, empty = torch.tensor([[True, False], [False, True]]), torch.tensor([[-1], [0], [1]]), torch.zeros(0, 3).bool()
+    mask, labels, empty = torch.tensor([[True, False, True]]).T, torch.tensor([[-1], [0], [70_000]]), torch.zeros(0, 3).bool()
     for one, other in zip(read([mask, labels, empty]), (mask, labels, empty), strict=True):
         assert torch.equal(one, other) and one.dtype == other.dtype
     assert read([]) == []

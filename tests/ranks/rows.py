@@ -15,7 +15,7 @@ def gradient(own: Tensor, numbers: Tensor, by_request: bool) -> tuple[Tensor, Te
     """The rows asked for, and the gradient of a rank's own rows by a loss that differs from row to row and from rank to rank."""
     own = own.clone().requires_grad_()
     if by_request:
-        (requested,) = row_requests.request(len(own), numbers)
+        (requested,) = row_requests.request(len(own), row_requests.count_requests(len(own), numbers), numbers)
         rows = requested.fetch(own)
     else:
         rows = ranks.gather(own).index_select(0, numbers)
@@ -41,7 +41,8 @@ def main() -> None:
     for name, numbers in numbers_of.items():
         (rows, grad), (expected, expected_grad) = (gradient(own, numbers, by_request) for by_request in (True, False))
         same[name] = [bool(rows.equal(expected)), bool(grad.equal(expected_grad)), bool(torch.allclose(grad, expected_grad))]
-    first, second = row_requests.request(ROWS, numbers_of["any"], numbers_of["one row"])
+    lists = (numbers_of["any"], numbers_of["one row"])
+    first, second = row_requests.request(ROWS, row_requests.count_requests(ROWS, *lists), *lists)
     assert first.fetch(own).equal(ranks.gather(own)[numbers_of["any"]]) and second.fetch(own).equal(
         ranks.gather(own)[numbers_of["one row"]]
     )

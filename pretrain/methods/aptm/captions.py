@@ -17,7 +17,7 @@ from pretrain.methods.aptm.sampling import draw, own_slice
 from pretrain.methods.aptm.towers import Question, Towers, first_tokens
 from pretrain.precision import cosines
 from pretrain.random_rows import generator, own_rows
-from pretrain.row_requests import RowRequest, request
+from pretrain.row_requests import RowRequest, count_requests, request
 from pretrain.towers.bert import Texts
 
 WRONG = "wrong"  # the wrong captions among the texts
@@ -33,7 +33,7 @@ class HardNegatives:
     images: Tensor  # [B]: an image for each text
     texts: Tensor  # [B]: a text for each image
     none: Tensor  # [B], True where all rows are of the same person
-    requests: tuple[RowRequest, RowRequest] | None = None  # of the images and of the texts, where they are of all ranks
+    requests: tuple[RowRequest, RowRequest] | None = None  # of the images and of the texts, where they are of all ranks, once counted
 
 
 class CaptionLosses(Towers):
@@ -92,9 +92,17 @@ class CaptionLosses(Towers):
             for_texts = draw(cosines(text, images) / self.temp, same, random[:, 0])
             for_images = draw(cosines(image, collect(text)) / self.temp, same, random[:, 1])
             negatives[name] = HardNegatives(for_texts, for_images, same.all(1))
-        if not self.across_ranks:
-            return negatives
-        requests = iter(request(len(persons), *(numbers for each in negatives.values() for numbers in (each.images, each.texts))))
+        return negatives
+
+    def count_negatives(self, negatives: Mapping[str, HardNegatives]) -> list[Tensor]:
+        """How many rows the ranks ask each other for, one tensor, on the device; none where there is nothing to ask for."""
+        if not self.across_ranks or not negatives:
+            return []
+        return [count_requests(len(next(iter(negatives.values())).none), *_numbers(negatives))]
+
+    def request_negatives(self, negatives: Mapping[str, HardNegatives], counts: Tensor) -> dict[str, HardNegatives]:
+        """The negatives with the requests of their rows; the counts are those of `count_negatives`, on the host."""
+        requests = iter(request(len(next(iter(negatives.values())).none), counts, *_numbers(negatives)))
         return {name: replace(each, requests=(next(requests), next(requests))) for name, each in negatives.items()}
 
     @property
@@ -167,6 +175,11 @@ class CaptionLosses(Towers):
         of_pairs = None if weights is None else weights.repeat(len(true) // len(weights))
         count = means.of((true != losses.IGNORED).sum().float()) if means is not None else None
         return lambda fused: losses.matching(self.itm_head(fused), true, count() if count is not None else None, of_pairs)
+
+
+def _numbers(negatives: Mapping[str, HardNegatives]) -> list[Tensor]:
+    """The rows of images and of texts that are asked for, in the order of the requests."""
+    return [numbers for each in negatives.values() for numbers in (each.images, each.texts)]
 
 
 def _whole(text: Text, host: Text | None) -> Texts:

@@ -195,7 +195,7 @@ class Aptm(CaptionLosses, PromptLosses, SentenceLoss, Method):
             features = {name: self.text_features(read[name].values) for name in SUFFIXES if name in read}
             terms |= self.contrast_captions(features, image, batch, read.get(WRONG))
             negatives = self.hard_negatives(features, image, batch.persons, step)
-        masks, true_of_all = self.read_back(read, negatives, batch)
+        masks, true_of_all, negatives = self.read_back(read, negatives, batch)
         if self.needs.captions:
             questions |= self.ask_captions(read, negatives, masks, batch, means)
             tokens = self.with_negatives(tokens, negatives)
@@ -212,17 +212,20 @@ class Aptm(CaptionLosses, PromptLosses, SentenceLoss, Method):
         return {name: weight * terms[name] for name, weight in self.own.loss_weights if name in terms}
 
     def read_back(
-        self, read: Mapping[str, Texts], negatives: Mapping[str, HardNegatives], batch: Batch
-    ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """On the host: the masks of the hard texts, and which prompts are true of the rows of all ranks [N, 2A].
+        self, read: Mapping[str, Texts], negatives: dict[str, HardNegatives], batch: Batch
+    ) -> tuple[dict[str, Tensor], Tensor | None, dict[str, HardNegatives]]:
+        """On the host: the masks of the hard texts, and which prompts are true of the rows of all ranks [N, 2A]; the negatives, requested.
 
         The only numbers of the device that a step waits for; of one process the second are the host's anyway.
         """
         true = None if batch.labels is None else losses.prompt_labels(cast(Tensor, batch.on_host().labels))
-        masks = self.masks_of_negatives(read, negatives)
-        of_all = [ranks.gather_detached(losses.prompt_labels(batch.labels))] if batch.labels is not None and ranks.world_size() > 1 else []
-        values = host.read([*masks.values(), *of_all])
-        return dict(zip(masks, values, strict=False)), values[-1] if of_all else true
+        counts, masks, of_all = self.count_negatives(negatives), self.masks_of_negatives(read, negatives), list[Tensor]()
+        if batch.labels is not None and ranks.world_size() > 1:
+            of_all = [ranks.gather_detached(losses.prompt_labels(batch.labels).to(torch.int8))]
+        values = host.read([*masks.values(), *counts, *of_all])
+        if counts:
+            negatives = self.request_negatives(negatives, values[len(masks)])
+        return dict(zip(masks, values, strict=False)), values[-1] if of_all else true, negatives
 
     def _learnt(self) -> frozenset[Ability]:
         """What the losses teach: a matching head that never saw a caption orders nothing."""
