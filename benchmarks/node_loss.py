@@ -1,8 +1,8 @@
 """Many machines: `python -m benchmarks.node_loss [simulation|dispatch]`, one JSON line each.
 
 simulation  what lost nodes cost: 3,000 shards x 7 stages on 64 actors of a node each; a node is lost with 1 % an hour and replaced after
-            10 minutes. A discrete simulation: the scheduler, its surveys and its budgets of losses are the real ones, stages, actors and
-            time are not.
+            10 minutes. A discrete simulation: the scheduler, its surveys, its memory and its budgets of losses are the real ones, stages,
+            actors and time are not.
 dispatch    what Ray costs: 10,002 cells of one row each, by stages that do nothing, in two actors on this machine; the coordinator's memory
             on the way. `--cells N` for fewer.
 """
@@ -11,6 +11,7 @@ import argparse
 import heapq
 import json
 import os
+import pickle
 import random
 import tempfile
 import time
@@ -27,6 +28,7 @@ from mals.grid.run import Run, executor_of
 from mals.grid.schedule import Rules, Schedule
 from mals.grid.spending import Budget
 from mals.grid.summary import SummaryReceipt
+from mals.grid.versions import environment
 
 MINUTES = {"generate": 10.0, "safety": 0.5, "filter": 0.2, "crop": 1.0, "caption": 3.0, "label": 0.2, "keep": 0.1}  # of a shard
 ACTORS, ACTORS_A_NODE = 64, 1
@@ -102,7 +104,7 @@ class Simulated:
         inputs = {name: source.sha256 for name, source in job.sources.items()} | (
             {SUMMARY: job.summary_inputs} if job.summary_inputs else {}
         )
-        return Receipt(
+        receipt = Receipt(
             stage=stage,
             shard=job.shard,
             fingerprint=grid.fingerprints[stage],
@@ -110,10 +112,12 @@ class Simulated:
             params=grid.params[stage],
             inputs=inputs,
             size=1,
-            sha256=f"{stage}-{job.shard}",
+            sha256=f"{stage}-{job.shard}".zfill(64),
             rows=1,
             active=1,
+            env=environment(),
         )
+        return pickle.loads(pickle.dumps(receipt))  # as it would come from another process
 
     def summarise(self, stage: str, sources: dict[int, Sources], inputs: str) -> SummaryReceipt | Failure:
         return SummaryReceipt(stage=stage, fingerprint="", inputs=inputs, rows=len(sources), size=1, sha256="", seconds=0.0)
@@ -123,31 +127,6 @@ class Simulated:
 
     def close(self) -> None:
         pass
-
-
-def simulation(folder: Path, shards: int) -> Iterator[dict[str, Any]]:
-    """Runs without a loss, with 1 % an hour, and with 1 % an hour and shards that take twelve times as long."""
-    run = Run.open(planned(folder, shards, "shard_rows=1", "keep.by=sharpness", "keep.share=0.9"))
-    for loss, slowness in ((0.0, 1.0), (0.01, 1.0), (0.01, 12.0)):
-        executor = Simulated(run, loss, slowness, seed=0)
-        rules, budget = Rules(attempts=2, overlap=True), Budget(run.grid.stages, None, lambda stage: ACTORS)
-        clock = time.perf_counter()
-        with Progress(run.store, quiet=True) as progress:
-            outcome = Schedule(run.grid, run.grid.survey(), executor, progress, budget, rules).make(list(run.grid.stages), range(shards))
-        yield {
-            "simulated": "actors, stages and time; the scheduler is real",
-            "shards": shards,
-            "stages": len(run.grid.stages),
-            "actors": ACTORS,
-            "node_loss_per_hour": loss,
-            "hours": round(executor.now / 60, 2),
-            "generate_minutes_a_shard": MINUTES["generate"] * slowness,
-            "cells": sum(outcome.new_cells.values()),
-            "failed_shards": sum(map(len, outcome.failures.values())),
-            "lost_attempts": executor.lost,
-            "work_done_twice": round(executor.twice / (executor.useful + executor.twice), 5),
-            "scheduler_ms_a_cell": round(1000 * (time.perf_counter() - clock) / sum(outcome.new_cells.values()), 3),
-        }
 
 
 @dataclass
@@ -173,6 +152,12 @@ class Sample:
         return cls(cells, time.perf_counter(), process.memory_info().rss / 2**20, (seconds[0], seconds[1], seconds[2]))
 
 
+def memory(samples: list[Sample]) -> dict[int, float]:
+    """Cells -> MiB of this process: at first, after 1,000 and 10,000 cells, and in the end."""
+    chosen = [samples[0], *(sample for sample in samples if sample.cells in (1000, 10_000)), samples[-1]]
+    return {sample.cells: round(sample.mib, 1) for sample in chosen}
+
+
 class Watched(Progress):
     """Takes a sample every hundred finished cells, from the hundredth on, when the actors have begun."""
 
@@ -181,11 +166,41 @@ class Watched(Progress):
         self.cells = 0
         self.samples: list[Sample] = []
 
+    def __enter__(self) -> "Watched":
+        super().__enter__()
+        return self
+
     def finished(self, receipt: Receipt, place: str = "") -> None:
         super().finished(receipt, place)
         self.cells += 1
         if self.cells % EVERY == 0:
             self.samples.append(Sample.now(self.cells))
+
+
+def simulation(folder: Path, shards: int) -> Iterator[dict[str, Any]]:
+    """Runs without a loss, with 1 % an hour, and with 1 % an hour and shards that take twelve times as long."""
+    run = Run.open(planned(folder, shards, "shard_rows=1", "keep.by=sharpness", "keep.share=0.9"))
+    for loss, slowness in ((0.0, 1.0), (0.01, 1.0), (0.01, 12.0)):
+        executor = Simulated(run, loss, slowness, seed=0)
+        rules, budget = Rules(attempts=2, overlap=True), Budget(run.grid.stages, None, lambda stage: ACTORS)
+        clock = time.process_time()
+        with Watched(run) as progress:
+            outcome = Schedule(run.grid, run.grid.survey(), executor, progress, budget, rules).make(list(run.grid.stages), range(shards))
+        yield {
+            "simulated": "actors, stages and time; the scheduler is real",
+            "shards": shards,
+            "stages": len(run.grid.stages),
+            "actors": ACTORS,
+            "node_loss_per_hour": loss,
+            "hours": round(executor.now / 60, 2),
+            "generate_minutes_a_shard": MINUTES["generate"] * slowness,
+            "cells": sum(outcome.new_cells.values()),
+            "failed_shards": sum(map(len, outcome.failures.values())),
+            "lost_attempts": executor.lost,
+            "work_done_twice": round(executor.twice / (executor.useful + executor.twice), 5),
+            "coordinator_mib": memory(progress.samples),
+            "scheduler_processor_ms_a_cell": round(1000 * (time.process_time() - clock) / sum(outcome.new_cells.values()), 3),
+        }
 
 
 def dispatch(folder: Path, cells: int) -> Iterator[dict[str, Any]]:
@@ -201,7 +216,6 @@ def dispatch(folder: Path, cells: int) -> Iterator[dict[str, Any]]:
     finally:
         executor.close()
     first, last = progress.samples[0], progress.samples[-1]
-    tenth = progress.samples[max(0, len(progress.samples) // 10 - 1)]
     cell = 1000 / (last.cells - first.cells)
     used = [round(cell * (end - begin), 2) for begin, end in zip(first.processor, last.processor, strict=True)]
     yield {
@@ -209,7 +223,7 @@ def dispatch(folder: Path, cells: int) -> Iterator[dict[str, Any]]:
         "actors": 2,
         "ms_a_cell": round(cell * (last.clock - first.clock), 2),
         **dict(zip(("coordinator_processor_ms_a_cell", "actors_processor_ms_a_cell", "ray_processor_ms_a_cell"), used, strict=True)),
-        "coordinator_mib": {sample.cells: round(sample.mib, 1) for sample in (first, tenth, last)},
+        "coordinator_mib": memory(progress.samples),
         "load": round(os.getloadavg()[0], 1),
     }
 
