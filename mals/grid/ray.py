@@ -151,7 +151,10 @@ class RayExecutor:
         self._queues.clear()
         self._ray.shutdown()
         self._ray = None
-        self.grid.store.remove(self.nonce)
+        try:
+            self.grid.store.remove(self.nonce)
+        except Exception as error:  # the work is done, or has an error of its own
+            log.warning("%s is left: %s", self.nonce, error)
 
     # What follows is about the cluster.
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -15,6 +16,7 @@ from mals.dataset.pack import pack
 from mals.errors import UserError
 from mals.grid import ray as executor
 from mals.grid.executor import Job
+from mals.grid.remote import StoreFailed
 from mals.grid.run import Run, run_stages
 from mals.grid.stage import Resources
 from mals.grid.status import status
@@ -240,6 +242,20 @@ def bare(planned: Planned) -> executor.RayExecutor:
 
 def seat(job: Job | None = None, node: str = "", cpus: float = 1) -> executor.Seat:
     return executor.Seat(None, Resources(cpus=cpus), None, node, node, job)
+
+
+def test_a_store_that_fails_at_the_end_hides_no_error_of_the_work(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ray = bare(planned)
+    ray._ray = SimpleNamespace(shutdown=lambda: None)
+    monkeypatch.setattr(Store, "remove", gone)
+    ray.close()
+    assert ray._ray is None and "is left: the store is gone" in caplog.text
+
+
+def gone(self: Store, name: str) -> None:
+    raise StoreFailed("the store is gone")
 
 
 def test_a_worker_that_finds_no_room_is_told_though_others_which_have_nothing_to_do_come_and_go(planned: Planned) -> None:
