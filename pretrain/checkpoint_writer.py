@@ -27,7 +27,7 @@ class CheckpointWriter:
         self.out = out
         self.copies: dict[tuple[str, str], Tensor] = {}  # by file and name
         self.thread: Thread | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -99,5 +99,5 @@ class CheckpointWriter:
             if copied is not None:
                 copied.synchronize()
             checkpoint.save(self.out, step, files, config, scaler)
-        except Exception as error:
+        except BaseException as error:  # of whatever kind: the training raises it, and nobody hears of one that ends a thread
             self.error = error

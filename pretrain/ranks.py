@@ -82,7 +82,7 @@ def raise_on_all_ranks() -> Iterator[None]:
             raise CollectiveError(first)
 
 
-def message_of(error: Exception) -> str:
+def message_of(error: BaseException) -> str:
     """An error in one sentence."""
     if isinstance(error, UserError):
         return str(error)

@@ -79,6 +79,7 @@ class RayExecutor:
         self._nodes: list[dict[str, Any]] = []  # of the cluster, those that work
         self._odd: set[str] = set()  # nodes with other versions
         self._stillborn = 0
+        self._has_worked = False  # an actor was admitted
         self._has_gpus = False  # the cluster has them, or had
         self._moved = time.monotonic()  # when work was last given out or done
 
@@ -231,6 +232,8 @@ class RayExecutor:
         """Ask for as many actors as there are jobs to come and places for them; let go of those that are too many."""
         self._sized[need] = time.monotonic()
         self._look()
+        if not self._has_worked:  # else nodes that work may come back
+            self._require_node(need)
         seats = [seat for seat in self._seats if seat.need == need]
         stages = [stage for stage in self._left if self._need(stage) == need]
         jobs = sum(self._left[stage] for stage in stages) + sum(seat.job is not None for seat in seats) + len(self._queue(need))
@@ -242,6 +245,12 @@ class RayExecutor:
             self._drop(seat)
         if seats and target and not any(seat.admitted for seat in seats):
             self._make_way(need)
+
+    def _require_node(self, need: Resources) -> None:
+        """UserError where all nodes for an actor were turned away: also once others, which Ray held for alive, are gone."""
+        fitting = [node["NodeID"] for node in self._nodes if _fit(node["Resources"], need, 0.0)]
+        if self._refused and all(node in self._refused for node in fitting):
+            raise UserError(next(reversed(self._refused.values())))
 
     def _places(self, need: Resources) -> int:
         """Actors that are asked for at most: `run.workers`, or as many as the nodes have room for, at least one."""
@@ -341,11 +350,10 @@ class RayExecutor:
             self._refused[answer.node_id] = admission.problem
             self._drop(seat)
             self._sized[seat.need] = -BEAT
-            if all(node["NodeID"] in self._refused for node in self._nodes if _fit(node["Resources"], seat.need, 0.0)):
-                raise UserError(admission.problem)
+            self._require_node(seat.need)
             log.warning("%s; it is not used", admission.problem)
             return
-        self._stillborn = 0
+        self._stillborn, self._has_worked = 0, True
         seat.node, seat.node_id = admission.node, answer.node_id
         here = installed_versions()
         others = [f"{name} {version}, not {here[name]}" for name, version in admission.versions.items() if here[name] != version]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import expand_home, sentence
+from cli.main import expand_home
 from mals import settings
+from mals.errors import system_error_sentence
 from tests.cli.test_bad_input import refused
 from tests.conftest import Mals, environment
 
@@ -48,12 +49,12 @@ def test_a_path_that_is_something_else_is_told_in_one_sentence(
 )
 def test_an_error_of_the_system_about_a_path_becomes_a_sentence(number: int, path: str | None, expected: str) -> None:
     error = OSError(number, os.strerror(number), path) if path else OSError(number, os.strerror(number))
-    assert sentence(error) == expected
+    assert system_error_sentence(error) == expected
 
 
 def test_an_error_without_a_number_stays_what_it_is() -> None:
-    assert sentence(FileNotFoundError("a model")) is None
-    assert sentence(OSError(errno.ENOENT, "Failed to open local file '/x'. Detail: [errno 2]")) == (
+    assert system_error_sentence(FileNotFoundError("a model")) is None
+    assert system_error_sentence(OSError(errno.ENOENT, "Failed to open local file '/x'. Detail: [errno 2]")) == (
         "Failed to open local file '/x': no such file or directory"
     )
 

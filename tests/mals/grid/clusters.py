@@ -7,7 +7,7 @@ import atexit
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,13 @@ class SmallCluster:
         return node
 
     def kill(self, node: Any) -> None:
-        """As when the machine loses its power."""
+        """As when the machine loses its power: its workers would go on for some seconds after Ray's own process."""
+        workers = psutil.Process(node.all_processes["raylet"][0].process.pid).children(recursive=True)
         self.nodes.remove(node)
         self.cluster.remove_node(node, allow_graceful=False)
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
 
 
 @contextmanager

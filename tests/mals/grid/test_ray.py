@@ -244,6 +244,19 @@ def seat(job: Job | None = None, node: str = "", cpus: float = 1) -> executor.Se
     return executor.Seat(None, Resources(cpus=cpus), None, node, node, job)
 
 
+def test_a_node_that_was_turned_away_ends_the_run_once_no_other_is_left(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray, nodes = bare(planned), [{"NodeID": name, "Resources": {"CPU": 1.0}} for name in ("first", "second")]
+    monkeypatch.setattr(ray, "_look", lambda: setattr(ray, "_nodes", list(nodes)))
+    ray._refused["first"] = "the node first cannot work on the run"
+    ray._resize(Resources(cpus=1))
+    nodes.pop()
+    ray._has_worked = True
+    ray._resize(Resources(cpus=1))  # nodes that worked may come back
+    ray._has_worked = False
+    with pytest.raises(UserError, match="the node first cannot work on the run"):
+        ray._resize(Resources(cpus=1))
+
+
 def test_a_store_that_fails_at_the_end_hides_no_error_of_the_work(
     planned: Planned, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -143,7 +143,7 @@ def test_images_of_a_server_around_the_embedded_pipeline_are_those_of_the_pipeli
     from mals.stages.generate import load
     from mals.stages.generated_images import jpeg
 
-    pipeline = load(resolve("embedded", None, "generator"), "fp32", None)
+    pipeline = load(resolve("embedded", None, "generator"), "fp32", None, "cpu")
     pipeline.set_progress_bar_config(disable=True)
 
     def image(prompt, seed, width, height):
