@@ -1,6 +1,7 @@
 """Checkpoints that are written while the training goes on."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import threading
@@ -153,6 +154,12 @@ class KillWhileWriting:
 WRITE = checkpoint._write
 
 
+def train_until_killed(sets: tuple[str, ...], data: Path, out: Path) -> None:
+    watcher = KillWhileWriting()
+    checkpoint._write = watcher.write
+    train.train(training_settings("tiny", None, [*SETS, *sets]), [str(data)], out, "cpu", watcher)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 def test_a_training_that_is_killed_while_a_checkpoint_is_written_ends_with_the_same_bits(
@@ -160,15 +167,10 @@ def test_a_training_that_is_killed_while_a_checkpoint_is_written_ends_with_the_s
 ) -> None:
     sets, out = ("steps=6", f"dtype={dtype}", "optimizer.clip=1"), tmp_path / "killed"
     here(trainable, tmp_path / "calm", *sets)
-    child = os.fork()
-    if not child:
-        try:
-            watcher = KillWhileWriting()
-            checkpoint._write = watcher.write
-            train.train(training_settings("tiny", None, [*SETS, *sets]), [str(trainable)], out, "cpu", watcher)
-        finally:
-            os._exit(1)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    child = multiprocessing.get_context("spawn").Process(target=train_until_killed, args=(sets, trainable, out))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     assert [folder.name for folder in checkpoint._folders(out)] == ["00000002"]
     here(trainable, out, *sets)
     assert same_weights(tmp_path / "calm/model.safetensors", out / "model.safetensors")
