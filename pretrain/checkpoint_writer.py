@@ -99,5 +99,5 @@ class CheckpointWriter:
             if copied is not None:
                 copied.synchronize()
             checkpoint.save(self.out, step, files, config, scaler)
-        except BaseException as error:  # of whatever kind: the training raises it, and nobody hears of one that ends a thread
+        except BaseException as error:  # of whatever kind: the training raises it, and one that ends a thread is heard of nowhere
             self.error = error
