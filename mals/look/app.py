@@ -69,6 +69,7 @@ class LookApp:
         """`methods` search the images of the source."""
         self._source, self.trainings, self.methods, self.uploads = source, list(trainings), list(methods), Uploads()
         self.answering: set[int] = set()  # threads that make an answer
+        self.answered = threading.Event()  # a first answer was made
         screens = [] if source is None else views.screens(source)
         screens += ([("search", "Search")] if methods else []) + ([("training", "Training")] if trainings else [])
         title = ", ".join(([] if source is None else [source.title]) + [training.title for training in trainings])
@@ -136,6 +137,7 @@ class LookApp:
                 return self._sentence(request, f"this page could not be made ({type(error).__name__}); the log has more", 500)
             finally:
                 self.answering.discard(threading.get_ident())
+                self.answered.set()
 
         @functools.wraps(answer)
         async def endpoint(request: Request) -> Response:

@@ -23,6 +23,7 @@ from mals.look.training import Training, is_training
 
 log = logging.getLogger(__name__)
 FIRST_PORT, TRIES = 8710, 20
+FIRST_PAGE = 5.0  # seconds after which no person seems to wait for the first page
 
 
 def open_places(places: Sequence[str]) -> tuple[Source | None, list[Training]]:
@@ -86,8 +87,9 @@ def serve(
     address = f"http://{name}:{server.getsockname()[1]}/" + (f"?token={token}" if token else "")
     if token:
         log.warning("everyone in the network who knows this address can see the images and change verdicts; it is not encrypted")
+    app = LookApp(source, token, trainings, methods)
     if isinstance(source, RunSource):
-        threading.Thread(target=_warm, args=(source,), daemon=True).start()
+        threading.Thread(target=_warm, args=(source, app.answered), daemon=True).start()
     print(address, flush=True)
     rows = [] if source is None else [f"{source.title}: {source.rows:,} rows"]
     lines = [*rows, *(f"{training.title}: a training, {training.state}" for training in trainings)]
@@ -96,7 +98,7 @@ def serve(
         webbrowser.open(address)
     for method in methods:
         method.state()  # which begins to embed the images
-    _run(LookApp(source, token, trainings, methods), server)
+    _run(app, server)
 
 
 def _run(app: LookApp, listening: socket.socket) -> None:
@@ -115,7 +117,9 @@ def _run(app: LookApp, listening: socket.socket) -> None:
         os._exit(128 + getattr(stopped, "signal", signal.SIGINT))  # the interpreter would wait for their threads
 
 
-def _warm(source: RunSource) -> None:
+def _warm(source: RunSource, answered: threading.Event) -> None:
+    """Read ahead once the first page was answered, which would else take twice as long, or none was asked for in a while."""
+    answered.wait(FIRST_PAGE)
     try:
         warm(source)
     except Exception as error:  # the page that needs it says why

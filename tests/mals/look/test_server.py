@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mals.errors import UserError
+from mals.look import server
 from mals.look.server import listen
 from tests.conftest import ROOT, Mals, environment
 from tests.mals.look.serving import ask
@@ -95,6 +96,16 @@ def test_what_cannot_be_shown_is_one_sentence_and_exit_code_2(mals: Mals, tmp_pa
     for place, sentence in (("nothing", "there is no folder"), ("empty", "there is no image in it"), ("run", "has no finished plan")):
         result = mals("look", place)
         assert result.returncode == 2 and sentence in result.stderr and "Traceback" not in result.stderr
+
+
+def test_reading_ahead_begins_after_the_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, begun = threading.Event(), threading.Event()
+    monkeypatch.setattr(server, "FIRST_PAGE", 60.0)
+    monkeypatch.setattr(server, "warm", lambda source: begun.set())
+    threading.Thread(target=server._warm, args=(None, answered), daemon=True).start()
+    assert not begun.wait(0.2)
+    answered.set()
+    assert begun.wait(30)
 
 
 def test_a_port_that_is_in_use_is_named() -> None:
