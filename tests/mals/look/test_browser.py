@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -188,12 +188,19 @@ def test_filters_and_arrow_keys(browser: Any, address: str) -> None:
     assert visit.problems == []
 
 
-def test_verdicts_arrive_in_the_order_of_the_keys(browser: Any, tmp_path: Path) -> None:
-    run = cells.small_run(tmp_path / "run", 20)
+@contextmanager
+def at_first_kept_image(browser: Any, folder: Path) -> Iterator[Visit]:
+    """The images that a small run keeps, the first of which has the focus, while the server is there."""
+    run = cells.small_run(folder, 20)
     with serving(RunSource(run.store.url)) as address:
         visit = Visit(browser, address)
-        page = visit.open("/images?state=kept")
-        page.keyboard.press("ArrowRight")
+        visit.open("/images?state=kept").keyboard.press("ArrowRight")
+        yield visit
+
+
+def test_verdicts_arrive_in_the_order_of_the_keys(browser: Any, tmp_path: Path) -> None:
+    with at_first_kept_image(browser, tmp_path / "run") as visit:
+        page = visit.page
         press = "(key, repeat) => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key, repeat, bubbles: true }))"
         page.evaluate(f"const press = {press}; for (const key of 'rkrukr') press(key); for (let i = 0; i < 9; i++) press('k', true)")
         visit.wait("waiting.then(() => true)")
@@ -203,11 +210,8 @@ def test_verdicts_arrive_in_the_order_of_the_keys(browser: Any, tmp_path: Path) 
 
 
 def test_a_verdict_that_does_not_arrive_is_a_sentence(browser: Any, tmp_path: Path) -> None:
-    run = cells.small_run(tmp_path / "run", 20)
-    with serving(RunSource(run.store.url)) as address:
-        visit = Visit(browser, address)
-        page = visit.open("/images?state=kept")
-        page.keyboard.press("ArrowRight")
+    with at_first_kept_image(browser, tmp_path / "run") as visit:
+        page = visit.page
         shutil.rmtree(tmp_path / "run")
         page.keyboard.press("r")
         visit.wait("document.querySelector('#refusal').innerText.includes('is not there any more')")
