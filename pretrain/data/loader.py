@@ -248,6 +248,8 @@ class _Parts:
         wrong = self._wrong_captions(captions, epoch, streams)
         text, negative = self._encode_with(captions, wrong)
         fields: dict[str, Any] = {"text": vars(text)}
+        if negative is not None:  # one whose exchanged word was cut off, or that the tokenizer does not know, says what the caption says
+            fields["negated"] = (negative.ids != text.ids).any(1)
         if (rule := self.needs.masking) is not None:
             random = uniform((self.seed, epoch, MASKING), streams, rule.count(self.tokenizer.max_tokens))
             masked, fields["targets"] = rule.mask(text, random, self.tokenizer)
@@ -255,7 +257,7 @@ class _Parts:
             if negative is not None and self.needs.negatives == "masked":
                 negative = rule.mask(negative, random, self.tokenizer)[0]
         if negative is not None:
-            fields |= {"negative": vars(negative), "negated": torch.tensor([text is not None for text in wrong])}
+            fields["negative"] = vars(negative)
         if self.needs.token_draws:
             count = self.needs.token_draws * self.tokenizer.max_tokens
             random = uniform((self.seed, epoch, MASKING), streams, count)

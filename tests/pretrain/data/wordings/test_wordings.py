@@ -127,6 +127,18 @@ def test_a_wrong_caption_is_masked_where_the_caption_is_and_is_the_caption_itsel
     assert (masked.negative.ids == tokenizer.mask_id).any() and not (clean.negative.ids == tokenizer.mask_id).any()
 
 
+def test_a_wrong_caption_that_the_tokenizer_cuts_to_the_caption_is_none(pairs, tokenizer):
+    short = WordPiece.of(train_vocabulary([*pairs.captions(), *Wordings(ALL).texts()], 2000), 8)
+    whole = batches(pairs, tokenizer, DataNeeds(negatives="clean"))
+    for needs in (DataNeeds(negatives="clean"), DataNeeds(negatives="clean", caption_words=6), NEEDS):
+        cut = batches(pairs, short, needs)
+        plain = cut if needs.negatives == "clean" else batches(pairs, short, DataNeeds(negatives="clean"))
+        for one, other, clean in zip(whole, cut, plain, strict=True):
+            assert torch.equal(other.negated, (clean.negative.ids != clean.text.ids).any(1))
+            assert not (other.negated & ~one.negated).any()
+        assert 0 < sum(int(batch.negated.sum()) for batch in cut) < sum(int(batch.negated.sum()) for batch in whole)
+
+
 def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match=r"composed \+ recast = 1.2"):
         WordingShares(composed=0.6, recast=0.6)
