@@ -84,7 +84,7 @@ def evaluate(
 ) -> None:
     """Measure retrieval by text or by image, search for colours, and attribute recognition of a method, with the protocol in words."""
     from pretrain import evaluate as evaluation
-    from pretrain import ranks, trained_method
+    from pretrain import ranks, text_scores, trained_method
     from pretrain.memory import explain_out_of_memory
 
     requested, one_task = rerank_mode(rerank), _task(task, protocol)
@@ -94,7 +94,7 @@ def evaluate(
         device = ranks.start()
         with ranks.raise_on_all_ranks():
             trained = trained_method.read(checkpoint, sets or [], preset, device)
-            mode = evaluation.resolve_rerank(trained, requested)
+            mode = text_scores.resolve_rerank(trained, requested)
             labels = LABELS[attributes]
             split, plain = _split(data, split, plain, protocol)
             options = {"batch": batch, "workers": workers, "plain": plain, "similarity_distribution": msd, "task": one_task, "query": query}
@@ -134,8 +134,7 @@ def zeroshot(
     as_json: Json = False,
 ) -> None:
     """Evaluate on several data sets without fine-tuning, as one table: retrieval with captions, recognition with labels."""
-    from pretrain import evaluate as evaluation
-    from pretrain import ranks, trained_method
+    from pretrain import ranks, text_scores, trained_method
     from pretrain import zeroshot as zero_shot
     from pretrain.memory import explain_out_of_memory
 
@@ -147,7 +146,7 @@ def zeroshot(
         device = ranks.start()
         with ranks.raise_on_all_ranks():
             trained = trained_method.read(checkpoint, sets or [], preset, device)
-            mode = evaluation.resolve_rerank(trained, requested)
+            mode = text_scores.resolve_rerank(trained, requested)
         names, progress = protocol or (), _print_name
         scores = zero_shot.zeroshot(
             trained, data, split, mode, k, batch=batch, workers=workers, plain=plain, protocols=names, progress=progress

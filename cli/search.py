@@ -59,8 +59,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Find the images that fit sentences, attributes or an image best: ids and scores, a contact sheet, and how many have what is named."""
-    from pretrain import attribute_search, ranks, trained_method
-    from pretrain import evaluate as evaluation
+    from pretrain import attribute_search, ranks, text_scores, trained_method
     from pretrain import search as searching
     from pretrain.memory import explain_out_of_memory
 
@@ -72,7 +71,7 @@ def search(
         device = ranks.start()
         with ranks.raise_on_all_ranks():
             trained = trained_method.read(checkpoint, sets or [], preset, device)
-            mode = evaluation.resolve_rerank(trained, requested)
+            mode = text_scores.resolve_rerank(trained, requested)
             searching.require(trained, "embed" if image is None else "identify")
             attributes = attribute_search.requested_attributes(trained, attribute or [])
             gallery = searching.open_searched(trained, data, split, batch=batch, workers=workers)

@@ -21,7 +21,7 @@ from mals.planning.create import init
 from mals.world.make import make
 from mals.world.settings import WorldSettings
 from pretrain import settings
-from pretrain.evaluate import evaluate, open_gallery, resolve_rerank
+from pretrain.evaluate import evaluate, open_gallery
 from pretrain.gallery import Gallery
 from pretrain.results import Evaluation
 from pretrain.search import SearchResult, contact_sheet_of, search
@@ -113,12 +113,11 @@ def measure(method: Path, test_set: Path, to: Path, count: int = COUNT) -> DemoR
     """Evaluate a trained method on the split test of a data set, search the sentences in it, and write the contact sheets into `to`."""
     trained = read(str(method))
     gallery = open_gallery(trained, [test_set], "test")
-    rerank = resolve_rerank(trained, None)
-    evaluation = evaluate(trained, gallery, rerank)
+    evaluation = evaluate(trained, gallery)
     to.mkdir(parents=True, exist_ok=True)
     searches = []
     for number, sentence in enumerate(SENTENCES, 1):
-        result, file = search(trained, gallery, sentence, count, rerank), to / f"search-{number}.jpg"
+        result, file = search(trained, gallery, sentence, count), to / f"search-{number}.jpg"
         file.write_bytes(contact_sheet_of(gallery, result))
         searches.append(Search(sentence, result, file))
     return DemoResult(evaluation, chance_of_rank_1(gallery), tuple(searches))

@@ -26,7 +26,7 @@ from pretrain.results import AttributeScores, Evaluation, IdentificationScores, 
 from pretrain.retrieval_protocol import retrieval_protocol
 from pretrain.search_precision import evaluate_search, has_colors
 from pretrain.similarity_distribution import distributions
-from pretrain.text_scores import Embeddings, Rerank, embed_gallery, embed_images, finite, sum_rows
+from pretrain.text_scores import Embeddings, Rerank, default_rerank, embed_gallery, embed_images, finite, sum_rows
 from pretrain.trained_method import Trained
 
 Task = Literal["retrieval", "attributes", "reid", "search"]
@@ -79,22 +79,8 @@ def score_similarity_distribution(embeddings: Embeddings, gallery: Gallery) -> d
     return {"mSD": float(means[0]), "mSD_as_published": float(means[1])}
 
 
-def resolve_rerank(trained: Trained, requested: Rerank | None) -> Rerank:
-    """The requested re-ranking; if none is requested, "itm" for a method with a cross encoder and "none" for others.
-
-    A training with `selection.rerank: none` has found its cross encoder to order no better than the cosine: "none" is its default too.
-
-    Raises UserError if the method cannot do it. "published" is valid for attribute recognition too, with a cross encoder or without.
-    """
-    method = trained.method
-    matches = "match" in method.abilities
-    if not matches and (requested == "itm" or (requested == "published" and "recognise" not in method.abilities)):
-        raise UserError(f"--rerank {requested}: this method has no trained cross encoder; leave --rerank out, or give none")
-    return requested or ("itm" if matches and trained.config.selection.rerank != "none" else "none")
-
-
 @torch.inference_mode()
-def predict_by_prompts(method: Method, gallery: Gallery, prompts: Text, rerank: Rerank = "itm") -> Tensor:
+def predict_by_prompts(method: Method, gallery: Gallery, prompts: Text, rerank: Rerank = "none") -> Tensor:
     """[G, A] in {0, 1}: for each attribute the one of its two prompts, of [2A, P], with the higher score; ties are 0.
 
     Images that cannot be read are dropped from the gallery.
@@ -158,14 +144,14 @@ def score_attributes(
     )
 
 
-def evaluate_retrieval(trained: Trained, gallery: Gallery, rerank: Rerank = "itm", k: int = 128) -> RetrievalScores:
-    """Retrieval in a gallery with captions, by cosine alone if the method has no cross encoder."""
-    rerank = rerank if "match" in trained.method.abilities else "none"
+def evaluate_retrieval(trained: Trained, gallery: Gallery, rerank: Rerank | None = None, k: int = 128) -> RetrievalScores:
+    """Retrieval in a gallery with captions, by default as `default_rerank` says; by cosine alone if the method has no cross encoder."""
+    rerank = (rerank or default_rerank(trained)) if "match" in trained.method.abilities else "none"
     with trained.precision():
         return score_retrieval(embed_gallery(trained.method, gallery, rerank, k), gallery, rerank, k)
 
 
-def evaluate_attributes(trained: Trained, gallery: Gallery, rerank: Rerank = "itm", k: int = 128) -> AttributeScores:
+def evaluate_attributes(trained: Trained, gallery: Gallery, rerank: Rerank = "none", k: int = 128) -> AttributeScores:
     """Attribute recognition in a gallery with labels, by prompts, or by the classifier of a plain classifier. `k` has no effect."""
     if gallery.space is None or gallery.labels is None:
         raise UserError('the gallery has no attribute labels; open it with open_gallery(..., labels="required")')
@@ -242,16 +228,16 @@ PROTOCOLS = (
 )
 
 
-def evaluate(trained: Trained, gallery: Gallery, rerank: Rerank = "itm", k: int = 128, task: Task | None = None) -> Evaluation:
+def evaluate(trained: Trained, gallery: Gallery, rerank: Rerank | None = None, k: int = 128, task: Task | None = None) -> Evaluation:
     """Measure everything that the method is able to and the split has data for, and the method's own protocol (`Method.evaluate_more`).
 
-    With `task`, measure that alone. `k` is the number of images of a caption that the cross encoder re-ranks. Without a cross encoder,
-    images are ordered by the cosine alone. Raises UserError if there is nothing to measure.
+    With `task`, measure that alone. `default_rerank` has the default of `rerank`; `k` is the number of images of a caption that the cross
+    encoder re-ranks. Without a cross encoder, images are ordered by the cosine alone. Raises UserError if there is nothing to measure.
     """
     able = [protocol for protocol in PROTOCOLS if _is_able(protocol, trained.method, task)]
     if task is not None and not able:
         raise UserError(f"this method cannot do {task}: it is able to {', '.join(sorted(trained.method.abilities)) or 'nothing'}")
-    possible = [protocol for protocol in able if protocol.is_possible(gallery)]
+    possible, rerank = [protocol for protocol in able if protocol.is_possible(gallery)], rerank or default_rerank(trained)
     scores: dict[str, Any] = {protocol.part: protocol.measure(trained, gallery, rerank, k) for protocol in possible}
     more = evaluate_own_protocols(trained, gallery) if task is None else {}
     if not scores and not more:

@@ -22,7 +22,7 @@ from mals.errors import UserError
 from mals.files import write_file
 from pretrain import checkpoint
 from pretrain.data.rows import ImageTextPairs
-from pretrain.evaluate import evaluate, open_gallery, resolve_rerank
+from pretrain.evaluate import evaluate, open_gallery
 from pretrain.gallery import tokenize
 from pretrain.search import open_searched
 from pretrain.search_precision import evaluate_search, has_colors
@@ -89,13 +89,12 @@ def scores(trained: Trained, data: Sequence[str], split: str) -> dict[str, Any]:
     """
     selection = trained.config.selection
     gallery = open_gallery(trained, data, split, "none", plain=selection.plain)
-    rerank = resolve_rerank(trained, None)
-    tree = evaluate(trained, gallery, rerank, selection.k).to_json()
+    tree = evaluate(trained, gallery, k=selection.k).to_json()
     part: dict[str, Any] = next((tree[name] for name in PARTS if name in tree), {})
     if not part:
         raise UserError(f"the split {split} of {data[0]} has no captions, or no images by other cameras, to ask this method with")
     if "embed" in trained.method.abilities and has_colors(labelled := open_searched(trained, data, split)):
-        search = evaluate_search(trained, labelled, rerank, selection.k)
+        search = evaluate_search(trained, labelled, k=selection.k)
         part = part | {"one_color": search.one, "two_colors": search.two, "search_protocol": search.protocol}
     return part
 

@@ -31,9 +31,9 @@ from pretrain.data.errors import first_line
 from pretrain.data.rows import ImageTextPairs
 from pretrain.data.strings import STRING, Strings
 from pretrain.embeddings import image_embeddings
-from pretrain.evaluate import resolve_rerank
 from pretrain.gallery import SPACES, Gallery
 from pretrain.search import SearchResult, require, search_attributes, search_by_image, search_sentences, word_evidence
+from pretrain.text_scores import default_rerank
 from pretrain.trained_method import Trained
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class TrainedSearch:
         """Raises UserError if the method computes no embeddings."""
         require(trained, "identify")
         self.name, self.trained, self.source, self.batch = name, trained, source, batch
-        self.rerank = resolve_rerank(trained, None)
+        self.rerank = default_rerank(trained)
         space = load_space(trained.method.needs.space or DEFAULT_SPACE)
         self.attributes: Mapping[str, Sequence[str]] = space.classes if "embed" in trained.method.abilities else {}
         self._embedded: Embedded | None = None

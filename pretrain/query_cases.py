@@ -12,9 +12,9 @@ from mals.errors import UserError
 from mals.look.training_report import QueryCase, QueryCases, QueryHit
 from pretrain import ranking
 from pretrain.data.sources import DatasetAddress
-from pretrain.evaluate import open_gallery, resolve_rerank
+from pretrain.evaluate import open_gallery
 from pretrain.gallery import Gallery
-from pretrain.text_scores import Embeddings, Rerank, embed_gallery
+from pretrain.text_scores import Embeddings, Rerank, embed_gallery, resolve_rerank
 from pretrain.trained_method import Trained
 
 CANDIDATES = 128  # images of a caption that the cross encoder re-ranks

@@ -30,7 +30,7 @@ from pretrain.embeddings import image_embeddings
 from pretrain.gallery import SPACES, TEXTS_PER_BATCH, Gallery, batch_slices, open_rows
 from pretrain.method import Ability
 from pretrain.precision import cosines
-from pretrain.text_scores import Rerank, sentence_scores
+from pretrain.text_scores import Rerank, resolve_rerank, sentence_scores
 from pretrain.trained_method import Trained
 
 CELL = (128, 256)  # width and height in pixels of an image on the contact sheet
@@ -116,7 +116,7 @@ def open_searched(
 
 
 def search(
-    trained: Trained, gallery: Gallery, sentence: str, count: int = 10, rerank: Rerank = "itm", k: int = 128, keep: bool = False
+    trained: Trained, gallery: Gallery, sentence: str, count: int = 10, rerank: Rerank | None = None, k: int = 128, keep: bool = False
 ) -> SearchResult:
     """The best `count` images of a gallery for a sentence, see `search_sentences`."""
     return next(search_sentences(trained, gallery, [sentence], count, rerank, k, keep=keep))
@@ -128,7 +128,7 @@ def search_sentences(
     gallery: Gallery,
     sentences: Sequence[str],
     count: int = 10,
-    rerank: Rerank = "itm",
+    rerank: Rerank | None = None,
     k: int = 128,
     *,
     attributes: RequestedAttributes | None = None,
@@ -137,13 +137,15 @@ def search_sentences(
 ) -> Iterator[SearchResult]:
     """The best `count` images of a gallery for each sentence.
 
-    Unless `rerank` is "none", the best k by cosine are ordered by the cross encoder. Scores equal those of `pretrain.evaluate` for the
-    sentence as the only query. With `attributes` the ranking is fused with the one by their probability; a method that scores none gets
-    their prompts behind the sentence. With `keep`, embeddings of images are kept and reused, see `pretrain.embeddings`; `images` [G, D] are
-    those of the gallery, where they are known. Raises UserError for an empty sentence.
+    Unless `rerank` is "none", the best k by cosine are ordered by the cross encoder; `default_rerank` has the default. Scores equal those
+    of `pretrain.evaluate` for the sentence as the only query. With `attributes` the ranking is fused with the one by their probability; a
+    method that scores none gets their prompts behind the sentence. With `keep`, embeddings of images are kept and reused, see
+    `pretrain.embeddings`; `images` [G, D] are those of the gallery, where they are known. Raises UserError for an empty sentence, and for
+    a re-ranking that the method cannot do.
     """
     if any(not sentence.strip() for sentence in sentences):
         raise UserError("the sentence to search for is empty")
+    rerank = resolve_rerank(trained, rerank)
     texts, probabilities = list(sentences), None
     images = image_embeddings(trained, gallery, keep) if images is None else images
     if attributes is not None and scores_attributes(trained):
@@ -164,7 +166,7 @@ def search_attributes(
     gallery: Gallery,
     attributes: RequestedAttributes,
     count: int = 10,
-    rerank: Rerank = "itm",
+    rerank: Rerank | None = None,
     k: int = 128,
     keep: bool = False,
 ) -> SearchResult:

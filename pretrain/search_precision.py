@@ -21,7 +21,7 @@ from mals.planning.phrases import an
 from pretrain import ranking
 from pretrain.gallery import TEXTS_PER_BATCH, Gallery, batch_slices
 from pretrain.results import SearchScores
-from pretrain.text_scores import Rerank, embed_images, sentence_scores
+from pretrain.text_scores import Rerank, default_rerank, embed_images, sentence_scores
 from pretrain.trained_method import Trained
 
 COUNT = 10  # best images of a sentence
@@ -91,7 +91,7 @@ def has_colors(gallery: Gallery) -> bool:
 
 
 @torch.inference_mode()
-def sentence_precisions(trained: Trained, gallery: Gallery, rerank: Rerank = "itm", k: int = 128) -> list[SentencePrecision]:
+def sentence_precisions(trained: Trained, gallery: Gallery, rerank: Rerank | None = None, k: int = 128) -> list[SentencePrecision]:
     """The precision of each composed sentence with an image to find; all ranks call it together, and any number gives the same.
 
     UserError where the gallery has no labels of colours.
@@ -99,7 +99,7 @@ def sentence_precisions(trained: Trained, gallery: Gallery, rerank: Rerank = "it
     if not has_colors(gallery) or gallery.space is None:
         raise UserError("the gallery has no labels of colours of clothes, which the attribute precision of search is measured by")
     sentences = composed_sentences(load_space(gallery.space))
-    rerank = rerank if "match" in trained.method.abilities else "none"
+    rerank = (rerank or default_rerank(trained)) if "match" in trained.method.abilities else "none"
     with trained.precision():
         images = embed_images(trained.method, gallery)
     labels = gallery.labels
@@ -123,9 +123,9 @@ def precision_of(sentence: ComposedSentence, scores: Tensor, labels: Tensor) -> 
     return SentencePrecision(sentence, int(matching[best].sum()), possible, min(COUNT, ranked) * int(matching.sum()) / ranked)
 
 
-def evaluate_search(trained: Trained, gallery: Gallery, rerank: Rerank = "itm", k: int = 128) -> SearchScores:
+def evaluate_search(trained: Trained, gallery: Gallery, rerank: Rerank | None = None, k: int = 128) -> SearchScores:
     """The mean precision of sentences with one colour, and with two; None where the gallery has no image for any."""
-    rerank = rerank if "match" in trained.method.abilities else "none"
+    rerank = (rerank or default_rerank(trained)) if "match" in trained.method.abilities else "none"
     precisions = sentence_precisions(trained, gallery, rerank, k)
     one, two = ([each for each in precisions if len(each.sentence.attributes) == count] for count in (1, 2))
     facts = {"count": COUNT, "sentences": len(one), "pairs": len(two), "space": gallery.space, "order": ORDER[rerank].format(k=k)}

@@ -30,6 +30,25 @@ Rerank = Literal[
 CELLS = 1 << 22  # scores in memory at once; the ranks share the blocks
 
 
+def default_rerank(trained: Trained) -> Rerank:
+    """ "itm" for a method with a cross encoder, "none" for others.
+
+    A training with `selection.rerank: none` has found its cross encoder to order no better than the cosine: "none" is its default too.
+    """
+    return "itm" if "match" in trained.method.abilities and trained.config.selection.rerank != "none" else "none"
+
+
+def resolve_rerank(trained: Trained, requested: Rerank | None) -> Rerank:
+    """The requested re-ranking, or `default_rerank` if none is requested; UserError if the method cannot do it.
+
+    "published" is valid for attribute recognition too, with a cross encoder or without.
+    """
+    abilities = trained.method.abilities
+    if "match" not in abilities and (requested == "itm" or (requested == "published" and "recognise" not in abilities)):
+        raise UserError(f"--rerank {requested}: this method has no trained cross encoder; leave --rerank out, or give none")
+    return requested or default_rerank(trained)
+
+
 @dataclass
 class Embeddings:
     """Embeddings of length 1, and for each caption its best images with their matching logits."""

@@ -10,7 +10,7 @@ from pretrain.evaluate import evaluate, open_gallery
 from pretrain.results import DatasetScores, ZeroShotResult
 from pretrain.retrieval_protocol import PROTOCOLS, benchmark_of, protocols_of
 from pretrain.tables import notes, table
-from pretrain.text_scores import Rerank
+from pretrain.text_scores import Rerank, default_rerank
 from pretrain.trained_method import Trained
 
 
@@ -27,7 +27,7 @@ def zeroshot(
     trained: Trained,
     data: Sequence[str],
     split: str | None = None,
-    rerank: Rerank = "itm",
+    rerank: Rerank | None = None,
     k: int = 128,
     *,
     batch: int = 64,
@@ -44,6 +44,7 @@ def zeroshot(
     the name of each. Raises UserError for a name that there is not, or that is of none of the data sets.
     """
     _check_names(protocols, data, split)
+    rerank = rerank or default_rerank(trained)
     measured = [each for place in data for each in _measured(place, split, plain, rerank == "published", protocols)]
     galleries = [open_gallery(trained, [each.place], each.split, batch=batch, workers=workers, plain=each.plain) for each in measured]
     rows = []

@@ -27,7 +27,7 @@ from pretrain import settings, trained_method
 from pretrain.compare import seconds_per_step
 from pretrain.compare_table import Failure, Outcome, Row, markdown, to_json
 from pretrain.comparison import Budget, Comparison, Variant, can_select, file_variants, method_variants, preset_of, shipped_names
-from pretrain.evaluate import evaluate, open_gallery, resolve_rerank
+from pretrain.evaluate import evaluate, open_gallery
 from pretrain.measure import _counted, cost, middle_caption
 from pretrain.methods import METHODS
 from pretrain.settings import TRAINING
@@ -122,7 +122,7 @@ def test_the_table_has_the_scores_of_both_checkpoints_of_every_seed(calm: Path, 
             result = json.loads((place / f"seed-{seed}/training/result.json").read_text())["retrieval"]
             assert row["best"]["mAP"]["values"][seed] == pytest.approx(result["mAP"])
         last = trained_method.read(str(place / "seed-1/training/checkpoints/00000008"))
-        scores = evaluate(last, open_gallery(last, [str(world)], "test", "none"), resolve_rerank(last, None), 4).retrieval
+        scores = evaluate(last, open_gallery(last, [str(world)], "test", "none"), k=4).retrieval
         assert scores is not None and row["last"]["mAP"]["values"][1] == pytest.approx(scores.mAP)
         trained = trained_method.read(str(place / "seed-0/training"))
         assert row["parameters"] == sum(parameter.numel() for parameter in trained.method.parameters())

@@ -16,14 +16,15 @@ from mals.errors import UserError
 from mals.images import decode_image
 from pretrain.api import LoadedMethod
 from pretrain.attribute_search import requested_attributes
-from pretrain.evaluate import open_gallery
+from pretrain.evaluate import evaluate, open_gallery
 from pretrain.gallery import tokenize
 from pretrain.search import open_searched, search, search_attributes, search_sentences
-from pretrain.text_scores import Embeddings, Rerank, embed_gallery, embed_images
+from pretrain.text_scores import Embeddings, Rerank, default_rerank, embed_gallery, embed_images
 from pretrain.trained_method import read
 from tests.conftest import Mals
 from tests.images_of_every_kind import write_images
 from tests.pretrain.packs import packed
+from tests.pretrain.releases import released
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,25 @@ def test_the_cross_encoder_orders_the_best_by_cosine(out: Path, data: Path) -> N
         assert all(hit.caption == gallery.dataset.caption(hit.row) and hit.id in ids for hit in hits)
     with pytest.raises(UserError, match="is empty"):
         search(trained, gallery, "  ")
+
+
+def test_the_order_of_the_training_is_the_default_everywhere(data: Path, tmp_path: Path) -> None:
+    orders: dict[str, Rerank] = {"itm": "itm", "none": "none"}
+    for name, rerank in orders.items():
+        trained = read(str(released(tmp_path / name, data, selection={"rerank": name})))
+        gallery = open_gallery(trained, [data], "train", batch=8)
+        other: Rerank = "none" if rerank == "itm" else "itm"
+        assert default_rerank(trained) == rerank
+        assert search(trained, gallery, "a man in red").hits == search(trained, gallery, "a man in red", 10, rerank).hits
+        assert search(trained, gallery, "a man in red").hits != search(trained, gallery, "a man in red", 10, other).hits
+        assert evaluate(trained, gallery, task="search") == evaluate(trained, gallery, rerank, task="search")
+        assert evaluate(trained, gallery, task="retrieval") == evaluate(trained, gallery, rerank, task="retrieval")
+    weights = {"itc": 1, "itm": 0, "mlm": 0, "iac": 0, "iam": 0, "mam": 0}
+    alone = read(str(released(tmp_path / "alone", data, aptm={"loss_weights": weights})))  # no cross encoder
+    gallery = open_gallery(alone, [data], "train", "none", batch=8)
+    assert search(alone, gallery, "a man in red").hits == search(alone, gallery, "a man in red", 10, "none").hits
+    with pytest.raises(UserError, match="--rerank itm: this method has no trained cross encoder"):
+        search(alone, gallery, "a man in red", 10, "itm")
 
 
 @pytest.mark.parametrize("mode", ["none", "itm", "published"])

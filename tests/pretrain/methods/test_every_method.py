@@ -11,7 +11,7 @@ import pretrain
 from mals.errors import UserError
 from pretrain import checkpoint, methods, trained_method
 from pretrain.build import open_pairs, prepare
-from pretrain.evaluate import open_gallery, resolve_rerank
+from pretrain.evaluate import open_gallery
 from pretrain.measure import cost
 from pretrain.release import release
 from pretrain.schedule import make_optimizer
@@ -146,7 +146,7 @@ def test_a_sentence_finds_images(name: str, world: Path, trainings: Path) -> Non
     if not trained.method.needs.captions:
         pytest.skip("trained without captions")
     gallery = open_gallery(trained, [world], "test")
-    result = search(trained, gallery, SENTENCES[0], 3, resolve_rerank(trained, None))
+    result = search(trained, gallery, SENTENCES[0], 3)
     assert len({hit.row for hit in result.hits}) == 3
     assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
 
