@@ -100,7 +100,8 @@ def open_pairs(config: Training, data: Sequence[str]) -> ImageTextPairs:
     pairs = kind.training_rows(config, pairs)
     if needs.renumber_persons:
         pairs.renumber_persons()
-    pairs.weigh(config.data.confidence_low)
+    if confidence:
+        pairs.weigh(confidence, config.data.confidence_low)
     return pairs
 
 
@@ -109,9 +110,11 @@ def refuse_wordings(config: Training, needs: DataNeeds) -> None:
     shares = config.data.wordings
     if shares.exchanged and needs.negatives == "none":
         raise UserError(
-            f"data.wordings.exchanged = {shares.exchanged:g} brings wrong captions for itc, itm and sdm of aptm and irra, "
-            f"and this training of {config.method} takes none; set it to 0"
+            f"data.wordings.exchanged = {shares.exchanged:g} brings wrong captions for itc and itm of aptm and for sdm of irra and uit "
+            f"without noise_masking, and this training of {config.method} takes none; set it to 0"
         )
+    if config.data.drawn and not needs.captions:
+        raise UserError(f"data.drawn draws captions, and this training of {config.method} reads none; set it to false")
     if (shares.composed or shares.recast) and not needs.captions:
         raise UserError(f"data.wordings changes captions, and this training of {config.method} reads none; set its shares to 0")
     if (shares.composed or shares.recast) and needs.partners:

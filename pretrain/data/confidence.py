@@ -37,6 +37,23 @@ def scores_of(column: pa.ChunkedArray) -> Tensor:
     return torch.from_numpy(pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy().copy())
 
 
+def check_scores(scores: Tensor, starts: Sequence[int], name: str) -> str | None:
+    """A sentence about rows [N] without a number, where there are some; UserError where no row of any data set would count more.
+
+    `name` is the column of the scores.
+    """
+    missing = int(scores.isnan().sum())
+    if missing == len(scores):
+        raise UserError(f"no row has a number in the column {name}, which data.confidence names; set it to null, or name another column")
+    sets = [scores[first:end] for first, end in pairwise(starts)]
+    if all(len(own[~own.isnan()].unique()) < 2 for own in sets):
+        raise UserError(
+            f"all rows of a data set have the same number in the column {name}, which data.confidence names, so that none would count more "
+            "than another; set it to null, or name another column"
+        )
+    return f"{missing:,} of {len(scores):,} rows have no number in the column {name}, and the weight 1" if missing else None
+
+
 def row_weights(scores: Tensor, starts: Sequence[int], lowest: float) -> Tensor | None:
     """Weights [N] float32 of rows by their scores [N], whose mean is 1; None where all are 1.
 

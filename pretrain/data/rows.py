@@ -20,7 +20,7 @@ from mals.errors import UserError
 from mals.planning.json_lists import is_list
 from pretrain import ranks
 from pretrain.data.columns import Columns, Request, Source, number_through
-from pretrain.data.confidence import row_weights
+from pretrain.data.confidence import check_scores, row_weights
 from pretrain.data.labels import Classes
 from pretrain.data.listed import open_listed
 from pretrain.data.packed import open_packed
@@ -192,10 +192,12 @@ class ImageTextPairs:
         """How many identities there are, or would be if their numbers had no gap: the highest number + 1."""
         return int(self.persons.max()) + 1
 
-    def weigh(self, lowest: float) -> None:
-        """Set the `weights` by the `scores`, see `pretrain.data.confidence.row_weights`."""
-        if self.scores is not None:
-            self.weights = row_weights(self.scores, self.starts.tolist(), lowest)
+    def weigh(self, column: str, lowest: float) -> None:
+        """Set the `weights` by the `scores`, which are of this column, see `pretrain.data.confidence`; rows without any are logged."""
+        assert self.scores is not None
+        if (note := check_scores(self.scores, self.starts.tolist(), column)) is not None and ranks.is_main():
+            log.warning("%s", note)
+        self.weights = row_weights(self.scores, self.starts.tolist(), lowest)
 
     def renumber_persons(self) -> None:
         """Give the persons the numbers 0 ... P-1, in their present order."""

@@ -8,7 +8,7 @@ import torch
 
 from mals.errors import UserError
 from pretrain.build import open_pairs
-from pretrain.data.confidence import row_weights
+from pretrain.data.confidence import check_scores, row_weights
 from pretrain.data.loader import Loader
 from pretrain.data.needs import DataNeeds
 from pretrain.data.rows import ImageTextPairs
@@ -57,14 +57,32 @@ def test_a_batch_has_the_weights_of_its_rows(scores: Path) -> None:
     pairs = ImageTextPairs.open([scores], confidence="agree_score")
     assert pairs.scores is not None and pairs.scores.isnan().sum() == len(list((scores / "data").glob("train-*")))
     plain = pairs.digest(0)
-    pairs.weigh(0.5)
+    pairs.weigh("agree_score", 0.5)
     tokenizer = WordPiece.of(train_vocabulary(pairs.captions(), 200), 16)
     batch = next(iter(Loader(pairs, tokenizer, DataNeeds(), batch=8, seed=3)))
     assert batch.weights is not None and pairs.weights is not None and batch.weights.equal(pairs.weights[batch.rows])
     assert plain != ImageTextPairs.open([scores]).digest(0)  # a training goes on with the same numbers alone
     unweighed = ImageTextPairs.open([scores])
-    unweighed.weigh(0.5)
     assert next(iter(Loader(unweighed, tokenizer, DataNeeds(), batch=8, seed=3))).weights is None
+
+
+def test_numbers_that_weigh_nothing_are_refused_and_rows_without_any_are_counted() -> None:
+    def scores(*values: float) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.float64)
+
+    assert check_scores(scores(-1.0, -2.0, 0.0), [0, 3], "fit") is None
+    one_set = scores(0.5, 0.5, NAN, 0.1, 0.2)
+    assert check_scores(one_set, [0, 3, 5], "fit") == "1 of 5 rows have no number in the column fit, and the weight 1"
+    with pytest.raises(UserError, match=r"^no row has a number in the column fit, which data\.confidence names; set it to null"):
+        check_scores(scores(NAN, NAN), [0, 2], "fit")
+    for values, starts in ((scores(0.0, 0.0, 0.0), [0, 3]), (scores(0.1, 0.1, 0.7, NAN), [0, 2, 4])):
+        with pytest.raises(UserError, match=r"the same number in the column fit, .* so that none would count more than another"):
+            check_scores(values, starts, "fit")
+
+
+def test_a_training_says_how_many_rows_have_no_number(scores: Path, caplog: pytest.LogCaptureFixture) -> None:
+    open_pairs(Small("irra+confidence").config(), [str(scores)])
+    assert any("rows have no number in the column agree_score, and the weight 1" in message for message in caplog.messages)
 
 
 def test_rows_that_are_left_out_take_their_numbers_along_and_captions_of_an_image_share_them(scores: Path) -> None:
