@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 from mals.config import Count
 from mals.config import Section as AnySection
 from mals.errors import UserError
-from pretrain import published, weights
+from pretrain import losses, published, weights
 from pretrain.config import Section, Training
 from pretrain.data import tokenizers
 from pretrain.data.batch import Batch
@@ -167,6 +167,12 @@ class ClipMethod(Method):
             ends, pooled = self.base_model.ends(ids), cast(Tensor, image.pooled).detach()
             scores = gradient_attention_scores(self.base_model, ids, ends, pooled, own.plain, own.divide_by_importance)
         self.token_scores.keep(batch, scores)
+
+    def wrong_cosines(self, image: Tensor, batch: Batch) -> Tensor | None:
+        """Cosines [B] of features [B, D] of length 1 and the wrong captions of their rows; None where the batch has none."""
+        if batch.negative is None or batch.negated is None:
+            return None
+        return losses.wrong_cosines(image, self.embed_text(batch.negative), batch.negated)
 
     def parts(self) -> dict[str, Sequence[nn.Module]]:
         clip = self.base_model

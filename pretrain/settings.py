@@ -22,7 +22,18 @@ def training_type(tree: dict[str, Any]) -> type[BaseModel]:
         section = methods.find(other).section if other in tree else ""
         if section in tree and section != method.section:
             raise UserError(f"the method is {name}, and the settings {section} are those of the method {other}; --preset own has none")
+    _refuse_settings_of_others(method, tree.get(method.section))
     return _with_section(method)  # type: ignore[arg-type]  # classes are hashable, whatever a method's modules are
+
+
+def _refuse_settings_of_others(method: type[Method], own: Any) -> None:
+    """UserError, which names them, where the section of a method has a setting that other methods alone have, such as noise_masking."""
+    for key in own if isinstance(own, dict) else ():
+        if key not in method.Settings.model_fields:
+            others = [other for other in methods.METHODS if key in methods.find(other).Settings.model_fields]
+            if others:
+                verb = "has" if len(others) == 1 else "have"
+                raise UserError(f"there is no setting {method.section}.{key}; of the methods, {', '.join(others)} {verb} one of this name")
 
 
 @cache

@@ -75,6 +75,11 @@ class IrraSettings(ClipSettings):
             raise ValueError("irra.loss_weights are all 0: there is nothing to train")
         if self.noise_masking.rule == "nam" and self.clean_captions and not self.loss_weights.mlm:
             raise ValueError("irra.clean_captions = true without the loss mlm: no loss would see the masks of irra.noise_masking")
+        if self.noise_masking.rule == "gadms" and self.clean_captions:
+            raise ValueError(
+                "irra.clean_captions = true with irra.noise_masking.rule = gadms, whose first masking is of the captions of sdm and id; "
+                "leave one of them out"
+            )
         return self
 
     @property
@@ -189,12 +194,8 @@ class Irra(MicroBatched, ClipMethod):
         """SDM of features [B, D] among those of all ranks."""
         image, text = normalize(image.float(), dim=-1), normalize(text.float(), dim=-1)
         same, sums = self.matches(batch)
-        wrong = None
-        if batch.negative is not None and batch.negated is not None:
-            negative = cast(Tensor, self.base_model.encode_text(batch.negative.ids).pooled)
-            wrong = losses.wrong_cosines(image, normalize(negative.float(), dim=-1), batch.negated)
         everyone = ranks.gather(image), ranks.gather(text)
-        return losses.sdm(image, text, *everyone, same, self.own.temperature, sums, batch.weights, wrong)
+        return losses.sdm(image, text, *everyone, same, self.own.temperature, sums, batch.weights, self.wrong_cosines(image, batch))
 
     def matches(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Which images and texts of all ranks match, or how much, [B, N], and what these weights are divided by if not by their sums."""

@@ -241,5 +241,10 @@ def test_settings_that_leave_nothing_to_score_are_refused_in_a_sentence(world: P
             step_of(name, world, tmp_path, 0, setting)
     with pytest.raises(UserError, match=r"no loss would see the masks of irra\.noise_masking"):
         Small("irra+nam").config("irra.clean_captions=true", "irra.loss_weights.mlm=0")
-    with pytest.raises(UserError, match="noise_masking"):
-        Small("lgur").config("lgur.noise_masking.rule=nam")
+    with pytest.raises(UserError, match=r"gadms, whose first masking is of the captions of sdm and id; leave one of them out"):
+        Small("irra+gadms").config("irra.clean_captions=true")
+    for name in ("aptm", "dpti", "lgur", "ssan"):
+        with pytest.raises(
+            UserError, match=rf"there is no setting {name}\.noise_masking; of the methods, irra, rde, uit have one of this name"
+        ):
+            Small(name).config(f"{name}.noise_masking.rule=nam")

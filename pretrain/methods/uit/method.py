@@ -26,7 +26,7 @@ from pretrain.clip_method import SCORES, ClipMethod, ClipSettings
 from pretrain.config import BelowOne, NotNegative, Positive, Section, Training
 from pretrain.data.batch import Batch, Text
 from pretrain.data.errors import MissingData
-from pretrain.data.needs import DataNeeds
+from pretrain.data.needs import DataNeeds, Negatives
 from pretrain.data.tags import find_tagger
 from pretrain.data.tokenizers.base import Tokenizer
 from pretrain.methods.uit.restoration import THEIR_NAMES, UNUSED, Restoration, gray, kept_count, patches
@@ -74,7 +74,12 @@ class UitSettings(ClipSettings):
     @property
     def uses_tags(self) -> bool:
         """Whether captions are changed by the tags of their words."""
-        return any((self.filter, self.mask_naming, self.mask_others))
+        return self.filter > 0 or self.masks_by_tags
+
+    @property
+    def masks_by_tags(self) -> bool:
+        """Whether tokens are masked by their tags."""
+        return self.noise_masking.rule == "none" and any((self.mask_naming, self.mask_others))
 
 
 class Uit(ClipMethod):
@@ -92,7 +97,10 @@ class Uit(ClipMethod):
         fewest, most = own.group
         if fewest > most:
             raise UserError(f"uit.group is [{fewest}, {most}]: the fewest captions of a person in a row, then the most")
+        takes_negatives = own.loss_weights.sdm and own.noise_masking.rule == "none"  # whose masks would not be those of the wrong captions
+        as_sdm_reads: Negatives = "masked" if own.masks_by_tags else "clean"
         return DataNeeds(
+            negatives=as_sdm_reads if config.data.wordings.exchanged and takes_negatives else "none",
             full_width=own.attend_padding and own.loss_weights.tir > 0,
             renumber_persons=True,
             group=own.group,
@@ -135,11 +143,10 @@ class Uit(ClipMethod):
     def use_caption_facts(self, facts: Mapping[str, Any]) -> None:
         """The filter and the masking that the tags allow."""
         own, tags = self.own, CaptionTags.read(facts)
-        masks = own.noise_masking.rule == "none" and (own.mask_naming or own.mask_others)
         self.needs = replace(
             self.needs,
             reword=WordFilter(tags, own.filter) if own.filter else None,
-            masking=masking_by_tags(tags.naming, self.vocabulary, own.mask_naming, own.mask_others) if masks else None,
+            masking=masking_by_tags(tags.naming, self.vocabulary, own.mask_naming, own.mask_others) if own.masks_by_tags else None,
         )
 
     def forward(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
@@ -167,7 +174,8 @@ class Uit(ClipMethod):
         same = batch.persons[:, None] == ranks.gather_detached(batch.persons)
         terms: dict[str, Tensor] = {}
         if weights.sdm:
-            terms["sdm"] = losses.sdm(image, text, images, texts, same, self.own.temperature, weights=batch.weights)
+            wrong = self.wrong_cosines(image, batch)
+            terms["sdm"] = losses.sdm(image, text, images, texts, same, self.own.temperature, weights=batch.weights, wrong=wrong)
         if weights.cmt:
             terms["cmt"] = losses.cmt(image, text, images, texts, same, self.own.margin, batch.weights)
         return terms

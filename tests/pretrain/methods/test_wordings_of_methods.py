@@ -16,8 +16,8 @@ from pretrain.settings import assign, check
 from tests.pretrain.methods.small import CPU, NAMES, Small, drawn, measure, part, without_dropout
 from tests.pretrain.methods.test_every_method import compare, end_early, finished, on_ranks, resume
 
-TAKING = {"aptm": {"itc", "itm"}, "irra": {"sdm"}}  # methods that take wrong captions -> the losses that they change
-VARIANTS = ["aptm+exchanged", "irra+exchanged", "irra+wordings"]
+TAKING = {"aptm": {"itc", "itm"}, "irra": {"sdm"}, "uit": {"sdm"}}  # methods that take wrong captions -> the losses that they change
+VARIANTS = ["aptm+exchanged", "irra+exchanged", "uit+exchanged", "irra+wordings"]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,23 @@ def test_a_method_without_these_losses_refuses_wrong_captions(name: str, world: 
         open_pairs(Small(name).config("data.wordings.exchanged=0.5"), [str(world)])
 
 
+def test_masked_captions_of_uit_have_masked_wrong_ones(world: Path, tmp_path: Path) -> None:
+    masked, batch = first_batch("uit+exchanged", world, tmp_path)
+    assert masked.needs.negatives == "masked" and batch.negative is not None and batch.masked is not None and batch.negated is not None
+    assert batch.negative.ids[~batch.negated].equal(batch.masked.ids[~batch.negated]) and not batch.masked.ids.equal(batch.text.ids)
+    clean, batch = first_batch("uit+exchanged", world, tmp_path / "clean", "uit.mask_naming=0", "uit.mask_others=0")
+    assert clean.needs.negatives == "clean" and batch.masked is None and losses(clean, batch)["sdm"].isfinite()
+
+
+@pytest.mark.parametrize("name", ["irra+nam", "uit+nam"])
+def test_masks_by_scores_take_no_wrong_captions(name: str, world: Path) -> None:
+    with pytest.raises(UserError, match=r"sdm of irra and uit without noise_masking, and this training of .* takes none; set it to 0"):
+        open_pairs(Small(name).config("data.wordings.exchanged=0.5"), [str(world)])
+
+
 def test_wordings_that_change_nothing_are_refused(world: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.drawn draws captions, and this training of dpti reads none; set it to false"):
+        open_pairs(Small("dpti").config("data.every=false", "data.drawn=true"), [str(world)])
     with pytest.raises(UserError, match="of dpti reads none; set its shares to 0"):
         open_pairs(Small("dpti").config("data.wordings.recast=0.5"), [str(world)])
     assert "dpti" in methods.METHODS
