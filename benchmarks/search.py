@@ -15,6 +15,7 @@ colour, a garment or the sex: near 1 where the method does not tell the words ap
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mals.errors import UserError
 from mals.labeller.labeller import Labeller
 from pretrain.data.wordings.exchange import exchanged
 from pretrain.gallery import TEXTS_PER_BATCH, batch_slices, tokenize
@@ -74,8 +76,11 @@ def main() -> None:
     parser.add_argument("--split")
     parser.add_argument("--k", type=int, default=128)
     parser.add_argument("--each", action="store_true")
-    for line in lines(parser.parse_args()):
-        print(json.dumps(line), flush=True)
+    try:
+        for line in lines(parser.parse_args()):
+            print(json.dumps(line), flush=True)
+    except UserError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -241,7 +241,7 @@ def evaluate(trained: Trained, gallery: Gallery, rerank: Rerank | None = None, k
     scores: dict[str, Any] = {protocol.part: protocol.measure(trained, gallery, rerank, k) for protocol in possible}
     more = evaluate_own_protocols(trained, gallery) if task is None else {}
     if not scores and not more:
-        raise UserError(f"there is nothing to measure: {_nothing_to_measure(able, gallery)}")
+        raise UserError(f"there is nothing to measure: {_nothing_to_measure(able, gallery, task)}")
     return Evaluation(**scores, more=more, unreadable=count_unreadable(gallery))
 
 
@@ -252,12 +252,13 @@ def _is_able(protocol: Protocol, method: Method, task: Task | None) -> bool:
     return protocol.task == task and bool((protocol.abilities | protocol.on_request) & method.abilities)
 
 
-def _nothing_to_measure(able: Sequence[Protocol], gallery: Gallery) -> str:
-    """Why none of the protocols that a method is able to is possible."""
+def _nothing_to_measure(able: Sequence[Protocol], gallery: Gallery, task: Task | None) -> str:
+    """Why none of the protocols that a method is able to, or that of the task, is possible."""
     if not able:
         return "no loss has trained this method to embed, or to recognise attributes"
     lacks = " nor ".join(protocol.data for protocol in able)
-    problem = f"neither {lacks}" if len(able) > 1 else f"no {lacks}, which is all that this method can be measured on"
+    use = "is all that this method can be measured on" if task is None else f"the task {task} needs"
+    problem = f"neither {lacks}" if len(able) > 1 else f"no {lacks}, which {use}"
     return f"the images ({gallery.dataset.location(0)}, ...) have {problem}"
 
 

@@ -80,5 +80,7 @@ def test_evaluate_prints_it_where_a_set_has_labels_and_compare_measures_it(mals:
     assert scores(trained, [str(data)], "train")["one_color"] == pytest.approx(result["search"]["one"])
     silent = open_gallery(trained, [data], "train", "none")
     assert evaluate(trained, silent, "none").search is None
+    with pytest.raises(UserError, match=r"have no labels of colours, which the task search needs"):
+        evaluate(trained, silent, task="search")
     with pytest.raises(UserError, match="no labels of colours"):
         evaluate_search(trained, silent)
