@@ -29,7 +29,7 @@ from pretrain.data.wordings.exchange import exchanged
 from pretrain.gallery import TEXTS_PER_BATCH, batch_slices, tokenize
 from pretrain.search import open_searched
 from pretrain.search_precision import evaluate_search, sentence_precisions
-from pretrain.text_scores import Rerank
+from pretrain.text_scores import Rerank, possible_rerank
 from pretrain.trained_method import Trained, read
 
 CAPTIONS = 1000  # whose words are exchanged
@@ -39,7 +39,8 @@ def lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The lines of each order that the method has."""
     trained = read(options.method)
     gallery = open_searched(trained, [options.data], options.split)
-    orders: tuple[Rerank, ...] = ("none", "itm") if "match" in trained.method.abilities else ("none",)
+    every: tuple[Rerank, ...] = ("none", "itm", "attributes")
+    orders = [rerank for rerank in every if rerank == "none" or possible_rerank(trained, rerank) == rerank]
     facts = {"benchmark": "search", "method": options.method, "data": options.data}
     for rerank in orders:
         for row in sentence_precisions(trained, gallery, rerank, options.k) if options.each else ():

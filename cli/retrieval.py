@@ -26,10 +26,11 @@ Rerank = Annotated[
     typer.Option(
         "--rerank",
         help="How the best images by cosine are re-ranked: itm (matching logit), published (logit + 8 x cosine; attributes by the matching "
-        "logit alone) or none; default: itm if the method has a cross encoder (and its training not selection.rerank=none), else none.",
+        "logit alone), attributes (cosine, and the attributes that the words name) or none; default: that of its training for attributes "
+        "and none, else itm if the method has a cross encoder.",
     ),
 ]
-Best = Annotated[int, typer.Option("--k", min=1, help="Images of a caption that the cross encoder re-ranks.")]
+Best = Annotated[int, typer.Option("--k", min=1, help="Images of a caption that are re-ranked.")]
 Preset = Annotated[
     str | None, typer.Option("--preset", "-p", help="For a file of weights: its method and sizes; default: those of its project.")
 ]
@@ -41,7 +42,7 @@ LABELS: dict[bool | None, Literal["required", "optional", "none"]] = {True: "req
 TASKS = ("retrieval", "attributes", "reid", "search")
 RANKING = ("R1", "R5", "R10", "mAP", "mINP")
 SIMILARITY = ("mSD", "mSD_as_published")  # where they were measured
-MODES = ("itm", "published", "none")
+MODES = ("itm", "published", "attributes", "none")
 ADVICE = "lower --batch, or --workers"  # if memory runs out
 
 

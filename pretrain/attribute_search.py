@@ -1,6 +1,6 @@
 """Attributes that a search requests, such as hat: yes, and how probable each image has them.
 
-Shapes: G images, B images of a batch, a requested attributes.
+Shapes: G images.
 """
 
 from collections.abc import Sequence
@@ -9,15 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mals.attributes import Space, load_space
+from mals.attributes import Space
 from mals.errors import UserError
-from pretrain import ranks
+from pretrain.attribute_scores import log_probabilities, space_of
 from pretrain.evaluate import of_readable
-from pretrain.gallery import Gallery, tokenize
-from pretrain.text_scores import finite
+from pretrain.gallery import Gallery
 from pretrain.trained_method import Trained
-
-DEFAULT_SPACE = "market1501"  # of methods that were trained without attributes
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ def requested_attributes(trained: Trained, texts: Sequence[str]) -> RequestedAtt
     """Attributes as NAME=VALUE, in the space of the method, or market1501; None for none. UserError, which names those there are."""
     if not texts:
         return None
-    space = load_space(trained.method.needs.space or DEFAULT_SPACE)
+    space = space_of(trained.method)
     names = {_plain(name): at for at, name in enumerate(space.names)}
     values: dict[int, int] = {}
     for text in texts:
@@ -72,21 +69,8 @@ def _plain(name: str) -> str:
 @torch.inference_mode()
 def attribute_probabilities(trained: Trained, gallery: Gallery, requested: RequestedAttributes) -> Tensor:
     """The probability [G], 0..1, that an image has all requested attributes, as if they were independent; unreadable images are dropped."""
-    method, places = trained.method, list(requested.values)
-    numbers = torch.tensor(list(requested.values.values()), device=gallery.device)
-    is_classifier = "classify" in method.abilities
+    values = torch.tensor(list(requested.values.values()), device=gallery.device)
     with trained.precision():
-        if not is_classifier:
-            prompts = [prompt for at in places for prompt in requested.space.prompts[at]]
-            text = tokenize(trained.tokenizer, prompts, gallery.device)
-            states = method.states(text)
-        rows = torch.zeros(len(gallery), device=gallery.device)
-        for indices, images in gallery.image_batches():
-            if is_classifier:
-                logits = method.classify(images)[:, places].float()
-                pairs = torch.stack([torch.zeros_like(logits), logits], 2)  # [B, a, 2]
-            else:
-                pairs = method.score_prompts(text, states, images).float().unflatten(1, (-1, 2))
-            chosen = finite(pairs.flatten(1)).view_as(pairs).softmax(2).gather(2, numbers.expand(len(images), -1)[:, :, None])
-            rows[indices] = chosen[:, :, 0].prod(1)
-    return of_readable(ranks.sum_over_ranks(rows), gallery)
+        of_both = log_probabilities(trained.method, gallery, requested.space, list(requested.values))
+    chosen = of_both.gather(2, values.expand(len(gallery), -1)[:, :, None])
+    return of_readable(chosen[:, :, 0].sum(1).exp(), gallery)

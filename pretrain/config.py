@@ -96,8 +96,8 @@ class Selection(Section):
     on: Literal["val", "test"] = "val"  # the split; test is what papers use, and optimistic
     every: Count = 1  # epochs
     held_out: BelowOne = 0.0  # share of the persons of train that are kept out of the training and serve as val
-    rerank: Literal["itm", "published", "none"] = "itm"  # none where there is no cross encoder; none is then search's default too
-    k: Count = 128  # images of a text that the cross encoder scores
+    rerank: Literal["itm", "published", "attributes", "none"] = "itm"  # none where the method cannot; attributes and none: of search too
+    k: Count = 128  # images of a text that are re-ranked
     plain: bool = False  # captions as the set's authors read them (ICFG-PEDES, RSTPReid, TAG-PEDES), of others as letters and digits alone
 
 

@@ -36,7 +36,8 @@ from mals.grid.progress import log_every_ten_seconds
 from mals.models import hub_cache
 from pretrain import ranks
 from pretrain.gallery import Gallery
-from pretrain.text_scores import embed_images, finite
+from pretrain.precision import finite
+from pretrain.text_scores import embed_images
 from pretrain.trained_method import Trained
 
 log = logging.getLogger(__name__)

@@ -22,11 +22,12 @@ from pretrain.data.sources import DatasetAddress
 from pretrain.data.splits import choose_split
 from pretrain.gallery import SPACES, Gallery, open_persons, open_rows, tokenize
 from pretrain.method import Ability, Method, Text
+from pretrain.precision import finite
 from pretrain.results import AttributeScores, Evaluation, IdentificationScores, MoreScores, RetrievalScores, SearchScores
 from pretrain.retrieval_protocol import retrieval_protocol
 from pretrain.search_precision import evaluate_search, has_colors
 from pretrain.similarity_distribution import distributions
-from pretrain.text_scores import Embeddings, Rerank, default_rerank, embed_gallery, embed_images, finite, sum_rows
+from pretrain.text_scores import Embeddings, Rerank, default_rerank, embed_gallery, embed_images, possible_rerank, sum_rows
 from pretrain.trained_method import Trained
 
 Task = Literal["retrieval", "attributes", "reid", "search"]
@@ -41,6 +42,8 @@ ORDER = {
     "none": "by the cosine of the embeddings",
     "itm": "the best {k} of a caption by cosine are ordered by the matching logit, the others follow by cosine",
     "published": "the best {k} of a caption by cosine are ordered by logit + {weight:g} x cosine (scaled to 0..1), the others by cosine",
+    "attributes": "the best {k} of a caption by cosine are ordered by cosine / temperature + the log-probabilities of the attributes that "
+    "the caption names, the others by cosine",
 }
 REDUCED: dict[Reduction, str] = {
     "none": "",
@@ -145,8 +148,8 @@ def score_attributes(
 
 
 def evaluate_retrieval(trained: Trained, gallery: Gallery, rerank: Rerank | None = None, k: int = 128) -> RetrievalScores:
-    """Retrieval in a gallery with captions, by default as `default_rerank` says; by cosine alone if the method has no cross encoder."""
-    rerank = (rerank or default_rerank(trained)) if "match" in trained.method.abilities else "none"
+    """Retrieval in a gallery with captions, by default as `default_rerank` says; by cosine alone if the method cannot re-rank so."""
+    rerank = possible_rerank(trained, rerank)
     with trained.precision():
         return score_retrieval(embed_gallery(trained.method, gallery, rerank, k), gallery, rerank, k)
 

@@ -142,6 +142,10 @@ class Gallery:
             captions = [self.dataset.caption(row) for row in self.queries[batch].tolist()]
             yield torch.arange(batch.start, batch.stop), tokenize(self.tokenizer, captions, self.device, self.protocol.reduction)
 
+    def captions(self) -> list[str]:
+        """The captions [Q] that are queries."""
+        return [self.dataset.caption(row) for row in self.queries.tolist()]
+
     def subset(self, indices: Tensor) -> "Gallery":
         """The gallery with these images alone; it shares the record of unreadable images with this one."""
         return self.with_rows(self.rows[indices])

@@ -67,7 +67,7 @@ class Method(nn.Module):
 
     embed        `embed_image` and `embed_text`; their dot product is the score of an image and a text
     match        `keys`, `states` and `match`: a cross encoder that scores an image and a text together
-    recognise    `states`, `score_prompts` and `score_name`: scores of attribute prompts
+    recognise    `states`, `score_prompts`, `score_name` and `cosine_scale`: scores of attribute prompts
     classify     `classify`: attributes of one space without prompts
     identify     `embed_image`: the dot product of two images' embeddings scores whether they show the same person
 
@@ -256,6 +256,10 @@ class Method(nn.Module):
 
     def score_name(self, published: bool = False) -> str:
         """What `score_prompts` returns, in words: "matching logit"."""
+        raise NotImplementedError
+
+    def cosine_scale(self) -> float:
+        """What the cosine of an image and a text is multiplied by beside the log-probabilities of attributes: 1 / temperature."""
         raise NotImplementedError
 
     def classify(self, images: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ from mals.errors import UserError
 from mals.look.search import SearchHit, SearchQuery, SearchState
 from mals.look.search import SearchResult as PageResult
 from mals.look.source import KEPT, STATE, Source
-from pretrain.attribute_search import DEFAULT_SPACE, requested_attributes, scores_attributes
+from pretrain.attribute_scores import space_of
+from pretrain.attribute_search import requested_attributes, scores_attributes
 from pretrain.data.columns import Columns
 from pretrain.data.errors import first_line
 from pretrain.data.rows import ImageTextPairs
@@ -120,7 +121,7 @@ class TrainedSearch:
         require(trained, "identify")
         self.name, self.trained, self.source, self.batch = name, trained, source, batch
         self.rerank = default_rerank(trained)
-        space = load_space(trained.method.needs.space or DEFAULT_SPACE)
+        space = space_of(trained.method)
         self.attributes: Mapping[str, Sequence[str]] = space.classes if "embed" in trained.method.abilities else {}
         self._embedded: Embedded | None = None
         self._progress, self._tried = SearchState(0, 1), -1  # the version of the source that was embedded, or could not be

@@ -47,3 +47,14 @@ def cosines(one: Tensor, two: Tensor) -> Tensor:
     """Rows of length 1, [N, D] and [M, D], against each other: [N, M], in float32 also among products in bf16, whose three digits tie."""
     with torch.autocast(one.device.type, enabled=False):
         return one.float() @ two.float().T
+
+
+def finite(outputs: Tensor) -> Tensor:
+    """What a method has computed; UserError where it is not finite, which has no rank."""
+    if not outputs.isfinite().all():
+        bad = int((~outputs.isfinite()).flatten(1).any(1).sum())
+        raise UserError(
+            f"the method gives {bad:,} of {len(outputs):,} images or sentences no finite numbers, so they cannot be ranked, though its "
+            "weights are finite; --set dtype=fp32 computes with the largest range"
+        )
+    return outputs

@@ -1,4 +1,4 @@
-"""Scores of the images of a gallery for captions and sentences: the cosine of embeddings, re-ranked by the cross encoder.
+"""Scores of the images of a gallery for captions and sentences: the cosine of embeddings, re-ranked by the cross encoder or by attributes.
 
 Ranks share the batches of `pretrain.gallery`, and the blocks of captions that are ranked. Each rank computes its own rows and leaves the
 others zero: sums over ranks are exact, and any number of ranks gives the same scores.
@@ -16,15 +16,17 @@ from torch.nn.functional import pad
 
 from mals.errors import UserError
 from pretrain import ranking, ranks
+from pretrain.attribute_scores import named_attribute_logits
 from pretrain.gallery import Gallery, batch_slices, tokenize
 from pretrain.method import MATCH_CHUNK, Method
-from pretrain.precision import cosines
+from pretrain.precision import cosines, finite
 from pretrain.trained_method import Trained
 
 Rerank = Literal[
     "none",  # by the cosine of the embeddings alone
     "itm",  # the best k images of a caption by cosine are ordered by the matching logit of the cross encoder
     "published",  # as "itm", by the logit plus a weighted cosine: the order of the method's authors
+    "attributes",  # the same best k by cosine / temperature plus the log-probabilities of the attributes that the caption names
 ]
 
 CELLS = 1 << 22  # scores in memory at once; the ranks share the blocks
@@ -33,9 +35,20 @@ CELLS = 1 << 22  # scores in memory at once; the ranks share the blocks
 def default_rerank(trained: Trained) -> Rerank:
     """ "itm" for a method with a cross encoder, "none" for others.
 
-    A training with `selection.rerank: none` has found its cross encoder to order no better than the cosine: "none" is its default too.
+    A training with `selection.rerank` "none" has found its cross encoder to order no better than the cosine: "none" is its default too, and
+    "attributes" that of one with "attributes".
     """
-    return "itm" if "match" in trained.method.abilities and trained.config.selection.rerank != "none" else "none"
+    chosen = trained.config.selection.rerank
+    return _if_able(trained, chosen if chosen in ("none", "attributes") else "itm")
+
+
+def possible_rerank(trained: Trained, rerank: Rerank | None) -> Rerank:
+    """The re-ranking, by default `default_rerank`; "none" where the method lacks what it takes: a cross encoder, or attributes."""
+    return default_rerank(trained) if rerank is None else _if_able(trained, rerank)
+
+
+def _if_able(trained: Trained, rerank: Rerank) -> Rerank:
+    return rerank if ("recognise" if rerank == "attributes" else "match") in trained.method.abilities else "none"
 
 
 def resolve_rerank(trained: Trained, requested: Rerank | None) -> Rerank:
@@ -44,6 +57,8 @@ def resolve_rerank(trained: Trained, requested: Rerank | None) -> Rerank:
     "published" is valid for attribute recognition too, with a cross encoder or without.
     """
     abilities = trained.method.abilities
+    if requested == "attributes" and "recognise" not in abilities:
+        raise UserError("--rerank attributes: this method was trained without attributes; leave --rerank out, or give none")
     if "match" not in abilities and (requested == "itm" or (requested == "published" and "recognise" not in abilities)):
         raise UserError(f"--rerank {requested}: this method has no trained cross encoder; leave --rerank out, or give none")
     return requested or default_rerank(trained)
@@ -51,13 +66,14 @@ def resolve_rerank(trained: Trained, requested: Rerank | None) -> Rerank:
 
 @dataclass
 class Embeddings:
-    """Embeddings of length 1, and for each caption its best images with their matching logits."""
+    """Embeddings of length 1, and for each caption its best images with what they are re-ranked by."""
 
     texts: Tensor  # [Q, D]
     images: Tensor  # [G, D]
     candidates: Tensor  # [Q, K] int64: indices of the best images by cosine
-    logits: Tensor | None = None  # [Q, K]; None: not re-ranked
+    logits: Tensor | None = None  # [Q, K]: matching logits, or log-probabilities of named attributes; None: not re-ranked
     cosine_weight: float = 0.0  # of the cosine, scaled to 0..1, beside the logit in the order "published"
+    cosine_scale: float = 0.0  # of the cosine in the order "attributes": 1 / temperature
 
     def blocks(self) -> list[slice]:
         """Captions whose scores are in memory together."""
@@ -94,6 +110,8 @@ class Embeddings:
             candidates, reranked = self.candidates[block], logits[block]
             if rerank == "published":
                 reranked = reranked + self.cosine_weight * scaled.gather(1, candidates)
+            elif rerank == "attributes":
+                reranked = reranked + self.cosine_scale * cosine.gather(1, candidates)
             floor = reranked.min(1, keepdim=True).values - 2  # scaled cosines are in 0..1, so floor + scaled <= last candidate - 1
             yield (floor + scaled).scatter(1, candidates, reranked)
 
@@ -108,7 +126,7 @@ class Embeddings:
 
 @torch.inference_mode()
 def embed_gallery(method: Method, gallery: Gallery, rerank: Rerank = "none", k: int = 128) -> Embeddings:
-    """Embed the images and captions of a gallery; unless `rerank` is "none", compute the matching logits of the best k images of a caption.
+    """Embed the images and captions of a gallery; unless `rerank` is "none", compute what re-ranks the best k images of a caption.
 
     Images that cannot be read, and their captions, are dropped from the gallery.
     """
@@ -118,6 +136,10 @@ def embed_gallery(method: Method, gallery: Gallery, rerank: Rerank = "none", k: 
     embeddings = Embeddings(texts, images, no_candidates, cosine_weight=method.published_cosine_weight)
     if rerank != "none":
         embeddings.candidates = embeddings.nearest(k)
+    if rerank == "attributes":
+        embeddings.cosine_scale = method.cosine_scale()
+        embeddings.logits = named_attribute_logits(method, gallery, embeddings.candidates, gallery.captions())
+    elif rerank != "none":
         embeddings.logits = match_logits(method, gallery, embeddings.candidates, *text_states(method, gallery))
     return embeddings
 
@@ -149,17 +171,6 @@ def sum_rows(rows: Tensor | None, count: int, device: Any) -> Tensor:
     width = torch.tensor(0 if rows is None else rows.shape[1], device=device)
     widest = int(ranks.gather_detached(width[None]).max())
     return finite(ranks.sum_over_ranks(torch.zeros(count, widest, device=device) if rows is None else rows))
-
-
-def finite(outputs: Tensor) -> Tensor:
-    """What a method has computed; UserError where it is not finite, which has no rank."""
-    if not outputs.isfinite().all():
-        bad = int((~outputs.isfinite()).flatten(1).any(1).sum())
-        raise UserError(
-            f"the method gives {bad:,} of {len(outputs):,} images or sentences no finite numbers, so they cannot be ranked, though its "
-            "weights are finite; --set dtype=fp32 computes with the largest range"
-        )
-    return outputs
 
 
 @torch.inference_mode()
@@ -206,12 +217,16 @@ def sentence_scores(
         whole = Embeddings(vectors, images, torch.empty(len(vectors), 0, dtype=torch.int64))
         if rerank != "none":
             whole.candidates = whole.nearest(k)
-            near = whole.candidates.unique()  # the images that the cross encoder reads, each once for all sentences
-            places = torch.searchsorted(near, whole.candidates)
-            whole.logits = match_logits(method, gallery.subset(near.cpu()), places, method.states(text), text.mask)
+            near = whole.candidates.unique()  # the images that are read, each once for all sentences
+            places, shown = torch.searchsorted(near, whole.candidates), gallery.subset(near.cpu())
+            if rerank == "attributes":
+                whole.logits = named_attribute_logits(method, shown, places, sentences)
+            else:
+                whole.logits = match_logits(method, shown, places, method.states(text), text.mask)
     for at in range(len(vectors)):
         row = slice(at, at + 1)
         alone = Embeddings(vectors[row], images, whole.candidates[row], None if whole.logits is None else whole.logits[row])
         alone.cosine_weight = method.published_cosine_weight
+        alone.cosine_scale = method.cosine_scale() if rerank == "attributes" else 0.0
         (scores,) = torch.cat(list(alone.scores(rerank))).cpu()
         yield scores

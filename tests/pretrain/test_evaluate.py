@@ -258,12 +258,13 @@ def empty(table: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=table.schema)
 
 
-def test_two_processes_give_the_numbers_of_one(folder: Path, data: Path, trained: Trained) -> None:
+@pytest.mark.parametrize("rerank", ["itm", "attributes"])
+def test_two_processes_give_the_numbers_of_one(rerank: str, folder: Path, data: Path, trained: Trained) -> None:
     results = []
     for world in (1, 2):
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world)] if world > 1 else []
-        words = ["-m", "cli.main", "evaluate", str(folder / "out"), "--data", str(data), "--split", "train", "--k", "5"]
-        to = folder / f"{world}.json"
+        words = ["-m", "cli.main", "evaluate", str(folder / "out"), "--data", str(data), "--split", "train", "--k", "5", "--rerank", rerank]
+        to = folder / f"{rerank}-{world}.json"
         result = subprocess.run(
             [sys.executable, *torchrun, *words, "--batch", "8", "--workers", str(world - 1), "--to", str(to)],
             env=environment(GLOO_SOCKET_IFNAME="lo"),

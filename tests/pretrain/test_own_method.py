@@ -82,8 +82,10 @@ def test_it_learns_and_is_evaluated_by_the_same_commands(
     assert scores["more"]["two towers"]["numbers of an embedding"] == 24
     searched = mals("search", out, "a man", "--data", world, "--count", 2, "--to", tmp_path / "hits.jpg", "--json", env=around)
     assert len(json.loads(searched.stdout)["hits"]) == 2 and (tmp_path / "hits.jpg").is_file()
-    refused = mals("evaluate", out, "--data", world, "--rerank", "itm", env=around)
-    assert refused.returncode == 2 and refused.stderr.startswith("--rerank itm: this method") and len(refused.stderr.splitlines()) == 1
+    for mode in ("itm", "attributes"):
+        refused = mals("evaluate", out, "--data", world, "--rerank", mode, env=around)
+        assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
+        assert refused.stderr.startswith(f"--rerank {mode}: this method")
 
 
 def test_a_release_leaves_out_what_only_the_training_needs(out: Path) -> None:

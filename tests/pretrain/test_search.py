@@ -119,7 +119,7 @@ def test_a_sentence_gives_a_table_and_a_contact_sheet(mals: Mals, out: Path, dat
     wrong = mals("search", out, "a man", "--data", data, "--split", "test")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1) and "has no split test, only train" in wrong.stderr
     wrong = mals("evaluate", out, "--data", data, "--split", "train", "--rerank", "best")
-    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1) and "--rerank takes itm, published or none" in wrong.stderr
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1) and "--rerank takes itm, published, attributes or none" in wrong.stderr
 
 
 def test_a_folder_of_images_of_every_kind_is_searched(mals: Mals, out: Path, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_hits_count_against_the_images_that_there_are_and_unknown_labels_are_not
     assert both is not None and (both.hits, both.possible) == (1, 1)
 
 
-@pytest.mark.parametrize("rerank", ["none", "itm"])
+@pytest.mark.parametrize("rerank", ["none", "itm", "attributes"])
 def test_the_precision_is_that_of_the_images_which_mals_search_finds(trained: Trained, data: Path, rerank: str) -> None:
     gallery = open_searched(trained, [data], "train", batch=8)
     precisions = sentence_precisions(trained, gallery, rerank, 128)  # type: ignore[arg-type]

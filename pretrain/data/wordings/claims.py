@@ -8,6 +8,10 @@ from mals.labeller.decision import IMPLICIT, UNKNOWN
 from mals.labeller.labeller import Labeller
 
 Claims = Mapping[int, int]  # attribute -> its value, 0 or 1
+KINDS = {
+    "upper_color": ("sleeve_length",),
+    "lower_color": ("lower_length", "lower_type"),
+}  # half of the body -> what its garments tell
 
 
 def claims_table(labeller: Labeller, texts: Sequence[str]) -> np.ndarray:
@@ -16,6 +20,17 @@ def claims_table(labeller: Labeller, texts: Sequence[str]) -> np.ndarray:
     silence = np.array([space.value_if_not_mentioned(attribute) for attribute in range(len(space.names))])
     is_silence = (labels.source_codes == IMPLICIT) & (labels.values == silence)
     return np.where((labels.source_codes == UNKNOWN) | is_silence, np.int8(-1), labels.values)
+
+
+def searched_claims(labeller: Labeller, texts: Sequence[str]) -> np.ndarray:
+    """`claims_table` [N, A] of texts as people search: what a garment is called is no claim, since labels do not tell a jacket from a coat.
+
+    Where a jacket means long sleeves, images of another colour with long sleeves come before those of the right colour with short ones.
+    """
+    claims = claims_table(labeller, texts)
+    named = labeller.space.names
+    claims[:, [named.index(name) for names in KINDS.values() for name in names if name in named]] = -1
+    return claims
 
 
 def claims_of(labeller: Labeller, text: str) -> dict[int, int]:

@@ -1,8 +1,7 @@
 """Sentences as people search: short ones about some labels of a row, in the words of the plan, and what they claim.
 
-A loss asks of every image whether it has all that a sentence claims. What a garment is called is no claim: labels do not tell a jacket
-from a coat, and where a jacket meant long sleeves, images of another colour with long sleeves came before those of the right colour with
-short ones. A sentence that describes one image, as a caption does, is made by `composed`.
+A loss asks of every image whether it has all that a sentence claims, see `searched_claims`. A sentence that describes one image, as a
+caption does, is made by `composed`.
 
 Shapes: B rows, S sentences, A attributes.
 """
@@ -17,7 +16,7 @@ from mals.attributes import load_space
 from mals.errors import UserError
 from mals.labeller.labeller import Labeller
 from mals.planning.phrases import CARRIED, CHOICES, COLORS, HAIR, HALVES, LOWER, PEOPLE, UPPER, Phrases
-from pretrain.data.wordings.claims import claims_table
+from pretrain.data.wordings.claims import KINDS, searched_claims
 
 REST = "[with {hair}] [with {carried}] [wearing {hat}]"
 TEMPLATES = {  # halves of the body that a sentence speaks of -> its forms
@@ -27,7 +26,6 @@ TEMPLATES = {  # halves of the body that a sentence speaks of -> its forms
     (): (f"{{person}} {REST}",),
 }
 SHARES = (0.38, 0.24, 0.26, 0.12)  # of the sentences, in the order of TEMPLATES
-KINDS = {"upper_color": ("sleeve_length",), "lower_color": ("lower_length", "lower_type")}  # half -> attributes that choose the garment
 GARMENT = 0.8  # probability that sleeves choose the upper garment, such as a jacket; otherwise it is a shirt or a top
 PLAIN = 0.6  # probability that colours have their plain names: "blue", and not "navy blue"
 BESIDE = 0.1  # probability of hair and of what is carried beside clothes; of the sex three times as much
@@ -49,7 +47,6 @@ class SearchSentences:
                 f"{load_space(space).name} has none; set its weight to 0"
             )
         self._at = known.at
-        self._kinds = self._places([name for names in KINDS.values() for name in names])
         self._halves = {half: [known.at[name] for name in known.colors[half].values()] for half in HALVES}
 
     @cached_property
@@ -70,9 +67,7 @@ class SearchSentences:
         Beside them what they claim, [S, A]: the claimed value 0 or 1, -1 for none, and for what a garment is called.
         """
         texts = [self._sentence(row, draws) for row, draws in zip(labels, random, strict=True) for _ in range(self.per_row)]
-        claims = claims_table(self._labeller, texts)
-        claims[:, self._kinds] = -1
-        return texts, claims
+        return texts, searched_claims(self._labeller, texts)
 
     def _sentence(self, labels: np.ndarray, random: Generator) -> str:
         kind = int(random.choice(len(SHARES), p=SHARES))

@@ -271,6 +271,9 @@ class Aptm(CaptionLosses, PromptLosses, SentenceLoss, Method):
     def score_name(self, published: bool = False) -> str:
         return SCORES[self._scorers(published)]
 
+    def cosine_scale(self) -> float:
+        return 1 / float(self.temp.detach())
+
     def _scorers(self, published: bool) -> tuple[str, ...]:
         """What scores prompts: those of contrast and match that were trained; as published the match alone, if it was.
 
