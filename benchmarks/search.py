@@ -3,7 +3,7 @@
     METHOD         the folder of a training or release
     --data DIR     a packed set with labels of colours; `mals world make` draws one whose labels are true
     --split NAME   default: test, or the only one
-    --k N          images of a sentence that the cross encoder re-ranks (default 128)
+    --k N          images of a sentence that are re-ranked (default 128)
     --each         a line for each sentence too
 
 A line for each order: of the ten best images for sentences such as "a person in a red jacket", the share that has the colour ("one"), and

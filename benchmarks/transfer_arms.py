@@ -17,6 +17,7 @@ ONCE = (
     "noise",
     "wordings",
     "sentences",
+    "captions+identities+sentences",
     "noisy",
     "noisy+noise",
 )  # at the smallest count, with one seed
