@@ -15,16 +15,20 @@ from mals.attributes import Space, load_space
 from mals.labeller.labeller import Labeller
 from pretrain import ranks
 from pretrain.data.wordings.claims import searched_claims
+from pretrain.data.wordings.wordings import DEFAULT_SPACE
 from pretrain.gallery import Gallery, tokenize
 from pretrain.method import Method
 from pretrain.precision import finite
 
-DEFAULT_SPACE = "market1501"  # of methods that were trained without attributes
-
 
 def space_of(method: Method) -> Space:
     """The attribute space that a method's attributes are named in."""
-    return load_space(method.needs.space or DEFAULT_SPACE)
+    return load_space(_space_name(method))
+
+
+def _space_name(method: Method) -> str:
+    """As the settings have it: a name, or the path of a file."""
+    return method.needs.space or DEFAULT_SPACE
 
 
 @torch.inference_mode()
@@ -50,13 +54,13 @@ def named_attribute_logits(method: Method, gallery: Gallery, candidates: Tensor,
 
     Candidates [Q, K] are places in the gallery. What a garment is called names no attribute, see `searched_claims`.
     """
-    space = space_of(method)
-    claims = torch.from_numpy(searched_claims(Labeller(space.name), texts)).to(candidates.device)  # [Q, A]
+    labeller = Labeller(_space_name(method))
+    claims = torch.from_numpy(searched_claims(labeller, texts)).to(candidates.device)  # [Q, A]
     attributes = (claims >= 0).any(0).nonzero().flatten().tolist()
     logits = torch.zeros(candidates.shape, device=candidates.device)
     if not attributes:
         return logits
-    images = log_probabilities(method, gallery, space, attributes)
+    images = log_probabilities(method, gallery, labeller.space, attributes)
     for place, at in enumerate(attributes):
         for value in (0, 1):
             asks = claims[:, at] == value

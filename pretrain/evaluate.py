@@ -149,7 +149,7 @@ def score_attributes(
 
 def evaluate_retrieval(trained: Trained, gallery: Gallery, rerank: Rerank | None = None, k: int = 128) -> RetrievalScores:
     """Retrieval in a gallery with captions, by default as `default_rerank` says; by cosine alone if the method cannot re-rank so."""
-    rerank = possible_rerank(trained, rerank)
+    rerank = possible_rerank(trained, rerank or default_rerank(trained))
     with trained.precision():
         return score_retrieval(embed_gallery(trained.method, gallery, rerank, k), gallery, rerank, k)
 
@@ -234,13 +234,14 @@ PROTOCOLS = (
 def evaluate(trained: Trained, gallery: Gallery, rerank: Rerank | None = None, k: int = 128, task: Task | None = None) -> Evaluation:
     """Measure everything that the method is able to and the split has data for, and the method's own protocol (`Method.evaluate_more`).
 
-    With `task`, measure that alone. `default_rerank` has the default of `rerank`; `k` is the number of images of a caption that the cross
-    encoder re-ranks. Without a cross encoder, images are ordered by the cosine alone. Raises UserError if there is nothing to measure.
+    With `task`, measure that alone. `default_rerank` has the default of `rerank`; `k` is the number of images of a caption that are
+    re-ranked. A method that cannot re-rank so orders images by the cosine alone. Raises UserError if there is nothing to measure.
     """
     able = [protocol for protocol in PROTOCOLS if _is_able(protocol, trained.method, task)]
     if task is not None and not able:
         raise UserError(f"this method cannot do {task}: it is able to {', '.join(sorted(trained.method.abilities)) or 'nothing'}")
-    possible, rerank = [protocol for protocol in able if protocol.is_possible(gallery)], rerank or default_rerank(trained)
+    rerank = rerank or default_rerank(trained)
+    possible = [protocol for protocol in able if protocol.is_possible(gallery)]
     scores: dict[str, Any] = {protocol.part: protocol.measure(trained, gallery, rerank, k) for protocol in possible}
     more = evaluate_own_protocols(trained, gallery) if task is None else {}
     if not scores and not more:

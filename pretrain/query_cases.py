@@ -14,10 +14,10 @@ from pretrain import ranking
 from pretrain.data.sources import DatasetAddress
 from pretrain.evaluate import open_gallery
 from pretrain.gallery import Gallery
-from pretrain.text_scores import Embeddings, Rerank, embed_gallery, resolve_rerank
+from pretrain.text_scores import Embeddings, Rerank, default_rerank, embed_gallery
 from pretrain.trained_method import Trained
 
-CANDIDATES = 128  # images of a caption that the cross encoder re-ranks
+CANDIDATES = 128  # images of a caption that are re-ranked
 
 
 @torch.inference_mode()
@@ -31,7 +31,7 @@ def query_cases(
     """
     if "embed" not in trained.method.abilities:
         raise UserError("this method reads no sentence: it has no captions that it answers best or worst")
-    rerank = resolve_rerank(trained, None)
+    rerank = default_rerank(trained)
     gallery = open_gallery(trained, data, split, "none")
     if not gallery.has_captions:
         raise UserError(f"{data[0]} has no captions to search with")

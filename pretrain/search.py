@@ -137,7 +137,7 @@ def search_sentences(
 ) -> Iterator[SearchResult]:
     """The best `count` images of a gallery for each sentence.
 
-    Unless `rerank` is "none", the best k by cosine are ordered by the cross encoder; `default_rerank` has the default. Scores equal those
+    Unless `rerank` is "none", the best k by cosine are ordered anew, see `Rerank`; `default_rerank` has the default. Scores equal those
     of `pretrain.evaluate` for the sentence as the only query. With `attributes` the ranking is fused with the one by their probability; a
     method that scores none gets their prompts behind the sentence. With `keep`, embeddings of images are kept and reused, see
     `pretrain.embeddings`; `images` [G, D] are those of the gallery, where they are known. Raises UserError for an empty sentence, and for
@@ -186,7 +186,7 @@ def word_evidence(
     """The words of a sentence, and how much lower the scores of images are without each: [H, words].
 
     `images` [G, D] are the embeddings of the gallery, `hits` [H] the places of those images in it. The scores are those of the ranking: the
-    matching logits of a cross encoder, or cosines. No words for a sentence of one word, and for one of more than WORDS.
+    cosines, or what re-ranks them. No words for a sentence of one word, and for one of more than WORDS.
     """
     words = sentence.split()
     left_out = [" ".join(words[:at] + words[at + 1 :]) for at in range(len(words))]

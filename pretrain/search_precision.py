@@ -21,7 +21,7 @@ from mals.planning.phrases import an
 from pretrain import ranking
 from pretrain.gallery import TEXTS_PER_BATCH, Gallery, batch_slices
 from pretrain.results import SearchScores
-from pretrain.text_scores import Rerank, embed_images, possible_rerank, sentence_scores
+from pretrain.text_scores import Rerank, default_rerank, embed_images, possible_rerank, sentence_scores
 from pretrain.trained_method import Trained
 
 COUNT = 10  # best images of a sentence
@@ -104,7 +104,7 @@ def sentence_precisions(trained: Trained, gallery: Gallery, rerank: Rerank | Non
     if not has_colors(gallery) or gallery.space is None:
         raise UserError("the gallery has no labels of colours of clothes, which the attribute precision of search is measured by")
     sentences = composed_sentences(load_space(gallery.space))
-    rerank = possible_rerank(trained, rerank)
+    rerank = possible_rerank(trained, rerank or default_rerank(trained))
     with trained.precision():
         images = embed_images(trained.method, gallery)
     labels = gallery.labels
@@ -130,7 +130,7 @@ def precision_of(sentence: ComposedSentence, scores: Tensor, labels: Tensor) -> 
 
 def evaluate_search(trained: Trained, gallery: Gallery, rerank: Rerank | None = None, k: int = 128) -> SearchScores:
     """The mean precision of sentences with one colour, and with two; None where the gallery has no image for any."""
-    rerank = possible_rerank(trained, rerank)
+    rerank = possible_rerank(trained, rerank or default_rerank(trained))
     precisions = sentence_precisions(trained, gallery, rerank, k)
     one, two = ([each for each in precisions if len(each.sentence.attributes) == count] for count in (1, 2))
     facts = {"count": COUNT, "sentences": len(one), "pairs": len(two), "space": gallery.space, "order": ORDER[rerank].format(k=k)}

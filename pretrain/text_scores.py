@@ -7,7 +7,7 @@ Shapes: Q captions, G images, D width of the embeddings, K candidates of a capti
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -39,15 +39,11 @@ def default_rerank(trained: Trained) -> Rerank:
     "attributes" that of one with "attributes".
     """
     chosen = trained.config.selection.rerank
-    return _if_able(trained, chosen if chosen in ("none", "attributes") else "itm")
+    return possible_rerank(trained, chosen if chosen in ("none", "attributes") else "itm")
 
 
-def possible_rerank(trained: Trained, rerank: Rerank | None) -> Rerank:
-    """The re-ranking, by default `default_rerank`; "none" where the method lacks what it takes: a cross encoder, or attributes."""
-    return default_rerank(trained) if rerank is None else _if_able(trained, rerank)
-
-
-def _if_able(trained: Trained, rerank: Rerank) -> Rerank:
+def possible_rerank(trained: Trained, rerank: Rerank) -> Rerank:
+    """The re-ranking, or "none" where the method lacks what it takes: a cross encoder, or attributes."""
     return rerank if ("recognise" if rerank == "attributes" else "match") in trained.method.abilities else "none"
 
 
@@ -214,19 +210,20 @@ def sentence_scores(
     with trained.precision():
         text = tokenize(trained.tokenizer, sentences, gallery.device)
         vectors = method.embed_text(text).float()
-        whole = Embeddings(vectors, images, torch.empty(len(vectors), 0, dtype=torch.int64))
+        no_candidates = torch.empty(len(vectors), 0, dtype=torch.int64)
+        whole = Embeddings(vectors, images, no_candidates, cosine_weight=method.published_cosine_weight)
         if rerank != "none":
             whole.candidates = whole.nearest(k)
             near = whole.candidates.unique()  # the images that are read, each once for all sentences
             places, shown = torch.searchsorted(near, whole.candidates), gallery.subset(near.cpu())
             if rerank == "attributes":
+                whole.cosine_scale = method.cosine_scale()
                 whole.logits = named_attribute_logits(method, shown, places, sentences)
             else:
                 whole.logits = match_logits(method, shown, places, method.states(text), text.mask)
     for at in range(len(vectors)):
         row = slice(at, at + 1)
-        alone = Embeddings(vectors[row], images, whole.candidates[row], None if whole.logits is None else whole.logits[row])
-        alone.cosine_weight = method.published_cosine_weight
-        alone.cosine_scale = method.cosine_scale() if rerank == "attributes" else 0.0
+        logits = None if whole.logits is None else whole.logits[row]
+        alone = replace(whole, texts=vectors[row], candidates=whole.candidates[row], logits=logits)
         (scores,) = torch.cat(list(alone.scores(rerank))).cpu()
         yield scores

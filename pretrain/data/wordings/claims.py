@@ -8,10 +8,10 @@ from mals.labeller.decision import IMPLICIT, UNKNOWN
 from mals.labeller.labeller import Labeller
 
 Claims = Mapping[int, int]  # attribute -> its value, 0 or 1
-KINDS = {
+KINDS = {  # half of the body -> what the name of a garment tells
     "upper_color": ("sleeve_length",),
     "lower_color": ("lower_length", "lower_type"),
-}  # half of the body -> what its garments tell
+}
 
 
 def claims_table(labeller: Labeller, texts: Sequence[str]) -> np.ndarray:
